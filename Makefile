@@ -1,0 +1,70 @@
+# Driftwarden. `make help` lists what can be made.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit e2e lint bench build deploy destroy invoke clean binaries infra-check
+
+FUNCTIONS := ingest remediate notify
+# The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
+ARCH ?= arm64
+STACK ?= driftwarden
+PYTHON := .venv/tools/bin/python
+HARNESS := PYTHONPATH=tests $(PYTHON) -m harness
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## Python environments of the tests and the demo (LocalStack, moto), once
+	@bash tests/setup.sh
+
+binaries:
+	@cargo build --quiet --locked $(addprefix -p ,$(FUNCTIONS))
+	@for f in $(FUNCTIONS); do mkdir -p target/lambda-test/$$f; \
+	  if [ target/debug/$$f -nt target/lambda-test/$$f/bootstrap ]; then strip -o target/lambda-test/$$f/bootstrap target/debug/$$f; fi; done
+
+demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays a report of your own
+	@echo "Building the functions (the first time takes some minutes) …"
+	@$(MAKE) --no-print-directory binaries
+	@$(HARNESS) demo $(if $(REPORT),--report "$(REPORT)")
+
+test: unit e2e ## all tests: Rust, then end to end on LocalStack
+
+unit: ## the Rust tests
+	cargo test --locked --workspace --quiet
+
+e2e: setup binaries ## end-to-end tests on LocalStack
+	PYTHONPATH=tests $(PYTHON) -m pytest tests/e2e $(PYTEST)
+
+lint: setup infra-check ## formatting, clippy, docs, template
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+infra-check: setup
+	.venv/infra/bin/cfn-lint infra/template.yaml
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/infra/bin/sam validate --lint --template infra/template.yaml
+
+bench: setup ## ingest beside a Python peer: cold start, warm time, memory, size
+	@bash tests/setup.sh build
+	.venv/build/bin/cargo-lambda lambda build --locked --release --x86-64 -p ingest
+	$(PYTHON) benches/ingest/run.py --binary target/lambda/ingest/bootstrap
+
+build: ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
+	@bash tests/setup.sh build
+	.venv/build/bin/cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) $(addprefix -p ,$(FUNCTIONS))
+
+deploy: build ## builds and deploys to the AWS account of your credentials; PARAMETERS="ReportBucketName=… RetrainingPipelineName=…"
+	@bash tests/setup.sh infra
+	.venv/infra/bin/sam deploy --template infra/template.yaml --config-file samconfig.toml --stack-name $(STACK) \
+	  --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+destroy: ## deletes the deployed stack (the state bucket is kept)
+	@bash tests/setup.sh infra
+	.venv/infra/bin/sam delete --stack-name $(STACK)
+
+invoke: ## sends EVENT=events/… to FUNCTION=… running under `cargo lambda watch`
+	@bash tests/setup.sh build
+	.venv/build/bin/cargo-lambda lambda invoke $(FUNCTION) --data-file $(EVENT)
+
+clean: ## removes what was built and installed here
+	rm -rf target .venv .work

@@ -1,0 +1,299 @@
+//! What must hold of datapoints, windows and ledgers, whatever comes in.
+
+use alerting::{
+    AlertStatus, Datapoint, DatapointState, Evidence, ExecutionWindow, JobEvidence, JobStatus, KEPT_DATAPOINTS,
+    MetricName, Monitor, MonitorEffect, MonitorLedger, Observation, Recorded, ReportEvidence,
+};
+use jiff::{SignedDuration, Timestamp};
+use outbox::Caller;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn hour(n: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 / 3600 * 3600 + n * 3600).unwrap()
+}
+
+fn caller(id: &str) -> Caller {
+    Caller {
+        id: id.into(),
+        now: hour(1000),
+        lease: SignedDuration::from_secs(120),
+    }
+}
+
+fn report(violations: u64, written: i64, etag: u8) -> ReportEvidence {
+    ReportEvidence {
+        uri: "s3://reports/churn/dq/2026/11/23/01/constraint_violations.json".into(),
+        etag: format!("\"{etag}\""),
+        last_modified: hour(written),
+        violations,
+        by_check_type: BTreeMap::from([("baseline_drift_check".to_owned(), violations)]),
+        top: Vec::new(),
+        other_drift: None,
+    }
+}
+
+fn job(status: JobStatus, violations: Option<u64>, ended: i64) -> JobEvidence {
+    JobEvidence {
+        processing_job_arn: format!("arn:aws:sagemaker:us-east-1:111122223333:processing-job/{ended}"),
+        status,
+        violations,
+        reason: None,
+        ended_at: hour(ended),
+    }
+}
+
+fn monitor() -> Monitor {
+    Monitor {
+        schedule: "Churn-DQ".into(),
+        endpoint: Some("churn".into()),
+        model: "churn".into(),
+        monitor_type: None,
+    }
+}
+
+fn observation(at: i64, evidence: Evidence, (m, n): (i64, i64)) -> Observation {
+    Observation {
+        monitor: monitor(),
+        scheduled_time: hour(at),
+        evidence,
+        window: ExecutionWindow::new(m, n).unwrap(),
+        policy_version: "default".into(),
+    }
+}
+
+fn of_state(state: DatapointState) -> Evidence {
+    match state {
+        DatapointState::Clean => Evidence {
+            report: None,
+            job: Some(job(JobStatus::Completed, Some(0), 1)),
+        },
+        DatapointState::Violations => Evidence {
+            report: Some(report(3, 1, 1)),
+            job: None,
+        },
+        DatapointState::Failed => Evidence {
+            report: None,
+            job: Some(job(JobStatus::Failed, None, 1)),
+        },
+        DatapointState::NoData | DatapointState::Missing => Evidence::default(),
+    }
+}
+
+fn some_evidence() -> impl Strategy<Value = Evidence> {
+    // Two reports of the same version are the same report: how many violations one holds follows from its version.
+    let reports =
+        proptest::option::of((0..3_i64, 0..3_u8).prop_map(|(written, etag)| {
+            report((u64::try_from(written).unwrap() + u64::from(etag)) % 3, written, etag)
+        }));
+    let status = prop_oneof![
+        Just(JobStatus::Completed),
+        Just(JobStatus::Failed),
+        Just(JobStatus::Stopped)
+    ];
+    let jobs = proptest::option::of(
+        (status, proptest::option::of(0..3_u64), 0..3_i64).prop_map(|(status, v, ended)| job(status, v, ended)),
+    );
+    (reports, jobs).prop_map(|(report, job)| Evidence { report, job })
+}
+
+proptest! {
+    #[test]
+    fn evidence_merges_in_any_order(a in some_evidence(), b in some_evidence(), c in some_evidence()) {
+        prop_assert_eq!(a.clone().merge(b.clone()), b.clone().merge(a.clone()));
+        prop_assert_eq!(a.clone().merge(b.clone()).merge(c.clone()), a.clone().merge(b.clone().merge(c)));
+        prop_assert_eq!(a.clone().merge(a.clone()), a);
+    }
+
+    /// Duplicate, late and out-of-order events end in the state that the same events in order give.
+    #[test]
+    fn a_ledger_forgets_the_order_and_the_number_of_its_events(
+        events in proptest::collection::vec((0..12_i64, some_evidence()), 1..30),
+        order in proptest::collection::vec(any::<u16>(), 90),
+        m in 1..4_i64, more in 0..4_i64,
+    ) {
+        let window = (m, m + more);
+        let mut sorted = events.clone();
+        sorted.sort_by_key(|(at, _)| *at);
+        let mut in_order = MonitorLedger::new(monitor());
+        for (at, evidence) in &sorted {
+            in_order.record(observation(*at, evidence.clone(), window), &caller("a"));
+        }
+        let mut shuffled: Vec<_> = events.iter().flat_map(|event| [event; 3]).zip(order).collect();
+        shuffled.sort_by_key(|(_, key)| *key);
+        let mut any_order = MonitorLedger::new(monitor());
+        for ((at, evidence), _) in shuffled {
+            any_order.record(observation(*at, evidence.clone(), window), &caller("b"));
+        }
+        prop_assert_eq!(&in_order.datapoints, &any_order.datapoints);
+        prop_assert_eq!(in_order.alert.status, any_order.alert.status);
+        prop_assert_eq!(in_order.check_types, any_order.check_types);
+    }
+
+    /// The window against a count that nobody could get wrong.
+    #[test]
+    fn the_window_agrees_with_a_naive_count(
+        states in proptest::collection::vec(0..3_u8, 0..40), m in 1..10_i64, more in 0..10_i64,
+    ) {
+        let state = |kind| match kind { 0 => DatapointState::Clean, 1 => DatapointState::Violations, _ => DatapointState::Failed };
+        let datapoints: Vec<Datapoint> = states.iter().zip(0..)
+            .map(|(kind, at)| Datapoint { scheduled_time: hour(at), evidence: of_state(state(*kind)) })
+            .collect();
+        let window = ExecutionWindow::new(m, m + more).unwrap();
+        let mut slots: Vec<u8> = states.iter().copied().filter(|kind| *kind < 2).collect();
+        let keep = usize::try_from(m + more).unwrap();
+        slots.drain(..slots.len().saturating_sub(keep));
+        let count = slots.iter().filter(|kind| **kind == 1).count();
+        let evaluation = window.evaluate(datapoints.iter());
+        prop_assert_eq!(evaluation.breaching, count);
+        prop_assert_eq!(evaluation.status == AlertStatus::InAlert, count >= usize::try_from(m).unwrap());
+    }
+}
+
+#[test]
+fn a_part_filled_window_alerts_as_soon_as_m_is_reached_and_until_the_count_falls_below() {
+    let mut ledger = MonitorLedger::new(monitor());
+    let mut status = Vec::new();
+    for (at, state) in (0..).zip("vv..v..v".chars()) {
+        let state = if state == 'v' {
+            DatapointState::Violations
+        } else {
+            DatapointState::Clean
+        };
+        ledger.record(observation(at, of_state(state), (2, 3)), &caller("a"));
+        status.push(ledger.alert.status == AlertStatus::InAlert);
+    }
+    assert_eq!(status, [false, true, true, false, false, false, false, false]);
+    assert_eq!(ledger.alert.transition, 2);
+}
+
+#[test]
+fn a_failed_execution_takes_no_slot() {
+    let mut ledger = MonitorLedger::new(monitor());
+    for (at, state) in (0..).zip([
+        DatapointState::Violations,
+        DatapointState::Failed,
+        DatapointState::Violations,
+    ]) {
+        ledger.record(observation(at, of_state(state), (2, 2)), &caller("a"));
+    }
+    assert_eq!(ledger.alert.status, AlertStatus::InAlert);
+}
+
+#[test]
+fn what_a_duplicate_owes_is_nothing() {
+    let mut ledger = MonitorLedger::new(monitor());
+    let violations = || observation(0, of_state(DatapointState::Violations), (1, 1));
+    assert_eq!(ledger.record(violations(), &caller("a")), Recorded::New);
+    let owed = ledger.outbox.entries().len();
+    assert_eq!(owed, 2, "metrics and one transition");
+    let before = ledger.clone();
+    assert_eq!(ledger.record(violations(), &caller("b")), Recorded::Duplicate);
+    assert_eq!(ledger, before);
+}
+
+#[test]
+fn the_job_of_a_report_adds_what_it_knows_and_publishes_nothing_twice() {
+    let mut ledger = MonitorLedger::new(monitor());
+    ledger.record(
+        observation(0, of_state(DatapointState::Violations), (1, 1)),
+        &caller("a"),
+    );
+    let job = Evidence {
+        report: None,
+        job: Some(job(JobStatus::Completed, Some(3), 1)),
+    };
+    assert_eq!(
+        ledger.record(observation(0, job, (1, 1)), &caller("b")),
+        Recorded::Changed
+    );
+    assert_eq!(ledger.outbox.entries().len(), 2);
+}
+
+#[test]
+fn an_exit_message_that_tells_of_violations_is_never_clean() {
+    let empty_report = Evidence {
+        report: Some(report(0, 1, 1)),
+        job: Some(job(JobStatus::Completed, Some(9), 1)),
+    };
+    assert_eq!(empty_report.state(), DatapointState::Violations);
+    assert_eq!(empty_report.violations(), Some(9));
+    let no_report = Evidence {
+        report: None,
+        job: Some(job(JobStatus::Completed, Some(9), 1)),
+    };
+    assert_eq!(no_report.state(), DatapointState::Violations);
+    assert_eq!(Evidence::default().state(), DatapointState::Missing);
+    let failed = Evidence {
+        report: None,
+        job: Some(job(JobStatus::Failed, Some(0), 1)),
+    };
+    assert_eq!((failed.state(), failed.violations()), (DatapointState::Failed, None));
+}
+
+#[test]
+fn a_ledger_stays_bounded_and_the_oldest_cannot_come_back() {
+    let mut ledger = MonitorLedger::new(monitor());
+    let kept = i64::try_from(KEPT_DATAPOINTS).unwrap();
+    for at in 0..kept + 50 {
+        ledger.record(observation(at, of_state(DatapointState::Clean), (1, 1)), &caller("a"));
+        ledger.outbox = outbox::Outbox::default();
+    }
+    assert_eq!(ledger.datapoints.len(), KEPT_DATAPOINTS);
+    let late = observation(10, of_state(DatapointState::Violations), (1, 1));
+    assert_eq!(ledger.record(late, &caller("a")), Recorded::TooOld);
+    assert!(ledger.outbox.is_empty());
+}
+
+#[test]
+fn a_clean_execution_publishes_zeros_for_what_was_reported_before() {
+    let mut ledger = MonitorLedger::new(monitor());
+    ledger.record(
+        observation(0, of_state(DatapointState::Violations), (2, 2)),
+        &caller("a"),
+    );
+    ledger.outbox = outbox::Outbox::default();
+    ledger.record(observation(1, of_state(DatapointState::Clean), (2, 2)), &caller("a"));
+    let [entry] = ledger.outbox.entries() else {
+        panic!("one effect")
+    };
+    let MonitorEffect::PublishMetrics(metrics) = &entry.effect else {
+        panic!("metrics")
+    };
+    let of = |name| {
+        metrics
+            .iter()
+            .filter(|m| m.name == name)
+            .map(|m| (m.dimensions.len(), m.value))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(MetricName::ConstraintViolations), [(2, 0.0), (3, 0.0)]);
+    assert_eq!(of(MetricName::Breaching), [(2, 0.0)]);
+    assert_eq!(of(MetricName::ExecutionFailed), [(2, 0.0)]);
+    assert!(metrics.iter().all(|metric| metric.timestamp == hour(1)));
+}
+
+#[test]
+fn a_failed_execution_publishes_no_number_of_violations() {
+    let mut ledger = MonitorLedger::new(monitor());
+    ledger.record(observation(0, of_state(DatapointState::Failed), (1, 1)), &caller("a"));
+    let [entry] = ledger.outbox.entries() else {
+        panic!("one effect")
+    };
+    let MonitorEffect::PublishMetrics(metrics) = &entry.effect else {
+        panic!("metrics")
+    };
+    assert_eq!(
+        metrics.iter().map(|m| (m.name, m.value)).collect::<Vec<_>>(),
+        [(MetricName::ExecutionFailed, 1.0)]
+    );
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    let refused = |m, n| ExecutionWindow::new(m, n).unwrap_err().to_string();
+    insta::assert_snapshot!(refused(0, 1), @"datapoints_to_alert is 0: it must be from 1 to 100");
+    insta::assert_snapshot!(refused(1, 101), @"evaluation_period is 101: it must be from 1 to 100");
+    insta::assert_snapshot!(refused(3, 2), @"datapoints_to_alert (3) is more than evaluation_period (2): such a monitor would never alert");
+    assert!(serde_json::from_str::<ExecutionWindow>(r#"{"datapoints_to_alert":3,"evaluation_period":2}"#).is_err());
+}

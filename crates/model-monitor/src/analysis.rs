@@ -1,0 +1,133 @@
+//! Clarify's `analysis.json`: the result of the bias and explainability monitors, and the constraints of both.
+//!
+//! Source: developer guide, pages `clarify-processing-job-analysis-results` and `clarify-model-monitor-bias-drift-results`.
+
+use crate::{
+    Limits, ParseError, json,
+    quantity::{lenient, lenient_option},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// An analysis file: bias metrics, explanations, or both.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Analysis {
+    /// `"1.0"`.
+    #[serde(default)]
+    pub version: Option<Value>,
+    /// Bias of the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_training_bias_metrics: Option<BiasMetrics>,
+    /// Bias of the predictions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_training_bias_metrics: Option<BiasMetrics>,
+    /// Feature attributions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanations: Option<Explanations>,
+    /// Fields that are not documented, as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Bias metrics of one stage.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BiasMetrics {
+    /// The label.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Its positive value, or the interval of its positive values.
+    #[serde(default)]
+    pub label_value_or_threshold: Option<String>,
+    /// The facets, by name.
+    pub facets: BTreeMap<String, Vec<BiasFacet>>,
+    /// Fields that are not documented, as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// One value, or interval, of a facet.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BiasFacet {
+    /// The value, or the interval: `(0.5, 0.99]`.
+    pub value_or_threshold: String,
+    /// Its metrics.
+    pub metrics: Vec<BiasMetric>,
+}
+
+/// One bias metric.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BiasMetric {
+    /// Its short name.
+    pub name: String,
+    /// Its long name.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Its value; `None` if it could not be computed.
+    #[serde(default, with = "lenient_option")]
+    pub value: Option<f64>,
+    /// Why it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Feature attributions by method.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Explanations {
+    /// Kernel SHAP, by label. With JSON data a label can be a probability as text: it need not be the same in the
+    /// baseline and in a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_shap: Option<BTreeMap<String, Explanation>>,
+    /// Fields that are not documented, as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Feature attributions of one label.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Global SHAP value, by feature.
+    pub global_shap_values: BTreeMap<String, Shap>,
+    /// The model's mean prediction on the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
+    pub expected_value: Option<f64>,
+    /// Fields that are not documented, as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// A global SHAP value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Shap(#[serde(with = "lenient")] pub f64);
+
+impl Analysis {
+    /// Reads an analysis file. `object` is what errors call it.
+    ///
+    /// # Errors
+    /// If it is larger than the limits, not JSON, or of another shape; also if it holds no analysis of any kind.
+    pub fn parse(object: &str, bytes: &[u8], limits: &Limits) -> Result<Self, ParseError> {
+        let analysis: Self = json::parse(object, bytes, limits)?;
+        let empty = analysis.pre_training_bias_metrics.is_none()
+            && analysis.post_training_bias_metrics.is_none()
+            && analysis.explanations.is_none();
+        if empty {
+            let expected = "expected one of `pre_training_bias_metrics`, `post_training_bias_metrics`, `explanations`";
+            return Err(json::unexpected(object, ".", expected));
+        }
+        Ok(analysis)
+    }
+
+    /// A bias metric by facet, its value and the metric's short name. No short name occurs in both stages.
+    pub fn bias_metric(&self, facet: &str, value: &str, metric: &str) -> Option<f64> {
+        [&self.pre_training_bias_metrics, &self.post_training_bias_metrics]
+            .into_iter()
+            .flatten()
+            .filter_map(|stage| stage.facets.get(facet))
+            .flatten()
+            .filter(|facet| facet.value_or_threshold == value)
+            .flat_map(|facet| &facet.metrics)
+            .find(|found| found.name == metric)?
+            .value
+    }
+}

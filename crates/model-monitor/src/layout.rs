@@ -1,0 +1,201 @@
+//! Where a monitor writes in S3.
+//!
+//! Reports of an endpoint: `{S3OutputUri}/{endpoint}/{schedule}/yyyy/mm/dd/hh/`; of batch transform:
+//! `{S3OutputUri}/{schedule}/yyyy/mm/dd/hh/`. The hour is that which the execution was scheduled for, in UTC. Whether
+//! the part before the schedule is an endpoint or the end of `S3OutputUri` can only be told by who knows the latter.
+
+use crate::{EndpointName, MonitoringScheduleName};
+use jiff::{Timestamp, tz::TimeZone};
+
+/// The report's file name: the built-in containers', and the one that the guide's contract for containers of one's own
+/// prints (page `model-monitor-byoc-contract-outputs`).
+pub const VIOLATION_FILE_NAMES: [&str; 2] = ["constraint_violations.json", "constraints_violations.json"];
+
+/// The last part of the output of a ground truth merge job.
+pub const GROUND_TRUTH_MERGE_FOLDER: &str = "merge";
+
+/// The folder of one monitoring execution: it tells which execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportFolder {
+    /// The bucket.
+    pub bucket: String,
+    /// The key up to the end of the hour, without a slash.
+    pub key: String,
+    /// The monitored endpoint; `None` for batch transform.
+    pub endpoint: Option<EndpointName>,
+    /// The monitoring schedule.
+    pub schedule: MonitoringScheduleName,
+    /// The hour that the execution was scheduled for.
+    pub scheduled_time: Timestamp,
+}
+
+impl ReportFolder {
+    /// The execution that an object is the violation report of; `None` if it is no such report.
+    ///
+    /// `output_prefixes` are the key parts of the monitors' `S3OutputUri`. With them, a key outside of all is no
+    /// report, and what stands between the prefix and the schedule is the endpoint. Without any, the part before the
+    /// schedule is taken to be the endpoint: wrong for batch transform, whose monitors need a prefix.
+    pub fn from_key(bucket: &str, key: &str, output_prefixes: &[String]) -> Option<Self> {
+        let (folder, file) = key.rsplit_once('/')?;
+        VIOLATION_FILE_NAMES
+            .contains(&file)
+            .then(|| Self::new(bucket, folder, output_prefixes))?
+    }
+
+    /// The execution that a job's output URI (`s3://bucket/…/hh`, with or without a slash at its end) is the folder of.
+    pub fn from_uri(uri: &str, output_prefixes: &[String]) -> Option<Self> {
+        let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
+        Self::new(bucket, key.trim_end_matches('/'), output_prefixes)
+    }
+
+    fn new(bucket: &str, folder: &str, output_prefixes: &[String]) -> Option<Self> {
+        let parts: Vec<&str> = folder.split('/').collect();
+        let [before @ .., schedule, year, month, day, hour] = parts.as_slice() else {
+            return None;
+        };
+        let scheduled_time = hour_of(year, month, day, hour)?;
+        let schedule = MonitoringScheduleName::new(schedule)?;
+        let endpoint = if output_prefixes.is_empty() {
+            before.last().and_then(|name| EndpointName::new(name))
+        } else {
+            let before = before.join("/");
+            let beyond = |prefix: &String| {
+                let rest = before.strip_prefix(prefix.as_str())?;
+                if rest.is_empty() || prefix.is_empty() {
+                    Some(rest)
+                } else {
+                    rest.strip_prefix('/')
+                }
+            };
+            // The longest prefix is the most telling one.
+            let rest = output_prefixes
+                .iter()
+                .filter_map(beyond)
+                .min_by_key(|rest| rest.len())?;
+            if rest.is_empty() {
+                None
+            } else {
+                Some(EndpointName::new(rest)?)
+            }
+        };
+        Some(Self {
+            bucket: bucket.to_owned(),
+            key: folder.to_owned(),
+            endpoint,
+            schedule,
+            scheduled_time,
+        })
+    }
+
+    /// The keys that the violation report can have, the usual one first.
+    pub fn violation_keys(&self) -> [String; 2] {
+        VIOLATION_FILE_NAMES.map(|name| format!("{}/{name}", self.key))
+    }
+}
+
+fn hour_of(year: &str, month: &str, day: &str, hour: &str) -> Option<Timestamp> {
+    let digits = |text: &str, count: usize| {
+        (text.len() == count && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse::<i16>().ok())?
+    };
+    let small = |text: &str| digits(text, 2).and_then(|number| i8::try_from(number).ok());
+    let (year, month, day, hour) = (digits(year, 4)?, small(month)?, small(day)?, small(hour)?);
+    let valid = (2015..=2199).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
+    if !valid {
+        return None;
+    }
+    let date = jiff::civil::Date::new(year, month, day).ok()?;
+    date.at(hour, 0, 0, 0)
+        .to_zoned(TimeZone::UTC)
+        .ok()
+        .map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(key: &str, prefixes: &[&str]) -> Option<String> {
+        let prefixes: Vec<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+        ReportFolder::from_key("bucket", key, &prefixes).map(|folder| {
+            let endpoint = folder
+                .endpoint
+                .map_or_else(|| "-".to_owned(), |endpoint| endpoint.to_string());
+            format!("{endpoint} {} {}", folder.schedule, folder.scheduled_time)
+        })
+    }
+
+    #[test]
+    fn an_endpoint_report_tells_endpoint_schedule_and_hour() {
+        let key = "monitoring/reports/Churn/Churn-DQ/2026/11/23/03/constraint_violations.json";
+        let expected = Some("Churn Churn-DQ 2026-11-23T03:00:00Z".to_owned());
+        assert_eq!(read(key, &["monitoring/reports"]), expected);
+        assert_eq!(read(key, &[]), expected);
+        assert_eq!(
+            read(
+                &key.replace("constraint_", "constraints_"),
+                &["other", "monitoring/reports"]
+            ),
+            expected
+        );
+        assert_eq!(
+            read("Churn/Churn-DQ/2026/11/23/03/constraint_violations.json", &[]),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_batch_report_has_no_endpoint_where_the_prefix_is_known() {
+        let key = "batch/reports/churn-dq/2026/11/23/03/constraint_violations.json";
+        assert_eq!(
+            read(key, &["batch/reports"]),
+            Some("- churn-dq 2026-11-23T03:00:00Z".to_owned())
+        );
+        assert_eq!(
+            read(key, &["batch", "batch/reports"]),
+            Some("- churn-dq 2026-11-23T03:00:00Z".to_owned())
+        );
+        assert_eq!(
+            read(key, &[]),
+            Some("reports churn-dq 2026-11-23T03:00:00Z".to_owned()),
+            "the trap"
+        );
+    }
+
+    #[test]
+    fn what_is_no_report_of_an_execution_is_none() {
+        for key in [
+            "constraint_violations.json",
+            "baselines/constraint_violations.json",
+            "r/e/s/2026/11/23/03/statistics.json",
+            "r/e/s/2026/11/23/24/constraint_violations.json",
+            "r/e/s/2026/02/30/03/constraint_violations.json",
+            "r/e/s/2026/11/23/3/constraint_violations.json",
+            "r/e/s/2026/11/23/constraint_violations.json",
+            "r/e/bad_name/2026/11/23/03/constraint_violations.json",
+            "r/e/s/+026/11/23/03/constraint_violations.json",
+        ] {
+            assert_eq!(read(key, &[]), None, "{key}");
+        }
+        let elsewhere = "other/e/s/2026/11/23/03/constraint_violations.json";
+        assert_eq!(read(elsewhere, &["monitoring/reports"]), None);
+        assert_eq!(
+            read(
+                "monitoring/reportsX/s/2026/11/23/03/constraint_violations.json",
+                &["monitoring/reports"]
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn a_job_output_is_read_with_and_without_its_slash() {
+        for uri in ["s3://b/r/e/s/2026/11/23/03", "s3://b/r/e/s/2026/11/23/03/"] {
+            let folder = ReportFolder::from_uri(uri, &["r".to_owned()]).unwrap();
+            assert_eq!(
+                folder.violation_keys()[0],
+                "r/e/s/2026/11/23/03/constraint_violations.json"
+            );
+        }
+        assert_eq!(ReportFolder::from_uri("https://b/r/e/s/2026/11/23/03", &[]), None);
+    }
+}

@@ -1,0 +1,48 @@
+//! The wire formats of SageMaker Model Monitor and Clarify, and of the AWS events about them. Pure: bytes in, types out.
+//!
+//! | file or event | type |
+//! | --- | --- |
+//! | `constraint_violations.json` of all four monitor types and of custom containers | [`ViolationReport`] |
+//! | `statistics.json` (data quality, model quality) | [`Statistics`] |
+//! | `constraints.json` (data quality, model quality) | [`Constraints`] |
+//! | `analysis.json` (Clarify: bias, explainability) | [`Analysis`] |
+//! | where a monitor writes in S3 | [`ReportFolder`] |
+//! | EventBridge events about executions, pipelines and alarms | [`Event`] |
+//! | what the analyzer says at its end | [`ExitMessage`] |
+//!
+//! Two rules hold everywhere. What is unknown survives: check types, fields and texts that are not documented are kept
+//! as they are. What cannot be read is an error that names the object, the JSON path, what was expected and what was
+//! found, and is never taken for «no violations». Every size is bounded by [`Limits`].
+
+mod analysis;
+mod constraints;
+mod description;
+mod error;
+mod events;
+mod exit_message;
+mod json;
+mod layout;
+mod names;
+mod quantity;
+mod statistics;
+mod violations;
+
+pub use analysis::{Analysis, BiasFacet, BiasMetric, BiasMetrics, Explanation, Explanations, Shap};
+pub use constraints::{
+    ComparisonOperator, Constraints, DistributionConstraints, FeatureConstraints, MetricConstraint, MonitoringConfig,
+    NumConstraints, StringConstraints, Switch,
+};
+pub use error::{ParseError, Problem};
+pub use events::{
+    AlarmStateChange, Detail, Event, ObjectCreated, PipelineExecutionStatusChange, ProcessingJobStateChange,
+};
+pub use exit_message::ExitMessage;
+pub use json::Limits;
+pub use layout::{GROUND_TRUTH_MERGE_FOLDER, ReportFolder, VIOLATION_FILE_NAMES};
+pub use names::{EndpointName, MonitoringScheduleName};
+pub use quantity::Quantity;
+pub use statistics::{
+    Categorical, CategoricalBucket, Common, Dataset, Distribution, FeatureStatistics, KllBucket, KllSketch,
+    MetricStatistics, NumericalStatistics, Sketch, SketchParameters, Statistics, StringDistribution, StringStatistics,
+};
+pub use violations::{ConstraintCheckType, MonitorType, Subject, Violation, ViolationReport};

@@ -1,0 +1,20 @@
+//! The one place that talks to AWS: documents in S3 with conditional writes, effects, clients, configuration, telemetry.
+//!
+//! The functions see AWS through small ports ([`ports`]): [`Aws`] is the real thing, `memory::Memory` (feature `memory`)
+//! its twin for tests, with the same conditional-write semantics and with faults on demand. [`turn`] is how a document
+//! changes: load, apply, write if nobody else did, carry out what is owed, settle it.
+
+mod aws;
+pub mod config;
+mod error;
+#[cfg(feature = "memory")]
+pub mod memory;
+mod policy;
+pub mod ports;
+pub mod telemetry;
+mod turn;
+
+pub use aws::Aws;
+pub use error::{AwsError, Kind};
+pub use policy::{LoadPolicyError, PolicyStore};
+pub use turn::{LEASE, Loaded, Owing, TurnError, load, turn};

@@ -1,0 +1,293 @@
+"""Checks that the roles of template.yaml allow what the functions call, and not its neighbours.
+
+    python infra/check_permissions.py
+
+LocalStack enforces no IAM, so that a missing permission would be found in a real account only. Here the policies are taken
+from the template, with its parameters put in, and asked one by one of ministack's policy simulator (environment of
+tests/requirements/permissions.txt), which is started for this, on a free port, and ended. Conditions are decided here, as the
+simulator knows none.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import boto3
+import botocore.exceptions
+import yaml
+
+TEMPLATE = pathlib.Path(__file__).with_name("template.yaml")
+REGION, ACCOUNT, STACK = "eu-central-1", "123456789012", "driftwarden"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/11111111-1111-1111-1111-111111111111"
+REPORT_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/22222222-2222-2222-2222-222222222222"
+STATE, REPORTS = "arn:aws:s3:::state", "arn:aws:s3:::reports"
+BUS = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{STACK}"
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"
+SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
+PIPELINE = f"{SAGEMAKER}:pipeline/churn"
+REPORT = f"{REPORTS}/churn/2026/11/23/08/constraint_violations.json"
+REPORT_BYOC = f"{REPORTS}/churn/2026/11/23/08/constraints_violations.json"
+STREAM = "log-stream:2026/11/23/[$LATEST]0"
+
+# What GetAtt and Ref of resources give.
+ATTRIBUTES = {
+    "StateBucket": "state", "StateBucket.Arn": STATE, "EventBus": STACK, "EventBus.Arn": BUS,
+    "Topic": TOPIC, "DeadLetterQueue.Arn": QUEUE,
+    "AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::StackName": STACK,
+    "AWS::URLSuffix": "amazonaws.com",
+}
+NO_VALUE = object()
+
+
+class Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms as what they stand for."""
+
+
+def short_form(loader, suffix, node):
+    """`!Sub x` is {"Fn::Sub": "x"}."""
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+Loader.add_multi_constructor("!", short_form)
+
+
+class Template:
+    """The template with its parameters put in."""
+
+    def __init__(self, parameters):
+        self.document = yaml.load(TEMPLATE.read_text(), Loader)  # noqa: S506: a subclass of SafeLoader
+        defaults = {name: str(p["Default"]) for name, p in self.document["Parameters"].items() if "Default" in p}
+        self.values = ATTRIBUTES | defaults | parameters
+
+    def condition(self, name):
+        """The value of a condition."""
+        return self.resolve(self.document["Conditions"][name])
+
+    def resolve(self, node):
+        """Carries out the functions of CloudFormation that policies use. An unknown one is an error, not a guess."""
+        if isinstance(node, list):
+            return [value for value in map(self.resolve, node) if value is not NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            (function, argument), = node.items()
+            match function:
+                case "Ref":
+                    return NO_VALUE if argument == "AWS::NoValue" else self.values[argument]
+                case "Fn::GetAtt":
+                    return self.values[argument]
+                case "Fn::Sub":
+                    return re.sub(r"\$\{([^}]+)\}", lambda match: self.values[match[1]], argument)
+                case "Fn::Equals":
+                    first, second = map(self.resolve, argument)
+                    return first == second
+                case "Fn::Not":
+                    return not self.resolve(argument[0])
+                case "Fn::If":
+                    return self.resolve(argument[1] if self.condition(argument[0]) else argument[2])
+            if function.startswith("Fn::"):
+                raise NotImplementedError(f"{function} in a policy")
+        return {key: value for key, value in ((k, self.resolve(v)) for k, v in node.items()) if value is not NO_VALUE}
+
+    def policy(self, role):
+        """The one policy of a role; `None` if the role is not deployed."""
+        resource = self.document["Resources"][role]
+        if "Condition" in resource and not self.condition(resource["Condition"]):
+            return None
+        policies = self.resolve(resource["Properties"]["Policies"])
+        if resource["Properties"].get("ManagedPolicyArns") or len(policies) != 1:
+            raise SystemExit(f"{role}: expected one inline policy and no managed ones")
+        return policies[0]["PolicyDocument"]
+
+
+def via(service):
+    """The context of a call to KMS that a service makes."""
+    return {"kms:ViaService": f"{service}.{REGION}.amazonaws.com"}
+
+
+def event(detail_type, source="driftwarden"):
+    """The context of PutEvents."""
+    return {"events:source": source, "events:detail-type": detail_type}
+
+
+def logs(function):
+    """A log stream of a function."""
+    return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{STACK}-{function}:{STREAM}"
+
+
+# Every call of every function, whatever the parameters.
+ALLOWED = {
+    "IngestRole": [
+        ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
+        ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
+        ("s3:GetObject", f"{STATE}/policy.toml"),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
+        ("events:PutEvents", BUS, event("Model Monitor Alert State Change")),
+        ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/model-quality-monitoring-1"),
+        ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("ingest")), ("logs:PutLogEvents", logs("ingest")),
+    ],
+    "RemediateRole": [
+        ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
+        ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"),
+        ("events:PutEvents", BUS, event("Remediation Decided")),
+        ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
+        ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
+    ],
+    "NotifyRole": [
+        ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/notifications/1.json"),
+        ("s3:PutObject", f"{STATE}/notifications/1.json"), ("sns:Publish", TOPIC),
+        ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("notify")), ("logs:PutLogEvents", logs("notify")),
+    ],
+}
+START, LOOK_UP = ("sagemaker:StartPipelineExecution", PIPELINE), (
+    "sagemaker:ListPipelineParametersForExecution", f"{PIPELINE}/execution/abcdefghijkl")
+TRACE = ("xray:PutTraceSegments", "*")
+
+# What no function may, with reasons where they are not plain.
+FOR_ALL = [
+    ("s3:DeleteObject", f"{STATE}/monitors/churn-quality.json"), ("s3:DeleteObject", f"{STATE}/models/churn.json"),
+    ("s3:DeleteObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/policy.toml"),
+    ("s3:PutBucketPolicy", STATE), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
+    ("s3:GetObject", "arn:aws:s3:::other/monitors/x.json"), ("s3:ListBucket", "arn:aws:s3:::other"),
+    ("s3:ListAllMyBuckets", "*"), ("events:PutRule", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}/x"),
+    ("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default", event("Remediation Decided")),
+    ("sqs:ReceiveMessage", QUEUE), ("sqs:DeleteMessage", QUEUE), ("sqs:SendMessage", QUEUE + "-other"),
+    ("sns:Publish", TOPIC + "-other"), ("sns:Subscribe", TOPIC),
+    ("sagemaker:StartPipelineExecution", f"{SAGEMAKER}:pipeline/other"), ("sagemaker:UpdatePipeline", PIPELINE),
+    ("sagemaker:DeleteEndpoint", f"{SAGEMAKER}:endpoint/churn"), ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/x"),
+    ("logs:CreateLogGroup", logs("x")), ("logs:PutLogEvents", logs("other")), ("lambda:InvokeFunction", "*"),
+    ("kms:Decrypt", KEY), ("kms:ScheduleKeyDeletion", KEY),
+]
+DENIED = {
+    "IngestRole": FOR_ALL + [
+        START, LOOK_UP, ("s3:GetObject", f"{REPORTS}/churn/data-capture/1.jsonl"), ("s3:GetObject", f"{STATE}/models/churn.json"),
+        ("s3:PutObject", f"{STATE}/notifications/1.json"), ("sns:Publish", TOPIC),
+        ("logs:PutLogEvents", logs("notify")),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Other"}),
+        ("events:PutEvents", BUS, event("Remediation Decided")),
+        ("events:PutEvents", BUS, event("Model Monitor Alert State Change", source="other")),
+        ("kms:Decrypt", KEY, via("ec2")),
+    ],
+    "RemediateRole": FOR_ALL + [
+        ("s3:GetObject", REPORT), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:ListBucket", REPORTS),
+        ("sns:Publish", TOPIC), ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
+        ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/x"), ("sagemaker:StopPipelineExecution", PIPELINE),
+        ("events:PutEvents", BUS, event("Model Monitor Alert State Change")),
+    ],
+    "NotifyRole": FOR_ALL + [
+        START, LOOK_UP, ("s3:GetObject", REPORT), ("s3:GetObject", f"{STATE}/policy.toml"), ("s3:ListBucket", REPORTS),
+        ("s3:GetObject", f"{STATE}/models/churn.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
+    ],
+    "StartPipelineRole": FOR_ALL + [LOOK_UP, ("s3:GetObject", f"{STATE}/policy.toml"), ("sns:Publish", TOPIC)],
+}
+BASE = {"ReportBucketName": "reports", "RetrainingPipelineName": "churn"}
+S3_KEY = [("kms:Decrypt", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("sqs"))]
+# Each deployment: its parameters, and by role what is then allowed and denied beside the above.
+DEPLOYMENTS = {
+    "by remediate": (BASE, {"RemediateRole": [START]}, {
+        "RemediateRole": [LOOK_UP, TRACE], "IngestRole": [TRACE, *S3_KEY], "NotifyRole": [TRACE, *S3_KEY]}),
+    "by rule": (BASE | {"PipelineStart": "rule"}, {"RemediateRole": [LOOK_UP], "StartPipelineRole": [START]},
+                {"RemediateRole": [START]}),
+    "with capitals in the pipeline's name": (
+        BASE | {"RetrainingPipelineName": "Churn", "RetrainingPipelineArn": PIPELINE}, {"RemediateRole": [START]}, {}),
+    "with keys and traces": (
+        BASE | {"KmsKeyArn": KEY, "ReportBucketKmsKeyArn": REPORT_KEY, "Tracing": "Active"},
+        {"IngestRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "RemediateRole": [START, *S3_KEY, TRACE],
+         "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), TRACE]},
+        {"IngestRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "RemediateRole": [("kms:Decrypt", REPORT_KEY, via("s3"))]}),
+}
+
+
+@contextlib.contextmanager
+def simulator():
+    """ministack's IAM, for as long as it is needed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [pathlib.Path(sys.executable).with_name("ministack")]
+    with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w+", encoding="utf-8") as log:
+        environment = os.environ | {"GATEWAY_PORT": str(port), "MINISTACK_HOST": "127.0.0.1"}
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{port}", region_name=REGION,
+                               aws_access_key_id="test", aws_secret_access_key="test")
+            for _ in range(150):
+                with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+                    iam.list_roles()
+                    break
+                if process.poll() is not None:
+                    break
+                time.sleep(0.2)
+            else:
+                process.kill()
+            if process.poll() is not None:
+                log.seek(0)
+                raise SystemExit(f"ministack did not start:\n{log.read()[-2000:]}")
+            yield iam
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def holds(condition, context):
+    """Whether a statement's condition holds. The simulator takes no context, so that this is decided here; an operator that
+    the template does not use yet is an error, not a guess."""
+    for operator, keys in condition.items():
+        if operator not in ("StringEquals", "ForAllValues:StringEquals"):
+            raise NotImplementedError(f"{operator} in a policy")
+        for key, values in keys.items():
+            if key not in context and operator.startswith("ForAllValues:"):
+                continue
+            if context.get(key) not in (values if isinstance(values, list) else [values]):
+                return False
+    return True
+
+
+def decide(iam, policy, action, resource, context=None):
+    """Whether a policy allows a call."""
+    statements = [{key: value for key, value in statement.items() if key != "Condition"}
+                  for statement in policy["Statement"] if holds(statement.get("Condition", {}), context or {})]
+    answer = iam.simulate_custom_policy(
+        PolicyInputList=[json.dumps(policy | {"Statement": statements})], ActionNames=[action], ResourceArns=[resource])
+    return answer["EvaluationResults"][0]["EvalDecision"] == "allowed"
+
+
+def main():
+    """Prints what differs; the exit code is 1 if anything does."""
+    wrong, asked = [], 0
+    with simulator() as iam:
+        for deployment, (parameters, more_allowed, more_denied) in DEPLOYMENTS.items():
+            template = Template(parameters)
+            for role in (*ALLOWED, "StartPipelineRole"):
+                policy = template.policy(role)
+                if policy is None:
+                    if role in more_allowed:
+                        wrong.append(f"{deployment}: {role} is not deployed")
+                    continue
+                allowed = ALLOWED.get(role, []) + more_allowed.get(role, [])
+                denied = [call for call in DENIED[role] + more_denied.get(role, []) if call not in allowed]
+                for expected, calls in ((True, allowed), (False, denied)):
+                    for call in calls:
+                        asked += 1
+                        if decide(iam, policy, *call) != expected:
+                            wrong.append(f"{deployment}: {role} {'may not' if expected else 'may'} {' '.join(map(str, call))}")
+    print(*wrong, f"{asked} questions, {len(wrong)} wrong answers", sep="\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
