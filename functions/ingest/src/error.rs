@@ -32,7 +32,7 @@ pub enum IngestError {
         uri: String,
     },
     /// AWS failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Aws(#[from] AwsError),
     /// There is no policy to judge by.
     #[error("there is no policy to judge by")]

@@ -1,0 +1,273 @@
+"""LocalStack and the SageMaker stand-in as processes of this run, and Driftwarden deployed to them."""
+
+import contextlib
+import io
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import boto3
+import yaml
+from botocore.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = ("ingest", "remediate", "notify")
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Failed(Exception):
+    """The stack cannot be had; the message says why and what to do."""
+
+
+class Stack:
+    """A running LocalStack with the SageMaker stand-in beside it.
+
+    With AWS_ENDPOINT_URL in the environment that LocalStack is used (with Docker, for instance) and left as it is; its
+    functions must be able to reach this machine's stand-in, whose host is given in STAND_IN_HOST.
+    """
+
+    def __init__(self, finish_after: float | None = None):
+        self.finish_after = finish_after
+        self.folder = Path(tempfile.mkdtemp(prefix="driftwarden-"))
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.external = os.environ.get("AWS_ENDPOINT_URL")
+        self.url = self.external or f"http://127.0.0.1:{free_port()}"
+        self.sagemaker_port = free_port()
+        host = os.environ.get("STAND_IN_HOST", "127.0.0.1") if self.external else "127.0.0.1"
+        self.sagemaker_url = f"http://{host}:{self.sagemaker_port}"
+        self._clients: dict[str, Any] = {}
+
+    def __enter__(self) -> "Stack":
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for process in reversed(self.processes):
+            # Its own session: the functions that it started end with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in reversed(self.processes):
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                pass
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _spawn(self, name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"{name}.log").open("wb")
+        process = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        self.processes.append(process)
+        return process
+
+    def _start(self) -> None:
+        base = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LOCALSTACK_", "LAMBDA_"))}
+        if not self.external:
+            python = ROOT / ".venv/localstack/bin/python"
+            if not python.exists():
+                raise Failed("LocalStack is not installed here: run `make setup`")
+            temporary = self.folder / "tmp"
+            temporary.mkdir()
+            port = self.url.rsplit(":", 1)[1]
+            self._spawn(
+                "localstack",
+                [str(python), "-m", "localstack.runtime.main"],
+                base
+                | {
+                    "PYTHONPATH": str(ROOT / "tests/localstack_plugin"),
+                    "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+                    "LOCALSTACK_HOST": f"127.0.0.1:{port}",
+                    "LOCALSTACK_VOLUME_DIR": str(self.folder / "volume"),
+                    "FILESYSTEM_ROOT": str(self.folder / "root"),
+                    "TMPDIR": str(temporary),
+                    "XDG_CACHE_HOME": str(self.folder / "cache"),
+                    "LAMBDA_RUNTIME_EXECUTOR": "process",
+                    "LAMBDA_SYNCHRONOUS_CREATE": "1",
+                    "LAMBDA_RETRY_BASE_DELAY": os.environ.get("RETRY_BASE_DELAY", "1"),
+                    "SQS_ENDPOINT_STRATEGY": "path",
+                    "DISABLE_EVENTS": "1",
+                    "DNS_ADDRESS": "0",
+                    "SKIP_SSL_CERT_DOWNLOAD": "1",
+                    "FUNCTION_AWS_ENDPOINT_URL_SAGEMAKER": self.sagemaker_url,
+                    # Tests put a proxy between the functions and LocalStack.
+                    **{k: v for k, v in os.environ.items() if k.startswith("FUNCTION_")},
+                },
+            )
+        tools = ROOT / ".venv/tools/bin/python"
+        if not tools.exists():
+            raise Failed("moto is not installed here: run `make setup`")
+        command = [str(tools), "-m", "harness.sagemaker", "--port", str(self.sagemaker_port), "--localstack", self.url]
+        if self.finish_after is not None:
+            command += ["--finish-after", str(self.finish_after)]
+        environment = {"PYTHONPATH": str(ROOT / "tests"), "MOTO_ACCOUNT_ID": ACCOUNT}
+        self._spawn("sagemaker", command, base | environment)
+        self._wait(f"{self.url}/_localstack/health", "LocalStack", 90)
+        self._wait(f"http://127.0.0.1:{self.sagemaker_port}/_stand-in/calls", "the SageMaker stand-in", 60)
+
+    def _wait(self, url: str, what: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with urllib.request.urlopen(url, timeout=2) as answer:
+                    if answer.status == 200:
+                        return
+            except (urllib.error.URLError, OSError):
+                pass
+            for process in self.processes:
+                if process.poll() is not None:
+                    raise Failed(f"{what} ended while it was starting:\n{self.logs()}")
+            if time.monotonic() > deadline:
+                raise Failed(f"{what} did not answer at {url} within {seconds:.0f} s:\n{self.logs()}")
+            time.sleep(0.1)
+
+    def logs(self) -> str:
+        """The last lines that the processes wrote."""
+        texts = []
+        for path in sorted(self.folder.glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()[-40:]
+            texts.append("\n".join([f"--- {path.name}", *lines]))
+        return "\n".join(texts)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of a service."""
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service,
+                endpoint_url=self.sagemaker_url if service == "sagemaker" else self.url,
+                region_name=REGION,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+                config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, max_pool_connections=64),
+            )
+        return self._clients[service]
+
+    def stand_in(self, what: str, body: dict[str, Any] | None = None) -> Any:
+        """Asks or tells the SageMaker stand-in something: see harness.sagemaker.Control."""
+        url = f"http://127.0.0.1:{self.sagemaker_port}/_stand-in/{what}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def deploy(self, name: str, parameters: dict[str, str], binaries: Path | None = None) -> dict[str, str]:
+        """Deploys infra/template.yaml with the binaries through CloudFormation and returns the stack's outputs."""
+        binaries = binaries or ROOT / "target/lambda-test"
+        bucket = f"{name}-packages"
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=bucket)
+        template = yaml.load((ROOT / "infra/template.yaml").read_text(), Loader=_Template)
+        for resource in template["Resources"].values():
+            code = resource.get("Properties", {}).get("CodeUri")
+            if isinstance(code, str):
+                function = code.rsplit("/", 1)[1]
+                key = f"{function}.zip"
+                s3.put_object(Bucket=bucket, Key=key, Body=package(binaries / function / "bootstrap"))
+                resource["Properties"]["CodeUri"] = f"s3://{bucket}/{key}"
+        architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+        parameters = {"Architecture": architecture} | parameters
+        cloudformation = self.client("cloudformation")
+        cloudformation.create_change_set(
+            StackName=name,
+            ChangeSetName="deploy",
+            ChangeSetType="CREATE",
+            TemplateBody=json.dumps(template),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+        cloudformation.get_waiter("change_set_create_complete").wait(
+            StackName=name, ChangeSetName="deploy", WaiterConfig={"Delay": 1}
+        )
+        cloudformation.execute_change_set(StackName=name, ChangeSetName="deploy")
+        try:
+            cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+        except Exception as failure:
+            raise Failed(f"the stack could not be deployed: {failure}\n{self._failures(name)}") from failure
+        outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+    def _failures(self, name: str) -> str:
+        events = self.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
+        return "\n".join(
+            f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+            for event in events
+            if event["ResourceStatus"].endswith("FAILED")
+        )
+
+
+def package(bootstrap: Path) -> bytes:
+    """A function's zip, as cargo-lambda makes it."""
+    if not bootstrap.exists():
+        raise Failed(f"{bootstrap} is not there: run `make binaries`")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        info = zipfile.ZipInfo("bootstrap")
+        info.external_attr = 0o755 << 16
+        info.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(info, bootstrap.read_bytes())
+    return buffer.getvalue()
+
+
+class _Template(yaml.SafeLoader):
+    """Reads CloudFormation's short forms (`!Ref`, `!Sub`, …) as the long ones, which JSON can say."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        if suffix == "GetAtt":
+            value = value.split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    return {name: value}
+
+
+_Template.add_multi_constructor("!", _short_form)
+# A template's version is a text, not a date.
+_Template.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@contextlib.contextmanager
+def running(finish_after: float | None = None) -> Iterator[Stack]:
+    """A stack for the length of a `with`, also ended by SIGTERM."""
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupted)
+    try:
+        with Stack(finish_after) as stack:
+            yield stack
+    finally:
+        signal.signal(signal.SIGTERM, previous)

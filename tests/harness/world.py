@@ -1,0 +1,246 @@
+"""Looking at the world from outside, and making things happen in it as SageMaker and S3 would."""
+
+import json
+import time
+import uuid
+from datetime import datetime, timezone
+from typing import Any, Callable, TypeVar
+
+from .stack import ACCOUNT, REGION, Stack
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], what: str, seconds: float = 30) -> T:
+    """What `look` sees, as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
+        time.sleep(0.1)
+
+
+def folder(endpoint: str | None, schedule: str, at: datetime, prefix: str = "reports") -> str:
+    """Where a monitor writes the report of the execution scheduled for that hour."""
+    parts = [prefix, endpoint, schedule, at.strftime("%Y/%m/%d/%H")]
+    return "/".join(part for part in parts if part)
+
+
+class Queue:
+    """What arrives in an SQS queue, each message once."""
+
+    def __init__(self, stack: Stack, url: str):
+        self.sqs, self.url = stack.client("sqs"), url
+        self.messages: list[dict[str, Any]] = []
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Everything that has arrived so far, oldest first."""
+        while True:
+            answer = self.sqs.receive_message(
+                QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=0
+            )
+            messages = answer.get("Messages", [])
+            if not messages:
+                return self.messages
+            for message in messages:
+                self.messages.append(message)
+                self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+
+    def bodies(self) -> list[Any]:
+        return [json.loads(message["Body"]) for message in self.drain()]
+
+
+class World:
+    """One deployment of Driftwarden, its surroundings, and taps on its bus and its topic."""
+
+    def __init__(self, stack: Stack, name: str | None = None, policy: str | None = None, **parameters: str):
+        self.stack = stack
+        self.name = name or f"dw-{uuid.uuid4().hex[:8]}"
+        self.reports = f"{self.name}-reports"
+        self.pipeline = f"{self.name}-retraining"
+        self.namespace = parameters.get("MetricNamespace", self.name)
+        s3 = stack.client("s3")
+        s3.create_bucket(Bucket=self.reports)
+        s3.put_bucket_notification_configuration(
+            Bucket=self.reports, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+        self.create_pipeline()
+        given = {
+            "ReportBucketName": self.reports,
+            "ReportPrefix": "reports",
+            "RetrainingPipelineName": self.pipeline,
+            "MetricNamespace": self.namespace,
+        }
+        self.outputs = stack.deploy(self.name, given | parameters)
+        self.state = self.outputs["StateBucketName"]
+        self.dead_letters = Queue(stack, self.outputs["DeadLetterQueueUrl"])
+        self.bus = self._tap_bus()
+        self.topic = self._tap_topic()
+        if policy:
+            self.put_policy(policy)
+
+    # Surroundings.
+
+    def create_pipeline(self, *parameters: str) -> None:
+        names = parameters or (
+            "DriftwardenModel",
+            "DriftwardenIncident",
+            "MonitoringSchedule",
+            "ReportUri",
+            "DriftedFeatures",
+        )
+        definition = {
+            "Version": "2020-12-01",
+            "Parameters": [{"Name": name, "Type": "String", "DefaultValue": "none"} for name in names],
+            "Steps": [],
+        }
+        self.stack.client("sagemaker").create_pipeline(
+            PipelineName=self.pipeline,
+            PipelineDefinition=json.dumps(definition),
+            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/pipeline",
+            ClientRequestToken=uuid.uuid4().hex,
+        )
+
+    def put_policy(self, text: str) -> None:
+        self.stack.client("s3").put_object(Bucket=self.state, Key="policy.toml", Body=text.encode())
+
+    def _queue(self, name: str) -> tuple[str, str]:
+        sqs = self.stack.client("sqs")
+        url = sqs.create_queue(QueueName=f"{self.name}-{name}")["QueueUrl"]
+        return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+    def _tap_bus(self) -> Queue:
+        url, arn = self._queue("bus-tap")
+        events = self.stack.client("events")
+        bus = self.outputs["EventBusName"]
+        pattern = json.dumps({"source": ["driftwarden"]})
+        events.put_rule(Name=f"{self.name}-tap", EventBusName=bus, EventPattern=pattern)
+        events.put_targets(Rule=f"{self.name}-tap", EventBusName=bus, Targets=[{"Id": "tap", "Arn": arn}])
+        return Queue(self.stack, url)
+
+    def _tap_topic(self) -> Queue:
+        url, arn = self._queue("topic-tap")
+        self.stack.client("sns").subscribe(TopicArn=self.outputs["TopicArn"], Protocol="sqs", Endpoint=arn)
+        return Queue(self.stack, url)
+
+    # What happens outside.
+
+    def put_report(self, key_folder: str, body: bytes, name: str = "constraint_violations.json") -> str:
+        key = f"{key_folder}/{name}"
+        self.stack.client("s3").put_object(Bucket=self.reports, Key=key, Body=body)
+        return f"s3://{self.reports}/{key}"
+
+    def job_event(
+        self,
+        key_folder: str,
+        schedule: str,
+        status: str = "Completed",
+        exit_message: str | None = "Completed: Job completed successfully with no violations.",
+        failure_reason: str | None = None,
+        name: str | None = None,
+        tells_schedule: bool = True,
+    ) -> dict[str, Any]:
+        """`SageMaker Processing Job State Change` as PutEvents takes it."""
+        name = name or f"data-quality-monitoring-{uuid.uuid4().hex[:24]}"
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:processing-job/{name}"
+        ended = int(time.time() * 1000)
+        detail: dict[str, Any] = {
+            "ProcessingJobName": name,
+            "ProcessingJobArn": arn,
+            "ProcessingJobStatus": status,
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": "monitoring_output",
+                        "S3Output": {
+                            "S3Uri": f"s3://{self.reports}/{key_folder}",
+                            "LocalPath": "/opt/ml/processing/output",
+                            "S3UploadMode": "END_OF_JOB",
+                        },
+                    }
+                ]
+            },
+            "AppSpecification": {"ImageUri": "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"},
+            "ProcessingStartTime": ended - 240_000,
+            "ProcessingEndTime": ended,
+            "LastModifiedTime": ended,
+            "CreationTime": ended - 300_000,
+        }
+        schedule_arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:monitoring-schedule/{schedule.lower()}"
+        if tells_schedule:
+            detail["MonitoringScheduleArn"] = schedule_arn
+        if exit_message is not None:
+            detail["ExitMessage"] = exit_message
+        if failure_reason is not None:
+            detail["FailureReason"] = failure_reason
+        return {
+            "Source": "aws.sagemaker",
+            "DetailType": "SageMaker Processing Job State Change",
+            "Resources": [arn],
+            "Detail": json.dumps(detail),
+        }
+
+    def put_events(self, *entries: dict[str, Any]) -> None:
+        """Puts events on the default bus, where AWS's services put theirs."""
+        for start in range(0, len(entries), 10):
+            answer = self.stack.client("events").put_events(Entries=list(entries[start : start + 10]))
+            assert answer["FailedEntryCount"] == 0, answer
+
+    # What can be seen.
+
+    def document(self, key: str) -> Any:
+        s3 = self.stack.client("s3")
+        try:
+            return json.load(s3.get_object(Bucket=self.state, Key=key)["Body"])
+        except s3.exceptions.NoSuchKey:
+            return None
+
+    def ledger(self, schedule: str) -> Any:
+        return self.document(f"monitors/{schedule.lower()}.json")
+
+    def model(self, name: str) -> Any:
+        return self.document(f"models/{name}.json")
+
+    def events(self, detail_type: str | None = None) -> list[Any]:
+        return [event for event in self.bus.bodies() if detail_type in (None, event["detail-type"])]
+
+    def messages(self) -> list[dict[str, str]]:
+        return self.topic.bodies()
+
+    def executions(self) -> list[Any]:
+        return [run for run in self.stack.stand_in("executions") if f"/{self.pipeline}/" in run["arn"]]
+
+    def finish(self, arn: str, status: str = "Succeeded") -> None:
+        self.stack.stand_in("finish", {"arn": arn, "status": status})
+
+    def metric(self, name: str, at: datetime, statistic: str = "Maximum", **dimensions: str) -> float | None:
+        """A metric's value at the hour of an execution, read back from CloudWatch; None where there is no datapoint."""
+        answer = self.stack.client("cloudwatch").get_metric_statistics(
+            Namespace=self.namespace,
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=at.replace(minute=0, second=0, microsecond=0, tzinfo=timezone.utc),
+            EndTime=datetime.fromtimestamp(at.replace(tzinfo=timezone.utc).timestamp() + 60, timezone.utc),
+            Period=60,
+            Statistics=[statistic],
+        )
+        points = answer["Datapoints"]
+        return points[0][statistic] if points else None
+
+    def logs(self, function: str) -> list[str]:
+        logs = self.stack.client("logs")
+        group = f"/aws/lambda/{self.name}-{function}"
+        lines: list[str] = []
+        for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group):
+            lines += [event["message"] for event in page["events"]]
+        return lines
+
+    def invoke(self, function: str, event: Any) -> tuple[bool, Any]:
+        """Whether a function handled an event, and its answer."""
+        answer = self.stack.client("lambda").invoke(
+            FunctionName=f"{self.name}-{function}", Payload=json.dumps(event).encode()
+        )
+        return "FunctionError" not in answer, json.load(answer["Payload"])

@@ -1,0 +1,91 @@
+"""The few places where LocalStack 4.14 does not do what EventBridge does, and the tests need that it does."""
+
+import json
+import logging
+import os
+import threading
+import time
+
+import boto3
+from localstack.runtime import hooks
+from localstack.utils.patch import patch
+
+LOG = logging.getLogger(__name__)
+
+
+@hooks.on_infra_start()
+def apply() -> None:
+    from localstack.services.events import target as targets
+
+    deliver_again_then_keep(targets.TargetSender)
+    start_pipelines(targets.SagemakerTargetSender)
+
+
+def deliver_again_then_keep(sender: type) -> None:
+    """A rule target's RetryPolicy and DeadLetterConfig are stored by LocalStack and not carried out.
+
+    EventBridge user guide, page `eb-rule-dlq`: an event that cannot be delivered is tried again, then put in the
+    queue with the attributes RULE_ARN, TARGET_ARN, ERROR_CODE, ERROR_MESSAGE. Tries are one second apart here.
+    """
+
+    @patch(sender.process_event)
+    def process_event(fn, self, event, *args, **kwargs):
+        kept = json.loads(json.dumps(event, default=str))
+        kept.pop("event-bus-name", None)
+        try:
+            return fn(self, event, *args, **kwargs)
+        except Exception as error:
+            threading.Thread(target=again, args=(fn, self, kept, error, args, kwargs), daemon=True).start()
+            return None
+
+    def again(fn, self, event, error, args, kwargs):
+        attempts = min(self.target.get("RetryPolicy", {}).get("MaximumRetryAttempts", 185), 3)
+        for _ in range(attempts):
+            time.sleep(1)
+            try:
+                return fn(self, dict(event), *args, **kwargs)
+            except Exception as another:
+                error = another
+        LOG.warning("target %s of rule %s failed for good: %s", self.target["Arn"], self.rule_arn, error)
+        queue_arn = self.target.get("DeadLetterConfig", {}).get("Arn")
+        if queue_arn is None:
+            return None
+        from localstack.aws.connect import connect_to
+        from localstack.utils.aws.arns import sqs_queue_url_for_arn
+
+        attributes = {
+            "RULE_ARN": self.rule_arn,
+            "TARGET_ARN": self.target["Arn"],
+            "ERROR_CODE": type(error).__name__,
+            "ERROR_MESSAGE": str(error)[:1000] or "unknown",
+        }
+        sqs = connect_to(aws_access_key_id=self.account_id, region_name=self.region).sqs
+        return sqs.send_message(
+            QueueUrl=sqs_queue_url_for_arn(queue_arn),
+            MessageBody=json.dumps(event),
+            MessageAttributes={n: {"DataType": "String", "StringValue": v} for n, v in attributes.items()},
+        )
+
+
+def start_pipelines(sender: type) -> None:
+    """A SageMaker pipeline as a rule's target raises NotImplementedError in LocalStack."""
+
+    @patch(sender.send_event)
+    def send_event(_fn, self, event, *_args, **_kwargs):
+        from localstack.utils.json import extract_jsonpath
+
+        def value(text: str) -> str:
+            return str(extract_jsonpath(event, text)) if text.startswith("$.") else text
+
+        listed = self.target.get("SageMakerPipelineParameters", {}).get("PipelineParameterList", [])
+        client = boto3.client(
+            "sagemaker",
+            endpoint_url=os.environ["FUNCTION_AWS_ENDPOINT_URL_SAGEMAKER"],
+            region_name=self.region,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        client.start_pipeline_execution(
+            PipelineName=self.target["Arn"],
+            PipelineParameters=[{"Name": p["Name"], "Value": value(p["Value"])} for p in listed],
+        )
