@@ -13,6 +13,7 @@ Tests steer it under `/_stand-in/`: see `Control`.
 """
 
 import argparse
+import io
 import json
 import threading
 import time
@@ -83,7 +84,8 @@ class StandIn:
         if not target.startswith("SageMaker."):
             return self.moto(environ, start_response)
         operation = target.removeprefix("SageMaker.")
-        body = json.loads(request.get_data(cache=True) or b"{}")
+        data = request.get_data()
+        body = json.loads(data or b"{}")
         with self.lock:
             self.calls.append({"operation": operation, "time": time.time(), "body": body})
             fault = self.faults[operation].pop(0) if self.faults[operation] else None
@@ -98,7 +100,8 @@ class StandIn:
             response = self.fault(fault)
         if response is not None:
             return response(environ, start_response)
-        environ["wsgi.input"].seek(0) if environ["wsgi.input"].seekable() else None
+        # The body has been read: moto gets a copy.
+        environ["wsgi.input"] = io.BytesIO(data)
         return self.moto(environ, start_response)
 
     @staticmethod

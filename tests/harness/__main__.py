@@ -1,0 +1,44 @@
+"""`python -m harness demo` plays the demo; `python -m harness up` keeps a deployment up to look around in."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from . import demo
+from .stack import Failed, running
+from .world import World
+
+
+def up() -> int:
+    with running() as stack:
+        world = World(stack, name="driftwarden")
+        print(f"export AWS_ENDPOINT_URL={stack.url}")
+        print(f"export AWS_ENDPOINT_URL_SAGEMAKER={stack.sagemaker_url}")
+        print("export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1")
+        for name, value in world.outputs.items():
+            print(f"# {name} = {value}")
+        print("# Ctrl-C ends it.", flush=True)
+        signal.pause()
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="harness", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="keep a deployment up until Ctrl-C")
+    play = commands.add_parser("demo", help="play the demo and check the world at its end")
+    play.add_argument("--report", type=Path, help="a constraint_violations.json of your own to play")
+    arguments = parser.parse_args()
+    try:
+        return up() if arguments.command == "up" else demo.play(arguments.report)
+    except Failed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
