@@ -1,0 +1,5 @@
+//! One module a command.
+
+mod inspect;
+
+pub(crate) use inspect::Inspect;
