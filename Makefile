@@ -46,12 +46,12 @@ infra-check: setup
 
 bench: setup ## ingest beside a Python peer: cold start, warm time, memory, size
 	@bash tests/setup.sh build
-	.venv/build/bin/cargo-lambda lambda build --locked --release --x86-64 -p ingest
+	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --x86-64 -p ingest
 	$(PYTHON) benches/ingest/run.py --binary target/lambda/ingest/bootstrap
 
 build: ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
 	@bash tests/setup.sh build
-	.venv/build/bin/cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) $(addprefix -p ,$(FUNCTIONS))
+	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) $(addprefix -p ,$(FUNCTIONS))
 
 deploy: build ## builds and deploys to the AWS account of your credentials; PARAMETERS="ReportBucketName=… RetrainingPipelineName=…"
 	@bash tests/setup.sh infra
@@ -64,7 +64,7 @@ destroy: ## deletes the deployed stack (the state bucket is kept)
 
 invoke: ## sends EVENT=events/… to FUNCTION=… running under `cargo lambda watch`
 	@bash tests/setup.sh build
-	.venv/build/bin/cargo-lambda lambda invoke $(FUNCTION) --data-file $(EVENT)
+	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda invoke $(FUNCTION) --data-file $(EVENT)
 
 clean: ## removes what was built and installed here
 	rm -rf target .venv .work
