@@ -1,0 +1,180 @@
+"""The main path, seen from outside: from a report in S3 to one started pipeline and one message."""
+
+import json
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import jsonschema
+import pytest
+from harness.stack import ROOT
+from harness.world import World, eventually, folder
+
+NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+
+
+def hour(n: int) -> datetime:
+    return NOW - timedelta(hours=n)
+
+
+def schedule_name() -> str:
+    return f"Monitor-{uuid.uuid4().hex[:8]}"
+
+
+def recorded(world: World, schedule: str, count: int = 1):
+    """The ledger once it has that many datapoints and owes nothing."""
+
+    def look():
+        ledger = world.ledger(schedule)
+        return ledger and len(ledger["datapoints"]) == count and not ledger["outbox"] and ledger
+
+    return eventually(look, f"{count} datapoint(s) of {schedule}")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "check_type", "dimensions", "observed"),
+    [
+        ("data-quality-drift", "DataQuality", "baseline_drift_check", {"Feature": "total_day_minutes"}, 0.2318),
+        ("model-quality", "ModelQuality", "GreaterThanThreshold", {"MetricName": "falsePositiveRate"}, 0.1875),
+        ("model-bias", "ModelBias", "bias_drift_check", {"Facet": "region", "FacetValue": "north", "MetricName": "DPPL"}, -0.2875),
+        ("model-explainability", "ModelExplainability", "feature_attribution_drift_check", {"Label": "label0", "MetricName": "shap"}, 0.7225),
+    ],
+)
+def test_every_kind_of_report_becomes_metrics_and_an_alert(shared, reports, name, kind, check_type, dimensions, observed):
+    schedule, endpoint = schedule_name(), f"endpoint-{uuid.uuid4().hex[:8]}"
+    body = reports(name)
+    count = len(json.loads(body)["violations"])
+    shared.put_report(folder(endpoint, schedule, hour(2)), body)
+    ledger = recorded(shared, schedule)
+    assert ledger["monitor"]["monitor_type"] == kind
+    assert ledger["alert"]["status"] == "InAlert"
+    monitor = {"Endpoint": endpoint, "MonitoringSchedule": schedule}
+    assert shared.metric("ConstraintViolations", hour(2), **monitor) == count
+    assert shared.metric("Breaching", hour(2), **monitor) == 1
+    assert shared.metric("ExecutionFailed", hour(2), **monitor) == 0
+    typed = monitor | {"ConstraintCheckType": check_type}
+    assert shared.metric("ConstraintViolations", hour(2), **typed) >= 1
+    assert shared.metric("ObservedValue", hour(2), **typed, **dimensions) == pytest.approx(observed)
+    run = eventually(lambda: next((r for r in shared.executions() if r["parameters"]["DriftwardenModel"] == endpoint), None), "a run")
+    assert run["parameters"]["MonitoringSchedule"] == schedule
+    assert run["displayName"] == f"driftwarden-{endpoint}-1"
+
+
+def test_the_events_on_the_bus_are_as_their_schemas_say(make_world, reports):
+    world = make_world()
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    run = eventually(lambda: world.executions(), "a pipeline execution")[0]
+    world.finish(run["arn"])
+    events = eventually(lambda: (seen := world.events()) and len(seen) == 3 and seen, "three events")
+    for event in events:
+        file = event["detail-type"].lower().replace(" ", "-") + ".v1.json"
+        schema = json.loads((ROOT / "events/schemas" / file).read_text())
+        jsonschema.validate(event["detail"], schema)
+    messages = eventually(lambda: (seen := world.messages()) and len(seen) == 3 and seen, "three messages")
+    assert sorted(m["Subject"] for m in messages) == [
+        "[Driftwarden] churn: Retrain decided (churn-1)",
+        "[Driftwarden] churn: churn-dq InAlert (1 of 1 had violations)",
+        "[Driftwarden] churn: retraining Succeeded (churn-1)",
+    ]
+    alert = next(m["Message"] for m in messages if "InAlert" in m["Subject"])
+    assert "total_day_minutes" in alert and "0.2318 (threshold 0.1)" in alert
+    assert world.dead_letters.drain() == []
+
+
+def test_a_clean_run_without_a_file_is_a_datapoint_of_zero(shared):
+    schedule = schedule_name()
+    shared.put_events(shared.job_event(folder("clean", schedule, hour(2)), schedule))
+    ledger = recorded(shared, schedule)
+    assert ledger["alert"]["status"] == "OK"
+    monitor = {"Endpoint": "clean", "MonitoringSchedule": schedule}
+    assert shared.metric("ConstraintViolations", hour(2), **monitor) == 0
+    assert shared.metric("Breaching", hour(2), **monitor) == 0
+
+
+def test_a_failed_run_is_failed_and_neither_clean_nor_breaching(shared):
+    schedule = schedule_name()
+    event = shared.job_event(
+        folder("failing", schedule, hour(2)), schedule, "Failed", None, failure_reason="AlgorithmError: see the logs"
+    )
+    shared.stack.stand_in("job", {"ProcessingJobName": json.loads(event["Detail"])["ProcessingJobName"], "MonitoringScheduleArn": "arn:aws:sagemaker:us-east-1:000000000000:monitoring-schedule/" + schedule.lower()})
+    shared.put_events(event)
+    ledger = recorded(shared, schedule)
+    assert ledger["datapoints"][0]["evidence"]["job"]["reason"] == "AlgorithmError: see the logs"
+    monitor = {"Endpoint": "failing", "MonitoringSchedule": schedule}
+    assert shared.metric("ExecutionFailed", hour(2), **monitor) == 1
+    assert shared.metric("ConstraintViolations", hour(2), **monitor) is None
+
+
+def test_what_the_event_leaves_out_is_asked_for(shared):
+    schedule = schedule_name()
+    event = shared.job_event(folder("asked", schedule, hour(2)), schedule, exit_message=None, tells_schedule=False)
+    name = json.loads(event["Detail"])["ProcessingJobName"]
+    shared.stack.stand_in(
+        "job",
+        {
+            "ProcessingJobName": name,
+            "ProcessingJobStatus": "Completed",
+            "MonitoringScheduleArn": f"arn:aws:sagemaker:us-east-1:000000000000:monitoring-schedule/{schedule.lower()}",
+            "ExitMessage": "CompletedWithViolations: Job completed successfully with 7 violations.",
+        },
+    )
+    shared.put_events(event)
+    ledger = recorded(shared, schedule)
+    assert ledger["alert"]["status"] == "InAlert", "the exit message tells of violations although no file is there"
+    assert shared.metric("ConstraintViolations", hour(2), Endpoint="asked", MonitoringSchedule=schedule) == 7
+
+
+def test_the_ground_truth_merge_job_is_no_datapoint(shared):
+    schedule = schedule_name()
+    merge = shared.job_event("merge", schedule, exit_message=None, name=f"groundtruth-merge-202611230300-{uuid.uuid4().hex[:24]}")
+    shared.put_events(merge, shared.job_event(folder("merged", schedule, hour(2)), schedule))
+    recorded(shared, schedule)
+
+
+def test_batch_transform_has_no_endpoint(shared, reports):
+    schedule = schedule_name()
+    shared.put_report(folder(None, schedule, hour(2)), reports("data-quality-drift"))
+    ledger = recorded(shared, schedule)
+    assert "endpoint" not in ledger["monitor"]
+    assert ledger["monitor"]["model"] == schedule
+    assert shared.metric("Breaching", hour(2), MonitoringSchedule=schedule) == 1
+
+
+def test_a_custom_containers_report_under_its_other_name(shared):
+    schedule = schedule_name()
+    body = json.dumps({"violations": [{"feature_name": "toxicity", "constraint_check_type": "sentence_check", "sentence": "…"}]})
+    shared.put_report(folder("custom", schedule, hour(2)), body.encode(), "constraints_violations.json")
+    ledger = recorded(shared, schedule)
+    assert ledger["monitor"]["monitor_type"] == "Custom"
+    typed = {"Endpoint": "custom", "MonitoringSchedule": schedule, "ConstraintCheckType": "sentence_check"}
+    assert shared.metric("ConstraintViolations", hour(2), **typed) == 1
+
+
+def test_two_monitors_of_one_model_are_one_incident(make_world, reports):
+    world = make_world('[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n')
+    world.put_report(folder("churn", "dq", hour(2)), reports("data-quality-drift"))
+    world.put_report(folder("churn", "mq", hour(2)), reports("model-quality"))
+    model = eventually(
+        lambda: (m := world.model("churn")) and m["incident"] and len(m["incident"]["monitors"]) == 2 and not m["outbox"] and m,
+        "both monitors in one incident",
+    )
+    assert model["incidents"] == 1
+    assert len(world.executions()) == 1
+
+
+def test_a_pipeline_that_fails_is_told_and_keeps_the_incident_open(make_world, reports):
+    world = make_world()
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    run = eventually(lambda: world.executions(), "a pipeline execution")[0]
+    world.finish(run["arn"], "Failed")
+    eventually(lambda: any("retraining Failed" in m["Subject"] for m in world.messages()), "the message")
+    assert world.model("churn")["incident"]["stage"] == "Escalated"
+
+
+def test_a_rule_can_start_the_pipeline_and_its_end_is_followed(make_world, reports):
+    world = make_world(PipelineStart="rule")
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    run = eventually(lambda: world.executions(), "a pipeline execution that the rule started")[0]
+    assert run["parameters"]["DriftwardenIncident"] == "churn-1"
+    world.finish(run["arn"])
+    eventually(lambda: (world.model("churn")["incident"] or {}).get("stage") == "Verifying", "the incident verifying")
+    assert len(world.executions()) == 1
