@@ -35,7 +35,8 @@ BROKEN = {
     "not-utf-8": (b'{"violations": ["\xff\xfe"]}', "is not UTF-8 text"),
     "without-violations": (b'{"version": 0.0}', "missing field `violations`"),
     "too-large": (b" " * (17 << 20), "at most 16777216 are read"),
-    "deeply-nested": (b'{"violations": ' + b"[" * 100_000, "recursion limit"),
+    "deeply-nested": (b'{"violations": [{"extra": ' + b"[" * 100_000, "recursion limit"),
+    "not-a-violation": (b'{"violations": [[1]]}', "invalid type: sequence, expected an object that describes a violation"),
 }
 
 

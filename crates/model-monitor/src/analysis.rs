@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 /// An analysis file: bias metrics, explanations, or both.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with an analysis")]
 pub struct Analysis {
     /// `"1.0"`.
     #[serde(default)]
@@ -32,6 +33,7 @@ pub struct Analysis {
 
 /// Bias metrics of one stage.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `facets`")]
 pub struct BiasMetrics {
     /// The label.
     #[serde(default)]
@@ -48,6 +50,7 @@ pub struct BiasMetrics {
 
 /// One value, or interval, of a facet.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `value_or_threshold` and `metrics`")]
 pub struct BiasFacet {
     /// The value, or the interval: `(0.5, 0.99]`.
     pub value_or_threshold: String,
@@ -57,6 +60,7 @@ pub struct BiasFacet {
 
 /// One bias metric.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `name` and `value`")]
 pub struct BiasMetric {
     /// Its short name.
     pub name: String,
@@ -73,6 +77,7 @@ pub struct BiasMetric {
 
 /// Feature attributions by method.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with explanations by method")]
 pub struct Explanations {
     /// Kernel SHAP, by label. With JSON data a label can be a probability as text: it need not be the same in the
     /// baseline and in a run.
@@ -85,6 +90,7 @@ pub struct Explanations {
 
 /// Feature attributions of one label.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `global_shap_values`")]
 pub struct Explanation {
     /// Global SHAP value, by feature.
     pub global_shap_values: BTreeMap<String, Shap>,

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 /// A constraints file. A data quality file has `features`, a model quality file one of the three metric tables.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with constraints")]
 pub struct Constraints {
     /// `0.0` in every file that the analyzer writes.
     #[serde(default)]
@@ -39,6 +40,7 @@ pub struct Constraints {
 
 /// What holds for one column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with the constraints of a column")]
 pub struct FeatureConstraints {
     /// The column.
     pub name: String,
@@ -77,6 +79,7 @@ impl FeatureConstraints {
 
 /// Constraints of a numeric column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `is_non_negative`")]
 pub struct NumConstraints {
     /// Whether every value is 0 or more.
     #[serde(default)]
@@ -88,6 +91,7 @@ pub struct NumConstraints {
 
 /// Constraints of a string column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `domains`")]
 pub struct StringConstraints {
     /// The values of the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +119,7 @@ pub enum Switch {
 
 /// How data quality is checked. What is not set has the service's default.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with settings")]
 pub struct MonitoringConfig {
     /// Whether constraints are checked at all; default `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +144,7 @@ pub struct MonitoringConfig {
 /// How distributions are compared. Files of 2019 have `enable_comparisons` and `min_domain_mass` instead, which survive
 /// in `extra`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with settings of the comparison")]
 pub struct DistributionConstraints {
     /// Whether they are; default `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,6 +177,7 @@ pub enum ComparisonOperator {
 
 /// The constraint of a model quality metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object with `threshold` and `comparison_operator`")]
 pub struct MetricConstraint {
     /// The threshold: the baseline's value, as suggested.
     #[serde(with = "lenient")]

@@ -132,6 +132,7 @@ pub struct AlarmStateChange {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an EventBridge event")]
 struct Envelope {
     #[serde(default)]
     id: Option<String>,
@@ -217,17 +218,20 @@ fn of_detail<T: DeserializeOwned>(object: &str, detail: Value) -> Result<T, Pars
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawObjectCreated {
     bucket: RawBucket,
     object: RawObject,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawBucket {
     name: String,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawObject {
     key: String,
     #[serde(default)]
@@ -236,6 +240,7 @@ struct RawObject {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[serde(expecting = "an object")]
 struct RawProcessingJob {
     processing_job_name: String,
     #[serde(default)]
@@ -285,18 +290,21 @@ impl RawProcessingJob {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[serde(expecting = "an object")]
 struct RawOutputConfig {
     #[serde(default)]
     outputs: Vec<RawOutput>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawOutput {
     #[serde(default, rename = "S3Output")]
     s3_output: Option<RawS3Output>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawS3Output {
     #[serde(rename = "S3Uri")]
     s3_uri: String,
@@ -304,6 +312,7 @@ struct RawS3Output {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[serde(expecting = "an object")]
 struct RawAppSpecification {
     #[serde(default)]
     image_uri: Option<String>,
@@ -311,6 +320,7 @@ struct RawAppSpecification {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
 struct RawPipelineExecution {
     #[serde(default)]
     pipeline_arn: Option<String>,
@@ -326,6 +336,7 @@ struct RawPipelineExecution {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
 struct RawAlarm {
     alarm_name: String,
     state: RawAlarmState,
@@ -334,6 +345,7 @@ struct RawAlarm {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawAlarmState {
     value: String,
     #[serde(default)]

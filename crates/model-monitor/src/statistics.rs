@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 /// A statistics file. A data quality file has `features`, a model quality file one of the three metric tables.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with statistics")]
 pub struct Statistics {
     /// `0.0` in every file that the analyzer writes.
     #[serde(default)]
@@ -35,6 +36,7 @@ pub struct Statistics {
 
 /// The data as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `item_count`")]
 pub struct Dataset {
     /// Number of rows.
     pub item_count: u64,
@@ -45,6 +47,7 @@ pub struct Dataset {
 
 /// One column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with the statistics of a column")]
 pub struct FeatureStatistics {
     /// The column.
     pub name: String,
@@ -63,6 +66,7 @@ pub struct FeatureStatistics {
 
 /// How many values a column has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `num_present` and `num_missing`")]
 pub struct Common {
     /// Rows with a value.
     pub num_present: u64,
@@ -72,6 +76,7 @@ pub struct Common {
 
 /// A numeric column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with the statistics of a numeric column")]
 pub struct NumericalStatistics {
     /// How many values it has.
     pub common: Common,
@@ -100,6 +105,7 @@ pub struct NumericalStatistics {
 
 /// The distribution of a numeric column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `kll`")]
 pub struct Distribution {
     /// As histogram and KLL sketch.
     pub kll: KllSketch,
@@ -107,6 +113,7 @@ pub struct Distribution {
 
 /// Ten buckets of equal width, and the sketch behind them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `buckets` and `sketch`")]
 pub struct KllSketch {
     /// The buckets, from the smallest to the largest value.
     pub buckets: Vec<KllBucket>,
@@ -117,6 +124,7 @@ pub struct KllSketch {
 
 /// A bucket of the histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `lower_bound`, `upper_bound` and `count`")]
 pub struct KllBucket {
     /// Its lower bound.
     #[serde(with = "lenient")]
@@ -131,6 +139,7 @@ pub struct KllBucket {
 
 /// A KLL sketch: an item on level h stands for 2^h values.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `parameters` and `data`")]
 pub struct Sketch {
     /// How it was built.
     pub parameters: SketchParameters,
@@ -140,6 +149,7 @@ pub struct Sketch {
 
 /// How a sketch was built.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `c` and `k`")]
 pub struct SketchParameters {
     /// By how much each level shrinks; 0.64.
     pub c: f64,
@@ -149,6 +159,7 @@ pub struct SketchParameters {
 
 /// A string column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with the statistics of a string column")]
 pub struct StringStatistics {
     /// How many values it has.
     pub common: Common,
@@ -165,6 +176,7 @@ pub struct StringStatistics {
 
 /// The distribution of a string column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `categorical`")]
 pub struct StringDistribution {
     /// By value.
     pub categorical: Categorical,
@@ -172,6 +184,7 @@ pub struct StringDistribution {
 
 /// How often each value occurs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `buckets`")]
 pub struct Categorical {
     /// The values.
     pub buckets: Vec<CategoricalBucket>,
@@ -179,6 +192,7 @@ pub struct Categorical {
 
 /// How often a value occurs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with `value` and `count`")]
 pub struct CategoricalBucket {
     /// The value.
     pub value: String,
@@ -189,6 +203,7 @@ pub struct CategoricalBucket {
 /// A model quality metric. The confusion matrix and the curves stand among the metrics, with neither value nor
 /// deviation: they are in `extra`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object with the value of a metric")]
 pub struct MetricStatistics {
     /// Its value.
     #[serde(

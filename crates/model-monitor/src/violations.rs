@@ -199,6 +199,7 @@ pub struct ViolationReport {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a list `violations`")]
 struct RawReport {
     #[serde(default)]
     version: Option<Value>,
@@ -208,6 +209,7 @@ struct RawReport {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object that describes a violation")]
 struct RawViolation {
     #[serde(default, deserialize_with = "text")]
     feature_name: Option<String>,

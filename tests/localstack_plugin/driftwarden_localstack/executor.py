@@ -277,4 +277,4 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
 
     @classmethod
     def cleanup_version(cls, function_version: FunctionVersion) -> None:
-        function_version.config.code.destroy_cached()
+        """Leaves the unpacked code: a later version of the function may have the same. It goes with the run's folder."""

@@ -95,7 +95,9 @@ fn schemas_of_our_events_are_those_of_the_types() {
 fn links_between_documents_lead_somewhere() {
     let mut checked = 0;
     for file in markdown(root()) {
+        // Without what stands in backticks: a pattern there is no link.
         let text = std::fs::read_to_string(&file).unwrap();
+        let text: String = text.split('`').step_by(2).collect();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = link.split('#').next().unwrap();
             if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {

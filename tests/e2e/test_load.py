@@ -1,0 +1,79 @@
+"""A thousand executions of fifty monitors, every event three times, in any order."""
+
+import json
+import random
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+
+from harness.world import eventually, folder
+
+MONITORS, EXECUTIONS, COPIES = 50, 20, 3
+M, N = 2, 3
+
+
+def test_a_thousand_executions_tripled_and_shuffled(make_world):
+    world = make_world(f"[alert]\ndatapoints_to_alert = {M}\nevaluation_period = {N}\n")
+    now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+    chance = random.Random(2026)
+    plan = {m: [chance.random() < 0.3 for _ in range(EXECUTIONS)] for m in range(MONITORS)}
+    entry = {
+        "feature_name": "age",
+        "constraint_check_type": "baseline_drift_check",
+        "description": "Numerical distance: 0.25 exceeds numerical threshold: 0.1",
+    }
+    report = json.dumps({"violations": [entry]}).encode()
+    events = []
+    for monitor, violating in plan.items():
+        for n, violates in enumerate(violating):
+            where = folder(f"model-{monitor}", f"monitor-{monitor}", now - timedelta(hours=EXECUTIONS - n))
+            message = "Completed: Job completed successfully with no violations."
+            if violates:
+                # Its own event comes on top.
+                world.put_report(where, report)
+                message = "CompletedWithViolations: Job completed successfully with 1 violations."
+            events += [world.job_event(where, f"monitor-{monitor}", exit_message=message)] * COPIES
+    chance.shuffle(events)
+    world.put_events(*events)
+
+    def recorded():
+        ledgers = [world.ledger(f"monitor-{monitor}") for monitor in plan]
+        missing = [
+            monitor
+            for monitor, ledger in zip(plan, ledgers)
+            if not ledger
+            or len(ledger["datapoints"]) < EXECUTIONS
+            or ledger["outbox"]
+            or any("job" not in point["evidence"] for point in ledger["datapoints"])
+        ]
+        return not missing and ledgers
+
+    ledgers = eventually(recorded, "every execution of every monitor recorded", 600)
+    for (monitor, violating), ledger in zip(plan.items(), ledgers):
+        states = ["report" in point["evidence"] for point in ledger["datapoints"]]
+        assert states == violating, f"monitor-{monitor}"
+        expected = "InAlert" if sum(violating[-N:]) >= M else "OK"
+        assert ledger["alert"]["status"] == expected, f"monitor-{monitor}"
+
+    def heard():
+        models = [world.model(f"model-{monitor}") for monitor in plan]
+        return (
+            all(
+                ledger["alert"]["transition"] == (model or {"alerts": {}})["alerts"].get(f"monitor-{monitor}", {"transition": 0})["transition"]
+                and not (model and model["outbox"])
+                for monitor, ledger, model in zip(plan, ledgers, models)
+            )
+            and models
+        )
+
+    models = eventually(heard, "every transition heard by its model", 120)
+    started = Counter(run["displayName"] for run in world.executions())
+    expected = {f"driftwarden-model-{m}-{n}": 1 for m, model in zip(plan, models) if model for n in range(1, model["incidents"] + 1)}
+    assert started == expected, "one pipeline execution for each incident"
+    assert expected, "the plan has incidents"
+    monitor, violating = 0, plan[0]
+    for n, violates in enumerate(violating):
+        dimensions = {"Endpoint": f"model-{monitor}", "MonitoringSchedule": f"monitor-{monitor}"}
+        at = now - timedelta(hours=EXECUTIONS - n)
+        assert world.metric("Breaching", at, "Maximum", **dimensions) == float(violates)
+        assert world.metric("Breaching", at, "SampleCount", **dimensions) == 1
+    assert world.dead_letters.drain() == []
