@@ -1,0 +1,309 @@
+//! Executions as the function sees them, on AWS in memory: every sample event, bad input, and a fault at every call.
+
+use alerting::{DatapointState, MetricName, MonitorLedger};
+use ingest::{Config, Handled, Ingest, IngestError};
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::Diagnostic;
+use shell::{
+    Kind,
+    config::Vars,
+    memory::{Fault, Memory},
+    ports::DescribedJob,
+};
+
+const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/ingest");
+const BUCKET: &str = "example-model-monitor-reports";
+const FOLDER: &str = "monitoring/reports/churn-endpoint/churn-data-quality/2026/11/23";
+const REPORT: &str = r#"{"violations": [{"feature_name": "total_day_minutes", "constraint_check_type": "baseline_drift_check",
+    "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
+
+fn event(name: &str) -> String {
+    std::fs::read_to_string(format!("{EVENTS}/{name}.json")).unwrap()
+}
+
+fn vars(name: &str) -> Option<String> {
+    let value = match name {
+        "STATE_BUCKET" => "driftwarden-state",
+        "EVENT_BUS_NAME" => "driftwarden",
+        "REPORT_PREFIX" => "monitoring/reports",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn function() -> Ingest {
+    Ingest::new(Config::from_vars(&Vars(vars)).unwrap())
+}
+
+fn report_uri(hour: &str) -> String {
+    format!("s3://{BUCKET}/{FOLDER}/{hour}/constraint_violations.json")
+}
+
+/// A world in which the report of 03:00 lies where it should.
+fn world() -> Memory {
+    let world = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
+    world.put_object(&report_uri("03"), REPORT);
+    world
+}
+
+fn ledger(world: &Memory, schedule: &str) -> MonitorLedger {
+    serde_json::from_slice(&world.document(&format!("monitors/{schedule}.json")).unwrap()).unwrap()
+}
+
+fn states(world: &Memory, schedule: &str) -> Vec<DatapointState> {
+    ledger(world, schedule)
+        .datapoints
+        .iter()
+        .map(alerting::Datapoint::state)
+        .collect()
+}
+
+#[tokio::test]
+async fn every_sample_event_is_handled() {
+    let world = world();
+    world.put_job(
+        "data-quality-monitoring-202611230400-2f3a9c5b7d1e2f4a6b8c0d1e",
+        DescribedJob {
+            monitoring_schedule_arn: Some(
+                "arn:aws:sagemaker:us-east-1:111122223333:monitoring-schedule/churn-data-quality".into(),
+            ),
+            exit_message: Some("Completed: Job completed successfully with no violations.".into()),
+        },
+    );
+    world.put_job(
+        "data-quality-monitoring-202611230500-3f3a9c5b7d1e2f4a6b8c0d1e",
+        DescribedJob {
+            monitoring_schedule_arn: Some(
+                "arn:aws:sagemaker:us-east-1:111122223333:monitoring-schedule/churn-data-quality".into(),
+            ),
+            exit_message: None,
+        },
+    );
+    let mut names: Vec<String> = std::fs::read_dir(EVENTS)
+        .unwrap()
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    let mut outcomes = Vec::new();
+    for name in names {
+        let handled = function().handle(&world, &event(&name), &name).await.unwrap();
+        outcomes.push(format!("{name}: {}", serde_json::to_string(&handled).unwrap()));
+    }
+    insta::assert_snapshot!(outcomes.join("\n"));
+    use DatapointState::{Clean, Failed, Violations};
+    assert_eq!(states(&world, "churn-data-quality"), [Violations, Clean, Failed]);
+    assert_eq!(states(&world, "churn-model-quality"), [Clean]);
+}
+
+#[tokio::test]
+async fn both_events_of_an_execution_are_one_datapoint_and_one_transition() {
+    for names in [
+        ["s3-object-created", "processing-job-completed-with-violations"],
+        ["processing-job-completed-with-violations", "s3-object-created"],
+    ] {
+        let world = world();
+        for (at, name) in names.iter().cycle().take(6).enumerate() {
+            function()
+                .handle(&world, &event(name), &format!("request-{at}"))
+                .await
+                .unwrap();
+        }
+        assert_eq!(states(&world, "churn-data-quality"), [DatapointState::Violations]);
+        assert_eq!(world.events().len(), 1, "one transition");
+        let breaching = world
+            .metrics()
+            .iter()
+            .filter(|metric| metric.name == MetricName::Breaching)
+            .count();
+        assert_eq!(breaching, 1, "published once");
+        assert!(ledger(&world, "churn-data-quality").outbox.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn unrelated_events_cost_no_call() {
+    for name in [
+        "s3-object-created-unrelated",
+        "processing-job-unrelated",
+        "processing-job-ground-truth-merge",
+    ] {
+        let world = world();
+        let handled = function().handle(&world, &event(name), "request").await.unwrap();
+        assert!(matches!(handled, Handled::Ignored { .. }), "{name}: {handled:?}");
+        assert!(world.calls().is_empty(), "{name}: {:?}", world.calls());
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_no_schedule_started_is_none_of_ours_although_its_output_looks_so() {
+    let world = world();
+    let name = "data-quality-monitoring-202611230400-2f3a9c5b7d1e2f4a6b8c0d1e";
+    world.put_job(name, DescribedJob::default());
+    let handled = function()
+        .handle(
+            &world,
+            &event("processing-job-completed-without-exit-message"),
+            "request",
+        )
+        .await;
+    assert!(matches!(handled.unwrap(), Handled::Ignored { .. }));
+    assert!(world.document("monitors/churn-data-quality.json").is_none());
+}
+
+async fn error_of(world: &Memory, name: &str) -> Diagnostic {
+    let error: IngestError = function().handle(world, &event(name), "request").await.unwrap_err();
+    Diagnostic::from(error)
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_an_error_and_never_clean() {
+    let broken: [(&str, Vec<u8>); 5] = [
+        ("ReportUnreadable", b"{\"violations\": [".to_vec()),
+        ("ReportUnreadable", b"".to_vec()),
+        ("ReportUnreadable", b"{\"violations\": \"none\"}".to_vec()),
+        ("ReportUnreadable", vec![0xFF; 64]),
+        ("ReportTooLarge", vec![b' '; 17 << 20]),
+    ];
+    for name in ["s3-object-created", "processing-job-completed-with-violations"] {
+        for (error_type, body) in &broken {
+            let world = world();
+            world.put_object(&report_uri("03"), body.clone());
+            assert_eq!(error_of(&world, name).await.error_type, *error_type);
+            assert!(world.document("monitors/churn-data-quality.json").is_none());
+            let counted = world.metrics();
+            assert_eq!(counted.len(), 1);
+            assert_eq!(counted[0].name, MetricName::UnreadableReports);
+        }
+        let world = world();
+        world.refuse_object(&report_uri("03"), Kind::Denied);
+        let denied = error_of(&world, name).await;
+        assert_eq!(denied.error_type, "AwsAccessDenied");
+        assert!(
+            denied.error_message.contains("s3:ListBucket"),
+            "the remedy: {}",
+            denied.error_message
+        );
+        assert!(world.document("monitors/churn-data-quality.json").is_none());
+    }
+}
+
+#[tokio::test]
+async fn errors_name_the_object_the_place_and_the_remedy() {
+    let world = world();
+    world.put_object(&report_uri("03"), r#"{"violations": [{"feature_name": "age"}]}"#);
+    insta::assert_snapshot!(
+        error_of(&world, "s3-object-created").await.error_message,
+        @"the violation report cannot be read: `s3://example-model-monitor-reports/monitoring/reports/churn-endpoint/churn-data-quality/2026/11/23/03/constraint_violations.json` at `violations[0].constraint_check_type`: missing, expected the name of the check that was violated"
+    );
+    world.put_document("policy.toml", "[alert]\ndatapoints_to_alert = 0\n");
+    world.put_object(&report_uri("03"), REPORT);
+    insta::assert_snapshot!(
+        error_of(&world, "s3-object-created").await.error_message,
+        @"there is no policy to judge by: policy.toml in the state bucket is not a policy: [alert]: datapoints_to_alert is 0: it must be from 1 to 100"
+    );
+}
+
+#[tokio::test]
+async fn a_bad_policy_never_replaces_a_good_one() {
+    let world = world();
+    world.put_document(
+        "policy.toml",
+        "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 2\n",
+    );
+    let function = function();
+    function
+        .handle(&world, &event("s3-object-created"), "first")
+        .await
+        .unwrap();
+    world.put_document("policy.toml", "[alert]\ndatapoints_to_alrt = 1\n");
+    function
+        .handle(&world, &event("s3-object-created"), "second")
+        .await
+        .unwrap();
+    assert!(world.events().is_empty(), "1 of 1 would have alerted, 2 of 2 does not");
+}
+
+#[tokio::test]
+async fn a_fault_at_any_call_loses_nothing_and_doubles_nothing() {
+    let name = "s3-object-created";
+    let count = {
+        let world = world();
+        function().handle(&world, &event(name), "request").await.unwrap();
+        world.calls()
+    };
+    assert_eq!(count.len(), 7, "three reads, a write, two effects, a write: {count:?}");
+    for fault in [Fault::Before(Kind::Transient), Fault::After] {
+        for operation in [
+            "s3:GetObject",
+            "s3:PutObject",
+            "cloudwatch:PutMetricData",
+            "events:PutEvents",
+        ] {
+            let world = world();
+            world.fail(operation, fault);
+            let mut attempts = 0;
+            while function().handle(&world, &event(name), "request").await.is_err() {
+                attempts += 1;
+                assert!(attempts < 3, "{operation} {fault:?}");
+            }
+            assert_eq!(states(&world, "churn-data-quality"), [DatapointState::Violations]);
+            assert!(
+                ledger(&world, "churn-data-quality").outbox.is_empty(),
+                "{operation} {fault:?}"
+            );
+            let ids: std::collections::BTreeSet<_> = world.events().into_iter().map(|(_, detail)| detail).collect();
+            assert_eq!(ids.len(), 1, "one transition, under one id: {operation} {fault:?}");
+            let breaching = world
+                .metrics()
+                .iter()
+                .filter(|metric| metric.name == MetricName::Breaching)
+                .count();
+            let lost_answer = usize::from(fault == Fault::After && operation == "cloudwatch:PutMetricData");
+            assert_eq!(breaching, 1 + lost_answer, "{operation} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_event_completes_what_a_dead_invocation_owed() {
+    let world = world();
+    world.fail("events:PutEvents", Fault::Before(Kind::Transient));
+    function()
+        .handle(&world, &event("s3-object-created"), "dead")
+        .await
+        .unwrap_err();
+    assert!(world.events().is_empty());
+    world.pass(SignedDuration::from_mins(30));
+    function()
+        .handle(&world, &event("processing-job-completed-with-violations"), "later")
+        .await
+        .unwrap();
+    assert_eq!(world.events().len(), 1);
+}
+
+#[test]
+fn a_wrong_configuration_names_the_variable_and_what_it_should_be() {
+    let error = |name: &'static str, value: &'static str| {
+        let vars = Vars(move |asked: &str| {
+            if asked == name {
+                Some(value.to_owned())
+            } else {
+                vars(asked)
+            }
+        });
+        Config::from_vars(&vars).unwrap_err().to_string()
+    };
+    insta::assert_snapshot!(error("STATE_BUCKET", ""), @"environment variable STATE_BUCKET is not set: it should be the name of an S3 bucket, without `s3://` and without a path");
+    insta::assert_snapshot!(error("STATE_BUCKET", "s3://state"), @"environment variable STATE_BUCKET is `s3://state`: it should be the name of an S3 bucket, without `s3://` and without a path");
+    insta::assert_snapshot!(error("EVENT_BUS_NAME", " "), @"environment variable EVENT_BUS_NAME is not set: it should be the name of the EventBridge bus");
+    insta::assert_snapshot!(error("MAX_REPORT_BYTES", "16 MB"), @"environment variable MAX_REPORT_BYTES is `16 MB`: it should be a number of bytes");
+    insta::assert_snapshot!(error("METRIC_NAMESPACE", "AWS/Lambda"), @"environment variable METRIC_NAMESPACE is `AWS/Lambda`: it should be a CloudWatch namespace: at most 255 of letters, digits and .-_/#: , not beginning with `AWS/` or `:`");
+}

@@ -1,0 +1,191 @@
+//! Incidents as the function sees them, on AWS in memory: every sample event, and a fault at every call.
+
+use jiff::Timestamp;
+use lambda_runtime::Diagnostic;
+use remediate::{Handled, Remediate};
+use remediation::{ModelDocument, PipelineStart, Settings, Stage};
+use shell::{
+    Kind,
+    config::Vars,
+    memory::{Fault, Memory},
+};
+
+const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/remediate");
+
+fn event(name: &str) -> String {
+    std::fs::read_to_string(format!("{EVENTS}/{name}.json")).unwrap()
+}
+
+fn function() -> Remediate {
+    Remediate::new(Settings {
+        pipeline: "driftwarden-retraining".into(),
+        pipeline_start: PipelineStart::Remediate,
+    })
+}
+
+fn world() -> Memory {
+    Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap())
+}
+
+fn model(world: &Memory) -> ModelDocument {
+    serde_json::from_slice(&world.document("models/churn-endpoint.json").unwrap()).unwrap()
+}
+
+/// The sample execution of the events: the one that the pipeline of this world started.
+fn of_this_world(world: &Memory, name: &str) -> String {
+    let sample = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/driftwarden-retraining/execution/k3v9q2m7x1ab";
+    let started = world
+        .executions()
+        .first()
+        .map_or_else(|| sample.to_owned(), |(_, arn)| arn.clone());
+    event(name).replace(sample, &started)
+}
+
+#[tokio::test]
+async fn an_incident_from_its_first_alert_to_its_end() {
+    let world = world();
+    let mut stages = Vec::new();
+    for (at, name) in [
+        "alert-in-alert",
+        "pipeline-execution-executing",
+        "pipeline-execution-succeeded",
+        "alert-ok",
+    ]
+    .iter()
+    .enumerate()
+    {
+        for copy in 0..3 {
+            function()
+                .handle(&world, &of_this_world(&world, name), &format!("{at}-{copy}"))
+                .await
+                .unwrap();
+        }
+        stages.push(model(&world).incident.map(|incident| incident.stage));
+    }
+    assert_eq!(
+        stages,
+        [
+            Some(Stage::Retraining),
+            Some(Stage::Retraining),
+            Some(Stage::Verifying),
+            None
+        ]
+    );
+    assert_eq!(world.executions().len(), 1);
+    let told: Vec<String> = world.events().into_iter().map(|(detail_type, _)| detail_type).collect();
+    assert_eq!(
+        told,
+        ["Remediation Decided", "Retraining Pipeline Execution Status Change"]
+    );
+    assert!(model(&world).outbox.is_empty());
+}
+
+#[tokio::test]
+async fn every_sample_event_is_handled() {
+    for entry in std::fs::read_dir(EVENTS).unwrap() {
+        let payload = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let handled = function().handle(&world(), &payload, "request").await.unwrap();
+        assert!(!matches!(handled, Handled::Ignored { .. }), "{handled:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_at_any_call_still_gives_one_retraining() {
+    for fault in [Fault::Before(Kind::Transient), Fault::After] {
+        for operation in [
+            "s3:GetObject",
+            "s3:PutObject",
+            "sagemaker:StartPipelineExecution",
+            "events:PutEvents",
+        ] {
+            let world = world();
+            world.fail(operation, fault);
+            let mut attempts = 0;
+            while function()
+                .handle(&world, &event("alert-in-alert"), "request")
+                .await
+                .is_err()
+            {
+                attempts += 1;
+                assert!(attempts < 3, "{operation} {fault:?}");
+            }
+            assert_eq!(world.executions().len(), 1, "{operation} {fault:?}");
+            let document = model(&world);
+            assert!(document.outbox.is_empty(), "{operation} {fault:?}");
+            let known = document.incident.unwrap().execution.unwrap();
+            assert_eq!(known.arn, world.executions()[0].1, "{operation} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_is_heard_before_the_start_was_noted_counts() {
+    let world = world();
+    world.fail("s3:PutObject", Fault::Before(Kind::Transient));
+    let arn_unknown = event("alert-in-alert");
+    function().handle(&world, &arn_unknown, "request").await.unwrap_err();
+    function().handle(&world, &arn_unknown, "request").await.unwrap();
+    function()
+        .handle(&world, &of_this_world(&world, "pipeline-execution-failed"), "end")
+        .await
+        .unwrap();
+    assert_eq!(model(&world).incident.unwrap().stage, Stage::Escalated);
+}
+
+#[tokio::test]
+async fn executions_of_others_are_ignored_without_a_call() {
+    let world = world();
+    let foreign = event("pipeline-execution-succeeded").replace("driftwarden-churn-endpoint-1", "nightly");
+    let handled = function().handle(&world, &foreign, "request").await.unwrap();
+    assert!(matches!(handled, Handled::Ignored { .. }));
+    assert!(world.calls().is_empty());
+}
+
+#[tokio::test]
+async fn with_a_rule_the_parameters_lead_an_execution_to_its_incident() {
+    let by_rule = Remediate::new(Settings {
+        pipeline: "driftwarden-retraining".into(),
+        pipeline_start: PipelineStart::Rule,
+    });
+    let world = world();
+    by_rule
+        .handle(&world, &event("alert-in-alert"), "request")
+        .await
+        .unwrap();
+    assert!(world.executions().is_empty(), "the rule starts it");
+    // The rule's execution has the parameters that the decision told, and a display name that SageMaker chose.
+    function()
+        .handle(
+            &world,
+            &event("alert-in-alert").replace("churn-endpoint", "other"),
+            "rule",
+        )
+        .await
+        .unwrap();
+    let foreign =
+        of_this_world(&world, "pipeline-execution-succeeded").replace("driftwarden-churn-endpoint-1", "execution-17");
+    let handled = by_rule.handle(&world, &foreign, "end").await.unwrap();
+    assert_eq!(handled, Handled::Changed { model: "other".into() });
+}
+
+#[tokio::test]
+async fn an_alert_of_another_layout_is_an_error() {
+    let broken = event("alert-in-alert").replace("\"transition\": 1", "\"transition\": \"one\"");
+    let told = Diagnostic::from(function().handle(&world(), &broken, "request").await.unwrap_err());
+    assert_eq!(told.error_type, "EventUnreadable");
+}
+
+#[test]
+fn a_wrong_configuration_names_the_variable_and_what_it_should_be() {
+    let error = |name: &'static str, value: &'static str| {
+        let vars = Vars(move |asked: &str| match asked {
+            _ if asked == name => Some(value.to_owned()),
+            "STATE_BUCKET" => Some("driftwarden-state".to_owned()),
+            "EVENT_BUS_NAME" | "RETRAINING_PIPELINE" => Some("driftwarden".to_owned()),
+            _ => None,
+        });
+        Remediate::from_vars(&vars).unwrap_err().to_string()
+    };
+    insta::assert_snapshot!(error("RETRAINING_PIPELINE", ""), @"environment variable RETRAINING_PIPELINE is not set: it should be the name or ARN of a SageMaker pipeline");
+    insta::assert_snapshot!(error("PIPELINE_START", "auto"), @"environment variable PIPELINE_START is `auto`: it should be `remediate` (this function starts the pipeline) or `rule` (an EventBridge rule does)");
+}
