@@ -83,9 +83,9 @@ pub struct ProcessingJobStateChange {
 impl ProcessingJobStateChange {
     /// Whether it is the job that merges captured data with ground truth, before a model quality or bias analysis.
     pub fn is_ground_truth_merge(&self) -> bool {
-        let merges = |uri: &String| uri.trim_end_matches('/').rsplit('/').next() == Some(GROUND_TRUTH_MERGE_FOLDER);
-        let merger = |image: &String| image.contains("groundtruth-merger");
-        self.outputs.iter().any(merges) || self.image.as_ref().is_some_and(merger)
+        let into_merge = |uri: &String| uri.trim_end_matches('/').rsplit('/').next() == Some(GROUND_TRUTH_MERGE_FOLDER);
+        let of_merger = |image: &String| image.contains("groundtruth-merger");
+        self.outputs.iter().any(into_merge) || self.image.as_ref().is_some_and(of_merger)
     }
 
     /// The schedule that started it, if the event tells: in lower case, as ARNs have it.

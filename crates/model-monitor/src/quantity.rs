@@ -105,6 +105,7 @@ pub(crate) mod lenient {
     use super::Quantity;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         Quantity::Number(*value).serialize(serializer)
     }

@@ -1,4 +1,5 @@
 //! The lifecycle of a model: one incident, one retraining, whatever comes in.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{AlertStateChange, AlertStatus, DatapointState, EventDatapoint};
 use jiff::{SignedDuration, Timestamp};

@@ -1,4 +1,5 @@
 //! A turn of a document, struck by faults at every call it makes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};

@@ -1,4 +1,5 @@
 //! Executions as the function sees them, on AWS in memory: every sample event, bad input, and a fault at every call.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{DatapointState, MetricName, MonitorLedger};
 use ingest::{Config, Handled, Ingest, IngestError};
@@ -98,9 +99,13 @@ async fn every_sample_event_is_handled() {
         outcomes.push(format!("{name}: {}", serde_json::to_string(&handled).unwrap()));
     }
     insta::assert_snapshot!(outcomes.join("\n"));
-    use DatapointState::{Clean, Failed, Violations};
-    assert_eq!(states(&world, "churn-data-quality"), [Violations, Clean, Failed]);
-    assert_eq!(states(&world, "churn-model-quality"), [Clean]);
+    let expected = [
+        DatapointState::Violations,
+        DatapointState::Clean,
+        DatapointState::Failed,
+    ];
+    assert_eq!(states(&world, "churn-data-quality"), expected);
+    assert_eq!(states(&world, "churn-model-quality"), [DatapointState::Clean]);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Every message as people read it, and that an event is told once.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use jiff::{SignedDuration, Timestamp};
 use notify::{Handled, Notify};

@@ -1,4 +1,5 @@
 //! What is written in two places says the same: environment variables, metrics, event schemas, links.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use std::{

@@ -1,5 +1,7 @@
 //! `driftwarden inspect`: Model Monitor's files, read by the code that runs in Lambda.
 
+mod words;
+
 use clap::Args;
 use model_monitor::{Analysis, Constraints, Limits, MonitorType, Quantity, Statistics, Violation, ViolationReport};
 use serde::Serialize;
@@ -12,8 +14,8 @@ use std::{
 
 /// Read Model Monitor's files and say what is in them.
 ///
-/// Reads constraint_violations.json of all four monitor types and of custom containers; also recognises
-/// statistics.json, constraints.json and Clarify's analysis.json.
+/// Reads `constraint_violations.json` of all four monitor types and of custom containers; also recognises
+/// `statistics.json`, `constraints.json` and Clarify's `analysis.json`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// The files; `-` is standard input
@@ -91,7 +93,7 @@ impl Inspect {
                         if at > 0 {
                             writeln!(output)?;
                         }
-                        in_words(output, &name, &content)?;
+                        words::write(output, &name, &content)?;
                     }
                 }
                 Err(error) => {
@@ -190,201 +192,4 @@ fn in_json(name: &str, content: &Content) -> String {
         Content::Analysis(analysis) => serde_json::to_string(&json!({"file": name, "analysis": analysis})),
     };
     line.unwrap_or_else(|error| json!({"file": name, "error": error.to_string()}).to_string())
-}
-
-fn in_words(output: &mut dyn Write, name: &str, content: &Content) -> io::Result<()> {
-    match content {
-        Content::Violations(report) => {
-            let kind = report
-                .monitor_type
-                .map_or_else(|| "of an unknown monitor".to_owned(), |kind| kind.to_string());
-            let count = report.violations.len();
-            writeln!(
-                output,
-                "{name}: violation report, {kind}, {count} {}",
-                plural(count, "violation")
-            )?;
-            let rows: Vec<[String; 4]> = report.violations.iter().map(row).collect();
-            table(
-                output,
-                ["SUBJECT", "CONSTRAINT CHECK TYPE", "OBSERVED", "THRESHOLD"],
-                &rows,
-            )?;
-            let told = |violation: &&Violation| violation.observed.is_none() && violation.description.is_some();
-            for violation in report.violations.iter().filter(told) {
-                let description = violation.description.as_deref().unwrap_or_default().trim();
-                writeln!(output, "  {}: {description}", violation.subject)?;
-            }
-            Ok(())
-        }
-        Content::Statistics(statistics) => {
-            let rows = statistics.dataset.as_ref().map_or(0, |dataset| dataset.item_count);
-            match &statistics.features {
-                Some(features) => {
-                    let count = features.len();
-                    writeln!(
-                        output,
-                        "{name}: statistics, DataQuality, {rows} rows, {count} {}",
-                        plural(count, "feature")
-                    )?;
-                    let rows: Vec<[String; 4]> = features
-                        .iter()
-                        .map(|feature| {
-                            let numbers = feature.numerical_statistics.as_ref();
-                            let strings = feature.string_statistics.as_ref();
-                            let common = numbers.map(|of| of.common).or(strings.map(|of| of.common));
-                            let missing = common.map_or(0, |common| common.num_missing);
-                            let said = numbers
-                                .map(|of| format!("mean {} std_dev {}", of.mean, of.std_dev))
-                                .or(strings.map(|of| format!("distinct {}", of.distinct_count)));
-                            [
-                                feature.name.clone(),
-                                feature.inferred_type.clone(),
-                                missing.to_string(),
-                                said.unwrap_or_default(),
-                            ]
-                        })
-                        .collect();
-                    table(output, ["FEATURE", "INFERRED TYPE", "MISSING", "VALUES"], &rows)
-                }
-                None => {
-                    writeln!(output, "{name}: statistics, ModelQuality, {rows} rows")?;
-                    let show = |value: Option<f64>| {
-                        value.map_or_else(String::new, |value| Quantity::Number(value).to_string())
-                    };
-                    let rows: Vec<[String; 4]> = statistics
-                        .metrics()
-                        .filter(|(_, metric)| metric.value.is_some())
-                        .map(|(name, metric)| {
-                            [
-                                name.clone(),
-                                show(metric.value),
-                                show(metric.standard_deviation),
-                                String::new(),
-                            ]
-                        })
-                        .collect();
-                    table(output, ["METRIC", "VALUE", "STANDARD DEVIATION", ""], &rows)
-                }
-            }
-        }
-        Content::Constraints(constraints) => match &constraints.features {
-            Some(features) => {
-                let count = features.len();
-                writeln!(
-                    output,
-                    "{name}: constraints, DataQuality, {count} {}",
-                    plural(count, "feature")
-                )?;
-                let rows: Vec<[String; 4]> = features
-                    .iter()
-                    .map(|feature| {
-                        let domains = feature.string_constraints.as_ref().and_then(|of| of.domains.as_ref());
-                        [
-                            feature.name.clone(),
-                            feature.inferred_type.clone(),
-                            feature.completeness.map_or_else(String::new, |share| share.to_string()),
-                            domains.map_or_else(String::new, |domains| format!("{} values", domains.len())),
-                        ]
-                    })
-                    .collect();
-                table(output, ["FEATURE", "INFERRED TYPE", "COMPLETENESS", "DOMAIN"], &rows)
-            }
-            None => {
-                writeln!(output, "{name}: constraints, ModelQuality")?;
-                let rows: Vec<[String; 4]> = constraints
-                    .metrics()
-                    .map(|(name, constraint)| {
-                        let operator = format!("{:?}", constraint.comparison_operator);
-                        [name.clone(), operator, constraint.threshold.to_string(), String::new()]
-                    })
-                    .collect();
-                table(output, ["METRIC", "COMPARISON OPERATOR", "THRESHOLD", ""], &rows)
-            }
-        },
-        Content::Analysis(analysis) => {
-            writeln!(output, "{name}: analysis")?;
-            let stages = [
-                ("Pre-training", &analysis.pre_training_bias_metrics),
-                ("Post-training", &analysis.post_training_bias_metrics),
-            ];
-            let mut rows: Vec<[String; 4]> = Vec::new();
-            for (stage, metrics) in stages {
-                for (facet, values) in metrics.iter().flat_map(|metrics| &metrics.facets) {
-                    for value in values {
-                        rows.extend(value.metrics.iter().map(|metric| {
-                            let found = metric.value.map(|found| Quantity::Number(found).to_string());
-                            [
-                                format!("{facet}={}", value.value_or_threshold),
-                                metric.name.clone(),
-                                found.or_else(|| metric.error.clone()).unwrap_or_default(),
-                                stage.to_owned(),
-                            ]
-                        }));
-                    }
-                }
-            }
-            if !rows.is_empty() {
-                table(output, ["FACET", "METRIC", "VALUE", "BIAS STAGE"], &rows)?;
-            }
-            let labels = analysis
-                .explanations
-                .iter()
-                .filter_map(|explanations| explanations.kernel_shap.as_ref());
-            let rows: Vec<[String; 4]> = labels
-                .flatten()
-                .flat_map(|(label, explanation)| {
-                    explanation
-                        .global_shap_values
-                        .iter()
-                        .map(|(feature, shap)| [label.clone(), feature.clone(), shap.0.to_string(), String::new()])
-                })
-                .collect();
-            if rows.is_empty() {
-                Ok(())
-            } else {
-                table(output, ["LABEL", "FEATURE", "GLOBAL SHAP", ""], &rows)
-            }
-        }
-    }
-}
-
-fn row(violation: &Violation) -> [String; 4] {
-    let show = |value: Option<&Quantity>| value.map_or_else(|| "-".to_owned(), ToString::to_string);
-    [
-        violation.subject.to_string(),
-        violation.check_type.to_string(),
-        show(violation.observed.as_ref()),
-        show(violation.threshold.as_ref()),
-    ]
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 {
-        noun.to_owned()
-    } else {
-        format!("{noun}s")
-    }
-}
-
-/// Aligned columns, two spaces apart.
-fn table(output: &mut dyn Write, head: [&str; 4], rows: &[[String; 4]]) -> io::Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut widths = head.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in std::iter::once(&head.map(String::from)).chain(rows) {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        writeln!(output, "  {}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
 }
