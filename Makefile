@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e lint bench build deploy destroy invoke clean binaries infra-check
+.PHONY: help setup demo test unit e2e lint bench build deploy destroy invoke clean binaries infra-check rust-target
 
 FUNCTIONS := ingest remediate notify
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -35,28 +35,36 @@ unit: ## the Rust tests
 e2e: setup binaries ## end-to-end tests on LocalStack
 	PYTHONPATH=tests $(PYTHON) -m pytest tests/e2e $(PYTEST)
 
-lint: setup infra-check ## formatting, clippy, docs, template
+lint: infra-check ## formatting, clippy, docs, template
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
-infra-check: setup
-	.venv/infra/bin/cfn-lint infra/template.yaml
+infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
+	@bash tests/setup.sh infra checkov permissions
+	.venv/infra/bin/cfn-lint --config-file infra/.cfnlintrc.yaml
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/infra/bin/sam validate --lint --template infra/template.yaml
+	.venv/checkov/bin/checkov --config-file infra/.checkov.yaml --file infra/template.yaml
+	.venv/permissions/bin/python infra/check_permissions.py
 
 bench: setup ## ingest beside a Python peer: cold start, warm time, memory, size
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --x86-64 -p ingest
 	$(PYTHON) benches/ingest/run.py --binary target/lambda/ingest/bootstrap
 
-build: ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
+rust-target:
+	@case "$(ARCH)" in arm64) target=aarch64-unknown-linux-gnu;; x86_64) target=x86_64-unknown-linux-gnu;; \
+	  *) echo "ARCH is '$(ARCH)': it should be arm64 or x86_64"; exit 2;; esac; \
+	if ! rustc --print target-libdir --target $$target >/dev/null 2>&1 || [ ! -d "$$(rustc --print target-libdir --target $$target)" ]; then \
+	  echo "Rust's standard library for $$target is not installed: run 'rustup target add $$target', or build with ARCH=x86_64"; exit 1; fi
+
+build: rust-target ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) $(addprefix -p ,$(FUNCTIONS))
 
 deploy: build ## builds and deploys to the AWS account of your credentials; PARAMETERS="ReportBucketName=… RetrainingPipelineName=…"
 	@bash tests/setup.sh infra
-	.venv/infra/bin/sam deploy --template infra/template.yaml --config-file samconfig.toml --stack-name $(STACK) \
-	  --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+	cd infra && ../.venv/infra/bin/sam deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
 
 destroy: ## deletes the deployed stack (the state bucket is kept)
 	@bash tests/setup.sh infra
