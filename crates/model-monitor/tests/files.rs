@@ -41,7 +41,8 @@ fn statistics_and_constraints_are_written_as_they_were_read() {
             &fixture(name),
         );
     }
-    for name in ["constraints.data-quality"] {
+    {
+        let name = "constraints.data-quality";
         same(
             &Constraints::parse(name, &fixture(name), &limits()).unwrap(),
             &fixture(name),
@@ -126,7 +127,7 @@ fn thresholds_come_from_the_constraints_where_the_text_has_none() {
 
     let constraints = Constraints::parse("constraints", &fixture("constraints.model-quality"), &limits()).unwrap();
     let rate = violation(
-        json!({"metric_name": "falsePositiveRate", "constraint_check_type": "GreaterThanThreshold",
+        &json!({"metric_name": "falsePositiveRate", "constraint_check_type": "GreaterThanThreshold",
         "description": "too many"}),
     );
     assert_eq!(
