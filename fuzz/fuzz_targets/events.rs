@@ -1,22 +1,31 @@
-//! An event never panics, and a job that claims to be a monitor's can be asked everything.
+//! Invariants tested:
+//! - no bytes make the reader of events panic, nor what is asked of an event that was read;
+//! - an exit message without `CompletedWithViolations` at its beginning counts no violations.
+
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model_monitor::{Detail, Event, ReportFolder};
+use model_monitor::{Detail, Event, ExitMessage, ReportFolder};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(event) = Event::parse("fuzz", bytes) {
-        match event.detail {
+    match Event::parse("event", bytes) {
+        Ok(event) => match event.detail {
             Detail::ProcessingJob(job) => {
-                let _ = (job.is_ground_truth_merge(), job.schedule(), job.ended_at());
+                let _: bool = job.is_ground_truth_merge();
+                let _: (Option<_>, Option<_>, Option<_>) = (job.schedule(), job.scheduled_time(), job.ended_at());
                 for uri in &job.outputs {
-                    let _ = ReportFolder::from_uri(uri, &[]);
+                    let _: Option<ReportFolder> = ReportFolder::from_uri(uri, &[]);
+                }
+                let text = job.exit_message.unwrap_or_default();
+                if let ExitMessage::CompletedWithViolations { .. } = ExitMessage::parse(&text) {
+                    assert!(text.trim_start().starts_with("CompletedWithViolations"));
                 }
             }
             Detail::ObjectCreated(object) => {
-                let _ = ReportFolder::from_key(&object.bucket, &object.key, &["reports".to_owned()]);
+                let _: Option<ReportFolder> = ReportFolder::from_key(&object.bucket, &object.key, &[]);
             }
             _ => {}
-        }
+        },
+        Err(error) => assert!(error.to_string().contains("`event`")),
     }
 });

@@ -1,15 +1,40 @@
-//! A violation report never panics, keeps what it was given, and an empty one is only one that says so.
+//! Invariants tested:
+//! - no bytes make the reader of violation reports panic, nor what is asked of a report that was read;
+//! - the words of every description stay as they were;
+//! - a report with a violation in it is never read as one without;
+//! - no prefix of a report that was read is read as a report.
+
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use model_monitor::{Limits, ViolationReport};
+use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(report) = ViolationReport::parse("fuzz", bytes, &Limits::default()) {
-        let text = String::from_utf8_lossy(bytes);
-        assert!(text.contains("violations") || text.contains("\\u"));
-        for violation in &report.violations {
-            let _ = format!("{} {} {:?}", violation.subject, violation.check_type, violation.observed);
+    let limits = Limits::default();
+    let report = match ViolationReport::parse("report", bytes, &limits) {
+        Ok(report) => report,
+        Err(error) => {
+            assert!(error.to_string().contains("`report`"));
+            return;
         }
+    };
+    for violation in &report.violations {
+        assert!(violation.drift().is_none_or(|drift| !drift.is_nan()));
+        serde_json::to_string(&violation.observed).unwrap();
+        serde_json::to_string(&violation.threshold).unwrap();
+    }
+    if let Ok(Value::Object(raw)) = serde_json::from_slice(bytes) {
+        let raw = raw["violations"].as_array().unwrap();
+        assert_eq!(raw.len(), report.violations.len());
+        for (raw, violation) in raw.iter().zip(&report.violations) {
+            if let Some(words) = raw["description"].as_str() {
+                assert_eq!(violation.description.as_deref(), Some(words));
+            }
+        }
+    }
+    let end = bytes.iter().rposition(|byte| *byte == b'}').unwrap();
+    for cut in [end / 3, end / 2, end] {
+        assert!(ViolationReport::parse("report", &bytes[..cut], &limits).is_err());
     }
 });

@@ -1,41 +1,63 @@
-//! `driftwarden`: the loop's parts on the command line. Data goes to standard output, everything else to standard error.
+//! The `driftwarden` command line: the pure parts of Driftwarden, reachable from a shell, a notebook or a pipeline.
 //!
-//! | exit code | meaning |
+//! | command | what it does |
 //! | --- | --- |
-//! | 0 | done |
-//! | 1 | something that was asked for could not be done; standard error says what |
-//! | 2 | the command line is wrong |
+//! | [`inspect`](Inspect) | shows what Model Monitor's files and events say, or prints it as JSON Lines |
+//!
+//! Data goes to standard output, everything else to standard error. An input that cannot be answered never stops the
+//! others: with `--json` it gives `{"error": "…"}` on its line. [`Exit`] says what the exit codes mean. In JSON a number
+//! that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.
 
-mod commands;
+mod exit;
+mod input;
+mod inspect;
+mod table;
 
-use clap::{Parser, Subcommand};
-use std::io::{self, Read, Write};
+pub use exit::Exit;
+pub use inspect::Inspect;
 
-/// Closes the loop on model drift for models served by Amazon SageMaker.
-#[derive(Debug, Parser)]
-#[command(name = "driftwarden", version, about, arg_required_else_help = true)]
+use std::io::{Read, Write};
+
+/// Watches SageMaker Model Monitor and starts what is due when a model drifts.
+#[derive(Debug, clap::Parser)]
+#[command(name = "driftwarden", version, about)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read Model Monitor's files and say what is in them
-    Inspect(commands::Inspect),
+    Inspect(Inspect),
 }
 
-/// Runs a command and returns its exit code.
-pub fn run(cli: &Cli, input: &mut dyn Read, output: &mut dyn Write, errors: &mut dyn Write) -> u8 {
-    let Command::Inspect(inspect) = &cli.command;
-    match inspect.run(input, output, errors) {
-        Ok(true) => 0,
-        Ok(false) => 1,
-        // Whoever read the output has gone: nobody is left to tell.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-        Err(error) => {
-            let told = writeln!(errors, "error: {error}");
-            u8::from(told.is_ok()).max(1)
+/// What a command reads and writes.
+#[expect(missing_debug_implementations, reason = "streams have nothing to show")]
+pub struct Streams<'a> {
+    /// Standard input.
+    pub input: &'a mut dyn Read,
+    /// Standard output.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(&self, streams: Streams<'_>) -> Exit {
+        match &self.command {
+            Command::Inspect(inspect) => inspect.run(streams),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
     }
 }

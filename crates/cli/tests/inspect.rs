@@ -1,108 +1,152 @@
-//! `driftwarden inspect` as people and scripts see it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! `driftwarden inspect`, as it is called and what it prints.
 
-use clap::{CommandFactory as _, Parser as _};
-use cli::Cli;
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-/// Exit code, standard output and standard error of a command line, with a file on standard input.
-fn driftwarden(arguments: &[&str], input: &str) -> (u8, String, String) {
-    let cli = Cli::parse_from(std::iter::once(&"driftwarden").chain(arguments));
-    let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let code = cli::run(&cli, &mut input.as_bytes(), &mut output, &mut errors);
-    (
-        code,
-        String::from_utf8(output).unwrap(),
-        String::from_utf8(errors).unwrap(),
-    )
-}
+use clap::Parser as _;
+use cli::{Cli, Exit, Streams};
+use std::{fmt::Write as _, path::Path};
 
-fn report(name: &str) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/harness/reports");
-    std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap()
-}
-
-#[test]
-fn the_command_line_is_well_formed() {
-    Cli::command().debug_assert();
-}
-
-#[test]
-fn every_kind_of_report_in_words() {
-    for name in [
-        "data-quality-more-drift",
-        "model-quality",
-        "model-bias",
-        "model-explainability",
-    ] {
-        let (code, output, errors) = driftwarden(&["inspect", "-"], &report(name));
-        assert_eq!((code, errors.as_str()), (0, ""));
-        insta::assert_snapshot!(name, output);
+/// Runs the command on fixtures of the formats' own crate: exit code, output and errors in one text.
+fn run(arguments: &[&str], mut input: &[u8]) -> String {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model-monitor/tests/fixtures");
+    let fixtures = format!("{}/", fixtures.to_str().unwrap());
+    let located = arguments
+        .iter()
+        .map(|argument| argument.replace("fixtures/", &fixtures));
+    let cli = Cli::parse_from(["driftwarden", "inspect"].map(str::to_owned).into_iter().chain(located));
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let exit = cli.run(Streams {
+        input: &mut input,
+        out: &mut out,
+        err: &mut err,
+    });
+    let mut text = format!("exit {}\n", exit as u8);
+    for (name, bytes) in [("out", out), ("err", err)] {
+        if !bytes.is_empty() {
+            write!(text, "--- {name}\n{}", String::from_utf8(bytes).unwrap()).unwrap();
+        }
     }
+    text.replace(&fixtures, "fixtures/")
 }
 
 #[test]
-fn every_kind_of_report_in_json() {
-    for name in [
-        "data-quality-drift",
-        "model-quality",
-        "model-bias",
-        "model-explainability",
-    ] {
-        let (code, output, errors) = driftwarden(&["inspect", "--json", "-"], &report(name));
-        assert_eq!((code, errors.as_str()), (0, ""));
-        insta::assert_snapshot!(format!("{name}-json"), output);
-    }
+fn reports_of_all_monitor_types() {
+    insta::assert_snapshot!(run(
+        &[
+            "fixtures/violations/data-quality.json",
+            "fixtures/violations/model-quality.json",
+            "fixtures/violations/model-bias.json",
+            "fixtures/violations/model-explainability.json",
+            "fixtures/violations/custom-container.json",
+            "fixtures/violations/no-entries.json",
+        ],
+        b"",
+    ));
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_the_others_are_read_all_the_same() {
-    let (code, output, errors) = driftwarden(
-        &["inspect", "--json", "missing.json", "-"],
-        &report("model-explainability"),
+fn reports_as_json_lines() {
+    insta::assert_snapshot!(run(
+        &[
+            "--json",
+            "fixtures/violations/data-quality.json",
+            "fixtures/violations/model-bias.json",
+            "fixtures/violations/custom-container.json",
+            "fixtures/violations/no-entries.json",
+        ],
+        b"",
+    ));
+}
+
+#[test]
+fn thresholds_from_the_constraints() {
+    insta::assert_snapshot!(run(
+        &[
+            "--constraints",
+            "fixtures/constraints/data-quality.json",
+            "fixtures/violations/data-quality.json",
+            "fixtures/violations/no-entries.json",
+        ],
+        b"",
+    ));
+    insta::assert_snapshot!(run(
+        &[
+            "--json",
+            "--constraints",
+            "fixtures/analysis/bias.json",
+            "fixtures/violations/model-bias.json",
+            "fixtures/violations/no-entries.json",
+        ],
+        b"",
+    ));
+}
+
+#[test]
+fn the_other_files_and_events() {
+    let files = [
+        "fixtures/statistics/data-quality.json",
+        "fixtures/statistics/model-quality-binary.json",
+        "fixtures/constraints/data-quality.json",
+        "fixtures/constraints/model-quality-binary.json",
+        "fixtures/analysis/bias.json",
+        "fixtures/analysis/explainability.json",
+        "fixtures/events/processing-job-completed.json",
+        "fixtures/events/s3-object-created.json",
+        "fixtures/events/unrelated.json",
+    ];
+    insta::assert_snapshot!(run(&files, b""));
+    insta::assert_snapshot!(run(&[&["--json"], files.as_slice()].concat(), b""));
+}
+
+#[test]
+fn what_cannot_be_read_does_not_stop_the_rest() {
+    let files = [
+        "fixtures/broken/truncated.json",
+        "fixtures/broken/entry-text.json",
+        "fixtures/broken/no-violations-field.json",
+        "fixtures/none.json",
+        "fixtures/violations/model-explainability.json",
+    ];
+    insta::assert_snapshot!(run(&files, b""));
+    insta::assert_snapshot!(run(&[&["--json"], files.as_slice()].concat(), b""));
+}
+
+#[test]
+fn constraints_that_are_none_end_it() {
+    insta::assert_snapshot!(run(
+        &[
+            "--constraints",
+            "fixtures/violations/no-entries.json",
+            "fixtures/violations/no-entries.json"
+        ],
+        b"",
+    ));
+}
+
+#[test]
+fn standard_input_is_read_no_farther_than_the_limit() {
+    let report =
+        br#"{"violations": [{"feature_name": "a\u001b[2J", "constraint_check_type": "x", "description": "one\ntwo"}]}"#;
+    insta::assert_snapshot!(run(&["-"], report));
+    insta::assert_snapshot!(run(&["--json", "-"], &vec![b' '; 17 << 20]));
+}
+
+#[test]
+fn a_large_file_is_refused_before_it_is_read() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.json");
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(200 << 20).unwrap();
+    let said = run(&[path.to_str().unwrap()], b"");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(
+        said.replace(path.to_str().unwrap(), "large.json"),
+        "exit 1\n--- err\nerror: `large.json` is 209715200 bytes: at most 16777216 are read\n"
     );
-    assert_eq!((code, errors.as_str()), (1, ""));
-    let lines: Vec<serde_json::Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 2);
-    assert!(
-        lines[0]["error"].as_str().unwrap().contains("`missing.json`"),
-        "{output}"
-    );
-    assert_eq!(lines[1]["monitor_type"], "ModelExplainability");
-    let (code, output, errors) = driftwarden(&["inspect", "-"], "{\"violations\": [{\"feature_name\": \"age\"}]}");
-    assert_eq!((code, output.as_str()), (1, ""));
-    insta::assert_snapshot!(errors, @"error: `-` at `violations[0].constraint_check_type`: missing, expected the name of the check that was violated");
 }
 
 #[test]
-fn more_than_the_limit_is_refused() {
-    let (code, _, errors) = driftwarden(&["inspect", "--max-bytes", "10", "-"], &report("model-bias"));
-    assert_eq!(code, 1);
-    insta::assert_snapshot!(errors, @"error: `-` is 11 bytes: at most 10 are read");
-}
-
-#[test]
-fn an_empty_report_and_one_of_a_custom_container_are_custom() {
-    for body in [
-        "{\"violations\": []}",
-        "{\"violations\": [{\"constraint_check_type\": \"sentence_check\", \"sentence\": \"…\"}]}",
-    ] {
-        let (code, output, _) = driftwarden(&["inspect", "--json", "-"], body);
-        assert_eq!(code, 0);
-        assert!(output.contains("\"monitor_type\":\"Custom\""), "{output}");
-    }
-}
-
-#[test]
-fn a_threshold_that_the_report_does_not_tell_comes_from_the_constraints() {
-    let folder = std::env::temp_dir().join(format!("driftwarden-inspect-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let constraints = folder.join("constraints.json");
-    let text = r#"{"version": 0.0, "features": [{"name": "intl_plan", "inferred_type": "String", "completeness": 1.0}],
-        "monitoring_config": {"domain_content_threshold": 0.95}}"#;
-    std::fs::write(&constraints, text).unwrap();
-    let arguments = ["inspect", "--json", "--constraints", constraints.to_str().unwrap(), "-"];
-    let (code, output, _) = driftwarden(&arguments, &report("data-quality-more-drift"));
-    std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(code, 0);
-    assert!(output.contains("\"observed\":0.9231,\"threshold\":0.95"), "{output}");
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let error = |kind| std::io::Error::from(kind);
+    assert_eq!(Exit::of_output(&error(std::io::ErrorKind::BrokenPipe)), Exit::Done);
+    assert_eq!(Exit::of_output(&error(std::io::ErrorKind::StorageFull)), Exit::Failed);
 }

@@ -3,7 +3,8 @@
 //! Source: developer guide, pages `clarify-processing-job-analysis-results` and `clarify-model-monitor-bias-drift-results`.
 
 use crate::{
-    Limits, ParseError, json,
+    Limits, ParseError,
+    json::{self, some_text, text},
     quantity::{lenient, lenient_option},
 };
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,9 @@ use std::collections::BTreeMap;
 
 /// An analysis file: bias metrics, explanations, or both.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with an analysis")]
 pub struct Analysis {
     /// `"1.0"`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Value>,
     /// Bias of the labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,13 +33,12 @@ pub struct Analysis {
 
 /// Bias metrics of one stage.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `facets`")]
 pub struct BiasMetrics {
     /// The label.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Its positive value, or the interval of its positive values.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub label_value_or_threshold: Option<String>,
     /// The facets, by name.
     pub facets: BTreeMap<String, Vec<BiasFacet>>,
@@ -50,34 +49,38 @@ pub struct BiasMetrics {
 
 /// One value, or interval, of a facet.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `value_or_threshold` and `metrics`")]
 pub struct BiasFacet {
     /// The value, or the interval: `(0.5, 0.99]`.
+    #[serde(deserialize_with = "some_text")]
     pub value_or_threshold: String,
     /// Its metrics.
     pub metrics: Vec<BiasMetric>,
+    /// Fields that are not documented, as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// One bias metric.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `name` and `value`")]
 pub struct BiasMetric {
     /// Its short name.
     pub name: String,
     /// Its long name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Its value; `None` if it could not be computed.
+    /// Its value; `None` (in the file null) if it could not be computed.
     #[serde(default, with = "lenient_option")]
     pub value: Option<f64>,
     /// Why it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Fields that are not documented, as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// Feature attributions by method.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with explanations by method")]
 pub struct Explanations {
     /// Kernel SHAP, by label. With JSON data a label can be a probability as text: it need not be the same in the
     /// baseline and in a run.
@@ -90,7 +93,6 @@ pub struct Explanations {
 
 /// Feature attributions of one label.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `global_shap_values`")]
 pub struct Explanation {
     /// Global SHAP value, by feature.
     pub global_shap_values: BTreeMap<String, Shap>,
@@ -118,8 +120,9 @@ impl Analysis {
             && analysis.post_training_bias_metrics.is_none()
             && analysis.explanations.is_none();
         if empty {
-            let expected = "expected one of `pre_training_bias_metrics`, `post_training_bias_metrics`, `explanations`";
-            return Err(json::unexpected(object, ".", expected));
+            let expected =
+                "one of the fields `pre_training_bias_metrics`, `post_training_bias_metrics`, `explanations`";
+            return Err(ParseError::unexpected(object, ".", expected, "none"));
         }
         Ok(analysis)
     }

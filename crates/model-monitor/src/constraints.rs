@@ -13,10 +13,9 @@ use std::collections::BTreeMap;
 
 /// A constraints file. A data quality file has `features`, a model quality file one of the three metric tables.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with constraints")]
 pub struct Constraints {
     /// `0.0` in every file that the analyzer writes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Value>,
     /// Data quality: what holds for each column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +39,6 @@ pub struct Constraints {
 
 /// What holds for one column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with the constraints of a column")]
 pub struct FeatureConstraints {
     /// The column.
     pub name: String,
@@ -79,7 +77,6 @@ impl FeatureConstraints {
 
 /// Constraints of a numeric column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `is_non_negative`")]
 pub struct NumConstraints {
     /// Whether every value is 0 or more.
     #[serde(default)]
@@ -91,7 +88,6 @@ pub struct NumConstraints {
 
 /// Constraints of a string column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `domains`")]
 pub struct StringConstraints {
     /// The values of the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +115,6 @@ pub enum Switch {
 
 /// How data quality is checked. What is not set has the service's default.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with settings")]
 pub struct MonitoringConfig {
     /// Whether constraints are checked at all; default `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,10 +136,8 @@ pub struct MonitoringConfig {
     pub extra: Map<String, Value>,
 }
 
-/// How distributions are compared. Files of 2019 have `enable_comparisons` and `min_domain_mass` instead, which survive
-/// in `extra`.
+/// How distributions are compared.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with settings of the comparison")]
 pub struct DistributionConstraints {
     /// Whether they are; default `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +154,12 @@ pub struct DistributionConstraints {
     /// `LInfinity` (default) or `ChiSquared`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categorical_drift_method: Option<String>,
+    /// Files of 2019, in the place of `perform_comparison`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enable_comparisons: Option<bool>,
+    /// Files of 2019, in the place of [`MonitoringConfig::domain_content_threshold`].
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
+    pub min_domain_mass: Option<f64>,
     /// Fields that are not documented, as they are.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -175,9 +174,18 @@ pub enum ComparisonOperator {
     GreaterThanThreshold,
 }
 
+impl ComparisonOperator {
+    /// The name as files spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LessThanThreshold => "LessThanThreshold",
+            Self::GreaterThanThreshold => "GreaterThanThreshold",
+        }
+    }
+}
+
 /// The constraint of a model quality metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(expecting = "an object with `threshold` and `comparison_operator`")]
 pub struct MetricConstraint {
     /// The threshold: the baseline's value, as suggested.
     #[serde(with = "lenient")]
@@ -198,9 +206,9 @@ impl Constraints {
         let constraints: Self = json::parse(object, bytes, limits)?;
         limits.check(object, "features", constraints.features.as_ref().map_or(0, Vec::len))?;
         if constraints.features.is_none() && constraints.metrics().next().is_none() {
-            let expected = "expected `features`, or one of `regression_constraints`, \
+            let expected = "the field `features`, or one of `regression_constraints`, \
                             `binary_classification_constraints`, `multiclass_classification_constraints`";
-            return Err(json::unexpected(object, ".", expected));
+            return Err(ParseError::unexpected(object, ".", expected, "none"));
         }
         Ok(constraints)
     }
@@ -220,10 +228,11 @@ impl Constraints {
         match &violation.subject {
             Subject::Metric(name) => {
                 // Violations spell four rates in camel case that constraints spell in snake case.
-                let spelled = snake_case(name);
-                self.metrics()
-                    .find(|(metric, _)| **metric == spelled)
-                    .map(|(_, constraint)| constraint.threshold)
+                let spelled = [name.clone(), snake_case(name)];
+                spelled.iter().find_map(|name| {
+                    let (_, constraint) = self.metrics().find(|(metric, _)| *metric == name)?;
+                    Some(constraint.threshold)
+                })
             }
             Subject::Feature(name) => {
                 let feature = self.features.iter().flatten().find(|feature| feature.name == *name);
@@ -235,11 +244,23 @@ impl Constraints {
                     |setting: fn(&MonitoringConfig) -> Option<f64>| configs.into_iter().flatten().find_map(setting);
                 match violation.check_type {
                     ConstraintCheckType::Completeness => feature?.completeness,
-                    ConstraintCheckType::CategoricalValues => first(|config| config.domain_content_threshold),
+                    ConstraintCheckType::CategoricalValues => first(|config| config.domain_content_threshold)
+                        .or_else(|| first(|config| config.distribution_constraints.as_ref()?.min_domain_mass)),
                     // Old descriptions give the share as a fraction, as the setting does.
                     ConstraintCheckType::DataType => first(|config| config.datatype_check_threshold),
                     ConstraintCheckType::BaselineDrift => {
-                        first(|config| config.distribution_constraints.as_ref()?.comparison_threshold)
+                        let categorical = feature
+                            .filter(|feature| feature.inferred_type == "String")
+                            .and_then(|_| {
+                                first(|config| {
+                                    config
+                                        .distribution_constraints
+                                        .as_ref()?
+                                        .categorical_comparison_threshold
+                                })
+                            });
+                        categorical
+                            .or_else(|| first(|config| config.distribution_constraints.as_ref()?.comparison_threshold))
                     }
                     _ => None,
                 }

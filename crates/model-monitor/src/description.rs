@@ -14,6 +14,7 @@ pub(crate) fn values(description: &str) -> Values {
     metric(text)
         .or_else(|| distance(text))
         .or_else(|| share(text))
+        .or_else(|| columns(text))
         .or_else(|| plain(text))
         .unwrap_or((None, None))
 }
@@ -36,11 +37,29 @@ fn metric(text: &str) -> Option<Values> {
 /// `Feature attribution drift 0.76 exceeds threshold 0.9`.
 fn distance(text: &str) -> Option<Values> {
     let (before, after) = text.split_once(" exceeds ")?;
-    let observed = before.split_whitespace().next_back()?;
+    let observed = before
+        .trim_end()
+        .rsplit(|c: char| c.is_whitespace() || c == ':')
+        .next()?;
     let (_, threshold) = after.split_once("threshold")?;
     let threshold = threshold.trim_start_matches(':').split_whitespace().next()?;
-    let values = (number(observed)?, number(trimmed(threshold))?);
-    Some((Some(Quantity::Number(values.0)), Some(Quantity::Number(values.1))))
+    numbers(observed, trimmed(threshold))
+}
+
+/// Data quality, missing and extra columns: `… Number of columns in current dataset: 8, Number of columns in baseline
+/// constraints: 9`. Both values are numbers of columns.
+fn columns(text: &str) -> Option<Values> {
+    let (_, rest) = text.split_once("current dataset:")?;
+    let (observed, rest) = rest.split_once(',')?;
+    let (_, threshold) = rest.split_once("constraints:")?;
+    numbers(observed.trim(), trimmed(threshold.split_whitespace().next()?))
+}
+
+fn numbers(observed: &str, threshold: &str) -> Option<Values> {
+    Some((
+        Some(Quantity::Number(number(observed)?)),
+        Some(Quantity::Number(number(threshold)?)),
+    ))
 }
 
 /// Data quality: `Data type match requirement is not met. Expected data type: Integral, Expected match: 100.0%.
@@ -136,7 +155,17 @@ mod tests {
             ),
             ("Value -0.079 does not meet the constraint requirement", "-0.079 | -"),
             ("Feature attribution drift 0.7639 exceeds threshold 0.9", "0.7639 | 0.9"),
+            (
+                "There are missing columns. Number of columns in current dataset: 7, Number of columns in baseline constraints: 12",
+                "7 | 12",
+            ),
+            ("Numerical distance:0.5 exceeds threshold:0.25.", "0.5 | 0.25"),
             ("Too many nulls", "- | -"),
+            ("distance: nothing exceeds the threshold", "- | -"),
+            ("Metric a with b", "- | -"),
+            ("Metric value", "- | -"),
+            ("Value:", "- | -"),
+            ("Expected match: Observed:", "- | -"),
             ("", "- | -"),
         ];
         for (text, expected) in cases {

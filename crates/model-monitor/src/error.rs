@@ -28,26 +28,39 @@ pub enum Problem {
         /// Offset of the first byte that is not.
         offset: usize,
     },
-    /// Ends in the middle of a JSON value.
+    /// Ends in the middle of a JSON value, or of a character.
     Truncated {
         /// Line of the end, from 1.
         line: usize,
-        /// Column of the end, from 1.
+        /// Column of the end.
+        column: usize,
+    },
+    /// Nested deeper than the 128 levels that are read.
+    TooDeep {
+        /// Line of the first value that is too deep, from 1.
+        line: usize,
+        /// Its column.
         column: usize,
     },
     /// Not JSON.
     NotJson {
-        /// What is not, with line and column.
+        /// What is not.
         message: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column.
+        column: usize,
     },
     /// JSON, but not what it should be at that place.
     Unexpected {
         /// JSON path: `violations[3].feature_name`; `.` is the whole.
         path: String,
-        /// What was expected and what was found.
-        message: String,
+        /// What was expected there.
+        expected: String,
+        /// What was found there.
+        found: String,
     },
-    /// More entries than are read.
+    /// A list with more entries than are read.
     TooMany {
         /// JSON path of the list.
         path: String,
@@ -56,6 +69,36 @@ pub enum Problem {
         /// The limit.
         limit: usize,
     },
+    /// More JSON values than are read.
+    TooManyValues {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl ParseError {
+    /// The problem of an object.
+    pub fn new(object: &str, problem: Problem) -> Self {
+        Self {
+            object: object.to_owned(),
+            problem,
+        }
+    }
+
+    /// What stands at a place is not what should.
+    pub(crate) fn unexpected(
+        object: &str,
+        path: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        let problem = Problem::Unexpected {
+            path: path.into(),
+            expected: expected.into(),
+            found: found.into(),
+        };
+        Self::new(object, problem)
+    }
 }
 
 impl fmt::Display for ParseError {
@@ -76,10 +119,23 @@ impl fmt::Display for ParseError {
                     "`{object}` is truncated: it ends in the middle of a JSON value, at line {line}, column {column}"
                 )
             }
-            Problem::NotJson { message } => write!(f, "`{object}` is not JSON: {message}"),
-            Problem::Unexpected { path, message } => write!(f, "`{object}` at `{path}`: {message}"),
+            Problem::TooDeep { line, column } => {
+                write!(
+                    f,
+                    "`{object}` is nested too deeply at line {line}, column {column}: at most 128 levels are read"
+                )
+            }
+            Problem::NotJson { message, line, column } => {
+                write!(f, "`{object}` is not JSON: {message}, at line {line}, column {column}")
+            }
+            Problem::Unexpected { path, expected, found } => {
+                write!(f, "`{object}` at `{path}`: expected {expected}, found {found}")
+            }
             Problem::TooMany { path, count, limit } => {
-                write!(f, "`{object}` at `{path}`: {count} entries: at most {limit} are read")
+                write!(f, "`{object}` at `{path}`: {count} entries, at most {limit} are read")
+            }
+            Problem::TooManyValues { limit } => {
+                write!(f, "`{object}` holds too many JSON values: at most {limit} are read")
             }
         }
     }

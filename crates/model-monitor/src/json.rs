@@ -1,8 +1,12 @@
 //! JSON from outside, bounded, with errors that say where.
 
 use crate::{ParseError, Problem};
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Value, error::Category};
+use std::borrow::Cow;
 
 /// Bounds on what is read. Nesting is bounded as well, at 128 levels, by the JSON reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +15,9 @@ pub struct Limits {
     pub max_bytes: usize,
     /// The longest list of violations or features; default 50,000.
     pub max_entries: usize,
+    /// The most JSON values in a file, counted by the `[`, `{` and `,` in it; default 500,000. It bounds memory: a value
+    /// of two bytes takes up to a hundred when read. A report of 50,000 violations has less than that.
+    pub max_values: usize,
 }
 
 impl Default for Limits {
@@ -18,6 +25,7 @@ impl Default for Limits {
         Self {
             max_bytes: 16 << 20,
             max_entries: 50_000,
+            max_values: 500_000,
         }
     }
 }
@@ -33,19 +41,17 @@ impl Limits {
             count,
             limit: self.max_entries,
         };
-        Err(ParseError {
-            object: object.to_owned(),
-            problem,
-        })
+        Err(ParseError::new(object, problem))
     }
 }
 
-/// Reads one JSON value of a known shape. A byte order mark at the beginning is tolerated.
+/// Reads one JSON object of a known shape.
+///
+/// Tolerated beyond JSON: a byte order mark at the beginning, and bare `NaN`, `Infinity` and `-Infinity`, as Python's
+/// `json` writes them; they are read as if they were text. A name that occurs twice in an object is an error where the
+/// name is known, since nobody can tell which was meant; of unknown ones the last counts.
 pub(crate) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8], limits: &Limits) -> Result<T, ParseError> {
-    let error = |problem| ParseError {
-        object: object.to_owned(),
-        problem,
-    };
+    let error = |problem| ParseError::new(object, problem);
     if bytes.len() > limits.max_bytes {
         return Err(error(Problem::TooLarge {
             bytes: bytes.len(),
@@ -53,42 +59,329 @@ pub(crate) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8], limits: &Li
         }));
     }
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|not| {
-        error(Problem::NotUtf8 {
-            offset: not.valid_up_to(),
-        })
-    })?;
+    let text = std::str::from_utf8(bytes).map_err(|not| error(not_text(bytes, &not)))?;
     if text.trim().is_empty() {
         return Err(error(Problem::Empty));
     }
-    let problem = |path: String, failure: &serde_json::Error| match failure.classify() {
-        Category::Eof => Problem::Truncated {
-            line: failure.line(),
-            column: failure.column(),
-        },
-        Category::Data => Problem::Unexpected {
-            path,
-            message: failure.to_string(),
-        },
-        Category::Syntax | Category::Io => Problem::NotJson {
-            message: failure.to_string(),
-        },
-    };
-    let mut reader = serde_json::Deserializer::from_str(text);
+    let text = scan(text, limits.max_values).map_err(error)?;
+    // Derived readers would take a list of the fields' values for the object.
+    if !text.trim_start().starts_with('{') {
+        serde_json::from_str::<IgnoredAny>(&text).map_err(|failure| error(problem(".".into(), &failure)))?;
+        let found = kind(text.trim_start());
+        return Err(ParseError::unexpected(object, ".", "an object", found));
+    }
+    let mut reader = serde_json::Deserializer::from_str(&text);
     let value = serde_path_to_error::deserialize(&mut reader)
         .map_err(|failure| error(problem(failure.path().to_string(), failure.inner())))?;
     reader.end().map_err(|failure| error(problem(".".into(), &failure)))?;
     Ok(value)
 }
 
-/// The problem of a place that a shape alone cannot judge.
-pub(crate) fn unexpected(object: &str, path: impl Into<String>, message: impl Into<String>) -> ParseError {
-    let problem = Problem::Unexpected {
-        path: path.into(),
-        message: message.into(),
+/// What kind of JSON value a text begins with.
+fn kind(text: &str) -> &'static str {
+    match text.chars().next() {
+        Some('[') => "a list",
+        Some('{') => "an object",
+        Some('"') => "a text",
+        Some('n') => "null",
+        Some('t' | 'f') => "a truth value",
+        _ => "a number",
+    }
+}
+
+/// Reads the known shape of an object that has been read as JSON already; `path` is where the object stands.
+pub(crate) fn typed<T: DeserializeOwned>(object: &str, path: &str, value: Value) -> Result<T, ParseError> {
+    if !value.is_object() {
+        return Err(ParseError::unexpected(
+            object,
+            path,
+            "an object",
+            kind(&value.to_string()),
+        ));
+    }
+    serde_path_to_error::deserialize(value).map_err(|failure| {
+        let path = match (path, failure.path().to_string().as_str()) {
+            (".", beneath) => beneath.to_owned(),
+            (path, ".") => path.to_owned(),
+            (path, beneath) => format!("{path}.{beneath}"),
+        };
+        ParseError::new(object, problem(path, failure.inner()))
+    })
+}
+
+fn not_text(bytes: &[u8], not: &std::str::Utf8Error) -> Problem {
+    match not.error_len() {
+        Some(_) => Problem::NotUtf8 {
+            offset: not.valid_up_to(),
+        },
+        // The end cuts a character in two.
+        None => Problem::Truncated {
+            line: bytes.split(|byte| *byte == b'\n').count(),
+            column: bytes.iter().rev().take_while(|byte| **byte != b'\n').count(),
+        },
+    }
+}
+
+/// Counts the values, and quotes bare words for numbers that JSON does not have.
+///
+/// Whatever could separate values is counted, in texts too: a text may hold JSON of its own that is read with the rest.
+fn scan(text: &str, max_values: usize) -> Result<Cow<'_, str>, Problem> {
+    let mut values = 1;
+    let mut quoted: Option<String> = None;
+    let mut copied = 0;
+    let mut in_text = false;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b',' | b'[' | b'{' => {
+                values += 1;
+                if values > max_values {
+                    return Err(Problem::TooManyValues { limit: max_values });
+                }
+            }
+            b'N' | b'I' if !in_text && at >= copied => {
+                let rest = text.get(at..).unwrap_or_default();
+                let words = ["NaN", "Infinity"];
+                if let Some(word) = words.into_iter().find(|word| rest.starts_with(word)) {
+                    let before = text.get(copied..at).unwrap_or_default();
+                    let (before, sign) = match before.strip_suffix('-') {
+                        Some(before) if word == "Infinity" => (before, "-"),
+                        _ => (before, ""),
+                    };
+                    let output = quoted.get_or_insert_with(|| String::with_capacity(text.len() + 64));
+                    output.extend([before, "\"", sign, word, "\""]);
+                    copied = at + word.len();
+                }
+            }
+            _ => {}
+        }
+        (in_text, escaped) = match (byte, in_text, escaped) {
+            (b'"', _, false) => (!in_text, false),
+            (b'\\', true, false) => (true, true),
+            _ => (in_text, false),
+        };
+    }
+    Ok(match quoted {
+        None => Cow::Borrowed(text),
+        Some(mut output) => {
+            output.push_str(text.get(copied..).unwrap_or_default());
+            Cow::Owned(output)
+        }
+    })
+}
+
+/// What the JSON reader found wrong, in our words.
+fn problem(path: String, failure: &serde_json::Error) -> Problem {
+    let (line, column) = (failure.line(), failure.column());
+    let message = failure.to_string();
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message.as_str(), |(text, _)| text);
+    match failure.classify() {
+        Category::Eof => Problem::Truncated { line, column },
+        Category::Syntax | Category::Io if message == "recursion limit exceeded" => Problem::TooDeep { line, column },
+        Category::Syntax | Category::Io => Problem::NotJson {
+            message: message.to_owned(),
+            line,
+            column,
+        },
+        Category::Data => {
+            let (expected, found) = in_our_words(message);
+            Problem::Unexpected { path, expected, found }
+        }
+    }
+}
+
+/// From serde's sentences to what was expected and what was found, without names of types.
+fn in_our_words(message: &str) -> (String, String) {
+    let name_in = |prefix| message.strip_prefix(prefix);
+    if let Some(field) = name_in("missing field ") {
+        return (format!("a field {field}"), "none".to_owned());
+    }
+    if let Some(field) = name_in("duplicate field ") {
+        return (format!("one field {field}"), "two".to_owned());
+    }
+    let Some((head, expected)) = message.rsplit_once(", expected ") else {
+        return ("what can be read".to_owned(), shortened(message));
     };
-    ParseError {
-        object: object.to_owned(),
-        problem,
+    let expected = match expected {
+        "f64" | "f32" => "a number",
+        "u64" | "u32" | "usize" => "a whole number, 0 or more",
+        "i64" | "i32" => "a whole number",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a boolean" => "`true` or `false`",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    let found = head
+        .strip_prefix("invalid type: ")
+        .or_else(|| head.strip_prefix("invalid value: "))
+        .or_else(|| head.strip_prefix("unknown variant "))
+        .unwrap_or(head);
+    let found = match found {
+        "sequence" => "a list".to_owned(),
+        "map" => "an object".to_owned(),
+        _ => {
+            if let Some(text) = found.strip_prefix("string ") {
+                format!("the text `{}`", shortened(text.trim_matches('"')))
+            } else if let Some(length) = found.strip_prefix("invalid length ") {
+                format!("{length} values")
+            } else if let Some(number) = found
+                .strip_prefix("integer ")
+                .or_else(|| found.strip_prefix("floating point "))
+            {
+                format!("the number {number}")
+            } else {
+                shortened(found.strip_prefix("boolean ").unwrap_or(found))
+            }
+        }
+    };
+    (expected.to_owned(), found)
+}
+
+/// A text from outside in a message: cut when it is long.
+fn shortened(text: &str) -> String {
+    const CHARS: usize = 80;
+    match text.char_indices().nth(CHARS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
+/// A text; a number or a truth value where a text is expected (a facet's value, a label) becomes one, null is none.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    use serde::de::{Error, Unexpected};
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        Value::Bool(truth) => Ok(Some(truth.to_string())),
+        Value::Array(_) => Err(D::Error::invalid_type(Unexpected::Seq, &"a text")),
+        Value::Object(_) => Err(D::Error::invalid_type(Unexpected::Map, &"a text")),
+    }
+}
+
+/// [`text`] where there must be one.
+pub(crate) fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    use serde::de::{Error, Unexpected};
+    text(deserializer)?.ok_or_else(|| D::Error::invalid_type(Unexpected::Other("null"), &"a text"))
+}
+
+/// A count: a whole number, also written as floating point number.
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    use serde::de::{Error, Unexpected};
+    const EXPECTED: &str = "a whole number, 0 or more";
+    /// Up to 2^53 every whole number is a double.
+    const LIMIT: f64 = 9_007_199_254_740_992.0;
+    let value = Value::deserialize(deserializer)?;
+    if let Some(count) = value.as_u64() {
+        return Ok(count);
+    }
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a whole number from 0 to 2^53"
+            )]
+            Some(float) if (0.0..=LIMIT).contains(&float) && float.fract().abs() < f64::MIN_POSITIVE => {
+                Ok(float as u64)
+            }
+            _ => Err(D::Error::invalid_value(
+                Unexpected::Float(number.as_f64().unwrap_or(f64::NAN)),
+                &EXPECTED,
+            )),
+        },
+        Value::Null => Err(D::Error::invalid_type(Unexpected::Other("null"), &EXPECTED)),
+        Value::Bool(truth) => Err(D::Error::invalid_type(Unexpected::Bool(truth), &EXPECTED)),
+        Value::String(text) => Err(D::Error::invalid_type(Unexpected::Str(&text), &EXPECTED)),
+        Value::Array(_) => Err(D::Error::invalid_type(Unexpected::Seq, &EXPECTED)),
+        Value::Object(_) => Err(D::Error::invalid_type(Unexpected::Map, &EXPECTED)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, String> {
+        let limits = Limits {
+            max_bytes: 2_000,
+            max_values: 300,
+            ..Limits::default()
+        };
+        parse("file", text.as_bytes(), &limits).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bare_words_for_numbers_are_read_as_text() {
+        let value = read(r#"{"a": NaN, "b": [-Infinity,Infinity], "c": "say \"NaN\" or -Infinity", "d": -1}"#).unwrap();
+        assert_eq!(
+            value.to_string(),
+            r#"{"a":"NaN","b":["-Infinity","Infinity"],"c":"say \"NaN\" or -Infinity","d":-1}"#
+        );
+        for text in ["{\"a\":-NaN}", "{\"a\":Infinit}", "{\"a\":Nan}", "{\"a\":NaNa}"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_size_is_bounded() {
+        assert_eq!(
+            read(&" ".repeat(2_001)).unwrap_err(),
+            "`file` is 2001 bytes: at most 2000 are read"
+        );
+        assert_eq!(
+            read(&format!("{{\"a\":[{}]}}", "0,".repeat(400))).unwrap_err(),
+            "`file` holds too many JSON values: at most 300 are read"
+        );
+        assert_eq!(
+            read(&format!("{{\"a\":{}", "[".repeat(200))).unwrap_err(),
+            "`file` is nested too deeply at line 1, column 132: at most 128 levels are read"
+        );
+    }
+
+    #[test]
+    fn only_an_object_is_read() {
+        for (text, found) in [
+            ("[1, 2]", "a list"),
+            ("\"text\"", "a text"),
+            (" null", "null"),
+            ("-1", "a number"),
+            ("true", "a truth value"),
+        ] {
+            let expected = format!("`file` at `.`: expected an object, found {found}");
+            assert_eq!(read(text).unwrap_err(), expected);
+        }
+        assert_eq!(
+            read("nothing").unwrap_err(),
+            "`file` is not JSON: expected ident, at line 1, column 2"
+        );
+    }
+
+    #[test]
+    fn the_reader_s_own_syntax_does_not_hide_values() {
+        // serde_json reads the text under this name as JSON of its own.
+        let hidden = format!("{{\"$serde_json::private::RawValue\":\"[{}0]\"}}", "0,".repeat(400));
+        assert_eq!(
+            read(&hidden).unwrap_err(),
+            "`file` holds too many JSON values: at most 300 are read"
+        );
+    }
+
+    #[test]
+    fn what_ends_too_early_is_called_truncated() {
+        for text in ["{", "{\"a\": [1,", "{\"abc", "{\"a\"", "{\"a\":tru", "[", "\"ab"] {
+            assert!(read(text).unwrap_err().starts_with("`file` is truncated"), "{text}");
+        }
+        let cut = parse::<Value>(
+            "file",
+            "{\"a\":\n \"ä".as_bytes().strip_suffix(b"\xA4").unwrap(),
+            &Limits::default(),
+        );
+        let expected = "`file` is truncated: it ends in the middle of a JSON value, at line 2, column 3";
+        assert_eq!(cut.unwrap_err().to_string(), expected);
     }
 }

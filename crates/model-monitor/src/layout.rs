@@ -4,7 +4,7 @@
 //! `{S3OutputUri}/{schedule}/yyyy/mm/dd/hh/`. The hour is that which the execution was scheduled for, in UTC. Whether
 //! the part before the schedule is an endpoint or the end of `S3OutputUri` can only be told by who knows the latter.
 
-use crate::{EndpointName, MonitoringScheduleName};
+use crate::{EndpointName, MonitoringScheduleName, S3Uri};
 use jiff::{Timestamp, tz::TimeZone};
 
 /// The report's file name: the built-in containers', and the one that the guide's contract for containers of one's own
@@ -44,8 +44,8 @@ impl ReportFolder {
 
     /// The execution that a job's output URI (`s3://bucket/…/hh`, with or without a slash at its end) is the folder of.
     pub fn from_uri(uri: &str, output_prefixes: &[String]) -> Option<Self> {
-        let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
-        Self::new(bucket, key.trim_end_matches('/'), output_prefixes)
+        let S3Uri { bucket, key } = S3Uri::parse(uri)?;
+        Self::new(&bucket, &key, output_prefixes)
     }
 
     fn new(bucket: &str, folder: &str, output_prefixes: &[String]) -> Option<Self> {
@@ -60,7 +60,8 @@ impl ReportFolder {
         } else {
             let before = before.join("/");
             let beyond = |prefix: &String| {
-                let rest = before.strip_prefix(prefix.as_str())?;
+                let prefix = prefix.trim_matches('/');
+                let rest = before.strip_prefix(prefix)?;
                 if rest.is_empty() || prefix.is_empty() {
                     Some(rest)
                 } else {
@@ -91,9 +92,25 @@ impl ReportFolder {
     pub fn violation_keys(&self) -> [String; 2] {
         VIOLATION_FILE_NAMES.map(|name| format!("{}/{name}", self.key))
     }
+
+    /// The URIs that the violation report can have, the usual one first.
+    pub fn violation_uris(&self) -> [S3Uri; 2] {
+        self.violation_keys().map(|key| S3Uri {
+            bucket: self.bucket.clone(),
+            key,
+        })
+    }
+
+    /// The folder's URI, as a job's output has it.
+    pub fn uri(&self) -> S3Uri {
+        S3Uri {
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+        }
+    }
 }
 
-fn hour_of(year: &str, month: &str, day: &str, hour: &str) -> Option<Timestamp> {
+pub(crate) fn hour_of(year: &str, month: &str, day: &str, hour: &str) -> Option<Timestamp> {
     let digits = |text: &str, count: usize| {
         (text.len() == count && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse::<i16>().ok())?
     };

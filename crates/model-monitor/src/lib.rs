@@ -8,15 +8,21 @@
 //! | `analysis.json` (Clarify: bias, explainability) | [`Analysis`] |
 //! | where a monitor writes in S3 | [`ReportFolder`] |
 //! | EventBridge events about executions, pipelines and alarms | [`Event`] |
+//! | any of these files, recognised by what is in it | [`Document`] |
 //! | what the analyzer says at its end | [`ExitMessage`] |
 //!
 //! Two rules hold everywhere. What is unknown survives: check types, fields and texts that are not documented are kept
 //! as they are. What cannot be read is an error that names the object, the JSON path, what was expected and what was
 //! found, and is never taken for «no violations». Every size is bounded by [`Limits`].
+//!
+//! What is tolerated beyond JSON, since custom containers write it: a byte order mark, and bare `NaN`, `Infinity` and
+//! `-Infinity` (Python's `json`), which are read as text. A documented field that occurs twice in a file is an error, for
+//! nobody can tell which was meant; of an undocumented one, and in events, the last counts.
 
 mod analysis;
 mod constraints;
 mod description;
+mod document;
 mod error;
 mod events;
 mod exit_message;
@@ -32,14 +38,16 @@ pub use constraints::{
     ComparisonOperator, Constraints, DistributionConstraints, FeatureConstraints, MetricConstraint, MonitoringConfig,
     NumConstraints, StringConstraints, Switch,
 };
+pub use document::Document;
 pub use error::{ParseError, Problem};
 pub use events::{
-    AlarmStateChange, Detail, Event, ObjectCreated, PipelineExecutionStatusChange, ProcessingJobStateChange,
+    AlarmStateChange, Detail, EndpointStateChange, Event, ModelPackageStateChange, ObjectCreated,
+    PipelineExecutionStatusChange, PipelineExecutionStepStatusChange, ProcessingJobStateChange,
 };
 pub use exit_message::ExitMessage;
 pub use json::Limits;
 pub use layout::{GROUND_TRUTH_MERGE_FOLDER, ReportFolder, VIOLATION_FILE_NAMES};
-pub use names::{EndpointName, MonitoringScheduleName};
+pub use names::{EndpointName, MonitoringScheduleName, S3Uri};
 pub use quantity::Quantity;
 pub use statistics::{
     Categorical, CategoricalBucket, Common, Dataset, Distribution, FeatureStatistics, KllBucket, KllSketch,

@@ -61,3 +61,76 @@ impl fmt::Display for EndpointName {
         f.write_str(&self.0)
     }
 }
+
+/// Where something lies in S3: `s3://bucket/key`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct S3Uri {
+    /// The bucket.
+    pub bucket: String,
+    /// The key, or the prefix without slashes at its end; empty for the bucket itself.
+    pub key: String,
+}
+
+impl S3Uri {
+    /// Reads a URI, with or without slashes at its end. Of a bucket's name only length and alphabet are
+    /// checked: emulators are laxer than AWS about the rest.
+    pub fn parse(uri: &str) -> Option<Self> {
+        let rest = uri.strip_prefix("s3://")?;
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        let fits = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        (!bucket.is_empty() && bucket.len() <= 63 && bucket.chars().all(fits)).then(|| Self {
+            bucket: bucket.to_owned(),
+            key: key.trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for S3Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_sagemaker_takes() {
+        let longest = "a".repeat(63);
+        for name in ["a", "Churn-DQ", "a--b", "1", &longest] {
+            assert!(MonitoringScheduleName::new(name).is_some(), "{name}");
+            assert!(EndpointName::new(name).is_some(), "{name}");
+        }
+        let longer = "a".repeat(64);
+        for name in ["", "-a", "a-", "a_b", "a/b", "ä", &longer] {
+            assert_eq!(MonitoringScheduleName::new(name), None, "{name}");
+            assert_eq!(EndpointName::new(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_is_the_same_in_either_case() {
+        let name = MonitoringScheduleName::new("Churn-DQ").unwrap();
+        let arn = "arn:aws:sagemaker:eu-west-1:123456789012:monitoring-schedule/churn-dq";
+        let of_arn = MonitoringScheduleName::from_arn(arn).unwrap();
+        assert_eq!((name.as_str(), of_arn.as_str()), ("Churn-DQ", "churn-dq"));
+        assert_eq!(name.key(), of_arn.key());
+        assert_eq!(MonitoringScheduleName::from_arn("churn-dq"), None);
+    }
+
+    #[test]
+    fn s3_uris_are_read_with_and_without_their_slash() {
+        for (text, shown) in [
+            ("s3://bucket/a/b", "s3://bucket/a/b"),
+            ("s3://bucket/a/b//", "s3://bucket/a/b"),
+            ("s3://bucket", "s3://bucket/"),
+            ("s3://bucket/", "s3://bucket/"),
+        ] {
+            assert_eq!(S3Uri::parse(text).unwrap().to_string(), shown);
+        }
+        for text in ["", "s3:/bucket/a", "s3:///a", "https://bucket/a", "s3://b ucket/a"] {
+            assert_eq!(S3Uri::parse(text), None, "{text}");
+        }
+    }
+}

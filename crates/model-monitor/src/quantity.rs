@@ -103,7 +103,10 @@ impl<'de> Deserialize<'de> for Quantity {
 /// A field that is a number, or one as text (`"NaN"`, `"Infinity"`); written back in the same way.
 pub(crate) mod lenient {
     use super::Quantity;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use serde::{
+        Deserialize, Deserializer, Serialize, Serializer,
+        de::{Error, Unexpected},
+    };
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -113,9 +116,10 @@ pub(crate) mod lenient {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         match Quantity::deserialize(deserializer)? {
             Quantity::Number(value) => Ok(value),
-            Quantity::Text(text) => Err(D::Error::custom(format!(
-                "invalid value: string \"{text}\", expected a number, \"NaN\", \"Infinity\" or \"-Infinity\""
-            ))),
+            Quantity::Text(text) => Err(D::Error::invalid_value(
+                Unexpected::Str(&text),
+                &"a number, `NaN`, `Infinity` or `-Infinity`",
+            )),
         }
     }
 }
@@ -134,5 +138,26 @@ pub(crate) mod lenient_option {
         #[derive(Deserialize)]
         struct Field(#[serde(with = "lenient")] f64);
         Ok(Option::<Field>::deserialize(deserializer)?.map(|field| field.0))
+    }
+}
+
+/// [`lenient`] for the levels of a sketch.
+pub(crate) mod lenient_levels {
+    use super::{Quantity, lenient};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(levels: &[Vec<f64>], serializer: S) -> Result<S::Ok, S::Error> {
+        let quantities = |level: &Vec<f64>| level.iter().copied().map(Quantity::Number).collect::<Vec<_>>();
+        serializer.collect_seq(levels.iter().map(quantities))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<f64>>, D::Error> {
+        #[derive(Deserialize)]
+        struct Item(#[serde(with = "lenient")] f64);
+        let levels = Vec::<Vec<Item>>::deserialize(deserializer)?;
+        Ok(levels
+            .into_iter()
+            .map(|level| level.into_iter().map(|item| item.0).collect())
+            .collect())
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! Source: developer guide, pages `model-monitor-byoc-statistics` and `model-monitor-model-quality-metrics`.
 
-use crate::{Limits, ParseError, json, quantity::lenient};
+use crate::{
+    Limits, ParseError,
+    json::{self, count, some_text},
+    quantity::{lenient, lenient_levels, lenient_option},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// A statistics file. A data quality file has `features`, a model quality file one of the three metric tables.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with statistics")]
 pub struct Statistics {
     /// `0.0` in every file that the analyzer writes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Value>,
     /// The data as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,9 +39,9 @@ pub struct Statistics {
 
 /// The data as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `item_count`")]
 pub struct Dataset {
     /// Number of rows.
+    #[serde(deserialize_with = "count")]
     pub item_count: u64,
     /// Fields that are not documented, as they are.
     #[serde(flatten)]
@@ -47,7 +50,6 @@ pub struct Dataset {
 
 /// One column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with the statistics of a column")]
 pub struct FeatureStatistics {
     /// The column.
     pub name: String,
@@ -66,17 +68,17 @@ pub struct FeatureStatistics {
 
 /// How many values a column has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `num_present` and `num_missing`")]
 pub struct Common {
     /// Rows with a value.
+    #[serde(deserialize_with = "count")]
     pub num_present: u64,
     /// Rows without.
+    #[serde(deserialize_with = "count")]
     pub num_missing: u64,
 }
 
 /// A numeric column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with the statistics of a numeric column")]
 pub struct NumericalStatistics {
     /// How many values it has.
     pub common: Common,
@@ -105,7 +107,6 @@ pub struct NumericalStatistics {
 
 /// The distribution of a numeric column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `kll`")]
 pub struct Distribution {
     /// As histogram and KLL sketch.
     pub kll: KllSketch,
@@ -113,7 +114,6 @@ pub struct Distribution {
 
 /// Ten buckets of equal width, and the sketch behind them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `buckets` and `sketch`")]
 pub struct KllSketch {
     /// The buckets, from the smallest to the largest value.
     pub buckets: Vec<KllBucket>,
@@ -124,7 +124,6 @@ pub struct KllSketch {
 
 /// A bucket of the histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `lower_bound`, `upper_bound` and `count`")]
 pub struct KllBucket {
     /// Its lower bound.
     #[serde(with = "lenient")]
@@ -139,17 +138,16 @@ pub struct KllBucket {
 
 /// A KLL sketch: an item on level h stands for 2^h values.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `parameters` and `data`")]
 pub struct Sketch {
     /// How it was built.
     pub parameters: SketchParameters,
     /// The items, level by level.
+    #[serde(with = "lenient_levels")]
     pub data: Vec<Vec<f64>>,
 }
 
 /// How a sketch was built.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `c` and `k`")]
 pub struct SketchParameters {
     /// By how much each level shrinks; 0.64.
     pub c: f64,
@@ -159,7 +157,6 @@ pub struct SketchParameters {
 
 /// A string column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with the statistics of a string column")]
 pub struct StringStatistics {
     /// How many values it has.
     pub common: Common,
@@ -176,7 +173,6 @@ pub struct StringStatistics {
 
 /// The distribution of a string column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `categorical`")]
 pub struct StringDistribution {
     /// By value.
     pub categorical: Categorical,
@@ -184,7 +180,6 @@ pub struct StringDistribution {
 
 /// How often each value occurs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `buckets`")]
 pub struct Categorical {
     /// The values.
     pub buckets: Vec<CategoricalBucket>,
@@ -192,32 +187,24 @@ pub struct Categorical {
 
 /// How often a value occurs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with `value` and `count`")]
 pub struct CategoricalBucket {
     /// The value.
+    #[serde(deserialize_with = "some_text")]
     pub value: String,
     /// How often.
+    #[serde(deserialize_with = "count")]
     pub count: u64,
 }
 
 /// A model quality metric. The confusion matrix and the curves stand among the metrics, with neither value nor
 /// deviation: they are in `extra`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(expecting = "an object with the value of a metric")]
 pub struct MetricStatistics {
     /// Its value.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "crate::quantity::lenient_option"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub value: Option<f64>,
     /// Its standard deviation; NaN below 200 rows.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "crate::quantity::lenient_option"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub standard_deviation: Option<f64>,
     /// Everything else.
     #[serde(flatten)]
@@ -233,9 +220,9 @@ impl Statistics {
         let statistics: Self = json::parse(object, bytes, limits)?;
         limits.check(object, "features", statistics.features.as_ref().map_or(0, Vec::len))?;
         if statistics.features.is_none() && statistics.metrics().next().is_none() {
-            let expected = "expected `features`, or one of `regression_metrics`, `binary_classification_metrics`, \
+            let expected = "the field `features`, or one of `regression_metrics`, `binary_classification_metrics`, \
                             `multiclass_classification_metrics`";
-            return Err(json::unexpected(object, ".", expected));
+            return Err(ParseError::unexpected(object, ".", expected, "none"));
         }
         Ok(statistics)
     }

@@ -3,8 +3,11 @@
 //! Sources: developer guide, pages `model-monitor-interpreting-violations`, `model-monitor-byoc-contract-outputs`,
 //! `clarify-model-monitor-bias-drift-violations`, `clarify-model-monitor-model-attribution-drift-violations`.
 
-use crate::{Analysis, Constraints, Limits, ParseError, Quantity, description, json};
-use serde::{Deserialize, Deserializer, Serialize};
+use crate::{
+    Analysis, Constraints, Limits, ParseError, Quantity, description,
+    json::{self, text},
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -141,7 +144,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Feature(name) | Self::Metric(name) | Self::Label { label: name, .. } => f.pad(name),
-            Self::Facet { facet, value, metric } => f.pad(&format!("{facet}={value} {metric}")),
+            Self::Facet { facet, value, metric } => f.pad(format!("{facet}={value} {metric}").trim_end()),
             Self::Unknown => f.pad(""),
         }
     }
@@ -166,6 +169,30 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// How far the observed value is from its threshold, as far as both are numbers; a bias metric is judged by how far
+    /// it is from 0, whatever its sign. Positive where the value is beyond its threshold: above what it should be at
+    /// most, below what it should be at least.
+    pub fn drift(&self) -> Option<f64> {
+        let (observed, threshold) = (
+            self.observed.as_ref()?.as_number()?,
+            self.threshold.as_ref()?.as_number()?,
+        );
+        let drift = match self.check_type {
+            ConstraintCheckType::BiasDrift => observed.abs() - threshold.abs(),
+            ConstraintCheckType::BaselineDrift
+            | ConstraintCheckType::GreaterThanThreshold
+            | ConstraintCheckType::ExtraColumn => observed - threshold,
+            ConstraintCheckType::DataType
+            | ConstraintCheckType::Completeness
+            | ConstraintCheckType::CategoricalValues
+            | ConstraintCheckType::MissingColumn
+            | ConstraintCheckType::LessThanThreshold
+            | ConstraintCheckType::FeatureAttributionDrift => threshold - observed,
+            ConstraintCheckType::Other(_) => return None,
+        };
+        (!drift.is_nan()).then_some(drift)
+    }
+
     /// Fills a threshold that the description does not give from the constraints that were checked.
     #[must_use]
     pub fn with_constraints(mut self, constraints: &Constraints) -> Self {
@@ -201,15 +228,15 @@ pub struct ViolationReport {
 #[derive(Deserialize)]
 #[serde(expecting = "an object with a list `violations`")]
 struct RawReport {
-    #[serde(default)]
-    version: Option<Value>,
+    #[serde(default, deserialize_with = "text")]
+    version: Option<String>,
     violations: Vec<RawViolation>,
     #[serde(flatten)]
     extra: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
-#[serde(expecting = "an object that describes a violation")]
+#[serde(expecting = "an object for a violation")]
 struct RawViolation {
     #[serde(default, deserialize_with = "text")]
     feature_name: Option<String>,
@@ -229,18 +256,6 @@ struct RawViolation {
     extra: Map<String, Value>,
 }
 
-/// A text; a number or a truth value where a text is expected (a facet's value, a label) becomes one.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        Value::Bool(truth) => Ok(Some(truth.to_string())),
-        Value::Array(_) => Err(serde::de::Error::custom("invalid type: list, expected a text")),
-        Value::Object(_) => Err(serde::de::Error::custom("invalid type: object, expected a text")),
-    }
-}
-
 impl ViolationReport {
     /// Reads a report. `object` is what errors call it: its URI or file name.
     ///
@@ -250,18 +265,13 @@ impl ViolationReport {
     pub fn parse(object: &str, bytes: &[u8], limits: &Limits) -> Result<Self, ParseError> {
         let raw: RawReport = json::parse(object, bytes, limits)?;
         limits.check(object, "violations", raw.violations.len())?;
-        let version = raw.version.and_then(|version| match version {
-            Value::Null => None,
-            Value::String(text) => Some(text),
-            other => Some(other.to_string()),
-        });
         let mut violations = Vec::with_capacity(raw.violations.len());
         for (at, raw) in raw.violations.into_iter().enumerate() {
             violations.push(raw.typed(object, at)?);
         }
         let monitor_type = monitor_type(&violations);
         Ok(Self {
-            version,
+            version: raw.version,
             monitor_type,
             violations,
             extra: raw.extra,
@@ -270,48 +280,57 @@ impl ViolationReport {
 }
 
 impl RawViolation {
-    fn typed(self, object: &str, at: usize) -> Result<Violation, ParseError> {
-        let Self {
-            feature_name,
-            metric_name,
-            facet,
-            facet_value,
-            label,
-            constraint_check_type,
-            description,
-            extra,
-        } = self;
-        let subject = match (feature_name, facet, label, metric_name) {
-            (Some(feature), _, _, _) => Subject::Feature(feature),
-            (None, Some(facet), _, metric) => Subject::Facet {
-                facet,
-                value: facet_value.unwrap_or_default(),
-                metric: metric.unwrap_or_default(),
-            },
-            (None, None, Some(label), metric) => Subject::Label {
-                label,
-                metric: metric.unwrap_or_default(),
-            },
-            (None, None, None, Some(metric)) => Subject::Metric(metric),
-            (None, None, None, None) => Subject::Unknown,
-        };
-        let Some(check_type) = constraint_check_type else {
+    fn typed(mut self, object: &str, at: usize) -> Result<Violation, ParseError> {
+        let subject = self.subject();
+        // What the subject has no use for is not documented beside it, and survives as such.
+        let rest = [
+            ("feature_name", self.feature_name),
+            ("metric_name", self.metric_name),
+            ("facet", self.facet),
+            ("facet_value", self.facet_value),
+            ("label", self.label),
+        ];
+        for (name, text) in rest {
+            if let Some(text) = text {
+                self.extra.insert(name.to_owned(), Value::String(text));
+            }
+        }
+        let Some(check_type) = self.constraint_check_type else {
             let path = format!("violations[{at}].constraint_check_type");
-            return Err(json::unexpected(
-                object,
-                path,
-                "missing, expected the name of the check that was violated",
-            ));
+            let expected = "the name of the check that was violated";
+            return Err(ParseError::unexpected(object, path, expected, "none"));
         };
-        let (observed, threshold) = description.as_deref().map_or((None, None), description::values);
+        let (observed, threshold) = self.description.as_deref().map_or((None, None), description::values);
         Ok(Violation {
             subject,
             check_type: ConstraintCheckType::new(&check_type),
             observed,
             threshold,
-            description,
-            extra,
+            description: self.description,
+            extra: self.extra,
         })
+    }
+
+    /// Takes the fields that the subject is made of.
+    fn subject(&mut self) -> Subject {
+        if let Some(feature) = self.feature_name.take() {
+            Subject::Feature(feature)
+        } else if let Some(facet) = self.facet.take() {
+            Subject::Facet {
+                facet,
+                value: self.facet_value.take().unwrap_or_default(),
+                metric: self.metric_name.take().unwrap_or_default(),
+            }
+        } else if let Some(label) = self.label.take() {
+            Subject::Label {
+                label,
+                metric: self.metric_name.take().unwrap_or_default(),
+            }
+        } else if let Some(metric) = self.metric_name.take() {
+            Subject::Metric(metric)
+        } else {
+            Subject::Unknown
+        }
     }
 }
 

@@ -206,7 +206,7 @@ async fn errors_name_the_object_the_place_and_the_remedy() {
     world.put_object(&report_uri("03"), r#"{"violations": [{"feature_name": "age"}]}"#);
     insta::assert_snapshot!(
         error_of(&world, "s3-object-created").await.error_message,
-        @"the violation report cannot be read: `s3://example-model-monitor-reports/monitoring/reports/churn-endpoint/churn-data-quality/2026/11/23/03/constraint_violations.json` at `violations[0].constraint_check_type`: missing, expected the name of the check that was violated"
+        @"the violation report cannot be read: `s3://example-model-monitor-reports/monitoring/reports/churn-endpoint/churn-data-quality/2026/11/23/03/constraint_violations.json` at `violations[0].constraint_check_type`: expected the name of the check that was violated, found none"
     );
     world.put_document("policy.toml", "[alert]\ndatapoints_to_alert = 0\n");
     world.put_object(&report_uri("03"), REPORT);

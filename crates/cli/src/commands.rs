@@ -1,5 +1,0 @@
-//! One module a command.
-
-mod inspect;
-
-pub(crate) use inspect::Inspect;
