@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from harness.faults import Fault, proxy
 from harness.world import eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
@@ -34,7 +35,7 @@ BROKEN = {
     "empty": (b"", "is empty"),
     "not-utf-8": (b'{"violations": ["\xff\xfe"]}', "is not UTF-8 text"),
     "without-violations": (b'{"version": 0.0}', "expected a field `violations`, found none"),
-    "too-large": (b" " * (17 << 20), "at most 16777216 are read"),
+    "too-large": (b" " * (200 << 20), "209715200 bytes: at most 16777216 are read"),
     "deeply-nested": (b'{"violations": [{"extra": ' + b"[" * 100_000, "nested"),
     "not-a-violation": (b'{"violations": [[1]]}', "expected an object for a violation, found a list"),
 }
@@ -197,6 +198,45 @@ def test_a_pipeline_is_started_once_whatever_sagemaker_answers(make_world, fault
     assert len(world.executions()) == 1
     assert world.model("churn")["outbox"] == []
     assert len(world.messages()) == 2
+
+
+FAULTS = {
+    "throttled": {"status": 400, "code": "ThrottlingException", "count": 2},
+    "slow-down": {"status": 503, "code": "SlowDown", "count": 2},
+    "down-for-a-while": {"status": 500, "code": "InternalError", "count": 6},
+    "reset": {"reset": True, "count": 2},
+    "timing-out": {"hang": 6.0, "count": 1},
+    "done-but-the-answer-lost": {"after": True, "reset": True, "count": 1},
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_doubled(make_world, stack, kind):
+    world = make_world()
+    with proxy(stack.url) as (url, faults):
+        world.through(url)
+        for operation in ("GetObject", "PutObject", "PutMetricData", "PutEvents", "Publish"):
+            faults.add(Fault(operation, **FAULTS[kind]))
+        world.put_report(folder("churn", "churn-dq", hour(2)), drift())
+        eventually(lambda: world.executions(), "a pipeline execution", 120)
+        eventually(lambda: len(world.messages()) >= 2, "alert and decision as messages", 120)
+        # What an invocation that ran out of retries still owed is completed by its next one.
+        eventually(
+            lambda: world.ledger("churn-dq")["outbox"] == [] and world.model("churn")["outbox"] == [], "nothing owed", 120
+        )
+        settle(world)
+    assert {"GetObject", "PutObject", "PutMetricData", "PutEvents", "Publish"} <= set(faults.struck), faults.struck
+    assert len(world.ledger("churn-dq")["datapoints"]) == 1
+    assert len(world.executions()) == 1
+    ids = Counter(event["detail"]["id"] for event in world.events())
+    assert set(ids) == {"alert-churn-dq-1", "decision-churn-1-alert-churn-dq-1"}
+    # Only an answer that was lost after the deed can repeat it: an event under its id, a message, a metric.
+    lost = kind in ("done-but-the-answer-lost",)
+    assert max(ids.values()) <= 1 + lost
+    assert 2 <= len(world.messages()) <= 2 + lost
+    published = world.metric("Breaching", hour(2), "SampleCount", Endpoint="churn", MonitoringSchedule="churn-dq")
+    assert 1 <= published <= 1 + lost
+    assert world.metric("Breaching", hour(2), "Maximum", Endpoint="churn", MonitoringSchedule="churn-dq") == 1
 
 
 def test_access_denied_is_not_clean(make_world):

@@ -115,8 +115,7 @@ class Stack:
                     "DNS_ADDRESS": "0",
                     "SKIP_SSL_CERT_DOWNLOAD": "1",
                     "FUNCTION_AWS_ENDPOINT_URL_SAGEMAKER": self.sagemaker_url,
-                    # Tests put a proxy between the functions and LocalStack.
-                    **{k: v for k, v in os.environ.items() if k.startswith("FUNCTION_")},
+                    "ENVIRONMENT_OF_FUNCTIONS": str(self.folder / "functions"),
                 },
             )
         tools = ROOT / ".venv/tools/bin/python"

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime, timezone
 from typing import Any, Callable, TypeVar
 
-from .stack import ACCOUNT, REGION, Stack
+from .stack import ACCOUNT, FUNCTIONS, REGION, Stack
 
 T = TypeVar("T")
 
@@ -125,6 +125,16 @@ class World:
         url, arn = self._queue("topic-tap")
         self.stack.client("sns").subscribe(TopicArn=self.outputs["TopicArn"], Protocol="sqs", Endpoint=arn)
         return Queue(self.stack, url)
+
+    def through(self, url: str) -> None:
+        """Lets the functions reach AWS through a proxy; only before the first event, when none has started yet.
+
+        Not by changing their configuration: LocalStack can then hold asynchronous invocations back for minutes.
+        """
+        folder = self.stack.folder / "functions"
+        folder.mkdir(exist_ok=True)
+        for function in FUNCTIONS:
+            (folder / f"{self.name}-{function}.json").write_text(json.dumps({"AWS_ENDPOINT_URL": url}))
 
     # What happens outside.
 

@@ -200,11 +200,14 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
         self.lock = threading.Lock()
 
     def start(self, env_vars: dict[str, str]) -> None:
-        # Nothing of LocalStack's own environment, but what its starter says functions are to have.
-        passed = {name.removeprefix("FUNCTION_"): value for name, value in os.environ.items() if name.startswith("FUNCTION_")}
+        # Nothing of LocalStack's own environment, but what its starter says functions are to have: all of them by
+        # variables FUNCTION_…, one of them by a file of its name.
+        passed = {k.removeprefix("FUNCTION_"): v for k, v in os.environ.items() if k.startswith("FUNCTION_")}
         own = self.function_version.config.environment or {}
+        given = Path(os.environ.get("ENVIRONMENT_OF_FUNCTIONS", "")) / f"{self.function_version.id.function_name}.json"
+        single = json.loads(given.read_text()) if given.is_file() else {}
         env = {name: str(value) for name, value in env_vars.items() if value is not None}
-        self.env = {"PATH": os.environ.get("PATH", "")} | env | passed | own
+        self.env = {"PATH": os.environ.get("PATH", "")} | env | passed | own | single
         self._start_sandbox()
 
     def _start_sandbox(self) -> Sandbox:

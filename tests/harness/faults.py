@@ -1,0 +1,134 @@
+"""A proxy between the functions and LocalStack that fails on demand: the emulator itself never throttles or tires."""
+
+import http.client
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class Fault:
+    """What happens to the next `count` calls of an operation."""
+
+    operation: str
+    count: int = 1
+    # Answered instead of, or with `after` once the call has been done: the caller cannot know.
+    status: int = 503
+    code: str = "ServiceUnavailable"
+    after: bool = False
+    # The connection is reset without an answer.
+    reset: bool = False
+    # Seconds before the answer.
+    hang: float = 0.0
+
+
+@dataclass
+class Faults:
+    """The faults to come, and what has been called."""
+
+    pending: list[Fault] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, *faults: Fault) -> None:
+        with self.lock:
+            self.pending.extend(faults)
+
+    def next(self, operation: str) -> Fault | None:
+        with self.lock:
+            self.calls.append(operation)
+            for fault in self.pending:
+                if fault.operation == operation and fault.count > 0:
+                    fault.count -= 1
+                    self.struck.append(operation)
+                    return fault
+        return None
+
+
+def operation_of(method: str, path: str, headers: http.client.HTTPMessage, body: bytes) -> str:
+    """Which operation a request is of, in any of AWS's protocols."""
+    if target := headers.get("X-Amz-Target"):
+        return target.rsplit(".", 1)[1]
+    parts = urlsplit(path).path.split("/")
+    if "operation" in parts:
+        return parts[-1]
+    if headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        return parse_qs(body.decode()).get("Action", ["?"])[0]
+    return {"GET": "GetObject", "PUT": "PutObject"}.get(method, method)
+
+
+@contextmanager
+def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
+    """A running proxy: its URL and its faults."""
+    faults = Faults()
+    host = urlsplit(upstream).netloc
+
+    class Proxy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            operation = operation_of(self.command, self.path, self.headers, body)
+            fault = faults.next(operation)
+            if fault and not fault.after:
+                return self.strike(fault)
+            connection = http.client.HTTPConnection(host, timeout=60)
+            try:
+                # The body as it came: the signature and the encoding are over it.
+                connection.request(self.command, self.path, body, dict(self.headers.items()))
+                answer = connection.getresponse()
+                content = answer.read()
+            finally:
+                connection.close()
+            if fault:
+                return self.strike(fault)
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            return None
+
+        def strike(self, fault: Fault) -> None:
+            time.sleep(fault.hang)
+            if fault.reset:
+                # An abortive close: the caller sees a reset, not an end.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+                self.connection.close()
+                return
+            if self.headers.get("X-Amz-Target") or "cbor" in self.headers.get("smithy-protocol", ""):
+                kind, content = "application/x-amz-json-1.1", json.dumps({"__type": fault.code, "message": "injected"}).encode()
+            else:
+                kind = "application/xml"
+                content = f"<Error><Code>{fault.code}</Code><Message>injected</Message></Error>".encode()
+            self.send_response(fault.status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = serve
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", faults
+    finally:
+        server.shutdown()
+        server.server_close()
