@@ -134,7 +134,13 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     let kind = match (status, code) {
         (_, Some("PreconditionFailed" | "ConditionalRequestConflict")) | (Some(409 | 412), _) => Kind::Conflict,
-        (_, Some("ResourceLimitExceeded" | "ThrottlingException" | "Throttling" | "SlowDown")) => Kind::Transient,
+        (_, Some(code))
+            if ["Throttl", "TooManyRequests", "LimitExceeded", "SlowDown"]
+                .iter()
+                .any(|of| code.contains(of)) =>
+        {
+            Kind::Transient
+        }
         (_, Some("ResourceNotFound" | "ResourceNotFoundException" | "NoSuchKey" | "NoSuchBucket")) | (Some(404), _) => {
             Kind::NotFound
         }
@@ -165,6 +171,17 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A body to its end. A connection lost on the way is as transient as one that never was.
+async fn whole(body: ByteStream, operation: &'static str, resource: impl Fn() -> String) -> Result<Vec<u8>, AwsError> {
+    let bytes = body.collect().await.map_err(|error| AwsError {
+        operation,
+        resource: resource(),
+        kind: Kind::Transient,
+        message: chain(&error),
+    })?;
+    Ok(bytes.to_vec())
+}
+
 fn timestamp(time: Option<&DateTime>) -> Timestamp {
     time.and_then(|time| Timestamp::from_second(time.secs()).ok())
         .unwrap_or(Timestamp::UNIX_EPOCH)
@@ -188,13 +205,8 @@ impl Documents for Aws {
             }
         };
         let etag = ETag(response.e_tag.unwrap_or_default());
-        let body = response.body.collect().await.map_err(|error| AwsError {
-            operation,
-            resource: resource(),
-            kind: Kind::Transient,
-            message: chain(&error),
-        })?;
-        Ok(Fetched::Found(body.to_vec(), etag))
+        let body = whole(response.body, operation, resource).await?;
+        Ok(Fetched::Found(body, etag))
     }
 
     async fn write(&self, key: &str, body: Vec<u8>, precondition: &Precondition) -> Result<ETag, AwsError> {
@@ -244,12 +256,7 @@ impl Reports for Aws {
         }
         let etag = ETag(response.e_tag.clone().unwrap_or_default());
         let last_modified = timestamp(response.last_modified.as_ref());
-        let body = response.body.collect().await.map_err(|error| AwsError {
-            operation,
-            resource: resource(),
-            kind: Kind::Transient,
-            message: chain(&error),
-        })?;
+        let body = whole(response.body, operation, resource).await?;
         Ok(FetchedObject::Found(Object {
             body: body.to_vec(),
             etag,
