@@ -258,7 +258,7 @@ impl Reports for Aws {
         let last_modified = timestamp(response.last_modified.as_ref());
         let body = whole(response.body, operation, resource).await?;
         Ok(FetchedObject::Found(Object {
-            body: body.to_vec(),
+            body,
             etag,
             last_modified,
         }))
