@@ -60,6 +60,16 @@ pub enum WindowError {
         /// N.
         evaluation_period: u8,
     },
+    /// The same over time.
+    #[error(
+        "datapoints_to_alarm ({datapoints_to_alarm}) is more than evaluation_periods ({evaluation_periods}): such an alarm would never go off"
+    )]
+    NeverAlarms {
+        /// M.
+        datapoints_to_alarm: usize,
+        /// N.
+        evaluation_periods: usize,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +139,17 @@ impl ExecutionWindow {
         self.evaluation_period
     }
 
+    /// Judges executions that take a slot, oldest first: whether each has violations.
+    pub fn judge(self, violating: &[bool]) -> AlertStatus {
+        let latest = violating.iter().rev().take(self.evaluation_period.into());
+        let breaching = latest.filter(|violates| **violates).count();
+        if breaching >= self.datapoints_to_alert.into() {
+            AlertStatus::InAlert
+        } else {
+            AlertStatus::Ok
+        }
+    }
+
     /// Judges the latest executions. `datapoints` are in the order of their scheduled times, oldest first.
     pub fn evaluate<'a>(self, datapoints: impl DoubleEndedIterator<Item = &'a Datapoint>) -> Evaluation {
         let mut evaluated: Vec<_> = datapoints
@@ -138,18 +159,13 @@ impl ExecutionWindow {
             .take(self.evaluation_period.into())
             .collect();
         evaluated.reverse();
-        let breaching = evaluated
+        let violating: Vec<bool> = evaluated
             .iter()
-            .filter(|(_, state)| *state == DatapointState::Violations)
-            .count();
-        let status = if breaching >= self.datapoints_to_alert.into() {
-            AlertStatus::InAlert
-        } else {
-            AlertStatus::Ok
-        };
+            .map(|(_, state)| *state == DatapointState::Violations)
+            .collect();
         Evaluation {
-            status,
-            breaching,
+            status: self.judge(&violating),
+            breaching: violating.iter().filter(|violates| **violates).count(),
             evaluated,
         }
     }

@@ -3,6 +3,7 @@
 //! | command | what it does |
 //! | --- | --- |
 //! | [`inspect`](Inspect) | shows what Model Monitor's files and events say, or prints it as JSON Lines |
+//! | [`window`](Window) | judges alert windows, JSON Lines in and out |
 //!
 //! Data goes to standard output, everything else to standard error. An input that cannot be answered never stops the
 //! others: with `--json` it gives `{"error": "…"}` on its line. [`Exit`] says what the exit codes mean. In JSON a number
@@ -12,9 +13,11 @@ mod exit;
 mod input;
 mod inspect;
 mod table;
+mod window;
 
 pub use exit::Exit;
 pub use inspect::Inspect;
+pub use window::Window;
 
 use std::io::{Read, Write};
 
@@ -29,6 +32,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Inspect(Inspect),
+    Window(Window),
 }
 
 /// What a command reads and writes.
@@ -47,6 +51,7 @@ impl Cli {
     pub fn run(&self, streams: Streams<'_>) -> Exit {
         match &self.command {
             Command::Inspect(inspect) => inspect.run(streams),
+            Command::Window(window) => window.run(streams),
         }
     }
 }
