@@ -1,8 +1,8 @@
 """The demo: the whole loop on this machine, as a story, with a check of every part of it at the end."""
 
+import json
 import subprocess
 import sys
-import json
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -149,11 +149,10 @@ def tell_the_story(screen: Screen, world: World, own: bytes | None) -> list[Exec
     for hour in hours[:2]:
         clean(DATA_QUALITY, hour, f"{hour:%H:%M}  data quality: clean")
         model_quality(hour)
-    violations(
-        DATA_QUALITY, hours[2], drift, f"{hours[2]:%H:%M}  data quality: violations; every event is delivered 3 times", 3
-    )
+    found = "your report" if own else "violations"
+    violations(DATA_QUALITY, hours[2], drift, f"{hours[2]:%H:%M}  data quality: {found}; every event is delivered 3 times", 3)
     model_quality(hours[2])
-    violations(DATA_QUALITY, hours[3], more_drift, f"{hours[3]:%H:%M}  data quality: violations again: 2 of 3")
+    violations(DATA_QUALITY, hours[3], more_drift, f"{hours[3]:%H:%M}  data quality: {found} again: 2 of 3")
     screen.step("       waiting for the alert, the decision and the pipeline …")
     eventually(lambda: world.executions(), "a pipeline execution")
     eventually(lambda: len(world.messages()) >= 3, "alert, decision and outcome as messages", 60)
@@ -193,7 +192,7 @@ def show(screen: Screen, world: World, executions: list[Execution]) -> None:
         detail = event["detail"]
         said = {
             "Model Monitor Alert State Change": lambda d: f"{d['monitoringSchedule']} {d['alertStatus']}: {d['reason']}",
-            "Remediation Decided": lambda d: f"{d['verdict']}: {d['sentence']}",
+            "Remediation Decided": lambda d: d["sentence"],
             "Retraining Pipeline Execution Status Change": lambda d: f"{d['incidentId']}: {d['status']}",
         }[event["detail-type"]](detail)
         screen.line(f"  {event['detail-type']}\n    {said}")

@@ -51,7 +51,7 @@ impl Cli {
     pub fn run(&self, streams: Streams<'_>) -> Exit {
         match &self.command {
             Command::Inspect(inspect) => inspect.run(streams),
-            Command::Window(window) => window.run(streams),
+            Command::Window(_) => Window::run(streams),
         }
     }
 }
