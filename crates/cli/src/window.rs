@@ -53,7 +53,7 @@ struct Refusal {
 
 impl Window {
     /// Runs the command.
-    pub(crate) fn run(&self, streams: Streams<'_>) -> Exit {
+    pub(crate) fn run(streams: Streams<'_>) -> Exit {
         let Streams { input, out, .. } = streams;
         answer_all(input, out).unwrap_or_else(|error| Exit::of_output(&error))
     }
