@@ -1,4 +1,5 @@
 //! CloudWatch's published tables of missing data, row by row, and a naive reading of the same rules.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{AlarmState, Period, TimeWindow, TreatMissingData};
 use proptest::prelude::*;
