@@ -8,6 +8,9 @@ FUNCTIONS := ingest remediate notify
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden
+# What `make invoke` sends, and to which function.
+FUNCTION ?= ingest
+EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 1)
 PYTHON := .venv/tools/bin/python
 HARNESS := PYTHONPATH=tests $(PYTHON) -m harness
 

@@ -22,6 +22,8 @@ use std::collections::BTreeMap;
 
 /// How many closed incidents a document keeps; older ones are in the versions of the bucket.
 const CLOSED_INCIDENTS: usize = 20;
+/// SageMaker's limit on the description of an execution (API, `StartPipelineExecution`), which is one line.
+const EXECUTION_DESCRIPTION: usize = 3072;
 /// SageMaker's limit on the value of a pipeline parameter (API, `StartPipelineExecution`).
 const PARAMETER_VALUE: usize = 1024;
 
@@ -340,7 +342,7 @@ impl ModelDocument {
                     incident.id, alert.id, alert.time
                 ))),
                 display_name: format!("{DISPLAY_NAME_PREFIX}{}", incident.id),
-                description: incident.decision.sentence.clone(),
+                description: one_line(&incident.decision.sentence, EXECUTION_DESCRIPTION),
                 parameters: parameters.clone(),
                 incident: number,
             };
@@ -450,6 +452,14 @@ fn parameters(incident: &Incident, alert: &AlertStateChange, model: &str, policy
         .parameters
         .iter()
         .map(|name| (name.clone(), value(name)))
+        .collect()
+}
+
+/// A text as one line of at most so many characters: names of features may hold anything.
+fn one_line(text: &str, most: usize) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(most)
         .collect()
 }
 

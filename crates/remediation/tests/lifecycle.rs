@@ -129,6 +129,20 @@ fn the_first_alert_opens_an_incident_and_starts_the_pipeline() {
 }
 
 #[test]
+fn names_that_sagemaker_would_refuse_in_a_description_are_made_one_line() {
+    let Input::Alert(mut change) = in_alert("dq", 1) else {
+        panic!("an alert")
+    };
+    change.reason = format!("a\nb {}", "x".repeat(5000));
+    let document = play([Input::Alert(change)]);
+    let description = &starts(&document)[0].description;
+    assert!(
+        description.chars().count() <= 3072 && !description.contains('\n'),
+        "{description}"
+    );
+}
+
+#[test]
 fn other_monitors_join_and_start_nothing() {
     let document = play([in_alert("dq", 1), in_alert("mq", 1), in_alert("dq", 3)]);
     assert_eq!(starts(&document).len(), 1);
