@@ -11,7 +11,7 @@
 
 use crate::{
     Decision, Policy, REMEDIATION_DECIDED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RemediationDecided,
-    RetrainingStatusChange,
+    RetrainingStatusChange, policy::PIPELINE_PARAMETERS,
 };
 use alerting::{AlertStateChange, AlertStatus};
 use jiff::Timestamp;
@@ -331,7 +331,12 @@ impl ModelDocument {
             decision,
             execution: None,
         };
-        let parameters = parameters(&incident, alert, &self.model, policy);
+        // A rule's target names its parameters in the template: an event without them would start nothing.
+        let names: Vec<&str> = match settings.pipeline_start {
+            PipelineStart::Remediate => policy.retraining().parameters.iter().map(String::as_str).collect(),
+            PipelineStart::Rule => PIPELINE_PARAMETERS.to_vec(),
+        };
+        let parameters = parameters(&names, &incident, alert, &self.model);
         if settings.pipeline_start == PipelineStart::Remediate {
             let start = StartPipelineExecution {
                 pipeline: settings.pipeline.clone(),
@@ -430,8 +435,8 @@ impl ModelDocument {
     }
 }
 
-/// The parameters of a run, those that the policy says the pipeline declares.
-fn parameters(incident: &Incident, alert: &AlertStateChange, model: &str, policy: &Policy) -> BTreeMap<String, String> {
+/// The named parameters of a run.
+fn parameters(names: &[&str], incident: &Incident, alert: &AlertStateChange, model: &str) -> BTreeMap<String, String> {
     let mut features: Vec<&str> = Vec::new();
     for violation in &alert.violations {
         if !features.contains(&violation.subject.as_str()) {
@@ -447,12 +452,7 @@ fn parameters(incident: &Incident, alert: &AlertStateChange, model: &str, policy
         "ReportUri" => or_none(alert.report_uri.clone().unwrap_or_default()),
         _ => or_none(joined(&features)),
     };
-    policy
-        .retraining()
-        .parameters
-        .iter()
-        .map(|name| (name.clone(), value(name)))
-        .collect()
+    names.iter().map(|name| ((*name).to_owned(), value(name))).collect()
 }
 
 /// A text as one line of at most so many characters: names of features may hold anything.

@@ -6,7 +6,8 @@
 //! evaluation_period = 1
 //!
 //! [retraining]
-//! # The pipeline parameters that a run is given: those of these that the pipeline declares.
+//! # The pipeline parameters that a run is given: those of these that the pipeline declares. All of them where an
+//! # EventBridge rule starts the pipeline.
 //! parameters = ["DriftwardenModel", "DriftwardenIncident", "MonitoringSchedule", "ReportUri", "DriftedFeatures"]
 //!
 //! [[monitor]]
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 const MAX_BYTES: usize = 1 << 20;
 
 /// The pipeline parameters that a run can be given, and is by default.
-const PIPELINE_PARAMETERS: [&str; 5] = [
+pub(crate) const PIPELINE_PARAMETERS: [&str; 5] = [
     "DriftwardenModel",
     "DriftwardenIncident",
     "MonitoringSchedule",

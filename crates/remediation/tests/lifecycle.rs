@@ -224,12 +224,8 @@ fn late_and_foreign_executions_change_nothing() {
 #[test]
 fn a_rule_that_starts_the_pipeline_is_told_with_the_decision_alone() {
     let mut document = ModelDocument::new("churn");
-    document.step(
-        in_alert("dq", 1),
-        &Policy::default(),
-        &settings(PipelineStart::Rule),
-        &caller(0),
-    );
+    let fewer = Policy::parse(b"[retraining]\nparameters = []\n").unwrap();
+    document.step(in_alert("dq", 1), &fewer, &settings(PipelineStart::Rule), &caller(0));
     assert!(starts(&document).is_empty());
     let [entry] = document.outbox.entries() else {
         panic!("one effect")
@@ -238,6 +234,7 @@ fn a_rule_that_starts_the_pipeline_is_told_with_the_decision_alone() {
         panic!("the decision")
     };
     assert_eq!(decided.pipeline_start, PipelineStart::Rule);
+    assert_eq!(decided.pipeline_parameters.len(), 5, "the rule's target names them all");
     assert!(
         decided
             .pipeline_parameters
