@@ -1,6 +1,6 @@
-"""One LocalStack for the whole run; one deployment for each test that asks for a `world`.
+"""One LocalStack for the whole run; a deployment for each test that makes a world, and one for those that share it.
 
-Deployments share nothing: each has its own bucket, bus, topic, queue, pipeline and namespace.
+Deployments share nothing but the default bus: each has its own bucket, bus, topic, queue, pipeline and namespace.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,19 +18,25 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def make_world(stack: Stack) -> Callable[..., World]:
+def make_world(stack: Stack) -> Iterator[Callable[..., World]]:
     """Deploys Driftwarden anew, with a policy and template parameters."""
+    worlds: list[World] = []
 
     def make(policy: str | None = None, **parameters: str) -> World:
-        return World(stack, policy=policy, **parameters)
+        worlds.append(World(stack, policy=policy, **parameters))
+        return worlds[-1]
 
-    return make
+    yield make
+    for world in worlds:
+        world.silence()
 
 
-@pytest.fixture(scope="session")
-def shared(stack: Stack) -> World:
-    """A deployment with the default policy, for tests that each use their own monitors."""
-    return World(stack)
+@pytest.fixture(scope="module")
+def shared(stack: Stack) -> Iterator[World]:
+    """A deployment with the default policy, for the tests of a module that each use their own monitors."""
+    world = World(stack)
+    yield world
+    world.silence()
 
 
 @pytest.fixture(scope="session")

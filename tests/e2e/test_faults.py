@@ -239,15 +239,13 @@ def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_do
     assert world.metric("Breaching", hour(2), "Maximum", Endpoint="churn", MonitoringSchedule="churn-dq") == 1
 
 
-def test_access_denied_is_not_clean(make_world):
-    """LocalStack enforces no IAM: a report bucket that is not there refuses in its stead."""
+def test_a_report_bucket_that_cannot_be_read_is_not_clean(make_world):
+    """LocalStack enforces no IAM: a report bucket that is gone refuses in its stead."""
     world = make_world()
     event = as_event(world.job_event(folder("churn", "churn-dq", hour(2)), "churn-dq"))
-    event["detail"]["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] = (
-        "s3://nobody-has-this-bucket/reports/churn/churn-dq/2026/11/23/03"
-    )
+    world.stack.client("s3").delete_bucket(Bucket=world.reports)
     ok, answer = world.invoke("ingest", event)
-    assert not ok and answer["errorType"] == "AwsNotFound" and "nobody-has-this-bucket" in answer["errorMessage"]
+    assert not ok and answer["errorType"] == "AwsNotFound" and "NoSuchBucket" in answer["errorMessage"]
     assert world.ledger("churn-dq") is None
 
 

@@ -12,6 +12,9 @@ pub struct Config {
     pub state_bucket: String,
     /// `EVENT_BUS_NAME`: our bus; required.
     pub event_bus: String,
+    /// `REPORT_BUCKET`: the bucket that the monitors write to; executions that report elsewhere are ignored, and cost
+    /// no call. Default: none, any bucket counts.
+    pub report_bucket: Option<String>,
     /// `REPORT_PREFIX`: key prefixes of the monitors' `S3OutputUri`, separated by commas; objects elsewhere are ignored.
     /// They also tell endpoints from batch transform. Default: none, any key counts and is taken to be an endpoint's.
     pub report_prefixes: Vec<String>,
@@ -24,6 +27,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether the monitors write to that bucket.
+    pub(crate) fn is_report_bucket(&self, bucket: &str) -> bool {
+        self.report_bucket.as_ref().is_none_or(|ours| ours == bucket)
+    }
+
     /// Reads the environment.
     ///
     /// # Errors
@@ -51,6 +59,10 @@ impl Config {
         Ok(Self {
             state_bucket: vars.bucket("STATE_BUCKET")?,
             event_bus: vars.required("EVENT_BUS_NAME", "the name of the EventBridge bus")?,
+            report_bucket: vars
+                .optional("REPORT_BUCKET")
+                .map(|_| vars.bucket("REPORT_BUCKET"))
+                .transpose()?,
             report_prefixes: prefixes
                 .split(',')
                 .map(|prefix| prefix.trim().trim_matches('/').to_owned())

@@ -33,7 +33,9 @@ impl Source {
     /// The execution that an object is of, or why it is none.
     pub(crate) fn of_object(object: ObjectCreated, config: &Config) -> Result<(ReportFolder, Self), String> {
         let ObjectCreated { bucket, key, .. } = object;
-        match ReportFolder::from_key(&bucket, &key, &config.report_prefixes) {
+        match ReportFolder::from_key(&bucket, &key, &config.report_prefixes)
+            .filter(|folder| config.is_report_bucket(&folder.bucket))
+        {
             Some(folder) => Ok((folder, Self::Report { bucket, key })),
             None => Err(format!("s3://{bucket}/{key} is not a violation report of a monitor")),
         }
@@ -57,7 +59,7 @@ impl Source {
             .outputs
             .iter()
             .filter_map(|uri| ReportFolder::from_uri(uri, &config.report_prefixes));
-        match folders.next() {
+        match folders.find(|folder| config.is_report_bucket(&folder.bucket)) {
             Some(folder) => Ok((folder, Self::Job { job, status })),
             None => Err(format!("processing job `{name}` writes no monitor's report folder")),
         }

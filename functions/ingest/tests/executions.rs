@@ -148,6 +148,25 @@ async fn unrelated_events_cost_no_call() {
 }
 
 #[tokio::test]
+async fn executions_that_report_to_another_bucket_cost_no_call() {
+    let elsewhere = Vars(|name: &str| match name {
+        "REPORT_BUCKET" => Some("another-bucket".to_owned()),
+        name => vars(name),
+    });
+    let function = Ingest::new(Config::from_vars(&elsewhere).unwrap());
+    for name in [
+        "s3-object-created",
+        "processing-job-completed-with-violations",
+        "processing-job-failed",
+    ] {
+        let world = world();
+        let handled = function.handle(&world, &event(name), "request").await.unwrap();
+        assert!(matches!(handled, Handled::Ignored { .. }), "{name}: {handled:?}");
+        assert!(world.calls().is_empty(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_no_schedule_started_is_none_of_ours_although_its_output_looks_so() {
     let world = world();
     let name = "data-quality-monitoring-202611230400-2f3a9c5b7d1e2f4a6b8c0d1e";
