@@ -3,12 +3,22 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
+import pytest
+from harness.stack import Stack, running
 from harness.world import eventually, folder
 
 MONITORS, EXECUTIONS, COPIES = 50, 20, 3
 M, N = 2, 3
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """A LocalStack of its own: one that has seen many deployments matches every event with the rules of all of them."""
+    with running() as stack:
+        yield stack
 
 
 def test_a_thousand_executions_tripled_and_shuffled(make_world):
@@ -47,7 +57,7 @@ def test_a_thousand_executions_tripled_and_shuffled(make_world):
         ]
         return not missing and ledgers
 
-    ledgers = eventually(recorded, "every execution of every monitor recorded", 600)
+    ledgers = eventually(recorded, "every execution of every monitor recorded", 600, every=2)
     for (monitor, violating), ledger in zip(plan.items(), ledgers):
         states = ["report" in point["evidence"] for point in ledger["datapoints"]]
         assert states == violating, f"monitor-{monitor}"
@@ -65,7 +75,7 @@ def test_a_thousand_executions_tripled_and_shuffled(make_world):
             and models
         )
 
-    models = eventually(heard, "every transition heard by its model", 120)
+    models = eventually(heard, "every transition heard by its model", 120, every=2)
     started = Counter(run["displayName"] for run in world.executions())
     expected = {f"driftwarden-model-{m}-{n}": 1 for m, model in zip(plan, models) if model for n in range(1, model["incidents"] + 1)}
     assert started == expected, "one pipeline execution for each incident"

@@ -11,7 +11,7 @@ from .stack import ACCOUNT, FUNCTIONS, REGION, Stack
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], what: str, seconds: float = 30) -> T:
+def eventually(look: Callable[[], T], what: str, seconds: float = 30, every: float = 0.1) -> T:
     """What `look` sees, as soon as it is true."""
     deadline = time.monotonic() + seconds
     while True:
@@ -20,7 +20,7 @@ def eventually(look: Callable[[], T], what: str, seconds: float = 30) -> T:
             return seen
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 def folder(endpoint: str | None, schedule: str, at: datetime, prefix: str = "reports") -> str:
