@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// The report itself stays in S3, and its URI with the datapoint.
 pub const REPORTED_VIOLATIONS: usize = 20;
 
+/// Of how many more violations it is kept what they are about.
+pub const BRIEF_VIOLATIONS: usize = 180;
+
 /// A description of a violation longer than this is cut: a custom container may write anything.
 const DESCRIPTION_CHARS: usize = 300;
 /// A name longer than this is cut: CloudWatch takes no dimension value beyond 1,024.
@@ -61,7 +64,7 @@ impl Datapoint {
     }
 }
 
-/// What is known of an execution. Merging is commutative, associative and idempotent, so that neither the order nor
+/// What is known of an execution; nothing, of one that was due and never ran. Merging is commutative, associative and idempotent, so that neither the order nor
 /// the number of the events that tell of it matters.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Evidence {
@@ -71,6 +74,9 @@ pub struct Evidence {
     /// The end of the analysis job, when an event told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobEvidence>,
+    /// The execution as SageMaker's own list has it, when the sweep read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionEvidence>,
 }
 
 impl Evidence {
@@ -90,24 +96,28 @@ impl Evidence {
                     job.processing_job_arn.clone(),
                 )
             }),
+            execution: later(self.execution, other.execution, |execution| {
+                (execution.last_modified, execution.status, execution.reason.clone())
+            }),
         }
     }
 
-    /// The state of the datapoint. A report with violations settles it; otherwise the job's end does.
+    /// The state of the datapoint. A report with violations settles it; otherwise the job's end, or the execution's,
+    /// does: what failed is never clean, whatever else is known of it.
     pub fn state(&self) -> DatapointState {
         if self.violations().is_some_and(|count| count > 0) {
             return DatapointState::Violations;
         }
-        match (&self.report, &self.job) {
-            (
-                _,
-                Some(JobEvidence {
-                    status: JobStatus::Failed | JobStatus::Stopped,
-                    ..
-                }),
-            ) => DatapointState::Failed,
-            (Some(_), _) | (None, Some(_)) => DatapointState::Clean,
-            (None, None) => DatapointState::Missing,
+        let job_failed = self
+            .job
+            .as_ref()
+            .is_some_and(|job| matches!(job.status, JobStatus::Failed | JobStatus::Stopped));
+        match &self.execution {
+            Some(execution) if execution.had_no_data() => DatapointState::NoData,
+            Some(execution) if execution.status.is_failure() => DatapointState::Failed,
+            _ if job_failed => DatapointState::Failed,
+            None if self.report.is_none() && self.job.is_none() => DatapointState::Missing,
+            _ => DatapointState::Clean,
         }
     }
 
@@ -123,10 +133,66 @@ impl Evidence {
             }) => Some(violations.unwrap_or(0)),
             _ => None,
         };
-        match (listed, counted) {
+        let found = match (listed, counted) {
             (Some(0) | None, Some(counted)) => Some(counted),
             (listed, _) => listed,
+        };
+        match (&self.execution, found) {
+            // SageMaker's list says that there were some, and not how many.
+            (Some(execution), Some(0) | None) if execution.status == ExecutionStatus::CompletedWithViolations => Some(1),
+            (Some(execution), None) if execution.status == ExecutionStatus::Completed => Some(0),
+            (_, found) => found,
         }
+    }
+}
+
+/// How a monitoring execution ended, as `ListMonitoringExecutions` spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ExecutionStatus {
+    /// Without violations.
+    Completed,
+    /// With violations.
+    CompletedWithViolations,
+    /// Stopped by somebody.
+    Stopped,
+    /// Failed, also for want of data.
+    Failed,
+}
+
+impl ExecutionStatus {
+    /// The final status of that name; `None` for `Pending`, `InProgress` and `Stopping`.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "Completed" => Some(Self::Completed),
+            "CompletedWithViolations" => Some(Self::CompletedWithViolations),
+            "Stopped" => Some(Self::Stopped),
+            "Failed" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed)
+    }
+}
+
+/// A monitoring execution as SageMaker's own list has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionEvidence {
+    /// How it ended.
+    pub status: ExecutionStatus,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it last changed: of two answers the later one holds.
+    pub last_modified: Timestamp,
+}
+
+impl ExecutionEvidence {
+    /// Whether it failed for want of data: an hour without captured data is a `Failed` execution without a job.
+    pub fn had_no_data(&self) -> bool {
+        let no_data = |reason: &String| reason.to_ascii_lowercase().contains("no data");
+        self.status == ExecutionStatus::Failed && self.reason.as_ref().is_some_and(no_data)
     }
 }
 
@@ -180,6 +246,9 @@ pub struct ReportEvidence {
     pub by_check_type: BTreeMap<String, u64>,
     /// Those farthest beyond their threshold, at most [`REPORTED_VIOLATIONS`].
     pub top: Vec<ReportedViolation>,
+    /// The next ones in short, at most [`BRIEF_VIOLATIONS`], so that a policy can say which count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<Brief>,
     /// What the drift values of the features beyond `top` add up to, when there are such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_drift: Option<f64>,
@@ -199,7 +268,7 @@ impl ReportEvidence {
         }
         let mut ranked: Vec<&Violation> = report.violations.iter().collect();
         // A stable sort: violations equally far beyond stay in the report's order.
-        ranked.sort_by(|a, b| exceedance(b).total_cmp(&exceedance(a)));
+        ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
         let top = top.min(REPORTED_VIOLATIONS);
         let rest: Vec<f64> = ranked
             .iter()
@@ -213,7 +282,13 @@ impl ReportEvidence {
             last_modified,
             violations: report.violations.len() as u64,
             by_check_type,
-            top: ranked.into_iter().take(top).map(ReportedViolation::new).collect(),
+            top: ranked.iter().take(top).map(|violation| ReportedViolation::new(violation)).collect(),
+            rest: ranked
+                .iter()
+                .skip(top)
+                .take(BRIEF_VIOLATIONS)
+                .map(|violation| Brief::new(violation))
+                .collect(),
             other_drift: (!rest.is_empty()).then(|| rest.iter().sum()),
         }
     }
@@ -281,23 +356,101 @@ impl ReportedViolation {
     }
 }
 
-/// How far beyond its threshold a violation lies, relative to the threshold; unknown is nearest.
-fn exceedance(violation: &Violation) -> f64 {
-    match (
-        number(violation.observed.as_ref()),
-        number(violation.threshold.as_ref()),
-    ) {
-        (Some(observed), Some(threshold)) => {
-            let distance = (observed - threshold).abs();
-            let relative = if threshold.abs() > f64::EPSILON {
-                distance / threshold.abs()
-            } else {
-                distance
-            };
-            if relative.is_nan() { -1.0 } else { relative }
+/// What the rules of a policy look at in a violation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ViolationFacts<'a> {
+    /// `constraint_check_type` of the report.
+    pub check_type: &'a str,
+    /// The feature, of data quality.
+    pub feature: Option<&'a str>,
+    /// The metric, of model quality and bias; `shap` of a label's attribution.
+    pub metric: Option<&'a str>,
+    /// The facet, of bias.
+    pub facet: Option<&'a str>,
+    /// How far beyond its threshold it lies, relative to the threshold (absolute for a threshold of zero); `None` where
+    /// the report tells no numbers.
+    pub exceedance: Option<f64>,
+}
+
+impl<'a> From<&'a ReportedViolation> for ViolationFacts<'a> {
+    fn from(violation: &'a ReportedViolation) -> Self {
+        let part = |name: &str| violation.dimensions.get(name).map(String::as_str);
+        Self {
+            check_type: &violation.constraint_check_type,
+            feature: part("Feature"),
+            metric: part("MetricName"),
+            facet: part("Facet"),
+            exceedance: exceedance(violation.observed.as_ref(), violation.threshold.as_ref()),
         }
-        _ => -1.0,
     }
+}
+
+/// A violation in short.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Brief {
+    /// `constraint_check_type` of the report.
+    pub check_type: String,
+    /// The feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    /// The metric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// The facet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facet: Option<String>,
+    /// How far beyond the threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exceedance: Option<f64>,
+}
+
+impl Brief {
+    fn new(violation: &Violation) -> Self {
+        let (feature, metric, facet) = match &violation.subject {
+            Subject::Feature(feature) => (Some(feature), None, None),
+            Subject::Metric(metric) | Subject::Label { metric, .. } => (None, Some(metric), None),
+            Subject::Facet { facet, metric, .. } => (None, Some(metric), Some(facet)),
+            Subject::Unknown => (None, None, None),
+        };
+        let name = |name: Option<&String>| name.map(|name| cut(name, NAME_CHARS));
+        Self {
+            check_type: cut(violation.check_type.as_str(), NAME_CHARS),
+            feature: name(feature),
+            metric: name(metric),
+            facet: name(facet),
+            exceedance: exceedance(violation.observed.as_ref(), violation.threshold.as_ref())
+                // JSON holds no infinity.
+                .map(|exceedance| exceedance.min(f64::MAX)),
+        }
+    }
+
+    /// What the rules of a policy look at.
+    pub fn facts(&self) -> ViolationFacts<'_> {
+        ViolationFacts {
+            check_type: &self.check_type,
+            feature: self.feature.as_deref(),
+            metric: self.metric.as_deref(),
+            facet: self.facet.as_deref(),
+            exceedance: self.exceedance,
+        }
+    }
+}
+
+/// How far beyond its threshold a value lies, relative to the threshold.
+fn exceedance(observed: Option<&Quantity>, threshold: Option<&Quantity>) -> Option<f64> {
+    let (observed, threshold) = (number(observed)?, number(threshold)?);
+    let distance = (observed - threshold).abs();
+    let relative = if threshold.abs() > f64::EPSILON {
+        distance / threshold.abs()
+    } else {
+        distance
+    };
+    (!relative.is_nan()).then_some(relative)
+}
+
+/// For ranking: unknown is nearest.
+fn rank(violation: &Violation) -> f64 {
+    exceedance(violation.observed.as_ref(), violation.threshold.as_ref()).unwrap_or(-1.0)
 }
 
 fn number(quantity: Option<&Quantity>) -> Option<f64> {

@@ -1,12 +1,15 @@
-//! The event `Model Monitor Alert State Change` that a transition puts on the bus.
-//! Its JSON Schema is generated from these types into `events/schemas/`.
+//! The events that a monitor's ledger puts on the bus. Their JSON Schemas are generated from these types into
+//! `events/schemas/`.
 
-use crate::{AlertStatus, DatapointState, ReportedViolation};
+use crate::{AlertStatus, DatapointState, HealthStatus, ReportedViolation, Severity};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The event's detail-type.
 pub const MODEL_MONITOR_ALERT_STATE_CHANGE: &str = "Model Monitor Alert State Change";
+
+/// The detail-type of [`HealthStateChange`].
+pub const MODEL_MONITOR_HEALTH_STATE_CHANGE: &str = "Model Monitor Health State Change";
 
 /// Detail of `Model Monitor Alert State Change`, version 1: the alert of one monitor changed its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,16 +36,25 @@ pub struct AlertStateChange {
     pub alert_status: AlertStatus,
     /// The status before.
     pub previous_alert_status: AlertStatus,
+    /// How grave the violations of the latest breaching datapoint are; absent if it is OK.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// M.
     pub datapoints_to_alert: u8,
-    /// N.
+    /// N: executions, or periods.
     pub evaluation_period: u8,
-    /// How many of the evaluated datapoints had violations.
+    /// How long a period is, of a window over time: `1h`, `1d`, `1w`, `1mo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<String>,
+    /// How many of the evaluated datapoints breach.
     pub breaching: usize,
     /// The evaluated datapoints, oldest first.
     pub datapoints: Vec<EventDatapoint>,
     /// The violations of the latest breaching datapoint, those farthest beyond their threshold first, bounded.
     pub violations: Vec<ReportedViolation>,
+    /// The check types of its violations that count, also of those that are not listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check_types: Vec<String>,
     /// The report of the latest breaching datapoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_uri: Option<String>,
@@ -71,4 +83,38 @@ pub struct EventDatapoint {
     /// Its report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_uri: Option<String>,
+}
+
+/// Detail of `Model Monitor Health State Change`, version 1: a monitor has stopped to say anything of the data, or says
+/// something again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HealthStateChange {
+    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    pub version: String,
+    /// Deterministic: the same transition has the same id, however often it is delivered.
+    pub id: String,
+    /// The model that the monitor watches.
+    pub model: String,
+    /// The monitored endpoint; absent for batch transform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The monitoring schedule.
+    pub monitoring_schedule: String,
+    /// Number of this monitor's health transitions so far.
+    pub transition: u64,
+    /// The status now.
+    pub health_status: HealthStatus,
+    /// How many of the latest executions in a row failed, had no data or never ran.
+    pub in_a_row: usize,
+    /// The latest executions, oldest first, bounded.
+    pub datapoints: Vec<EventDatapoint>,
+    /// The transition in words.
+    pub reason: String,
+    /// Version (hash) of the policy that judged.
+    pub policy_version: String,
+    /// When the transition was found.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
 }

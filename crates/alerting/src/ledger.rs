@@ -1,17 +1,24 @@
 //! The document that remembers one monitor.
 
 use crate::{
-    AlertStateChange, AlertStatus, Datapoint, DatapointState, EventDatapoint, Evidence, ExecutionWindow, Metric,
+    AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, EventDatapoint, Evidence, ExecutionWindow,
+    HealthStateChange, MaintenanceWindow, Metric, MonitorRules, Period, ReportedViolation, Treatment, ViolationFacts,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model_monitor::MonitorType;
 use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// How many datapoints a ledger keeps: the largest evaluation period, and room for those that come late or take no
 /// slot in the window. An hourly monitor's ledger reaches back over twelve days.
 pub const KEPT_DATAPOINTS: usize = 300;
+
+/// How many transitions of the alert a ledger keeps.
+const KEPT_TRANSITIONS: usize = 50;
+
+/// `ListMonitoringAlerts` is asked no more often than this for one schedule.
+const FOLLOW_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Which monitor a ledger is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +35,7 @@ pub struct Monitor {
     pub monitor_type: Option<MonitorType>,
 }
 
-/// What an event says of an execution, and by which rules it is to be judged.
+/// What is said of an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
     /// The monitor, as the event and the policy name it.
@@ -37,10 +44,6 @@ pub struct Observation {
     pub scheduled_time: Timestamp,
     /// What is known of the execution.
     pub evidence: Evidence,
-    /// The alert window.
-    pub window: ExecutionWindow,
-    /// Version of the policy that the window is from.
-    pub policy_version: String,
 }
 
 /// What an observation did to a ledger.
@@ -63,6 +66,8 @@ pub enum MonitorEffect {
     PublishMetrics(Vec<Metric>),
     /// To be put on the bus.
     PutAlertStateChange(Box<AlertStateChange>),
+    /// To be put on the bus.
+    PutHealthStateChange(Box<HealthStateChange>),
 }
 
 /// The alert of a monitor.
@@ -74,6 +79,56 @@ pub struct Alert {
     pub transition: u64,
 }
 
+/// Whether a monitor still says something of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum HealthStatus {
+    /// It does.
+    #[default]
+    Healthy,
+    /// Its latest executions failed, had no data, or never ran.
+    Unhealthy,
+}
+
+impl HealthStatus {
+    /// The name as written in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::Unhealthy => "Unhealthy",
+        }
+    }
+}
+
+/// The health of a monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Its status.
+    pub status: HealthStatus,
+    /// How often it has changed.
+    pub transition: u64,
+}
+
+/// A transition of the alert, as `ListMonitoringAlertHistory` has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertHistoryItem {
+    /// The status from then on.
+    pub status: AlertStatus,
+    /// The scheduled time of the execution that was the latest one.
+    pub scheduled_time: Timestamp,
+    /// When it was found.
+    pub time: Timestamp,
+}
+
+/// What is set on the schedule's own `MonitoringAlert`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowedAlert {
+    /// `DatapointsToAlert` and `EvaluationPeriod`; `None` if the schedule has no alert, or one that could never alert.
+    pub window: Option<ExecutionWindow>,
+    /// When it was read.
+    pub read_at: Timestamp,
+}
+
 /// The document of one monitor: `monitors/{schedule}.json` in the state bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MonitorLedger {
@@ -82,13 +137,28 @@ pub struct MonitorLedger {
     /// Which monitor.
     pub monitor: Monitor,
     /// The latest executions, oldest first, at most [`KEPT_DATAPOINTS`].
-    pub datapoints: Vec<Datapoint>,
+    pub datapoints: VecDeque<Datapoint>,
     /// The check types that this monitor has reported.
     #[serde(default)]
     pub check_types: BTreeSet<String>,
     /// Its alert.
     #[serde(default)]
     pub alert: Alert,
+    /// The event of the alert's last transition: whoever did not hear of it is told again from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<Box<AlertStateChange>>,
+    /// The alert's latest transitions, oldest first, bounded.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub history: VecDeque<AlertHistoryItem>,
+    /// Its health.
+    #[serde(default)]
+    pub health: Health,
+    /// What is set on the schedule's own alert, if the policy follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<FollowedAlert>,
+    /// The latest time that a sweep has judged a window over time for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
     /// What the last changes still owe.
     #[serde(default)]
     pub outbox: Outbox<MonitorEffect>,
@@ -100,24 +170,37 @@ impl MonitorLedger {
         Self {
             version: 1,
             monitor,
-            datapoints: Vec::new(),
+            datapoints: VecDeque::new(),
             check_types: BTreeSet::new(),
             alert: Alert::default(),
+            last_change: None,
+            history: VecDeque::new(),
+            health: Health::default(),
+            followed: None,
+            as_of: None,
             outbox: Outbox::default(),
         }
     }
 
     /// Records what is known of an execution, judges the window, and owes the metrics of a datapoint that is new or
     /// has another value than before, and the event of a transition.
-    pub fn record(&mut self, observation: Observation, caller: &Caller) -> Recorded {
+    pub fn record(&mut self, observation: Observation, rules: &MonitorRules, caller: &Caller) -> Recorded {
         let Observation {
             monitor,
             scheduled_time,
             evidence,
-            window,
-            policy_version,
         } = observation;
-        let recorded = self.merge(scheduled_time, evidence, caller);
+        let (recorded, publish) = self.merge(scheduled_time, evidence);
+        if let Some(datapoint) = publish.and_then(|at| self.datapoints.get(at)) {
+            let metrics = Metric::of(datapoint, &self.monitor, &self.check_types, rules);
+            let version = datapoint
+                .evidence
+                .report
+                .as_ref()
+                .map_or("none", |report| report.etag.as_str());
+            let id = format!("metrics/{scheduled_time}/{}/{version}", datapoint.state().as_str());
+            self.outbox.owe(id, MonitorEffect::PublishMetrics(metrics), caller);
+        }
         if matches!(recorded, Recorded::New | Recorded::Changed) {
             let known_type = self.monitor.monitor_type;
             self.monitor = Monitor {
@@ -125,25 +208,91 @@ impl MonitorLedger {
                 ..monitor
             };
         }
-        self.judge(window, &policy_version, caller);
+        self.rejudge(rules, caller);
         recorded
     }
 
-    fn merge(&mut self, scheduled_time: Timestamp, evidence: Evidence, caller: &Caller) -> Recorded {
-        if let Some(report) = &evidence.report {
-            self.check_types.extend(report.by_check_type.keys().cloned());
+    /// Judges what is known by the rules of now, and owes the events of transitions: after a change of the policy, and
+    /// as time goes on without an execution.
+    pub fn sweep(&mut self, rules: &MonitorRules, caller: &Caller) {
+        if matches!(rules.window, AlertWindow::Time { .. }) && !self.datapoints.is_empty() {
+            self.as_of = self.as_of.max(Some(caller.now));
         }
-        let (at, recorded, publish) = match self
-            .datapoints
-            .binary_search_by_key(&scheduled_time, |datapoint| datapoint.scheduled_time)
-        {
+        self.rejudge(rules, caller);
+    }
+
+    /// Records and judges as [`MonitorLedger::record`] does, at the time `now`, and returns the transition instead of
+    /// owing it: history is replayed by the code that judges the present.
+    pub fn replay(
+        &mut self,
+        scheduled_time: Timestamp,
+        evidence: Evidence,
+        rules: &MonitorRules,
+        now: Timestamp,
+    ) -> Option<Box<AlertStateChange>> {
+        self.merge(scheduled_time, evidence);
+        self.judge(rules, now)
+    }
+
+    /// Whether the settings of the schedule's own alert are to be read (again): at most once in ten minutes.
+    pub fn wants_monitoring_alert(&self, rules: &MonitorRules, now: Timestamp) -> bool {
+        let fresh = |followed: FollowedAlert| now.duration_since(followed.read_at) < FOLLOW_AT_MOST_EVERY;
+        rules.follow_monitoring_alert && !self.followed.is_some_and(fresh)
+    }
+
+    /// The window that judges: the schedule's own alert's, if the policy follows it and it is known, else the policy's.
+    pub fn window(&self, rules: &MonitorRules) -> AlertWindow {
+        match self.followed.and_then(|followed| followed.window) {
+            Some(window) if rules.follow_monitoring_alert => AlertWindow::Executions(window),
+            _ => rules.window,
+        }
+    }
+
+    /// The scheduled times of the datapoints that say something of the data, newest first.
+    pub fn judged(&self, rules: &MonitorRules) -> impl Iterator<Item = Timestamp> {
+        let newest_first = self.datapoints.iter().rev();
+        newest_first
+            .filter(|datapoint| rules.judge(datapoint) != Period::Missing)
+            .map(|datapoint| datapoint.scheduled_time)
+    }
+
+    fn rejudge(&mut self, rules: &MonitorRules, caller: &Caller) {
+        if let Some(change) = self.judge(rules, caller.now) {
+            self.last_change = Some(change.clone());
+            self.outbox
+                .owe(change.id.clone(), MonitorEffect::PutAlertStateChange(change), caller);
+        }
+        if let Some(change) = self.judge_health(rules, caller.now) {
+            self.outbox
+                .owe(change.id.clone(), MonitorEffect::PutHealthStateChange(change), caller);
+        }
+    }
+
+    /// Merges; says what that did, and at which place a datapoint has values that are not published yet.
+    fn merge(&mut self, scheduled_time: Timestamp, evidence: Evidence) -> (Recorded, Option<usize>) {
+        if let Some(report) = &evidence.report {
+            for check_type in report.by_check_type.keys() {
+                if !self.check_types.contains(check_type) {
+                    self.check_types.insert(check_type.clone());
+                }
+            }
+        }
+        // Executions come in order, but for a few.
+        let newest = self.datapoints.back().map(|datapoint| datapoint.scheduled_time);
+        let found = if newest.is_none_or(|newest| newest < scheduled_time) {
+            Err(self.datapoints.len())
+        } else {
+            self.datapoints
+                .binary_search_by_key(&scheduled_time, |datapoint| datapoint.scheduled_time)
+        };
+        match found {
             Ok(at) => {
                 let Some(datapoint) = self.datapoints.get_mut(at) else {
-                    return Recorded::Duplicate;
+                    return (Recorded::Duplicate, None);
                 };
                 let merged = datapoint.evidence.clone().merge(evidence);
                 if merged == datapoint.evidence {
-                    return Recorded::Duplicate;
+                    return (Recorded::Duplicate, None);
                 }
                 let published = |evidence: &Evidence| {
                     (
@@ -154,9 +303,9 @@ impl MonitorLedger {
                 };
                 let publish = published(&merged) != published(&datapoint.evidence);
                 datapoint.evidence = merged;
-                (at, Recorded::Changed, publish)
+                (Recorded::Changed, publish.then_some(at))
             }
-            Err(0) if self.datapoints.len() >= KEPT_DATAPOINTS => return Recorded::TooOld,
+            Err(0) if self.datapoints.len() >= KEPT_DATAPOINTS => (Recorded::TooOld, None),
             Err(mut at) => {
                 self.datapoints.insert(
                     at,
@@ -166,90 +315,178 @@ impl MonitorLedger {
                     },
                 );
                 if self.datapoints.len() > KEPT_DATAPOINTS {
-                    self.datapoints.remove(0);
+                    self.datapoints.pop_front();
                     at = at.saturating_sub(1);
                 }
-                (at, Recorded::New, true)
+                (Recorded::New, Some(at))
             }
-        };
-        if let Some(datapoint) = self.datapoints.get(at).filter(|_| publish) {
-            let metrics = Metric::of(datapoint, &self.monitor, &self.check_types);
-            let version = datapoint
-                .evidence
-                .report
-                .as_ref()
-                .map_or("none", |report| report.etag.as_str());
-            let id = format!("metrics/{scheduled_time}/{}/{version}", datapoint.state().as_str());
-            self.outbox.owe(id, MonitorEffect::PublishMetrics(metrics), caller);
         }
-        recorded
     }
 
-    fn judge(&mut self, window: ExecutionWindow, policy_version: &str, caller: &Caller) {
-        let evaluation = window.evaluate(self.datapoints.iter());
-        if evaluation.status == self.alert.status {
-            return;
-        }
+    fn judge(&mut self, rules: &MonitorRules, now: Timestamp) -> Option<Box<AlertStateChange>> {
+        let newest = self.datapoints.back()?.scheduled_time;
+        let window = self.window(rules);
+        let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
         let previous = self.alert.status;
+        let status = rules.status(&window, &self.datapoints, as_of, previous);
+        if status == previous {
+            return None;
+        }
         self.alert = Alert {
-            status: evaluation.status,
+            status,
             transition: self.alert.transition + 1,
         };
-        let evaluated: Vec<&Datapoint> = evaluation
-            .evaluated
-            .iter()
-            .filter_map(|(time, _)| {
-                self.datapoints
-                    .iter()
-                    .find(|datapoint| datapoint.scheduled_time == *time)
-            })
-            .collect();
+        self.history.push_back(AlertHistoryItem {
+            status,
+            scheduled_time: newest,
+            time: now,
+        });
+        if self.history.len() > KEPT_TRANSITIONS {
+            self.history.pop_front();
+        }
+        Some(Box::new(self.change(&window, rules, previous, as_of, now)))
+    }
+
+    /// The event of the transition that has just been made.
+    fn change(
+        &self,
+        window: &AlertWindow,
+        rules: &MonitorRules,
+        previous: AlertStatus,
+        as_of: Timestamp,
+        now: Timestamp,
+    ) -> AlertStateChange {
+        let evaluated = rules.evaluated(window, &self.datapoints, as_of);
+        let latest_breaching = evaluated.iter().rev().find(|(_, period)| *period == Period::Breaching);
         let latest_report = evaluated
             .iter()
             .rev()
-            .filter(|datapoint| datapoint.state() == DatapointState::Violations)
-            .find_map(|datapoint| datapoint.evidence.report.as_ref());
-        let reason = format!(
-            "{breaching} of the {considered} latest executions had violations; {m} of {n} alert",
-            breaching = evaluation.breaching,
-            considered = evaluation.evaluated.len(),
-            m = window.datapoints_to_alert(),
-            n = window.evaluation_period(),
-        );
-        let id = format!(
-            "alert-{}-{}",
-            self.monitor.schedule.to_lowercase(),
-            self.alert.transition
-        );
-        let event = AlertStateChange {
+            .filter(|(datapoint, period)| {
+                *period == Period::Breaching && datapoint.state() == DatapointState::Violations
+            })
+            .find_map(|(datapoint, _)| datapoint.evidence.report.as_ref());
+        let breaching = evaluated
+            .iter()
+            .filter(|(_, period)| *period == Period::Breaching)
+            .count();
+        let (m, n) = (window.datapoints_to_alert(), window.evaluation_period());
+        let (reason, period) = match window {
+            AlertWindow::Executions(_) => {
+                let considered = evaluated.len();
+                let had = if rules.treatment == Treatment::default() {
+                    "had violations"
+                } else {
+                    "breached"
+                };
+                let reason = format!("{breaching} of the {considered} latest executions {had}; {m} of {n} alert");
+                (reason, None)
+            }
+            AlertWindow::Time { window, period } => {
+                let missing = window.treat_missing_data().as_str();
+                let reason = format!(
+                    "{breaching} executions of the latest periods of {period} breached; {m} of {n} periods alert, \
+                     missing ones are treated as {missing}"
+                );
+                (reason, Some(period.to_string()))
+            }
+        };
+        AlertStateChange {
             version: "1".into(),
-            id: id.clone(),
+            id: format!(
+                "alert-{}-{}",
+                self.monitor.schedule.to_lowercase(),
+                self.alert.transition
+            ),
             model: self.monitor.model.clone(),
             endpoint: self.monitor.endpoint.clone(),
             monitoring_schedule: self.monitor.schedule.clone(),
             monitor_type: self.monitor.monitor_type.map(|kind| kind.to_string()),
             transition: self.alert.transition,
-            alert_status: evaluation.status,
+            alert_status: self.alert.status,
             previous_alert_status: previous,
-            datapoints_to_alert: window.datapoints_to_alert(),
-            evaluation_period: window.evaluation_period(),
-            breaching: evaluation.breaching,
+            severity: latest_breaching
+                .filter(|_| self.alert.status == AlertStatus::InAlert)
+                .map(|(datapoint, _)| rules.severity(datapoint).unwrap_or_default()),
+            datapoints_to_alert: m,
+            evaluation_period: n,
+            period,
+            breaching,
             datapoints: evaluated
                 .iter()
-                .map(|datapoint| EventDatapoint {
-                    scheduled_time: datapoint.scheduled_time,
-                    state: datapoint.state(),
-                    violations: datapoint.evidence.violations(),
-                    report_uri: datapoint.evidence.report.as_ref().map(|report| report.uri.clone()),
-                })
+                .map(|(datapoint, _)| EventDatapoint::from(*datapoint))
                 .collect(),
-            violations: latest_report.map(|report| report.top.clone()).unwrap_or_default(),
+            violations: latest_report
+                .map(|report| {
+                    let counts =
+                        |violation: &&ReportedViolation| rules.severity_of(&ViolationFacts::from(*violation)).is_some();
+                    report.top.iter().filter(counts).cloned().collect()
+                })
+                .unwrap_or_default(),
+            check_types: latest_report.map(|report| rules.check_types(report)).unwrap_or_default(),
             report_uri: latest_report.map(|report| report.uri.clone()),
             reason,
-            policy_version: policy_version.to_owned(),
-            time: caller.now,
+            policy_version: rules.policy_version.clone(),
+            time: now,
+        }
+    }
+
+    fn judge_health(&mut self, rules: &MonitorRules, now: Timestamp) -> Option<Box<HealthStateChange>> {
+        let silent = |datapoint: &&Datapoint| {
+            let muted = |window: &MaintenanceWindow| window.covers(datapoint.scheduled_time);
+            matches!(
+                datapoint.state(),
+                DatapointState::Failed | DatapointState::NoData | DatapointState::Missing
+            ) && !rules.maintenance.iter().any(muted)
         };
-        self.outbox
-            .owe(id, MonitorEffect::PutAlertStateChange(Box::new(event)), caller);
+        let in_a_row = self.datapoints.iter().rev().take_while(silent).count();
+        let after = usize::from(rules.unhealthy_after);
+        let status = if after > 0 && in_a_row >= after {
+            HealthStatus::Unhealthy
+        } else {
+            HealthStatus::Healthy
+        };
+        if status == self.health.status {
+            return None;
+        }
+        self.health = Health {
+            status,
+            transition: self.health.transition + 1,
+        };
+        let latest = self.datapoints.iter().skip(self.datapoints.len().saturating_sub(in_a_row.clamp(1, 10)));
+        let reason = match status {
+            HealthStatus::Unhealthy => format!(
+                "the latest {in_a_row} executions failed, had no data or never ran: nothing is known of the data since then"
+            ),
+            HealthStatus::Healthy => "the latest execution says something of the data again".to_owned(),
+        };
+        Some(Box::new(HealthStateChange {
+            version: "1".into(),
+            id: format!(
+                "health-{}-{}",
+                self.monitor.schedule.to_lowercase(),
+                self.health.transition
+            ),
+            model: self.monitor.model.clone(),
+            endpoint: self.monitor.endpoint.clone(),
+            monitoring_schedule: self.monitor.schedule.clone(),
+            transition: self.health.transition,
+            health_status: status,
+            in_a_row,
+            datapoints: latest.map(EventDatapoint::from).collect(),
+            reason,
+            policy_version: rules.policy_version.clone(),
+            time: now,
+        }))
+    }
+}
+
+impl From<&Datapoint> for EventDatapoint {
+    fn from(datapoint: &Datapoint) -> Self {
+        Self {
+            scheduled_time: datapoint.scheduled_time,
+            state: datapoint.state(),
+            violations: datapoint.evidence.violations(),
+            report_uri: datapoint.evidence.report.as_ref().map(|report| report.uri.clone()),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The CloudWatch metrics of one execution. A clean execution has its datapoints too: a metric that only speaks of
 //! violations can rise but never fall.
 
-use crate::{Datapoint, DatapointState, Monitor};
+use crate::{Datapoint, DatapointState, Monitor, MonitorRules, Period};
 use jiff::Timestamp;
 use model_monitor::Quantity;
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,12 @@ impl Metric {
     /// All metrics of one execution. `check_types` are those that this monitor has ever reported: one that is not
     /// reported this time is 0, so that its metric falls again. What an execution does not tell is not published: a
     /// failed one has no number of violations.
-    pub fn of(datapoint: &Datapoint, monitor: &Monitor, check_types: &BTreeSet<String>) -> Vec<Self> {
+    pub fn of(
+        datapoint: &Datapoint,
+        monitor: &Monitor,
+        check_types: &BTreeSet<String>,
+        rules: &MonitorRules,
+    ) -> Vec<Self> {
         let at = datapoint.scheduled_time;
         let state = datapoint.state();
         let count = |name, value: u64| Self::new(monitor, name, [], at, float(value));
@@ -110,7 +115,7 @@ impl Metric {
             metrics.push(count(MetricName::ConstraintViolations, violations));
             metrics.push(count(
                 MetricName::Breaching,
-                u64::from(state == DatapointState::Violations),
+                u64::from(rules.judge(datapoint) == Period::Breaching),
             ));
             let report = datapoint.evidence.report.as_ref();
             for check_type in check_types {

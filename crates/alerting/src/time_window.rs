@@ -22,6 +22,7 @@ pub enum Period {
 
 /// `TreatMissingData` of a CloudWatch alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum TreatMissingData {
     /// Missing periods are left out; if all are missing, `INSUFFICIENT_DATA`. CloudWatch's default.
     #[default]
@@ -36,6 +37,18 @@ pub enum TreatMissingData {
     /// A missing period does not breach.
     #[serde(rename = "notBreaching")]
     NotBreaching,
+}
+
+impl TreatMissingData {
+    /// CloudWatch's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Ignore => "ignore",
+            Self::Breaching => "breaching",
+            Self::NotBreaching => "notBreaching",
+        }
+    }
 }
 
 /// State of an alarm, as CloudWatch spells it.
@@ -102,6 +115,26 @@ impl TimeWindow {
             evaluation_range: periods.max(self.evaluation_periods),
             ..self
         }
+    }
+
+    /// M.
+    pub fn datapoints_to_alarm(self) -> u8 {
+        u8::try_from(self.datapoints_to_alarm).unwrap_or(u8::MAX)
+    }
+
+    /// N.
+    pub fn evaluation_periods(self) -> u8 {
+        u8::try_from(self.evaluation_periods).unwrap_or(u8::MAX)
+    }
+
+    /// How many periods are looked at.
+    pub fn evaluation_range(self) -> usize {
+        self.evaluation_range
+    }
+
+    /// What is made of missing periods.
+    pub fn treat_missing_data(self) -> TreatMissingData {
+        self.treat_missing_data
     }
 
     /// The state that follows from the periods, oldest first, and the state before.

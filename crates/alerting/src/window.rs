@@ -5,8 +5,6 @@
 //! below M. What a failure is, the guide leaves open: here an execution with violations counts, a clean one takes its
 //! slot without counting, and one that says nothing of the data (no data, failed, missing) takes no slot.
 
-use crate::{Datapoint, DatapointState};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Status of a monitor's alert, as `ListMonitoringAlerts` spells it.
@@ -19,6 +17,9 @@ pub enum AlertStatus {
     Ok,
     /// At least the datapoints to alert.
     InAlert,
+    /// Too little to say, of a window over time (CloudWatch's word; SageMaker's own alert has no such status).
+    #[serde(rename = "INSUFFICIENT_DATA")]
+    InsufficientData,
 }
 
 impl AlertStatus {
@@ -27,6 +28,7 @@ impl AlertStatus {
         match self {
             Self::Ok => "OK",
             Self::InAlert => "InAlert",
+            Self::InsufficientData => "INSUFFICIENT_DATA",
         }
     }
 }
@@ -139,45 +141,14 @@ impl ExecutionWindow {
         self.evaluation_period
     }
 
-    /// Judges executions that take a slot, oldest first: whether each has violations.
-    pub fn judge(self, violating: &[bool]) -> AlertStatus {
-        let latest = violating.iter().rev().take(self.evaluation_period.into());
-        let breaching = latest.filter(|violates| **violates).count();
+    /// Judges executions that take a slot, newest first: whether each breaches.
+    pub fn judge(self, newest_first: impl Iterator<Item = bool>) -> AlertStatus {
+        let latest = newest_first.take(self.evaluation_period.into());
+        let breaching = latest.filter(|breaches| *breaches).count();
         if breaching >= self.datapoints_to_alert.into() {
             AlertStatus::InAlert
         } else {
             AlertStatus::Ok
         }
     }
-
-    /// Judges the latest executions. `datapoints` are in the order of their scheduled times, oldest first.
-    pub fn evaluate<'a>(self, datapoints: impl DoubleEndedIterator<Item = &'a Datapoint>) -> Evaluation {
-        let mut evaluated: Vec<_> = datapoints
-            .rev()
-            .map(|datapoint| (datapoint.scheduled_time, datapoint.state()))
-            .filter(|(_, state)| matches!(state, DatapointState::Clean | DatapointState::Violations))
-            .take(self.evaluation_period.into())
-            .collect();
-        evaluated.reverse();
-        let violating: Vec<bool> = evaluated
-            .iter()
-            .map(|(_, state)| *state == DatapointState::Violations)
-            .collect();
-        Evaluation {
-            status: self.judge(&violating),
-            breaching: violating.iter().filter(|violates| **violates).count(),
-            evaluated,
-        }
-    }
-}
-
-/// What a window says, and of which datapoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evaluation {
-    /// In alert or not.
-    pub status: AlertStatus,
-    /// How many of the evaluated executions had violations.
-    pub breaching: usize,
-    /// The scheduled times of the executions that took a slot, oldest first: at most N.
-    pub evaluated: Vec<(Timestamp, DatapointState)>,
 }

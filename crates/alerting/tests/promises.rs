@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
-    AlertStatus, Datapoint, DatapointState, Evidence, ExecutionWindow, JobEvidence, JobStatus, KEPT_DATAPOINTS,
-    MetricName, Monitor, MonitorEffect, MonitorLedger, Observation, Recorded, ReportEvidence,
+    AlertStatus, AlertWindow, DatapointState, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow,
+    JobEvidence, JobStatus, KEPT_DATAPOINTS, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
+    Observation, Recorded, ReportEvidence,
 };
 use jiff::{SignedDuration, Timestamp};
 use outbox::Caller;
@@ -30,6 +31,7 @@ fn report(violations: u64, written: i64, etag: u8) -> ReportEvidence {
         violations,
         by_check_type: BTreeMap::from([("baseline_drift_check".to_owned(), violations)]),
         top: Vec::new(),
+        rest: Vec::new(),
         other_drift: None,
     }
 }
@@ -53,13 +55,18 @@ fn monitor() -> Monitor {
     }
 }
 
-fn observation(at: i64, evidence: Evidence, (m, n): (i64, i64)) -> Observation {
+fn observation(at: i64, evidence: Evidence) -> Observation {
     Observation {
         monitor: monitor(),
         scheduled_time: hour(at),
         evidence,
-        window: ExecutionWindow::new(m, n).unwrap(),
-        policy_version: "default".into(),
+    }
+}
+
+fn window((m, n): (i64, i64)) -> MonitorRules {
+    MonitorRules {
+        window: AlertWindow::Executions(ExecutionWindow::new(m, n).unwrap()),
+        ..MonitorRules::default()
     }
 }
 
@@ -68,14 +75,17 @@ fn of_state(state: DatapointState) -> Evidence {
         DatapointState::Clean => Evidence {
             report: None,
             job: Some(job(JobStatus::Completed, Some(0), 1)),
+            ..Evidence::default()
         },
         DatapointState::Violations => Evidence {
             report: Some(report(3, 1, 1)),
             job: None,
+            ..Evidence::default()
         },
         DatapointState::Failed => Evidence {
             report: None,
             job: Some(job(JobStatus::Failed, None, 1)),
+            ..Evidence::default()
         },
         DatapointState::NoData | DatapointState::Missing => Evidence::default(),
     }
@@ -95,7 +105,20 @@ fn some_evidence() -> impl Strategy<Value = Evidence> {
     let jobs = proptest::option::of(
         (status, proptest::option::of(0..3_u64), 0..3_i64).prop_map(|(status, v, ended)| job(status, v, ended)),
     );
-    (reports, jobs).prop_map(|(report, job)| Evidence { report, job })
+    let status = prop_oneof![
+        Just(ExecutionStatus::Completed),
+        Just(ExecutionStatus::CompletedWithViolations),
+        Just(ExecutionStatus::Failed),
+        Just(ExecutionStatus::Stopped)
+    ];
+    let executions = proptest::option::of((status, any::<bool>(), 0..3_i64).prop_map(|(status, empty, changed)| {
+        ExecutionEvidence {
+            status,
+            reason: empty.then(|| "Job inputs had no data".to_owned()),
+            last_modified: hour(changed),
+        }
+    }));
+    (reports, jobs, executions).prop_map(|(report, job, execution)| Evidence { report, job, execution })
 }
 
 proptest! {
@@ -113,41 +136,23 @@ proptest! {
         order in proptest::collection::vec(any::<u16>(), 90),
         m in 1..4_i64, more in 0..4_i64,
     ) {
-        let window = (m, m + more);
+        let rules = window((m, m + more));
         let mut sorted = events.clone();
         sorted.sort_by_key(|(at, _)| *at);
         let mut in_order = MonitorLedger::new(monitor());
         for (at, evidence) in &sorted {
-            in_order.record(observation(*at, evidence.clone(), window), &caller("a"));
+            in_order.record(observation(*at, evidence.clone()), &rules, &caller("a"));
         }
         let mut shuffled: Vec<_> = events.iter().flat_map(|event| [event; 3]).zip(order).collect();
         shuffled.sort_by_key(|(_, key)| *key);
         let mut any_order = MonitorLedger::new(monitor());
         for ((at, evidence), _) in shuffled {
-            any_order.record(observation(*at, evidence.clone(), window), &caller("b"));
+            any_order.record(observation(*at, evidence.clone()), &rules, &caller("b"));
         }
         prop_assert_eq!(&in_order.datapoints, &any_order.datapoints);
         prop_assert_eq!(in_order.alert.status, any_order.alert.status);
+        prop_assert_eq!(in_order.health.status, any_order.health.status);
         prop_assert_eq!(in_order.check_types, any_order.check_types);
-    }
-
-    /// The window against a count that nobody could get wrong.
-    #[test]
-    fn the_window_agrees_with_a_naive_count(
-        states in proptest::collection::vec(0..3_u8, 0..40), m in 1..10_i64, more in 0..10_i64,
-    ) {
-        let state = |kind| match kind { 0 => DatapointState::Clean, 1 => DatapointState::Violations, _ => DatapointState::Failed };
-        let datapoints: Vec<Datapoint> = states.iter().zip(0..)
-            .map(|(kind, at)| Datapoint { scheduled_time: hour(at), evidence: of_state(state(*kind)) })
-            .collect();
-        let window = ExecutionWindow::new(m, m + more).unwrap();
-        let mut slots: Vec<u8> = states.iter().copied().filter(|kind| *kind < 2).collect();
-        let keep = usize::try_from(m + more).unwrap();
-        slots.drain(..slots.len().saturating_sub(keep));
-        let count = slots.iter().map(|kind| usize::from(*kind == 1)).sum::<usize>();
-        let evaluation = window.evaluate(datapoints.iter());
-        prop_assert_eq!(evaluation.breaching, count);
-        prop_assert_eq!(evaluation.status == AlertStatus::InAlert, count >= usize::try_from(m).unwrap());
     }
 }
 
@@ -161,7 +166,7 @@ fn a_part_filled_window_alerts_as_soon_as_m_is_reached_and_until_the_count_falls
         } else {
             DatapointState::Clean
         };
-        ledger.record(observation(at, of_state(state), (2, 3)), &caller("a"));
+        ledger.record(observation(at, of_state(state)), &window((2, 3)), &caller("a"));
         status.push(ledger.alert.status == AlertStatus::InAlert);
     }
     assert_eq!(status, [false, true, true, false, false, false, false, false]);
@@ -176,7 +181,7 @@ fn a_failed_execution_takes_no_slot() {
         DatapointState::Failed,
         DatapointState::Violations,
     ]) {
-        ledger.record(observation(at, of_state(state), (2, 2)), &caller("a"));
+        ledger.record(observation(at, of_state(state)), &window((2, 2)), &caller("a"));
     }
     assert_eq!(ledger.alert.status, AlertStatus::InAlert);
 }
@@ -184,28 +189,28 @@ fn a_failed_execution_takes_no_slot() {
 #[test]
 fn what_a_duplicate_owes_is_nothing() {
     let mut ledger = MonitorLedger::new(monitor());
-    let violations = || observation(0, of_state(DatapointState::Violations), (1, 1));
-    assert_eq!(ledger.record(violations(), &caller("a")), Recorded::New);
+    let violations = || observation(0, of_state(DatapointState::Violations));
+    assert_eq!(ledger.record(violations(), &window((1, 1)), &caller("a")), Recorded::New);
     let owed = ledger.outbox.entries().len();
     assert_eq!(owed, 2, "metrics and one transition");
     let before = ledger.clone();
-    assert_eq!(ledger.record(violations(), &caller("b")), Recorded::Duplicate);
+    assert_eq!(ledger.record(violations(), &window((1, 1)), &caller("b")), Recorded::Duplicate);
     assert_eq!(ledger, before);
 }
 
 #[test]
 fn the_job_of_a_report_adds_what_it_knows_and_publishes_nothing_twice() {
     let mut ledger = MonitorLedger::new(monitor());
-    ledger.record(
-        observation(0, of_state(DatapointState::Violations), (1, 1)),
+    ledger.record(observation(0, of_state(DatapointState::Violations)), &window((1, 1)),
         &caller("a"),
     );
     let job = Evidence {
         report: None,
         job: Some(job(JobStatus::Completed, Some(3), 1)),
+        ..Evidence::default()
     };
     assert_eq!(
-        ledger.record(observation(0, job, (1, 1)), &caller("b")),
+        ledger.record(observation(0, job), &window((1, 1)), &caller("b")),
         Recorded::Changed
     );
     assert_eq!(ledger.outbox.entries().len(), 2);
@@ -216,18 +221,21 @@ fn an_exit_message_that_tells_of_violations_is_never_clean() {
     let empty_report = Evidence {
         report: Some(report(0, 1, 1)),
         job: Some(job(JobStatus::Completed, Some(9), 1)),
+        ..Evidence::default()
     };
     assert_eq!(empty_report.state(), DatapointState::Violations);
     assert_eq!(empty_report.violations(), Some(9));
     let no_report = Evidence {
         report: None,
         job: Some(job(JobStatus::Completed, Some(9), 1)),
+        ..Evidence::default()
     };
     assert_eq!(no_report.state(), DatapointState::Violations);
     assert_eq!(Evidence::default().state(), DatapointState::Missing);
     let failed = Evidence {
         report: None,
         job: Some(job(JobStatus::Failed, Some(0), 1)),
+        ..Evidence::default()
     };
     assert_eq!((failed.state(), failed.violations()), (DatapointState::Failed, None));
 }
@@ -237,24 +245,23 @@ fn a_ledger_stays_bounded_and_the_oldest_cannot_come_back() {
     let mut ledger = MonitorLedger::new(monitor());
     let kept = i64::try_from(KEPT_DATAPOINTS).unwrap();
     for at in 0..kept + 50 {
-        ledger.record(observation(at, of_state(DatapointState::Clean), (1, 1)), &caller("a"));
+        ledger.record(observation(at, of_state(DatapointState::Clean)), &window((1, 1)), &caller("a"));
         ledger.outbox = outbox::Outbox::default();
     }
     assert_eq!(ledger.datapoints.len(), KEPT_DATAPOINTS);
-    let late = observation(10, of_state(DatapointState::Violations), (1, 1));
-    assert_eq!(ledger.record(late, &caller("a")), Recorded::TooOld);
+    let late = observation(10, of_state(DatapointState::Violations));
+    assert_eq!(ledger.record(late, &window((1, 1)), &caller("a")), Recorded::TooOld);
     assert!(ledger.outbox.is_empty());
 }
 
 #[test]
 fn a_clean_execution_publishes_zeros_for_what_was_reported_before() {
     let mut ledger = MonitorLedger::new(monitor());
-    ledger.record(
-        observation(0, of_state(DatapointState::Violations), (2, 2)),
+    ledger.record(observation(0, of_state(DatapointState::Violations)), &window((2, 2)),
         &caller("a"),
     );
     ledger.outbox = outbox::Outbox::default();
-    ledger.record(observation(1, of_state(DatapointState::Clean), (2, 2)), &caller("a"));
+    ledger.record(observation(1, of_state(DatapointState::Clean)), &window((2, 2)), &caller("a"));
     let [entry] = ledger.outbox.entries() else {
         panic!("one effect")
     };
@@ -277,7 +284,7 @@ fn a_clean_execution_publishes_zeros_for_what_was_reported_before() {
 #[test]
 fn a_failed_execution_publishes_no_number_of_violations() {
     let mut ledger = MonitorLedger::new(monitor());
-    ledger.record(observation(0, of_state(DatapointState::Failed), (1, 1)), &caller("a"));
+    ledger.record(observation(0, of_state(DatapointState::Failed)), &window((1, 1)), &caller("a"));
     let [entry] = ledger.outbox.entries() else {
         panic!("one effect")
     };

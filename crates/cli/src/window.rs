@@ -102,11 +102,11 @@ fn answer(line: &[u8]) -> Result<AlarmState, String> {
     match question.rule {
         Rule::Executions => {
             let window = ExecutionWindow::new(m, n).map_err(|error| error.to_string())?;
-            let slots = periods.iter().filter(|period| **period != Period::Missing);
-            let violating: Vec<bool> = slots.map(|period| *period == Period::Breaching).collect();
-            Ok(match window.judge(&violating) {
+            let slots = periods.iter().rev().filter(|period| **period != Period::Missing);
+            Ok(match window.judge(slots.map(|period| *period == Period::Breaching)) {
                 AlertStatus::Ok => AlarmState::Ok,
                 AlertStatus::InAlert => AlarmState::Alarm,
+                AlertStatus::InsufficientData => AlarmState::InsufficientData,
             })
         }
         Rule::Time => {

@@ -1,8 +1,8 @@
 //! The events that remediation puts on the bus. Their JSON Schemas are generated from these types into
 //! `events/schemas/`.
 
-use crate::{ExecutionStatus, PipelineStart, Reason, Verdict};
-use alerting::{AlertStateChange, EventDatapoint, ReportedViolation};
+use crate::{ExecutionStatus, PipelineStart, Reason, Stage, StartKind, Verdict};
+use alerting::{AlertStateChange, EventDatapoint, ReportedViolation, Severity};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,6 +11,17 @@ use std::collections::BTreeMap;
 pub const REMEDIATION_DECIDED: &str = "Remediation Decided";
 /// Detail-type of [`RetrainingStatusChange`].
 pub const RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE: &str = "Retraining Pipeline Execution Status Change";
+
+/// Detail-type of [`IncidentClosed`].
+pub const REMEDIATION_INCIDENT_CLOSED: &str = "Remediation Incident Closed";
+/// Source of the events that people put on the bus, by the CLI.
+pub const OPERATOR_SOURCE: &str = "driftwarden.operator";
+/// Detail-type of [`RemediationApproval`].
+pub const REMEDIATION_APPROVAL: &str = "Remediation Approval";
+/// Detail-type of [`RemediationResolution`].
+pub const REMEDIATION_RESOLUTION: &str = "Remediation Resolution";
+/// Detail-type of [`RetrainingStatusReported`].
+pub const RETRAINING_STATUS_REPORTED: &str = "Retraining Status Reported";
 
 /// An alert as a decision was taken on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +35,15 @@ pub struct DecidedAlert {
     /// What it monitors, once a report has told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_type: Option<String>,
+    /// The monitored endpoint; absent for batch transform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// How grave it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// The check types of its violations that count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check_types: Vec<String>,
     /// M.
     pub datapoints_to_alert: u8,
     /// N.
@@ -47,6 +67,9 @@ impl DecidedAlert {
             id: alert.id.clone(),
             monitoring_schedule: alert.monitoring_schedule.clone(),
             monitor_type: alert.monitor_type.clone(),
+            endpoint: alert.endpoint.clone(),
+            severity: alert.severity,
+            check_types: alert.check_types.clone(),
             datapoints_to_alert: alert.datapoints_to_alert,
             evaluation_period: alert.evaluation_period,
             breaching: alert.breaching,
@@ -80,17 +103,31 @@ pub struct RemediationDecided {
     pub incident: u64,
     /// The incident's id.
     pub incident_id: String,
+    /// The how-manieth decision of the incident.
+    pub decision: u64,
     /// What is to be done.
     pub verdict: Verdict,
+    /// Where the incident stands from then on.
+    pub stage: Stage,
     /// Why, for machines.
     pub reasons: Vec<Reason>,
     /// Why, for people.
     pub sentence: String,
-    /// Who starts the pipeline.
-    pub pipeline_start: PipelineStart,
-    /// Name or ARN of the pipeline.
-    pub pipeline: String,
-    /// The parameters of the run. Names without underscores: an EventBridge rule's target takes no others.
+    /// When it is decided again by itself, at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub until: Option<Timestamp>,
+    /// What is started, if the verdict is `Retrain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartKind>,
+    /// Who starts the pipeline, if one is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_start: Option<PipelineStart>,
+    /// Name or ARN of the pipeline, or ARN of the state machine, that is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// The parameters of the run. An EventBridge rule's target takes no names with underscores.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pipeline_parameters: BTreeMap<String, String>,
     /// Version (hash) of the policy that decided.
     pub policy_version: String,
@@ -129,6 +166,126 @@ pub struct RetrainingStatusChange {
     /// What it was started for.
     pub sentence: String,
     /// When this was found.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+}
+
+/// How an incident was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Outcome {
+    /// The retraining helped: every monitor is OK after it.
+    Repaired,
+    /// Every monitor is OK again without a retraining that is known to have helped.
+    Recovered,
+    /// A person closed it.
+    Resolved,
+}
+
+impl Outcome {
+    /// The name as written in documents and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Repaired => "Repaired",
+            Self::Recovered => "Recovered",
+            Self::Resolved => "Resolved",
+        }
+    }
+}
+
+/// Detail of `Remediation Incident Closed`, version 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct IncidentClosed {
+    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    pub version: String,
+    /// Deterministic.
+    pub id: String,
+    /// The model.
+    pub model: String,
+    /// The how-manieth incident of the model.
+    pub incident: u64,
+    /// The incident's id.
+    pub incident_id: String,
+    /// How.
+    pub outcome: Outcome,
+    /// By whom, if a person closed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The monitors that were in alert during it.
+    pub monitoring_schedules: Vec<String>,
+    /// When the first alert was heard.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub opened_at: Timestamp,
+    /// When it was closed.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub closed_at: Timestamp,
+    /// Seconds from the first alert until every monitor was OK again: the time to repair.
+    pub time_to_repair_seconds: i64,
+    /// The run, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_execution_arn: Option<String>,
+    /// In words.
+    pub sentence: String,
+    /// When this was found.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+}
+
+/// Detail of `Remediation Approval`, version 1: a person says whether an incident's retraining may be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RemediationApproval {
+    /// The incident.
+    pub incident_id: String,
+    /// Yes or no.
+    pub granted: bool,
+    /// Who.
+    pub by: String,
+    /// When.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+    /// Until when a yes holds; by default as the policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub valid_until: Option<Timestamp>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Detail of `Remediation Resolution`, version 1: a person closes an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RemediationResolution {
+    /// The incident.
+    pub incident_id: String,
+    /// Who.
+    pub by: String,
+    /// When.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Detail of `Retraining Status Reported`, version 1: whoever retrains on `Remediation Decided` (start = "event") says how
+/// it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RetrainingStatusReported {
+    /// The incident.
+    pub incident_id: String,
+    /// An id of the run.
+    pub execution_arn: String,
+    /// How it goes.
+    pub status: ExecutionStatus,
+    /// When.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }

@@ -1,20 +1,17 @@
-//! The document of one model: its monitors' alerts, its open incident, and what the last change owes.
+//! The document of one model: its monitors' alerts, its open incident, its retrainings, and what the last change owes.
 //!
-//! ```text
-//!               InAlert                     Succeeded                every alert OK
-//!  (no incident) ─────► Retraining ─────────────────► Verifying ───────────────────► (no incident)
-//!                           │  Failed, Stopped                                             ▲
-//!                           └───────────────────────► Escalated ───────────────────────────┘
-//! ```
-//! An alert that comes while an incident is open joins it and starts nothing. An alert that is over while the pipeline
-//! runs does not close the incident before the pipeline has ended.
+//! The stages of an incident and what leads from one to another are in [`crate::lifecycle`]. An alert that comes while an
+//! incident is open joins it. What was decided is decided again whenever something changes that it rests on, until the
+//! retraining is started: never twice for one incident. After it the next executions say whether it helped.
 
 use crate::{
-    Decision, Policy, REMEDIATION_DECIDED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RemediationDecided,
-    RetrainingStatusChange, policy::PIPELINE_PARAMETERS,
+    Approval, Cause, DecidedAlert, Decision, IncidentClosed, ModelPolicy, Outcome, Policy, REMEDIATION_DECIDED,
+    REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationApproval,
+    RemediationDecided, RemediationResolution, RetrainingStatusChange, RiskRating, Stage, StartKind, Verdict,
+    decision::Circumstances, policy::PIPELINE_PARAMETERS,
 };
 use alerting::{AlertStateChange, AlertStatus};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,12 +19,14 @@ use std::collections::BTreeMap;
 
 /// How many closed incidents a document keeps; older ones are in the versions of the bucket.
 const CLOSED_INCIDENTS: usize = 20;
+/// For how long a document knows of retrainings: longer than a month, which is the longest budget.
+const RETRAININGS_KEPT: SignedDuration = SignedDuration::from_hours(32 * 24);
 /// SageMaker's limit on the description of an execution (API, `StartPipelineExecution`), which is one line.
 const EXECUTION_DESCRIPTION: usize = 3072;
 /// SageMaker's limit on the value of a pipeline parameter (API, `StartPipelineExecution`).
 const PARAMETER_VALUE: usize = 1024;
 
-/// With this a pipeline execution's display name begins, so that its events find the incident.
+/// With this a run's name begins, so that its events find the incident.
 pub const DISPLAY_NAME_PREFIX: &str = "driftwarden-";
 
 /// Who starts the pipeline.
@@ -130,13 +129,48 @@ pub struct PipelineExecution {
 pub enum Input {
     /// The alert of one of the model's monitors changed.
     Alert(Box<AlertStateChange>),
-    /// The pipeline execution of one of the model's incidents changed.
+    /// The run of one of the model's incidents changed.
     PipelineExecution {
         /// The how-manieth incident of the model it belongs to.
         incident: u64,
-        /// The execution.
+        /// The run.
         execution: PipelineExecution,
     },
+    /// A person said yes or no.
+    Approval(RemediationApproval),
+    /// A person closes the incident.
+    Resolution(RemediationResolution),
+    /// Time has passed: what the monitors have judged by now, by [`schedule_key`].
+    Tick(BTreeMap<String, MonitorLevel>),
+}
+
+/// What a monitor has judged by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitorLevel {
+    /// The scheduled times of its latest executions that say something of the data, newest first, bounded.
+    pub judged: Vec<Timestamp>,
+    /// N of its window.
+    pub evaluation_period: u8,
+}
+
+/// What a decision needs to know and only AWS can tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// ARNs of the runs in flight that may be of this model, started by whomever.
+    pub in_flight: Vec<String>,
+    /// The risk rating of the model card.
+    pub risk_rating: RiskRating,
+}
+
+/// What an input is taken under.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// What the deployment says.
+    pub settings: &'a Settings,
+    /// What was asked of AWS; `None` if it was not asked, or did not answer.
+    pub facts: Option<&'a Facts>,
 }
 
 /// What an input did.
@@ -165,19 +199,37 @@ pub struct StartPipelineExecution {
     pub incident: u64,
 }
 
+/// A Step Functions execution to be started: all that `StartExecution` is given. The name is deterministic: a STANDARD
+/// state machine answers a repeated name and input with the execution that it already started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartStateMachine {
+    /// ARN of the state machine.
+    pub state_machine_arn: String,
+    /// Name of the execution.
+    pub name: String,
+    /// Its input, JSON.
+    pub input: String,
+    /// The incident it is for.
+    pub incident: u64,
+}
+
 /// What a change of the document owes to the world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ModelEffect {
     /// The retraining pipeline is to be started.
     StartPipelineExecution(StartPipelineExecution),
+    /// The retraining state machine is to be started.
+    StartStateMachine(StartStateMachine),
     /// `Remediation Decided` is to be put on the bus.
     PutRemediationDecided(Box<RemediationDecided>),
     /// `Retraining Pipeline Execution Status Change` is to be put on the bus.
     PutRetrainingStatusChange(Box<RetrainingStatusChange>),
+    /// `Remediation Incident Closed` is to be put on the bus.
+    PutIncidentClosed(Box<IncidentClosed>),
 }
 
 /// The alert of one monitor as last heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MonitorAlert {
     /// Its status.
     pub status: AlertStatus,
@@ -185,37 +237,44 @@ pub struct MonitorAlert {
     pub transition: u64,
     /// When the transition was found.
     pub since: Timestamp,
+    /// What it told, while it is in alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<DecidedAlert>>,
 }
 
-/// Where an open incident stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stage {
-    /// The pipeline has been asked for and has not ended.
-    Retraining,
-    /// The pipeline succeeded; the monitors have yet to say that it helped.
-    Verifying,
-    /// The pipeline failed or was stopped: a person has to look.
-    Escalated,
-}
-
-/// Drift of one model, from the first alert until every monitor is OK again after the retraining.
+/// Drift of one model, from the first alert until every monitor is OK again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// The how-manieth of the model, from 1.
     pub number: u64,
     /// `{model}-{number}`.
     pub id: String,
-    /// Where it stands.
+    /// Under this the retraining is started, once.
+    pub token: String,
+    /// Where it stands; never [`Stage::Healthy`].
     pub stage: Stage,
     /// When the first alert was heard.
     pub opened_at: Timestamp,
     /// The schedules of the monitors that have been in alert during it.
     pub monitors: Vec<String>,
-    /// What was decided.
-    pub decision: Decision,
-    /// The pipeline execution, once SageMaker has named it.
+    /// What was decided last; `None` while deciding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// How many decisions there were.
+    #[serde(default)]
+    pub decisions: u64,
+    /// Until when an approval is waited for, once one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_until: Option<Timestamp>,
+    /// What a person said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// The run, once it has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<PipelineExecution>,
+    /// When the retraining ended well: what is scheduled later is judged on the retrained model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifying_since: Option<Timestamp>,
 }
 
 /// An incident that is over.
@@ -225,6 +284,8 @@ pub struct ClosedIncident {
     pub incident: Incident,
     /// When it was closed.
     pub closed_at: Timestamp,
+    /// How.
+    pub outcome: Outcome,
 }
 
 /// The document of one model: `models/{model}.json` in the state bucket.
@@ -237,6 +298,9 @@ pub struct ModelDocument {
     /// The alerts of its monitors, by schedule.
     #[serde(default)]
     pub alerts: BTreeMap<String, MonitorAlert>,
+    /// When its latest retrainings were decided, oldest first: cooldown and budget count them.
+    #[serde(default)]
+    pub retrainings: Vec<Timestamp>,
     /// How many incidents it has had, with the open one.
     #[serde(default)]
     pub incidents: u64,
@@ -264,6 +328,7 @@ impl ModelDocument {
             version: 1,
             model: model.into(),
             alerts: BTreeMap::new(),
+            retrainings: Vec::new(),
             incidents: 0,
             incident: None,
             closed: Vec::new(),
@@ -271,15 +336,49 @@ impl ModelDocument {
         }
     }
 
-    /// Takes one input. What follows from it is in the outbox.
-    pub fn step(&mut self, input: Input, policy: &Policy, settings: &Settings, caller: &Caller) -> Stepped {
+    /// Whether taking an input needs [`Facts`], because a retraining may be decided.
+    pub fn needs_facts(&self, input: &Input) -> bool {
+        let undecided = self.incident.as_ref().map(|incident| incident.stage.is_undecided());
         match input {
-            Input::Alert(alert) => self.on_alert(&alert, policy, settings, caller),
-            Input::PipelineExecution { incident, execution } => self.on_execution(incident, execution, caller),
+            Input::Alert(alert) => {
+                let known = self.alerts.get(&schedule_key(&alert.monitoring_schedule));
+                let news = known.is_none_or(|known| known.transition < alert.transition);
+                news && undecided.unwrap_or(alert.alert_status == AlertStatus::InAlert) || self.is_deciding()
+            }
+            Input::Approval(_) | Input::Tick(_) => undecided == Some(true),
+            Input::Resolution(_) => self.in_alert().next().is_some(),
+            Input::PipelineExecution { .. } => false,
         }
     }
 
-    /// Notes which execution SageMaker started for an incident.
+    /// Whether a decision waits for [`Facts`].
+    pub fn is_deciding(&self) -> bool {
+        self.stage() == Stage::Deciding
+    }
+
+    /// Where the model stands.
+    pub fn stage(&self) -> Stage {
+        self.incident.as_ref().map_or(Stage::Healthy, |incident| incident.stage)
+    }
+
+    /// Takes one input. What follows from it is in the outbox.
+    pub fn step(&mut self, input: Input, given: Given<'_>, caller: &Caller) -> Stepped {
+        let before = self.outbox.entries().len();
+        let stepped = match input {
+            Input::Alert(alert) => self.on_alert(&alert, given, caller),
+            Input::PipelineExecution { incident, execution } => self.on_execution(incident, execution, given, caller),
+            Input::Approval(approval) => self.on_approval(approval, given, caller),
+            Input::Resolution(resolution) => self.on_resolution(&resolution, given, caller),
+            Input::Tick(levels) => self.on_tick(&levels, given, caller),
+        };
+        if self.outbox.entries().len() > before {
+            Stepped::Changed
+        } else {
+            stepped
+        }
+    }
+
+    /// Notes which run was started for an incident.
     pub fn started(&mut self, incident: u64, arn: &str) {
         if let Some(incident) = self.incident.as_mut().filter(|open| open.number == incident) {
             incident.execution.get_or_insert_with(|| PipelineExecution {
@@ -291,95 +390,245 @@ impl ModelDocument {
         }
     }
 
-    fn on_alert(&mut self, alert: &AlertStateChange, policy: &Policy, settings: &Settings, caller: &Caller) -> Stepped {
-        let schedule = alert.monitoring_schedule.to_lowercase();
-        if self
-            .alerts
-            .get(&schedule)
-            .is_some_and(|known| known.transition >= alert.transition)
-        {
-            return Stepped::Nothing;
+    fn in_alert(&self) -> impl Iterator<Item = &DecidedAlert> {
+        let in_alert = self.alerts.values().filter(|alert| alert.status == AlertStatus::InAlert);
+        in_alert.filter_map(|alert| alert.told.as_deref())
+    }
+
+    fn on_alert(&mut self, alert: &AlertStateChange, given: Given<'_>, caller: &Caller) -> Stepped {
+        let schedule = schedule_key(&alert.monitoring_schedule);
+        let known = self.alerts.get(&schedule);
+        if known.is_some_and(|known| known.transition >= alert.transition) {
+            // A retry, whose first attempt could not ask for the facts, decides now.
+            return self.decide_if_due(given, caller);
         }
+        let in_alert = alert.alert_status == AlertStatus::InAlert;
         let heard = MonitorAlert {
             status: alert.alert_status,
             transition: alert.transition,
             since: alert.time,
+            told: in_alert.then(|| Box::new(DecidedAlert::new(alert))),
         };
         self.alerts.insert(schedule, heard);
-        match (alert.alert_status, &mut self.incident) {
-            (AlertStatus::Ok, _) => self.close_if_over(caller.now),
-            (AlertStatus::InAlert, None) => self.open(alert, policy, settings, caller),
-            (AlertStatus::InAlert, Some(incident)) => {
-                if !incident.monitors.contains(&alert.monitoring_schedule) {
-                    incident.monitors.push(alert.monitoring_schedule.clone());
+        if in_alert {
+            match &mut self.incident {
+                None => {
+                    let seed = format!("{}/{}", alert.id, alert.time);
+                    self.open(vec![alert.monitoring_schedule.clone()], &seed, caller);
+                }
+                Some(incident) => {
+                    if !incident.monitors.contains(&alert.monitoring_schedule) {
+                        incident.monitors.push(alert.monitoring_schedule.clone());
+                        // Something new to ask about: a question nobody answered, or a no, was about less.
+                        let refused = incident.approval.as_ref().is_some_and(|approval| !approval.granted);
+                        if refused {
+                            incident.approval = None;
+                        }
+                        if refused || incident.asked_until.is_some_and(|until| until <= caller.now) {
+                            incident.asked_until = None;
+                        }
+                    }
                 }
             }
+        } else if self.close_if_over(given, caller) {
+            return Stepped::Changed;
         }
+        self.decide_if_due(given, caller);
         Stepped::Changed
     }
 
-    fn open(&mut self, alert: &AlertStateChange, policy: &Policy, settings: &Settings, caller: &Caller) {
+    /// Opens an incident for monitors in alert. `seed` is part of its token: a document that was lost and began anew at
+    /// incident 1 must not be answered with the run of an older incident 1.
+    fn open(&mut self, monitors: Vec<String>, seed: &str, caller: &Caller) {
+        let Some(stage) = Stage::Healthy.after(Cause::InAlert) else {
+            return;
+        };
         self.incidents += 1;
         let number = self.incidents;
-        let decision = Decision::on_alert(alert, policy, caller.now);
-        let incident = Incident {
+        let id = format!("{}-{number}", self.model);
+        let token = hex::encode(Sha256::digest(format!("driftwarden/start/{id}/{seed}")));
+        self.incident = Some(Incident {
             number,
-            id: format!("{}-{number}", self.model),
-            stage: Stage::Retraining,
+            id,
+            token,
+            stage,
             opened_at: caller.now,
-            monitors: vec![alert.monitoring_schedule.clone()],
-            decision,
+            monitors,
+            decision: None,
+            decisions: 0,
+            asked_until: None,
+            approval: None,
             execution: None,
+            verifying_since: None,
+        });
+    }
+
+    /// Decides, if something is to be decided and the facts are known. A decision that says what the last one said is
+    /// none.
+    fn decide_if_due(&mut self, given: Given<'_>, caller: &Caller) -> Stepped {
+        let (Some(facts), Some(incident)) = (given.facts, &self.incident) else {
+            return Stepped::Nothing;
         };
-        // A rule's target names its parameters in the template: an event without them would start nothing.
-        let names: Vec<&str> = match settings.pipeline_start {
-            PipelineStart::Remediate => policy.retraining().parameters.iter().map(String::as_str).collect(),
-            PipelineStart::Rule => PIPELINE_PARAMETERS.to_vec(),
+        if !incident.stage.is_undecided() {
+            return Stepped::Nothing;
+        }
+        let policy = given.policy.model(&self.model);
+        let alerts: Vec<DecidedAlert> = self.in_alert().cloned().collect();
+        let asked_until = incident.asked_until.unwrap_or_else(|| {
+            let until = caller.now.saturating_add(policy.approval_expires_after);
+            until.unwrap_or(Timestamp::MAX)
+        });
+        let circumstances = Circumstances {
+            policy: &policy,
+            risk_rating: policy.risk_rating.unwrap_or(facts.risk_rating),
+            in_flight: &facts.in_flight,
+            retrainings: &self.retrainings,
+            approval: incident.approval.as_ref(),
+            asked_until,
+            now: caller.now,
         };
-        let parameters = parameters(&names, &incident, alert, &self.model);
-        if settings.pipeline_start == PipelineStart::Remediate {
-            let start = StartPipelineExecution {
-                pipeline: settings.pipeline.clone(),
-                // The alert's id and time are part of it: a document that was lost and began anew at incident 1 must
-                // not be answered with the execution of an older incident 1.
-                client_request_token: hex::encode(Sha256::digest(format!(
-                    "driftwarden/start/{}/{}/{}",
-                    incident.id, alert.id, alert.time
-                ))),
-                display_name: format!("{DISPLAY_NAME_PREFIX}{}", incident.id),
-                description: one_line(&incident.decision.sentence, EXECUTION_DESCRIPTION),
-                parameters: parameters.clone(),
-                incident: number,
-            };
+        let (verdict, reasons) = circumstances.decide(&alerts);
+        let asks = reasons.iter().any(|reason| matches!(reason, Reason::ApprovalMissing { .. }));
+        let cause = match verdict {
+            Verdict::Retrain => Cause::Retrain,
+            Verdict::FixData => Cause::FixData,
+            Verdict::Hold if asks => Cause::AskApproval,
+            Verdict::Hold | Verdict::Escalate => Cause::Hold,
+        };
+        let version = given.policy.version();
+        let decision = Decision::new(&self.model, verdict, reasons, alerts, version, caller.now);
+        if let Some(incident) = self.incident.as_mut().filter(|_| asks) {
+            incident.asked_until = Some(asked_until);
+        }
+        self.enact(cause, decision, &policy, given, caller)
+    }
+
+    /// Takes a decision: the stage it leads to, the event that tells of it, the start that it orders.
+    fn enact(
+        &mut self,
+        cause: Cause,
+        mut decision: Decision,
+        policy: &ModelPolicy,
+        given: Given<'_>,
+        caller: &Caller,
+    ) -> Stepped {
+        let Some(incident) = &mut self.incident else {
+            return Stepped::Nothing;
+        };
+        let Some(stage) = incident.stage.after(cause) else {
+            return Stepped::Nothing;
+        };
+        let same = incident.decision.as_ref().is_some_and(|last| last.says_the_same_as(&decision));
+        if same && stage == incident.stage {
+            return Stepped::Nothing;
+        }
+        incident.stage = stage;
+        incident.decisions += 1;
+        decision.number = incident.decisions;
+        incident.decision = Some(decision.clone());
+
+        let retrain = decision.verdict == Verdict::Retrain;
+        let start = policy.retraining.start;
+        let by_rule = start == StartKind::Pipeline && given.settings.pipeline_start == PipelineStart::Rule;
+        let parameters = if retrain {
+            // A rule's target names its parameters in the template: an event without them would start nothing.
+            let own: BTreeMap<_, _> = PIPELINE_PARAMETERS.map(|(n, t)| (n.to_owned(), t.to_owned())).into();
+            let templates = if by_rule { &own } else { &policy.retraining.parameters };
+            parameters(templates, incident, &decision.alerts, &self.model)
+        } else {
+            BTreeMap::new()
+        };
+        let pipeline = policy.retraining.pipeline.clone();
+        let pipeline = pipeline.unwrap_or_else(|| given.settings.pipeline.clone());
+        let state_machine = policy.retraining.state_machine.clone().unwrap_or_default();
+        if retrain {
+            self.retrainings.push(caller.now);
+            let oldest = caller.now.saturating_sub(RETRAININGS_KEPT).unwrap_or(Timestamp::MIN);
+            self.retrainings.retain(|time| *time >= oldest);
             let id = format!("start/{}", incident.id);
-            self.outbox.owe(id, ModelEffect::StartPipelineExecution(start), caller);
+            match start {
+                StartKind::Pipeline if !by_rule => {
+                    let start = StartPipelineExecution {
+                        pipeline: pipeline.clone(),
+                        client_request_token: incident.token.clone(),
+                        display_name: format!("{DISPLAY_NAME_PREFIX}{}", incident.id),
+                        description: one_line(&decision.sentence, EXECUTION_DESCRIPTION),
+                        parameters: parameters.clone(),
+                        incident: incident.number,
+                    };
+                    self.outbox.owe(id, ModelEffect::StartPipelineExecution(start), caller);
+                }
+                StartKind::StateMachine => {
+                    let token: String = incident.token.chars().take(32).collect();
+                    let start = StartStateMachine {
+                        state_machine_arn: state_machine.clone(),
+                        name: format!("{DISPLAY_NAME_PREFIX}{token}"),
+                        input: state_machine_input(&parameters, incident, &self.model, &decision.sentence),
+                        incident: incident.number,
+                    };
+                    self.outbox.owe(id, ModelEffect::StartStateMachine(start), caller);
+                }
+                StartKind::Pipeline | StartKind::Event => {}
+            }
         }
         let decided = RemediationDecided {
             version: "1".into(),
-            id: format!("decision-{}-{}", incident.id, alert.id),
+            // With a part of the token: a document that was lost counts anew.
+            id: format!(
+                "decision-{}-{}-{}",
+                incident.id,
+                decision.number,
+                incident.token.get(..8).unwrap_or_default()
+            ),
             model: self.model.clone(),
-            incident: number,
+            incident: incident.number,
             incident_id: incident.id.clone(),
-            verdict: incident.decision.verdict,
-            reasons: incident.decision.reasons.clone(),
-            sentence: incident.decision.sentence.clone(),
-            pipeline_start: settings.pipeline_start,
-            pipeline: settings.pipeline.clone(),
+            decision: decision.number,
+            verdict: decision.verdict,
+            stage,
+            reasons: decision.reasons,
+            sentence: decision.sentence,
+            until: decision.until,
+            start: retrain.then_some(start),
+            pipeline_start: (retrain && start == StartKind::Pipeline).then_some(given.settings.pipeline_start),
+            pipeline: match start {
+                StartKind::Pipeline if retrain => Some(pipeline),
+                StartKind::StateMachine if retrain => Some(state_machine),
+                _ => None,
+            },
             pipeline_parameters: parameters,
-            policy_version: incident.decision.policy_version.clone(),
-            alerts: incident.decision.alerts.clone(),
-            time: caller.now,
+            policy_version: decision.policy_version,
+            alerts: decision.alerts,
+            time: decision.time,
         };
-        let id = format!("{REMEDIATION_DECIDED}/{}", incident.id);
+        let id = format!("{REMEDIATION_DECIDED}/{}", decided.id);
         self.outbox
             .owe(id, ModelEffect::PutRemediationDecided(Box::new(decided)), caller);
-        self.incident = Some(incident);
+        Stepped::Changed
     }
 
-    fn on_execution(&mut self, incident: u64, execution: PipelineExecution, caller: &Caller) -> Stepped {
+    /// Calls a person.
+    fn escalate(&mut self, cause: Cause, reasons: Vec<Reason>, given: Given<'_>, caller: &Caller) {
+        let policy = given.policy.model(&self.model);
+        let alerts: Vec<DecidedAlert> = self.in_alert().cloned().collect();
+        let version = given.policy.version();
+        let decision = Decision::new(&self.model, Verdict::Escalate, reasons, alerts, version, caller.now);
+        self.enact(cause, decision, &policy, given, caller);
+    }
+
+    fn on_execution(
+        &mut self,
+        incident: u64,
+        execution: PipelineExecution,
+        given: Given<'_>,
+        caller: &Caller,
+    ) -> Stepped {
         let Some(open) = self.incident.as_mut().filter(|open| open.number == incident) else {
             return Stepped::Nothing;
         };
+        if open.stage != Stage::Retraining {
+            return Stepped::Nothing;
+        }
         if let Some(known) = &open.execution {
             let other = known.arn != execution.arn;
             let late = execution.status.rank() < known.status.rank() || known.status.is_final();
@@ -393,66 +642,280 @@ impl ModelDocument {
             ..execution
         };
         open.execution = Some(execution.clone());
-        if execution.status.is_final() {
-            open.stage = if execution.status == ExecutionStatus::Succeeded {
-                Stage::Verifying
-            } else {
-                Stage::Escalated
-            };
-            let id = format!("retraining-{}-{}", open.id, execution.status.as_str());
-            let change = RetrainingStatusChange {
-                version: "1".into(),
-                id: format!("{id}-{}", execution.arn.rsplit('/').next().unwrap_or_default()),
-                model: self.model.clone(),
-                incident_id: open.id.clone(),
-                pipeline_execution_arn: execution.arn,
+        if !execution.status.is_final() {
+            return Stepped::Changed;
+        }
+        let id = format!("retraining-{}-{}", open.id, execution.status.as_str());
+        let change = RetrainingStatusChange {
+            version: "1".into(),
+            id: format!("{id}-{}", last_part(&execution.arn)),
+            model: self.model.clone(),
+            incident_id: open.id.clone(),
+            pipeline_execution_arn: execution.arn.clone(),
+            status: execution.status,
+            execution_start_time: execution.start_time,
+            execution_end_time: execution.end_time,
+            sentence: open.decision.as_ref().map_or_else(String::new, |decision| decision.sentence.clone()),
+            time: caller.now,
+        };
+        let id = format!("{RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE}/{id}");
+        self.outbox
+            .owe(id, ModelEffect::PutRetrainingStatusChange(Box::new(change)), caller);
+        if execution.status == ExecutionStatus::Succeeded {
+            if let Some(stage) = open.stage.after(Cause::Succeeded) {
+                open.stage = stage;
+                open.verifying_since = Some(execution.end_time.unwrap_or(caller.now));
+            }
+        } else {
+            let reasons = vec![Reason::RunEnded {
+                execution_arn: execution.arn,
                 status: execution.status,
-                execution_start_time: execution.start_time,
-                execution_end_time: execution.end_time,
-                sentence: open.decision.sentence.clone(),
-                time: caller.now,
-            };
-            let id = format!("{RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE}/{id}");
-            self.outbox
-                .owe(id, ModelEffect::PutRetrainingStatusChange(Box::new(change)), caller);
-            self.close_if_over(caller.now);
+            }];
+            self.escalate(Cause::Failed, reasons, given, caller);
+        }
+        self.close_if_over(given, caller);
+        Stepped::Changed
+    }
+
+    fn on_approval(&mut self, approval: RemediationApproval, given: Given<'_>, caller: &Caller) -> Stepped {
+        let valid_for = given.policy.model(&self.model).approval_valid_for;
+        let Some(incident) = self.incident.as_mut().filter(|open| open.id == approval.incident_id) else {
+            return Stepped::Nothing;
+        };
+        let too_late = incident.asked_until.is_some_and(|until| approval.time >= until);
+        let known = incident.approval.as_ref().is_some_and(|known| known.at >= approval.time);
+        if !incident.stage.is_undecided() || too_late || known {
+            return self.decide_if_due(given, caller);
+        }
+        let valid_until = approval.time.saturating_add(valid_for).unwrap_or(Timestamp::MAX);
+        incident.approval = Some(Approval {
+            granted: approval.granted,
+            by: approval.by,
+            at: approval.time,
+            valid_until: approval.valid_until.unwrap_or(valid_until),
+            reason: approval.reason,
+        });
+        self.decide_if_due(given, caller);
+        Stepped::Changed
+    }
+
+    fn on_resolution(
+        &mut self,
+        resolution: &RemediationResolution,
+        given: Given<'_>,
+        caller: &Caller,
+    ) -> Stepped {
+        let resolvable = self
+            .incident
+            .as_ref()
+            .is_some_and(|open| open.id == resolution.incident_id && open.stage.after(Cause::Resolved).is_some());
+        if !resolvable {
+            return self.decide_if_due(given, caller);
+        }
+        self.close(Outcome::Resolved, Some(&resolution.by), caller);
+        // What is still in alert is an incident of its own from here on.
+        let still: Vec<&DecidedAlert> = self.in_alert().collect();
+        if let Some(first) = still.first() {
+            let seed = format!("{}/{}", first.id, resolution.time);
+            let monitors = still.iter().map(|alert| alert.monitoring_schedule.clone()).collect();
+            self.open(monitors, &seed, caller);
+            self.decide_if_due(given, caller);
         }
         Stepped::Changed
     }
 
-    fn close_if_over(&mut self, now: Timestamp) {
-        let quiet = self.alerts.values().all(|alert| alert.status == AlertStatus::Ok);
-        let over = |incident: &mut Incident| quiet && incident.stage != Stage::Retraining;
-        if let Some(incident) = self.incident.take_if(over) {
-            self.closed.push(ClosedIncident {
-                incident,
-                closed_at: now,
-            });
-            if self.closed.len() > CLOSED_INCIDENTS {
-                self.closed.remove(0);
+    fn on_tick(&mut self, levels: &BTreeMap<String, MonitorLevel>, given: Given<'_>, caller: &Caller) -> Stepped {
+        let Some(incident) = &self.incident else {
+            return Stepped::Nothing;
+        };
+        if let (Stage::Verifying, Some(since)) = (incident.stage, incident.verifying_since) {
+            let verify = given.policy.model(&self.model).verify_executions;
+            let mut persists = Vec::new();
+            let mut verified = true;
+            for schedule in &incident.monitors {
+                let key = schedule_key(schedule);
+                let Some(level) = levels.get(&key) else {
+                    continue;
+                };
+                let executions = level.judged.iter().filter(|time| **time > since).count();
+                let executions = u32::try_from(executions).unwrap_or(u32::MAX);
+                let enough = if verify == 0 { level.evaluation_period.into() } else { verify };
+                let alert = self.alerts.get(&key);
+                if alert.is_some_and(|alert| alert.status == AlertStatus::InAlert) && executions >= enough {
+                    persists.push(Reason::DriftPersists {
+                        monitoring_schedule: schedule.clone(),
+                        executions,
+                    });
+                }
+                verified &= executions >= verify;
             }
+            if !persists.is_empty() {
+                self.escalate(Cause::DriftPersists, persists, given, caller);
+                return Stepped::Changed;
+            }
+            if verified && self.is_quiet() {
+                self.close(Outcome::Repaired, None, caller);
+                return Stepped::Changed;
+            }
+            return Stepped::Nothing;
+        }
+        if self.close_if_over(given, caller) {
+            return Stepped::Changed;
+        }
+        self.decide_if_due(given, caller)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.alerts.values().all(|alert| alert.status == AlertStatus::Ok)
+    }
+
+    /// Closes the incident if every monitor is OK, unless a run has not ended or more executions are asked for.
+    fn close_if_over(&mut self, given: Given<'_>, caller: &Caller) -> bool {
+        let Some(incident) = &self.incident else {
+            return false;
+        };
+        if incident.stage.after(Cause::AllOk).is_none() || !self.is_quiet() {
+            return false;
+        }
+        let outcome = if incident.stage == Stage::Verifying {
+            if given.policy.model(&self.model).verify_executions > 0 {
+                // A tick closes it, once that many executions have been judged.
+                return false;
+            }
+            Outcome::Repaired
+        } else {
+            Outcome::Recovered
+        };
+        self.close(outcome, None, caller);
+        true
+    }
+
+    fn close(&mut self, outcome: Outcome, by: Option<&str>, caller: &Caller) {
+        let Some(incident) = self.incident.take() else {
+            return;
+        };
+        let took = caller.now.duration_since(incident.opened_at);
+        let monitors = incident.monitors.join("`, `");
+        let how = match (outcome, by) {
+            (Outcome::Repaired, _) => "the retraining helped: every monitor is OK after it".to_owned(),
+            (Outcome::Recovered, _) => "every monitor is OK again".to_owned(),
+            (Outcome::Resolved, by) => format!("closed by {}", by.unwrap_or("a person")),
+        };
+        let closed = IncidentClosed {
+            version: "1".into(),
+            id: format!("closed-{}-{}", incident.id, incident.token.get(..8).unwrap_or_default()),
+            model: self.model.clone(),
+            incident: incident.number,
+            incident_id: incident.id.clone(),
+            outcome,
+            by: by.map(ToOwned::to_owned),
+            monitoring_schedules: incident.monitors.clone(),
+            opened_at: incident.opened_at,
+            closed_at: caller.now,
+            time_to_repair_seconds: took.as_secs(),
+            pipeline_execution_arn: incident.execution.as_ref().map(|execution| execution.arn.clone()),
+            sentence: format!(
+                "Incident {} of `{}` (`{monitors}`) is over after {}: {how}.",
+                incident.id,
+                self.model,
+                in_words(took)
+            ),
+            time: caller.now,
+        };
+        let id = format!("{REMEDIATION_INCIDENT_CLOSED}/{}", closed.id);
+        self.outbox
+            .owe(id, ModelEffect::PutIncidentClosed(Box::new(closed)), caller);
+        self.closed.push(ClosedIncident {
+            incident,
+            closed_at: caller.now,
+            outcome,
+        });
+        if self.closed.len() > CLOSED_INCIDENTS {
+            self.closed.remove(0);
         }
     }
 }
 
-/// The named parameters of a run.
-fn parameters(names: &[&str], incident: &Incident, alert: &AlertStateChange, model: &str) -> BTreeMap<String, String> {
+/// The key of a monitor: SageMaker lower-cases schedule names in ARNs.
+pub fn schedule_key(schedule: &str) -> String {
+    schedule.to_lowercase()
+}
+
+fn last_part(arn: &str) -> &str {
+    arn.rsplit(['/', ':']).next().unwrap_or_default()
+}
+
+/// A duration in words, to the minute: `2 d 3 h 10 min`.
+fn in_words(duration: SignedDuration) -> String {
+    let minutes = duration.as_mins();
+    let parts = [(minutes / 1440, "d"), (minutes / 60 % 24, "h"), (minutes % 60, "min")];
+    let said: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    if said.is_empty() {
+        "less than a minute".to_owned()
+    } else {
+        said.join(" ")
+    }
+}
+
+fn state_machine_input(parameters: &BTreeMap<String, String>, incident: &Incident, model: &str, why: &str) -> String {
+    let mut input: serde_json::Map<String, serde_json::Value> =
+        parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let own = serde_json::json!({"model": model, "incident": incident.number, "incidentId": incident.id, "why": why});
+    input.insert("driftwarden".into(), own);
+    serde_json::Value::Object(input).to_string()
+}
+
+/// The parameters of a run, their templates filled in from the incident.
+fn parameters(
+    templates: &BTreeMap<String, String>,
+    incident: &Incident,
+    alerts: &[DecidedAlert],
+    model: &str,
+) -> BTreeMap<String, String> {
     let mut features: Vec<&str> = Vec::new();
-    for violation in &alert.violations {
+    for violation in alerts.iter().flat_map(|alert| &alert.violations) {
         if !features.contains(&violation.subject.as_str()) {
             features.push(&violation.subject);
         }
     }
     // SageMaker takes no empty value.
-    let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
-    let value = |name: &str| match name {
-        "DriftwardenModel" => model.to_owned(),
-        "DriftwardenIncident" => incident.id.clone(),
-        "MonitoringSchedule" => alert.monitoring_schedule.clone(),
-        "ReportUri" => or_none(alert.report_uri.clone().unwrap_or_default()),
-        _ => or_none(joined(&features)),
+    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let first = alerts.first();
+    let features = or_none(&joined(&features));
+    let values = [
+        ("{model}", model.to_owned()),
+        ("{incident}", incident.id.clone()),
+        (
+            "{schedule}",
+            or_none(first.map_or("", |alert| &alert.monitoring_schedule)),
+        ),
+        (
+            "{report_uri}",
+            or_none(first.and_then(|alert| alert.report_uri.as_deref()).unwrap_or_default()),
+        ),
+        (
+            "{endpoint}",
+            or_none(first.and_then(|alert| alert.endpoint.as_deref()).unwrap_or_default()),
+        ),
+        (
+            "{monitor_type}",
+            or_none(first.and_then(|alert| alert.monitor_type.as_deref()).unwrap_or_default()),
+        ),
+        // Last: names of features may hold anything, also what looks like a placeholder.
+        ("{features}", features),
+    ];
+    let fill = |template: &str| {
+        let mut text = template.to_owned();
+        for (placeholder, value) in &values {
+            text = text.replace(placeholder, value);
+        }
+        or_none(&text.chars().take(PARAMETER_VALUE).collect::<String>())
     };
-    names.iter().map(|name| ((*name).to_owned(), value(name))).collect()
+    templates.iter().map(|(name, template)| (name.clone(), fill(template))).collect()
 }
 
 /// A text as one line of at most so many characters: names of features may hold anything.

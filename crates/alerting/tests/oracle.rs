@@ -1,0 +1,191 @@
+//! A million random histories: ledger and rules against a count that nobody could get wrong, event by event.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use alerting::{
+    AlertStatus, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow, Monitor, MonitorLedger,
+    MonitorRules, PeriodLength, TimeWindow, TreatAs, TreatMissingData, Treatment,
+};
+use jiff::Timestamp;
+
+const HISTORIES: u64 = 1_000_000;
+
+/// A generator that needs no crate (xorshift64*, Vigna 2016).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
+    }
+}
+
+fn hour(n: u64) -> Timestamp {
+    Timestamp::from_second(1_790_000_400 + i64::try_from(n).unwrap() * 3600).unwrap()
+}
+
+fn evidence(kind: char) -> Evidence {
+    let (status, reason) = match kind {
+        '0' => (ExecutionStatus::Completed, None),
+        'X' => (ExecutionStatus::CompletedWithViolations, None),
+        'F' => (ExecutionStatus::Failed, Some("AlgorithmError".to_owned())),
+        'N' => (ExecutionStatus::Failed, Some("Job inputs had no data".to_owned())),
+        // Was due and never ran.
+        _ => return Evidence::default(),
+    };
+    let execution = ExecutionEvidence {
+        status,
+        reason,
+        last_modified: hour(0),
+    };
+    Evidence {
+        execution: Some(execution),
+        ..Evidence::default()
+    }
+}
+
+/// What a datapoint is to the window: 'X', '0', or '-' for nothing.
+fn sign(kind: char, treatment: Treatment) -> char {
+    let treated = |treat: TreatAs| match treat {
+        TreatAs::Missing => '-',
+        TreatAs::Breaching => 'X',
+        TreatAs::NotBreaching => '0',
+    };
+    match kind {
+        'F' => treated(treatment.failed),
+        'N' => treated(treatment.no_data),
+        'M' => treated(treatment.missing),
+        other => other,
+    }
+}
+
+/// SageMaker's rule, read aloud: of the last n that say something, at least m breach.
+fn naive_executions(signs: &[char], m: usize, n: usize) -> AlertStatus {
+    let slots: Vec<char> = signs.iter().copied().filter(|sign| *sign != '-').collect();
+    let last = &slots[slots.len().saturating_sub(n)..];
+    if last.iter().filter(|sign| **sign == 'X').count() >= m {
+        AlertStatus::InAlert
+    } else {
+        AlertStatus::Ok
+    }
+}
+
+/// CloudWatch's rule, read aloud.
+fn naive_time(periods: &[char], m: usize, n: usize, treat: TreatMissingData, previous: AlertStatus) -> AlertStatus {
+    let count = |signs: &[char]| signs.iter().filter(|sign| **sign == 'X').count();
+    let judged = |breaching: usize| {
+        if breaching >= m {
+            AlertStatus::InAlert
+        } else {
+            AlertStatus::Ok
+        }
+    };
+    let real: Vec<char> = periods.iter().copied().filter(|sign| *sign != '-').collect();
+    if real.len() >= n {
+        return judged(count(&real[real.len() - n..]));
+    }
+    if treat == TreatMissingData::Breaching {
+        return judged(count(&real) + n - real.len());
+    }
+    if treat == TreatMissingData::NotBreaching {
+        return judged(count(&real));
+    }
+    if real.is_empty() {
+        return match treat {
+            TreatMissingData::Missing => AlertStatus::InsufficientData,
+            _ => previous,
+        };
+    }
+    // The premature-alarm rule.
+    let since_ok = periods.iter().rposition(|sign| *sign == '0').map_or(0, |at| at + 1);
+    let newer = &periods[since_ok..];
+    let old_enough = newer.iter().position(|sign| *sign == 'X').is_some_and(|at| newer.len() - at >= m);
+    if real.len() < m && old_enough {
+        return match treat {
+            TreatMissingData::Missing => AlertStatus::InAlert,
+            _ => previous,
+        };
+    }
+    judged(count(&real))
+}
+
+fn monitor() -> Monitor {
+    Monitor {
+        schedule: "dq".into(),
+        endpoint: None,
+        model: "churn".into(),
+        monitor_type: None,
+    }
+}
+
+#[test]
+fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
+    let mut random = Random(0x0D12_F7A2_DE2B_2026);
+    let mut transitions = 0;
+    for history in 0..HISTORIES {
+        let n = 1 + random.below(8);
+        let m = 1 + random.below(n);
+        let (small_m, small_n) = (usize::try_from(m).unwrap(), usize::try_from(n).unwrap());
+        let (m, n) = (i64::try_from(m).unwrap(), i64::try_from(n).unwrap());
+        let treats = [TreatAs::Missing, TreatAs::Breaching, TreatAs::NotBreaching];
+        let treatment = Treatment {
+            no_data: random.pick(&treats),
+            failed: random.pick(&treats),
+            missing: random.pick(&treats),
+        };
+        let treat = random.pick(&[
+            TreatMissingData::Missing,
+            TreatMissingData::Ignore,
+            TreatMissingData::Breaching,
+            TreatMissingData::NotBreaching,
+        ]);
+        let over_time = random.below(2) == 0;
+        let window = if over_time {
+            AlertWindow::Time {
+                window: TimeWindow::new(m, n, treat).unwrap(),
+                period: PeriodLength::Minutes(60),
+            }
+        } else {
+            AlertWindow::Executions(ExecutionWindow::new(m, n).unwrap())
+        };
+        let rules = MonitorRules {
+            window,
+            treatment,
+            ..MonitorRules::default()
+        };
+        let mut ledger = MonitorLedger::new(monitor());
+        let mut signs: Vec<char> = Vec::new();
+        let mut expected = AlertStatus::Ok;
+        for at in 0..1 + random.below(14) {
+            // 'g' is a gap: nothing is heard of the hour at all.
+            let kind = random.pick(&['0', '0', 'X', 'X', 'X', 'F', 'N', 'M', 'g']);
+            if kind == 'g' {
+                signs.push('-');
+                continue;
+            }
+            signs.push(sign(kind, treatment));
+            let change = ledger.replay(hour(at), evidence(kind), &rules, hour(at));
+            let before = expected;
+            expected = if over_time {
+                let mut range = vec!['-'; small_n + 2];
+                range.extend(&signs);
+                let range = &range[range.len() - (small_n + 2)..];
+                naive_time(range, small_m, small_n, treat, before)
+            } else {
+                naive_executions(&signs, small_m, small_n)
+            };
+            assert_eq!(
+                ledger.alert.status, expected,
+                "history {history}: {signs:?}, {small_m} of {small_n}, {treat:?}, over time: {over_time}"
+            );
+            assert_eq!(change.is_some(), before != expected, "history {history}: one event a transition");
+            transitions += u64::from(change.is_some());
+        }
+    }
+    assert!(transitions > HISTORIES / 2, "{transitions} transitions: the histories say too little");
+}

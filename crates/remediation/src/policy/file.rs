@@ -1,0 +1,327 @@
+//! `policy.toml` as it is written. The JSON Schema `policy.schema.json` is generated from these types.
+
+use alerting::{Severity, TreatAs, TreatMissingData};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The remediation policy. Everything may be left out: the defaults are safe for a first day.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyFile {
+    /// The kill switch: nothing is started for any model while it is true. Default: false.
+    pub(crate) paused: Option<bool>,
+    /// How every monitor is judged that no `[[monitor]]` says otherwise of.
+    #[serde(default)]
+    pub(crate) alert: AlertTable,
+    /// How is decided for every model that no `[[model]]` says otherwise of.
+    #[serde(default)]
+    pub(crate) remediation: RemediationTable,
+    /// What a retraining is, for every model that no `[[model]]` says otherwise of.
+    #[serde(default)]
+    pub(crate) retraining: RetrainingTable,
+    /// What holds for one model.
+    #[serde(default)]
+    pub(crate) model: Vec<ModelTable>,
+    /// What holds for monitors; of several that match one, the later holds, setting by setting.
+    #[serde(default)]
+    pub(crate) monitor: Vec<MonitorTable>,
+    /// Which violations count, and how grave they are. The first that matches a violation decides; a violation that none
+    /// matches counts, as a warning.
+    #[serde(default)]
+    pub(crate) violation: Vec<ViolationTable>,
+    /// When violations are muted.
+    #[serde(default)]
+    pub(crate) maintenance: Vec<MaintenanceTable>,
+    /// CloudWatch alarms that are triggers like a monitor's alert.
+    #[serde(default)]
+    pub(crate) alarm: Vec<AlarmTable>,
+}
+
+/// Over what a window goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WindowKind {
+    /// Over the latest executions: SageMaker's rule.
+    Executions,
+    /// Over periods of time: CloudWatch's rule.
+    Time,
+}
+
+/// How monitors are judged.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertTable {
+    /// `executions` (SageMaker's rule) or `time` (CloudWatch's). Default: executions.
+    pub(crate) window: Option<WindowKind>,
+    /// M, 1 to 100: so many breaching datapoints alert. Default: 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
+    pub(crate) datapoints_to_alert: Option<i64>,
+    /// N, M to 100: of so many latest executions, or periods. Default: 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
+    pub(crate) evaluation_period: Option<i64>,
+    /// Take M and N from the schedule's own MonitoringAlert, where there is one. Default: false.
+    pub(crate) follow_monitoring_alert: Option<bool>,
+    /// How long a period of a window over time is: `15m`, `1h`, `1d`, `1w`, `1mo`. Default: 1h.
+    pub(crate) period: Option<String>,
+    /// What periods without a datapoint are, in a window over time. Default: missing.
+    pub(crate) treat_missing_data: Option<TreatMissingData>,
+    /// How many periods a window over time looks at, N to 200. Default: N + 2.
+    pub(crate) evaluation_range: Option<i64>,
+    /// What an execution without data is taken for. Default: missing.
+    pub(crate) no_data: Option<TreatAs>,
+    /// What a failed or stopped execution is taken for. Default: missing.
+    pub(crate) failed: Option<TreatAs>,
+    /// What an execution that was due and never ran is taken for. Default: missing.
+    pub(crate) missing: Option<TreatAs>,
+    /// After so many executions in a row that failed, had no data or never ran, people are told; 0: never. Default: 3.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
+    pub(crate) unhealthy_after: Option<i64>,
+}
+
+/// How far Driftwarden goes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Automation {
+    /// It decides and keeps the decision; people are not told to act.
+    Observe,
+    /// It recommends; a person may order what it recommends.
+    Suggest,
+    /// It asks; what is approved in time is done.
+    Approve,
+    /// It acts.
+    Auto,
+}
+
+impl Automation {
+    /// The name as written in policies and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Suggest => "suggest",
+            Self::Approve => "approve",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// `intended_uses.risk_rating` of a model card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RiskRating {
+    /// Low.
+    Low,
+    /// Medium.
+    Medium,
+    /// High.
+    High,
+    /// Not rated, or no model card.
+    #[default]
+    Unknown,
+}
+
+impl RiskRating {
+    /// Reads SageMaker's spelling, in any case.
+    pub fn parse(text: &str) -> Self {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The name as written in policies and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How is decided.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RemediationTable {
+    /// How far Driftwarden goes by itself. Default: by the risk rating of the model card: low auto, medium approve, high
+    /// and unknown suggest.
+    pub(crate) automation: Option<Automation>,
+    /// Between the start of one retraining and the next. Default: 24h.
+    pub(crate) cooldown: Option<String>,
+    /// Retrainings of the model in a day (UTC). Default: 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    pub(crate) retrainings_per_day: Option<i64>,
+    /// Retrainings of the model in a calendar month (UTC). Default: 8.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    pub(crate) retrainings_per_month: Option<i64>,
+    /// How long an approval is waited for. Default: 3d.
+    pub(crate) approval_expires_after: Option<String>,
+    /// How long an approval holds that cannot be acted on at once. Default: 1d.
+    pub(crate) approval_valid_for: Option<String>,
+    /// After so many executions on the retrained model that still alert, a person is called; 0: as many as the monitor's
+    /// evaluation period. Default: 0.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
+    pub(crate) verify_executions: Option<i64>,
+    /// Alerts that are less grave are not acted on. Default: warning.
+    pub(crate) minimum_severity: Option<Severity>,
+    /// Check types that mean that the data broke: retraining on them would make it worse. Default: data_type_check,
+    /// completeness_check, missing_column_check, extra_column_check.
+    pub(crate) fix_data_check_types: Option<Vec<String>>,
+}
+
+/// What is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StartKind {
+    /// A SageMaker pipeline.
+    Pipeline,
+    /// A STANDARD Step Functions state machine.
+    StateMachine,
+    /// Nothing: the event `Remediation Decided` says that it is time.
+    Event,
+}
+
+impl StartKind {
+    /// The name as written in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pipeline",
+            Self::StateMachine => "state-machine",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// The parameters of a run: names of Driftwarden's own, or names of any with templates for their values.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub(crate) enum ParametersTable {
+    /// Those of `DriftwardenModel`, `DriftwardenIncident`, `MonitoringSchedule`, `ReportUri`, `DriftedFeatures` that the
+    /// pipeline declares.
+    Names(Vec<String>),
+    /// By name a text in which `{model}`, `{incident}`, `{schedule}`, `{report_uri}`, `{features}`, `{endpoint}` and
+    /// `{monitor_type}` stand for the incident's.
+    Templates(BTreeMap<String, String>),
+}
+
+/// What a retraining is.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetrainingTable {
+    /// What is started. Default: pipeline.
+    pub(crate) start: Option<StartKind>,
+    /// Name or ARN of the SageMaker pipeline. Default: the deployment's.
+    pub(crate) pipeline: Option<String>,
+    /// ARN of the state machine.
+    pub(crate) state_machine: Option<String>,
+    /// The parameters of the run. Default: all of Driftwarden's own.
+    pub(crate) parameters: Option<ParametersTable>,
+}
+
+/// What holds for one model.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelTable {
+    /// The model: as `[[monitor]]` names it, else its endpoint, else the schedule.
+    pub(crate) name: String,
+    /// The model's own kill switch. Default: false.
+    pub(crate) paused: Option<bool>,
+    /// Name of its model card. Default: the model's name.
+    pub(crate) model_card: Option<String>,
+    /// Its risk rating, instead of the model card's.
+    pub(crate) risk_rating: Option<RiskRating>,
+    /// How is decided.
+    #[serde(default)]
+    pub(crate) remediation: RemediationTable,
+    /// What a retraining is.
+    #[serde(default)]
+    pub(crate) retraining: RetrainingTable,
+}
+
+/// What holds for monitors.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MonitorTable {
+    /// Name of the monitoring schedule; `*` stands for any characters. Default: any.
+    pub(crate) schedule: Option<String>,
+    /// `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability` or `Custom`. Default: any.
+    pub(crate) monitor_type: Option<String>,
+    /// The model that it watches: monitors of one model share incidents. Default: the endpoint, else the schedule.
+    pub(crate) model: Option<String>,
+    /// How it is judged.
+    #[serde(default)]
+    pub(crate) alert: AlertTable,
+}
+
+/// Which violations count. What is left out matches any; `*` stands for any characters.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ViolationTable {
+    /// Of which model.
+    pub(crate) model: Option<String>,
+    /// Of which monitoring schedule.
+    pub(crate) schedule: Option<String>,
+    /// Of which monitor type.
+    pub(crate) monitor_type: Option<String>,
+    /// `constraint_check_type` of the report.
+    pub(crate) check_type: Option<String>,
+    /// Of which feature.
+    pub(crate) feature: Option<String>,
+    /// Of which metric.
+    pub(crate) metric: Option<String>,
+    /// Of which facet.
+    pub(crate) facet: Option<String>,
+    /// Nearer to the threshold than this share of it, a violation does not count: 0.1 is ten per cent. Default: 0.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    pub(crate) minimum_exceedance: Option<f64>,
+    /// How grave. Default: warning.
+    pub(crate) severity: Option<Severity>,
+    /// Whether it counts at all. Default: true.
+    pub(crate) counts: Option<bool>,
+}
+
+/// When violations are muted: once (`start` and `end`), or every week (`every` and `lasts`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MaintenanceTable {
+    /// Of which model; `*` stands for any characters. Default: any.
+    pub(crate) model: Option<String>,
+    /// Of which monitoring schedule; `*` stands for any characters. Default: any.
+    pub(crate) schedule: Option<String>,
+    /// Its start: `2026-12-24T18:00:00Z`.
+    pub(crate) start: Option<String>,
+    /// Its end.
+    pub(crate) end: Option<String>,
+    /// Day and time, UTC, of every week: `Sat 22:00`.
+    pub(crate) every: Option<String>,
+    /// How long: `6h`.
+    pub(crate) lasts: Option<String>,
+}
+
+/// A CloudWatch alarm that triggers remediation.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlarmTable {
+    /// Name of the alarm; `*` stands for any characters.
+    pub(crate) name: String,
+    /// The model that it is about.
+    pub(crate) model: String,
+    /// How grave it is. Default: warning.
+    pub(crate) severity: Option<Severity>,
+}

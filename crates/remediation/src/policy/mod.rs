@@ -1,0 +1,901 @@
+//! The remediation policy: one `policy.toml`, read from the state bucket. Without one the defaults hold.
+//!
+//! `infra/policy.toml` shows every setting with its default; `infra/policy.schema.json` is the JSON Schema.
+//! A setting is looked for from the most particular place to the most general: `[[monitor]]` or `[[model]]`, then the
+//! table for all, then the default. [`Policy::explain`] tells which it was.
+
+mod explain;
+mod file;
+
+pub use explain::{Explanation, Setting};
+pub use file::{Automation, RiskRating, StartKind};
+
+use alerting::{
+    AlertWindow, ExecutionWindow, MaintenanceWindow, MonitorRules, Pattern, PeriodLength, Severity, TimeWindow,
+    Treatment, ViolationRule, WindowError,
+};
+use file::{AlertTable, MaintenanceTable, ParametersTable, PolicyFile, RemediationTable, RetrainingTable, WindowKind};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A policy file larger than this is refused.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The pipeline parameters that a run can be given by name, and is by default, with what they stand for.
+pub(crate) const PIPELINE_PARAMETERS: [(&str, &str); 5] = [
+    ("DriftwardenModel", "{model}"),
+    ("DriftwardenIncident", "{incident}"),
+    ("MonitoringSchedule", "{schedule}"),
+    ("ReportUri", "{report_uri}"),
+    ("DriftedFeatures", "{features}"),
+];
+
+/// What a template of a parameter can hold.
+const PLACEHOLDERS: [&str; 7] = [
+    "model",
+    "incident",
+    "schedule",
+    "report_uri",
+    "features",
+    "endpoint",
+    "monitor_type",
+];
+
+/// Check types that mean that the data broke.
+const FIX_DATA_CHECK_TYPES: [&str; 4] = [
+    "data_type_check",
+    "completeness_check",
+    "missing_column_check",
+    "extra_column_check",
+];
+
+/// What holds, by default, by model and by monitor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    version: String,
+    text: String,
+    file: PolicyFile,
+}
+
+/// Which monitor is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MonitorOf<'a> {
+    /// Its schedule.
+    pub schedule: &'a str,
+    /// The monitored endpoint; `None` for batch transform.
+    pub endpoint: Option<&'a str>,
+    /// What it monitors, as far as it is known.
+    pub monitor_type: Option<&'a str>,
+}
+
+/// What holds for one monitor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MonitorPolicy {
+    /// The model that it watches.
+    pub model: String,
+    /// By which rules it is judged.
+    pub rules: MonitorRules,
+}
+
+/// What holds for one model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelPolicy {
+    /// The kill switch, if one is on.
+    pub paused: Option<Paused>,
+    /// Name of the model card that has the risk rating.
+    pub model_card: String,
+    /// The risk rating, if the policy says it.
+    pub risk_rating: Option<RiskRating>,
+    /// The automation level, if the policy says it; else it follows from the risk rating.
+    pub automation: Option<Automation>,
+    /// Between the start of one retraining and the next.
+    pub cooldown: SignedDuration,
+    /// Retrainings in a day (UTC).
+    pub retrainings_per_day: u32,
+    /// Retrainings in a calendar month (UTC).
+    pub retrainings_per_month: u32,
+    /// How long an approval is waited for.
+    pub approval_expires_after: SignedDuration,
+    /// How long an approval holds that cannot be acted on at once.
+    pub approval_valid_for: SignedDuration,
+    /// How many executions on the retrained model decide whether the drift persists; 0: each monitor's evaluation period.
+    pub verify_executions: u32,
+    /// Alerts that are less grave are not acted on.
+    pub minimum_severity: Severity,
+    /// Check types that mean that the data broke.
+    pub fix_data_check_types: BTreeSet<String>,
+    /// What a retraining is.
+    pub retraining: RetrainingPolicy,
+}
+
+impl ModelPolicy {
+    /// The automation level of a model with that risk rating.
+    pub fn automation(&self, risk_rating: RiskRating) -> Automation {
+        self.automation.unwrap_or(match risk_rating {
+            RiskRating::Low => Automation::Auto,
+            RiskRating::Medium => Automation::Approve,
+            RiskRating::High | RiskRating::Unknown => Automation::Suggest,
+        })
+    }
+}
+
+/// Which kill switch is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// `paused` of the policy.
+    Globally,
+    /// `paused` of the model.
+    Model,
+}
+
+/// How a retraining is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrainingPolicy {
+    /// What is started.
+    pub start: StartKind,
+    /// Name or ARN of the pipeline, if the policy names one.
+    pub pipeline: Option<String>,
+    /// ARN of the state machine.
+    pub state_machine: Option<String>,
+    /// The parameters that a run is given, as templates.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What a CloudWatch alarm triggers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlarmPolicy {
+    /// The model that it is about.
+    pub model: String,
+    /// How grave it is.
+    pub severity: Severity,
+}
+
+/// A policy that cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Too large to be a policy.
+    #[error("the policy is {bytes} bytes: at most {MAX_BYTES} are read")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not UTF-8.
+    #[error("the policy is not UTF-8 text")]
+    NotUtf8,
+    /// Not TOML, or a key or value that the policy does not know; the message shows the line.
+    #[error("the policy cannot be read: {message}")]
+    Malformed {
+        /// What, where, and what would be right.
+        message: String,
+    },
+    /// An alert window that cannot be.
+    #[error("{of}")]
+    Window {
+        /// The table that holds it, with its line.
+        of: String,
+        /// What is wrong with it.
+        source: WindowError,
+    },
+    /// A value that cannot be.
+    #[error("{of}: `{value}` is not {expected}")]
+    Value {
+        /// The setting, with its line.
+        of: String,
+        /// What was given.
+        value: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// The same twice.
+    #[error("{of} is listed twice")]
+    Twice {
+        /// What.
+        of: String,
+    },
+}
+
+/// The JSON Schema of `policy.toml`.
+#[cfg(feature = "schema")]
+pub fn policy_schema() -> schemars::Schema {
+    schemars::schema_for!(PolicyFile)
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            version: "default".into(),
+            text: String::new(),
+            file: PolicyFile::default(),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads a policy file.
+    ///
+    /// # Errors
+    /// If it is too large, not TOML, has an unknown key, or holds what cannot be.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(PolicyError::TooLarge { bytes: bytes.len() });
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| PolicyError::NotUtf8)?;
+        let file: PolicyFile = toml::from_str(text).map_err(|error| PolicyError::Malformed {
+            message: with_nearest(&error.to_string()),
+        })?;
+        let mut version = hex::encode(Sha256::digest(bytes));
+        version.truncate(12);
+        let policy = Self {
+            version,
+            text: text.to_owned(),
+            file,
+        };
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// The first twelve hexadecimal digits of the file's SHA-256, or `default` where there is no file.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What holds for a monitor.
+    pub fn monitor(&self, monitor: &MonitorOf<'_>) -> MonitorPolicy {
+        let model = self.model_of(monitor).0;
+        let (rules, _) = self.rules(monitor, &model).unwrap_or_default();
+        MonitorPolicy { model, rules }
+    }
+
+    /// What holds for a model.
+    pub fn model(&self, name: &str) -> ModelPolicy {
+        self.model_settings(name)
+            .map_or_else(|_| Self::default().model(name), |(policy, _)| policy)
+    }
+
+    /// What a CloudWatch alarm triggers; `None` if the policy does not name it.
+    pub fn alarm(&self, name: &str) -> Option<AlarmPolicy> {
+        let table = self
+            .file
+            .alarm
+            .iter()
+            .find(|table| Pattern::new(table.name.as_str()).matches(name))?;
+        Some(AlarmPolicy {
+            model: table.model.clone(),
+            severity: table.severity.unwrap_or_default(),
+        })
+    }
+
+    /// The models that the policy names, in its order.
+    pub fn models(&self) -> Vec<&str> {
+        let named = self.file.model.iter().map(|table| table.name.as_str());
+        let watched = self.file.monitor.iter().filter_map(|table| table.model.as_deref());
+        let mut models: Vec<&str> = Vec::new();
+        for model in named.chain(watched) {
+            if !models.contains(&model) {
+                models.push(model);
+            }
+        }
+        models
+    }
+
+    /// Whether the policy names a schedule, not only by a pattern.
+    pub fn names(&self, schedule: &str) -> bool {
+        let mut named = self.file.monitor.iter().filter_map(|table| table.schedule.as_deref());
+        named.any(|name| !name.contains('*') && same_schedule(name, schedule))
+    }
+
+    /// The same policy with another window for all monitors: what a backtest asks.
+    #[must_use]
+    pub fn with_window(&self, datapoints_to_alert: u8, evaluation_period: u8) -> Self {
+        let mut policy = self.clone();
+        let tables = policy.file.monitor.iter_mut().map(|monitor| &mut monitor.alert);
+        for table in tables.chain([&mut policy.file.alert]) {
+            table.datapoints_to_alert = Some(datapoints_to_alert.into());
+            table.evaluation_period = Some(evaluation_period.into());
+            table.follow_monitoring_alert = Some(false);
+        }
+        policy
+    }
+
+    /// The model that a monitor watches, and where the policy says so.
+    fn model_of(&self, monitor: &MonitorOf<'_>) -> (String, Option<String>) {
+        let named = self.file.monitor.iter().enumerate().rev().find_map(|(at, table)| {
+            let model = table.model.as_ref()?;
+            matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor)
+                .then(|| (model.clone(), Some(format!("monitor.{at}.model"))))
+        });
+        named.unwrap_or_else(|| (monitor.endpoint.unwrap_or(monitor.schedule).to_owned(), None))
+    }
+
+    fn rules(&self, monitor: &MonitorOf<'_>, model: &str) -> Result<(MonitorRules, Vec<Setting>), PolicyError> {
+        let mut layers = Layers::new(vec![("alert".to_owned(), &self.file.alert)], self);
+        for (at, table) in self.file.monitor.iter().enumerate() {
+            if matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor) {
+                layers.tables.push((format!("monitor.{at}.alert"), &table.alert));
+            }
+        }
+        let kind = layers.setting("window", WindowKind::Executions, |t| t.window, |kind| {
+            match kind {
+                WindowKind::Executions => "executions",
+                WindowKind::Time => "time",
+            }
+            .to_owned()
+        });
+        let m = layers.setting("datapoints_to_alert", 1, |t| t.datapoints_to_alert, i64::to_string);
+        let n = layers.setting("evaluation_period", 1, |t| t.evaluation_period, i64::to_string);
+        let follow = layers.setting("follow_monitoring_alert", false, |t| t.follow_monitoring_alert, bool::to_string);
+        let window = if kind == WindowKind::Time {
+            let period = layers.setting("period", "1h".to_owned(), |t| t.period.clone(), String::clone);
+            let period = PeriodLength::parse(&period)
+                .ok_or_else(|| layers.wrong("period", &period, "a period: 15m, 1h, 1d, 1w, 1mo"))?;
+            let missing = layers.setting(
+                "treat_missing_data",
+                alerting::TreatMissingData::default(),
+                |t| t.treat_missing_data,
+                |treat| treat.as_str().to_owned(),
+            );
+            let range = layers.setting("evaluation_range", n.saturating_add(2), |t| t.evaluation_range, i64::to_string);
+            let range = usize::try_from(range)
+                .ok()
+                .filter(|range| (1..=200).contains(range) && i64::try_from(*range).is_ok_and(|range| range >= n))
+                .ok_or_else(|| {
+                    let expected = "a number of periods from the evaluation period to 200";
+                    layers.wrong("evaluation_range", &range.to_string(), expected)
+                })?;
+            let window = TimeWindow::new(m, n, missing).map_err(|source| PolicyError::Window {
+                of: layers.place_of_window(),
+                source,
+            })?;
+            AlertWindow::Time {
+                window: window.with_evaluation_range(range),
+                period,
+            }
+        } else {
+            AlertWindow::Executions(
+                ExecutionWindow::new(m, n).map_err(|source| PolicyError::Window {
+                    of: layers.place_of_window(),
+                    source,
+                })?,
+            )
+        };
+        let mut treat = |name, of: fn(&AlertTable) -> Option<alerting::TreatAs>| {
+            layers.setting(name, alerting::TreatAs::default(), of, |treat| treat.as_str().to_owned())
+        };
+        let treatment = Treatment {
+            no_data: treat("no_data", |t| t.no_data),
+            failed: treat("failed", |t| t.failed),
+            missing: treat("missing", |t| t.missing),
+        };
+        let unhealthy_after = layers.setting("unhealthy_after", 3, |t| t.unhealthy_after, i64::to_string);
+        let unhealthy_after = u8::try_from(unhealthy_after)
+            .ok()
+            .filter(|after| *after <= 100)
+            .ok_or_else(|| layers.wrong("unhealthy_after", &unhealthy_after.to_string(), "a number from 0 to 100"))?;
+        let mut settings = layers.settings;
+        let violations = self.violation_rules(monitor, model, &mut settings)?;
+        let maintenance = self.maintenance(monitor, model, &mut settings)?;
+        Ok((
+            MonitorRules {
+                window,
+                follow_monitoring_alert: follow,
+                treatment,
+                violations,
+                maintenance,
+                unhealthy_after,
+                policy_version: self.version.clone(),
+            },
+            settings,
+        ))
+    }
+
+    fn violation_rules(
+        &self,
+        monitor: &MonitorOf<'_>,
+        model: &str,
+        settings: &mut Vec<Setting>,
+    ) -> Result<Vec<ViolationRule>, PolicyError> {
+        let mut rules = Vec::new();
+        for (at, table) in self.file.violation.iter().enumerate() {
+            let path = format!("violation.{at}");
+            let minimum_exceedance = table.minimum_exceedance.unwrap_or(0.0);
+            if !minimum_exceedance.is_finite() || minimum_exceedance < 0.0 {
+                return Err(PolicyError::Value {
+                    of: self.place(&format!("{path}.minimum_exceedance")),
+                    value: minimum_exceedance.to_string(),
+                    expected: "a share of the threshold, from 0".into(),
+                });
+            }
+            if !fits(table.model.as_ref(), Some(model))
+                || !matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor)
+            {
+                continue;
+            }
+            let pattern = |text: &Option<String>| text.as_ref().map(Pattern::new);
+            let rule = ViolationRule {
+                check_type: pattern(&table.check_type),
+                feature: pattern(&table.feature),
+                metric: pattern(&table.metric),
+                facet: pattern(&table.facet),
+                minimum_exceedance,
+                severity: table.severity.unwrap_or_default(),
+                counts: table.counts.unwrap_or(true),
+            };
+            settings.push(Setting {
+                name: "violation".into(),
+                value: describe_rule(&rule),
+                place: Some(path),
+            });
+            rules.push(rule);
+        }
+        Ok(rules)
+    }
+
+    fn maintenance(
+        &self,
+        monitor: &MonitorOf<'_>,
+        model: &str,
+        settings: &mut Vec<Setting>,
+    ) -> Result<Vec<MaintenanceWindow>, PolicyError> {
+        let mut windows = Vec::new();
+        for (at, table) in self.file.maintenance.iter().enumerate() {
+            let path = format!("maintenance.{at}");
+            let (window, value) = self.maintenance_window(&path, table)?;
+            if fits(table.model.as_ref(), Some(model)) && matches_monitor(table.schedule.as_ref(), None, monitor) {
+                settings.push(Setting {
+                    name: "maintenance".into(),
+                    value,
+                    place: Some(path),
+                });
+                windows.push(window);
+            }
+        }
+        Ok(windows)
+    }
+
+    fn maintenance_window(
+        &self,
+        path: &str,
+        table: &MaintenanceTable,
+    ) -> Result<(MaintenanceWindow, String), PolicyError> {
+        let wrong = |name: &str, value: &str, expected: &str| PolicyError::Value {
+            of: self.place(&format!("{path}.{name}")),
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        };
+        match (&table.start, &table.end, &table.every, &table.lasts) {
+            (Some(start), Some(end), None, None) => {
+                let time = |name: &str, text: &str| {
+                    let time: Result<Timestamp, _> = text.parse();
+                    time.map_err(|_| wrong(name, text, "a time: 2026-12-24T18:00:00Z"))
+                };
+                let window = MaintenanceWindow::Once {
+                    start: time("start", start)?,
+                    end: time("end", end)?,
+                };
+                if matches!(window, MaintenanceWindow::Once { start, end } if end <= start) {
+                    return Err(wrong("end", end, "after its start"));
+                }
+                Ok((window, format!("from {start} to {end}")))
+            }
+            (None, None, Some(every), Some(lasts)) => {
+                let expected = "a day and a time of the week: Sat 22:00";
+                let start_minute = minute_of_week(every).ok_or_else(|| wrong("every", every, expected))?;
+                let minutes = duration(lasts)
+                    .map(|lasts| lasts.as_mins())
+                    .filter(|minutes| (1..=7 * 24 * 60).contains(minutes))
+                    .ok_or_else(|| wrong("lasts", lasts, "a duration of at most a week: 6h"))?;
+                let window = MaintenanceWindow::Weekly { start_minute, minutes };
+                Ok((window, format!("every {every} for {lasts}")))
+            }
+            _ => Err(PolicyError::Value {
+                of: self.place(path),
+                value: "maintenance".into(),
+                expected: "either `start` and `end`, or `every` and `lasts`".into(),
+            }),
+        }
+    }
+
+    fn model_settings(&self, name: &str) -> Result<(ModelPolicy, Vec<Setting>), PolicyError> {
+        let found = self.file.model.iter().enumerate().find(|(_, table)| table.name == name);
+        let path = found.map(|(at, _)| format!("model.{at}")).unwrap_or_default();
+        let table = found.map(|(_, table)| table);
+        let mut settings = Vec::new();
+        let mut tell = |setting: &str, value: String, path: Option<String>| {
+            settings.push(Setting {
+                name: setting.to_owned(),
+                value,
+                place: path,
+            });
+        };
+
+        let paused = match (self.file.paused, table.and_then(|table| table.paused)) {
+            (Some(true), _) => Some(Paused::Globally),
+            (_, Some(true)) => Some(Paused::Model),
+            _ => None,
+        };
+        let paused_path = match (paused, table.and_then(|table| table.paused), self.file.paused) {
+            (Some(Paused::Globally), ..) | (None, None, Some(_)) => Some("paused".to_owned()),
+            (_, Some(_), _) => Some(format!("{path}.paused")),
+            _ => None,
+        };
+        tell("paused", paused.is_some().to_string(), paused_path);
+        let card = table.and_then(|table| table.model_card.clone());
+        let card_path = card.is_some().then(|| format!("{path}.model_card"));
+        let model_card = card.unwrap_or_else(|| name.to_owned());
+        tell("model_card", model_card.clone(), card_path);
+        let risk_rating = table.and_then(|table| table.risk_rating);
+        if let Some(risk_rating) = risk_rating {
+            tell("risk_rating", risk_rating.as_str().to_owned(), Some(format!("{path}.risk_rating")));
+        }
+
+        let mut layers = Layers::new(vec![("remediation".to_owned(), &self.file.remediation)], self);
+        if let Some(table) = table {
+            layers.tables.push((format!("{path}.remediation"), &table.remediation));
+        }
+        let automation = layers.setting(
+            "automation",
+            None,
+            |t: &RemediationTable| t.automation.map(Some),
+            |automation: &Option<Automation>| {
+                automation.map_or("by the risk rating", Automation::as_str).to_owned()
+            },
+        );
+        let cooldown = layers.duration("cooldown", "24h", |t| t.cooldown.clone())?;
+        let retrainings_per_day = layers.count("retrainings_per_day", 1, |t| t.retrainings_per_day)?;
+        let retrainings_per_month = layers.count("retrainings_per_month", 8, |t| t.retrainings_per_month)?;
+        let approval_expires_after =
+            layers.duration("approval_expires_after", "3d", |t| t.approval_expires_after.clone())?;
+        let approval_valid_for = layers.duration("approval_valid_for", "1d", |t| t.approval_valid_for.clone())?;
+        let verify_executions = layers.count("verify_executions", 0, |t| t.verify_executions)?;
+        let minimum_severity = layers.setting(
+            "minimum_severity",
+            Severity::Warning,
+            |t| t.minimum_severity,
+            |severity| severity.as_str().to_owned(),
+        );
+        let fix_data_check_types = layers.setting(
+            "fix_data_check_types",
+            FIX_DATA_CHECK_TYPES.map(String::from).to_vec(),
+            |t| t.fix_data_check_types.clone(),
+            |types| types.join(", "),
+        );
+        settings.extend(layers.settings);
+
+        let mut layers = Layers::new(vec![("retraining".to_owned(), &self.file.retraining)], self);
+        if let Some(table) = table {
+            layers.tables.push((format!("{path}.retraining"), &table.retraining));
+        }
+        let retraining = retraining(&mut layers)?;
+        settings.extend(layers.settings);
+        let policy = ModelPolicy {
+            paused,
+            model_card,
+            risk_rating,
+            automation,
+            cooldown,
+            retrainings_per_day,
+            retrainings_per_month,
+            approval_expires_after,
+            approval_valid_for,
+            verify_executions,
+            minimum_severity,
+            fix_data_check_types: fix_data_check_types.into_iter().collect(),
+            retraining,
+        };
+        Ok((policy, settings))
+    }
+
+    /// Everything that can be wrong is, or is not, before the policy holds.
+    fn check(&self) -> Result<(), PolicyError> {
+        let any = MonitorOf {
+            schedule: "",
+            endpoint: None,
+            monitor_type: None,
+        };
+        self.rules(&any, "")?;
+        let mut schedules = BTreeSet::new();
+        for (at, table) in self.file.monitor.iter().enumerate() {
+            let of = || self.place(&format!("monitor.{at}"));
+            let schedule = table.schedule.as_deref().unwrap_or("*");
+            let key = (schedule.to_lowercase(), table.monitor_type.clone());
+            if !schedules.insert(key) {
+                return Err(PolicyError::Twice {
+                    of: format!("{} (`{schedule}`)", of()),
+                });
+            }
+            if let Some(model) = table.model.as_ref().filter(|model| !is_name(model)) {
+                return Err(self.wrong_name(&format!("monitor.{at}.model"), model));
+            }
+            let monitor_type = table.monitor_type.as_deref();
+            let types = ["DataQuality", "ModelQuality", "ModelBias", "ModelExplainability", "Custom"];
+            if let Some(kind) = monitor_type.filter(|kind| !types.contains(kind)) {
+                return Err(PolicyError::Value {
+                    of: self.place(&format!("monitor.{at}.monitor_type")),
+                    value: kind.to_owned(),
+                    expected: format!("one of {}", types.join(", ")),
+                });
+            }
+            // With a name that fits its own pattern, so that this table is among those that hold.
+            let example = schedule.replace('*', "");
+            let monitor = MonitorOf {
+                schedule: &example,
+                endpoint: None,
+                monitor_type,
+            };
+            self.rules(&monitor, table.model.as_deref().unwrap_or_default())?;
+        }
+        self.model_settings("")?;
+        let mut names = BTreeSet::new();
+        for (at, table) in self.file.model.iter().enumerate() {
+            if !is_name(&table.name) {
+                return Err(self.wrong_name(&format!("model.{at}.name"), &table.name));
+            }
+            if !names.insert(&table.name) {
+                return Err(PolicyError::Twice {
+                    of: format!("{} (`{}`)", self.place(&format!("model.{at}")), table.name),
+                });
+            }
+            self.model_settings(&table.name)?;
+        }
+        for (at, table) in self.file.alarm.iter().enumerate() {
+            if !is_name(&table.model) {
+                return Err(self.wrong_name(&format!("alarm.{at}.model"), &table.model));
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong_name(&self, path: &str, value: &str) -> PolicyError {
+        PolicyError::Value {
+            of: self.place(path),
+            value: value.to_owned(),
+            expected: "1 to 63 letters, digits and hyphens, with no hyphen at either end".into(),
+        }
+    }
+}
+
+fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPolicy, PolicyError> {
+    let start = layers.setting("start", StartKind::Pipeline, |t| t.start, |start| start.as_str().to_owned());
+    let pipeline = layers.setting(
+        "pipeline",
+        None,
+        |t| t.pipeline.clone().map(Some),
+        |name: &Option<String>| name.clone().unwrap_or_else(|| "the deployment's".to_owned()),
+    );
+    let state_machine = layers.setting(
+        "state_machine",
+        None,
+        |t| t.state_machine.clone().map(Some),
+        |arn: &Option<String>| arn.clone().unwrap_or_else(|| "none".to_owned()),
+    );
+    let is_arn = state_machine.as_ref().is_some_and(|arn| arn.starts_with("arn:"));
+    if start == StartKind::StateMachine && !is_arn {
+        let value = state_machine.unwrap_or_default();
+        return Err(layers.wrong("state_machine", &value, "the ARN of a state machine, which `start` asks for"));
+    }
+    let own = || ParametersTable::Templates(PIPELINE_PARAMETERS.map(|(n, t)| (n.to_owned(), t.to_owned())).into());
+    let parameters = layers.setting(
+        "parameters",
+        own(),
+        |t| t.parameters.clone(),
+        |parameters| match parameters {
+            ParametersTable::Names(names) => names.join(", "),
+            ParametersTable::Templates(templates) => {
+                let each = templates.iter().map(|(name, template)| format!("{name} = {template}"));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        },
+    );
+    let parameters = match parameters {
+        ParametersTable::Names(names) => {
+            let mut parameters = BTreeMap::new();
+            for name in names {
+                let Some((_, template)) = PIPELINE_PARAMETERS.iter().find(|(own, _)| *own == name) else {
+                    let own = PIPELINE_PARAMETERS.map(|(own, _)| own).join(", ");
+                    let expected = format!("one of {own}; other names are given with their values: {{ {name} = \"…\" }}");
+                    return Err(layers.wrong("parameters", &name, &expected));
+                };
+                parameters.insert(name, (*template).to_owned());
+            }
+            parameters
+        }
+        ParametersTable::Templates(templates) => {
+            for (name, template) in &templates {
+                let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+                if name.is_empty() || name.len() > 256 || !name.chars().all(fits) {
+                    return Err(layers.wrong("parameters", name, "a parameter's name: letters, digits, - and _"));
+                }
+                for part in template.split('{').skip(1) {
+                    let placeholder = part.split_once('}').map(|(placeholder, _)| placeholder);
+                    if !placeholder.is_some_and(|placeholder| PLACEHOLDERS.contains(&placeholder)) {
+                        let expected = format!("a text with none but {{{}}}", PLACEHOLDERS.join("}, {"));
+                        return Err(layers.wrong("parameters", template, &expected));
+                    }
+                }
+            }
+            templates
+        }
+    };
+    Ok(RetrainingPolicy {
+        start,
+        pipeline,
+        state_machine,
+        parameters,
+    })
+}
+
+/// The tables that hold a kind of setting, the most general first.
+struct Layers<'a, T> {
+    tables: Vec<(String, &'a T)>,
+    policy: &'a Policy,
+    settings: Vec<Setting>,
+}
+
+impl<'a, T> Layers<'a, T> {
+    fn new(tables: Vec<(String, &'a T)>, policy: &'a Policy) -> Self {
+        Self {
+            tables,
+            policy,
+            settings: Vec::new(),
+        }
+    }
+
+    /// The path of the most particular table that has a setting, and what it says.
+    fn find<V>(&self, of: impl Fn(&T) -> Option<V>) -> Option<(&str, V)> {
+        let mut tables = self.tables.iter().rev();
+        tables.find_map(|(path, table)| Some((path.as_str(), of(table)?)))
+    }
+
+    fn setting<V>(
+        &mut self,
+        name: &str,
+        default: V,
+        of: impl Fn(&T) -> Option<V>,
+        show: impl Fn(&V) -> String,
+    ) -> V {
+        let (place, value) = match self.find(of) {
+            Some((path, value)) => (Some(format!("{path}.{name}")), value),
+            None => (None, default),
+        };
+        self.settings.push(Setting {
+            name: name.to_owned(),
+            value: show(&value),
+            place,
+        });
+        value
+    }
+
+    fn duration(
+        &mut self,
+        name: &str,
+        default: &str,
+        of: impl Fn(&T) -> Option<String>,
+    ) -> Result<SignedDuration, PolicyError> {
+        let text = self.setting(name, default.to_owned(), of, String::clone);
+        duration(&text).ok_or_else(|| self.wrong(name, &text, "a duration: 30m, 24h, 7d, 2w"))
+    }
+
+    fn count(&mut self, name: &str, default: i64, of: impl Fn(&T) -> Option<i64>) -> Result<u32, PolicyError> {
+        let value = self.setting(name, default, of, i64::to_string);
+        u32::try_from(value).map_err(|_| self.wrong(name, &value.to_string(), "a number from 0"))
+    }
+
+    /// An error about the setting that was looked up under that name.
+    fn wrong(&self, name: &str, value: &str, expected: &str) -> PolicyError {
+        let place = self.settings.iter().rev().find(|setting| setting.name == name);
+        PolicyError::Value {
+            of: match place.and_then(|setting| setting.place.as_ref()) {
+                Some(path) => self.policy.place(path),
+                None => name.to_owned(),
+            },
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        }
+    }
+
+    /// Where the numbers of a window stand: the more particular of the two.
+    fn place_of_window(&self) -> String {
+        let numbers = ["evaluation_period", "datapoints_to_alert"];
+        let mut told = self.settings.iter().rev().filter(|setting| numbers.contains(&setting.name.as_str()));
+        match told.find_map(|setting| setting.place.as_ref()) {
+            Some(path) => self.policy.place(path),
+            None => "[alert]".to_owned(),
+        }
+    }
+}
+
+/// SageMaker lower-cases schedule names in ARNs: names that differ in case only are the same schedule.
+fn same_schedule(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+fn fits(pattern: Option<&String>, name: Option<&str>) -> bool {
+    pattern.is_none_or(|pattern| name.is_some_and(|name| Pattern::new(pattern.as_str()).matches(name)))
+}
+
+fn matches_monitor(schedule: Option<&String>, monitor_type: Option<&String>, monitor: &MonitorOf<'_>) -> bool {
+    let lower = schedule.map(|schedule| schedule.to_lowercase());
+    fits(lower.as_ref(), Some(&monitor.schedule.to_lowercase()))
+        && monitor_type.is_none_or(|kind| monitor.monitor_type == Some(kind))
+}
+
+/// SageMaker's pattern for endpoint, schedule and model names: `[a-zA-Z0-9](-*[a-zA-Z0-9])*`, at most 63.
+fn is_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=63).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// Reads `30m`, `24h`, `7d` or `2w`.
+pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
+    let text = text.trim();
+    let unit = text.chars().last()?;
+    let count: i64 = text.strip_suffix(unit)?.trim().parse().ok().filter(|count| *count >= 0)?;
+    let hours = match unit {
+        'm' => return (count <= 60 * 24 * 3660).then(|| SignedDuration::from_mins(count)),
+        'h' => 1,
+        'd' => 24,
+        'w' => 7 * 24,
+        _ => return None,
+    };
+    // Ten years are more than anybody means.
+    count
+        .checked_mul(hours)
+        .filter(|hours| *hours <= 24 * 3660)
+        .map(SignedDuration::from_hours)
+}
+
+/// Minutes after Monday 00:00 of `Sat 22:00`.
+fn minute_of_week(text: &str) -> Option<i64> {
+    let (day, time) = text.trim().split_once(' ')?;
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let day = days.iter().position(|name| day.to_lowercase().starts_with(name))?;
+    let (hour, minute) = time.trim().split_once(':')?;
+    let (hour, minute): (i64, i64) = (hour.parse().ok()?, minute.parse().ok()?);
+    let fits = (0..24).contains(&hour) && (0..60).contains(&minute);
+    fits.then_some(i64::try_from(day).ok()? * 24 * 60 + hour * 60 + minute)
+}
+
+fn describe_rule(rule: &ViolationRule) -> String {
+    let parts = [
+        ("check_type", &rule.check_type),
+        ("feature", &rule.feature),
+        ("metric", &rule.metric),
+        ("facet", &rule.facet),
+    ];
+    let selectors: Vec<String> = parts
+        .iter()
+        .filter_map(|(name, pattern)| Some(format!("{name} {}", pattern.as_ref()?.as_str())))
+        .collect();
+    let what = if selectors.is_empty() {
+        "any".to_owned()
+    } else {
+        selectors.join(", ")
+    };
+    if !rule.counts {
+        return format!("{what}: does not count");
+    }
+    let severity = rule.severity.as_str();
+    if rule.minimum_exceedance > 0.0 {
+        format!("{what}: counts from {} beyond its threshold, {severity}", rule.minimum_exceedance)
+    } else {
+        format!("{what}: counts, {severity}")
+    }
+}
+
+/// An error about an unknown key with the key that was probably meant.
+fn with_nearest(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next().filter(|_| message.contains("unknown field"));
+    let nearest = unknown.and_then(|unknown| {
+        let ranked = names.map(|name| (strsim::damerau_levenshtein(unknown, name), name));
+        ranked.min().filter(|(distance, name)| *distance <= name.len().max(3) / 3 + 1)
+    });
+    match nearest {
+        Some((_, name)) => format!("{}\ndid you mean `{name}`?", message.trim_end()),
+        None => message.trim_end().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use super::*;
+
+fn rejected(text: &str) -> String {
+    let error = Policy::parse(text.as_bytes()).unwrap_err();
+    let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+    format!("{error}{source}")
+}
+
+fn of(schedule: &str) -> MonitorOf<'_> {
+    MonitorOf {
+        schedule,
+        endpoint: Some("endpoint"),
+        monitor_type: Some("DataQuality"),
+    }
+}
+
+fn window(policy: &Policy, schedule: &str) -> (u8, u8) {
+    let window = policy.monitor(&of(schedule)).rules.window;
+    (window.datapoints_to_alert(), window.evaluation_period())
+}
+
+#[test]
+fn an_empty_file_is_the_default_with_a_version_of_its_own() {
+    let policy = Policy::parse(b"").unwrap();
+    let mut rules = policy.monitor(&of("any"));
+    assert_eq!(rules.rules.policy_version, "e3b0c44298fc");
+    rules.rules.policy_version = "default".into();
+    assert_eq!(rules, Policy::default().monitor(&of("any")));
+    assert_eq!(policy.model("any").cooldown, SignedDuration::from_hours(24));
+    assert_eq!(Policy::default().version(), "default");
+}
+
+#[test]
+fn the_example_says_every_default_and_changes_none() {
+    let example = include_str!("../../../../infra/policy.toml");
+    let policy = Policy::parse(example.as_bytes()).unwrap();
+    let (mut rules, mut default) = (policy.monitor(&of("any")), Policy::default().monitor(&of("any")));
+    for rules in [&mut rules, &mut default] {
+        rules.rules.policy_version.clear();
+        // The example's own monitors and maintenance windows are commented out; the numbers stand.
+    }
+    assert_eq!(rules, default);
+    assert_eq!(policy.model("any"), Policy::default().model("any"));
+    // What is commented out, as it is too particular for a default, is right as well.
+    let uncommented: String = example
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+        .fold(String::new(), |text, line| text + line + "\n");
+    assert_ne!(uncommented, example);
+    Policy::parse(uncommented.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_monitor_overrides_what_it_names_and_inherits_the_rest() {
+    let policy = Policy::parse(
+        b"[alert]\ndatapoints_to_alert = 2\nevaluation_period = 4\n\
+          [[monitor]]\nschedule = 'churn-*'\nalert = { datapoints_to_alert = 3 }\n\
+          [[monitor]]\nschedule = 'Churn-DQ'\nmodel = 'churn'\nalert = { evaluation_period = 6 }\n",
+    )
+    .unwrap();
+    assert_eq!(window(&policy, "churn-dq"), (3, 6));
+    assert_eq!(window(&policy, "churn-mq"), (3, 4));
+    assert_eq!(window(&policy, "other"), (2, 4));
+    assert_eq!(policy.monitor(&of("churn-dq")).model, "churn");
+    assert_eq!(policy.monitor(&of("other")).model, "endpoint");
+    assert!(policy.names("CHURN-dq") && !policy.names("churn-mq"));
+}
+
+#[test]
+fn a_window_over_time_may_be_of_weeks_and_months() {
+    let policy = Policy::parse(
+        b"[alert]\nwindow = 'time'\nperiod = '1mo'\ndatapoints_to_alert = 2\nevaluation_period = 3\n\
+          treat_missing_data = 'notBreaching'\n",
+    )
+    .unwrap();
+    let AlertWindow::Time { window, period } = policy.monitor(&of("any")).rules.window else {
+        panic!("a window over time")
+    };
+    assert_eq!(period, PeriodLength::Months(1));
+    assert_eq!(window.evaluation_range(), 5);
+}
+
+#[test]
+fn the_automation_follows_the_risk_rating_unless_the_policy_says_it() {
+    let policy = Policy::default().model("any");
+    assert_eq!(policy.automation(RiskRating::Low), Automation::Auto);
+    assert_eq!(policy.automation(RiskRating::Medium), Automation::Approve);
+    assert_eq!(policy.automation(RiskRating::High), Automation::Suggest);
+    assert_eq!(policy.automation(RiskRating::parse("unheard of")), Automation::Suggest);
+    let told = Policy::parse(b"[remediation]\nautomation = 'observe'").unwrap();
+    assert_eq!(told.model("any").automation(RiskRating::Low), Automation::Observe);
+}
+
+#[test]
+fn it_explains_what_holds_and_which_line_says_so() {
+    let policy = Policy::parse(
+        b"paused = false\n[alert]\ndatapoints_to_alert = 2\nevaluation_period = 4\n\n\
+          [[monitor]]\nschedule = 'churn-dq'\nmodel = 'churn'\n[monitor.alert]\nevaluation_period = 6\n\n\
+          [[model]]\nname = 'churn'\nremediation = { automation = 'auto', cooldown = '2h' }\n\
+          [[violation]]\nfeature = 'id*'\ncounts = false\n\
+          [[maintenance]]\nevery = 'Sat 22:00'\nlasts = '6h'\n",
+    )
+    .unwrap();
+    let explained = policy.explain("churn", &[]);
+    let mut text = String::new();
+    let sections = [("churn".to_owned(), explained.settings)].into_iter().chain(explained.monitors);
+    for (of, settings) in sections {
+        for Setting { name, value, place } in settings {
+            let place = place.unwrap_or_else(|| "default".to_owned());
+            text.push_str(&format!("{of}: {name} = {value} ({place})\n"));
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_cannot_hold_is_rejected_with_its_place() {
+    let rejections: String = [
+        "[alert]\ndatapoint_to_alert = 2",
+        "[[monitor]]\nschedule = 'a'\nalert.datapoints_to_alert = 2",
+        "[[monitor]]\nschedule = 'a'\n[[monitor]]\nschedule = 'A'",
+        "[[monitor]]\nschedule = 'a'\nmodel = 'my model'",
+        "[retraining]\nparameters = ['Epochs']",
+        "[retraining]\nparameters = { Epochs = '{epochs}' }",
+        "[alert",
+        "[remediation]\nautomation = 'automatic'",
+        "[remediation]\ncooldown = 'a day'",
+        "[[model]]\nname = 'a'\nremediation.retrainings_per_day = -1",
+        "[alert]\nwindow = 'time'\nperiod = '1y'",
+        "[alert]\nwindow = 'time'\nevaluation_range = 500",
+        "[alert]\nevaluation_period = 101",
+        "[[maintenance]]\nstart = '2026-12-24T18:00:00Z'",
+        "[[maintenance]]\nevery = 'Someday 10:00'\nlasts = '1h'",
+        "[[maintenance]]\nstart = '2026-12-24T18:00:00Z'\nend = '2026-12-24T17:00:00Z'",
+        "[[violation]]\nminimum_exceedance = -0.5",
+        "[[violations]]\nfeature = 'a'",
+        "[retraining]\nstart = 'state-machine'",
+        "[[alarm]]\nname = 'a'\nmodel = ''",
+        "[[model]]\nname = 'a'\n[[model]]\nname = 'a'",
+        "[[monitor]]\nmonitor_type = 'Quality'",
+    ]
+    .iter()
+    .map(|text| format!("{text}\n=> {}\n\n", rejected(text)))
+    .collect();
+    insta::assert_snapshot!(rejections);
+}
