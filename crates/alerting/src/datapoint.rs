@@ -139,7 +139,9 @@ impl Evidence {
         };
         match (&self.execution, found) {
             // SageMaker's list says that there were some, and not how many.
-            (Some(execution), Some(0) | None) if execution.status == ExecutionStatus::CompletedWithViolations => Some(1),
+            (Some(execution), Some(0) | None) if execution.status == ExecutionStatus::CompletedWithViolations => {
+                Some(1)
+            }
             (Some(execution), None) if execution.status == ExecutionStatus::Completed => Some(0),
             (_, found) => found,
         }
@@ -282,7 +284,11 @@ impl ReportEvidence {
             last_modified,
             violations: report.violations.len() as u64,
             by_check_type,
-            top: ranked.iter().take(top).map(|violation| ReportedViolation::new(violation)).collect(),
+            top: ranked
+                .iter()
+                .take(top)
+                .map(|violation| ReportedViolation::new(violation))
+                .collect(),
             rest: ranked
                 .iter()
                 .skip(top)

@@ -422,7 +422,9 @@ impl MonitorLedger {
                     report.top.iter().filter(counts).cloned().collect()
                 })
                 .unwrap_or_default(),
-            check_types: latest_report.map(|report| rules.check_types(report)).unwrap_or_default(),
+            check_types: latest_report
+                .map(|report| rules.check_types(report))
+                .unwrap_or_default(),
             report_uri: latest_report.map(|report| report.uri.clone()),
             reason,
             policy_version: rules.policy_version.clone(),
@@ -452,7 +454,10 @@ impl MonitorLedger {
             status,
             transition: self.health.transition + 1,
         };
-        let latest = self.datapoints.iter().skip(self.datapoints.len().saturating_sub(in_a_row.clamp(1, 10)));
+        let latest = self
+            .datapoints
+            .iter()
+            .skip(self.datapoints.len().saturating_sub(in_a_row.clamp(1, 10)));
         let reason = match status {
             HealthStatus::Unhealthy => format!(
                 "the latest {in_a_row} executions failed, had no data or never ran: nothing is known of the data since then"

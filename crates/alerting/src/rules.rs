@@ -2,7 +2,8 @@
 //! data is taken for, which hours are muted, and by which window.
 
 use crate::{
-    AlarmState, AlertStatus, Brief, Datapoint, DatapointState, ExecutionWindow, Period, ReportEvidence, TimeWindow, ViolationFacts,
+    AlarmState, AlertStatus, Brief, Datapoint, DatapointState, ExecutionWindow, Period, ReportEvidence, TimeWindow,
+    ViolationFacts,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -359,7 +360,11 @@ impl MonitorRules {
         if self.violations.is_empty() {
             return report.by_check_type.keys().cloned().collect();
         }
-        let listed = report.top.iter().map(ViolationFacts::from).chain(report.rest.iter().map(Brief::facts));
+        let listed = report
+            .top
+            .iter()
+            .map(ViolationFacts::from)
+            .chain(report.rest.iter().map(Brief::facts));
         let counting = listed.filter(|violation| self.severity_of(violation).is_some());
         let check_types: BTreeSet<&str> = counting.map(|violation| violation.check_type).collect();
         check_types.into_iter().map(ToOwned::to_owned).collect()
@@ -395,7 +400,10 @@ impl MonitorRules {
         datapoints: &'a VecDeque<Datapoint>,
         as_of: Timestamp,
     ) -> Vec<(&'a Datapoint, Period)> {
-        let newest_first = datapoints.iter().rev().map(|datapoint| (datapoint, self.judge(datapoint)));
+        let newest_first = datapoints
+            .iter()
+            .rev()
+            .map(|datapoint| (datapoint, self.judge(datapoint)));
         let slots = newest_first.filter(|(_, period)| *period != Period::Missing);
         let mut evaluated: Vec<_> = match window {
             AlertWindow::Executions(window) => slots.take(window.evaluation_period().into()).collect(),
@@ -486,7 +494,10 @@ mod tests {
     fn periods_are_aligned_and_weeks_begin_on_monday() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let week = PeriodLength::parse("1w").unwrap();
-        assert_eq!(week.index(at("2026-11-23T00:00:00Z")), week.index(at("2026-11-29T23:59:59Z")));
+        assert_eq!(
+            week.index(at("2026-11-23T00:00:00Z")),
+            week.index(at("2026-11-29T23:59:59Z"))
+        );
         assert_eq!(
             week.index(at("2026-11-22T23:59:59Z")) + 1,
             week.index(at("2026-11-23T00:00:00Z"))

@@ -104,7 +104,10 @@ fn naive_time(periods: &[char], m: usize, n: usize, treat: TreatMissingData, pre
     // The premature-alarm rule.
     let since_ok = periods.iter().rposition(|sign| *sign == '0').map_or(0, |at| at + 1);
     let newer = &periods[since_ok..];
-    let old_enough = newer.iter().position(|sign| *sign == 'X').is_some_and(|at| newer.len() - at >= m);
+    let old_enough = newer
+        .iter()
+        .position(|sign| *sign == 'X')
+        .is_some_and(|at| newer.len() - at >= m);
     if real.len() < m && old_enough {
         return match treat {
             TreatMissingData::Missing => AlertStatus::InAlert,
@@ -183,9 +186,16 @@ fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
                 ledger.alert.status, expected,
                 "history {history}: {signs:?}, {small_m} of {small_n}, {treat:?}, over time: {over_time}"
             );
-            assert_eq!(change.is_some(), before != expected, "history {history}: one event a transition");
+            assert_eq!(
+                change.is_some(),
+                before != expected,
+                "history {history}: one event a transition"
+            );
             transitions += u64::from(change.is_some());
         }
     }
-    assert!(transitions > HISTORIES / 2, "{transitions} transitions: the histories say too little");
+    assert!(
+        transitions > HISTORIES / 2,
+        "{transitions} transitions: the histories say too little"
+    );
 }

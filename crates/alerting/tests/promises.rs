@@ -190,18 +190,26 @@ fn a_failed_execution_takes_no_slot() {
 fn what_a_duplicate_owes_is_nothing() {
     let mut ledger = MonitorLedger::new(monitor());
     let violations = || observation(0, of_state(DatapointState::Violations));
-    assert_eq!(ledger.record(violations(), &window((1, 1)), &caller("a")), Recorded::New);
+    assert_eq!(
+        ledger.record(violations(), &window((1, 1)), &caller("a")),
+        Recorded::New
+    );
     let owed = ledger.outbox.entries().len();
     assert_eq!(owed, 2, "metrics and one transition");
     let before = ledger.clone();
-    assert_eq!(ledger.record(violations(), &window((1, 1)), &caller("b")), Recorded::Duplicate);
+    assert_eq!(
+        ledger.record(violations(), &window((1, 1)), &caller("b")),
+        Recorded::Duplicate
+    );
     assert_eq!(ledger, before);
 }
 
 #[test]
 fn the_job_of_a_report_adds_what_it_knows_and_publishes_nothing_twice() {
     let mut ledger = MonitorLedger::new(monitor());
-    ledger.record(observation(0, of_state(DatapointState::Violations)), &window((1, 1)),
+    ledger.record(
+        observation(0, of_state(DatapointState::Violations)),
+        &window((1, 1)),
         &caller("a"),
     );
     let job = Evidence {
@@ -245,7 +253,11 @@ fn a_ledger_stays_bounded_and_the_oldest_cannot_come_back() {
     let mut ledger = MonitorLedger::new(monitor());
     let kept = i64::try_from(KEPT_DATAPOINTS).unwrap();
     for at in 0..kept + 50 {
-        ledger.record(observation(at, of_state(DatapointState::Clean)), &window((1, 1)), &caller("a"));
+        ledger.record(
+            observation(at, of_state(DatapointState::Clean)),
+            &window((1, 1)),
+            &caller("a"),
+        );
         ledger.outbox = outbox::Outbox::default();
     }
     assert_eq!(ledger.datapoints.len(), KEPT_DATAPOINTS);
@@ -257,11 +269,17 @@ fn a_ledger_stays_bounded_and_the_oldest_cannot_come_back() {
 #[test]
 fn a_clean_execution_publishes_zeros_for_what_was_reported_before() {
     let mut ledger = MonitorLedger::new(monitor());
-    ledger.record(observation(0, of_state(DatapointState::Violations)), &window((2, 2)),
+    ledger.record(
+        observation(0, of_state(DatapointState::Violations)),
+        &window((2, 2)),
         &caller("a"),
     );
     ledger.outbox = outbox::Outbox::default();
-    ledger.record(observation(1, of_state(DatapointState::Clean)), &window((2, 2)), &caller("a"));
+    ledger.record(
+        observation(1, of_state(DatapointState::Clean)),
+        &window((2, 2)),
+        &caller("a"),
+    );
     let [entry] = ledger.outbox.entries() else {
         panic!("one effect")
     };
@@ -284,7 +302,11 @@ fn a_clean_execution_publishes_zeros_for_what_was_reported_before() {
 #[test]
 fn a_failed_execution_publishes_no_number_of_violations() {
     let mut ledger = MonitorLedger::new(monitor());
-    ledger.record(observation(0, of_state(DatapointState::Failed)), &window((1, 1)), &caller("a"));
+    ledger.record(
+        observation(0, of_state(DatapointState::Failed)),
+        &window((1, 1)),
+        &caller("a"),
+    );
     let [entry] = ledger.outbox.entries() else {
         panic!("one effect")
     };

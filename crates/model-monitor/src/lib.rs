@@ -30,6 +30,7 @@ mod json;
 mod layout;
 mod names;
 mod quantity;
+mod schedule;
 mod statistics;
 mod violations;
 
@@ -49,6 +50,7 @@ pub use json::Limits;
 pub use layout::{GROUND_TRUTH_MERGE_FOLDER, ReportFolder, VIOLATION_FILE_NAMES};
 pub use names::{EndpointName, MonitoringScheduleName, S3Uri};
 pub use quantity::Quantity;
+pub use schedule::ScheduleExpression;
 pub use statistics::{
     Categorical, CategoricalBucket, Common, Dataset, Distribution, FeatureStatistics, KllBucket, KllSketch,
     MetricStatistics, NumericalStatistics, Sketch, SketchParameters, Statistics, StringDistribution, StringStatistics,

@@ -167,7 +167,9 @@ impl Reason {
     /// In words, as a part of a sentence.
     fn words(&self) -> String {
         match self {
-            Self::MonitorInAlert { monitoring_schedule, .. } => format!("monitor `{monitoring_schedule}` is in alert"),
+            Self::MonitorInAlert {
+                monitoring_schedule, ..
+            } => format!("monitor `{monitoring_schedule}` is in alert"),
             Self::NothingInFlight => "no run of this model is in flight".into(),
             Self::DataBroke {
                 monitoring_schedule,
@@ -286,7 +288,9 @@ impl Decision {
         let essence = |decision: &Self| {
             let reasons = decision.reasons.iter().map(|reason| match reason {
                 // How many datapoints breach changes all the time.
-                Reason::MonitorInAlert { monitoring_schedule, .. } => monitoring_schedule.clone(),
+                Reason::MonitorInAlert {
+                    monitoring_schedule, ..
+                } => monitoring_schedule.clone(),
                 other => other.words(),
             });
             reasons.collect::<Vec<_>>()
@@ -300,7 +304,9 @@ fn sentence(model: &str, verdict: Verdict, reasons: &[Reason], alerts: &[Decided
     let alerts: Vec<String> = alerts
         .iter()
         .map(|alert| {
-            let worst = alert.worst().map_or_else(String::new, |worst| format!(", worst: {worst}"));
+            let worst = alert
+                .worst()
+                .map_or_else(String::new, |worst| format!(", worst: {worst}"));
             format!("`{}` is in alert ({}){worst}", alert.monitoring_schedule, alert.reason)
         })
         .collect();
@@ -317,12 +323,7 @@ fn sentence(model: &str, verdict: Verdict, reasons: &[Reason], alerts: &[Decided
         Verdict::Escalate => format!("Look at `{model}` yourself"),
     };
     let mut why = why.chars();
-    let why: String = why
-        .next()
-        .into_iter()
-        .flat_map(char::to_uppercase)
-        .chain(why)
-        .collect();
+    let why: String = why.next().into_iter().flat_map(char::to_uppercase).chain(why).collect();
     format!("{begin}: {alerts}{why}.")
 }
 
@@ -381,7 +382,11 @@ impl Circumstances<'_> {
                 globally: paused == Paused::Globally,
             });
         }
-        let severity = alerts.iter().filter_map(|alert| alert.severity).max().unwrap_or_default();
+        let severity = alerts
+            .iter()
+            .filter_map(|alert| alert.severity)
+            .max()
+            .unwrap_or_default();
         if severity < self.policy.minimum_severity {
             against.push(Reason::SeverityBelow {
                 severity,
@@ -406,14 +411,19 @@ impl Circumstances<'_> {
 
     fn cooldown(&self) -> Option<Reason> {
         let last_retraining = *self.retrainings.last()?;
-        let until = last_retraining.saturating_add(self.policy.cooldown).unwrap_or(Timestamp::MAX);
+        let until = last_retraining
+            .saturating_add(self.policy.cooldown)
+            .unwrap_or(Timestamp::MAX);
         (self.now < until).then_some(Reason::Cooldown { last_retraining, until })
     }
 
     fn budget(&self) -> Vec<Reason> {
         let today = TimeZone::UTC.to_datetime(self.now).date();
         let this_month = today.first_of_month();
-        let start = |date: Date| date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp());
+        let start = |date: Date| {
+            date.to_zoned(TimeZone::UTC)
+                .map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+        };
         let since = |date: Date| {
             let start = start(date);
             let started = self.retrainings.iter().filter(|time| **time >= start).count();
@@ -450,7 +460,12 @@ impl Circumstances<'_> {
         };
         match (automation, self.approval) {
             (Automation::Observe, _) => (None, Some(level)),
-            (_, Some(Approval { granted: false, by, at, .. })) => (
+            (
+                _,
+                Some(Approval {
+                    granted: false, by, at, ..
+                }),
+            ) => (
                 None,
                 Some(Reason::Denied {
                     by: by.clone(),
@@ -458,7 +473,12 @@ impl Circumstances<'_> {
                 }),
             ),
             (Automation::Auto, _) => (Some(level), None),
-            (_, Some(Approval { by, at, valid_until, .. })) if self.now < *valid_until => (
+            (
+                _,
+                Some(Approval {
+                    by, at, valid_until, ..
+                }),
+            ) if self.now < *valid_until => (
                 Some(Reason::Approved {
                     by: by.clone(),
                     at: *at,
@@ -469,7 +489,12 @@ impl Circumstances<'_> {
             (Automation::Approve, _) if self.now >= self.asked_until => {
                 (None, Some(Reason::ApprovalExpired { at: self.asked_until }))
             }
-            (Automation::Approve, _) => (None, Some(Reason::ApprovalMissing { until: self.asked_until })),
+            (Automation::Approve, _) => (
+                None,
+                Some(Reason::ApprovalMissing {
+                    until: self.asked_until,
+                }),
+            ),
         }
     }
 }

@@ -82,6 +82,17 @@ impl ExecutionStatus {
         .find(|status| status.as_str() == name)
     }
 
+    /// The status that Step Functions calls so.
+    pub fn of_state_machine(name: &str) -> Option<Self> {
+        match name {
+            "RUNNING" | "PENDING_REDRIVE" => Some(Self::Executing),
+            "SUCCEEDED" => Some(Self::Succeeded),
+            "FAILED" | "TIMED_OUT" => Some(Self::Failed),
+            "ABORTED" => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+
     /// SageMaker's spelling.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -391,7 +402,10 @@ impl ModelDocument {
     }
 
     fn in_alert(&self) -> impl Iterator<Item = &DecidedAlert> {
-        let in_alert = self.alerts.values().filter(|alert| alert.status == AlertStatus::InAlert);
+        let in_alert = self
+            .alerts
+            .values()
+            .filter(|alert| alert.status == AlertStatus::InAlert);
         in_alert.filter_map(|alert| alert.told.as_deref())
     }
 
@@ -488,7 +502,9 @@ impl ModelDocument {
             now: caller.now,
         };
         let (verdict, reasons) = circumstances.decide(&alerts);
-        let asks = reasons.iter().any(|reason| matches!(reason, Reason::ApprovalMissing { .. }));
+        let asks = reasons
+            .iter()
+            .any(|reason| matches!(reason, Reason::ApprovalMissing { .. }));
         let cause = match verdict {
             Verdict::Retrain => Cause::Retrain,
             Verdict::FixData => Cause::FixData,
@@ -518,7 +534,10 @@ impl ModelDocument {
         let Some(stage) = incident.stage.after(cause) else {
             return Stepped::Nothing;
         };
-        let same = incident.decision.as_ref().is_some_and(|last| last.says_the_same_as(&decision));
+        let same = incident
+            .decision
+            .as_ref()
+            .is_some_and(|last| last.says_the_same_as(&decision));
         if same && stage == incident.stage {
             return Stepped::Nothing;
         }
@@ -655,7 +674,10 @@ impl ModelDocument {
             status: execution.status,
             execution_start_time: execution.start_time,
             execution_end_time: execution.end_time,
-            sentence: open.decision.as_ref().map_or_else(String::new, |decision| decision.sentence.clone()),
+            sentence: open
+                .decision
+                .as_ref()
+                .map_or_else(String::new, |decision| decision.sentence.clone()),
             time: caller.now,
         };
         let id = format!("{RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE}/{id}");
@@ -683,7 +705,10 @@ impl ModelDocument {
             return Stepped::Nothing;
         };
         let too_late = incident.asked_until.is_some_and(|until| approval.time >= until);
-        let known = incident.approval.as_ref().is_some_and(|known| known.at >= approval.time);
+        let known = incident
+            .approval
+            .as_ref()
+            .is_some_and(|known| known.at >= approval.time);
         if !incident.stage.is_undecided() || too_late || known {
             return self.decide_if_due(given, caller);
         }
@@ -699,12 +724,7 @@ impl ModelDocument {
         Stepped::Changed
     }
 
-    fn on_resolution(
-        &mut self,
-        resolution: &RemediationResolution,
-        given: Given<'_>,
-        caller: &Caller,
-    ) -> Stepped {
+    fn on_resolution(&mut self, resolution: &RemediationResolution, given: Given<'_>, caller: &Caller) -> Stepped {
         let resolvable = self
             .incident
             .as_ref()
@@ -735,11 +755,17 @@ impl ModelDocument {
             for schedule in &incident.monitors {
                 let key = schedule_key(schedule);
                 let Some(level) = levels.get(&key) else {
+                    // Of an alarm, or a monitor that this tick knows nothing of: only its alert counts.
+                    verified &= verify == 0 || schedule.starts_with("alarm:");
                     continue;
                 };
                 let executions = level.judged.iter().filter(|time| **time > since).count();
                 let executions = u32::try_from(executions).unwrap_or(u32::MAX);
-                let enough = if verify == 0 { level.evaluation_period.into() } else { verify };
+                let enough = if verify == 0 {
+                    level.evaluation_period.into()
+                } else {
+                    verify
+                };
                 let alert = self.alerts.get(&key);
                 if alert.is_some_and(|alert| alert.status == AlertStatus::InAlert) && executions >= enough {
                     persists.push(Reason::DriftPersists {
@@ -862,8 +888,10 @@ fn in_words(duration: SignedDuration) -> String {
 }
 
 fn state_machine_input(parameters: &BTreeMap<String, String>, incident: &Incident, model: &str, why: &str) -> String {
-    let mut input: serde_json::Map<String, serde_json::Value> =
-        parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let mut input: serde_json::Map<String, serde_json::Value> = parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into()))
+        .collect();
     let own = serde_json::json!({"model": model, "incident": incident.number, "incidentId": incident.id, "why": why});
     input.insert("driftwarden".into(), own);
     serde_json::Value::Object(input).to_string()
@@ -883,7 +911,13 @@ fn parameters(
         }
     }
     // SageMaker takes no empty value.
-    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let or_none = |text: &str| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let first = alerts.first();
     let features = or_none(&joined(&features));
     let values = [
@@ -903,7 +937,11 @@ fn parameters(
         ),
         (
             "{monitor_type}",
-            or_none(first.and_then(|alert| alert.monitor_type.as_deref()).unwrap_or_default()),
+            or_none(
+                first
+                    .and_then(|alert| alert.monitor_type.as_deref())
+                    .unwrap_or_default(),
+            ),
         ),
         // Last: names of features may hold anything, also what looks like a placeholder.
         ("{features}", features),
@@ -915,7 +953,10 @@ fn parameters(
         }
         or_none(&text.chars().take(PARAMETER_VALUE).collect::<String>())
     };
-    templates.iter().map(|(name, template)| (name.clone(), fill(template))).collect()
+    templates
+        .iter()
+        .map(|(name, template)| (name.clone(), fill(template)))
+        .collect()
 }
 
 /// A text as one line of at most so many characters: names of features may hold anything.

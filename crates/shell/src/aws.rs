@@ -3,11 +3,12 @@
 use crate::{
     AwsError, Kind,
     ports::{
-        Clock, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, Metrics, Object, Pipelines,
-        Precondition, ProcessingJobs, Reports, Topic,
+        Clock, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, Metrics, ModelCards, MonitoringAlerts,
+        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Pipelines, Precondition, ProcessingJobs,
+        Reports, RunningExecution, Schedule, StateMachines, Topic,
     },
 };
-use alerting::{Metric, Unit};
+use alerting::{AlertStatus, ExecutionWindow, Metric, Unit};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
@@ -16,10 +17,12 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::{ByteStream, DateTime},
 };
-use aws_sdk_sagemaker::types::Parameter;
+use aws_sdk_sagemaker::types::{MonitoringAlertHistorySortKey, MonitoringExecutionSortKey, Parameter, SortOrder};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use jiff::{SignedDuration, Timestamp};
-use remediation::StartPipelineExecution;
+use remediation::{
+    ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine,
+};
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 /// The `source` of our events.
@@ -39,6 +42,7 @@ pub struct Aws {
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
     sagemaker: OnceLock<aws_sdk_sagemaker::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
+    sfn: OnceLock<aws_sdk_sfn::Client>,
 }
 
 impl Aws {
@@ -76,6 +80,7 @@ impl Aws {
             eventbridge: OnceLock::new(),
             sagemaker: OnceLock::new(),
             sns: OnceLock::new(),
+            sfn: OnceLock::new(),
         }
     }
 
@@ -119,13 +124,22 @@ impl Aws {
             .get_or_init(|| aws_sdk_sagemaker::Client::new(&self.config))
     }
 
+    fn sfn(&self) -> &aws_sdk_sfn::Client {
+        self.sfn.get_or_init(|| aws_sdk_sfn::Client::new(&self.config))
+    }
+
+    #[cfg(feature = "operator")]
+    pub(crate) fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
     fn sns(&self) -> &aws_sdk_sns::Client {
         self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.config))
     }
 }
 
 /// What the SDK's error means for us.
-fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
+pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
     operation: &'static str,
     resource: impl Into<String>,
     error: &SdkError<E, HttpResponse>,
@@ -207,6 +221,23 @@ impl Documents for Aws {
         let etag = ETag(response.e_tag.unwrap_or_default());
         let body = whole(response.body, operation, resource).await?;
         Ok(Fetched::Found(body, etag))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, AwsError> {
+        let mut pages = self
+            .s3()
+            .list_objects_v2()
+            .bucket(&self.state_bucket)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let resource = || format!("s3://{}/{prefix}", self.state_bucket);
+            let page = page.map_err(|error| failed("s3:ListBucket", resource(), &error))?;
+            keys.extend(page.contents.into_iter().flatten().filter_map(|object| object.key));
+        }
+        Ok(keys)
     }
 
     async fn write(&self, key: &str, body: Vec<u8>, precondition: &Precondition) -> Result<ETag, AwsError> {
@@ -314,10 +345,22 @@ impl Metrics for Aws {
 
 impl EventBus for Aws {
     async fn put(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
+        self.put_from(SOURCE, detail_type, detail).await
+    }
+}
+
+impl OperatorBus for Aws {
+    async fn put_as_operator(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
+        self.put_from(OPERATOR_SOURCE, detail_type, detail).await
+    }
+}
+
+impl Aws {
+    async fn put_from(&self, source: &str, detail_type: &str, detail: String) -> Result<(), AwsError> {
         let operation = "events:PutEvents";
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&self.event_bus)
-            .source(SOURCE)
+            .source(source)
             .detail_type(detail_type)
             .detail(detail)
             .build();
@@ -358,7 +401,20 @@ impl ProcessingJobs for Aws {
             .send()
             .await
             .map_err(|error| failed("sagemaker:DescribeProcessingJob", name, &error))?;
+        let outputs = job.processing_output_config.and_then(|config| config.outputs);
+        let uris = outputs
+            .into_iter()
+            .flatten()
+            .filter_map(|output| output.s3_output?.s3_uri);
         Ok(DescribedJob {
+            arn: job.processing_job_arn.unwrap_or_default(),
+            status: job
+                .processing_job_status
+                .map_or_else(String::new, |status| status.as_str().to_owned()),
+            outputs: uris.collect(),
+            image: job.app_specification.and_then(|app| app.image_uri),
+            failure_reason: job.failure_reason,
+            end_time: job.processing_end_time.as_ref().map(|time| timestamp(Some(time))),
             monitoring_schedule_arn: job.monitoring_schedule_arn,
             exit_message: job.exit_message,
         })
@@ -398,6 +454,48 @@ impl Pipelines for Aws {
         })
     }
 
+    async fn in_flight(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
+        let executions = self
+            .sagemaker()
+            .list_pipeline_executions()
+            .pipeline_name(pipeline)
+            .max_results(100)
+            .send()
+            .await
+            .map_err(|error| failed("sagemaker:ListPipelineExecutions", pipeline, &error))?;
+        let summaries = executions.pipeline_execution_summaries.into_iter().flatten();
+        let running = summaries.filter_map(|summary| {
+            let status = ExecutionStatus::parse(summary.pipeline_execution_status?.as_str())?;
+            (!status.is_final()).then_some(RunningExecution {
+                arn: summary.pipeline_execution_arn?,
+                display_name: summary.pipeline_execution_display_name.unwrap_or_default(),
+            })
+        });
+        Ok(running.collect())
+    }
+
+    async fn execution(&self, execution_arn: &str) -> Result<Option<PipelineExecution>, AwsError> {
+        let described = self
+            .sagemaker()
+            .describe_pipeline_execution()
+            .pipeline_execution_arn(execution_arn)
+            .send()
+            .await
+            .map_err(|error| failed("sagemaker:DescribePipelineExecution", execution_arn, &error))?;
+        let status = described
+            .pipeline_execution_status
+            .and_then(|status| ExecutionStatus::parse(status.as_str()));
+        Ok(status.map(|status| PipelineExecution {
+            arn: execution_arn.to_owned(),
+            status,
+            start_time: described.creation_time.map(|time| seconds(time.secs())),
+            end_time: described
+                .last_modified_time
+                .filter(|_| status.is_final())
+                .map(|time| seconds(time.secs())),
+        }))
+    }
+
     async fn parameters(&self, execution_arn: &str) -> Result<BTreeMap<String, String>, AwsError> {
         let response = self
             .sagemaker()
@@ -413,6 +511,191 @@ impl Pipelines for Aws {
             .filter_map(|parameter| Some((parameter.name?, parameter.value?)))
             .collect())
     }
+}
+
+impl StateMachines for Aws {
+    async fn start_execution(&self, start: &StartStateMachine) -> Result<String, AwsError> {
+        let started = self
+            .sfn()
+            .start_execution()
+            .state_machine_arn(&start.state_machine_arn)
+            .name(&start.name)
+            .input(&start.input)
+            .send()
+            .await;
+        match started {
+            Ok(response) => Ok(response.execution_arn),
+            // It was started under this name and has ended since. The name follows from the incident's token.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_execution_already_exists()) =>
+            {
+                let execution = start.state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
+                Ok(format!("{execution}:{}", start.name))
+            }
+            Err(error) => Err(failed("states:StartExecution", &start.state_machine_arn, &error)),
+        }
+    }
+
+    async fn describe_execution(&self, arn: &str) -> Result<Option<PipelineExecution>, AwsError> {
+        let described = self
+            .sfn()
+            .describe_execution()
+            .execution_arn(arn)
+            .send()
+            .await
+            .map_err(|error| failed("states:DescribeExecution", arn, &error))?;
+        Ok(
+            ExecutionStatus::of_state_machine(described.status.as_str()).map(|status| PipelineExecution {
+                arn: arn.to_owned(),
+                status,
+                start_time: Some(seconds(described.start_date.secs())),
+                end_time: described.stop_date.map(|time| seconds(time.secs())),
+            }),
+        )
+    }
+}
+
+impl ModelCards for Aws {
+    async fn risk_rating(&self, card: &str) -> Result<RiskRating, AwsError> {
+        let described = self
+            .sagemaker()
+            .describe_model_card()
+            .model_card_name(card)
+            .send()
+            .await;
+        let described = match described {
+            Ok(described) => described,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_not_found()) =>
+            {
+                return Ok(RiskRating::Unknown);
+            }
+            Err(error) => return Err(failed("sagemaker:DescribeModelCard", card, &error)),
+        };
+        // The content of a card is JSON as text (developer guide, page `model-cards`).
+        let content = described.content.unwrap_or_default();
+        let content: serde_json::Value = serde_json::from_str(&content).unwrap_or_default();
+        let rating = content
+            .pointer("/intended_uses/risk_rating")
+            .and_then(serde_json::Value::as_str);
+        Ok(RiskRating::parse(rating.unwrap_or_default()))
+    }
+}
+
+impl MonitoringAlerts for Aws {
+    async fn monitoring_alert(&self, schedule: &str) -> Result<Option<ExecutionWindow>, AwsError> {
+        let alerts = self
+            .sagemaker()
+            .list_monitoring_alerts()
+            .monitoring_schedule_name(schedule)
+            .send()
+            .await
+            .map_err(|error| failed("sagemaker:ListMonitoringAlerts", schedule, &error))?;
+        let first = alerts.monitoring_alert_summaries.into_iter().flatten().next();
+        Ok(first.and_then(|alert| {
+            let (m, n) = (alert.datapoints_to_alert?, alert.evaluation_period?);
+            ExecutionWindow::new(m.into(), n.into()).ok()
+        }))
+    }
+
+    async fn monitoring_alert_history(&self, schedule: &str) -> Result<Vec<(Timestamp, AlertStatus)>, AwsError> {
+        let history = self
+            .sagemaker()
+            .list_monitoring_alert_history()
+            .monitoring_schedule_name(schedule)
+            .sort_by(MonitoringAlertHistorySortKey::CreationTime)
+            .sort_order(SortOrder::Descending)
+            .max_results(100)
+            .send()
+            .await
+            .map_err(|error| failed("sagemaker:ListMonitoringAlertHistory", schedule, &error))?;
+        let items = history.monitoring_alert_history.into_iter().flatten();
+        let mut items: Vec<_> = items
+            .filter_map(|item| {
+                let status = match item.alert_status?.as_str() {
+                    "InAlert" => AlertStatus::InAlert,
+                    _ => AlertStatus::Ok,
+                };
+                Some((timestamp(item.creation_time.as_ref()), status))
+            })
+            .collect();
+        items.reverse();
+        Ok(items)
+    }
+}
+
+impl MonitoringSchedules for Aws {
+    async fn schedules(&self) -> Result<Vec<Schedule>, AwsError> {
+        let mut pages = self.sagemaker().list_monitoring_schedules().into_paginator().send();
+        let mut schedules = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("sagemaker:ListMonitoringSchedules", "*", &error))?;
+            let summaries = page.monitoring_schedule_summaries.into_iter().flatten();
+            schedules.extend(summaries.filter_map(|summary| {
+                Some(Schedule {
+                    name: summary.monitoring_schedule_name?,
+                    endpoint: summary.endpoint_name,
+                    status: summary.monitoring_schedule_status?.as_str().to_owned(),
+                    created: timestamp(summary.creation_time.as_ref()),
+                })
+            }));
+        }
+        Ok(schedules)
+    }
+
+    async fn schedule_expression(&self, schedule: &str) -> Result<String, AwsError> {
+        let described = self
+            .sagemaker()
+            .describe_monitoring_schedule()
+            .monitoring_schedule_name(schedule)
+            .send()
+            .await
+            .map_err(|error| failed("sagemaker:DescribeMonitoringSchedule", schedule, &error))?;
+        let config = described
+            .monitoring_schedule_config
+            .and_then(|config| config.schedule_config);
+        Ok(config.and_then(|config| config.schedule_expression).unwrap_or_default())
+    }
+
+    async fn executions(
+        &self,
+        schedule: &str,
+        scheduled_after: Timestamp,
+    ) -> Result<Vec<MonitoringExecution>, AwsError> {
+        let mut pages = self
+            .sagemaker()
+            .list_monitoring_executions()
+            .monitoring_schedule_name(schedule)
+            .scheduled_time_after(DateTime::from_secs(scheduled_after.as_second()))
+            .sort_by(MonitoringExecutionSortKey::ScheduledTime)
+            .max_results(100)
+            .into_paginator()
+            .send();
+        let mut executions = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("sagemaker:ListMonitoringExecutions", schedule, &error))?;
+            let summaries = page.monitoring_execution_summaries.into_iter().flatten();
+            executions.extend(summaries.filter_map(|summary| {
+                Some(MonitoringExecution {
+                    scheduled_time: summary.scheduled_time.map(|time| seconds(time.secs()))?,
+                    status: summary.monitoring_execution_status?.as_str().to_owned(),
+                    processing_job_arn: summary.processing_job_arn,
+                    endpoint: summary.endpoint_name,
+                    failure_reason: summary.failure_reason,
+                    last_modified: timestamp(summary.last_modified_time.as_ref()),
+                })
+            }));
+        }
+        Ok(executions)
+    }
+}
+
+fn seconds(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 impl Topic for Aws {

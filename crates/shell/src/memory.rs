@@ -1,19 +1,25 @@
 //! AWS in memory, for tests: the same conditional writes, a clock that only tests move, a log of what was done, and
 //! faults on demand.
+//!
+//! With [`Memory::interleave`] every operation waits once before and once after it is done: whoever polls several handlers
+//! decides in which order they act, and where one dies.
 
 use crate::{
     AwsError, Kind,
     ports::{
-        Clock, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, Metrics, Object, Pipelines,
-        Precondition, ProcessingJobs, Reports, Topic,
+        Clock, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, Metrics, ModelCards, MonitoringAlerts,
+        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Pipelines, Precondition, ProcessingJobs,
+        Reports, RunningExecution, Schedule, StateMachines, Topic,
     },
 };
-use alerting::Metric;
+use alerting::{AlertStatus, ExecutionWindow, Metric};
 use jiff::{SignedDuration, Timestamp};
-use remediation::StartPipelineExecution;
+use remediation::{ExecutionStatus, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -26,6 +32,17 @@ pub enum Fault {
     After,
     /// Another writer changes the document just before this one.
     Overtaken,
+}
+
+/// A bug planted on purpose, to prove that the tests would find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// The token of a start is not passed on: every call starts a run.
+    DropToken,
+    /// A document is written without what it owes: effects are carried out from memory alone.
+    SkipOutbox,
+    /// `If-Match` and `If-None-Match` are not looked at.
+    LooseETag,
 }
 
 /// AWS in memory.
@@ -43,6 +60,16 @@ struct Inner {
     metrics: Vec<Metric>,
     events: Vec<(String, String)>,
     executions: Vec<(StartPipelineExecution, String)>,
+    /// Every run by its ARN: display name, parameters, where it stands.
+    runs: BTreeMap<String, (String, BTreeMap<String, String>, PipelineExecution)>,
+    schedules: Vec<(Schedule, String)>,
+    monitoring_executions: BTreeMap<String, Vec<MonitoringExecution>>,
+    monitoring_alerts: BTreeMap<String, (ExecutionWindow, Vec<(Timestamp, AlertStatus)>)>,
+    risk_ratings: BTreeMap<String, RiskRating>,
+    interleaved: bool,
+    /// The state of the generator, and how many of a thousand calls fail.
+    trouble: (fastrand::Rng, u16),
+    planted: Option<PlantedBug>,
     jobs: BTreeMap<String, DescribedJob>,
     messages: Vec<(String, String)>,
     calls: Vec<&'static str>,
@@ -61,6 +88,14 @@ impl Memory {
                 metrics: Vec::new(),
                 events: Vec::new(),
                 executions: Vec::new(),
+                runs: BTreeMap::new(),
+                schedules: Vec::new(),
+                monitoring_executions: BTreeMap::new(),
+                monitoring_alerts: BTreeMap::new(),
+                risk_ratings: BTreeMap::new(),
+                interleaved: false,
+                trouble: (fastrand::Rng::with_seed(0), 0),
+                planted: None,
                 jobs: BTreeMap::new(),
                 messages: Vec::new(),
                 calls: Vec::new(),
@@ -144,8 +179,126 @@ impl Memory {
         self.inner().calls.clone()
     }
 
+    /// Lets every operation wait once before and once after it is done.
+    pub fn interleave(&self) {
+        self.inner().interleaved = true;
+    }
+
+    /// Lets so many of a thousand calls fail, before or after they are done, as the seed says.
+    pub fn trouble(&self, seed: u64, per_mille: u16) {
+        self.inner().trouble = (fastrand::Rng::with_seed(seed), per_mille);
+    }
+
+    /// Plants a bug.
+    pub fn plant(&self, bug: PlantedBug) {
+        self.inner().planted = Some(bug);
+    }
+
+    /// A monitoring schedule with its expression.
+    pub fn put_schedule(&self, schedule: Schedule, expression: &str) {
+        self.inner().schedules.push((schedule, expression.to_owned()));
+    }
+
+    /// A monitoring execution; replaces the one of the same time.
+    pub fn put_monitoring_execution(&self, schedule: &str, execution: MonitoringExecution) {
+        let mut inner = self.inner();
+        let executions = inner.monitoring_executions.entry(schedule.to_lowercase()).or_default();
+        executions.retain(|known| known.scheduled_time != execution.scheduled_time);
+        executions.push(execution);
+    }
+
+    /// What is set on a schedule's own alert, and its history.
+    pub fn put_monitoring_alert(
+        &self,
+        schedule: &str,
+        window: ExecutionWindow,
+        history: Vec<(Timestamp, AlertStatus)>,
+    ) {
+        self.inner()
+            .monitoring_alerts
+            .insert(schedule.to_lowercase(), (window, history));
+    }
+
+    /// The risk rating of a model card.
+    pub fn put_risk_rating(&self, card: &str, rating: RiskRating) {
+        self.inner().risk_ratings.insert(card.to_owned(), rating);
+    }
+
+    /// Starts a pipeline execution as a person would, and returns its ARN.
+    pub fn start_by_hand(&self, display_name: &str, parameters: BTreeMap<String, String>) -> String {
+        let mut inner = self.inner();
+        let number = inner.runs.len() + 1;
+        let arn = format!("{RUNS}/hand{number}");
+        let execution = executing(&arn, inner.now);
+        inner
+            .runs
+            .insert(arn.clone(), (display_name.to_owned(), parameters, execution));
+        arn
+    }
+
+    /// Ends a run.
+    pub fn finish(&self, arn: &str, status: ExecutionStatus) {
+        let mut inner = self.inner();
+        let now = inner.now;
+        if let Some((_, _, execution)) = inner.runs.get_mut(arn) {
+            execution.status = status;
+            execution.end_time = Some(now);
+        }
+    }
+
+    /// Every run with its display name, by ARN.
+    pub fn runs(&self) -> Vec<(String, PipelineExecution)> {
+        let inner = self.inner();
+        inner
+            .runs
+            .values()
+            .map(|(name, _, run)| (name.clone(), run.clone()))
+            .collect()
+    }
+
+    /// The time now.
+    pub fn time(&self) -> Timestamp {
+        self.inner().now
+    }
+
+    /// Sets the clock.
+    pub fn set_time(&self, now: Timestamp) {
+        self.inner().now = now;
+    }
+
+    /// The keys of all documents.
+    pub fn documents(&self) -> Vec<String> {
+        self.inner().documents.keys().cloned().collect()
+    }
+
     /// Does an operation, unless a fault strikes.
-    fn call<T>(
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        resource: &str,
+        act: impl FnOnce(&mut Inner) -> Result<T, AwsError>,
+    ) -> Result<T, AwsError> {
+        self.pause().await;
+        let result = self.call_at_once(operation, resource, act);
+        self.pause().await;
+        result
+    }
+
+    /// Lets others act first, if operations are interleaved.
+    async fn pause(&self) {
+        let mut waited = !self.inner().interleaved;
+        poll_fn(|context| {
+            if waited {
+                return Poll::Ready(());
+            }
+            waited = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn call_at_once<T>(
         &self,
         operation: &'static str,
         resource: &str,
@@ -153,11 +306,16 @@ impl Memory {
     ) -> Result<T, AwsError> {
         let mut inner = self.inner();
         inner.calls.push(operation);
-        let fault = inner
+        let mut fault = inner
             .faults
             .iter()
             .position(|(of, _)| *of == operation)
             .map(|at| inner.faults.remove(at).1);
+        let (random, per_mille) = &mut inner.trouble;
+        if *per_mille > 0 && random.u16(0..1000) < *per_mille {
+            let before = Fault::Before(Kind::Transient);
+            fault = fault.or(Some(if random.bool() { before } else { Fault::After }));
+        }
         let error = |kind| AwsError {
             operation,
             resource: resource.to_owned(),
@@ -192,15 +350,30 @@ impl Documents for Memory {
                 Some((body, etag)) => Fetched::Found(body.clone(), etag.clone()),
             })
         })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, AwsError> {
+        self.call("s3:ListBucket", prefix, |inner| {
+            let keys = inner.documents.keys().filter(|key| key.starts_with(prefix));
+            Ok(keys.cloned().collect())
+        })
+        .await
     }
 
     async fn write(&self, key: &str, body: Vec<u8>, precondition: &Precondition) -> Result<ETag, AwsError> {
         self.call("s3:PutObject", key, |inner| {
-            let holds = match (precondition, inner.documents.get(key)) {
-                (Precondition::Absent, None) => true,
-                (Precondition::Unchanged(expected), Some((_, etag))) => expected == etag,
-                _ => false,
+            let body = match inner.planted {
+                Some(PlantedBug::SkipOutbox) => without_outbox(body),
+                _ => body,
             };
+            let loose = inner.planted == Some(PlantedBug::LooseETag);
+            let holds = loose
+                || match (precondition, inner.documents.get(key)) {
+                    (Precondition::Absent, None) => true,
+                    (Precondition::Unchanged(expected), Some((_, etag))) => expected == etag,
+                    _ => false,
+                };
             if !holds {
                 return Err(AwsError {
                     operation: "s3:PutObject",
@@ -214,6 +387,7 @@ impl Documents for Memory {
             inner.documents.insert(key.to_owned(), (body, etag.clone()));
             Ok(etag)
         })
+        .await
     }
 }
 
@@ -233,6 +407,7 @@ impl Reports for Memory {
                 message: "refused".into(),
             }),
         })
+        .await
     }
 }
 
@@ -242,6 +417,7 @@ impl Metrics for Memory {
             inner.metrics.extend_from_slice(metrics);
             Ok(())
         })
+        .await
     }
 }
 
@@ -251,6 +427,7 @@ impl EventBus for Memory {
             inner.events.push((detail_type.to_owned(), detail));
             Ok(())
         })
+        .await
     }
 }
 
@@ -264,32 +441,176 @@ impl ProcessingJobs for Memory {
                 message: "Could not find requested job".into(),
             })
         })
+        .await
     }
 }
 
 impl Pipelines for Memory {
     async fn start(&self, start: &StartPipelineExecution) -> Result<String, AwsError> {
         self.call("sagemaker:StartPipelineExecution", &start.pipeline, |inner| {
+            let dropped = inner.planted == Some(PlantedBug::DropToken);
             let known = inner
                 .executions
                 .iter()
-                .find(|(by, _)| by.client_request_token == start.client_request_token);
+                .find(|(by, _)| by.client_request_token == start.client_request_token && !dropped);
             if let Some((_, arn)) = known {
                 return Ok(arn.clone());
             }
             let number = inner.executions.len() + 1;
-            let arn = format!("arn:aws:sagemaker:us-east-1:000000000000:pipeline/retraining/execution/e{number}");
+            let arn = format!("{RUNS}/e{number}");
             inner.executions.push((start.clone(), arn.clone()));
+            let execution = executing(&arn, inner.now);
+            let run = (start.display_name.clone(), start.parameters.clone(), execution);
+            inner.runs.insert(arn.clone(), run);
             Ok(arn)
         })
+        .await
     }
 
     async fn parameters(&self, execution_arn: &str) -> Result<BTreeMap<String, String>, AwsError> {
         self.call("sagemaker:ListPipelineParametersForExecution", execution_arn, |inner| {
-            let known = inner.executions.iter().find(|(_, arn)| arn == execution_arn);
-            Ok(known.map(|(start, _)| start.parameters.clone()).unwrap_or_default())
+            let known = inner.runs.get(execution_arn);
+            Ok(known.map(|(_, parameters, _)| parameters.clone()).unwrap_or_default())
         })
+        .await
     }
+
+    async fn in_flight(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
+        self.call("sagemaker:ListPipelineExecutions", pipeline, |inner| {
+            let running = inner.runs.iter().filter(|(_, (_, _, run))| !run.status.is_final());
+            let running = running.map(|(arn, (display_name, _, _))| RunningExecution {
+                arn: arn.clone(),
+                display_name: display_name.clone(),
+            });
+            Ok(running.collect())
+        })
+        .await
+    }
+
+    async fn execution(&self, execution_arn: &str) -> Result<Option<PipelineExecution>, AwsError> {
+        self.call("sagemaker:DescribePipelineExecution", execution_arn, |inner| {
+            let run = inner.runs.get(execution_arn).map(|(_, _, run)| Some(run.clone()));
+            run.ok_or_else(|| not_found("sagemaker:DescribePipelineExecution", execution_arn))
+        })
+        .await
+    }
+}
+
+impl StateMachines for Memory {
+    async fn start_execution(&self, start: &StartStateMachine) -> Result<String, AwsError> {
+        self.call("states:StartExecution", &start.state_machine_arn, |inner| {
+            let arn = format!("{}:{}", start.state_machine_arn, start.name);
+            let execution = executing(&arn, inner.now);
+            let run = (start.name.clone(), BTreeMap::new(), execution);
+            inner.runs.entry(arn.clone()).or_insert(run);
+            Ok(arn)
+        })
+        .await
+    }
+
+    async fn describe_execution(&self, arn: &str) -> Result<Option<PipelineExecution>, AwsError> {
+        self.call("states:DescribeExecution", arn, |inner| {
+            Ok(inner.runs.get(arn).map(|(_, _, run)| run.clone()))
+        })
+        .await
+    }
+}
+
+impl ModelCards for Memory {
+    async fn risk_rating(&self, card: &str) -> Result<RiskRating, AwsError> {
+        self.call("sagemaker:DescribeModelCard", card, |inner| {
+            Ok(inner.risk_ratings.get(card).copied().unwrap_or_default())
+        })
+        .await
+    }
+}
+
+impl MonitoringAlerts for Memory {
+    async fn monitoring_alert(&self, schedule: &str) -> Result<Option<ExecutionWindow>, AwsError> {
+        self.call("sagemaker:ListMonitoringAlerts", schedule, |inner| {
+            let alert = inner.monitoring_alerts.get(&schedule.to_lowercase());
+            Ok(alert.map(|(window, _)| *window))
+        })
+        .await
+    }
+
+    async fn monitoring_alert_history(&self, schedule: &str) -> Result<Vec<(Timestamp, AlertStatus)>, AwsError> {
+        self.call("sagemaker:ListMonitoringAlertHistory", schedule, |inner| {
+            let alert = inner.monitoring_alerts.get(&schedule.to_lowercase());
+            Ok(alert.map(|(_, history)| history.clone()).unwrap_or_default())
+        })
+        .await
+    }
+}
+
+impl MonitoringSchedules for Memory {
+    async fn schedules(&self) -> Result<Vec<Schedule>, AwsError> {
+        self.call("sagemaker:ListMonitoringSchedules", "*", |inner| {
+            Ok(inner.schedules.iter().map(|(schedule, _)| schedule.clone()).collect())
+        })
+        .await
+    }
+
+    async fn schedule_expression(&self, schedule: &str) -> Result<String, AwsError> {
+        self.call("sagemaker:DescribeMonitoringSchedule", schedule, |inner| {
+            let known = inner.schedules.iter().find(|(known, _)| known.name == schedule);
+            let expression = known.map(|(_, expression)| expression.clone());
+            expression.ok_or_else(|| not_found("sagemaker:DescribeMonitoringSchedule", schedule))
+        })
+        .await
+    }
+
+    async fn executions(
+        &self,
+        schedule: &str,
+        scheduled_after: Timestamp,
+    ) -> Result<Vec<MonitoringExecution>, AwsError> {
+        self.call("sagemaker:ListMonitoringExecutions", schedule, |inner| {
+            let executions = inner.monitoring_executions.get(&schedule.to_lowercase());
+            let after = executions
+                .into_iter()
+                .flatten()
+                .filter(|execution| execution.scheduled_time > scheduled_after);
+            Ok(after.cloned().collect())
+        })
+        .await
+    }
+}
+
+impl OperatorBus for Memory {
+    async fn put_as_operator(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
+        self.put(detail_type, detail).await
+    }
+}
+
+/// Where the runs of this world are.
+const RUNS: &str = "arn:aws:sagemaker:us-east-1:000000000000:pipeline/retraining/execution";
+
+fn executing(arn: &str, now: Timestamp) -> PipelineExecution {
+    PipelineExecution {
+        arn: arn.to_owned(),
+        status: ExecutionStatus::Executing,
+        start_time: Some(now),
+        end_time: None,
+    }
+}
+
+fn not_found(operation: &'static str, resource: &str) -> AwsError {
+    AwsError {
+        operation,
+        resource: resource.to_owned(),
+        kind: Kind::NotFound,
+        message: "not found".into(),
+    }
+}
+
+/// A document that has forgotten what it owes.
+fn without_outbox(body: Vec<u8>) -> Vec<u8> {
+    let Ok(serde_json::Value::Object(mut document)) = serde_json::from_slice(&body) else {
+        return body;
+    };
+    document.remove("outbox");
+    serde_json::to_vec(&document).unwrap_or(body)
 }
 
 impl Topic for Memory {
@@ -298,6 +619,7 @@ impl Topic for Memory {
             inner.messages.push((subject.to_owned(), body.to_owned()));
             Ok(())
         })
+        .await
     }
 }
 

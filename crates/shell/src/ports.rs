@@ -1,9 +1,9 @@
 //! The ports: AWS as the functions need it, one trait a concern. A function's bounds say what it may touch.
 
 use crate::AwsError;
-use alerting::Metric;
+use alerting::{AlertStatus, ExecutionWindow, Metric};
 use jiff::Timestamp;
-use remediation::StartPipelineExecution;
+use remediation::{PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{collections::BTreeMap, time::Duration};
 
 /// S3's entity tag of an object, as S3 wrote it.
@@ -34,6 +34,9 @@ pub enum Fetched {
 pub trait Documents {
     /// Reads a document, unless it is still the `known` one.
     fn read(&self, key: &str, known: Option<&ETag>) -> impl Future<Output = Result<Fetched, AwsError>>;
+
+    /// The keys of all documents that begin so, in order.
+    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, AwsError>>;
 
     /// Writes a document if the precondition holds; [`crate::Kind::Conflict`] if it does not.
     fn write(
@@ -91,9 +94,21 @@ pub trait ProcessingJobs {
     fn describe(&self, name: &str) -> impl Future<Output = Result<DescribedJob, AwsError>>;
 }
 
-/// `DescribeProcessingJob`, as far as events leave it open.
+/// `DescribeProcessingJob`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DescribedJob {
+    /// ARN of the job.
+    pub arn: String,
+    /// `InProgress`, `Completed`, `Failed`, `Stopping` or `Stopped`.
+    pub status: String,
+    /// The S3 URIs that it writes to.
+    pub outputs: Vec<String>,
+    /// The container's image.
+    pub image: Option<String>,
+    /// Why it failed.
+    pub failure_reason: Option<String>,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
     /// ARN of the monitoring schedule that started the job; `None` for every other job.
     pub monitoring_schedule_arn: Option<String>,
     /// What the container wrote to `/opt/ml/output/message`.
@@ -107,6 +122,100 @@ pub trait Pipelines {
 
     /// The parameters that an execution was started with.
     fn parameters(&self, execution_arn: &str) -> impl Future<Output = Result<BTreeMap<String, String>, AwsError>>;
+
+    /// The executions of a pipeline that have not ended, the newest hundred.
+    fn in_flight(&self, pipeline: &str) -> impl Future<Output = Result<Vec<RunningExecution>, AwsError>>;
+
+    /// Where an execution stands; `None` for a status that says nothing.
+    fn execution(&self, execution_arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
+}
+
+/// A run that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningExecution {
+    /// Its ARN.
+    pub arn: String,
+    /// Its display name, or name.
+    pub display_name: String,
+}
+
+/// Step Functions' state machines, STANDARD ones.
+pub trait StateMachines {
+    /// Starts an execution, or finds the one that was started under the same name, and returns its ARN.
+    fn start_execution(&self, start: &StartStateMachine) -> impl Future<Output = Result<String, AwsError>>;
+
+    /// Where an execution stands.
+    fn describe_execution(&self, arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
+}
+
+/// SageMaker's model cards.
+pub trait ModelCards {
+    /// The risk rating of a model card; unknown if there is no such card.
+    fn risk_rating(&self, card: &str) -> impl Future<Output = Result<RiskRating, AwsError>>;
+}
+
+/// SageMaker's own alerts on monitoring schedules.
+pub trait MonitoringAlerts {
+    /// What is set on a schedule's first alert; `None` if it has none, or one that can never alert.
+    fn monitoring_alert(&self, schedule: &str) -> impl Future<Output = Result<Option<ExecutionWindow>, AwsError>>;
+
+    /// The alert's latest transitions, oldest first, at most a hundred.
+    fn monitoring_alert_history(
+        &self,
+        schedule: &str,
+    ) -> impl Future<Output = Result<Vec<(Timestamp, AlertStatus)>, AwsError>>;
+}
+
+/// SageMaker's monitoring schedules and their executions.
+pub trait MonitoringSchedules {
+    /// Every schedule of the account and region.
+    fn schedules(&self) -> impl Future<Output = Result<Vec<Schedule>, AwsError>>;
+
+    /// The schedule expression (`cron(0 * ? * * *)`); empty for one that runs once.
+    fn schedule_expression(&self, schedule: &str) -> impl Future<Output = Result<String, AwsError>>;
+
+    /// The executions that were scheduled after a time.
+    fn executions(
+        &self,
+        schedule: &str,
+        scheduled_after: Timestamp,
+    ) -> impl Future<Output = Result<Vec<MonitoringExecution>, AwsError>>;
+}
+
+/// `MonitoringScheduleSummary`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Its name.
+    pub name: String,
+    /// The monitored endpoint.
+    pub endpoint: Option<String>,
+    /// `Pending`, `Failed`, `Scheduled` or `Stopped`.
+    pub status: String,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// `MonitoringExecutionSummary`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitoringExecution {
+    /// When it was due.
+    pub scheduled_time: Timestamp,
+    /// `Pending`, `InProgress`, `Completed`, `CompletedWithViolations`, `Failed`, `Stopping` or `Stopped`.
+    pub status: String,
+    /// The job that carried it out; none where there were no data.
+    pub processing_job_arn: Option<String>,
+    /// The monitored endpoint.
+    pub endpoint: Option<String>,
+    /// Why it failed.
+    pub failure_reason: Option<String>,
+    /// When it last changed.
+    pub last_modified: Timestamp,
+}
+
+/// What people put on the bus.
+pub trait OperatorBus {
+    /// Puts one event of a person's on the bus, under the source [`remediation::OPERATOR_SOURCE`].
+    fn put_as_operator(&self, detail_type: &str, detail: String) -> impl Future<Output = Result<(), AwsError>>;
 }
 
 /// The topic that people listen to.

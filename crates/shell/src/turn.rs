@@ -48,7 +48,7 @@ impl Owing for MonitorLedger {
 
 impl Owing for ModelDocument {
     type Effect = ModelEffect;
-    /// ARN of the pipeline execution, if one was started.
+    /// ARN of the run, if one was started.
     type Done = Option<String>;
 
     fn outbox(&mut self) -> &mut Outbox<ModelEffect> {
@@ -56,8 +56,13 @@ impl Owing for ModelDocument {
     }
 
     fn note(&mut self, effect: &ModelEffect, done: Option<String>) {
-        if let (ModelEffect::StartPipelineExecution(start), Some(arn)) = (effect, done) {
-            self.started(start.incident, &arn);
+        let incident = match effect {
+            ModelEffect::StartPipelineExecution(start) => start.incident,
+            ModelEffect::StartStateMachine(start) => start.incident,
+            _ => return,
+        };
+        if let Some(arn) = done {
+            self.started(incident, &arn);
         }
     }
 }
@@ -66,6 +71,13 @@ impl Owing for ModelDocument {
 #[derive(Debug, Clone)]
 pub struct Loaded<D> {
     document: Option<(D, ETag)>,
+}
+
+impl<D> Loaded<D> {
+    /// The document; `None` if there is none.
+    pub fn document(&self) -> Option<&D> {
+        self.document.as_ref().map(|(document, _)| document)
+    }
 }
 
 /// Why a turn could not be brought to its end.

@@ -78,7 +78,7 @@ pub(crate) async fn gather(
             Some((report, monitor_type)) => Ok(Ok(Found {
                 evidence: Evidence {
                     report: Some(report),
-                    job: None,
+                    ..Evidence::default()
                 },
                 monitor_type,
             })),
@@ -95,6 +95,7 @@ pub(crate) async fn gather(
             let described = described.transpose()?.unwrap_or_else(|| DescribedJob {
                 monitoring_schedule_arn: job.monitoring_schedule_arn.clone(),
                 exit_message: job.exit_message.clone(),
+                ..DescribedJob::default()
             });
             if job.monitoring_schedule_arn.is_none() && described.monitoring_schedule_arn.is_none() {
                 return Ok(Err(format!(
@@ -115,7 +116,11 @@ pub(crate) async fn gather(
                 status,
             };
             Ok(Ok(Found {
-                evidence: Evidence { report, job: Some(job) },
+                evidence: Evidence {
+                    report,
+                    job: Some(job),
+                    ..Evidence::default()
+                },
                 monitor_type,
             }))
         }

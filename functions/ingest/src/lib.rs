@@ -19,18 +19,21 @@ pub use config::Config;
 pub use error::IngestError;
 
 use alerting::{
-    MODEL_MONITOR_ALERT_STATE_CHANGE, Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, Observation, Recorded,
+    Evidence, ExecutionEvidence, FollowedAlert, MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE,
+    Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules, Observation, Recorded,
 };
 use evidence::{Found, Source};
-use futures_util::future::join3;
-use model_monitor::{Detail, Event, ReportFolder};
+use futures_util::future::{join, join3};
+use jiff::Timestamp;
+use model_monitor::{Detail, EndpointName, Event, ProcessingJobStateChange, ReportFolder};
 use outbox::Caller;
+use remediation::{MonitorOf, MonitorPolicy, Policy};
 use serde::Serialize;
 use shell::{
-    AwsError, Kind, LEASE, PolicyStore,
+    AwsError, Kind, LEASE, Loaded, PolicyStore,
     config::{ConfigError, Vars},
     load,
-    ports::{Clock, Documents, EventBus, Metrics, ProcessingJobs, Reports},
+    ports::{Clock, Documents, EventBus, Metrics, MonitoringAlerts, ProcessingJobs, Reports},
     turn,
 };
 
@@ -92,7 +95,7 @@ impl Ingest {
     /// queue.
     pub async fn handle<W>(&self, world: &W, payload: &str, request_id: &str) -> Result<Handled, IngestError>
     where
-        W: Documents + Reports + Metrics + EventBus + ProcessingJobs + Clock,
+        W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
     {
         let event = Event::parse("event", payload.as_bytes()).map_err(IngestError::Event)?;
         let source = match event.detail {
@@ -103,12 +106,117 @@ impl Ingest {
                 event.detail_type
             )),
         };
-        let (folder, source) = match source {
-            Ok(source) => source,
-            Err(reason) => return Ok(ignored(reason)),
-        };
+        match source {
+            Ok((folder, source)) => self.observe(world, folder, source, request_id).await,
+            Err(reason) => Ok(ignored(reason)),
+        }
+    }
 
-        let key = format!("monitors/{}.json", folder.schedule.key());
+    /// Handles an analysis job as the sweep finds it, where its event was lost.
+    ///
+    /// # Errors
+    /// As [`Ingest::handle`].
+    pub async fn handle_job<W>(
+        &self,
+        world: &W,
+        job: ProcessingJobStateChange,
+        request_id: &str,
+    ) -> Result<Handled, IngestError>
+    where
+        W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
+    {
+        match Source::of_job(job, &self.config) {
+            Ok((folder, source)) => self.observe(world, folder, source, request_id).await,
+            Err(reason) => Ok(ignored(reason)),
+        }
+    }
+
+    /// Records what SageMaker's own list, or its silence, says of an execution.
+    ///
+    /// # Errors
+    /// If there is no policy to judge by, or AWS fails.
+    pub async fn handle_execution<W>(
+        &self,
+        world: &W,
+        execution: ListedExecution<'_>,
+        request_id: &str,
+    ) -> Result<Handled, IngestError>
+    where
+        W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
+    {
+        let key = monitor_key(execution.schedule);
+        let (policy, loaded) = join(self.policy.load(world), load::<MonitorLedger>(world, &key)).await;
+        let policy = policy.map_err(IngestError::Policy)?;
+        let found = Found {
+            evidence: Evidence {
+                execution: execution.evidence,
+                ..Evidence::default()
+            },
+            monitor_type: None,
+        };
+        let ListedExecution {
+            schedule,
+            endpoint,
+            scheduled_time,
+            ..
+        } = execution;
+        let of = (schedule, endpoint, scheduled_time);
+        self.record(world, of, found, &policy, loaded?, request_id).await
+    }
+
+    /// Judges a monitor again by the policy and the time of now, and carries out what its ledger still owes. Returns the
+    /// ledger as it then is; `None` if there is none.
+    ///
+    /// # Errors
+    /// If there is no policy to judge by, or AWS fails.
+    pub async fn sweep<W>(
+        &self,
+        world: &W,
+        schedule: &str,
+        request_id: &str,
+    ) -> Result<Option<(MonitorLedger, MonitorRules)>, IngestError>
+    where
+        W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
+    {
+        let key = monitor_key(schedule);
+        let (policy, loaded) = join(self.policy.load(world), load::<MonitorLedger>(world, &key)).await;
+        let policy = policy.map_err(IngestError::Policy)?;
+        let loaded = loaded?;
+        let Some(ledger) = loaded.document() else {
+            return Ok(None);
+        };
+        let caller = caller(world, request_id);
+        let rules = rules_of(&policy, &ledger.monitor).rules;
+        let followed = follow(world, ledger, &rules, &caller).await;
+        let monitor = ledger.monitor.clone();
+        let ledger = turn(
+            world,
+            &key,
+            loaded,
+            &caller,
+            || MonitorLedger::new(monitor.clone()),
+            |ledger| {
+                ledger.followed = followed.or(ledger.followed);
+                ledger.sweep(&rules, &caller);
+                ledger.clone()
+            },
+            async |effect| self.carry_out(world, effect).await,
+        )
+        .await?;
+        Ok(Some((ledger, rules)))
+    }
+
+    async fn observe<W>(
+        &self,
+        world: &W,
+        folder: ReportFolder,
+        source: Source,
+        request_id: &str,
+    ) -> Result<Handled, IngestError>
+    where
+        W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
+    {
+        let key = monitor_key(folder.schedule.as_str());
         let (policy, loaded, found) = join3(
             self.policy.load(world),
             load::<MonitorLedger>(world, &key),
@@ -122,49 +230,61 @@ impl Ingest {
             }
             found => found?,
         };
-        let Found { evidence, monitor_type } = match found {
+        let found = match found {
             Ok(found) => found,
             Err(reason) => return Ok(ignored(reason)),
         };
         let policy = policy.map_err(IngestError::Policy)?;
+        let endpoint = folder.endpoint.as_ref().map(EndpointName::as_str);
+        let of = (folder.schedule.as_str(), endpoint, folder.scheduled_time);
+        self.record(world, of, found, &policy, loaded?, request_id).await
+    }
 
-        let rules = policy.monitor(folder.schedule.as_str());
-        let endpoint = folder.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned());
-        let schedule = folder.schedule.as_str().to_owned();
-        let model = rules
-            .model
-            .or_else(|| endpoint.clone())
-            .unwrap_or_else(|| schedule.clone());
-        let monitor = Monitor {
-            schedule: schedule.clone(),
-            endpoint,
-            model,
-            monitor_type,
+    async fn record<W>(
+        &self,
+        world: &W,
+        (schedule, endpoint, scheduled_time): (&str, Option<&str>, Timestamp),
+        found: Found,
+        policy: &Policy,
+        loaded: Loaded<MonitorLedger>,
+        request_id: &str,
+    ) -> Result<Handled, IngestError>
+    where
+        W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
+    {
+        let known = loaded.document().map(|ledger| &ledger.monitor);
+        let mut monitor = Monitor {
+            schedule: schedule.to_owned(),
+            // SageMaker's list may name no endpoint where a report's folder does.
+            endpoint: endpoint.map(ToOwned::to_owned).or_else(|| known?.endpoint.clone()),
+            model: String::new(),
+            monitor_type: found.monitor_type.or_else(|| known?.monitor_type),
+        };
+        let MonitorPolicy { model, rules } = rules_of(policy, &monitor);
+        monitor.model = model;
+        let caller = caller(world, request_id);
+        let followed = match loaded.document() {
+            Some(ledger) => follow(world, ledger, &rules, &caller).await,
+            None => follow(world, &MonitorLedger::new(monitor.clone()), &rules, &caller).await,
         };
         let observation = Observation {
             monitor: monitor.clone(),
-            scheduled_time: folder.scheduled_time,
-            evidence,
-            window: rules.window,
-            policy_version: policy.version().to_owned(),
-        };
-        let caller = Caller {
-            id: request_id.to_owned(),
-            now: world.now(),
-            lease: LEASE,
+            scheduled_time,
+            evidence: found.evidence,
         };
         let recorded = turn(
             world,
-            &key,
-            loaded?,
+            &monitor_key(schedule),
+            loaded,
             &caller,
             || MonitorLedger::new(monitor.clone()),
             |ledger| {
-                let recorded = ledger.record(observation.clone(), &caller);
+                ledger.followed = followed.or(ledger.followed);
+                let recorded = ledger.record(observation.clone(), &rules, &caller);
                 let state = ledger
                     .datapoints
                     .iter()
-                    .find(|datapoint| datapoint.scheduled_time == folder.scheduled_time);
+                    .find(|datapoint| datapoint.scheduled_time == scheduled_time);
                 let state = state.map(alerting::Datapoint::state);
                 (recorded, state, ledger.alert.status)
             },
@@ -174,20 +294,21 @@ impl Ingest {
         let (recorded, state, alert_status) = recorded;
         tracing::info!(
             monitoring_schedule = %schedule,
-            scheduled_time = %folder.scheduled_time,
+            scheduled_time = %scheduled_time,
             recorded = ?recorded,
             state = state.map(alerting::DatapointState::as_str),
             alert_status = alert_status.as_str(),
             "execution handled"
         );
-        let scheduled_time = folder.scheduled_time.to_string();
+        let scheduled_time = scheduled_time.to_string();
+        let monitoring_schedule = schedule.to_owned();
         Ok(match recorded {
             Recorded::New | Recorded::Changed => Handled::Recorded {
-                monitoring_schedule: schedule,
+                monitoring_schedule,
                 scheduled_time,
             },
             Recorded::Duplicate => Handled::Duplicate {
-                monitoring_schedule: schedule,
+                monitoring_schedule,
                 scheduled_time,
             },
             Recorded::TooOld => ignored(format!(
@@ -199,14 +320,19 @@ impl Ingest {
     async fn carry_out(&self, world: &(impl Metrics + EventBus), effect: &MonitorEffect) -> Result<(), AwsError> {
         match effect {
             MonitorEffect::PublishMetrics(metrics) => world.publish(&self.config.metric_namespace, metrics).await,
+            MonitorEffect::PutHealthStateChange(change) => {
+                world.put(MODEL_MONITOR_HEALTH_STATE_CHANGE, json(change)?).await?;
+                tracing::info!(
+                    model = %change.model,
+                    monitoring_schedule = %change.monitoring_schedule,
+                    health_status = change.health_status.as_str(),
+                    reason = %change.reason,
+                    "health state changed"
+                );
+                Ok(())
+            }
             MonitorEffect::PutAlertStateChange(change) => {
-                let detail = serde_json::to_string(change).map_err(|error| AwsError {
-                    operation: "events:PutEvents",
-                    resource: MODEL_MONITOR_ALERT_STATE_CHANGE.into(),
-                    kind: Kind::Rejected,
-                    message: error.to_string(),
-                })?;
-                world.put(MODEL_MONITOR_ALERT_STATE_CHANGE, detail).await?;
+                world.put(MODEL_MONITOR_ALERT_STATE_CHANGE, json(change)?).await?;
                 tracing::info!(
                     model = %change.model,
                     monitoring_schedule = %change.monitoring_schedule,
@@ -236,6 +362,73 @@ impl Ingest {
             tracing::warn!(error = %error, "the unreadable report could not be counted");
         }
     }
+}
+
+/// An execution as SageMaker's own list has it, or one that was due and is not in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedExecution<'a> {
+    /// The monitoring schedule.
+    pub schedule: &'a str,
+    /// The monitored endpoint, if the list names it.
+    pub endpoint: Option<&'a str>,
+    /// The hour that it was due.
+    pub scheduled_time: Timestamp,
+    /// How it ended; `None` if it never ran.
+    pub evidence: Option<ExecutionEvidence>,
+}
+
+/// Where the ledger of a monitor lies in the state bucket.
+pub fn monitor_key(schedule: &str) -> String {
+    format!("monitors/{}.json", schedule.to_ascii_lowercase())
+}
+
+fn rules_of(policy: &Policy, monitor: &Monitor) -> MonitorPolicy {
+    let monitor_type = monitor.monitor_type.map(|kind| kind.to_string());
+    policy.monitor(&MonitorOf {
+        schedule: &monitor.schedule,
+        endpoint: monitor.endpoint.as_deref(),
+        monitor_type: monitor_type.as_deref(),
+    })
+}
+
+fn caller(world: &impl Clock, request_id: &str) -> Caller {
+    Caller {
+        id: request_id.to_owned(),
+        now: world.now(),
+        lease: LEASE,
+    }
+}
+
+/// What is set on the schedule's own alert, if the policy follows it and what is known of it is not fresh. An answer that
+/// does not come leaves what was known.
+async fn follow(
+    world: &impl MonitoringAlerts,
+    ledger: &MonitorLedger,
+    rules: &MonitorRules,
+    caller: &Caller,
+) -> Option<FollowedAlert> {
+    if !ledger.wants_monitoring_alert(rules, caller.now) {
+        return None;
+    }
+    match world.monitoring_alert(&ledger.monitor.schedule).await {
+        Ok(window) => Some(FollowedAlert {
+            window,
+            read_at: caller.now,
+        }),
+        Err(error) => {
+            tracing::warn!(error = %error, "the schedule's own alert could not be read: what was known of it holds");
+            None
+        }
+    }
+}
+
+fn json(detail: &impl Serialize) -> Result<String, AwsError> {
+    serde_json::to_string(detail).map_err(|error| AwsError {
+        operation: "events:PutEvents",
+        resource: "detail".into(),
+        kind: Kind::Rejected,
+        message: error.to_string(),
+    })
 }
 
 fn ignored(reason: String) -> Handled {

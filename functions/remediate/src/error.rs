@@ -11,8 +11,13 @@ pub enum RemediateError {
     #[error("the event cannot be read")]
     Event(#[source] ParseError),
     /// Ours, and not in its layout.
-    #[error("the detail of `Model Monitor Alert State Change` cannot be read")]
-    Alert(#[source] serde_json::Error),
+    #[error("the detail of `{detail_type}` cannot be read")]
+    Detail {
+        /// Which event.
+        detail_type: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// There is no policy to decide by.
     #[error("there is no policy to decide by")]
     Policy(#[source] LoadPolicyError),
@@ -24,7 +29,7 @@ pub enum RemediateError {
 impl From<RemediateError> for Diagnostic {
     fn from(error: RemediateError) -> Self {
         let error_type = match &error {
-            RemediateError::Event(_) | RemediateError::Alert(_) => "EventUnreadable",
+            RemediateError::Event(_) | RemediateError::Detail { .. } => "EventUnreadable",
             RemediateError::Policy(error) => error.error_type(),
             RemediateError::Turn(error) => error.error_type(),
         };

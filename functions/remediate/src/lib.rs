@@ -1,32 +1,54 @@
-//! `remediate`: alerts and pipeline executions in, one decision and one retraining an incident out.
+//! `remediate`: alerts, runs and people's words in; decisions, and one retraining an incident, out.
 //!
 //! | event | what it does |
 //! | --- | --- |
 //! | `Model Monitor Alert State Change` (our bus) | opens, joins or closes the model's incident |
-//! | `SageMaker Model Building Pipeline Execution Status Change` | follows the incident's execution to its end |
+//! | `CloudWatch Alarm State Change` of an alarm that the policy names | the same |
+//! | `SageMaker Model Building Pipeline Execution Status Change` | follows the incident's run to its end |
+//! | `Step Functions Execution Status Change`, `Retraining Status Reported` | the same |
+//! | `Remediation Approval` (a person, our bus) | lets the retraining be started, or not |
+//! | `Remediation Resolution` (a person, our bus) | closes the incident |
 //!
-//! The decision itself is the pure crate `remediation`; here its document is loaded, written, and its effects carried
-//! out.
+//! The decision itself is the pure crate `remediation`; here its document is loaded, what it needs to know is asked of
+//! SageMaker, the document is written, and its effects are carried out.
 
 mod error;
 
 pub use error::RemediateError;
 
-use alerting::{AlertStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE};
-use model_monitor::{Detail, Event, PipelineExecutionStatusChange};
+use alerting::{AlertStateChange, AlertStatus, MODEL_MONITOR_ALERT_STATE_CHANGE};
+use futures_util::future::join;
+use jiff::Timestamp;
+use model_monitor::{AlarmStateChange, Detail, Event, PipelineExecutionStatusChange};
 use outbox::Caller;
 use remediation::{
-    ExecutionStatus, Input, ModelDocument, ModelEffect, PipelineExecution, PipelineStart, REMEDIATION_DECIDED,
-    RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Settings, Stepped, model_of_display_name,
+    ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PipelineExecution, PipelineStart,
+    Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED, REMEDIATION_RESOLUTION,
+    RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED, RemediationApproval,
+    RemediationResolution, RetrainingStatusReported, RiskRating, Settings, Stage, StartKind, Stepped,
+    model_of_display_name,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use shell::{
     AwsError, Kind, LEASE, PolicyStore, TurnError,
     config::{ConfigError, Vars},
     load,
-    ports::{Clock, Documents, EventBus, Pipelines},
+    ports::{Clock, Documents, EventBus, ModelCards, Pipelines, StateMachines},
     turn,
 };
+use std::collections::BTreeMap;
+
+/// Step Functions' event (user guide, page `eventbridge-integration`).
+const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution Status Change";
+
+/// What remediation touches of AWS.
+pub trait World: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
+
+impl<W: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock> World for W {}
+
+/// A model and what is heard about it, or why an event concerns no model.
+type Heard = Result<(String, Input), String>;
 
 /// The function, configured.
 #[derive(Debug)]
@@ -104,87 +126,358 @@ impl Remediate {
     ///
     /// # Errors
     /// If the event is ours and cannot be read, or AWS fails: Lambda retries it, then keeps it in the dead-letter queue.
-    pub async fn handle<W: Documents + EventBus + Pipelines + Clock>(
+    pub async fn handle<W: World>(
         &self,
         world: &W,
         payload: &str,
         request_id: &str,
     ) -> Result<Handled, RemediateError> {
         let event = Event::parse("event", payload.as_bytes()).map_err(RemediateError::Event)?;
-        let (model, input) = match event.detail {
-            Detail::PipelineExecution(change) => match self.incident_of(world, &change).await? {
-                Some((model, incident)) => match execution(&change) {
-                    Some(execution) => (model, Input::PipelineExecution { incident, execution }),
-                    None => return Ok(ignored(format!("status `{}` says nothing", change.status))),
-                },
-                None => {
-                    return Ok(ignored(format!(
-                        "`{}` is not an execution of ours",
-                        change.execution_arn
-                    )));
+        let detail_type = event.detail_type.as_str();
+        let heard = match event.detail {
+            Detail::PipelineExecution(change) => self.of_pipeline(world, &change).await?,
+            Detail::Alarm(alarm) => self.of_alarm(world, &alarm).await?,
+            Detail::Other(detail) => match detail_type {
+                MODEL_MONITOR_ALERT_STATE_CHANGE => {
+                    let alert: AlertStateChange = read(detail, detail_type)?;
+                    Ok((alert.model.clone(), Input::Alert(Box::new(alert))))
                 }
+                REMEDIATION_APPROVAL => {
+                    let approval: RemediationApproval = read(detail, detail_type)?;
+                    of_incident(&approval.incident_id).map(|(model, _)| (model, Input::Approval(approval)))
+                }
+                REMEDIATION_RESOLUTION => {
+                    let resolution: RemediationResolution = read(detail, detail_type)?;
+                    of_incident(&resolution.incident_id).map(|(model, _)| (model, Input::Resolution(resolution)))
+                }
+                RETRAINING_STATUS_REPORTED => {
+                    let reported: RetrainingStatusReported = read(detail, detail_type)?;
+                    of_incident(&reported.incident_id).map(|(model, incident)| {
+                        let ended = reported.status.is_final().then_some(reported.time);
+                        let execution = PipelineExecution {
+                            arn: reported.execution_arn,
+                            status: reported.status,
+                            start_time: None,
+                            end_time: ended,
+                        };
+                        (model, Input::PipelineExecution { incident, execution })
+                    })
+                }
+                STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => of_state_machine(&detail),
+                _ => Err(format!("`{detail_type}` does not concern remediation")),
             },
-            Detail::Other(detail) if event.detail_type == MODEL_MONITOR_ALERT_STATE_CHANGE => {
-                let alert: AlertStateChange = serde_json::from_value(detail).map_err(RemediateError::Alert)?;
-                (alert.model.clone(), Input::Alert(Box::new(alert)))
-            }
-            _ => return Ok(ignored(format!("`{}` does not concern remediation", event.detail_type))),
+            _ => Err(format!("`{detail_type}` does not concern remediation")),
         };
+        match heard {
+            Ok((model, input)) => self.take(world, model, input, request_id).await,
+            Err(reason) => Ok(ignored(reason)),
+        }
+    }
 
-        let key = format!("models/{model}.json");
+    /// Takes one input for a model: asks what the decision needs to know, changes the document, carries out what it owes.
+    ///
+    /// # Errors
+    /// If AWS fails, or there is no policy. An alert whose decision could not be taken is kept: the retry, or the sweep,
+    /// decides.
+    pub async fn take<W: World>(
+        &self,
+        world: &W,
+        model: String,
+        input: Input,
+        request_id: &str,
+    ) -> Result<Handled, RemediateError> {
+        let key = model_key(&model);
         let caller = Caller {
             id: request_id.to_owned(),
             now: world.now(),
             lease: LEASE,
         };
-        let (policy, loaded) = futures_util::future::join(self.policy.load(world), load(world, &key)).await;
-        let policy = policy.map_err(RemediateError::Policy)?;
-        let stepped = turn(
-            world,
-            &key,
-            loaded?,
-            &caller,
-            || ModelDocument::new(&model),
-            |document| document.step(input.clone(), &policy, &self.settings, &caller),
-            async |effect| carry_out(world, effect).await,
-        )
-        .await?;
-        tracing::info!(model = %model, stepped = ?stepped, detail_type = %event.detail_type, "event handled");
-        Ok(match stepped {
-            Stepped::Changed => Handled::Changed { model },
-            Stepped::Nothing => Handled::Known { model },
+        let (policy, loaded) = join(self.policy.load(world), load::<ModelDocument>(world, &key)).await;
+        let (policy, loaded) = (policy.map_err(RemediateError::Policy)?, loaded?);
+        let asks = match loaded.document() {
+            Some(document) => document.needs_facts(&input),
+            None => ModelDocument::new(&model).needs_facts(&input),
+        };
+        let mut facts = if asks {
+            Some(self.facts(world, &model, &policy).await)
+        } else {
+            None
+        };
+        let mut loaded = Some(loaded);
+        let mut input = input;
+        let mut changed = false;
+        loop {
+            let given = Given {
+                policy: &policy,
+                settings: &self.settings,
+                facts: facts.as_ref().and_then(|facts| facts.as_ref().ok()),
+            };
+            let loaded = match loaded.take() {
+                Some(loaded) => loaded,
+                None => load(world, &key).await?,
+            };
+            let (stepped, stage, waits) = turn(
+                world,
+                &key,
+                loaded,
+                &caller,
+                || ModelDocument::new(&model),
+                |document| {
+                    let stepped = document.step(input.clone(), given, &caller);
+                    (stepped, document.stage(), document.is_deciding())
+                },
+                async |effect| carry_out(world, effect).await,
+            )
+            .await?;
+            changed |= stepped == Stepped::Changed;
+            tracing::info!(model = %model, stepped = ?stepped, stage = stage.as_str(), "model handled");
+            match facts {
+                // The input is kept, and its decision waits.
+                Some(Err(error)) => return Err(TurnError::from(error).into()),
+                // Another writer was faster, and made a decision due that nobody had asked the facts for.
+                None if waits => {
+                    facts = Some(self.facts(world, &model, &policy).await);
+                    input = Input::Tick(BTreeMap::new());
+                }
+                _ => break,
+            }
+        }
+        Ok(if changed {
+            Handled::Changed { model }
+        } else {
+            Handled::Known { model }
         })
     }
 
-    /// The model and the number of the incident that an execution is for. An execution that this function started says
-    /// so in its display name; of one that a rule started only its parameters can tell.
-    async fn incident_of(
+    /// Looks after a model: hears how its run goes, if nobody said; decides again, or verifies; carries out what its
+    /// document still owes. Returns the stage that it is in; `None` if there is no such model.
+    ///
+    /// # Errors
+    /// As [`Remediate::take`].
+    pub async fn sweep<W: World>(
+        &self,
+        world: &W,
+        model: &str,
+        levels: BTreeMap<String, MonitorLevel>,
+        request_id: &str,
+    ) -> Result<Option<Stage>, RemediateError> {
+        let loaded = load::<ModelDocument>(world, &model_key(model)).await?;
+        let Some(document) = loaded.document() else {
+            return Ok(None);
+        };
+        let running = document
+            .incident
+            .as_ref()
+            .filter(|incident| incident.stage == Stage::Retraining)
+            .and_then(|incident| Some((incident.number, incident.execution.as_ref()?)));
+        if let Some((incident, execution)) = running {
+            let arn = &execution.arn;
+            let now = if arn.contains(":states:") {
+                world.describe_execution(arn).await
+            } else {
+                world.execution(arn).await
+            };
+            match now {
+                Ok(Some(execution)) if execution.status.is_final() => {
+                    let input = Input::PipelineExecution { incident, execution };
+                    self.take(world, model.to_owned(), input, request_id).await?;
+                }
+                Ok(_) => {}
+                // A run that somebody deleted, or that is no run of AWS's, says nothing more.
+                Err(error) => tracing::warn!(error = %error, model, "how the run goes could not be asked"),
+            }
+        }
+        self.take(world, model.to_owned(), Input::Tick(levels), request_id)
+            .await?;
+        let loaded = load::<ModelDocument>(world, &model_key(model)).await?;
+        Ok(loaded.document().map(ModelDocument::stage))
+    }
+
+    /// What a decision needs to know and only AWS can tell.
+    async fn facts<W: Pipelines + ModelCards>(
+        &self,
+        world: &W,
+        model: &str,
+        policy: &Policy,
+    ) -> Result<Facts, AwsError> {
+        let rules = policy.model(model);
+        let in_flight = async {
+            match rules.retraining.start {
+                StartKind::Pipeline => {
+                    let pipeline = rules.retraining.pipeline.as_deref().unwrap_or(&self.settings.pipeline);
+                    runs_of(world, model, pipeline).await
+                }
+                StartKind::StateMachine | StartKind::Event => Ok(Vec::new()),
+            }
+        };
+        let risk_rating = async {
+            match rules.risk_rating {
+                Some(rating) => Ok(rating),
+                None if rules.automation.is_some() => Ok(RiskRating::Unknown),
+                None => world.risk_rating(&rules.model_card).await,
+            }
+        };
+        let (in_flight, risk_rating) = join(in_flight, risk_rating).await;
+        Ok(Facts {
+            in_flight: in_flight?,
+            risk_rating: risk_rating?,
+        })
+    }
+
+    /// The incident that a pipeline execution is for. One that this function started says so in its display name; of one
+    /// that a rule started only its parameters can tell.
+    async fn of_pipeline(
         &self,
         world: &impl Pipelines,
         change: &PipelineExecutionStatusChange,
-    ) -> Result<Option<(String, u64)>, RemediateError> {
+    ) -> Result<Heard, RemediateError> {
+        let Some(status) = ExecutionStatus::parse(&change.status) else {
+            return Ok(Err(format!("status `{}` says nothing", change.status)));
+        };
+        let execution = PipelineExecution {
+            arn: change.execution_arn.clone(),
+            status,
+            start_time: change.start_time,
+            end_time: change.end_time,
+        };
         let by_name = change.display_name.as_deref().and_then(model_of_display_name);
-        if let Some((model, number)) = by_name {
-            return Ok(Some((model.to_owned(), number)));
+        if let Some((model, incident)) = by_name {
+            return Ok(Ok((model.to_owned(), Input::PipelineExecution { incident, execution })));
         }
+        let foreign = || Err(format!("`{}` is not an execution of ours", change.execution_arn));
         if self.settings.pipeline_start == PipelineStart::Remediate {
-            return Ok(None);
+            return Ok(foreign());
         }
         let parameters = match world.parameters(&change.execution_arn).await {
             Ok(parameters) => parameters,
             Err(AwsError {
                 kind: Kind::NotFound, ..
-            }) => return Ok(None),
+            }) => return Ok(foreign()),
             Err(error) => return Err(TurnError::from(error).into()),
         };
         Ok(parameters
             .get("DriftwardenModel")
             .zip(parameters.get("DriftwardenIncident"))
             .and_then(|(model, incident)| {
-                let number = incident.strip_prefix(model.as_str())?.strip_prefix('-')?.parse().ok()?;
-                Some((model.clone(), number))
-            }))
+                let incident = incident.strip_prefix(model.as_str())?.strip_prefix('-')?.parse().ok()?;
+                Some((model.clone(), Input::PipelineExecution { incident, execution }))
+            })
+            .map_or_else(foreign, Ok))
     }
+
+    /// A CloudWatch alarm that the policy names is heard as the alert of a monitor.
+    async fn of_alarm(&self, world: &impl Documents, alarm: &AlarmStateChange) -> Result<Heard, RemediateError> {
+        let policy = self.policy.load(world).await.map_err(RemediateError::Policy)?;
+        let name = &alarm.alarm_name;
+        let Some(rules) = policy.alarm(name) else {
+            return Ok(Err(format!("the policy has no [[alarm]] for `{name}`")));
+        };
+        let status = |state: &str| match state {
+            "OK" => Some(AlertStatus::Ok),
+            "ALARM" => Some(AlertStatus::InAlert),
+            "INSUFFICIENT_DATA" => Some(AlertStatus::InsufficientData),
+            _ => None,
+        };
+        let (Some(alert_status), Some(time)) = (status(&alarm.state), alarm.timestamp) else {
+            return Ok(Err(format!("alarm `{name}` tells no state that is known, or no time")));
+        };
+        let previous = alarm.previous_state.as_deref().and_then(status);
+        let in_alert = alert_status == AlertStatus::InAlert;
+        // Of two events of an alarm the one with the later time is the later one.
+        let transition = u64::try_from(time.as_millisecond()).unwrap_or_default();
+        let change = AlertStateChange {
+            version: "1".into(),
+            id: format!("alarm-{name}-{transition}"),
+            model: rules.model.clone(),
+            endpoint: None,
+            monitoring_schedule: format!("alarm:{name}"),
+            monitor_type: None,
+            transition,
+            alert_status,
+            previous_alert_status: previous.unwrap_or_default(),
+            severity: in_alert.then_some(rules.severity),
+            datapoints_to_alert: 1,
+            evaluation_period: 1,
+            period: None,
+            breaching: usize::from(in_alert),
+            datapoints: Vec::new(),
+            violations: Vec::new(),
+            check_types: Vec::new(),
+            report_uri: None,
+            reason: alarm
+                .reason
+                .clone()
+                .unwrap_or_else(|| format!("the alarm is {}", alarm.state)),
+            policy_version: policy.version().to_owned(),
+            time,
+        };
+        Ok(Ok((rules.model, Input::Alert(Box::new(change)))))
+    }
+}
+
+/// Where the document of a model lies in the state bucket.
+pub fn model_key(model: &str) -> String {
+    format!("models/{model}.json")
+}
+
+/// The runs of a pipeline in flight that are, or may be, of a model: those that its incidents started, and those that
+/// somebody started otherwise, unless their parameters name another model.
+async fn runs_of(world: &impl Pipelines, model: &str, pipeline: &str) -> Result<Vec<String>, AwsError> {
+    let mut runs = Vec::new();
+    for run in world.in_flight(pipeline).await? {
+        let of_model = match model_of_display_name(&run.display_name) {
+            Some((of, _)) => of == model,
+            None => {
+                let parameters = world.parameters(&run.arn).await?;
+                parameters
+                    .get("DriftwardenModel")
+                    .is_none_or(|of| of == model || of == "none")
+            }
+        };
+        if of_model {
+            runs.push(run.arn);
+        }
+    }
+    Ok(runs)
+}
+
+/// The model and the number of an incident's id.
+fn of_incident(incident_id: &str) -> Result<(String, u64), String> {
+    let parts = incident_id
+        .rsplit_once('-')
+        .and_then(|(model, number)| Some((model, number.parse().ok()?)));
+    let (model, number) = parts.ok_or_else(|| format!("`{incident_id}` is no incident's id"))?;
+    Ok((model.to_owned(), number))
+}
+
+/// The incident that a Step Functions execution is for, as its input tells.
+fn of_state_machine(detail: &Value) -> Heard {
+    let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
+    let time = |pointer: &str| {
+        let millisecond = detail.pointer(pointer).and_then(Value::as_i64)?;
+        Timestamp::from_millisecond(millisecond).ok()
+    };
+    let input: Option<Value> = text("/input").and_then(|input| serde_json::from_str(input).ok());
+    let own = input.as_ref().and_then(|input| input.get("driftwarden"));
+    let of = own.and_then(|own| Some((own.get("model")?.as_str()?, own.get("incident")?.as_u64()?)));
+    let status = text("/status").and_then(ExecutionStatus::of_state_machine);
+    let (Some((model, incident)), Some(arn), Some(status)) = (of, text("/executionArn"), status) else {
+        return Err("the Step Functions execution is not of ours".to_owned());
+    };
+    let execution = PipelineExecution {
+        arn: arn.to_owned(),
+        status,
+        start_time: time("/startDate"),
+        end_time: time("/stopDate"),
+    };
+    Ok((model.to_owned(), Input::PipelineExecution { incident, execution }))
+}
+
+fn read<T: DeserializeOwned>(detail: Value, detail_type: &str) -> Result<T, RemediateError> {
+    serde_json::from_value(detail).map_err(|source| RemediateError::Detail {
+        detail_type: detail_type.to_owned(),
+        source,
+    })
 }
 
 fn ignored(reason: String) -> Handled {
@@ -192,21 +485,24 @@ fn ignored(reason: String) -> Handled {
     Handled::Ignored { reason }
 }
 
-fn execution(change: &PipelineExecutionStatusChange) -> Option<PipelineExecution> {
-    Some(PipelineExecution {
-        arn: change.execution_arn.clone(),
-        status: ExecutionStatus::parse(&change.status)?,
-        start_time: change.start_time,
-        end_time: change.end_time,
-    })
-}
-
-async fn carry_out(world: &(impl EventBus + Pipelines), effect: &ModelEffect) -> Result<Option<String>, AwsError> {
+async fn carry_out(
+    world: &(impl EventBus + Pipelines + StateMachines),
+    effect: &ModelEffect,
+) -> Result<Option<String>, AwsError> {
     match effect {
         ModelEffect::StartPipelineExecution(start) => {
             let arn = world.start(start).await?;
             tracing::info!(pipeline.execution = %arn, pipeline.name = %start.pipeline, "retraining pipeline started");
             Ok(Some(arn))
+        }
+        ModelEffect::StartStateMachine(start) => {
+            let arn = world.start_execution(start).await?;
+            tracing::info!(execution = %arn, "retraining state machine started");
+            Ok(Some(arn))
+        }
+        ModelEffect::PutIncidentClosed(closed) => {
+            world.put(REMEDIATION_INCIDENT_CLOSED, json(closed)?).await?;
+            Ok(None)
         }
         ModelEffect::PutRemediationDecided(decided) => {
             world.put(REMEDIATION_DECIDED, json(decided)?).await?;

@@ -66,7 +66,11 @@ impl Policy {
         Explanation {
             model: model.to_owned(),
             policy_version: self.version().to_owned(),
-            settings: self.placed(self.model_settings(model).map(|(_, settings)| settings).unwrap_or_default()),
+            settings: self.placed(
+                self.model_settings(model)
+                    .map(|(_, settings)| settings)
+                    .unwrap_or_default(),
+            ),
             monitors: explained,
         }
     }

@@ -315,16 +315,26 @@ impl Policy {
                 layers.tables.push((format!("monitor.{at}.alert"), &table.alert));
             }
         }
-        let kind = layers.setting("window", WindowKind::Executions, |t| t.window, |kind| {
-            match kind {
-                WindowKind::Executions => "executions",
-                WindowKind::Time => "time",
-            }
-            .to_owned()
-        });
+        let kind = layers.setting(
+            "window",
+            WindowKind::Executions,
+            |t| t.window,
+            |kind| {
+                match kind {
+                    WindowKind::Executions => "executions",
+                    WindowKind::Time => "time",
+                }
+                .to_owned()
+            },
+        );
         let m = layers.setting("datapoints_to_alert", 1, |t| t.datapoints_to_alert, i64::to_string);
         let n = layers.setting("evaluation_period", 1, |t| t.evaluation_period, i64::to_string);
-        let follow = layers.setting("follow_monitoring_alert", false, |t| t.follow_monitoring_alert, bool::to_string);
+        let follow = layers.setting(
+            "follow_monitoring_alert",
+            false,
+            |t| t.follow_monitoring_alert,
+            bool::to_string,
+        );
         let window = if kind == WindowKind::Time {
             let period = layers.setting("period", "1h".to_owned(), |t| t.period.clone(), String::clone);
             let period = PeriodLength::parse(&period)
@@ -335,7 +345,12 @@ impl Policy {
                 |t| t.treat_missing_data,
                 |treat| treat.as_str().to_owned(),
             );
-            let range = layers.setting("evaluation_range", n.saturating_add(2), |t| t.evaluation_range, i64::to_string);
+            let range = layers.setting(
+                "evaluation_range",
+                n.saturating_add(2),
+                |t| t.evaluation_range,
+                i64::to_string,
+            );
             let range = usize::try_from(range)
                 .ok()
                 .filter(|range| (1..=200).contains(range) && i64::try_from(*range).is_ok_and(|range| range >= n))
@@ -352,15 +367,15 @@ impl Policy {
                 period,
             }
         } else {
-            AlertWindow::Executions(
-                ExecutionWindow::new(m, n).map_err(|source| PolicyError::Window {
-                    of: layers.place_of_window(),
-                    source,
-                })?,
-            )
+            AlertWindow::Executions(ExecutionWindow::new(m, n).map_err(|source| PolicyError::Window {
+                of: layers.place_of_window(),
+                source,
+            })?)
         };
         let mut treat = |name, of: fn(&AlertTable) -> Option<alerting::TreatAs>| {
-            layers.setting(name, alerting::TreatAs::default(), of, |treat| treat.as_str().to_owned())
+            layers.setting(name, alerting::TreatAs::default(), of, |treat| {
+                treat.as_str().to_owned()
+            })
         };
         let treatment = Treatment {
             no_data: treat("no_data", |t| t.no_data),
@@ -371,7 +386,13 @@ impl Policy {
         let unhealthy_after = u8::try_from(unhealthy_after)
             .ok()
             .filter(|after| *after <= 100)
-            .ok_or_else(|| layers.wrong("unhealthy_after", &unhealthy_after.to_string(), "a number from 0 to 100"))?;
+            .ok_or_else(|| {
+                layers.wrong(
+                    "unhealthy_after",
+                    &unhealthy_after.to_string(),
+                    "a number from 0 to 100",
+                )
+            })?;
         let mut settings = layers.settings;
         let violations = self.violation_rules(monitor, model, &mut settings)?;
         let maintenance = self.maintenance(monitor, model, &mut settings)?;
@@ -526,7 +547,11 @@ impl Policy {
         tell("model_card", model_card.clone(), card_path);
         let risk_rating = table.and_then(|table| table.risk_rating);
         if let Some(risk_rating) = risk_rating {
-            tell("risk_rating", risk_rating.as_str().to_owned(), Some(format!("{path}.risk_rating")));
+            tell(
+                "risk_rating",
+                risk_rating.as_str().to_owned(),
+                Some(format!("{path}.risk_rating")),
+            );
         }
 
         let mut layers = Layers::new(vec![("remediation".to_owned(), &self.file.remediation)], self);
@@ -537,9 +562,7 @@ impl Policy {
             "automation",
             None,
             |t: &RemediationTable| t.automation.map(Some),
-            |automation: &Option<Automation>| {
-                automation.map_or("by the risk rating", Automation::as_str).to_owned()
-            },
+            |automation: &Option<Automation>| automation.map_or("by the risk rating", Automation::as_str).to_owned(),
         );
         let cooldown = layers.duration("cooldown", "24h", |t| t.cooldown.clone())?;
         let retrainings_per_day = layers.count("retrainings_per_day", 1, |t| t.retrainings_per_day)?;
@@ -608,7 +631,13 @@ impl Policy {
                 return Err(self.wrong_name(&format!("monitor.{at}.model"), model));
             }
             let monitor_type = table.monitor_type.as_deref();
-            let types = ["DataQuality", "ModelQuality", "ModelBias", "ModelExplainability", "Custom"];
+            let types = [
+                "DataQuality",
+                "ModelQuality",
+                "ModelBias",
+                "ModelExplainability",
+                "Custom",
+            ];
             if let Some(kind) = monitor_type.filter(|kind| !types.contains(kind)) {
                 return Err(PolicyError::Value {
                     of: self.place(&format!("monitor.{at}.monitor_type")),
@@ -656,7 +685,12 @@ impl Policy {
 }
 
 fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPolicy, PolicyError> {
-    let start = layers.setting("start", StartKind::Pipeline, |t| t.start, |start| start.as_str().to_owned());
+    let start = layers.setting(
+        "start",
+        StartKind::Pipeline,
+        |t| t.start,
+        |start| start.as_str().to_owned(),
+    );
     let pipeline = layers.setting(
         "pipeline",
         None,
@@ -672,7 +706,11 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
     let is_arn = state_machine.as_ref().is_some_and(|arn| arn.starts_with("arn:"));
     if start == StartKind::StateMachine && !is_arn {
         let value = state_machine.unwrap_or_default();
-        return Err(layers.wrong("state_machine", &value, "the ARN of a state machine, which `start` asks for"));
+        return Err(layers.wrong(
+            "state_machine",
+            &value,
+            "the ARN of a state machine, which `start` asks for",
+        ));
     }
     let own = || ParametersTable::Templates(PIPELINE_PARAMETERS.map(|(n, t)| (n.to_owned(), t.to_owned())).into());
     let parameters = layers.setting(
@@ -693,7 +731,8 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
             for name in names {
                 let Some((_, template)) = PIPELINE_PARAMETERS.iter().find(|(own, _)| *own == name) else {
                     let own = PIPELINE_PARAMETERS.map(|(own, _)| own).join(", ");
-                    let expected = format!("one of {own}; other names are given with their values: {{ {name} = \"…\" }}");
+                    let expected =
+                        format!("one of {own}; other names are given with their values: {{ {name} = \"…\" }}");
                     return Err(layers.wrong("parameters", &name, &expected));
                 };
                 parameters.insert(name, (*template).to_owned());
@@ -747,13 +786,7 @@ impl<'a, T> Layers<'a, T> {
         tables.find_map(|(path, table)| Some((path.as_str(), of(table)?)))
     }
 
-    fn setting<V>(
-        &mut self,
-        name: &str,
-        default: V,
-        of: impl Fn(&T) -> Option<V>,
-        show: impl Fn(&V) -> String,
-    ) -> V {
+    fn setting<V>(&mut self, name: &str, default: V, of: impl Fn(&T) -> Option<V>, show: impl Fn(&V) -> String) -> V {
         let (place, value) = match self.find(of) {
             Some((path, value)) => (Some(format!("{path}.{name}")), value),
             None => (None, default),
@@ -797,7 +830,11 @@ impl<'a, T> Layers<'a, T> {
     /// Where the numbers of a window stand: the more particular of the two.
     fn place_of_window(&self) -> String {
         let numbers = ["evaluation_period", "datapoints_to_alert"];
-        let mut told = self.settings.iter().rev().filter(|setting| numbers.contains(&setting.name.as_str()));
+        let mut told = self
+            .settings
+            .iter()
+            .rev()
+            .filter(|setting| numbers.contains(&setting.name.as_str()));
         match told.find_map(|setting| setting.place.as_ref()) {
             Some(path) => self.policy.place(path),
             None => "[alert]".to_owned(),
@@ -830,7 +867,12 @@ fn is_name(name: &str) -> bool {
 pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
     let text = text.trim();
     let unit = text.chars().last()?;
-    let count: i64 = text.strip_suffix(unit)?.trim().parse().ok().filter(|count| *count >= 0)?;
+    let count: i64 = text
+        .strip_suffix(unit)?
+        .trim()
+        .parse()
+        .ok()
+        .filter(|count| *count >= 0)?;
     let hours = match unit {
         'm' => return (count <= 60 * 24 * 3660).then(|| SignedDuration::from_mins(count)),
         'h' => 1,
@@ -877,7 +919,10 @@ fn describe_rule(rule: &ViolationRule) -> String {
     }
     let severity = rule.severity.as_str();
     if rule.minimum_exceedance > 0.0 {
-        format!("{what}: counts from {} beyond its threshold, {severity}", rule.minimum_exceedance)
+        format!(
+            "{what}: counts from {} beyond its threshold, {severity}",
+            rule.minimum_exceedance
+        )
     } else {
         format!("{what}: counts, {severity}")
     }
@@ -889,7 +934,9 @@ fn with_nearest(message: &str) -> String {
     let unknown = names.next().filter(|_| message.contains("unknown field"));
     let nearest = unknown.and_then(|unknown| {
         let ranked = names.map(|name| (strsim::damerau_levenshtein(unknown, name), name));
-        ranked.min().filter(|(distance, name)| *distance <= name.len().max(3) / 3 + 1)
+        ranked
+            .min()
+            .filter(|(distance, name)| *distance <= name.len().max(3) / 3 + 1)
     });
     match nearest {
         Some((_, name)) => format!("{}\ndid you mean `{name}`?", message.trim_end()),

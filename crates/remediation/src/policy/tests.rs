@@ -103,7 +103,9 @@ fn it_explains_what_holds_and_which_line_says_so() {
     .unwrap();
     let explained = policy.explain("churn", &[]);
     let mut text = String::new();
-    let sections = [("churn".to_owned(), explained.settings)].into_iter().chain(explained.monitors);
+    let sections = [("churn".to_owned(), explained.settings)]
+        .into_iter()
+        .chain(explained.monitors);
     for (of, settings) in sections {
         for Setting { name, value, place } in settings {
             let place = place.unwrap_or_else(|| "default".to_owned());

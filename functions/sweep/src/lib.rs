@@ -1,0 +1,429 @@
+//! `sweep`: what should have happened and did not. On a schedule, for every monitor and every model:
+//!
+//! - executions that SageMaker's own list has and the ledger has not (their events were lost) are recorded, by the code
+//!   of ingest;
+//! - executions that the schedule's expression made due and that never ran are recorded as `Missing`;
+//! - what documents still owe is carried out; windows over time go on; a changed policy judges what is known;
+//! - alerts that a model's document has not heard of are told to it; decisions that waited are taken; runs whose end
+//!   nobody told are asked after; retrained models are verified: by the code of remediate.
+//!
+//! Nothing here knows more than the events do: a sweep without lost events changes nothing.
+
+mod error;
+
+pub use error::SweepError;
+
+use alerting::{AlertWindow, ExecutionEvidence, ExecutionStatus, MonitorLedger};
+use futures_util::{
+    future::join,
+    stream::{self, StreamExt as _},
+};
+use ingest::{Handled, Ingest, ListedExecution, monitor_key};
+use jiff::{SignedDuration, Timestamp};
+use model_monitor::{ProcessingJobStateChange, ScheduleExpression};
+use remediate::{Remediate, World as RemediateWorld, model_key};
+use remediation::{Input, ModelDocument, MonitorLevel, schedule_key};
+use serde::Serialize;
+use shell::{
+    PolicyStore,
+    config::{ConfigError, Vars},
+    load,
+    ports::{
+        DescribedJob, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, ProcessingJobs, Reports,
+        Schedule,
+    },
+};
+use std::collections::BTreeMap;
+
+/// So far back executions are looked for, at least: longer than a day, so that a daily monitor's last one is among them.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
+/// Not farther, though: a monitor that has been silent for longer is unhealthy already.
+const LOOK_BACK_AT_MOST: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// An execution that is due may start up to 20 minutes late (developer guide), and takes its time to be listed.
+const GRACE: SignedDuration = SignedDuration::from_mins(60);
+/// How many monitors, and then models, are swept at the same time: SageMaker throttles sooner than it is slow.
+const AT_ONCE: usize = 8;
+/// How many executions of a monitor a model's verification can need: the longest evaluation period.
+const LEVELS: usize = 100;
+/// So long before the function's deadline nothing new is begun.
+const RESERVE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What the sweep touches of AWS.
+pub trait World: RemediateWorld + Reports + Metrics + ProcessingJobs + MonitoringAlerts + MonitoringSchedules {}
+
+impl<W: RemediateWorld + Reports + Metrics + ProcessingJobs + MonitoringAlerts + MonitoringSchedules> World for W {}
+
+/// The function, configured.
+#[derive(Debug)]
+pub struct Sweep {
+    ingest: Ingest,
+    remediate: Remediate,
+    policy: PolicyStore,
+    any_bucket: bool,
+}
+
+/// What a sweep did: the function's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swept {
+    /// How many monitors were looked at.
+    pub monitors: usize,
+    /// How many models were looked at.
+    pub models: usize,
+    /// How many executions were recorded that no event had told of.
+    pub repaired: usize,
+    /// How many executions were due and never ran, newly found.
+    pub missing: usize,
+    /// How many alerts were told to models that had not heard of them.
+    pub told: usize,
+    /// How many monitors and models were left for the next sweep, for want of time.
+    pub left: usize,
+}
+
+/// One monitor to be swept: its schedule, as SageMaker lists it, and whether it has a ledger.
+struct Candidate {
+    name: String,
+    listed: Option<Schedule>,
+    has_ledger: bool,
+}
+
+#[derive(Default)]
+struct OfMonitor {
+    repaired: usize,
+    missing: usize,
+    ledger: Option<(MonitorLedger, MonitorLevel)>,
+}
+
+impl Sweep {
+    /// The function with those whose work it repeats. `any_bucket` says that every monitor of the account is watched.
+    pub fn new(ingest: Ingest, remediate: Remediate, any_bucket: bool) -> Self {
+        Self {
+            ingest,
+            remediate,
+            policy: PolicyStore::default(),
+            any_bucket,
+        }
+    }
+
+    /// The function as the environment configures it, with the state bucket and the event bus: the variables of ingest
+    /// and of remediate.
+    ///
+    /// # Errors
+    /// If a variable is missing or wrong.
+    pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, String, String), ConfigError> {
+        let (ingest, state_bucket, event_bus) = Ingest::from_vars(vars)?;
+        let (remediate, _, _) = Remediate::from_vars(vars)?;
+        let any_bucket = vars.optional("REPORT_BUCKET").is_none();
+        Ok((Self::new(ingest, remediate, any_bucket), state_bucket, event_bus))
+    }
+
+    /// One sweep. Begins nothing new shortly before the deadline: what is left is first in a later one.
+    ///
+    /// # Errors
+    /// If something could not be swept; all else has been.
+    pub async fn run<W: World>(&self, world: &W, request_id: &str, deadline: Timestamp) -> Result<Swept, SweepError> {
+        let policy = self.policy.load(world).await.map_err(SweepError::Policy)?;
+        let (schedules, ledgers) = join(world.schedules(), world.list("monitors/")).await;
+        let mut candidates = candidates(schedules?, &ledgers?);
+        // Every sweep begins elsewhere, so that the same ones are not always left.
+        let turn = usize::try_from(world.now().as_second().div_euclid(60)).unwrap_or_default();
+        let begin = turn.checked_rem(candidates.len()).unwrap_or_default();
+        candidates.rotate_left(begin);
+        let in_time = |world: &W| world.now().saturating_add(RESERVE).is_ok_and(|then| then < deadline);
+
+        let mut swept = Swept::default();
+        let mut failures: Vec<String> = Vec::new();
+        let mut levels: BTreeMap<String, BTreeMap<String, MonitorLevel>> = BTreeMap::new();
+        let mut changes = Vec::new();
+        let all = candidates.len();
+        let mut monitors = stream::iter(candidates.iter().map(async |candidate| {
+            if !in_time(world) {
+                return (candidate, None);
+            }
+            let named = policy.names(&candidate.name) || self.any_bucket;
+            let swept = Box::pin(self.monitor(world, candidate, named, request_id)).await;
+            (candidate, Some(swept))
+        }))
+        .buffer_unordered(AT_ONCE);
+        while let Some((candidate, of)) = monitors.next().await {
+            match of {
+                None => swept.left += 1,
+                Some(Ok(of)) => {
+                    swept.monitors += 1;
+                    swept.repaired += of.repaired;
+                    swept.missing += of.missing;
+                    if let Some((ledger, level)) = of.ledger {
+                        let of_model = levels.entry(ledger.monitor.model.clone()).or_default();
+                        of_model.insert(schedule_key(&ledger.monitor.schedule), level);
+                        let sent = |id: &str| ledger.outbox.entries().iter().all(|entry| entry.id != id);
+                        changes.extend(ledger.last_change.clone().filter(|change| sent(&change.id)));
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::error!(monitoring_schedule = %candidate.name, error = %error, "monitor not swept");
+                    failures.push(format!("monitor {}: {error}", candidate.name));
+                }
+            }
+        }
+
+        for change in changes {
+            let loaded = load::<ModelDocument>(world, &model_key(&change.model)).await?;
+            let known = loaded
+                .document()
+                .and_then(|document| document.alerts.get(&schedule_key(&change.monitoring_schedule)));
+            if known.is_some_and(|known| known.transition >= change.transition) {
+                continue;
+            }
+            let model = change.model.clone();
+            match self
+                .remediate
+                .take(world, model.clone(), Input::Alert(change), request_id)
+                .await
+            {
+                Ok(_) => swept.told += 1,
+                Err(error) => {
+                    tracing::error!(model = %model, error = %error, "the model could not be told");
+                    failures.push(format!("model {model}: {error}"));
+                }
+            }
+        }
+
+        let models = world.list("models/").await?;
+        let models: Vec<&str> = models.iter().filter_map(|key| name_of(key, "models/")).collect();
+        let mut sweeps = stream::iter(models.iter().map(async |model| {
+            if !in_time(world) {
+                return (model, None);
+            }
+            let levels = levels.get(*model).cloned().unwrap_or_default();
+            let swept = Box::pin(self.remediate.sweep(world, model, levels, request_id)).await;
+            (model, Some(swept))
+        }))
+        .buffer_unordered(AT_ONCE);
+        while let Some((model, of)) = sweeps.next().await {
+            match of {
+                None => swept.left += 1,
+                Some(Ok(_)) => swept.models += 1,
+                Some(Err(error)) => {
+                    tracing::error!(model, error = %error, "model not swept");
+                    failures.push(format!("model {model}: {error}"));
+                }
+            }
+        }
+        tracing::info!(
+            monitors = swept.monitors,
+            models = swept.models,
+            repaired = swept.repaired,
+            missing = swept.missing,
+            told = swept.told,
+            left = swept.left,
+            failed = failures.len(),
+            "swept"
+        );
+        let failed = failures.len();
+        match failures.into_iter().next() {
+            None => Ok(swept),
+            Some(first) => Err(SweepError::Some {
+                failed,
+                all: all + models.len(),
+                first,
+            }),
+        }
+    }
+
+    async fn monitor<W: World>(
+        &self,
+        world: &W,
+        candidate: &Candidate,
+        named: bool,
+        request_id: &str,
+    ) -> Result<OfMonitor, SweepError> {
+        let mut of = OfMonitor::default();
+        if let Some(schedule) = &candidate.listed {
+            self.compare(world, schedule, named, &mut of, request_id).await?;
+        }
+        // A monitor whose ledger has just been begun is judged already, yet its model has not heard of it.
+        if candidate.has_ledger || of.repaired + of.missing > 0 {
+            let ledger = self.ingest.sweep(world, &candidate.name, request_id).await?;
+            of.ledger = ledger.map(|(ledger, rules)| {
+                let level = MonitorLevel {
+                    judged: ledger.judged(&rules).take(LEVELS).collect(),
+                    evaluation_period: match ledger.window(&rules) {
+                        AlertWindow::Executions(window) => window.evaluation_period(),
+                        AlertWindow::Time { window, .. } => window.evaluation_periods(),
+                    },
+                };
+                (ledger, level)
+            });
+        }
+        Ok(of)
+    }
+
+    /// Compares SageMaker's list, and the schedule's expression, with the ledger.
+    async fn compare<W: World>(
+        &self,
+        world: &W,
+        schedule: &Schedule,
+        named: bool,
+        of: &mut OfMonitor,
+        request_id: &str,
+    ) -> Result<(), SweepError> {
+        let loaded = load::<MonitorLedger>(world, &monitor_key(&schedule.name)).await?;
+        let ledger = loaded.document();
+        let now = world.now();
+        let after = look_back(ledger, schedule.created, now);
+        let mut executions = world.executions(&schedule.name, after).await?;
+        executions.sort_by_key(|execution| execution.scheduled_time);
+        let datapoint = |hour: Timestamp| {
+            let mut datapoints = ledger.into_iter().flat_map(|ledger| &ledger.datapoints);
+            datapoints.find(|datapoint| datapoint.scheduled_time == hour)
+        };
+        let mut ours = ledger.is_some() || named;
+        for execution in &executions {
+            let hour = full_hour(execution.scheduled_time);
+            let Some(status) = ExecutionStatus::parse(&execution.status) else {
+                continue;
+            };
+            if datapoint(hour).is_some_and(|datapoint| !is_news(status, &datapoint.evidence)) {
+                continue;
+            }
+            let handled = self
+                .repair(world, schedule, execution, status, hour, ours, request_id)
+                .await?;
+            ours |= handled;
+            of.repaired += usize::from(handled);
+        }
+        if !ours || schedule.status != "Scheduled" {
+            return Ok(());
+        }
+        let expression = world.schedule_expression(&schedule.name).await?;
+        let Some(expression) = ScheduleExpression::parse(&expression) else {
+            tracing::debug!(monitoring_schedule = %schedule.name, expression, "no expression that says when it is due");
+            return Ok(());
+        };
+        let until = now.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
+        for hour in expression.due(after, until) {
+            let listed = executions
+                .iter()
+                .any(|execution| full_hour(execution.scheduled_time) == hour);
+            if listed || datapoint(hour).is_some() || hour < schedule.created {
+                continue;
+            }
+            let never_ran = ListedExecution {
+                schedule: &schedule.name,
+                endpoint: schedule.endpoint.as_deref(),
+                scheduled_time: hour,
+                evidence: None,
+            };
+            self.ingest.handle_execution(world, never_ran, request_id).await?;
+            of.missing += 1;
+        }
+        Ok(())
+    }
+
+    /// Records an execution that no event told of; whether it is one of a monitor that is watched.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is known of one execution, from three sources"
+    )]
+    async fn repair<W: World>(
+        &self,
+        world: &W,
+        schedule: &Schedule,
+        execution: &MonitoringExecution,
+        status: ExecutionStatus,
+        hour: Timestamp,
+        ours: bool,
+        request_id: &str,
+    ) -> Result<bool, SweepError> {
+        let (mut told, mut settled) = (false, false);
+        if let Some(arn) = &execution.processing_job_arn {
+            let name = arn.rsplit('/').next().unwrap_or(arn);
+            let job = state_change(name, world.describe(name).await?, arn);
+            let handled = self.ingest.handle_job(world, job, request_id).await?;
+            told = matches!(handled, Handled::Recorded { .. } | Handled::Duplicate { .. });
+            // A job that merges, or that failed, does not tell all; one that told nothing new leaves it to the list.
+            settled = matches!(handled, Handled::Recorded { .. })
+                && !matches!(status, ExecutionStatus::Failed | ExecutionStatus::Stopped);
+        }
+        // What writes elsewhere is nobody's here.
+        if settled || !(told || ours) {
+            return Ok(told);
+        }
+        let listed = ListedExecution {
+            schedule: &schedule.name,
+            endpoint: execution.endpoint.as_deref().or(schedule.endpoint.as_deref()),
+            scheduled_time: hour,
+            evidence: Some(ExecutionEvidence {
+                status,
+                reason: execution.failure_reason.clone(),
+                last_modified: execution.last_modified,
+            }),
+        };
+        self.ingest.handle_execution(world, listed, request_id).await?;
+        Ok(true)
+    }
+}
+
+/// Whether the list says more than what is known: nothing was, or what failed or had violations was taken for clean.
+fn is_news(status: ExecutionStatus, known: &alerting::Evidence) -> bool {
+    let unknown = known.report.is_none() && known.job.is_none() && known.execution.is_none();
+    let taken_for_clean = known.state() == alerting::DatapointState::Clean && status != ExecutionStatus::Completed;
+    unknown || taken_for_clean
+}
+
+/// From when on executions are looked for.
+fn look_back(ledger: Option<&MonitorLedger>, created: Timestamp, now: Timestamp) -> Timestamp {
+    let before = |duration: SignedDuration| now.saturating_sub(duration).unwrap_or(Timestamp::MIN);
+    let usual = before(LOOK_BACK);
+    let newest = ledger.and_then(|ledger| ledger.datapoints.back());
+    // After an outage: from where it began.
+    let from = newest.map_or(usual, |newest| newest.scheduled_time.min(usual));
+    from.max(before(LOOK_BACK_AT_MOST))
+        .max(created.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(created))
+}
+
+fn full_hour(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second().div_euclid(3600) * 3600).unwrap_or(time)
+}
+
+fn candidates(schedules: Vec<Schedule>, ledgers: &[String]) -> Vec<Candidate> {
+    let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
+    for key in ledgers.iter().filter_map(|key| name_of(key, "monitors/")) {
+        let candidate = Candidate {
+            name: key.to_owned(),
+            listed: None,
+            has_ledger: true,
+        };
+        candidates.insert(key.to_owned(), candidate);
+    }
+    for schedule in schedules {
+        let key = schedule_key(&schedule.name);
+        let has_ledger = candidates.contains_key(&key);
+        let candidate = Candidate {
+            name: schedule.name.clone(),
+            listed: Some(schedule),
+            has_ledger,
+        };
+        candidates.insert(key, candidate);
+    }
+    candidates.into_values().collect()
+}
+
+fn name_of<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {
+    key.strip_prefix(prefix)?.strip_suffix(".json")
+}
+
+fn state_change(name: &str, job: DescribedJob, arn: &str) -> ProcessingJobStateChange {
+    ProcessingJobStateChange {
+        name: name.to_owned(),
+        arn: if job.arn.is_empty() { arn.to_owned() } else { job.arn },
+        status: job.status,
+        outputs: job.outputs,
+        image: job.image,
+        exit_message: job.exit_message,
+        failure_reason: job.failure_reason,
+        monitoring_schedule_arn: job.monitoring_schedule_arn,
+        end_time: job.end_time,
+        last_modified_time: job.end_time,
+    }
+}
