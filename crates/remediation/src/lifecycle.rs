@@ -109,7 +109,7 @@ impl Cause {
         match self {
             Self::InAlert => "InAlert",
             Self::Retrain => "Retrain",
-            Self::AskApproval => "Hold: approval missing",
+            Self::AskApproval => "Hold (approval missing)",
             Self::Hold => "Hold",
             Self::FixData => "FixData",
             Self::Succeeded => "run succeeded",

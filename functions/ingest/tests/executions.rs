@@ -69,6 +69,7 @@ async fn every_sample_event_is_handled() {
                 "arn:aws:sagemaker:us-east-1:111122223333:monitoring-schedule/churn-data-quality".into(),
             ),
             exit_message: Some("Completed: Job completed successfully with no violations.".into()),
+            ..DescribedJob::default()
         },
     );
     world.put_job(
@@ -78,6 +79,7 @@ async fn every_sample_event_is_handled() {
                 "arn:aws:sagemaker:us-east-1:111122223333:monitoring-schedule/churn-data-quality".into(),
             ),
             exit_message: None,
+            ..DescribedJob::default()
         },
     );
     let mut names: Vec<String> = std::fs::read_dir(EVENTS)
@@ -231,7 +233,7 @@ async fn errors_name_the_object_the_place_and_the_remedy() {
     world.put_object(&report_uri("03"), REPORT);
     insta::assert_snapshot!(
         error_of(&world, "s3-object-created").await.error_message,
-        @"there is no policy to judge by: policy.toml in the state bucket is not a policy: [alert]: datapoints_to_alert is 0: it must be from 1 to 100"
+        @"there is no policy to judge by: policy.toml in the state bucket is not a policy: [alert] datapoints_to_alert, line 2: datapoints_to_alert is 0: it must be from 1 to 100"
     );
 }
 

@@ -3,6 +3,8 @@
 //! | event on our bus | message |
 //! | --- | --- |
 //! | `Model Monitor Alert State Change` | what drifted, by how much against which threshold, M of N |
+//! | `Model Monitor Health State Change` | which monitor says nothing any more, and what to look at |
+//! | `Remediation Incident Closed` | how an incident ended, and how long it took |
 //! | `Remediation Decided` | what was decided and why, what happens next |
 //! | `Retraining Pipeline Execution Status Change` | how the retraining ended |
 //!

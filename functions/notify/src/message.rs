@@ -1,9 +1,13 @@
 //! Events in words: a subject and a body that a person understands without opening the console.
 
-use alerting::{AlertStateChange, AlertStatus, EventDatapoint, MODEL_MONITOR_ALERT_STATE_CHANGE, ReportedViolation};
+use alerting::{
+    AlertStateChange, AlertStatus, EventDatapoint, HealthStateChange, HealthStatus, MODEL_MONITOR_ALERT_STATE_CHANGE,
+    MODEL_MONITOR_HEALTH_STATE_CHANGE, ReportedViolation,
+};
 use remediation::{
-    ExecutionStatus, PipelineStart, REMEDIATION_DECIDED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE,
-    RemediationDecided, RetrainingStatusChange,
+    Automation, ExecutionStatus, IncidentClosed, Outcome, PipelineStart, REMEDIATION_DECIDED,
+    REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationDecided,
+    RetrainingStatusChange, Stage, StartKind, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,9 +41,28 @@ impl Message {
                 let alert = AlertStateChange::deserialize(detail)?;
                 Some((alert.id.clone(), alert_message(&alert, &links)))
             }
+            MODEL_MONITOR_HEALTH_STATE_CHANGE => {
+                let change = HealthStateChange::deserialize(detail)?;
+                Some((change.id.clone(), health_message(&change, &links)))
+            }
             REMEDIATION_DECIDED => {
                 let decided = RemediationDecided::deserialize(detail)?;
-                Some((decided.id.clone(), decision_message(&decided, &links)))
+                // At the level `observe` decisions are kept, and nobody is told to act.
+                let observes = |reason: &Reason| {
+                    matches!(
+                        reason,
+                        Reason::AutomationLevel {
+                            automation: Automation::Observe,
+                            ..
+                        }
+                    )
+                };
+                (!decided.reasons.iter().any(observes))
+                    .then(|| (decided.id.clone(), decision_message(&decided, &links)))
+            }
+            REMEDIATION_INCIDENT_CLOSED => {
+                let closed = IncidentClosed::deserialize(detail)?;
+                Some((closed.id.clone(), closed_message(&closed)))
             }
             RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE => {
                 let change = RetrainingStatusChange::deserialize(detail)?;
@@ -58,6 +81,7 @@ fn alert_message(alert: &AlertStateChange, links: &Links<'_>) -> Message {
     let state = match alert.alert_status {
         AlertStatus::InAlert => "is in alert",
         AlertStatus::Ok => "is OK again",
+        AlertStatus::InsufficientData => "has too little data to say",
     };
     body.line(&format!(
         "Model {}: the {kind} monitor {schedule} {state}.",
@@ -82,6 +106,9 @@ fn alert_message(alert: &AlertStateChange, links: &Links<'_>) -> Message {
             "Driftwarden decides; if this opens an incident, the decision comes in a message of its own."
         }
         AlertStatus::Ok => "The model's open incident is closed once all its monitors are OK and no retraining runs.",
+        AlertStatus::InsufficientData => {
+            "Nothing by itself. An open incident of the model stays open until the monitor is OK."
+        }
     });
     body.footer(&alert.id, &alert.policy_version);
     let status = alert.alert_status.as_str();
@@ -117,11 +144,9 @@ fn decision_message(decided: &RemediationDecided, links: &Links<'_>) -> Message 
         }
     }
     body.section("What happens next");
-    body.item(&match decided.pipeline_start {
-        PipelineStart::Remediate => format!("The pipeline {} is started, once for this incident.", decided.pipeline),
-        PipelineStart::Rule => format!("An EventBridge rule starts the pipeline {}.", decided.pipeline),
-    });
-    body.item("How it ended comes in a message of its own.");
+    for line in next_of(decided) {
+        body.item(&line);
+    }
     if !decided.pipeline_parameters.is_empty() {
         body.section("Parameters of the run");
         for (name, value) in &decided.pipeline_parameters {
@@ -129,14 +154,128 @@ fn decision_message(decided: &RemediationDecided, links: &Links<'_>) -> Message 
         }
     }
     body.footer(&decided.id, &decided.policy_version);
+    let asks = if decided.stage == Stage::AwaitingApproval {
+        ", approval needed"
+    } else {
+        ""
+    };
     let subject = subject(&format!(
-        "{}: {} decided ({})",
+        "{}: {} decided{asks} ({})",
         decided.model,
         decided.verdict.as_str(),
         decided.incident_id
     ));
     Message {
         subject,
+        body: body.text,
+    }
+}
+
+/// What follows from a decision, and what people can do.
+fn next_of(decided: &RemediationDecided) -> Vec<String> {
+    let pipeline = decided.pipeline.as_deref().unwrap_or_default();
+    let approve = |why: &str| {
+        let id = &decided.incident_id;
+        vec![
+            format!("{why}:"),
+            format!("    driftwarden approve {id}"),
+            format!("    driftwarden approve {id} --deny --reason \"…\""),
+        ]
+    };
+    match decided.verdict {
+        Verdict::Retrain => {
+            let started = match (decided.start, decided.pipeline_start) {
+                (Some(StartKind::StateMachine), _) => {
+                    format!("The state machine {pipeline} is started, once for this incident.")
+                }
+                (Some(StartKind::Event), _) => "Whoever listens to Remediation Decided retrains.".to_owned(),
+                (_, Some(PipelineStart::Rule)) => format!("An EventBridge rule starts the pipeline {pipeline}."),
+                _ => format!("The pipeline {pipeline} is started, once for this incident."),
+            };
+            vec![started, "How it ended comes in a message of its own.".to_owned()]
+        }
+        Verdict::FixData => vec![
+            "Mend the data, or where they come from. Nothing is retrained on them.".to_owned(),
+            "Once the monitor is OK the incident is closed, or what is left of the drift is decided on.".to_owned(),
+        ],
+        Verdict::Hold if decided.stage == Stage::AwaitingApproval => approve("Somebody has to say yes or no"),
+        Verdict::Hold => {
+            let suggested = |reason: &Reason| {
+                matches!(
+                    reason,
+                    Reason::AutomationLevel {
+                        automation: Automation::Suggest,
+                        ..
+                    }
+                )
+            };
+            if decided.reasons.iter().any(suggested) {
+                return approve("A retraining is suggested, and started if somebody says so");
+            }
+            vec![match decided.until {
+                Some(until) => format!("It is decided again at {until}, or as soon as something changes."),
+                None => "It is decided again as soon as something changes.".to_owned(),
+            }]
+        }
+        Verdict::Escalate => vec![
+            "Nothing by itself: no second retraining is started for this incident.".to_owned(),
+            "Once every monitor is OK the incident is closed. To close it by hand, and let what still alerts begin anew:"
+                .to_owned(),
+            format!("    driftwarden resolve {}", decided.incident_id),
+        ],
+    }
+}
+
+fn health_message(change: &HealthStateChange, links: &Links<'_>) -> Message {
+    let schedule = &change.monitoring_schedule;
+    let mut body = Body::default();
+    let state = match change.health_status {
+        HealthStatus::Unhealthy => "says nothing any more",
+        HealthStatus::Healthy => "works again",
+    };
+    body.line(&format!("Model {}: the monitor {schedule} {state}.", change.model));
+    body.line(&format!("Why: {}.", change.reason));
+    body.section("Latest executions (scheduled time, UTC)");
+    for datapoint in &change.datapoints {
+        body.item(&execution(datapoint));
+    }
+    if change.health_status == HealthStatus::Unhealthy {
+        body.section("Where to look");
+        body.item("Failed: the logs of the processing job. NoData: data capture, or the endpoint's traffic.");
+        body.item("Missing: the monitoring schedule's status, and its role.");
+        if let Some(endpoint) = &change.endpoint {
+            body.item(&format!("Endpoint: {endpoint}"));
+            if let Some(link) = links.endpoint(endpoint) {
+                body.item(&format!("        {link}"));
+            }
+        }
+    }
+    body.footer(&change.id, &change.policy_version);
+    let status = change.health_status.as_str();
+    Message {
+        subject: subject(&format!("{}: monitor {schedule} {status}", change.model)),
+        body: body.text,
+    }
+}
+
+fn closed_message(closed: &IncidentClosed) -> Message {
+    let mut body = Body::default();
+    body.line(&closed.sentence);
+    body.section("From the first alert to its end");
+    body.item(&format!("{} to {}", closed.opened_at, closed.closed_at));
+    if let Some(arn) = &closed.pipeline_execution_arn {
+        body.item(&format!("Retraining: {arn}"));
+    }
+    if closed.outcome == Outcome::Recovered && closed.pipeline_execution_arn.is_none() {
+        body.item("Nothing was retrained.");
+    }
+    body.line(&format!("\n--\nEvent {}", closed.id));
+    let outcome = closed.outcome.as_str();
+    Message {
+        subject: subject(&format!(
+            "{}: incident {outcome} ({})",
+            closed.model, closed.incident_id
+        )),
         body: body.text,
     }
 }
@@ -158,7 +297,7 @@ fn outcome_message(change: &RetrainingStatusChange) -> Message {
     body.section("What happens next");
     body.item(match change.status {
         ExecutionStatus::Succeeded => "The next monitoring executions show whether it helped; until they are OK the incident stays open.",
-        _ => "Nothing by itself: look at the failed step, then start the pipeline again by hand. The incident stays open.",
+        _ => "Nothing by itself: look at the failed step. The incident stays open until its monitors are OK, or somebody closes it.",
     });
     body.line(&format!("\n--\nEvent {}", change.id));
     let subject = subject(&format!(

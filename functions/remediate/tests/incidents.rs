@@ -1,10 +1,10 @@
 //! Incidents as the function sees them, on AWS in memory: every sample event, and a fault at every call.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use jiff::Timestamp;
 use lambda_runtime::Diagnostic;
 use remediate::{Handled, Remediate};
-use remediation::{ModelDocument, PipelineStart, Settings, Stage};
+use remediation::{ExecutionStatus, ModelDocument, PipelineStart, RiskRating, Settings, Stage};
 use shell::{
     Kind,
     config::Vars,
@@ -24,8 +24,14 @@ fn function() -> Remediate {
     })
 }
 
+/// Acts at once, and knows an alarm.
+const POLICY: &str = "[remediation]\nautomation = 'auto'\n\
+    [[alarm]]\nname = 'churn-latency-*'\nmodel = 'churn-endpoint'\nseverity = 'critical'\n";
+
 fn world() -> Memory {
-    Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap())
+    let world = Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap());
+    world.put_document("policy.toml", POLICY);
+    world
 }
 
 fn model(world: &Memory) -> ModelDocument {
@@ -76,7 +82,11 @@ async fn an_incident_from_its_first_alert_to_its_end() {
     let told: Vec<String> = world.events().into_iter().map(|(detail_type, _)| detail_type).collect();
     assert_eq!(
         told,
-        ["Remediation Decided", "Retraining Pipeline Execution Status Change"]
+        [
+            "Remediation Decided",
+            "Retraining Pipeline Execution Status Change",
+            "Remediation Incident Closed"
+        ]
     );
     assert!(model(&world).outbox.is_empty());
 }
@@ -96,6 +106,7 @@ async fn a_fault_at_any_call_still_gives_one_retraining() {
         for operation in [
             "s3:GetObject",
             "s3:PutObject",
+            "sagemaker:ListPipelineExecutions",
             "sagemaker:StartPipelineExecution",
             "events:PutEvents",
         ] {
@@ -174,6 +185,121 @@ async fn an_alert_of_another_layout_is_an_error() {
     let broken = event("alert-in-alert").replace("\"transition\": 1", "\"transition\": \"one\"");
     let told = Diagnostic::from(function().handle(&world(), &broken, "request").await.unwrap_err());
     assert_eq!(told.error_type, "EventUnreadable");
+}
+
+#[tokio::test]
+async fn an_alarm_that_the_policy_names_opens_an_incident_and_any_other_is_ignored() {
+    let world = world();
+    let handled = function().handle(&world, &event("alarm"), "request").await.unwrap();
+    assert!(matches!(handled, Handled::Changed { .. }));
+    assert_eq!(model(&world).incident.unwrap().monitors, ["alarm:churn-latency-p99"]);
+    assert_eq!(world.executions().len(), 1);
+    let other = event("alarm").replace("churn-latency", "disk-space");
+    let handled = function().handle(&world, &other, "request").await.unwrap();
+    assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
+}
+
+#[tokio::test]
+async fn a_medium_risk_model_is_retrained_once_somebody_approves() {
+    let world = Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap());
+    world.put_risk_rating("churn-endpoint", RiskRating::Medium);
+    function()
+        .handle(&world, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    assert_eq!(model(&world).stage(), Stage::AwaitingApproval);
+    assert!(world.executions().is_empty());
+    for copy in 0..3 {
+        function()
+            .handle(&world, &event("approval"), &format!("approval-{copy}"))
+            .await
+            .unwrap();
+    }
+    assert_eq!(model(&world).stage(), Stage::Retraining);
+    assert_eq!(world.executions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_by_hand_holds_and_one_of_another_model_does_not() {
+    let world = world();
+    let other = [("DriftwardenModel".to_owned(), "other".to_owned())].into();
+    world.start_by_hand("driftwarden-other-3", [].into());
+    world.start_by_hand("by a person, for another", other);
+    let by_hand = world.start_by_hand("by a person", [].into());
+    function()
+        .handle(&world, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    assert_eq!(model(&world).stage(), Stage::Holding);
+    world.finish(&by_hand, ExecutionStatus::Succeeded);
+    let swept = function()
+        .sweep(&world, "churn-endpoint", [].into(), "sweep")
+        .await
+        .unwrap();
+    assert_eq!(swept, Some(Stage::Retraining));
+    assert_eq!(world.executions().len(), 1);
+}
+
+#[tokio::test]
+async fn an_alert_whose_facts_could_not_be_asked_is_kept_and_the_sweep_decides() {
+    let world = world();
+    world.fail("sagemaker:ListPipelineExecutions", Fault::Before(Kind::Transient));
+    function()
+        .handle(&world, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap_err();
+    assert_eq!(model(&world).stage(), Stage::Deciding);
+    let swept = function()
+        .sweep(&world, "churn-endpoint", [].into(), "sweep")
+        .await
+        .unwrap();
+    assert_eq!(swept, Some(Stage::Retraining));
+}
+
+#[tokio::test]
+async fn a_run_whose_end_nobody_told_is_asked_after() {
+    let world = world();
+    function()
+        .handle(&world, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    let arn = world.executions()[0].1.clone();
+    world.finish(&arn, ExecutionStatus::Succeeded);
+    let swept = function()
+        .sweep(&world, "churn-endpoint", [].into(), "sweep")
+        .await
+        .unwrap();
+    assert_eq!(swept, Some(Stage::Verifying));
+}
+
+#[tokio::test]
+async fn a_state_machine_is_started_once_and_followed() {
+    let world = world();
+    let arn = "arn:aws:states:us-east-1:111122223333:stateMachine:retrain";
+    world.put_document(
+        "policy.toml",
+        format!("{POLICY}[retraining]\nstart = 'state-machine'\nstate_machine = '{arn}'\n"),
+    );
+    world.fail("states:StartExecution", Fault::After);
+    function()
+        .handle(&world, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap_err();
+    function()
+        .handle(&world, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    let [(name, run)] = &world.runs()[..] else {
+        panic!("one run")
+    };
+    assert!(name.starts_with("driftwarden-"), "{name}");
+    world.finish(&run.arn, ExecutionStatus::Failed);
+    let sample = "arn:aws:states:us-east-1:111122223333:execution:retrain:driftwarden-3f9a1c0b5d7e8f90a1b2c3d4e5f60718";
+    let ended = event("state-machine-succeeded")
+        .replace(sample, &run.arn)
+        .replace("SUCCEEDED", "FAILED");
+    function().handle(&world, &ended, "end").await.unwrap();
+    assert_eq!(model(&world).stage(), Stage::Escalated);
 }
 
 #[test]

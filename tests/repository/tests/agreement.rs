@@ -85,10 +85,38 @@ fn schemas_of_our_events_are_those_of_the_types() {
         "model-monitor-alert-state-change.v1.json",
         "Model Monitor Alert State Change",
     );
+    check_schema::<alerting::HealthStateChange>(
+        "model-monitor-health-state-change.v1.json",
+        "Model Monitor Health State Change",
+    );
+    check_schema::<remediation::IncidentClosed>("remediation-incident-closed.v1.json", "Remediation Incident Closed");
+    check_schema::<remediation::RemediationApproval>("remediation-approval.v1.json", "Remediation Approval");
+    check_schema::<remediation::RemediationResolution>("remediation-resolution.v1.json", "Remediation Resolution");
+    check_schema::<remediation::RetrainingStatusReported>(
+        "retraining-status-reported.v1.json",
+        "Retraining Status Reported",
+    );
     check_schema::<remediation::RemediationDecided>("remediation-decided.v1.json", "Remediation Decided");
     check_schema::<remediation::RetrainingStatusChange>(
         "retraining-pipeline-execution-status-change.v1.json",
         "Retraining Pipeline Execution Status Change",
+    );
+}
+
+#[test]
+fn the_schema_of_the_policy_is_that_of_the_types() {
+    let mut schema = remediation::policy_schema();
+    schema.insert("title".into(), "policy.toml of Driftwarden".into());
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+    let path = root().join("infra/policy.schema.json");
+    if option_env!("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == text,
+        "{} is not what the types say: run UPDATE_SCHEMAS=1 cargo test -p repository",
+        path.display()
     );
 }
 

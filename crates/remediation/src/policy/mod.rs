@@ -931,7 +931,8 @@ fn describe_rule(rule: &ViolationRule) -> String {
 /// An error about an unknown key with the key that was probably meant.
 fn with_nearest(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
-    let unknown = names.next().filter(|_| message.contains("unknown field"));
+    let is_unknown = message.contains("unknown field") || message.contains("unknown variant");
+    let unknown = names.next().filter(|_| is_unknown);
     let nearest = unknown.and_then(|unknown| {
         let ranked = names.map(|name| (strsim::damerau_levenshtein(unknown, name), name));
         ranked
