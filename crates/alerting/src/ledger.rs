@@ -20,6 +20,9 @@ const KEPT_TRANSITIONS: usize = 50;
 /// `ListMonitoringAlerts` is asked no more often than this for one schedule.
 const FOLLOW_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
 
+/// That a ledger is complete is noted no more often than this.
+const COMPARED_EVERY: SignedDuration = SignedDuration::from_hours(6);
+
 /// Which monitor a ledger is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Monitor {
@@ -159,6 +162,9 @@ pub struct MonitorLedger {
     /// The latest time that a sweep has judged a window over time for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
+    /// Up to this scheduled time every execution that SageMaker lists is known here, as a sweep has found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_until: Option<Timestamp>,
     /// What the last changes still owe.
     #[serde(default)]
     pub outbox: Outbox<MonitorEffect>,
@@ -178,6 +184,7 @@ impl MonitorLedger {
             health: Health::default(),
             followed: None,
             as_of: None,
+            compared_until: None,
             outbox: Outbox::default(),
         }
     }
@@ -210,6 +217,15 @@ impl MonitorLedger {
         }
         self.rejudge(rules, caller);
         recorded
+    }
+
+    /// Notes that a sweep has compared the ledger with SageMaker's list, up to a scheduled time. Not every time, as each is
+    /// a write.
+    pub fn compared(&mut self, until: Timestamp) {
+        let known = self.compared_until.unwrap_or(Timestamp::MIN);
+        if until.duration_since(known) >= COMPARED_EVERY {
+            self.compared_until = Some(until);
+        }
     }
 
     /// Judges what is known by the rules of now, and owes the events of transitions: after a change of the policy, and

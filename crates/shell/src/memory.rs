@@ -164,6 +164,21 @@ impl Memory {
         self.inner().events.clone()
     }
 
+    /// Detail-type and detail of the events put after the first `count`.
+    pub fn events_after(&self, count: usize) -> Vec<(String, String)> {
+        self.inner().events.iter().skip(count).cloned().collect()
+    }
+
+    /// How many runs there have been.
+    pub fn run_count(&self) -> usize {
+        self.inner().runs.len()
+    }
+
+    /// How many operations have been called.
+    pub fn call_count(&self) -> usize {
+        self.inner().calls.len()
+    }
+
     /// The pipeline executions started so far, each token once, with their ARNs.
     pub fn executions(&self) -> Vec<(StartPipelineExecution, String)> {
         self.inner().executions.clone()
@@ -194,9 +209,11 @@ impl Memory {
         self.inner().planted = Some(bug);
     }
 
-    /// A monitoring schedule with its expression.
+    /// A monitoring schedule with its expression; replaces the one of the same name.
     pub fn put_schedule(&self, schedule: Schedule, expression: &str) {
-        self.inner().schedules.push((schedule, expression.to_owned()));
+        let mut inner = self.inner();
+        inner.schedules.retain(|(known, _)| known.name != schedule.name);
+        inner.schedules.push((schedule, expression.to_owned()));
     }
 
     /// A monitoring execution; replaces the one of the same time.

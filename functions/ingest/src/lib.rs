@@ -164,8 +164,9 @@ impl Ingest {
         self.record(world, of, found, &policy, loaded?, request_id).await
     }
 
-    /// Judges a monitor again by the policy and the time of now, and carries out what its ledger still owes. Returns the
-    /// ledger as it then is; `None` if there is none.
+    /// Judges a monitor again by the policy and the time of now, notes up to which scheduled time its ledger has been
+    /// compared with SageMaker's list, and carries out what the ledger still owes. Returns the ledger as it then is;
+    /// `None` if there is none.
     ///
     /// # Errors
     /// If there is no policy to judge by, or AWS fails.
@@ -173,6 +174,7 @@ impl Ingest {
         &self,
         world: &W,
         schedule: &str,
+        compared_until: Option<Timestamp>,
         request_id: &str,
     ) -> Result<Option<(MonitorLedger, MonitorRules)>, IngestError>
     where
@@ -197,6 +199,9 @@ impl Ingest {
             || MonitorLedger::new(monitor.clone()),
             |ledger| {
                 ledger.followed = followed.or(ledger.followed);
+                if let Some(until) = compared_until {
+                    ledger.compared(until);
+                }
                 ledger.sweep(&rules, &caller);
                 ledger.clone()
             },

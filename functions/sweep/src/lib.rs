@@ -37,7 +37,9 @@ use std::collections::BTreeMap;
 
 /// So far back executions are looked for, at least: longer than a day, so that a daily monitor's last one is among them.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
-/// Not farther, though: a monitor that has been silent for longer is unhealthy already.
+/// So far back for a schedule that nothing is known of: it may be nobody's.
+const LOOK_BACK_UNKNOWN: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Not farther, though: what is older can hardly be in a window.
 const LOOK_BACK_AT_MOST: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// An execution that is due may start up to 20 minutes late (developer guide), and takes its time to be listed.
 const GRACE: SignedDuration = SignedDuration::from_mins(60);
@@ -91,6 +93,8 @@ struct Candidate {
 struct OfMonitor {
     repaired: usize,
     missing: usize,
+    /// Up to this scheduled time the list and the ledger agree.
+    compared_until: Option<Timestamp>,
     ledger: Option<(MonitorLedger, MonitorLevel)>,
 }
 
@@ -243,7 +247,8 @@ impl Sweep {
         }
         // A monitor whose ledger has just been begun is judged already, yet its model has not heard of it.
         if candidate.has_ledger || of.repaired + of.missing > 0 {
-            let ledger = self.ingest.sweep(world, &candidate.name, request_id).await?;
+            let until = of.compared_until;
+            let ledger = self.ingest.sweep(world, &candidate.name, until, request_id).await?;
             of.ledger = ledger.map(|(ledger, rules)| {
                 let level = MonitorLevel {
                     judged: ledger.judged(&rules).take(LEVELS).collect(),
@@ -278,9 +283,13 @@ impl Sweep {
             datapoints.find(|datapoint| datapoint.scheduled_time == hour)
         };
         let mut ours = ledger.is_some() || named;
+        let until = now.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
+        let mut compared_until = until;
         for execution in &executions {
             let hour = full_hour(execution.scheduled_time);
             let Some(status) = ExecutionStatus::parse(&execution.status) else {
+                // Still at work: from here on it is compared again.
+                compared_until = compared_until.min(hour);
                 continue;
             };
             if datapoint(hour).is_some_and(|datapoint| !is_news(status, &datapoint.evidence)) {
@@ -292,6 +301,8 @@ impl Sweep {
             ours |= handled;
             of.repaired += usize::from(handled);
         }
+        // Only of what had a ledger before: a new one is compared from the schedule's first hour on.
+        of.compared_until = ledger.map(|_| compared_until);
         if !ours || schedule.status != "Scheduled" {
             return Ok(());
         }
@@ -300,7 +311,6 @@ impl Sweep {
             tracing::debug!(monitoring_schedule = %schedule.name, expression, "no expression that says when it is due");
             return Ok(());
         };
-        let until = now.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
         for hour in expression.due(after, until) {
             let listed = executions
                 .iter()
@@ -371,13 +381,13 @@ fn is_news(status: ExecutionStatus, known: &alerting::Evidence) -> bool {
     unknown || taken_for_clean
 }
 
-/// From when on executions are looked for.
+/// From when on executions are looked for: from where the ledger is known to be complete.
 fn look_back(ledger: Option<&MonitorLedger>, created: Timestamp, now: Timestamp) -> Timestamp {
     let before = |duration: SignedDuration| now.saturating_sub(duration).unwrap_or(Timestamp::MIN);
-    let usual = before(LOOK_BACK);
-    let newest = ledger.and_then(|ledger| ledger.datapoints.back());
-    // After an outage: from where it began.
-    let from = newest.map_or(usual, |newest| newest.scheduled_time.min(usual));
+    let from = match ledger {
+        None => before(LOOK_BACK_UNKNOWN),
+        Some(ledger) => ledger.compared_until.unwrap_or(created).min(before(LOOK_BACK)),
+    };
     from.max(before(LOOK_BACK_AT_MOST))
         .max(created.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(created))
 }

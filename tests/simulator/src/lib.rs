@@ -1,0 +1,69 @@
+//! Seeded histories of the whole loop: the real handlers of ingest, remediate and sweep on AWS in memory, under lost,
+//! duplicated, reordered and late events, concurrent invocations, failing calls, answers lost after success, and functions
+//! that die between any two calls.
+//!
+//! Everything follows from the seed: what SageMaker's monitors find, which events are lost or come thrice or two days
+//! late, in which order concurrent invocations take their next step, where one dies. After every step it is checked that
+//! no incident has two runs. When all is quiet, the world must be as the same history without any trouble would have left
+//! it: [`world::check`].
+
+mod history;
+mod world;
+
+pub use history::{Failure, Statistics, simulate};
+
+use shell::memory::PlantedBug;
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+/// Simulates so many seeds from `first` on, on all cores, and stops at the first that fails. `progress` is told every
+/// thousand seeds how many are done.
+///
+/// # Errors
+/// The failure, with its story, of the lowest seed that was found to fail.
+pub fn simulate_all(
+    first: u64,
+    count: u64,
+    bug: Option<PlantedBug>,
+    progress: impl Fn(u64) + Sync,
+) -> Result<Statistics, Failure> {
+    let next = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let total = Mutex::new(Statistics::default());
+    let failed: Mutex<Option<Failure>> = Mutex::new(None);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let mut own = Statistics::default();
+                while !stop.load(Ordering::Relaxed) {
+                    let done = next.fetch_add(1, Ordering::Relaxed);
+                    if done >= count {
+                        break;
+                    }
+                    match simulate(first + done, bug, false) {
+                        Ok(statistics) => own.add(&statistics),
+                        Err(failure) => {
+                            stop.store(true, Ordering::Relaxed);
+                            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                            if failed.as_ref().is_none_or(|known| failure.seed < known.seed) {
+                                *failed = Some(failure);
+                            }
+                        }
+                    }
+                    if done % 1000 == 999 {
+                        progress(done + 1);
+                    }
+                }
+                total.lock().unwrap_or_else(PoisonError::into_inner).add(&own);
+            });
+        }
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        None => Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        // Once more, with its story.
+        Some(failure) => Err(simulate(failure.seed, bug, true).err().unwrap_or(failure)),
+    }
+}

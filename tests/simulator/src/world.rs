@@ -1,0 +1,354 @@
+//! What SageMaker's monitors find in a history, how it looks in AWS, and what must be true when all is quiet.
+
+use alerting::{AlertStatus, DatapointState, MonitorLedger};
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use remediation::{ModelDocument, MonitorOf, Policy, Stage};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use shell::{
+    memory::Memory,
+    ports::{DescribedJob, MonitoringExecution, Schedule},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const BUCKET: &str = "reports";
+const REPORT: &str = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
+    "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
+
+/// Midnight before the first execution.
+pub(crate) fn midnight() -> Timestamp {
+    Timestamp::from_second(1_795_392_000).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+pub(crate) fn after(time: Timestamp, seconds: i64) -> Timestamp {
+    time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// One monitor and what its executions find, hour by hour.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    pub(crate) schedule: String,
+    pub(crate) endpoint: String,
+    pub(crate) states: Vec<DatapointState>,
+}
+
+impl Monitor {
+    pub(crate) fn new(number: usize, random: &mut Rng) -> Self {
+        use DatapointState::{Clean, Failed, Missing, NoData, Violations};
+        let executions = random.usize(2..=5);
+        let drifts = random.u8(20..80);
+        let state = |random: &mut Rng| match random.u8(0..100) {
+            0..6 => Failed,
+            6..12 => NoData,
+            12..15 => Missing,
+            other if other < 15 + drifts => Violations,
+            _ => Clean,
+        };
+        Self {
+            schedule: format!("Monitor-{number}"),
+            endpoint: format!("endpoint-{}", number % 2),
+            states: (0..executions).map(|_| state(random)).collect(),
+        }
+    }
+
+    pub(crate) fn schedule(&self, status: &str) -> Schedule {
+        Schedule {
+            name: self.schedule.clone(),
+            endpoint: Some(self.endpoint.clone()),
+            status: status.to_owned(),
+            created: after(midnight(), 1800),
+        }
+    }
+
+    /// The hour that an execution is scheduled for.
+    pub(crate) fn hour(at: usize) -> Timestamp {
+        after(midnight(), (i64::try_from(at).unwrap_or_default() + 1) * 3600)
+    }
+
+    fn folder(&self, at: usize) -> String {
+        format!("out/{}/{}/2026/11/23/{:02}", self.endpoint, self.schedule, at + 1)
+    }
+
+    /// Lets an execution end: SageMaker lists it, its report lies in S3, and events tell of it.
+    pub(crate) fn execute(&self, at: usize, world: &Memory) -> Vec<Value> {
+        let Some(state) = self.states.get(at) else {
+            return Vec::new();
+        };
+        let (status, job_status) = match state {
+            DatapointState::Clean => ("Completed", "Completed"),
+            DatapointState::Violations => ("CompletedWithViolations", "Completed"),
+            DatapointState::NoData | DatapointState::Failed => ("Failed", "Failed"),
+            DatapointState::Missing => return Vec::new(),
+        };
+        let ran = *state != DatapointState::NoData;
+        let name = format!("job-{}-{at}", self.schedule);
+        let arn = format!("arn:aws:sagemaker:us-east-1:111122223333:processing-job/{name}");
+        let ended = world.time();
+        world.put_monitoring_execution(
+            &self.schedule,
+            MonitoringExecution {
+                scheduled_time: Self::hour(at),
+                status: status.to_owned(),
+                processing_job_arn: ran.then(|| arn.clone()),
+                endpoint: Some(self.endpoint.clone()),
+                failure_reason: match state {
+                    DatapointState::NoData => Some("Job inputs had no data".to_owned()),
+                    DatapointState::Failed => Some("AlgorithmError".to_owned()),
+                    _ => None,
+                },
+                last_modified: ended,
+            },
+        );
+        if !ran {
+            return Vec::new();
+        }
+        let output = format!("s3://{BUCKET}/{}", self.folder(at));
+        let schedule_arn = format!(
+            "arn:aws:sagemaker:us-east-1:111122223333:monitoring-schedule/{}",
+            self.schedule.to_lowercase()
+        );
+        let exit_message = (job_status == "Completed").then(|| format!("{status}: done"));
+        world.put_job(
+            &name,
+            DescribedJob {
+                arn: arn.clone(),
+                status: job_status.to_owned(),
+                outputs: vec![output.clone()],
+                monitoring_schedule_arn: Some(schedule_arn.clone()),
+                exit_message: exit_message.clone(),
+                end_time: Some(ended),
+                ..DescribedJob::default()
+            },
+        );
+        let mut events = Vec::new();
+        if *state == DatapointState::Violations {
+            let key = format!("{}/constraint_violations.json", self.folder(at));
+            world.put_object(&format!("s3://{BUCKET}/{key}"), REPORT);
+            events.push(event(
+                "aws.s3",
+                "Object Created",
+                &json!({"version": "0", "bucket": {"name": BUCKET}, "object": {"key": key, "size": REPORT.len()}}),
+            ));
+        }
+        let mut detail = json!({
+            "ProcessingJobName": name,
+            "ProcessingJobArn": arn,
+            "ProcessingJobStatus": job_status,
+            "ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": {"S3Uri": output}}]},
+            "MonitoringScheduleArn": schedule_arn,
+            "ProcessingEndTime": ended.as_millisecond(),
+        });
+        if let (Some(exit_message), Some(detail)) = (exit_message, detail.as_object_mut()) {
+            detail.insert("ExitMessage".into(), exit_message.into());
+        }
+        events.push(event("aws.sagemaker", "SageMaker Processing Job State Change", &detail));
+        events
+    }
+}
+
+/// An event as EventBridge delivers it.
+pub(crate) fn event(source: &str, detail_type: &str, detail: &Value) -> Value {
+    json!({
+        "version": "0",
+        "id": "00000000-0000-4000-8000-000000000000",
+        "detail-type": detail_type,
+        "source": source,
+        "account": "111122223333",
+        "time": "2026-11-23T00:00:00Z",
+        "region": "us-east-1",
+        "resources": [],
+        "detail": detail,
+    })
+}
+
+/// No incident has two runs.
+pub(crate) fn check_runs(world: &Memory) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for (name, run) in world.runs() {
+        if name.starts_with("driftwarden-") && !names.insert(name.clone()) {
+            return Err(format!("two runs are called `{name}`: one of them is {}", run.arn));
+        }
+    }
+    Ok(())
+}
+
+/// Every event with the same id says the same, however often it was put.
+pub(crate) fn check_event(known: &mut BTreeMap<String, String>, detail: &str) -> Result<(), String> {
+    let id = serde_json::from_str::<Value>(detail)
+        .ok()
+        .and_then(|detail| detail.get("id")?.as_str().map(ToOwned::to_owned))
+        .ok_or_else(|| format!("an event without an id: {detail}"))?;
+    match known.insert(id.clone(), detail.to_owned()) {
+        Some(before) if before != detail => Err(format!("two events have the id `{id}`:\n  {before}\n  {detail}")),
+        _ => Ok(()),
+    }
+}
+
+/// What must be true when all is quiet.
+pub(crate) fn check(
+    world: &Memory,
+    monitors: &[Monitor],
+    policy: &Policy,
+    told: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let mut in_alert: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for monitor in monitors {
+        check_monitor(world, monitor, policy, told, &mut in_alert)?;
+    }
+    let keys = world.documents().into_iter().filter(|key| key.starts_with("models/"));
+    let models: Vec<String> = keys.collect();
+    for model in in_alert.keys() {
+        if !models.contains(&format!("models/{model}.json")) {
+            return Err(format!("model {model} is in alert, and there is no document of it"));
+        }
+    }
+    let runs = world.runs();
+    for key in models {
+        let document: ModelDocument = read(world, &key)?;
+        let names: Vec<&str> = runs.iter().map(|(name, _)| name.as_str()).collect();
+        check_model(&document, in_alert.get(&document.model), &names, told)?;
+    }
+    Ok(())
+}
+
+fn read<T: DeserializeOwned>(world: &Memory, key: &str) -> Result<T, String> {
+    let body = world.document(key).ok_or_else(|| format!("there is no document {key}"))?;
+    serde_json::from_slice(&body).map_err(|error| format!("{key}: {error}"))
+}
+
+/// The ledger holds what the monitor found, once each, and judges it as a naive count does.
+fn check_monitor(
+    world: &Memory,
+    monitor: &Monitor,
+    policy: &Policy,
+    told: &BTreeMap<String, String>,
+    in_alert: &mut BTreeMap<String, Vec<String>>,
+) -> Result<(), String> {
+    let name = &monitor.schedule;
+    let ran = |state: &DatapointState| *state != DatapointState::Missing;
+    if !monitor.states.iter().any(ran) {
+        return Ok(());
+    }
+    let key = format!("monitors/{}.json", name.to_lowercase());
+    // A monitor that never had a job is nobody's as far as anybody can tell.
+    let had_job = |state: &DatapointState| ran(state) && *state != DatapointState::NoData;
+    if world.document(&key).is_none() && !monitor.states.iter().any(had_job) {
+        return Ok(());
+    }
+    let ledger: MonitorLedger = read(world, &key)?;
+    for (at, state) in monitor.states.iter().enumerate() {
+        let hour = Monitor::hour(at);
+        let mut of_hour = ledger.datapoints.iter().filter(|datapoint| datapoint.scheduled_time == hour);
+        match (of_hour.next().map(alerting::Datapoint::state), state) {
+            (Some(found), state) if found == *state => {}
+            // Nobody may have looked before the schedule was stopped.
+            (None, DatapointState::Missing) => continue,
+            (found, state) => return Err(format!("{name} at {hour} is {found:?}, and should be {state:?}")),
+        }
+        if of_hour.next().is_some() {
+            return Err(format!("{name} has two datapoints at {hour}"));
+        }
+        let measured = world.metrics().iter().any(|metric| {
+            metric.timestamp == hour && metric.dimensions.iter().any(|(_, value)| value == name)
+        });
+        if !measured {
+            return Err(format!("{name} has no metric at {hour}"));
+        }
+    }
+    if let Some(entry) = ledger.outbox.entries().first() {
+        return Err(format!("the ledger of {name} still owes {}", entry.id));
+    }
+    for transition in 1..=ledger.alert.transition {
+        let id = format!("alert-{}-{transition}", name.to_lowercase());
+        if !told.contains_key(&id) {
+            return Err(format!("nobody was told of {id}"));
+        }
+    }
+    let of = MonitorOf {
+        schedule: name,
+        endpoint: Some(&monitor.endpoint),
+        monitor_type: Some("DataQuality"),
+    };
+    let policy = policy.monitor(&of);
+    let (m, n) = (
+        policy.rules.window.datapoints_to_alert(),
+        policy.rules.window.evaluation_period(),
+    );
+    let slots = monitor.states.iter().rev();
+    let slots = slots.filter(|state| matches!(state, DatapointState::Clean | DatapointState::Violations));
+    let breaching = slots.take(n.into()).filter(|state| **state == DatapointState::Violations).count();
+    let expected = if breaching >= m.into() {
+        AlertStatus::InAlert
+    } else {
+        AlertStatus::Ok
+    };
+    if ledger.alert.status != expected {
+        let (found, states) = (ledger.alert.status, &monitor.states);
+        return Err(format!("{name} is {found:?}, and should be {expected:?} ({m} of {n}): {states:?}"));
+    }
+    if expected == AlertStatus::InAlert {
+        in_alert.entry(policy.model).or_default().push(name.to_lowercase());
+    }
+    Ok(())
+}
+
+/// The model has heard of every alert; what is in alert has an incident; what was decided was told, and done once.
+fn check_model(
+    document: &ModelDocument,
+    in_alert: Option<&Vec<String>>,
+    runs: &[&str],
+    told: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let model = &document.model;
+    if let Some(entry) = document.outbox.entries().first() {
+        return Err(format!("model {model} still owes {}", entry.id));
+    }
+    let heard: Vec<&String> = document
+        .alerts
+        .iter()
+        .filter_map(|(schedule, alert)| (alert.status == AlertStatus::InAlert).then_some(schedule))
+        .collect();
+    if heard.len() != in_alert.map_or(0, Vec::len) {
+        return Err(format!("model {model} heard of {heard:?} in alert, and {in_alert:?} are"));
+    }
+    match (&document.incident, heard.is_empty()) {
+        (None, false) => return Err(format!("model {model} is in alert without an incident")),
+        (Some(open), _) if open.stage == Stage::Retraining => {
+            return Err(format!("incident {} is still Retraining, and every run has ended", open.id));
+        }
+        (Some(open), true) => {
+            return Err(format!("incident {} is open, and every monitor is OK", open.id));
+        }
+        (Some(open), false) if open.stage == Stage::Deciding => {
+            return Err(format!("incident {} is not decided", open.id));
+        }
+        _ => {}
+    }
+    let closed = document.closed.iter().map(|closed| &closed.incident);
+    for incident in closed.chain(&document.incident) {
+        let id = &incident.id;
+        let token: String = incident.token.chars().take(8).collect();
+        for number in 1..=incident.decisions {
+            if !told.contains_key(&format!("decision-{id}-{number}-{token}")) {
+                return Err(format!("nobody was told of decision {number} of incident {id}"));
+            }
+        }
+        let name = format!("driftwarden-{id}");
+        let count = runs.iter().filter(|run| **run == name).count();
+        let expected = usize::from(incident.execution.is_some());
+        if count != expected {
+            return Err(format!("incident {id} has {count} runs, and should have {expected}"));
+        }
+    }
+    let all: Vec<u64> = document
+        .closed
+        .iter()
+        .map(|closed| closed.incident.number)
+        .chain(document.incident.as_ref().map(|open| open.number))
+        .collect();
+    if all != (1..=document.incidents).collect::<Vec<u64>>() {
+        return Err(format!("model {model} counts {} incidents, and remembers {all:?}", document.incidents));
+    }
+    Ok(())
+}
