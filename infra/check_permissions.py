@@ -90,6 +90,13 @@ class Template:
                     return NO_VALUE if argument == "AWS::NoValue" else self.values[argument]
                 case "Fn::GetAtt":
                     return self.values[argument]
+                case "Fn::Sub" if isinstance(argument, list):
+                    values = self.values | {name: self.resolve(value) for name, value in argument[1].items()}
+                    return re.sub(r"\$\{([^}]+)\}", lambda match: values[match[1]], argument[0])
+                case "Fn::Split":
+                    return self.resolve(argument[1]).split(argument[0])
+                case "Fn::Select":
+                    return self.resolve(argument[1])[argument[0]]
                 case "Fn::Sub":
                     return re.sub(r"\$\{([^}]+)\}", lambda match: self.values[match[1]], argument)
                 case "Fn::Equals":
@@ -104,14 +111,19 @@ class Template:
         return {key: value for key, value in ((k, self.resolve(v)) for k, v in node.items()) if value is not NO_VALUE}
 
     def policy(self, role):
-        """The one policy of a role; `None` if the role is not deployed."""
+        """All statements of a role as one policy; `None` if the role is not deployed."""
         resource = self.document["Resources"][role]
         if "Condition" in resource and not self.condition(resource["Condition"]):
             return None
         policies = self.resolve(resource["Properties"]["Policies"])
-        if resource["Properties"].get("ManagedPolicyArns") or len(policies) != 1:
-            raise SystemExit(f"{role}: expected one inline policy and no managed ones")
-        return policies[0]["PolicyDocument"]
+        if len(policies) != 1:
+            raise SystemExit(f"{role}: expected one inline policy")
+        statements = policies[0]["PolicyDocument"]["Statement"]
+        for reference in resource["Properties"].get("ManagedPolicyArns", []):
+            # Of this template: one of AWS's own would be an ARN, and an error here.
+            managed = self.document["Resources"][reference["Ref"]]["Properties"]["PolicyDocument"]
+            statements = statements + self.resolve(managed)["Statement"]
+        return {"Version": "2012-10-17", "Statement": statements}
 
 
 def via(service):
@@ -129,6 +141,19 @@ def logs(function):
     return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{STACK}-{function}:{STREAM}"
 
 
+SCHEDULE = f"{SAGEMAKER}:monitoring-schedule/churn-quality"
+ALERTS = ("sagemaker:ListMonitoringAlerts", SCHEDULE)
+START, LOOK_UP = ("sagemaker:StartPipelineExecution", PIPELINE), (
+    "sagemaker:ListPipelineParametersForExecution", f"{PIPELINE}/execution/abcdefghijkl")
+# What a decision asks, whoever starts the pipeline.
+LOOK_AT = [LOOK_UP, ("sagemaker:ListPipelineExecutions", PIPELINE), ("sagemaker:DescribeModelCard", f"{SAGEMAKER}:model-card/churn"),
+           ("sagemaker:DescribePipelineExecution", f"{PIPELINE}/execution/abcdefghijkl")]
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:retrain"
+MACHINE_START = [("states:StartExecution", MACHINE),
+                 ("states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:retrain:driftwarden-1")]
+OTHER_START = [("sagemaker:StartPipelineExecution", f"{SAGEMAKER}:pipeline/retrain-credit"),
+               ("sagemaker:ListPipelineExecutions", f"{SAGEMAKER}:pipeline/retrain-credit")]
+
 # Every call of every function, whatever the parameters.
 ALLOWED = {
     "IngestRole": [
@@ -137,7 +162,8 @@ ALLOWED = {
         ("s3:GetObject", f"{STATE}/policy.toml"),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         ("events:PutEvents", BUS, event("Model Monitor Alert State Change")),
-        ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/model-quality-monitoring-1"),
+        ("events:PutEvents", BUS, event("Model Monitor Health State Change")),
+        ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/model-quality-monitoring-1"), ALERTS,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("ingest")), ("logs:PutLogEvents", logs("ingest")),
     ],
     "RemediateRole": [
@@ -145,7 +171,22 @@ ALLOWED = {
         ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"),
         ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
+        ("events:PutEvents", BUS, event("Remediation Incident Closed")), *LOOK_AT,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
+    ],
+    "SweepRole": [
+        ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
+        ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
+        ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"),
+        ("s3:GetObject", f"{STATE}/policy.toml"),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
+        *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
+            "Model Monitor Alert State Change", "Model Monitor Health State Change", "Remediation Decided",
+            "Retraining Pipeline Execution Status Change", "Remediation Incident Closed")),
+        ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/model-quality-monitoring-1"), ALERTS,
+        ("sagemaker:DescribeMonitoringSchedule", SCHEDULE), ("sagemaker:ListMonitoringSchedules", "*"),
+        ("sagemaker:ListMonitoringExecutions", "*"), *LOOK_AT,
+        ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("sweep")), ("logs:PutLogEvents", logs("sweep")),
     ],
     "NotifyRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/notifications/1.json"),
@@ -153,8 +194,6 @@ ALLOWED = {
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("notify")), ("logs:PutLogEvents", logs("notify")),
     ],
 }
-START, LOOK_UP = ("sagemaker:StartPipelineExecution", PIPELINE), (
-    "sagemaker:ListPipelineParametersForExecution", f"{PIPELINE}/execution/abcdefghijkl")
 TRACE = ("xray:PutTraceSegments", "*")
 
 # What no function may, with reasons where they are not plain.
@@ -187,27 +226,42 @@ DENIED = {
         ("sns:Publish", TOPIC), ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/x"), ("sagemaker:StopPipelineExecution", PIPELINE),
         ("events:PutEvents", BUS, event("Model Monitor Alert State Change")),
+        ("sagemaker:ListMonitoringSchedules", "*"), ("sagemaker:UpdateModelCard", f"{SAGEMAKER}:model-card/churn"),
+        ("states:StopExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:retrain:driftwarden-1"),
+    ],
+    "SweepRole": FOR_ALL + [
+        ("s3:GetObject", f"{REPORTS}/churn/data-capture/1.jsonl"), ("s3:PutObject", f"{STATE}/notifications/1.json"),
+        ("sns:Publish", TOPIC), ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Other"}),
+        ("sagemaker:UpdateMonitoringAlert", SCHEDULE), ("sagemaker:StopMonitoringSchedule", SCHEDULE),
+        ("sagemaker:StopPipelineExecution", PIPELINE),
+        ("events:PutEvents", BUS, event("Remediation Approval", source="driftwarden.operator")),
     ],
     "NotifyRole": FOR_ALL + [
         START, LOOK_UP, ("s3:GetObject", REPORT), ("s3:GetObject", f"{STATE}/policy.toml"), ("s3:ListBucket", REPORTS),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
     ],
-    "StartPipelineRole": FOR_ALL + [LOOK_UP, ("s3:GetObject", f"{STATE}/policy.toml"), ("sns:Publish", TOPIC)],
+    "StartPipelineRole": FOR_ALL + [LOOK_UP, *MACHINE_START, ("s3:GetObject", f"{STATE}/policy.toml"), ("sns:Publish", TOPIC)],
 }
 BASE = {"ReportBucketName": "reports", "RetrainingPipelineName": "churn"}
 S3_KEY = [("kms:Decrypt", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("sqs"))]
 # Each deployment: its parameters, and by role what is then allowed and denied beside the above.
 DEPLOYMENTS = {
-    "by remediate": (BASE, {"RemediateRole": [START]}, {
-        "RemediateRole": [LOOK_UP, TRACE], "IngestRole": [TRACE, *S3_KEY], "NotifyRole": [TRACE, *S3_KEY]}),
-    "by rule": (BASE | {"PipelineStart": "rule"}, {"RemediateRole": [LOOK_UP], "StartPipelineRole": [START]},
-                {"RemediateRole": [START]}),
+    "by remediate": (BASE, {"RemediateRole": [START], "SweepRole": [START]}, {
+        "RemediateRole": [TRACE, *MACHINE_START, *OTHER_START], "IngestRole": [TRACE, *S3_KEY], "NotifyRole": [TRACE, *S3_KEY],
+        "SweepRole": [TRACE, *S3_KEY, *MACHINE_START, *OTHER_START]}),
+    "by rule": (BASE | {"PipelineStart": "rule"}, {"StartPipelineRole": [START]},
+                {"RemediateRole": [START], "SweepRole": [START]}),
+    "with a state machine and more pipelines": (
+        BASE | {"RetrainingStateMachineArn": MACHINE, "RetrainingPipelinePattern": "retrain-*"},
+        {"RemediateRole": [START, *MACHINE_START, *OTHER_START], "SweepRole": [START, *MACHINE_START, *OTHER_START]}, {}),
     "with capitals in the pipeline's name": (
-        BASE | {"RetrainingPipelineName": "Churn", "RetrainingPipelineArn": PIPELINE}, {"RemediateRole": [START]}, {}),
+        BASE | {"RetrainingPipelineName": "Churn", "RetrainingPipelineArn": PIPELINE},
+        {"RemediateRole": [START], "SweepRole": [START]}, {}),
     "with keys and traces": (
         BASE | {"KmsKeyArn": KEY, "ReportBucketKmsKeyArn": REPORT_KEY, "Tracing": "Active"},
         {"IngestRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "RemediateRole": [START, *S3_KEY, TRACE],
-         "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), TRACE]},
+         "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), TRACE],
+         "SweepRole": [START, *S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE]},
         {"IngestRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "RemediateRole": [("kms:Decrypt", REPORT_KEY, via("s3"))]}),
 }
 
