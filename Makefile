@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit e2e lint bench build deploy destroy invoke clean binaries infra-check rust-target
 
-FUNCTIONS := ingest remediate notify
+FUNCTIONS := ingest sweep remediate notify
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness.stack import Stack, running
-from harness.world import World
+from harness.world import AUTO, World
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def make_world(stack: Stack) -> Iterator[Callable[..., World]]:
     """Deploys Driftwarden anew, with a policy and template parameters."""
     worlds: list[World] = []
 
-    def make(policy: str | None = None, **parameters: str) -> World:
+    def make(policy: str = AUTO, **parameters: str) -> World:
         worlds.append(World(stack, policy=policy, **parameters))
         return worlds[-1]
 
@@ -33,7 +33,7 @@ def make_world(stack: Stack) -> Iterator[Callable[..., World]]:
 
 @pytest.fixture(scope="module")
 def shared(stack: Stack) -> Iterator[World]:
-    """A deployment with the default policy, for the tests of a module that each use their own monitors."""
+    """A deployment that retrains at once, for the tests of a module that each use their own monitors."""
     world = World(stack)
     yield world
     world.silence()

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from harness.faults import Fault, proxy
-from harness.world import eventually, folder
+from harness.world import AUTO, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
@@ -148,8 +148,7 @@ def settle(world, seconds: float = 60):
 
 
 def test_any_order_ends_in_the_same_state(make_world):
-    policy = "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n"
-    world = make_world(policy)
+    world = make_world(AUTO + "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n")
     # A day of executions: violations at 20, 12, 11 and 2 hours ago.
     wanted = {n: n in (20, 12, 11, 2) for n in range(24, 1, -1)}
     entries = []
@@ -200,6 +199,22 @@ def test_a_pipeline_is_started_once_whatever_sagemaker_answers(make_world, fault
     assert len(world.messages()) == 2
 
 
+@pytest.mark.parametrize("operation", ["ListPipelineExecutions", "DescribeModelCard"])
+@pytest.mark.parametrize("kind", ["throttled", "down-for-a-while"])
+def test_what_a_decision_asks_may_fail_and_is_asked_again(make_world, operation, kind):
+    # Without a level in the policy the model card is asked, too.
+    world = make_world("[remediation]\ncooldown = '0h'\n")
+    world.card("churn", "Low")
+    fault = {key: value for key, value in FAULTS[kind].items() if key in ("status", "code", "count")}
+    world.stack.stand_in("fault", {"operation": operation} | fault)
+    world.put_report(folder("churn", "churn-dq", hour(2)), drift())
+    eventually(lambda: world.executions(), "a pipeline execution", 90)
+    settle(world)
+    assert len(world.executions()) == 1
+    assert world.model("churn")["incident"]["stage"] == "Retraining"
+    assert len(world.messages()) == 2
+
+
 FAULTS = {
     "throttled": {"status": 400, "code": "ThrottlingException", "count": 2},
     "slow-down": {"status": 503, "code": "SlowDown", "count": 2},
@@ -229,7 +244,8 @@ def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_do
     assert len(world.ledger("churn-dq")["datapoints"]) == 1
     assert len(world.executions()) == 1
     ids = Counter(event["detail"]["id"] for event in world.events())
-    assert set(ids) == {"alert-churn-dq-1", "decision-churn-1-alert-churn-dq-1"}
+    decision = next(id for id in ids if id.startswith("decision-churn-1-1-"))
+    assert set(ids) == {"alert-churn-dq-1", decision}
     # Only an answer that was lost after the deed can repeat it: an event under its id, a message, a metric.
     lost = kind in ("done-but-the-answer-lost",)
     assert max(ids.values()) <= 1 + lost

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from harness.stack import Stack, running
-from harness.world import eventually, folder
+from harness.world import AUTO, eventually, folder
 
 MONITORS, EXECUTIONS, COPIES = 50, 20, 3
 M, N = 2, 3
@@ -22,7 +22,7 @@ def stack() -> Iterator[Stack]:
 
 
 def test_a_thousand_executions_tripled_and_shuffled(make_world):
-    world = make_world(f"[alert]\ndatapoints_to_alert = {M}\nevaluation_period = {N}\n")
+    world = make_world(AUTO + f"[alert]\ndatapoints_to_alert = {M}\nevaluation_period = {N}\n")
     now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
     chance = random.Random(2026)
     plan = {m: [chance.random() < 0.3 for _ in range(EXECUTIONS)] for m in range(MONITORS)}

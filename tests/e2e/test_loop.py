@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import jsonschema
 import pytest
 from harness.stack import ROOT
-from harness.world import World, eventually, folder
+from harness.world import AUTO, World, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
@@ -150,7 +150,7 @@ def test_a_custom_containers_report_under_its_other_name(shared):
 
 
 def test_two_monitors_of_one_model_are_one_incident(make_world, reports):
-    world = make_world('[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n')
+    world = make_world(AUTO + '[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n')
     world.put_report(folder("churn", "dq", hour(2)), reports("data-quality-drift"))
     world.put_report(folder("churn", "mq", hour(2)), reports("model-quality"))
     model = eventually(

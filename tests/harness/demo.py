@@ -15,6 +15,9 @@ from .world import World, eventually, folder
 REPORTS = Path(__file__).parent / "reports"
 ENDPOINT, DATA_QUALITY, MODEL_QUALITY = "churn", "churn-data-quality", "churn-model-quality"
 POLICY = f"""\
+[remediation]
+automation = "auto"
+
 [alert]
 datapoints_to_alert = 2
 evaluation_period = 3
@@ -160,7 +163,7 @@ def tell_the_story(screen: Screen, world: World, own: bytes | None) -> list[Exec
     clean(DATA_QUALITY, hours[4], f"{hours[4]:%H:%M}  data quality on the retrained model: clean")
     clean(DATA_QUALITY, hours[5], f"{hours[5]:%H:%M}  data quality on the retrained model: clean, the alert is over")
     eventually(lambda: (world.model("churn") or {}).get("closed"), "the incident closed")
-    eventually(lambda: len(world.messages()) >= 4, "the message that the alert is over")
+    eventually(lambda: len(world.messages()) >= 5, "the messages that the alert and the incident are over")
     return executions
 
 
@@ -194,6 +197,7 @@ def show(screen: Screen, world: World, executions: list[Execution]) -> None:
             "Model Monitor Alert State Change": lambda d: f"{d['monitoringSchedule']} {d['alertStatus']}: {d['reason']}",
             "Remediation Decided": lambda d: d["sentence"],
             "Retraining Pipeline Execution Status Change": lambda d: f"{d['incidentId']}: {d['status']}",
+            "Remediation Incident Closed": lambda d: d["sentence"],
         }[event["detail-type"]](detail)
         screen.line(f"  {event['detail-type']}\n    {said}")
 
@@ -245,10 +249,12 @@ def check(screen: Screen, world: World, executions: list[Execution]) -> None:
     calls = [call for call in world.stack.stand_in("calls") if call["operation"] == "StartPipelineExecution"]
     screen.check("under one ClientRequestToken", len({call["body"]["ClientRequestToken"] for call in calls}) == 1, calls)
     model = world.model("churn")
+    outcomes = [e["detail"]["outcome"] for e in world.events("Remediation Incident Closed")]
+    screen.check("the incident ended repaired", outcomes == ["Repaired"], outcomes)
     screen.check("the incident is closed", model.get("incident") is None and len(model["closed"]) == 1, model)
     owed = [model["outbox"], world.ledger(DATA_QUALITY)["outbox"], world.ledger(MODEL_QUALITY)["outbox"]]
     screen.check("nothing is owed any more", owed == [[], [], []], owed)
     told = sorted(message["Subject"] for message in world.messages())
-    screen.check("four messages: alert, decision, outcome, and that the alert is over", len(told) == 4, told)
+    screen.check("five messages: alert, decision, outcome, alert over, incident closed", len(told) == 5, told)
     dead = world.dead_letters.drain()
     screen.check("the dead-letter queue is empty", not dead, dead)

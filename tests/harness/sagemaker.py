@@ -7,7 +7,9 @@ nobody. In front of it stands a small WSGI layer that adds SageMaker's documente
 - parameters that the pipeline does not declare are refused;
 - executions run until they are told to end, or end by themselves after a while;
 - each change of status puts `SageMaker Model Building Pipeline Execution Status Change` on the default bus;
-- processing jobs are described as the test says.
+- processing jobs and model cards are described, monitoring schedules and their executions listed, as the test says;
+- a monitoring schedule's own alert follows its executions by SageMaker's rule, with its history (developer guide, page
+  `model-dashboard-alerts`).
 
 Tests steer it under `/_stand-in/`: see `Control`.
 """
@@ -30,10 +32,17 @@ from werkzeug.wrappers import Request, Response
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 FINAL = {"Succeeded", "Failed", "Stopped"}
+# Model Monitor creates one alert with each schedule.
+ALERT = "monitoring-alert"
 
 
 def iso(time: datetime) -> str:
     return time.replace(tzinfo=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds(time: datetime) -> float:
+    """As the JSON protocol has times."""
+    return time.replace(tzinfo=timezone.utc).timestamp()
 
 
 def refused(code: str, message: str, status: int = 400) -> Response:
@@ -51,6 +60,10 @@ class StandIn:
         self.calls: list[dict[str, Any]] = []
         self.tokens: dict[str, str] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.cards: dict[str, dict[str, Any]] = {}
+        self.schedules: dict[str, dict[str, Any]] = {}
+        self.monitored: dict[str, dict[float, dict[str, Any]]] = defaultdict(dict)
+        self.alert_history: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.faults: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.events = boto3.client(
             "events",
@@ -152,6 +165,136 @@ class StandIn:
             return refused("ResourceNotFound", "Could not find requested job with name: " + body["ProcessingJobName"])
         return self.json(job)
 
+    def ListPipelineExecutions(self, body: dict[str, Any]) -> Response:
+        name = body["PipelineName"].rsplit("/", 1)[-1].lower()
+        known = {key.lower(): pipeline for key, pipeline in self.backend.pipelines.items()}
+        if name not in known:
+            return refused("ResourceNotFound", f"Pipeline '{name}' does not exist.", 404)
+        runs = sorted(known[name].pipeline_executions.values(), key=lambda run: run.start_time, reverse=True)
+        summaries = [
+            {
+                "PipelineExecutionArn": run.arn,
+                "PipelineExecutionDisplayName": run.pipeline_execution_display_name,
+                "PipelineExecutionStatus": run.pipeline_execution_status,
+                "StartTime": seconds(run.start_time),
+            }
+            for run in runs
+        ]
+        return self.page("PipelineExecutionSummaries", summaries, body)
+
+    def DescribePipelineExecution(self, body: dict[str, Any]) -> Response:
+        run = next((run for run in self.executions() if run.arn == body["PipelineExecutionArn"]), None)
+        if run is None:
+            return refused("ResourceNotFound", "The execution does not exist.", 404)
+        return self.json(
+            {
+                "PipelineArn": run.arn.split("/execution/")[0],
+                "PipelineExecutionArn": run.arn,
+                "PipelineExecutionDisplayName": run.pipeline_execution_display_name,
+                "PipelineExecutionStatus": run.pipeline_execution_status,
+                "CreationTime": seconds(run.creation_time),
+                "LastModifiedTime": seconds(run.last_modified_time),
+            }
+        )
+
+    def DescribeModelCard(self, body: dict[str, Any]) -> Response:
+        card = self.cards.get(body["ModelCardName"])
+        return self.json(card) if card else refused("ResourceNotFound", "The model card does not exist.", 404)
+
+    # Monitoring schedules, their executions and alerts.
+
+    def schedule_of(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        return self.schedules.get(body["MonitoringScheduleName"].lower())
+
+    def ListMonitoringSchedules(self, body: dict[str, Any]) -> Response:
+        wanted = ("MonitoringScheduleName", "EndpointName", "MonitoringScheduleStatus", "MonitoringType")
+        summaries = [
+            {key: schedule[key] for key in wanted if key in schedule}
+            | {"MonitoringScheduleArn": schedule["Arn"], "CreationTime": schedule["CreationTime"], "LastModifiedTime": schedule["CreationTime"]}
+            for schedule in self.schedules.values()
+        ]
+        return self.page("MonitoringScheduleSummaries", summaries, body)
+
+    def DescribeMonitoringSchedule(self, body: dict[str, Any]) -> Response:
+        schedule = self.schedule_of(body)
+        if schedule is None:
+            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+        return self.json(
+            {
+                "MonitoringScheduleArn": schedule["Arn"],
+                "MonitoringScheduleName": schedule["MonitoringScheduleName"],
+                "MonitoringScheduleStatus": schedule["MonitoringScheduleStatus"],
+                "CreationTime": schedule["CreationTime"],
+                "LastModifiedTime": schedule["CreationTime"],
+                "MonitoringScheduleConfig": {
+                    "ScheduleConfig": {"ScheduleExpression": schedule["ScheduleExpression"]},
+                    "MonitoringJobDefinitionName": "definition",
+                    "MonitoringType": "DataQuality",
+                },
+            }
+        )
+
+    def ListMonitoringExecutions(self, body: dict[str, Any]) -> Response:
+        name = body.get("MonitoringScheduleName", "").lower()
+        executions = [e for key, of in self.monitored.items() if name in ("", key) for e in of.values()]
+        after, before = body.get("ScheduledTimeAfter", 0), body.get("ScheduledTimeBefore", float("inf"))
+        executions = [e for e in executions if after < e["ScheduledTime"] < before]
+        key = {"ScheduledTime": "ScheduledTime", "Status": "MonitoringExecutionStatus"}.get(body.get("SortBy", ""), "CreationTime")
+        executions.sort(key=lambda e: e[key], reverse=body.get("SortOrder", "Descending") == "Descending")
+        return self.page("MonitoringExecutionSummaries", executions, body)
+
+    def ListMonitoringAlerts(self, body: dict[str, Any]) -> Response:
+        schedule = self.schedule_of(body)
+        if schedule is None:
+            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+        history = self.alert_history[body["MonitoringScheduleName"].lower()]
+        alert = {
+            "MonitoringAlertName": ALERT,
+            "CreationTime": schedule["CreationTime"],
+            "LastModifiedTime": schedule["CreationTime"],
+            "AlertStatus": history[-1]["AlertStatus"] if history else "OK",
+            "DatapointsToAlert": schedule["DatapointsToAlert"],
+            "EvaluationPeriod": schedule["EvaluationPeriod"],
+            "Actions": {"ModelDashboardIndicator": {"Enabled": True}},
+        }
+        return self.page("MonitoringAlertSummaries", [alert], body)
+
+    def UpdateMonitoringAlert(self, body: dict[str, Any]) -> Response:
+        schedule = self.schedule_of(body)
+        if schedule is None:
+            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+        schedule |= {key: body[key] for key in ("DatapointsToAlert", "EvaluationPeriod")}
+        return self.json({"MonitoringScheduleArn": schedule["Arn"], "MonitoringAlertName": ALERT})
+
+    def ListMonitoringAlertHistory(self, body: dict[str, Any]) -> Response:
+        items = self.alert_history[body["MonitoringScheduleName"].lower()]
+        items = items if body.get("SortOrder") == "Ascending" else items[::-1]
+        return self.page("MonitoringAlertHistory", items, body)
+
+    def monitor(self, execution: dict[str, Any]) -> None:
+        """Lists an execution, and judges the schedule's alert: M violations among the N latest that ended alert."""
+        with self.lock:
+            key = execution["MonitoringScheduleName"].lower()
+            self.monitored[key][execution["ScheduledTime"]] = execution
+            schedule = self.schedules[key]
+            ended = [e for _, e in sorted(self.monitored[key].items()) if e["MonitoringExecutionStatus"].startswith("Completed")]
+            latest = ended[-schedule["EvaluationPeriod"] :]
+            failing = sum(e["MonitoringExecutionStatus"] == "CompletedWithViolations" for e in latest)
+            status = "InAlert" if failing >= schedule["DatapointsToAlert"] else "OK"
+            history = self.alert_history[key]
+            if status != (history[-1]["AlertStatus"] if history else "OK"):
+                name = schedule["MonitoringScheduleName"]
+                item = {"MonitoringScheduleName": name, "MonitoringAlertName": ALERT, "CreationTime": time.time(), "AlertStatus": status}
+                history.append(item)
+
+    def page(self, name: str, items: list[Any], body: dict[str, Any]) -> Response:
+        """A part of a list, as MaxResults and NextToken ask."""
+        start, most = int(body.get("NextToken") or 0), body.get("MaxResults", 100)
+        answer: dict[str, Any] = {name: items[start : start + most]}
+        if start + most < len(items):
+            answer["NextToken"] = str(start + most)
+        return self.json(answer)
+
     @staticmethod
     def json(answer: Any) -> Response:
         return Response(json.dumps(answer), 200, content_type="application/x-amz-json-1.1")
@@ -204,6 +347,10 @@ class Control:
     GET  /_stand-in/executions  every pipeline execution: arn, status, token, display name, parameters
     POST /_stand-in/finish      {"arn", "status"}: ends an execution
     POST /_stand-in/job         a DescribeProcessingJob answer, by its ProcessingJobName
+    POST /_stand-in/card        {"ModelCardName", "Content"}
+    POST /_stand-in/schedule    {"MonitoringScheduleName", "ScheduleExpression", "EndpointName"?, "MonitoringScheduleStatus"?,
+                                "CreationTime"?, "DatapointsToAlert"?, "EvaluationPeriod"?}
+    POST /_stand-in/execution   a MonitoringExecutionSummary, by its schedule and ScheduledTime
     POST /_stand-in/fault       {"operation", "count", "status", "code", "seconds", "after"}: the next calls fail,
                                 before or after having been done
     """
@@ -240,6 +387,29 @@ class Control:
 
     def job(self, body: dict[str, Any]) -> Any:
         self.stand_in.jobs[body["ProcessingJobName"]] = body
+        return {}
+
+    def card(self, body: dict[str, Any]) -> Any:
+        now = time.time()
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-card/{body['ModelCardName']}"
+        more = {"ModelCardArn": arn, "ModelCardVersion": 1, "ModelCardStatus": "Approved", "CreationTime": now, "CreatedBy": {}}
+        self.stand_in.cards[body["ModelCardName"]] = body | more
+        return {}
+
+    def schedule(self, body: dict[str, Any]) -> Any:
+        name = body["MonitoringScheduleName"].lower()
+        defaults = {
+            "MonitoringScheduleStatus": "Scheduled",
+            "CreationTime": time.time() - 86400,
+            "DatapointsToAlert": 1,
+            "EvaluationPeriod": 1,
+            "Arn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:monitoring-schedule/{name}",
+        }
+        self.stand_in.schedules[name] = defaults | body
+        return {}
+
+    def execution(self, body: dict[str, Any]) -> Any:
+        self.stand_in.monitor(body)
         return {}
 
     def fault(self, body: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ import yaml
 from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTIONS = ("ingest", "remediate", "notify")
+FUNCTIONS = ("ingest", "sweep", "remediate", "notify")
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
@@ -190,12 +190,14 @@ class Stack:
                 resource["Properties"]["CodeUri"] = f"s3://{bucket}/{key}"
         architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
         parameters = {"Architecture": architecture} | parameters
+        # Too large to be sent with the request, as SAM's own upload knows.
+        s3.put_object(Bucket=bucket, Key="template.json", Body=json.dumps(template).encode())
         cloudformation = self.client("cloudformation")
         cloudformation.create_change_set(
             StackName=name,
             ChangeSetName="deploy",
             ChangeSetType="CREATE",
-            TemplateBody=json.dumps(template),
+            TemplateURL=f"{self.url}/{bucket}/template.json",
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         )

@@ -10,6 +10,15 @@ from .stack import ACCOUNT, FUNCTIONS, REGION, Stack
 
 T = TypeVar("T")
 
+# What most tests want: whatever alerts is retrained at once.
+AUTO = """
+[remediation]
+automation = "auto"
+cooldown = "0h"
+retrainings_per_day = 1000
+retrainings_per_month = 1000
+"""
+
 
 def eventually(look: Callable[[], T], what: str, seconds: float = 30, every: float = 0.1) -> T:
     """What `look` sees, as soon as it is true."""
@@ -56,7 +65,7 @@ class Queue:
 class World:
     """One deployment of Driftwarden, its surroundings, and taps on its bus and its topic."""
 
-    def __init__(self, stack: Stack, name: str | None = None, policy: str | None = None, **parameters: str):
+    def __init__(self, stack: Stack, name: str | None = None, policy: str = AUTO, **parameters: str):
         self.stack = stack
         self.name = name or f"dw-{uuid.uuid4().hex[:8]}"
         self.reports = f"{self.name}-reports"
@@ -79,8 +88,7 @@ class World:
         self.dead_letters = Queue(stack, self.outputs["DeadLetterQueueUrl"])
         self.bus = self._tap_bus()
         self.topic = self._tap_topic()
-        if policy:
-            self.put_policy(policy)
+        self.put_policy(policy)
 
     # Surroundings.
 
@@ -136,13 +144,14 @@ class World:
         for function in FUNCTIONS:
             (folder / f"{self.name}-{function}.json").write_text(json.dumps({"AWS_ENDPOINT_URL": url}))
 
-    def silence(self) -> None:
-        """Takes the deployment off the buses: every deployment hears every event of the default bus."""
+    def silence(self, but: str | None = None) -> None:
+        """Takes the deployment off the buses: every deployment hears every event of the default bus. Rules with `but` in
+        their names go on."""
         events = self.stack.client("events")
         for bus in ("default", self.outputs["EventBusName"]):
             for page in events.get_paginator("list_rules").paginate(EventBusName=bus):
                 for rule in page["Rules"]:
-                    if rule["Name"].startswith(self.name):
+                    if rule["Name"].startswith(self.name) and not (but and but in rule["Name"]):
                         events.disable_rule(Name=rule["Name"], EventBusName=bus)
 
     # What happens outside.
@@ -201,6 +210,74 @@ class World:
             "Resources": [arn],
             "Detail": json.dumps(detail),
         }
+
+    def schedule(self, name: str, endpoint: str | None = None, expression: str = "cron(0 * ? * * *)", **more: Any) -> None:
+        """Lets SageMaker have a monitoring schedule."""
+        given = {"MonitoringScheduleName": name, "ScheduleExpression": expression} | more
+        self.stack.stand_in("schedule", given | ({"EndpointName": endpoint} if endpoint else {}))
+
+    def execution(
+        self,
+        schedule: str,
+        endpoint: str,
+        at: datetime,
+        status: str = "Completed",
+        failure_reason: str | None = None,
+        with_job: bool = True,
+    ) -> dict[str, Any]:
+        """Lets SageMaker list an execution and describe its job, without any event; returns the event that would tell."""
+        completed = status.startswith("Completed")
+        message = f"{status}: Job completed successfully." if completed else None
+        event = self.job_event(
+            folder(endpoint, schedule, at), schedule, "Completed" if completed else status, message, failure_reason
+        )
+        now = time.time()
+        summary: dict[str, Any] = {
+            "MonitoringScheduleName": schedule,
+            "EndpointName": endpoint,
+            "ScheduledTime": at.replace(tzinfo=timezone.utc).timestamp(),
+            "CreationTime": now,
+            "LastModifiedTime": now,
+            "MonitoringExecutionStatus": status,
+        }
+        if failure_reason:
+            summary["FailureReason"] = failure_reason
+        if with_job:
+            job = json.loads(event["Detail"])
+            times = ("ProcessingStartTime", "ProcessingEndTime", "LastModifiedTime", "CreationTime")
+            self.stack.stand_in("job", job | {key: job[key] / 1000 for key in times})
+            summary["ProcessingJobArn"] = job["ProcessingJobArn"]
+        self.stack.stand_in("execution", summary)
+        return event
+
+    def card(self, name: str, risk_rating: str) -> None:
+        content = json.dumps({"intended_uses": {"risk_rating": risk_rating}})
+        self.stack.stand_in("card", {"ModelCardName": name, "Content": content})
+
+    def start_by_hand(self) -> str:
+        """Starts the pipeline as a person would; returns the execution's ARN."""
+        started = self.stack.client("sagemaker").start_pipeline_execution(
+            PipelineName=self.pipeline, PipelineExecutionDisplayName="by-hand", ClientRequestToken=uuid.uuid4().hex
+        )
+        return started["PipelineExecutionArn"]
+
+    def put_operator_event(self, detail_type: str, **detail: Any) -> None:
+        """What a person says, on our bus."""
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        entry = {
+            "EventBusName": self.outputs["EventBusName"],
+            "Source": "driftwarden.operator",
+            "DetailType": detail_type,
+            "Detail": json.dumps({"time": now} | detail),
+        }
+        answer = self.stack.client("events").put_events(Entries=[entry])
+        assert answer["FailedEntryCount"] == 0, answer
+
+    def sweep(self) -> dict[str, Any]:
+        """One sweep, now, and what it says it did."""
+        done, answer = self.invoke("sweep", {})
+        assert done, answer
+        return answer
 
     def put_events(self, *entries: dict[str, Any]) -> None:
         """Puts events on the default bus, where AWS's services put theirs."""

@@ -16,9 +16,19 @@ LOG = logging.getLogger(__name__)
 @hooks.on_infra_start()
 def apply() -> None:
     from localstack.services.events import target as targets
+    from localstack.services.events.provider import EventsProvider
 
+    leave_disabled_rules_alone(EventsProvider)
     deliver_again_then_keep(targets.TargetSender)
     start_pipelines(targets.SagemakerTargetSender)
+
+
+def leave_disabled_rules_alone(provider: type) -> None:
+    """A disabled rule matches nothing (API, `DisableRule`); LocalStack notes that it is disabled, and matches on."""
+
+    @patch(provider._process_rules)
+    def process_rules(fn, self, rule, *args, **kwargs):
+        return None if rule.state == "DISABLED" else fn(self, rule, *args, **kwargs)
 
 
 def deliver_again_then_keep(sender: type) -> None:

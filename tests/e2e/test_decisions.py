@@ -1,0 +1,258 @@
+"""Decisions, seen from outside: what holds a retraining back, who lets it go, and what the sweep mends by itself."""
+
+import json
+import uuid
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from harness.stack import ACCOUNT, REGION, ROOT
+from harness.world import AUTO, World, eventually, folder
+
+NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+TWO_MONITORS = '[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n'
+# Nobody rated the model, and nothing is left to a cooldown.
+ASKING = "[remediation]\ncooldown = '0h'\n"
+
+
+def hour(n: int) -> datetime:
+    return NOW - timedelta(hours=n)
+
+
+def stage(world: World, model: str = "churn") -> str | None:
+    document = world.model(model)
+    return document and document.get("incident", {"stage": "Healthy"})["stage"]
+
+
+def reached(world: World, wanted: str, seconds: float = 30) -> Any:
+    """The model's document, once its incident is in a stage and nothing is owed."""
+
+    def look():
+        return stage(world) == wanted and not world.model("churn")["outbox"] and world.model("churn")
+
+    return eventually(look, f"the model in the stage {wanted}", seconds)
+
+
+def reasons(document: Any) -> set[str]:
+    return {reason["code"] for reason in document["incident"]["decision"]["reasons"]}
+
+
+def clean(world: World, schedule: str, at: datetime) -> None:
+    world.put_events(world.job_event(folder("churn", schedule, at), schedule))
+
+
+def test_an_alert_during_a_run_joins_and_is_judged_when_the_run_has_ended(make_world, reports):
+    world = make_world(AUTO + TWO_MONITORS)
+    world.put_report(folder("churn", "dq", hour(2)), reports("data-quality-drift"))
+    run = eventually(lambda: world.executions(), "a pipeline execution")[0]
+    world.put_report(folder("churn", "mq", hour(2)), reports("model-quality"))
+    eventually(lambda: len(world.model("churn")["incident"]["monitors"]) == 2, "the other monitor in the incident")
+    assert stage(world) == "Retraining"
+    world.finish(run["arn"])
+    reached(world, "Verifying")
+    # On the retrained model the one is clean, and the other is not.
+    clean(world, "dq", hour(-1))
+    world.put_report(folder("churn", "mq", hour(-1)), reports("model-quality"))
+    eventually(lambda: len(world.ledger("mq")["datapoints"]) == 2 and len(world.ledger("dq")["datapoints"]) == 2, "both executions")
+    world.sweep()
+    document = reached(world, "Escalated")
+    assert "DriftPersists" in reasons(document)
+    assert len(world.executions()) == 1, "no second retraining for the incident"
+    eventually(lambda: any("Escalate decided" in m["Subject"] for m in world.messages()), "a person is called")
+
+
+def test_two_monitors_at_once_start_one_run(make_world, reports):
+    world = make_world(AUTO + TWO_MONITORS)
+    events = [
+        world.job_event(folder("churn", schedule, hour(2)), schedule, exit_message="CompletedWithViolations: 3 violations.")
+        for schedule in ("dq", "mq")
+    ]
+    world.put_events(*events * 5)
+    eventually(lambda: (m := world.model("churn")) and len(m["incident"]["monitors"]) == 2 and not m["outbox"], "one incident of both")
+    assert [run["displayName"] for run in world.executions()] == ["driftwarden-churn-1"]
+
+
+def test_a_medium_risk_waits_for_an_approval(make_world, reports):
+    world = make_world(ASKING)
+    world.card("churn", "Medium")
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    document = reached(world, "AwaitingApproval")
+    assert reasons(document) == {"MonitorInAlert", "ApprovalMissing"}
+    eventually(lambda: any("approval needed" in m["Subject"] for m in world.messages()), "somebody is asked")
+    assert world.executions() == []
+    for _ in range(3):
+        world.put_operator_event("Remediation Approval", incidentId="churn-1", granted=True, by="ada")
+    document = reached(world, "Retraining")
+    approved = next(r for r in document["incident"]["decision"]["reasons"] if r["code"] == "Approved")
+    assert approved["by"] == "ada"
+    assert len(world.executions()) == 1
+
+
+def test_a_no_holds_and_closes_with_the_alert(make_world, reports):
+    world = make_world(ASKING)
+    world.card("churn", "medium")
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    reached(world, "AwaitingApproval")
+    world.put_operator_event("Remediation Approval", incidentId="churn-1", granted=False, by="ada", reason="known")
+    assert "Denied" in reasons(reached(world, "Holding"))
+    clean(world, "churn-dq", hour(1))
+    assert reached(world, "Healthy")["closed"][0]["outcome"] == "Recovered"
+    assert world.executions() == []
+
+
+def test_the_kill_switch_holds_and_a_changed_policy_goes_on(make_world, reports):
+    world = make_world("paused = true\n" + AUTO)
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    paused = reached(world, "Holding")
+    assert "Paused" in reasons(paused)
+    world.put_policy("paused = tru\n")
+    ok, answer = world.invoke("sweep", {})
+    assert stage(world) == "Holding", "a bad policy replaces nothing"
+    world.put_policy(AUTO)
+    world.sweep()
+    going = reached(world, "Retraining")
+    assert going["incident"]["decision"]["policyVersion"] != paused["incident"]["decision"]["policyVersion"]
+    assert len(world.executions()) == 1
+    # Paused again: what was started goes on, and is followed to its end.
+    world.put_policy("paused = true\n" + AUTO)
+    world.finish(world.executions()[0]["arn"])
+    reached(world, "Verifying")
+
+
+def test_a_run_that_somebody_started_by_hand_is_waited_for(make_world, reports):
+    world = make_world()
+    by_hand = world.start_by_hand()
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    assert "InFlight" in reasons(reached(world, "Holding"))
+    world.finish(by_hand)
+    world.sweep()
+    reached(world, "Retraining")
+    assert {run["displayName"] for run in world.executions()} == {"by-hand", "driftwarden-churn-1"}
+
+
+def test_broken_data_are_mended_and_not_trained_on(make_world):
+    world = make_world()
+    violation = {
+        "feature_name": "age",
+        "constraint_check_type": "data_type_check",
+        "description": "Data type match requirement is not met. Expected data type: Integral, Expected match: 100.0%. "
+        "Observed: Only 99.5% of data is Integral.",
+    }
+    world.put_report(folder("churn", "churn-dq", hour(2)), json.dumps({"violations": [violation]}).encode())
+    assert "DataBroke" in reasons(reached(world, "AwaitingData"))
+    assert world.executions() == []
+
+
+def test_violations_that_do_not_count_and_maintenance_alert_nobody(make_world, reports):
+    start, end = hour(4).isoformat().replace("+00:00", "Z"), hour(3).isoformat().replace("+00:00", "Z")
+    rules = "[[violation]]\nfeature = 'total_*'\ncounts = false\n[[violation]]\ncheck_type = '*'\nseverity = 'critical'\n"
+    world = make_world(AUTO + rules + f"[[maintenance]]\nschedule = 'churn-*'\nstart = '{start}'\nend = '{end}'\n")
+    world.put_report(folder("churn", "churn-dq", hour(4)), reports("data-quality-drift"))
+    eventually(lambda: (ledger := world.ledger("churn-dq")) and not ledger["outbox"], "the muted datapoint")
+    assert world.ledger("churn-dq")["alert"]["status"] == "OK"
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    event = eventually(lambda: world.events("Model Monitor Alert State Change"), "an alert")[0]
+    assert event["detail"]["severity"] == "critical"
+    assert all(not v["subject"].startswith("total_") for v in event["detail"]["violations"])
+
+
+def test_lost_events_are_repaired_by_the_sweep_alone(make_world, reports):
+    schedule = f"silent-{uuid.uuid4().hex[:8]}"
+    world = make_world(AUTO, SweepRate="rate(1 minute)")
+    world.silence(but="SweepRule")
+    world.schedule(schedule, "churn", CreationTime=hour(4).timestamp() - 60)
+    for n, status in ((4, "Completed"), (3, "Completed"), (2, "CompletedWithViolations")):
+        world.execution(schedule, "churn", hour(n), status)
+    world.put_report(folder("churn", schedule, hour(2)), reports("data-quality-drift"))
+    run = eventually(lambda: world.executions(), "a pipeline execution that no event led to", 200, every=1)[0]
+    ledger = world.ledger(schedule)
+    assert [point["evidence"].get("report", {}).get("violations", 0) for point in ledger["datapoints"]][:3] == [0, 0, 2]
+    # Its end is told to nobody, either.
+    world.finish(run["arn"])
+    world.sweep()
+    assert stage(world) == "Verifying"
+    world.execution(schedule, "churn", hour(-1), "Completed")
+    world.sweep()
+    world.sweep()
+    assert stage(world) == "Healthy"
+    assert world.model("churn")["closed"][0]["outcome"] == "Repaired"
+    assert len(world.executions()) == 1
+    assert world.dead_letters.drain() == []
+
+
+def test_a_monitor_that_silently_stopped_is_found(make_world):
+    schedule = f"stopped-{uuid.uuid4().hex[:8]}"
+    world = make_world()
+    world.schedule(schedule, "churn", CreationTime=hour(5).timestamp() - 60)
+    clean(world, schedule, hour(5))
+    eventually(lambda: world.ledger(schedule), "the first datapoint")
+    world.execution(schedule, "churn", hour(4), "Failed", "Job inputs had no data", with_job=False)
+    swept = world.sweep()
+    assert swept["repaired"] == 1 and swept["missing"] >= 1
+    kinds = ["execution" if "execution" in p["evidence"] else "job" if p["evidence"] else "missing" for p in world.ledger(schedule)["datapoints"]]
+    assert kinds[:3] == ["job", "execution", "missing"]
+    message = eventually(lambda: next((m for m in world.messages() if "Unhealthy" in m["Subject"]), None), "people are told")
+    assert "NoData" in message["Message"] and "Missing" in message["Message"]
+
+
+def test_the_schedules_own_alert_can_be_followed(make_world, reports):
+    schedule = f"followed-{uuid.uuid4().hex[:8]}"
+    world = make_world(AUTO + "[alert]\nfollow_monitoring_alert = true\n")
+    world.schedule(schedule, "churn", DatapointsToAlert=2, EvaluationPeriod=3)
+    for n, alerts in ((4, False), (3, True)):
+        body = reports("data-quality-drift")
+        world.execution(schedule, "churn", hour(n), "CompletedWithViolations")
+        world.put_report(folder("churn", schedule, hour(n)), body)
+        eventually(lambda: (ledger := world.ledger(schedule)) and len(ledger["datapoints"]) == 5 - n and not ledger["outbox"], "the datapoint")
+        assert (world.ledger(schedule)["alert"]["status"] == "InAlert") == alerts
+    asked = [c for c in world.stack.stand_in("calls") if c["operation"] == "ListMonitoringAlerts" and c["body"]["MonitoringScheduleName"] == schedule]
+    assert len(asked) == 1, "once in ten minutes"
+    sagemaker = world.stack.client("sagemaker")
+    history = sagemaker.list_monitoring_alert_history(MonitoringScheduleName=schedule)["MonitoringAlertHistory"]
+    ours = world.ledger(schedule)["history"]
+    assert [item["status"] for item in ours] == [item["AlertStatus"] for item in history] == ["InAlert"]
+
+
+def test_a_cloudwatch_alarm_triggers_remediation(make_world):
+    world = make_world(AUTO + "[[alarm]]\nname = 'churn-latency'\nmodel = 'churn'\n", TriggerAlarmPrefix="churn-")
+    detail = json.loads((ROOT / "events/remediate/alarm.json").read_text())["detail"] | {"alarmName": "churn-latency"}
+    entry = {"Source": "aws.cloudwatch", "DetailType": "CloudWatch Alarm State Change", "Detail": json.dumps(detail)}
+    world.put_events(entry, entry, {**entry, "Detail": json.dumps(detail | {"alarmName": "churn-other"})})
+    document = reached(world, "Retraining")
+    assert document["incident"]["monitors"] == ["alarm:churn-latency"]
+    assert len(world.executions()) == 1
+
+
+def test_a_state_machine_is_started_with_ones_own_parameters_and_followed(make_world, reports):
+    name = f"retrain-{uuid.uuid4().hex[:8]}"
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+    world = make_world(
+        AUTO + f"[retraining]\nstart = 'state-machine'\nstate_machine = '{arn}'\nparameters = {{ Model = '{{model}}', Epochs = '20' }}\n",
+        RetrainingStateMachineArn=arn,
+    )
+    states = world.stack.client("stepfunctions")
+    definition = {"StartAt": "Retrain", "States": {"Retrain": {"Type": "Wait", "Seconds": 1, "End": True}}}
+    states.create_state_machine(name=name, definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/states")
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    execution = eventually(lambda: states.list_executions(stateMachineArn=arn)["executions"], "an execution of the state machine")[0]
+    given = json.loads(states.describe_execution(executionArn=execution["executionArn"])["input"])
+    assert (given["Model"], given["Epochs"], given["driftwarden"]["incidentId"]) == ("churn", "20", "churn-1")
+    eventually(lambda: states.describe_execution(executionArn=execution["executionArn"])["status"] == "SUCCEEDED", "its end")
+    world.sweep()
+    reached(world, "Verifying")
+    assert len(states.list_executions(stateMachineArn=arn)["executions"]) == 1
+
+
+def test_a_monitor_as_a_native_alarm(stack):
+    """infra/alarms.yaml gives the alarm that its parameters say."""
+    client, name = stack.client("cloudformation"), f"alarm-{uuid.uuid4().hex[:8]}"
+    given = {"Endpoint": "churn", "MonitoringSchedule": name, "EvaluationPeriods": "5", "DatapointsToAlarm": "3", "TreatMissingData": "ignore"}
+    client.create_stack(
+        StackName=name,
+        TemplateBody=(ROOT / "infra/alarms.yaml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+    )
+    client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    [alarm] = stack.client("cloudwatch").describe_alarms(AlarmNames=[f"driftwarden-monitor-{name}"])["MetricAlarms"]
+    assert (alarm["MetricName"], alarm["Period"], alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == ("Breaching", 3600, 5, 3)
+    assert {d["Name"]: d["Value"] for d in alarm["Dimensions"]} == {"Endpoint": "churn", "MonitoringSchedule": name}
+    client.delete_stack(StackName=name)
