@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Crates that know no AWS, no clock, no environment and no I/O.
-const PURE: [&str; 4] = ["model-monitor", "outbox", "alerting", "remediation"];
+const PURE: [&str; 5] = ["model-monitor", "outbox", "alerting", "remediation", "backtest"];
 
 /// What a pure crate must not reach, however indirectly: runtimes, networks, AWS, the shell.
 fn is_impure(name: &str) -> bool {

@@ -1,0 +1,182 @@
+//! Executions as history has them, small enough for millions.
+
+use alerting::{DatapointState, Evidence, ExecutionEvidence, ExecutionStatus, ReportEvidence};
+use jiff::Timestamp;
+use remediation::{MonitorOf, Policy};
+use std::collections::BTreeMap;
+
+/// What history knows of one execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The hour that it was scheduled for.
+    pub scheduled_time: Timestamp,
+    /// Its state.
+    pub state: DatapointState,
+    /// Its violation report, if there is one.
+    pub report: Option<Box<ReportEvidence>>,
+}
+
+impl Recorded {
+    /// As a ledger takes it.
+    pub(crate) fn evidence(&self) -> Evidence {
+        let (status, reason) = match self.state {
+            DatapointState::Missing => return Evidence::default(),
+            DatapointState::Clean => (ExecutionStatus::Completed, None),
+            DatapointState::Violations => (ExecutionStatus::CompletedWithViolations, None),
+            DatapointState::Failed => (ExecutionStatus::Failed, None),
+            DatapointState::NoData => (ExecutionStatus::Failed, Some("Job inputs had no data".to_owned())),
+        };
+        Evidence {
+            report: self.report.as_deref().cloned(),
+            job: None,
+            execution: Some(ExecutionEvidence {
+                status,
+                reason,
+                last_modified: self.scheduled_time,
+            }),
+        }
+    }
+}
+
+/// One execution and whose it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// The monitoring schedule.
+    pub schedule: String,
+    /// The monitored endpoint; `None` for batch transform.
+    pub endpoint: Option<String>,
+    /// `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability` or `Custom`, if it is known.
+    pub monitor_type: Option<String>,
+    /// What is known of it.
+    pub recorded: Recorded,
+}
+
+/// One monitor and its executions, in the order of their scheduled times.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Monitor {
+    /// The monitoring schedule.
+    pub schedule: String,
+    /// The monitored endpoint; `None` for batch transform.
+    pub endpoint: Option<String>,
+    /// What it monitors, if it is known.
+    pub monitor_type: Option<String>,
+    /// Its executions.
+    pub executions: Vec<Recorded>,
+}
+
+impl Monitor {
+    /// As a policy is asked about it.
+    pub fn of(&self) -> MonitorOf<'_> {
+        MonitorOf {
+            schedule: &self.schedule,
+            endpoint: self.endpoint.as_deref(),
+            monitor_type: self.monitor_type.as_deref(),
+        }
+    }
+}
+
+/// Executions of many monitors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// By the schedule's name in lower case.
+    monitors: BTreeMap<String, Monitor>,
+}
+
+impl History {
+    /// Adds an execution, in any order. Of two of the same monitor and time the later added holds.
+    pub fn add(&mut self, execution: Execution) {
+        let Execution {
+            schedule,
+            endpoint,
+            monitor_type,
+            recorded,
+        } = execution;
+        let monitor = self
+            .monitors
+            .entry(schedule.to_lowercase())
+            .or_insert_with(|| Monitor {
+                schedule,
+                endpoint: None,
+                monitor_type: None,
+                executions: Vec::new(),
+            });
+        monitor.endpoint = endpoint.or(monitor.endpoint.take());
+        monitor.monitor_type = monitor_type.or(monitor.monitor_type.take());
+        let executions = &mut monitor.executions;
+        match executions.last() {
+            Some(last) if last.scheduled_time >= recorded.scheduled_time => {
+                match executions.binary_search_by_key(&recorded.scheduled_time, |known| known.scheduled_time) {
+                    Ok(at) => {
+                        if let Some(known) = executions.get_mut(at) {
+                            *known = recorded;
+                        }
+                    }
+                    Err(at) => executions.insert(at, recorded),
+                }
+            }
+            _ => executions.push(recorded),
+        }
+    }
+
+    /// Fills the gaps of monitors of which only reports with violations are known: hours at the most common step between
+    /// the first and the last known execution in which none was recorded get that state.
+    pub fn fill_gaps(&mut self, state: DatapointState) {
+        for monitor in self.monitors.values_mut() {
+            let times: Vec<i64> = monitor.executions.iter().map(|known| known.scheduled_time.as_second()).collect();
+            let mut steps: BTreeMap<i64, usize> = BTreeMap::new();
+            for (before, after) in times.iter().zip(times.iter().skip(1)) {
+                *steps.entry(after - before).or_default() += 1;
+            }
+            let most_common = steps.iter().max_by_key(|(step, count)| (**count, std::cmp::Reverse(**step)));
+            let Some(step) = most_common.map(|(step, _)| *step).filter(|step| *step > 0) else {
+                continue;
+            };
+            let mut filled = Vec::with_capacity(monitor.executions.len());
+            for known in monitor.executions.drain(..) {
+                let last = filled.last().map(|last: &Recorded| last.scheduled_time.as_second());
+                let mut next = last.map_or(i64::MAX, |last| last.saturating_add(step));
+                while next < known.scheduled_time.as_second() {
+                    if let Ok(scheduled_time) = Timestamp::from_second(next) {
+                        filled.push(Recorded {
+                            scheduled_time,
+                            state,
+                            report: None,
+                        });
+                    }
+                    next = next.saturating_add(step);
+                }
+                filled.push(known);
+            }
+            monitor.executions = filled;
+        }
+    }
+
+    /// How many executions there are.
+    pub fn len(&self) -> usize {
+        self.monitors.values().map(|monitor| monitor.executions.len()).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first and the last scheduled time.
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let first = self.monitors.values().filter_map(|monitor| monitor.executions.first());
+        let last = self.monitors.values().filter_map(|monitor| monitor.executions.last());
+        let first = first.map(|recorded| recorded.scheduled_time).min()?;
+        let last = last.map(|recorded| recorded.scheduled_time).max()?;
+        Some((first, last))
+    }
+
+    /// The monitors of each model, as a policy assigns them.
+    pub fn models(&self, policy: &Policy) -> BTreeMap<String, Vec<&Monitor>> {
+        let mut models: BTreeMap<String, Vec<&Monitor>> = BTreeMap::new();
+        for monitor in self.monitors.values() {
+            let model = policy.monitor(&monitor.of()).model;
+            models.entry(model).or_default().push(monitor);
+        }
+        models
+    }
+}
