@@ -13,6 +13,7 @@
 
 mod datapoint;
 mod event;
+mod history;
 mod ledger;
 mod metric;
 mod rules;
@@ -27,6 +28,7 @@ pub use event::{
     AlertStateChange, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
     MODEL_MONITOR_HEALTH_STATE_CHANGE,
 };
+pub use history::{MonitoringAlertTransition, OnlyBecause, Transition, compare};
 pub use ledger::{
     Alert, AlertHistoryItem, FollowedAlert, Health, HealthStatus, KEPT_DATAPOINTS, Monitor, MonitorEffect,
     MonitorLedger, Observation, Recorded,

@@ -5,14 +5,16 @@ use std::{
     process::{ExitCode, Termination},
 };
 
-/// How the command ended. Wrong arguments end with 2, which is clap's.
+/// How the command ended. Arguments that clap refuses end with 2 as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// Everything asked for was done.
     Done = 0,
-    /// At least one input could not be answered; the others were.
+    /// At least one input could not be answered, and the others were; or what was asked for could not be done.
     Failed = 1,
+    /// The command was not called as it should be.
+    Usage = 2,
 }
 
 impl Exit {

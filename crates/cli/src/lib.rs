@@ -1,24 +1,43 @@
-//! The `driftwarden` command line: the pure parts of Driftwarden, reachable from a shell, a notebook or a pipeline.
+//! The `driftwarden` command line: the pure parts of Driftwarden, reachable from a shell, a notebook or a pipeline, and
+//! what people do about a deployment.
 //!
 //! | command | what it does |
 //! | --- | --- |
 //! | [`inspect`](Inspect) | shows what Model Monitor's files and events say, or prints it as JSON Lines |
 //! | [`window`](Window) | judges alert windows, JSON Lines in and out |
+//! | [`policy`](PolicyCommand) | checks a policy, explains what holds by it, puts it in force |
+//! | [`incidents`](Incidents) | shows where the models stand, and why |
+//! | [`approve`](Approve), [`resolve`](Resolve) | says yes or no to a retraining, closes an incident |
+//! | [`alerts`](Alerts) | compares a monitor's alert with SageMaker's own |
+//! | [`redrive`](Redrive) | hands failed events to their functions again |
 //!
 //! Data goes to standard output, everything else to standard error. An input that cannot be answered never stops the
 //! others: with `--json` it gives `{"error": "…"}` on its line. [`Exit`] says what the exit codes mean. In JSON a number
 //! that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.
 
+mod alerts;
+mod cloud;
 mod exit;
+mod incidents;
 mod input;
 mod inspect;
+mod people;
+mod policy;
+mod redrive;
 mod table;
 mod window;
 
+pub use alerts::Alerts;
+pub use cloud::{Places, Surroundings, World};
 pub use exit::Exit;
+pub use incidents::Incidents;
 pub use inspect::Inspect;
+pub use people::{Approve, Resolve};
+pub use policy::PolicyCommand;
+pub use redrive::Redrive;
 pub use window::Window;
 
+use cloud::Nowhere;
 use std::io::{Read, Write};
 
 /// Watches SageMaker Model Monitor and starts what is due when a model drifts.
@@ -33,6 +52,12 @@ pub struct Cli {
 enum Command {
     Inspect(Inspect),
     Window(Window),
+    Policy(PolicyCommand),
+    Incidents(Incidents),
+    Approve(Approve),
+    Resolve(Resolve),
+    Alerts(Alerts),
+    Redrive(Redrive),
 }
 
 /// What a command reads and writes.
@@ -47,11 +72,22 @@ pub struct Streams<'a> {
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs a command that needs no AWS; any other says that there is none.
     pub fn run(&self, streams: Streams<'_>) -> Exit {
+        self.run_in(streams, &Nowhere)
+    }
+
+    /// Runs the command. Those that talk to AWS do so on a runtime of their own.
+    pub fn run_in(&self, streams: Streams<'_>, around: &impl Surroundings) -> Exit {
         match &self.command {
             Command::Inspect(inspect) => inspect.run(streams),
             Command::Window(_) => Window::run(streams),
+            Command::Policy(policy) => cloud::run(streams, async |streams| policy.run(around, streams).await),
+            Command::Incidents(incidents) => cloud::run(streams, async |streams| incidents.run(around, streams).await),
+            Command::Approve(approve) => cloud::run(streams, async |streams| approve.run(around, streams).await),
+            Command::Resolve(resolve) => cloud::run(streams, async |streams| resolve.run(around, streams).await),
+            Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(around, streams).await),
+            Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }
     }
 }

@@ -1,8 +1,30 @@
 //! The `driftwarden` command line. See the library.
 
 use clap::Parser as _;
-use cli::{Cli, Exit, Streams};
-use std::io::{self, BufWriter, Write as _};
+use cli::{Cli, Exit, Places, Streams, Surroundings};
+use shell::Aws;
+use std::{
+    io::{self, BufWriter, Write as _},
+    sync::Arc,
+};
+
+/// The environment, and AWS as it describes it.
+struct Environment;
+
+impl Surroundings for Environment {
+    type World = Aws;
+
+    fn variable(&self, name: &str) -> Option<String> {
+        #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+        std::env::var(name).ok()
+    }
+
+    async fn connect(&self, places: Places) -> Result<Arc<Aws>, String> {
+        let aws = Aws::from_env().await;
+        let aws = aws.with_state_bucket(places.state_bucket.unwrap_or_default());
+        Ok(Arc::new(aws.with_event_bus(places.event_bus.unwrap_or_default())))
+    }
+}
 
 fn main() -> Exit {
     let cli = Cli::parse();
@@ -12,7 +34,7 @@ fn main() -> Exit {
         out: &mut out,
         err: &mut io::stderr().lock(),
     };
-    let exit = cli.run(streams);
+    let exit = cli.run_in(streams, &Environment);
     match out.flush() {
         Ok(()) => exit,
         Err(error) => Exit::of_output(&error),

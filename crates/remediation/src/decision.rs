@@ -165,7 +165,7 @@ impl Reason {
     }
 
     /// In words, as a part of a sentence.
-    fn words(&self) -> String {
+    pub fn words(&self) -> String {
         match self {
             Self::MonitorInAlert {
                 monitoring_schedule, ..

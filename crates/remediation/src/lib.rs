@@ -22,11 +22,11 @@ pub use lifecycle::{Cause, Stage, TRANSITIONS, diagram};
 pub use model::{
     ClosedIncident, DISPLAY_NAME_PREFIX, ExecutionStatus, Facts, Given, Incident, Input, ModelDocument, ModelEffect,
     MonitorAlert, MonitorLevel, PipelineExecution, PipelineStart, Settings, StartPipelineExecution, StartStateMachine,
-    Stepped, model_of_display_name, schedule_key,
+    Stepped, in_words, model_of_display_name, schedule_key,
 };
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;
 pub use policy::{
     AlarmPolicy, Automation, Explanation, ModelPolicy, MonitorOf, MonitorPolicy, Paused, Policy, PolicyError,
-    RetrainingPolicy, RiskRating, Setting, StartKind,
+    RetrainingPolicy, RiskRating, Setting, StartKind, duration,
 };

@@ -872,7 +872,7 @@ fn last_part(arn: &str) -> &str {
 }
 
 /// A duration in words, to the minute: `2 d 3 h 10 min`.
-fn in_words(duration: SignedDuration) -> String {
+pub fn in_words(duration: SignedDuration) -> String {
     let minutes = duration.as_mins();
     let parts = [(minutes / 1440, "d"), (minutes / 60 % 24, "h"), (minutes % 60, "min")];
     let said: Vec<String> = parts

@@ -1,7 +1,7 @@
 //! AWS itself behind the ports.
 
 use crate::{
-    AwsError, Kind,
+    AwsError, Kind, POLICY_KEY,
     ports::{
         Clock, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, Metrics, ModelCards, MonitoringAlerts,
         MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Pipelines, Precondition, ProcessingJobs,
@@ -241,12 +241,17 @@ impl Documents for Aws {
     }
 
     async fn write(&self, key: &str, body: Vec<u8>, precondition: &Precondition) -> Result<ETag, AwsError> {
+        let content_type = if key == POLICY_KEY {
+            "application/toml"
+        } else {
+            "application/json"
+        };
         let request = self
             .s3()
             .put_object()
             .bucket(&self.state_bucket)
             .key(key)
-            .content_type("application/json")
+            .content_type(content_type)
             .body(ByteStream::from(body));
         let request = match precondition {
             Precondition::Absent => request.if_none_match("*"),

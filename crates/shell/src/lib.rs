@@ -9,6 +9,8 @@ pub mod config;
 mod error;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "operator")]
+pub mod operator;
 mod policy;
 pub mod ports;
 pub mod telemetry;
@@ -16,5 +18,5 @@ mod turn;
 
 pub use aws::Aws;
 pub use error::{AwsError, Kind};
-pub use policy::{LoadPolicyError, PolicyStore};
+pub use policy::{LoadPolicyError, POLICY_KEY, PolicyStore};
 pub use turn::{LEASE, Loaded, Owing, TurnError, load, turn};

@@ -4,6 +4,8 @@
 //! With [`Memory::interleave`] every operation waits once before and once after it is done: whoever polls several handlers
 //! decides in which order they act, and where one dies.
 
+#[cfg(feature = "operator")]
+use crate::operator::{DeadLetter, DeadLetters, Functions};
 use crate::{
     AwsError, Kind,
     ports::{
@@ -74,6 +76,11 @@ struct Inner {
     messages: Vec<(String, String)>,
     calls: Vec<&'static str>,
     faults: Vec<(&'static str, Fault)>,
+    /// Every message of the dead-letter queue, and until when nobody sees it.
+    #[cfg(feature = "operator")]
+    dead_letters: Vec<(DeadLetter, Timestamp)>,
+    #[cfg(feature = "operator")]
+    invocations: Vec<(String, String)>,
 }
 
 impl Memory {
@@ -100,6 +107,10 @@ impl Memory {
                 messages: Vec::new(),
                 calls: Vec::new(),
                 faults: Vec::new(),
+                #[cfg(feature = "operator")]
+                dead_letters: Vec::new(),
+                #[cfg(feature = "operator")]
+                invocations: Vec::new(),
             }),
         }
     }
@@ -286,6 +297,30 @@ impl Memory {
     /// The keys of all documents.
     pub fn documents(&self) -> Vec<String> {
         self.inner().documents.keys().cloned().collect()
+    }
+
+    /// Puts a message into the dead-letter queue.
+    #[cfg(feature = "operator")]
+    pub fn put_dead_letter(&self, letter: DeadLetter) {
+        let mut inner = self.inner();
+        let now = inner.now;
+        inner.dead_letters.push((letter, now));
+    }
+
+    /// The ids of the messages in the dead-letter queue, and whether somebody who looks now sees them.
+    #[cfg(feature = "operator")]
+    pub fn dead_letters(&self) -> Vec<(String, bool)> {
+        let inner = self.inner();
+        let letters = inner.dead_letters.iter();
+        letters
+            .map(|(letter, hidden_until)| (letter.id.clone(), *hidden_until <= inner.now))
+            .collect()
+    }
+
+    /// The functions invoked so far with their payloads.
+    #[cfg(feature = "operator")]
+    pub fn invocations(&self) -> Vec<(String, String)> {
+        self.inner().invocations.clone()
     }
 
     /// Does an operation, unless a fault strikes.
@@ -634,6 +669,56 @@ impl Topic for Memory {
     async fn tell(&self, subject: &str, body: &str) -> Result<(), AwsError> {
         self.call("sns:Publish", subject, |inner| {
             inner.messages.push((subject.to_owned(), body.to_owned()));
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[cfg(feature = "operator")]
+impl DeadLetters for Memory {
+    async fn receive(&self, queue_url: &str, hidden: Duration) -> Result<Vec<DeadLetter>, AwsError> {
+        self.call("sqs:ReceiveMessage", queue_url, |inner| {
+            let now = inner.now;
+            let until = now.saturating_add(SignedDuration::try_from(hidden).unwrap_or_default());
+            let mut received = Vec::new();
+            let seen = inner.dead_letters.iter_mut().filter(|(_, until)| *until <= now);
+            for (letter, hidden_until) in seen.take(10) {
+                *hidden_until = until.unwrap_or(Timestamp::MAX);
+                letter.receipt = format!("{}/{now}/{}", letter.id, letter.receipt.len());
+                received.push(letter.clone());
+            }
+            Ok(received)
+        })
+        .await
+    }
+
+    async fn delete(&self, queue_url: &str, letter: &DeadLetter) -> Result<(), AwsError> {
+        self.call("sqs:DeleteMessage", queue_url, |inner| {
+            inner.dead_letters.retain(|(kept, _)| kept.receipt != letter.receipt);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn restore(&self, queue_url: &str, letter: &DeadLetter) -> Result<(), AwsError> {
+        self.call("sqs:ChangeMessageVisibility", queue_url, |inner| {
+            let now = inner.now;
+            let kept = inner.dead_letters.iter_mut();
+            for (_, hidden_until) in kept.filter(|(kept, _)| kept.receipt == letter.receipt) {
+                *hidden_until = now;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[cfg(feature = "operator")]
+impl Functions for Memory {
+    async fn invoke_async(&self, function_arn: &str, payload: String) -> Result<(), AwsError> {
+        self.call("lambda:InvokeFunction", function_arn, |inner| {
+            inner.invocations.push((function_arn.to_owned(), payload));
             Ok(())
         })
         .await

@@ -8,7 +8,7 @@ use remediation::{Policy, PolicyError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the policy lies in the state bucket.
-const KEY: &str = "policy.toml";
+pub const POLICY_KEY: &str = "policy.toml";
 
 /// Why there is no policy to judge by.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum LoadPolicyError {
     #[error("{0}")]
     Aws(AwsError),
     /// It cannot hold, and this function has not seen a good one before.
-    #[error("{KEY} in the state bucket is not a policy")]
+    #[error("{POLICY_KEY} in the state bucket is not a policy")]
     Invalid(#[source] PolicyError),
 }
 
@@ -46,7 +46,7 @@ impl PolicyStore {
     pub async fn load(&self, world: &impl Documents) -> Result<Arc<Policy>, LoadPolicyError> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let known = last.as_ref().map(|(etag, _)| etag);
-        match (world.read(KEY, known).await.map_err(LoadPolicyError::Aws)?, last) {
+        match (world.read(POLICY_KEY, known).await.map_err(LoadPolicyError::Aws)?, last) {
             (Fetched::Unchanged, Some((_, policy))) => Ok(policy),
             (Fetched::Absent | Fetched::Unchanged, _) => Ok(Arc::new(Policy::default())),
             (Fetched::Found(body, etag), last) => match (Policy::parse(&body), last) {

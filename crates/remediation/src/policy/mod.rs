@@ -279,6 +279,11 @@ impl Policy {
         models
     }
 
+    /// How many `[[monitor]]` and `[[alarm]]` tables it has.
+    pub fn monitors_and_alarms(&self) -> (usize, usize) {
+        (self.file.monitor.len(), self.file.alarm.len())
+    }
+
     /// Whether the policy names a schedule, not only by a pattern.
     pub fn names(&self, schedule: &str) -> bool {
         let mut named = self.file.monitor.iter().filter_map(|table| table.schedule.as_deref());
@@ -864,7 +869,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Reads `30m`, `24h`, `7d` or `2w`.
-pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
+pub fn duration(text: &str) -> Option<SignedDuration> {
     let text = text.trim();
     let unit = text.chars().last()?;
     let count: i64 = text

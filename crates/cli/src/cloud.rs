@@ -1,0 +1,301 @@
+//! What the commands share that talk to AWS: where they look, the runtime that they run on, and how they fail.
+
+use crate::{Exit, Streams, table::plain};
+use alerting::{Monitor, MonitorLedger};
+use futures_util::future::join_all;
+use remediation::ModelDocument;
+use serde::{Deserialize, de::DeserializeOwned};
+use shell::{
+    AwsError, Kind,
+    operator::{DeadLetters, Functions},
+    ports::{Clock, Documents, Fetched, MonitoringAlerts, OperatorBus},
+};
+use std::{error::Error, io, sync::Arc};
+
+/// So many documents are read at the same time.
+const READ_AT_ONCE: usize = 16;
+
+/// What commands touch of AWS.
+pub trait World: Documents + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock {}
+
+impl<W: Documents + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock> World for W {}
+
+/// Where in AWS a command looks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// The bucket of the documents.
+    pub state_bucket: Option<String>,
+    /// The bus.
+    pub event_bus: Option<String>,
+}
+
+/// What a command is run in: the environment's variables, and AWS for those that need it.
+pub trait Surroundings {
+    /// AWS.
+    type World: World;
+
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// AWS at those places; the reason if there is none.
+    fn connect(&self, places: Places) -> impl Future<Output = Result<Arc<Self::World>, String>>;
+}
+
+/// No environment and no AWS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nowhere;
+
+impl Surroundings for Nowhere {
+    type World = shell::Aws;
+
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    async fn connect(&self, _: Places) -> Result<Arc<shell::Aws>, String> {
+        Err("this command talks to AWS, and is run without".to_owned())
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The output could not be written.
+    Output(io::Error),
+    /// The command is not called as it should be.
+    Usage(String),
+    /// Anything else, in words.
+    Said(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(said: String) -> Self {
+        Self::Said(said)
+    }
+}
+
+impl From<AwsError> for Failure {
+    fn from(error: AwsError) -> Self {
+        Self::Said(said(&error))
+    }
+}
+
+/// A failed operation in words for a person at a terminal.
+pub(crate) fn said(error: &AwsError) -> String {
+    let AwsError {
+        operation,
+        resource,
+        kind,
+        message,
+    } = error;
+    let remedy = match kind {
+        Kind::Denied => format!(" (your credentials need `{operation}` on it)"),
+        _ => String::new(),
+    };
+    format!("{operation} on `{resource}` failed: {message}{remedy}")
+}
+
+/// An error with its sources.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A text of several lines from outside, without what would steer a terminal.
+pub(crate) fn plain_lines(text: &str) -> String {
+    let mut lines = String::new();
+    for (at, line) in text.trim_end().lines().enumerate() {
+        let separator = if at == 0 { "" } else { "\n" };
+        lines.push_str(separator);
+        lines.extend(line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }));
+    }
+    lines
+}
+
+/// Runs a command to its end, on a runtime made only for it.
+pub(crate) fn run(streams: Streams<'_>, command: impl AsyncFnOnce(&mut Streams<'_>) -> Result<Exit, Failure>) -> Exit {
+    let mut streams = streams;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(command(&mut streams)),
+        Err(error) => Err(Failure::Said(format!("no runtime could be made: {error}"))),
+    };
+    let (exit, said) = match result {
+        Ok(exit) => return exit,
+        Err(Failure::Output(error)) => return Exit::of_output(&error),
+        Err(Failure::Usage(said)) => (Exit::Usage, said),
+        Err(Failure::Said(said)) => (Exit::Failed, said),
+    };
+    match writeln!(streams.err, "error: {}", plain_lines(&said)) {
+        Ok(()) => exit,
+        Err(error) => Exit::of_output(&error),
+    }
+}
+
+/// An option's value: given, or the environment's.
+pub(crate) fn option(given: Option<&String>, variable: &str, around: &impl Surroundings) -> Option<String> {
+    let said = |value: &String| !value.trim().is_empty();
+    let given = given.cloned().or_else(|| around.variable(variable));
+    given.filter(said)
+}
+
+fn missing(option: &str, variable: &str, what: &str) -> Failure {
+    Failure::Usage(format!(
+        "neither --{option} is given nor is {variable} set: it is {what}"
+    ))
+}
+
+/// `--state-bucket`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StateBucket {
+    /// The bucket of the documents: `StateBucketName` of the stack's outputs [env: `STATE_BUCKET`].
+    #[arg(long, value_name = "NAME")]
+    state_bucket: Option<String>,
+}
+
+impl StateBucket {
+    /// The bucket, if one is named.
+    pub(crate) fn given(&self, around: &impl Surroundings) -> Option<String> {
+        option(self.state_bucket.as_ref(), "STATE_BUCKET", around)
+    }
+
+    /// The bucket.
+    pub(crate) fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
+        let what = "the bucket of the documents, `StateBucketName` of the stack's outputs";
+        self.given(around)
+            .ok_or_else(|| missing("state-bucket", "STATE_BUCKET", what))
+    }
+}
+
+/// `--event-bus`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EventBus {
+    /// Our bus: `EventBusName` of the stack's outputs [env: `EVENT_BUS_NAME`].
+    #[arg(long, value_name = "NAME")]
+    event_bus: Option<String>,
+}
+
+impl EventBus {
+    /// The bus.
+    pub(crate) fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
+        let what = "our bus, `EventBusName` of the stack's outputs";
+        option(self.event_bus.as_ref(), "EVENT_BUS_NAME", around)
+            .ok_or_else(|| missing("event-bus", "EVENT_BUS_NAME", what))
+    }
+}
+
+/// `--queue-url`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct QueueUrl {
+    /// The dead-letter queue: `DeadLetterQueueUrl` of the stack's outputs [env: `QUEUE_URL`].
+    #[arg(long, value_name = "URL")]
+    queue_url: Option<String>,
+}
+
+impl QueueUrl {
+    /// The queue.
+    pub(crate) fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
+        let what = "the dead-letter queue, `DeadLetterQueueUrl` of the stack's outputs";
+        option(self.queue_url.as_ref(), "QUEUE_URL", around).ok_or_else(|| missing("queue-url", "QUEUE_URL", what))
+    }
+}
+
+/// A document of the state bucket; `None` if there is none.
+pub(crate) async fn document<T: DeserializeOwned>(world: &impl Documents, key: &str) -> Result<Option<T>, String> {
+    match world.read(key, None).await.map_err(|error| said(&error))? {
+        Fetched::Absent | Fetched::Unchanged => Ok(None),
+        Fetched::Found(body, _) => serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|error| format!("`{key}` in the state bucket cannot be read: {error}")),
+    }
+}
+
+/// Every document below a prefix with its key, in order. One that vanished meanwhile is left out.
+async fn documents<T: DeserializeOwned>(
+    world: &impl Documents,
+    prefix: &str,
+) -> Result<Vec<(String, Result<T, String>)>, Failure> {
+    let mut keys = world.list(prefix).await?;
+    keys.retain(|key| key.ends_with(".json"));
+    let mut documents = Vec::new();
+    for some in keys.chunks(READ_AT_ONCE) {
+        let read = join_all(some.iter().map(|key| document(world, key))).await;
+        let found = some.iter().zip(read);
+        documents.extend(found.filter_map(|(key, read)| Some((key.clone(), read.transpose()?))));
+    }
+    Ok(documents)
+}
+
+/// Where the models' documents lie in the state bucket.
+const MODELS: &str = "models/";
+/// Where the monitors' ledgers lie in the state bucket.
+const MONITORS: &str = "monitors/";
+
+/// The document of a model.
+pub(crate) async fn model(world: &impl Documents, model: &str) -> Result<Option<ModelDocument>, String> {
+    document(world, &format!("{MODELS}{model}.json")).await
+}
+
+/// The documents of all models by their names.
+pub(crate) async fn models(world: &impl Documents) -> Result<Vec<(String, Result<ModelDocument, String>)>, Failure> {
+    let name = |key: &str| {
+        let name = key.strip_prefix(MODELS).and_then(|key| key.strip_suffix(".json"));
+        name.unwrap_or(key).to_owned()
+    };
+    let models = documents(world, MODELS).await?;
+    Ok(models.into_iter().map(|(key, model)| (name(&key), model)).collect())
+}
+
+/// The ledger of a schedule.
+pub(crate) async fn ledger(world: &impl Documents, schedule: &str) -> Result<Option<MonitorLedger>, String> {
+    document(world, &format!("{MONITORS}{}.json", schedule.to_ascii_lowercase())).await
+}
+
+/// Every monitor that has a ledger.
+pub(crate) async fn monitors(world: &impl Documents) -> Result<Vec<Result<Monitor, String>>, Failure> {
+    /// What of a ledger is needed; the datapoints are left unread.
+    #[derive(Deserialize)]
+    struct Named {
+        monitor: Monitor,
+    }
+
+    let ledgers = documents::<Named>(world, MONITORS).await?.into_iter();
+    Ok(ledgers.map(|(_, ledger)| ledger.map(|named| named.monitor)).collect())
+}
+
+/// A count with its noun: `1 model`, `2 models`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let mut text = format!("{count} {noun}");
+    if count != 1 {
+        text.push('s');
+    }
+    text
+}
+
+/// A time to the second.
+pub(crate) fn second(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Writes something as JSON on a line.
+pub(crate) fn json_line(out: &mut dyn io::Write, value: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// Warns on standard error, on one line.
+pub(crate) fn warn(err: &mut dyn io::Write, message: &str) -> io::Result<()> {
+    writeln!(err, "warning: {}", plain(message))
+}

@@ -1,0 +1,296 @@
+//! `driftwarden redrive`: events that failed, handed to their functions again.
+
+use crate::{
+    Exit, Streams,
+    cloud::{Failure, Places, QueueUrl, Surroundings, counted, said, second},
+    table::Table,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shell::operator::{DeadLetter, DeadLetters, Functions};
+use std::{collections::BTreeMap, time::Duration};
+
+/// For how long others do not see a message that is looked at: if the command dies, its messages are back after this.
+const HIDDEN: Duration = Duration::from_mins(5);
+/// After so many messages it is said how far it is.
+const PROGRESS: usize = 100;
+
+/// Hand failed events to their functions again.
+///
+/// Takes the messages of the dead-letter queue: events that a function failed at, which Lambda has put there, and events
+/// that a rule could not deliver, which `EventBridge` has put there. Each is handed to its function again (asynchronously),
+/// and deleted from the queue after the function has accepted it. If the command dies in between, the event is handed over
+/// once more by the next run; that is harmless, as the functions know what they have handled. An event that fails again
+/// comes back to the queue. Messages that are neither are left in the queue, named and counted (exit code 1).
+///
+/// Mend the cause first: `--dry-run` lists the messages and leaves them.
+#[derive(Debug, clap::Args)]
+pub struct Redrive {
+    #[command(flatten)]
+    queue_url: QueueUrl,
+    /// Hand over no more than so many.
+    #[arg(long, value_name = "N")]
+    max: Option<usize>,
+    /// Only those whose error type or message has this in it.
+    #[arg(long, value_name = "REASON_SUBSTRING")]
+    only: Option<String>,
+    /// List the messages, and leave them in the queue.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What Lambda sends to the destination of failures (Lambda's developer guide, `invocation-async-retain-records`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FailedInvocation {
+    request_context: RequestContext,
+    request_payload: Box<RawValue>,
+    #[serde(default)]
+    response_payload: Option<ResponsePayload>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext {
+    function_arn: String,
+    #[serde(default)]
+    condition: String,
+}
+
+/// What a function answered that failed.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ResponsePayload {
+    Error {
+        #[serde(rename = "errorType")]
+        kind: Option<String>,
+        #[serde(rename = "errorMessage")]
+        message: Option<String>,
+    },
+    Other(serde::de::IgnoredAny),
+}
+
+/// An event that failed.
+struct Failed {
+    function_arn: String,
+    payload: String,
+    error_type: String,
+    message: String,
+}
+
+/// What a message is.
+enum Content {
+    Failed(Failed),
+    /// Nothing that can be handed over: an error, and why.
+    Foreign {
+        target: String,
+        error_type: String,
+        message: String,
+        why: String,
+    },
+}
+
+/// What became of the messages.
+#[derive(Default)]
+struct Counts {
+    handed: usize,
+    left: usize,
+    others: usize,
+}
+
+/// What goes on in a run.
+struct Run {
+    table: Table<5>,
+    counts: Counts,
+    /// The messages that stay, by id, as they were last received.
+    kept: BTreeMap<String, DeadLetter>,
+    /// The ids of those that were deleted.
+    gone: BTreeMap<String, ()>,
+}
+
+impl Redrive {
+    /// Runs the command.
+    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let queue_url = self.queue_url.required(around)?;
+        let world = around.connect(Places::default()).await?;
+        let mut run = Run {
+            table: Table::new(["when", "function", "error type", "message", "what became of it"]),
+            counts: Counts::default(),
+            kept: BTreeMap::new(),
+            gone: BTreeMap::new(),
+        };
+        let ended = self.drain(world.as_ref(), &queue_url, &mut run, streams).await;
+        // Whatever happened: what stays can be seen again at once, and what was done is shown.
+        for letter in run.kept.values() {
+            if let Err(error) = world.restore(&queue_url, letter).await {
+                crate::cloud::warn(streams.err, &said(&error))?;
+            }
+        }
+        run.table.write(streams.out)?;
+        let Counts { handed, left, others } = run.counts;
+        let what = if self.dry_run {
+            "would be handed over"
+        } else {
+            "handed over"
+        };
+        let others = match others {
+            0 => String::new(),
+            others => format!(", {others} of other reasons"),
+        };
+        writeln!(streams.out, "{} {what}, {left} left{others}", counted(handed, "event"))?;
+        ended?;
+        Ok(if left == 0 { Exit::Done } else { Exit::Failed })
+    }
+
+    /// Takes one message after the other, each once, until none new comes.
+    async fn drain<W: DeadLetters + Functions>(
+        &self,
+        world: &W,
+        queue_url: &str,
+        run: &mut Run,
+        streams: &mut Streams<'_>,
+    ) -> Result<(), Failure> {
+        let mut looked_at = 0;
+        loop {
+            let received = world.receive(queue_url, HIDDEN).await?;
+            let mut new = Vec::new();
+            for letter in received {
+                if run.gone.contains_key(&letter.id) {
+                    // SQS hands out a message again, now and then, although it was deleted.
+                    world.delete(queue_url, &letter).await?;
+                } else if run.kept.insert(letter.id.clone(), letter.clone()).is_none() {
+                    new.push(letter);
+                }
+            }
+            if new.is_empty() {
+                return Ok(());
+            }
+            for letter in new {
+                if self.max.is_some_and(|max| run.counts.handed >= max) {
+                    return Ok(());
+                }
+                self.take(world, queue_url, &letter, run).await?;
+                looked_at += 1;
+                if looked_at % PROGRESS == 0 {
+                    writeln!(streams.err, "{} so far", counted(looked_at, "message"))?;
+                }
+            }
+        }
+    }
+
+    async fn take<W: DeadLetters + Functions>(
+        &self,
+        world: &W,
+        queue_url: &str,
+        letter: &DeadLetter,
+        run: &mut Run,
+    ) -> Result<(), Failure> {
+        let content = content(letter);
+        let (target, error_type, message) = match &content {
+            Content::Failed(failed) => (&failed.function_arn, &failed.error_type, &failed.message),
+            Content::Foreign {
+                target,
+                error_type,
+                message,
+                ..
+            } => (target, error_type, message),
+        };
+        let only = self.only.as_deref().unwrap_or_default();
+        if !error_type.contains(only) && !message.contains(only) {
+            run.counts.others += 1;
+            return Ok(());
+        }
+        let mut row = [
+            letter.sent.map(second).unwrap_or_default(),
+            name(target).to_owned(),
+            error_type.clone(),
+            message.clone(),
+            String::new(),
+        ];
+        let became = match content {
+            Content::Foreign { why, .. } => {
+                run.counts.left += 1;
+                format!("left, message {}: {why}", letter.id)
+            }
+            Content::Failed(_) if self.dry_run => {
+                run.counts.handed += 1;
+                "would be handed over".to_owned()
+            }
+            Content::Failed(failed) => match world.invoke_async(&failed.function_arn, failed.payload).await {
+                Err(error) => {
+                    run.counts.left += 1;
+                    format!("left, message {}: {}", letter.id, said(&error))
+                }
+                Ok(()) => {
+                    run.counts.handed += 1;
+                    match world.delete(queue_url, letter).await {
+                        Ok(()) => {
+                            run.kept.remove(&letter.id);
+                            run.gone.insert(letter.id.clone(), ());
+                            "handed over".to_owned()
+                        }
+                        Err(error) => format!("handed over, and still in the queue: {}", said(&error)),
+                    }
+                }
+            },
+        };
+        if let Some(last) = row.last_mut() {
+            *last = became;
+        }
+        run.table.row(row);
+        Ok(())
+    }
+}
+
+/// Reads a message.
+fn content(letter: &DeadLetter) -> Content {
+    let attribute = |name: &str| letter.attributes.get(name).cloned().unwrap_or_default();
+    if let Some(target) = letter.attributes.get("TARGET_ARN") {
+        let (error_type, message) = (attribute("ERROR_CODE"), attribute("ERROR_MESSAGE"));
+        return failed(target.clone(), letter.body.clone(), error_type, message);
+    }
+    let Ok(invocation) = serde_json::from_str::<FailedInvocation>(&letter.body) else {
+        return Content::Foreign {
+            target: String::new(),
+            error_type: String::new(),
+            message: String::new(),
+            why: "neither what Lambda nor what EventBridge puts there".to_owned(),
+        };
+    };
+    let condition = invocation.request_context.condition;
+    let (error_type, message) = match invocation.response_payload {
+        Some(ResponsePayload::Error { kind, message }) => (kind.unwrap_or(condition), message.unwrap_or_default()),
+        // The function never answered: the event was too old, or the function timed out.
+        Some(ResponsePayload::Other(_)) | None => (condition, String::new()),
+    };
+    let payload = invocation.request_payload.get().to_owned();
+    failed(invocation.request_context.function_arn, payload, error_type, message)
+}
+
+fn failed(target: String, payload: String, error_type: String, message: String) -> Content {
+    let is_function = target.starts_with("arn:") && target.split(':').nth(2) == Some("lambda");
+    if is_function {
+        Content::Failed(Failed {
+            function_arn: target,
+            payload,
+            error_type,
+            message,
+        })
+    } else {
+        Content::Foreign {
+            why: format!("its target is no function ({target})"),
+            target,
+            error_type,
+            message,
+        }
+    }
+}
+
+/// The name in the ARN of a function, without its version; of anything else, the last part.
+fn name(arn: &str) -> &str {
+    let mut parts = arn.split(':').skip(5);
+    match (parts.next(), parts.next()) {
+        (Some("function"), Some(name)) => name,
+        _ => arn.rsplit([':', '/']).next().unwrap_or(arn),
+    }
+}
