@@ -151,6 +151,30 @@ impl History {
         }
     }
 
+    /// Whether an execution of a schedule is known.
+    pub fn contains(&self, schedule: &str, scheduled_time: Timestamp) -> bool {
+        self.monitors.get(&schedule.to_lowercase()).is_some_and(|monitor| {
+            monitor
+                .executions
+                .binary_search_by_key(&scheduled_time, |known| known.scheduled_time)
+                .is_ok()
+        })
+    }
+
+    /// Adds another history's executions.
+    pub fn append(&mut self, other: Self) {
+        for monitor in other.monitors.into_values() {
+            for recorded in monitor.executions {
+                self.add(Execution {
+                    schedule: monitor.schedule.clone(),
+                    endpoint: monitor.endpoint.clone(),
+                    monitor_type: monitor.monitor_type.clone(),
+                    recorded,
+                });
+            }
+        }
+    }
+
     /// How many executions there are.
     pub fn len(&self) -> usize {
         self.monitors.values().map(|monitor| monitor.executions.len()).sum()

@@ -9,6 +9,7 @@
 //! | [`incidents`](Incidents) | shows where the models stand, and why |
 //! | [`approve`](Approve), [`resolve`](Resolve) | says yes or no to a retraining, closes an incident |
 //! | [`alerts`](Alerts) | compares a monitor's alert with SageMaker's own |
+//! | [`backtest`](Backtest) | replays a history under a policy, or under many |
 //! | [`redrive`](Redrive) | hands failed events to their functions again |
 //!
 //! Data goes to standard output, everything else to standard error. An input that cannot be answered never stops the
@@ -16,6 +17,7 @@
 //! that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.
 
 mod alerts;
+mod backtest;
 mod cloud;
 mod exit;
 mod incidents;
@@ -28,6 +30,7 @@ mod table;
 mod window;
 
 pub use alerts::Alerts;
+pub use backtest::Backtest;
 pub use cloud::{Places, Surroundings, World};
 pub use exit::Exit;
 pub use incidents::Incidents;
@@ -58,6 +61,7 @@ enum Command {
     Resolve(Resolve),
     Alerts(Alerts),
     Redrive(Redrive),
+    Backtest(Backtest),
 }
 
 /// What a command reads and writes.
@@ -87,6 +91,7 @@ impl Cli {
             Command::Approve(approve) => cloud::run(streams, async |streams| approve.run(around, streams).await),
             Command::Resolve(resolve) => cloud::run(streams, async |streams| resolve.run(around, streams).await),
             Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(around, streams).await),
+            Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(around, streams).await),
             Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }
     }

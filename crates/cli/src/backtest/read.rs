@@ -1,0 +1,327 @@
+//! Histories from where they lie: report folders, on disk or in S3, and JSON Lines.
+
+use crate::{
+    Streams,
+    cloud::{Failure, Places, Surroundings},
+};
+use alerting::{DatapointState, ReportEvidence};
+use backtest::{Execution, History, Recorded};
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+use model_monitor::{Limits, ReportFolder, VIOLATION_FILE_NAMES, ViolationReport};
+use serde::Deserialize;
+use shell::ports::{Documents as _, Fetched};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, IsTerminal as _, Write as _},
+    path::Path,
+};
+
+/// A report larger than this is not read.
+const REPORT_BYTES: u64 = 64 << 20;
+/// A line longer than this is no execution.
+const LINE_BYTES: usize = 1 << 20;
+/// So many inputs that cannot be read are told; the rest are counted.
+const TOLD: usize = 20;
+/// So many violations of a report are kept, as by ingest.
+const TOP: usize = 20;
+/// So many objects are read at the same time.
+const AT_ONCE: usize = 16;
+/// Files beside a report that show that an execution ended, also without violations.
+const OTHER_FILES: [&str; 2] = ["statistics.json", "constraints.json"];
+
+/// One line of JSON Lines.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    schedule: String,
+    #[serde(default)]
+    endpoint: Option<String>,
+    #[serde(default)]
+    monitor_type: Option<String>,
+    scheduled_time: Timestamp,
+    state: DatapointState,
+    #[serde(default)]
+    violations: Option<u64>,
+    #[serde(default)]
+    check_types: Vec<String>,
+}
+
+impl Line {
+    fn execution(self) -> Execution {
+        let report = (self.state == DatapointState::Violations && !self.check_types.is_empty()).then(|| {
+            let violations = self.violations.unwrap_or(self.check_types.len() as u64);
+            Box::new(ReportEvidence {
+                uri: String::new(),
+                etag: String::new(),
+                last_modified: self.scheduled_time,
+                violations,
+                by_check_type: self.check_types.iter().map(|check_type| (check_type.clone(), 1)).collect(),
+                top: Vec::new(),
+                rest: Vec::new(),
+                other_drift: None,
+            })
+        });
+        Execution {
+            schedule: self.schedule,
+            endpoint: self.endpoint,
+            monitor_type: self.monitor_type,
+            recorded: Recorded {
+                scheduled_time: self.scheduled_time,
+                state: self.state,
+                report,
+            },
+        }
+    }
+}
+
+/// Reads histories, and keeps what could not be read.
+pub(super) struct Reader {
+    history: History,
+    from_reports: History,
+    prefixes: Vec<String>,
+    gaps: DatapointState,
+    unread: usize,
+    read: usize,
+}
+
+impl Reader {
+    pub(super) fn new(prefixes: Vec<String>, gaps: &str) -> Self {
+        Self {
+            history: History::default(),
+            from_reports: History::default(),
+            prefixes,
+            gaps: if gaps == "missing" {
+                DatapointState::Missing
+            } else {
+                DatapointState::Clean
+            },
+            unread: 0,
+            read: 0,
+        }
+    }
+
+    pub(super) async fn read(
+        &mut self,
+        name: &str,
+        around: &impl Surroundings,
+        streams: &mut Streams<'_>,
+    ) -> Result<(), Failure> {
+        if let Some(place) = name.strip_prefix("s3://") {
+            return self.bucket(place, around, streams).await;
+        }
+        if name == "-" {
+            let mut lines = BufReader::new(&mut *streams.input);
+            return self.lines("-", &mut lines, streams.err).map_err(Failure::Output);
+        }
+        let path = Path::new(name);
+        if path.is_dir() {
+            let mut files = Vec::new();
+            walk(path, &mut files).map_err(|error| format!("{name} cannot be read: {error}"))?;
+            for file in &files {
+                let relative = file.strip_prefix(path).unwrap_or(file);
+                let key = relative.to_string_lossy().replace('\\', "/");
+                if key.ends_with(".jsonl") {
+                    self.file(&file.to_string_lossy(), streams)?;
+                } else {
+                    let read = || fs::read(file).map_err(|error| error.to_string());
+                    let large = fs::metadata(file).is_ok_and(|of| of.len() > REPORT_BYTES);
+                    self.object(&file.to_string_lossy(), &key, large, read, streams.err)?;
+                }
+            }
+            return Ok(());
+        }
+        self.file(name, streams)
+    }
+
+    fn file(&mut self, name: &str, streams: &mut Streams<'_>) -> Result<(), Failure> {
+        let file = File::open(name).map_err(|error| format!("{name} cannot be read: {error}"))?;
+        self.lines(name, &mut BufReader::new(file), streams.err)
+            .map_err(Failure::Output)
+    }
+
+    fn lines(&mut self, name: &str, lines: &mut dyn BufRead, err: &mut dyn io::Write) -> io::Result<()> {
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            match io::Read::take(&mut *lines, LINE_BYTES as u64).read_until(b'\n', &mut line) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => return self.unreadable(err, &format!("{name}:{number}: {error}")),
+            }
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match serde_json::from_slice::<Line>(&line) {
+                Ok(line) => self.history.add(line.execution()),
+                Err(error) => self.unreadable(err, &format!("{name}:{number}: {error}"))?,
+            }
+            self.read += 1;
+            self.progress();
+        }
+        Ok(())
+    }
+
+    async fn bucket(
+        &mut self,
+        place: &str,
+        around: &impl Surroundings,
+        streams: &mut Streams<'_>,
+    ) -> Result<(), Failure> {
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let places = Places {
+            state_bucket: Some(bucket.to_owned()),
+            event_bus: None,
+        };
+        let world = around.connect(places).await?;
+        let keys = world.list(prefix).await?;
+        let world = world.as_ref();
+        let mut objects = stream::iter(keys.iter().map(async |key| {
+            let wanted = file_of(key).is_some_and(|file| VIOLATION_FILE_NAMES.contains(&file)) || key.ends_with(".jsonl");
+            let body = if wanted { Some(world.read(key, None).await) } else { None };
+            (key, body)
+        }))
+        .buffered(AT_ONCE);
+        while let Some((key, body)) = objects.next().await {
+            let name = format!("s3://{bucket}/{key}");
+            let body = match body {
+                None => Ok(Vec::new()),
+                Some(Ok(Fetched::Found(body, _))) => Ok(body),
+                Some(Ok(_)) => Err("it is gone".to_owned()),
+                Some(Err(error)) => Err(error.to_string()),
+            };
+            if key.ends_with(".jsonl") {
+                match body {
+                    Ok(body) => self.lines(&name, &mut body.as_slice(), streams.err)?,
+                    Err(error) => self.unreadable(streams.err, &format!("{name}: {error}"))?,
+                }
+            } else {
+                self.object(&name, key, false, || body, streams.err)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One object of a report folder: a report, or what shows that an execution ended without one.
+    fn object(
+        &mut self,
+        name: &str,
+        key: &str,
+        too_large: bool,
+        read: impl FnOnce() -> Result<Vec<u8>, String>,
+        err: &mut dyn io::Write,
+    ) -> io::Result<()> {
+        let Some(file) = file_of(key) else {
+            return Ok(());
+        };
+        let is_report = VIOLATION_FILE_NAMES.contains(&file);
+        if !is_report && !OTHER_FILES.contains(&file) {
+            return Ok(());
+        }
+        let Some((folder, _)) = key.rsplit_once('/') else {
+            return Ok(());
+        };
+        let Some(folder) = ReportFolder::from_uri(&format!("s3://history/{folder}"), &self.prefixes) else {
+            return Ok(());
+        };
+        self.read += 1;
+        self.progress();
+        let execution = |state, report, monitor_type| Execution {
+            schedule: folder.schedule.as_str().to_owned(),
+            endpoint: folder.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned()),
+            monitor_type,
+            recorded: Recorded {
+                scheduled_time: folder.scheduled_time,
+                state,
+                report,
+            },
+        };
+        if !is_report {
+            // Beside a report, whichever is read first, the report holds.
+            let known = self.from_reports.contains(folder.schedule.as_str(), folder.scheduled_time);
+            if !known {
+                self.from_reports.add(execution(DatapointState::Clean, None, None));
+            }
+            return Ok(());
+        }
+        if too_large {
+            return self.unreadable(err, &format!("{name}: it is larger than the {REPORT_BYTES} bytes that are read"));
+        }
+        let limits = Limits {
+            max_bytes: usize::try_from(REPORT_BYTES).unwrap_or(usize::MAX),
+            ..Limits::default()
+        };
+        let body = match read() {
+            Ok(body) => body,
+            Err(error) => return self.unreadable(err, &format!("{name}: {error}")),
+        };
+        match ViolationReport::parse(name, &body, &limits) {
+            Ok(report) => {
+                let monitor_type = report.monitor_type.map(|kind| kind.to_string());
+                let time = folder.scheduled_time;
+                let evidence = ReportEvidence::new(name.to_owned(), String::new(), time, &report, TOP);
+                let state = if evidence.violations > 0 {
+                    DatapointState::Violations
+                } else {
+                    DatapointState::Clean
+                };
+                let report = (evidence.violations > 0).then(|| Box::new(evidence));
+                self.from_reports.add(execution(state, report, monitor_type));
+                Ok(())
+            }
+            Err(error) => self.unreadable(err, &crate::cloud::chain(&error)),
+        }
+    }
+
+    fn unreadable(&mut self, err: &mut dyn io::Write, what: &str) -> io::Result<()> {
+        self.unread += 1;
+        if self.unread <= TOLD {
+            writeln!(err, "not read: {}", crate::table::plain(what))?;
+        }
+        Ok(())
+    }
+
+    fn progress(&self) {
+        if self.read.is_multiple_of(10_000) && io::stderr().is_terminal() {
+            let _shown = write!(io::stderr(), "\r{} executions read", self.read).is_ok();
+        }
+    }
+
+    /// The history, and whether something of it could not be read.
+    pub(super) fn finish(self, streams: &mut Streams<'_>) -> Result<(History, bool), Failure> {
+        if self.read >= 10_000 && io::stderr().is_terminal() {
+            let _shown = write!(io::stderr(), "\r{:40}\r", "").is_ok();
+        }
+        if self.unread > TOLD {
+            writeln!(streams.err, "not read: {} more", self.unread - TOLD)?;
+        }
+        let mut history = self.history;
+        let mut from_reports = self.from_reports;
+        // Reports speak of violations alone: what they leave out was clean, unless it is said otherwise.
+        from_reports.fill_gaps(self.gaps);
+        history.append(from_reports);
+        Ok((history, self.unread > 0))
+    }
+}
+
+fn file_of(key: &str) -> Option<&str> {
+    key.rsplit('/').next()
+}
+
+/// Every file below a folder, in order.
+fn walk(folder: &Path, files: &mut Vec<std::path::PathBuf>) -> io::Result<()> {
+    let mut entries: BTreeMap<std::ffi::OsString, std::path::PathBuf> = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        entries.insert(entry.file_name(), entry.path());
+    }
+    for path in entries.into_values() {
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
