@@ -228,7 +228,7 @@ async fn documents<T: DeserializeOwned>(
     prefix: &str,
 ) -> Result<Vec<(String, Result<T, String>)>, Failure> {
     let mut keys = world.list(prefix).await?;
-    keys.retain(|key| key.ends_with(".json"));
+    keys.retain(|key| key.strip_suffix(".json").is_some());
     let mut documents = Vec::new();
     for some in keys.chunks(READ_AT_ONCE) {
         let read = join_all(some.iter().map(|key| document(world, key))).await;
