@@ -22,7 +22,7 @@ const TOLERANCE: SignedDuration = SignedDuration::from_hours(2);
 /// Compare a monitor's alert with SageMaker's own.
 ///
 /// Shows the alert status and the latest transitions of our ledger beside the `MonitoringAlert` of the schedule in
-/// `SageMaker` and its history: which transitions agree (the same status within two hours of the execution), which only one
+/// SageMaker and its history: which transitions agree (the same status within two hours of the execution), which only one
 /// side has, and why that can be.
 #[derive(Debug, clap::Args)]
 pub struct Alerts {

@@ -2,7 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, QueueUrl, Surroundings, counted, said, second},
+    cloud::{Failure, Places, QueueUrl, Surroundings, counted, said, second, warn},
     table::{Table, plain},
 };
 use serde::Deserialize;
@@ -25,12 +25,13 @@ const PROGRESS: usize = 100;
 /// Hand failed events to their functions again.
 ///
 /// Takes the messages of the dead-letter queue: events that a function failed at, which Lambda has put there, and events
-/// that a rule could not deliver, which `EventBridge` has put there. Each is handed to its function again (asynchronously),
+/// that a rule could not deliver, which EventBridge has put there. Each is handed to its function again (asynchronously),
 /// and deleted from the queue after the function has accepted it. If the command dies in between, the event is handed over
 /// once more by the next run; that is harmless, as the functions know what they have handled. An event that fails again
 /// comes back to the queue. Messages that are neither are left in the queue, named and counted (exit code 1).
 ///
-/// Mend the cause first: `--dry-run` lists the messages and leaves them.
+/// Mend the cause first: `--dry-run` lists the messages and leaves them. Needs `sqs:ReceiveMessage`, `sqs:DeleteMessage`
+/// and `sqs:ChangeMessageVisibility` on the queue, and `lambda:InvokeFunction` on the functions.
 #[derive(Debug, clap::Args)]
 pub struct Redrive {
     #[command(flatten)]
@@ -130,7 +131,7 @@ impl Redrive {
         // Whatever happened: what stays can be seen again at once, and what was done is shown.
         for letter in run.kept.values() {
             if let Err(error) = world.restore(&queue_url, letter).await {
-                crate::cloud::warn(streams.err, &said(&error))?;
+                warn(streams.err, &said(&error))?;
             }
         }
         run.table.write(streams.out)?;
