@@ -5,6 +5,7 @@ use crate::{
     cloud::{Failure, Places, QueueUrl, Surroundings, counted, said, second, warn},
     table::{Table, plain},
 };
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shell::{
@@ -19,6 +20,8 @@ use std::{
 
 /// For how long others do not see a message that is looked at: if the command dies, its messages are back after this.
 const HIDDEN: Duration = Duration::from_mins(5);
+/// So many messages are restored at the same time.
+const RESTORED_AT_ONCE: usize = 16;
 /// After so many messages it is said how far it is.
 const PROGRESS: usize = 100;
 
@@ -129,9 +132,11 @@ impl Redrive {
         };
         let ended = self.drain(world.as_ref(), &queue_url, &mut run, streams).await;
         // Whatever happened: what stays can be seen again at once, and what was done is shown.
-        for letter in run.kept.values() {
-            if let Err(error) = world.restore(&queue_url, letter).await {
-                warn(streams.err, &said(&error))?;
+        let kept: Vec<&DeadLetter> = run.kept.values().collect();
+        for some in kept.chunks(RESTORED_AT_ONCE) {
+            let restored = join_all(some.iter().map(|letter| world.restore(&queue_url, letter))).await;
+            for error in restored.iter().filter_map(|restored| restored.as_ref().err()) {
+                warn(streams.err, &said(error))?;
             }
         }
         run.table.write(streams.out)?;
