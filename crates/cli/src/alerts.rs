@@ -22,7 +22,7 @@ const TOLERANCE: SignedDuration = SignedDuration::from_hours(2);
 /// Compare a monitor's alert with SageMaker's own.
 ///
 /// Shows the alert status and the latest transitions of our ledger beside the `MonitoringAlert` of the schedule in
-/// `SageMaker` and its history: which transitions agree (the same status within two hours of the execution), which only one
+/// SageMaker and its history: which transitions agree (the same status within two hours of the execution), which only one
 /// side has, and why that can be.
 #[derive(Debug, clap::Args)]
 pub struct Alerts {
@@ -41,6 +41,7 @@ struct Sides {
     ledger: MonitorLedger,
     window: AlertWindow,
     theirs: Option<ExecutionWindow>,
+    their_status: AlertStatus,
     known_since: Option<Timestamp>,
     theirs_since: Option<Timestamp>,
     transitions: Vec<Transition>,
@@ -67,11 +68,16 @@ impl Alerts {
         let theirs = world.monitoring_alert(schedule).await?;
         let their_history = world.monitoring_alert_history(schedule).await?;
         let our_history: Vec<AlertHistoryItem> = ledger.history.iter().copied().collect();
-        let known_since = ledger.datapoints.front().map(|datapoint| datapoint.scheduled_time);
+        let oldest = ledger.datapoints.front().map(|datapoint| datapoint.scheduled_time);
+        // Of many transitions the ledger keeps the latest only.
+        let forgotten = ledger.alert.transition > our_history.len() as u64;
+        let oldest_kept = our_history.first().filter(|_| forgotten);
+        let known_since = oldest.max(oldest_kept.map(|item| item.scheduled_time));
         let sides = Sides {
             window: ledger.window(&rules),
             theirs,
             known_since,
+            their_status: their_history.last().map(|(_, status)| *status).unwrap_or_default(),
             theirs_since: their_history.first().map(|(time, _)| *time),
             transitions: compare(&our_history, &their_history, known_since, TOLERANCE),
             ledger,
@@ -102,6 +108,7 @@ struct Json<'a> {
 
 #[derive(Serialize)]
 struct JsonAlert {
+    status: AlertStatus,
     datapoints_to_alert: u8,
     evaluation_period: u8,
 }
@@ -145,6 +152,7 @@ impl Sides {
             },
             known_since: self.known_since,
             monitoring_alert: self.theirs.map(|window| JsonAlert {
+                status: self.their_status,
                 datapoints_to_alert: window.datapoints_to_alert(),
                 evaluation_period: window.evaluation_period(),
             }),
@@ -161,28 +169,22 @@ impl Sides {
             plain(&monitor.schedule),
             plain(&monitor.model)
         )?;
-        let since = |since: Option<Timestamp>, none: &str| since.map_or_else(|| none.to_owned(), second);
+        let known = |what: &str, since: Option<Timestamp>| match since {
+            Some(since) => format!("{what}s since {}", second(since)),
+            None => format!("no {what}"),
+        };
         let mut table = Table::new(["", "alert", "window", "knows of"]);
-        let known_since = since(self.known_since, "no execution");
         table.row([
             "Driftwarden".into(),
             self.ledger.alert.status.as_str().into(),
             self.our_window(),
-            format!("executions since {known_since}"),
+            known("execution", self.known_since),
         ]);
-        let latest = self
-            .transitions
-            .iter()
-            .rev()
-            .find_map(|transition| parts(*transition).1);
         table.row([
             "SageMaker".into(),
-            latest.map_or(AlertStatus::Ok, |(_, status)| status).as_str().into(),
+            self.their_status.as_str().into(),
             self.their_window(),
-            match self.theirs_since {
-                Some(since) => format!("transitions since {}", second(since)),
-                None => "no transition".to_owned(),
-            },
+            known("transition", self.theirs_since),
         ]);
         table.write(out)?;
         writeln!(out)?;
@@ -247,8 +249,7 @@ impl Sides {
                 None => "the ledger knows no execution".to_owned(),
             },
             OnlyBecause::OtherRules if same => {
-                "the windows are the same: the policy's rules (what counts, maintenance, other treatment), or executions \
-                 that one side did not see"
+                "the windows are the same: other rules of the policy, or an execution that one side did not see"
                     .to_owned()
             }
             OnlyBecause::OtherRules if self.theirs.is_none() => "SageMaker's alert cannot alert now".to_owned(),

@@ -160,8 +160,11 @@ fn missing(option: &str, variable: &str, what: &str) -> Failure {
 /// `--state-bucket`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StateBucket {
-    /// The bucket of the documents: `StateBucketName` of the stack's outputs [env: `STATE_BUCKET`].
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The bucket of the documents: StateBucketName of the stack's outputs [env: STATE_BUCKET]"
+    )]
     state_bucket: Option<String>,
 }
 
@@ -182,8 +185,11 @@ impl StateBucket {
 /// `--event-bus`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EventBus {
-    /// Our bus: `EventBusName` of the stack's outputs [env: `EVENT_BUS_NAME`].
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Our bus: EventBusName of the stack's outputs [env: EVENT_BUS_NAME]"
+    )]
     event_bus: Option<String>,
 }
 
@@ -199,8 +205,11 @@ impl EventBus {
 /// `--queue-url`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueueUrl {
-    /// The dead-letter queue: `DeadLetterQueueUrl` of the stack's outputs [env: `QUEUE_URL`].
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The dead-letter queue: DeadLetterQueueUrl of the stack's outputs [env: QUEUE_URL]"
+    )]
     queue_url: Option<String>,
 }
 
@@ -228,7 +237,7 @@ async fn documents<T: DeserializeOwned>(
     prefix: &str,
 ) -> Result<Vec<(String, Result<T, String>)>, Failure> {
     let mut keys = world.list(prefix).await?;
-    keys.retain(|key| key.ends_with(".json"));
+    keys.retain(|key| key.strip_suffix(".json").is_some());
     let mut documents = Vec::new();
     for some in keys.chunks(READ_AT_ONCE) {
         let read = join_all(some.iter().map(|key| document(world, key))).await;

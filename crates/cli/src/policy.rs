@@ -2,9 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{
-        Failure, Places, StateBucket, Surroundings, World, chain, counted, json_line, monitors, plain_lines, warn,
-    },
+    cloud::{Failure, Places, StateBucket, Surroundings, World, chain, counted, json_line, monitors, plain_lines},
     input,
     table::{Table, plain},
 };
@@ -106,7 +104,7 @@ impl Check {
         writeln!(
             streams.out,
             "{} holds: version {}, {}, {}{alarms}",
-            plain(&self.file),
+            plain(said_as(&self.file)),
             policy.version(),
             counted(policy.models().len(), "model"),
             counted(monitors, "monitor"),
@@ -115,12 +113,17 @@ impl Check {
     }
 }
 
+/// How a file is called in what is said of it.
+fn said_as(name: &str) -> &str {
+    if name == "-" { "standard input" } else { name }
+}
+
 /// A policy file: its bytes, and the policy.
 fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), String> {
     let bytes = input::read(name, input, LIMIT).map_err(|error| format!("`{name}` {error}"))?;
     match Policy::parse(&bytes) {
         Ok(policy) => Ok((bytes, policy)),
-        Err(error) => Err(format!("`{name}`: {}", chain(&error))),
+        Err(error) => Err(format!("{}: {}", said_as(name), chain(&error))),
     }
 }
 
@@ -141,11 +144,15 @@ impl Explain {
             }
         };
         let mut known = Vec::new();
+        let mut exit = Exit::Done;
         if let Some(world) = &world {
             for monitor in monitors(world.as_ref()).await? {
                 match monitor {
                     Ok(monitor) => known.push(monitor),
-                    Err(message) => warn(streams.err, &message)?,
+                    Err(message) => {
+                        exit = Exit::Failed;
+                        writeln!(streams.err, "error: {}", plain(&message))?;
+                    }
                 }
             }
         }
@@ -156,7 +163,7 @@ impl Explain {
         } else {
             show(streams.out, &explanation, world.is_some())?;
         }
-        Ok(Exit::Done)
+        Ok(exit)
     }
 }
 
@@ -200,10 +207,10 @@ fn show(out: &mut dyn Write, explanation: &Explanation, with_ledgers: bool) -> i
 }
 
 fn settings(out: &mut dyn Write, settings: &[Setting]) -> io::Result<()> {
-    let mut table = Table::new(["setting", "value", "said by"]);
+    let mut table = Table::new(["setting", "said by", "value"]);
     for setting in settings {
         let place = setting.place.as_deref().unwrap_or("default");
-        table.row([setting.name.clone(), setting.value.clone(), place.to_owned()]);
+        table.row([setting.name.clone(), place.to_owned(), setting.value.clone()]);
     }
     table.write(out)
 }

@@ -2,28 +2,39 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, QueueUrl, Surroundings, counted, said, second},
-    table::Table,
+    cloud::{Failure, Places, QueueUrl, Surroundings, counted, said, second, warn},
+    table::{Table, plain},
 };
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shell::operator::{DeadLetter, DeadLetters, Functions};
-use std::{collections::BTreeMap, time::Duration};
+use shell::{
+    Kind,
+    operator::{DeadLetter, DeadLetters, Functions},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 /// For how long others do not see a message that is looked at: if the command dies, its messages are back after this.
 const HIDDEN: Duration = Duration::from_mins(5);
+/// So many messages are restored at the same time.
+const RESTORED_AT_ONCE: usize = 16;
 /// After so many messages it is said how far it is.
 const PROGRESS: usize = 100;
 
 /// Hand failed events to their functions again.
 ///
 /// Takes the messages of the dead-letter queue: events that a function failed at, which Lambda has put there, and events
-/// that a rule could not deliver, which `EventBridge` has put there. Each is handed to its function again (asynchronously),
+/// that a rule could not deliver, which EventBridge has put there. Each is handed to its function again (asynchronously),
 /// and deleted from the queue after the function has accepted it. If the command dies in between, the event is handed over
 /// once more by the next run; that is harmless, as the functions know what they have handled. An event that fails again
 /// comes back to the queue. Messages that are neither are left in the queue, named and counted (exit code 1).
 ///
-/// Mend the cause first: `--dry-run` lists the messages and leaves them.
+/// Mend the cause first: `--dry-run` lists the messages and leaves them. Needs `sqs:ReceiveMessage`, `sqs:DeleteMessage`
+/// and `sqs:ChangeMessageVisibility` on the queue, and `lambda:InvokeFunction` on the functions.
 #[derive(Debug, clap::Args)]
 pub struct Redrive {
     #[command(flatten)]
@@ -105,7 +116,7 @@ struct Run {
     /// The messages that stay, by id, as they were last received.
     kept: BTreeMap<String, DeadLetter>,
     /// The ids of those that were deleted.
-    gone: BTreeMap<String, ()>,
+    gone: BTreeSet<String>,
 }
 
 impl Redrive {
@@ -114,16 +125,18 @@ impl Redrive {
         let queue_url = self.queue_url.required(around)?;
         let world = around.connect(Places::default()).await?;
         let mut run = Run {
-            table: Table::new(["when", "function", "error type", "message", "what became of it"]),
+            table: Table::new(["when", "function", "what became of it", "error type", "message"]),
             counts: Counts::default(),
             kept: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            gone: BTreeSet::new(),
         };
         let ended = self.drain(world.as_ref(), &queue_url, &mut run, streams).await;
         // Whatever happened: what stays can be seen again at once, and what was done is shown.
-        for letter in run.kept.values() {
-            if let Err(error) = world.restore(&queue_url, letter).await {
-                crate::cloud::warn(streams.err, &said(&error))?;
+        let kept: Vec<&DeadLetter> = run.kept.values().collect();
+        for some in kept.chunks(RESTORED_AT_ONCE) {
+            let restored = join_all(some.iter().map(|letter| world.restore(&queue_url, letter))).await;
+            for error in restored.iter().filter_map(|restored| restored.as_ref().err()) {
+                warn(streams.err, &said(error))?;
             }
         }
         run.table.write(streams.out)?;
@@ -133,11 +146,18 @@ impl Redrive {
         } else {
             "handed over"
         };
-        let others = match others {
-            0 => String::new(),
-            others => format!(", {others} of other reasons"),
-        };
-        writeln!(streams.out, "{} {what}, {left} left{others}", counted(handed, "event"))?;
+        let mut more = String::new();
+        if others > 0 {
+            more = format!(", {others} of other reasons not looked at");
+        }
+        if self.max.is_some_and(|max| handed >= max) {
+            more.push_str("; stopped there as --max says");
+        }
+        writeln!(
+            streams.out,
+            "{} {what}, {left} could not be{more}",
+            counted(handed, "event")
+        )?;
         ended?;
         Ok(if left == 0 { Exit::Done } else { Exit::Failed })
     }
@@ -155,7 +175,7 @@ impl Redrive {
             let received = world.receive(queue_url, HIDDEN).await?;
             let mut new = Vec::new();
             for letter in received {
-                if run.gone.contains_key(&letter.id) {
+                if run.gone.contains(&letter.id) {
                     // SQS hands out a message again, now and then, although it was deleted.
                     world.delete(queue_url, &letter).await?;
                 } else if run.kept.insert(letter.id.clone(), letter.clone()).is_none() {
@@ -169,7 +189,7 @@ impl Redrive {
                 if self.max.is_some_and(|max| run.counts.handed >= max) {
                     return Ok(());
                 }
-                self.take(world, queue_url, &letter, run).await?;
+                self.take(world, queue_url, &letter, run, streams).await?;
                 looked_at += 1;
                 if looked_at % PROGRESS == 0 {
                     writeln!(streams.err, "{} so far", counted(looked_at, "message"))?;
@@ -184,6 +204,7 @@ impl Redrive {
         queue_url: &str,
         letter: &DeadLetter,
         run: &mut Run,
+        streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
         let content = content(letter);
         let (target, error_type, message) = match &content {
@@ -200,45 +221,68 @@ impl Redrive {
             run.counts.others += 1;
             return Ok(());
         }
-        let mut row = [
-            letter.sent.map(second).unwrap_or_default(),
-            name(target).to_owned(),
-            error_type.clone(),
-            message.clone(),
-            String::new(),
-        ];
-        let became = match content {
+        let when = letter.sent.map_or_else(|| "-".to_owned(), second);
+        let row = |became: &str| {
+            [
+                when,
+                name(target).to_owned(),
+                became.to_owned(),
+                error_type.clone(),
+                message.clone(),
+            ]
+        };
+        match &content {
             Content::Foreign { why, .. } => {
-                run.counts.left += 1;
-                format!("left, message {}: {why}", letter.id)
+                run.table.row(row("left"));
+                run.leave(letter, why, streams)?;
             }
             Content::Failed(_) if self.dry_run => {
+                run.table.row(row("would be handed over"));
                 run.counts.handed += 1;
-                "would be handed over".to_owned()
             }
-            Content::Failed(failed) => match world.invoke_async(&failed.function_arn, failed.payload).await {
-                Err(error) => {
-                    run.counts.left += 1;
-                    format!("left, message {}: {}", letter.id, said(&error))
-                }
-                Ok(()) => {
-                    run.counts.handed += 1;
-                    match world.delete(queue_url, letter).await {
-                        Ok(()) => {
-                            run.kept.remove(&letter.id);
-                            run.gone.insert(letter.id.clone(), ());
-                            "handed over".to_owned()
-                        }
-                        Err(error) => format!("handed over, and still in the queue: {}", said(&error)),
+            Content::Failed(failed) => {
+                match world.invoke_async(&failed.function_arn, failed.payload.clone()).await {
+                    Ok(()) => {}
+                    // The SDK has tried again already: the next ones would not fare better.
+                    Err(error) => {
+                        run.table.row(row("left"));
+                        run.leave(letter, &said(&error), streams)?;
+                        return match error.kind {
+                            Kind::Transient => {
+                                Err(Failure::Said("stopped: AWS does not answer, try again later".into()))
+                            }
+                            _ => Ok(()),
+                        };
                     }
                 }
-            },
-        };
-        if let Some(last) = row.last_mut() {
-            *last = became;
+                run.counts.handed += 1;
+                match world.delete(queue_url, letter).await {
+                    Ok(()) => {
+                        run.table.row(row("handed over"));
+                        run.kept.remove(&letter.id);
+                        run.gone.insert(letter.id.clone());
+                    }
+                    Err(error) => {
+                        run.table.row(row("handed over, and left"));
+                        run.leave(letter, &said(&error), streams)?;
+                    }
+                }
+            }
         }
-        run.table.row(row);
         Ok(())
+    }
+}
+
+impl Run {
+    /// Says that a message stays in the queue, and why.
+    fn leave(&mut self, letter: &DeadLetter, why: &str, streams: &mut Streams<'_>) -> io::Result<()> {
+        self.counts.left += 1;
+        writeln!(
+            streams.err,
+            "error: message {} is left in the queue: {}",
+            plain(&letter.id),
+            plain(why)
+        )
     }
 }
 
@@ -251,7 +295,7 @@ fn content(letter: &DeadLetter) -> Content {
     }
     let Ok(invocation) = serde_json::from_str::<FailedInvocation>(&letter.body) else {
         return Content::Foreign {
-            target: String::new(),
+            target: "-".to_owned(),
             error_type: String::new(),
             message: String::new(),
             why: "neither what Lambda nor what EventBridge puts there".to_owned(),

@@ -680,11 +680,12 @@ impl DeadLetters for Memory {
     async fn receive(&self, queue_url: &str, hidden: Duration) -> Result<Vec<DeadLetter>, AwsError> {
         self.call("sqs:ReceiveMessage", queue_url, |inner| {
             let now = inner.now;
-            let until = now.saturating_add(SignedDuration::try_from(hidden).unwrap_or_default());
+            let hidden = SignedDuration::try_from(hidden).unwrap_or_default();
+            let until = now.saturating_add(hidden).unwrap_or(Timestamp::MAX);
             let mut received = Vec::new();
             let seen = inner.dead_letters.iter_mut().filter(|(_, until)| *until <= now);
             for (letter, hidden_until) in seen.take(10) {
-                *hidden_until = until.unwrap_or(Timestamp::MAX);
+                *hidden_until = until;
                 letter.receipt = format!("{}/{now}/{}", letter.id, letter.receipt.len());
                 received.push(letter.clone());
             }

@@ -2,7 +2,10 @@
 
 use crate::{Aws, AwsError, aws::failed};
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use aws_sdk_sqs::{
+    operation::change_message_visibility::ChangeMessageVisibilityError,
+    types::{Message, MessageSystemAttributeName},
+};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -98,7 +101,7 @@ impl DeadLetters for Aws {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|error| error.is_message_not_inflight()) =>
+                    .is_some_and(ChangeMessageVisibilityError::is_message_not_inflight) =>
             {
                 Ok(())
             }

@@ -1,0 +1,639 @@
+//! The commands that people use on a deployment, in a world in memory.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use alerting::{
+    AlertHistoryItem, AlertStateChange, AlertStatus, Datapoint, Evidence, ExecutionWindow, Monitor, MonitorLedger,
+    Severity,
+};
+use clap::Parser as _;
+use cli::{Cli, Places, Streams, Surroundings};
+use jiff::{SignedDuration, Timestamp};
+use model_monitor::MonitorType;
+use outbox::Caller;
+use remediation::{
+    Automation, ExecutionStatus, Facts, Given, Input, ModelDocument, PipelineExecution, PipelineStart, Policy,
+    RemediationResolution, RiskRating, Settings, Stage,
+};
+use serde_json::json;
+use shell::{
+    Kind,
+    memory::{Fault, Memory},
+    operator::DeadLetter,
+};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+/// A world, and an environment in which everything is named.
+struct Deployment {
+    world: Arc<Memory>,
+    variables: BTreeMap<&'static str, &'static str>,
+}
+
+impl Deployment {
+    fn new() -> Self {
+        Self {
+            world: Arc::new(Memory::at(hour(100))),
+            variables: BTreeMap::from([
+                ("STATE_BUCKET", "state"),
+                ("EVENT_BUS_NAME", "driftwarden"),
+                ("QUEUE_URL", "https://sqs/dead-letters"),
+                ("USER", "alice"),
+            ]),
+        }
+    }
+
+    /// Without the variables of those names.
+    fn without(mut self, names: &[&str]) -> Self {
+        self.variables.retain(|name, _| !names.contains(name));
+        self
+    }
+
+    /// Runs a command: exit code, output and errors in one text.
+    fn run(&self, line: &[&str]) -> String {
+        self.run_with(line, "")
+    }
+
+    fn run_with(&self, line: &[&str], input: &str) -> String {
+        let cli = Cli::parse_from(["driftwarden"].iter().chain(line));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let streams = Streams {
+            input: &mut input.as_bytes(),
+            out: &mut out,
+            err: &mut err,
+        };
+        let exit = cli.run_in(streams, self);
+        let mut text = format!("$ driftwarden {}\nexit {}\n", line.join(" "), exit as u8);
+        for (name, bytes) in [("out", out), ("err", err)] {
+            if !bytes.is_empty() {
+                write!(text, "--- {name}\n{}", String::from_utf8(bytes).unwrap()).unwrap();
+            }
+        }
+        text
+    }
+
+    fn run_all(&self, lines: &[&[&str]]) -> String {
+        lines.iter().map(|line| self.run(line)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn put_model(&self, document: &ModelDocument) {
+        let key = format!("models/{}.json", document.model);
+        self.world.put_document(&key, serde_json::to_vec(document).unwrap());
+    }
+
+    fn put_ledger(&self, ledger: &MonitorLedger) {
+        let key = format!("monitors/{}.json", ledger.monitor.schedule.to_lowercase());
+        self.world.put_document(&key, serde_json::to_vec(ledger).unwrap());
+    }
+}
+
+impl Surroundings for Deployment {
+    type World = Memory;
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| (*value).to_owned())
+    }
+
+    async fn connect(&self, _: Places) -> Result<Arc<Memory>, String> {
+        Ok(Arc::clone(&self.world))
+    }
+}
+
+fn hour(hour: i64) -> Timestamp {
+    Timestamp::from_second(1_789_999_200 + hour * 3600).unwrap()
+}
+
+fn caller(now: Timestamp) -> Caller {
+    Caller {
+        id: "test".into(),
+        now,
+        lease: SignedDuration::from_secs(120),
+    }
+}
+
+fn alert(model: &str, schedule: &str, transition: u64, status: AlertStatus, at: i64) -> Input {
+    Input::Alert(Box::new(AlertStateChange {
+        version: "1".into(),
+        id: format!("alert-{schedule}-{transition}"),
+        model: model.into(),
+        endpoint: None,
+        monitoring_schedule: schedule.into(),
+        monitor_type: None,
+        transition,
+        alert_status: status,
+        previous_alert_status: AlertStatus::Ok,
+        severity: Some(Severity::Warning),
+        datapoints_to_alert: 2,
+        evaluation_period: 3,
+        period: None,
+        breaching: 2,
+        datapoints: Vec::new(),
+        violations: Vec::new(),
+        check_types: Vec::new(),
+        report_uri: None,
+        reason: "2 of the 3 latest executions had violations; 2 of 3 alert".into(),
+        policy_version: "abc".into(),
+        time: hour(at),
+    }))
+}
+
+/// The document of a model after some inputs, with that automation level.
+fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocument {
+    let policy = format!("[remediation]\nautomation = \"{automation}\"\ncooldown = \"0h\"\n");
+    let policy = Policy::parse(policy.as_bytes()).unwrap();
+    assert_ne!(policy.model(name).automation(RiskRating::Low), Automation::Observe);
+    let settings = Settings {
+        pipeline: "retraining".into(),
+        pipeline_start: PipelineStart::Remediate,
+    };
+    let facts = Facts::default();
+    let given = Given {
+        policy: &policy,
+        settings: &settings,
+        facts: Some(&facts),
+    };
+    let mut document = ModelDocument::new(name);
+    for (at, input) in inputs {
+        document.step(input, given, &caller(hour(at)));
+    }
+    document
+}
+
+fn run_of(incident: u64, status: ExecutionStatus) -> Input {
+    Input::PipelineExecution {
+        incident,
+        execution: PipelineExecution {
+            arn: format!("arn:aws:sagemaker:eu-west-1:1:pipeline/retraining/execution/e{incident}"),
+            status,
+            start_time: Some(hour(12)),
+            end_time: status.is_final().then(|| hour(14)),
+        },
+    }
+}
+
+/// A model that was repaired once, and whose second incident waits for an approval.
+fn asking() -> ModelDocument {
+    let document = model(
+        "churn",
+        "approve",
+        vec![
+            (10, alert("churn", "churn-dq", 1, AlertStatus::InAlert, 10)),
+            (
+                20,
+                Input::Resolution(RemediationResolution {
+                    incident_id: "churn-1".into(),
+                    by: "bob".into(),
+                    time: hour(20),
+                    reason: None,
+                }),
+            ),
+            (26, alert("churn", "churn-dq", 2, AlertStatus::Ok, 26)),
+            (90, alert("churn", "churn-dq", 3, AlertStatus::InAlert, 90)),
+            (91, alert("churn", "churn-mq", 1, AlertStatus::InAlert, 91)),
+        ],
+    );
+    assert_eq!(document.stage(), Stage::AwaitingApproval);
+    document
+}
+
+/// A model that is being retrained.
+fn retraining() -> ModelDocument {
+    let document = model(
+        "fraud",
+        "auto",
+        vec![
+            (11, alert("fraud", "fraud-dq", 1, AlertStatus::InAlert, 11)),
+            (12, run_of(1, ExecutionStatus::Executing)),
+        ],
+    );
+    assert_eq!(document.stage(), Stage::Retraining);
+    document
+}
+
+const POLICY: &str = "[alert]
+datapoints_to_alert = 2
+evaluation_period = 3
+
+[[model]]
+name = \"churn\"
+remediation = { automation = \"approve\" }
+
+[[monitor]]
+schedule = \"churn-bias\"
+model = \"churn\"
+";
+
+fn ledger(schedule: &str, endpoint: &str) -> MonitorLedger {
+    MonitorLedger::new(Monitor {
+        schedule: schedule.into(),
+        endpoint: Some(endpoint.into()),
+        model: endpoint.into(),
+        monitor_type: Some(MonitorType::DataQuality),
+    })
+}
+
+#[test]
+fn policy_check() {
+    let deployment = Deployment::new().without(&["STATE_BUCKET"]);
+    let said: Vec<String> = [
+        POLICY,
+        "",
+        "[[alarm]]\nname = 'latency'\nmodel = 'churn'\n",
+        "[alert]\ndatapoint_to_alert = 2\n",
+        "[alert]\ndatapoints_to_alert = 4\nevaluation_period = 3\n",
+        "[remediation]\ncooldown = 'soon'\n",
+    ]
+    .iter()
+    .map(|policy| deployment.run_with(&["policy", "check", "-"], policy))
+    .collect();
+    insta::assert_snapshot!(said.join("\n"));
+    let large = deployment.run_with(&["policy", "check", "-"], &"#".repeat((1 << 20) + 1));
+    assert!(large.ends_with("exit 1\n--- err\nerror: `-` is larger than the 1048576 bytes that are read\n"));
+}
+
+#[test]
+fn policy_explain() {
+    let deployment = Deployment::new();
+    deployment.put_ledger(&ledger("churn-dq", "churn"));
+    deployment.put_ledger(&ledger("other-dq", "other"));
+    let mut said = deployment.run(&["policy", "explain", "--model", "churn"]);
+    deployment.world.put_document("policy.toml", POLICY);
+    deployment.world.put_document("monitors/torn.json", "{");
+    said.push('\n');
+    said += &deployment.run(&["policy", "explain", "--model", "churn"]);
+    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(deployment.run(&["policy", "explain", "--model", "churn", "--json"]));
+}
+
+#[test]
+fn policy_explain_without_a_deployment() {
+    let deployment = Deployment::new().without(&["STATE_BUCKET"]);
+    let mut said = deployment.run_with(&["policy", "explain", "--policy", "-", "--model", "fraud"], POLICY);
+    said.push('\n');
+    said += &deployment.run(&["policy", "explain", "--model", "churn"]);
+    let deployment = Deployment::new();
+    deployment.world.put_document("policy.toml", "paused = 1");
+    said.push('\n');
+    said += &deployment.run(&["policy", "explain", "--model", "churn"]);
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn policy_push() {
+    let deployment = Deployment::new();
+    let push = |policy: &str, more: &[&str]| {
+        let line = [&["policy", "push", "-"], more].concat();
+        deployment.run_with(&line, policy)
+    };
+    let newer = POLICY.replace("datapoints_to_alert = 2", "datapoints_to_alert = 3");
+    let mut said = vec![push(POLICY, &["--dry-run"])];
+    assert_eq!(deployment.world.document("policy.toml"), None);
+    said.extend([push(POLICY, &[]), push(POLICY, &[]), push(&newer, &["--dry-run"])]);
+    said.push(push("pause = true", &[]));
+    assert_eq!(deployment.world.document("policy.toml").unwrap(), POLICY.as_bytes());
+    deployment.world.fail("s3:PutObject", Fault::Overtaken);
+    said.push(push(&newer, &[]));
+    assert_eq!(deployment.world.document("policy.toml").unwrap(), POLICY.as_bytes());
+    said.push(push(&newer, &[]));
+    assert_eq!(deployment.world.document("policy.toml").unwrap(), newer.as_bytes());
+    deployment.world.put_document("policy.toml", "nonsense\u{7}");
+    deployment.world.fail("s3:PutObject", Fault::Before(Kind::Denied));
+    said.push(push(POLICY, &[]));
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn approve_and_resolve() {
+    let deployment = Deployment::new();
+    deployment.put_model(&asking());
+    insta::assert_snapshot!(deployment.run_all(&[
+        &[
+            "approve",
+            "churn-3",
+            "--dry-run",
+            "--valid-for",
+            "2d",
+            "--reason",
+            "seen it"
+        ],
+        &["approve", "churn-3"],
+        &["approve", "churn-3", "--deny", "--by", "bob", "--reason", "not today"],
+        &["resolve", "churn-3", "--reason", "known"],
+    ]));
+    let details: Vec<String> = deployment
+        .world
+        .events()
+        .into_iter()
+        .map(|(detail_type, detail)| format!("{detail_type}: {detail}"))
+        .collect();
+    insta::assert_snapshot!(details.join("\n"));
+}
+
+#[test]
+fn what_is_said_reaches_the_incident() {
+    let deployment = Deployment::new();
+    let mut document = asking();
+    deployment.put_model(&document);
+    deployment.run(&["approve", "churn-3"]);
+    deployment.run(&["approve", "churn-3"]);
+    let policy = Policy::parse(b"[remediation]\nautomation = 'approve'\n").unwrap();
+    let settings = Settings {
+        pipeline: "retraining".into(),
+        pipeline_start: PipelineStart::Remediate,
+    };
+    for (_, detail) in deployment.world.events() {
+        let given = Given {
+            policy: &policy,
+            settings: &settings,
+            facts: Some(&Facts::default()),
+        };
+        let approval = serde_json::from_str(&detail).unwrap();
+        document.step(Input::Approval(approval), given, &caller(hour(100)));
+    }
+    assert_eq!(document.stage(), Stage::Retraining);
+    assert_eq!(document.retrainings.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_said() {
+    let deployment = Deployment::new();
+    deployment.put_model(&asking());
+    deployment.put_model(&retraining());
+    let mut said = deployment.run_all(&[
+        &["approve", "churn-1"],
+        &["approve", "churn-2"],
+        &["approve", "churn-9"],
+        &["approve", "nothing-1"],
+        &["approve", "churn"],
+        &["approve", "fraud-1"],
+        &["resolve", "fraud-1"],
+    ]);
+    deployment.world.set_time(hour(400));
+    said += "\n";
+    said += &deployment.run(&["approve", "churn-3"]);
+    assert_eq!(deployment.world.events(), []);
+    let deployment = deployment.without(&["USER", "EVENT_BUS_NAME", "STATE_BUCKET"]);
+    said += "\n";
+    said += &deployment.run_all(&[
+        &["approve", "churn-3", "--event-bus", "bus"],
+        &["approve", "churn-3", "--by", "bob"],
+        &["approve", "churn-3", "--by", "bob", "--dry-run"],
+        &["resolve", "churn-3", "--by", "bob", "--event-bus", "bus"],
+    ]);
+    deployment.world.fail("events:PutEvents", Fault::Before(Kind::Denied));
+    said += "\n";
+    said += &deployment.run(&["resolve", "churn-3", "--by", "bob", "--event-bus", "bus"]);
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn incidents() {
+    let deployment = Deployment::new();
+    let mut said = deployment.run(&["incidents"]);
+    deployment.put_model(&asking());
+    deployment.put_model(&retraining());
+    deployment.put_model(&model("quiet", "approve", Vec::new()));
+    deployment.world.put_document("models/torn.json", "{");
+    said += "\n";
+    said += &deployment.run_all(&[
+        &["incidents"],
+        &["incidents", "churn"],
+        &["incidents", "fraud"],
+        &["incidents", "quiet"],
+        &["incidents", "unheard-of"],
+    ]);
+    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(deployment.run(&["incidents", "--json"]));
+}
+
+#[test]
+fn incidents_that_are_verified_or_denied() {
+    let deployment = Deployment::new();
+    deployment.put_model(&model(
+        "fraud",
+        "auto",
+        vec![
+            (11, alert("fraud", "fraud-dq", 1, AlertStatus::InAlert, 11)),
+            (12, run_of(1, ExecutionStatus::Executing)),
+            (14, run_of(1, ExecutionStatus::Succeeded)),
+        ],
+    ));
+    let mut denied = asking();
+    let incident = denied.incident.as_mut().unwrap();
+    incident.approval = Some(remediation::Approval {
+        granted: false,
+        by: "bob".into(),
+        at: hour(95),
+        valid_until: hour(96),
+        reason: Some("the campaign ends tomorrow".into()),
+    });
+    deployment.put_model(&denied);
+    insta::assert_snapshot!(deployment.run_all(&[&["incidents", "fraud"], &["incidents", "churn"]]));
+}
+
+/// A message as Lambda puts it into the queue.
+fn failed_invocation(id: &str, function: &str, answer: &serde_json::Value) -> DeadLetter {
+    let record = json!({
+        "version": "1.0",
+        "timestamp": "2026-09-22T00:00:00.000Z",
+        "requestContext": {
+            "requestId": "r",
+            "functionArn": format!("arn:aws:lambda:eu-west-1:1:function:{function}:$LATEST"),
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": 3,
+        },
+        "requestPayload": {"id": id, "detail": {"number": 1}},
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+        "responsePayload": answer,
+    });
+    DeadLetter {
+        id: id.into(),
+        body: record.to_string(),
+        sent: Some(hour(90)),
+        ..DeadLetter::default()
+    }
+}
+
+/// A message as a rule puts it into the queue.
+fn undelivered(id: &str, target: &str) -> DeadLetter {
+    let attributes = [
+        ("RULE_ARN", "arn:aws:events:eu-west-1:1:rule/bus/alert"),
+        ("TARGET_ARN", target),
+        ("ERROR_CODE", "THROTTLING"),
+        ("ERROR_MESSAGE", "Rate Exceeded."),
+    ];
+    DeadLetter {
+        id: id.into(),
+        body: format!("{{\"id\":\"{id}\"}}"),
+        attributes: attributes
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        sent: Some(hour(91)),
+        ..DeadLetter::default()
+    }
+}
+
+fn dead_letters() -> Deployment {
+    let deployment = Deployment::new();
+    let denied = json!({"errorType": "AwsAccessDenied", "errorMessage": "s3:GetObject on `s3://reports/x` failed"});
+    let broken = json!({"errorType": "EventMalformed", "errorMessage": "the event has no detail"});
+    for letter in [
+        failed_invocation("m-1", "stack-ingest", &denied),
+        failed_invocation("m-2", "stack-remediate", &broken),
+        failed_invocation("m-3", "stack-remediate", &serde_json::Value::Null),
+        undelivered("m-4", "arn:aws:lambda:eu-west-1:1:function:stack-notify"),
+        undelivered("m-5", "arn:aws:sagemaker:eu-west-1:1:pipeline/retraining"),
+        DeadLetter {
+            id: "m-6".into(),
+            body: "hello".into(),
+            ..DeadLetter::default()
+        },
+    ] {
+        deployment.world.put_dead_letter(letter);
+    }
+    deployment
+}
+
+fn visible(ids: &[&str]) -> Vec<(String, bool)> {
+    ids.iter().map(|id| ((*id).to_owned(), true)).collect()
+}
+
+#[test]
+fn redrive() {
+    let deployment = dead_letters();
+    let mut said = deployment.run(&["redrive", "--dry-run"]);
+    let all = ["m-1", "m-2", "m-3", "m-4", "m-5", "m-6"];
+    assert_eq!(deployment.world.dead_letters(), visible(&all));
+    assert_eq!(deployment.world.invocations(), []);
+    said += "\n";
+    said += &deployment.run_all(&[&["redrive"], &["redrive"]]);
+    assert_eq!(deployment.world.dead_letters(), visible(&["m-5", "m-6"]));
+    insta::assert_snapshot!(said);
+    let invocations: Vec<String> = deployment
+        .world
+        .invocations()
+        .into_iter()
+        .map(|(function, payload)| format!("{function} {payload}"))
+        .collect();
+    insta::assert_snapshot!(invocations.join("\n"));
+}
+
+#[test]
+fn redrive_of_some() {
+    let deployment = dead_letters();
+    let mut said = deployment.run_all(&[
+        &["redrive", "--only", "Rate Exceeded", "--dry-run"],
+        &["redrive", "--only", "AccessDenied"],
+        &["redrive", "--max", "1"],
+    ]);
+    assert_eq!(deployment.world.dead_letters(), visible(&["m-3", "m-4", "m-5", "m-6"]));
+    let deployment = deployment.without(&["QUEUE_URL"]);
+    said += "\n";
+    said += &deployment.run(&["redrive"]);
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn redrive_when_aws_fails() {
+    let mut said = Vec::new();
+    for (operation, fault) in [
+        ("lambda:InvokeFunction", Fault::Before(Kind::NotFound)),
+        ("lambda:InvokeFunction", Fault::Before(Kind::Transient)),
+        ("lambda:InvokeFunction", Fault::After),
+        ("sqs:DeleteMessage", Fault::Before(Kind::Transient)),
+        ("sqs:ChangeMessageVisibility", Fault::After),
+        ("sqs:ReceiveMessage", Fault::Before(Kind::Denied)),
+    ] {
+        let deployment = dead_letters();
+        deployment.world.fail(operation, fault);
+        said.push(deployment.run(&["redrive"]));
+        let kept = deployment.world.dead_letters();
+        let handed = said
+            .last()
+            .is_some_and(|said| said.contains("stack-ingest     handed over  "));
+        assert_eq!(kept.contains(&("m-1".to_owned(), true)), !handed);
+    }
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn redrive_of_many_takes_each_once() {
+    let deployment = Deployment::new();
+    let answer = json!({"errorType": "AwsTransient", "errorMessage": "x"});
+    for number in 0..250 {
+        deployment
+            .world
+            .put_dead_letter(failed_invocation(&format!("m-{number}"), "stack-ingest", &answer));
+    }
+    let said = deployment.run(&["redrive"]);
+    assert!(said.contains("250 events handed over, 0 could not be\n"), "{said}");
+    assert!(
+        said.ends_with("--- err\n100 messages so far\n200 messages so far\n"),
+        "{said}"
+    );
+    assert_eq!(deployment.world.invocations().len(), 250);
+    assert_eq!(deployment.world.dead_letters(), []);
+}
+
+#[test]
+fn alerts() {
+    let deployment = Deployment::new();
+    let mut said = deployment.run(&["alerts", "churn-dq"]);
+    deployment.world.put_document("policy.toml", POLICY);
+    let mut churn = ledger("Churn-DQ", "churn");
+    deployment.put_ledger(&churn);
+    said += "\n";
+    said += &deployment.run(&["alerts", "churn-dq"]);
+    churn.datapoints.push_back(Datapoint {
+        scheduled_time: hour(0),
+        evidence: Evidence::default(),
+    });
+    for (status, at) in [
+        (AlertStatus::InAlert, 5),
+        (AlertStatus::Ok, 20),
+        (AlertStatus::InAlert, 30),
+        (AlertStatus::Ok, 40),
+        (AlertStatus::InsufficientData, 50),
+    ] {
+        churn.history.push_back(AlertHistoryItem {
+            status,
+            scheduled_time: hour(at),
+            time: hour(at) + SignedDuration::from_mins(25),
+        });
+        churn.alert.status = status;
+        churn.alert.transition += 1;
+    }
+    deployment.put_ledger(&churn);
+    let found = |at: i64| hour(at) + SignedDuration::from_mins(40);
+    let history = vec![
+        (found(-9), AlertStatus::Ok),
+        (found(20), AlertStatus::Ok),
+        (found(25), AlertStatus::InAlert),
+        (found(40), AlertStatus::Ok),
+    ];
+    let window = |m, n| ExecutionWindow::new(m, n).unwrap();
+    for (m, n) in [(1, 1), (2, 3)] {
+        deployment
+            .world
+            .put_monitoring_alert("churn-dq", window(m, n), history.clone());
+        said += "\n";
+        said += &deployment.run(&["alerts", "churn-dq"]);
+    }
+    deployment
+        .world
+        .put_monitoring_alert("churn-dq", window(2, 3), history[1..].to_vec());
+    said += "\n";
+    said += &deployment.run(&["alerts", "churn-dq"]);
+    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(deployment.run(&["alerts", "churn-dq", "--json"]));
+}
+
+#[test]
+fn without_aws_they_say_so() {
+    let cli = Cli::parse_from(["driftwarden", "incidents", "--state-bucket", "state"]);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    cli.run(Streams {
+        input: &mut &b""[..],
+        out: &mut out,
+        err: &mut err,
+    });
+    insta::assert_snapshot!(String::from_utf8(err).unwrap(), @"error: this command talks to AWS, and is run without");
+}
