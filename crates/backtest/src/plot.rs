@@ -74,7 +74,8 @@ fn points(cells: &[Cell]) -> Vec<Point> {
             best: !better,
         });
     }
-    points.sort_by(|a, b| a.retrainings.total_cmp(&b.retrainings));
+    // The best last: they lie above the others, and their labels come first.
+    points.sort_by(|a, b| a.best.cmp(&b.best).then(a.retrainings.total_cmp(&b.retrainings)));
     points
 }
 
@@ -84,7 +85,7 @@ fn scale(largest: f64) -> (f64, f64) {
         return (1.0, 0.2);
     }
     let magnitude = 10.0_f64.powf((largest / 5.0).log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+    let step = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0]
         .into_iter()
         .map(|round| round * magnitude)
         .find(|step| step * 5.0 >= largest)
@@ -163,6 +164,9 @@ pub fn svg(cells: &[Cell]) -> String {
             number(point.retrainings),
             number(point.delay)
         );
+    }
+    for point in points.iter().rev() {
+        let (at_x, at_y) = (x(point.retrainings), y(point.delay));
         // A label that would lie on another is left to the table.
         let clear = labelled
             .iter()
