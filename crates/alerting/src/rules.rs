@@ -380,11 +380,10 @@ impl MonitorRules {
             return Period::Missing;
         }
         match datapoint.state() {
-            DatapointState::Clean => Period::NotBreaching,
             DatapointState::Violations if self.violations.is_empty() || self.severity(datapoint).is_some() => {
                 Period::Breaching
             }
-            DatapointState::Violations => Period::NotBreaching,
+            DatapointState::Clean | DatapointState::Violations => Period::NotBreaching,
             DatapointState::NoData => self.treatment.no_data.period(),
             DatapointState::Failed => self.treatment.failed.period(),
             DatapointState::Missing => self.treatment.missing.period(),

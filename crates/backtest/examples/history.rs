@@ -28,7 +28,9 @@ fn main() -> io::Result<()> {
         let (apart, noise) = (300 + random.below(2500), 20 + random.below(200));
         let mut drifts: i64 = 0;
         for hour in 0..years * 365 * 24 {
-            let time = begin.saturating_add(SignedDuration::from_hours(hour)).unwrap_or(Timestamp::MAX);
+            let time = begin
+                .saturating_add(SignedDuration::from_hours(hour))
+                .unwrap_or(Timestamp::MAX);
             drifts -= 1;
             if drifts <= 0 && random.below(apart) == 0 {
                 drifts = i64::try_from(4 + random.below(10) * random.below(12)).unwrap_or_default();

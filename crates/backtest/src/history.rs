@@ -91,15 +91,12 @@ impl History {
             monitor_type,
             recorded,
         } = execution;
-        let monitor = self
-            .monitors
-            .entry(schedule.to_lowercase())
-            .or_insert_with(|| Monitor {
-                schedule,
-                endpoint: None,
-                monitor_type: None,
-                executions: Vec::new(),
-            });
+        let monitor = self.monitors.entry(schedule.to_lowercase()).or_insert_with(|| Monitor {
+            schedule,
+            endpoint: None,
+            monitor_type: None,
+            executions: Vec::new(),
+        });
         monitor.endpoint = endpoint.or(monitor.endpoint.take());
         monitor.monitor_type = monitor_type.or(monitor.monitor_type.take());
         let executions = &mut monitor.executions;
@@ -122,12 +119,18 @@ impl History {
     /// the first and the last known execution in which none was recorded get that state.
     pub fn fill_gaps(&mut self, state: DatapointState) {
         for monitor in self.monitors.values_mut() {
-            let times: Vec<i64> = monitor.executions.iter().map(|known| known.scheduled_time.as_second()).collect();
+            let times: Vec<i64> = monitor
+                .executions
+                .iter()
+                .map(|known| known.scheduled_time.as_second())
+                .collect();
             let mut steps: BTreeMap<i64, usize> = BTreeMap::new();
             for (before, after) in times.iter().zip(times.iter().skip(1)) {
                 *steps.entry(after - before).or_default() += 1;
             }
-            let most_common = steps.iter().max_by_key(|(step, count)| (**count, std::cmp::Reverse(**step)));
+            let most_common = steps
+                .iter()
+                .max_by_key(|(step, count)| (**count, std::cmp::Reverse(**step)));
             let Some(step) = most_common.map(|(step, _)| *step).filter(|step| *step > 0) else {
                 continue;
             };

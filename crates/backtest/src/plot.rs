@@ -53,9 +53,8 @@ fn points(cells: &[Cell]) -> Vec<Point> {
                 || (other_retrainings <= retrainings && other_delay < delay)
         });
         let label = format!("{}/{}", cell.datapoints_to_alert, cell.evaluation_period);
-        let same = |point: &&mut Point| {
-            (point.retrainings - retrainings).abs() < 1e-9 && (point.delay - delay).abs() < 1e-9
-        };
+        let same =
+            |point: &&mut Point| (point.retrainings - retrainings).abs() < 1e-9 && (point.delay - delay).abs() < 1e-9;
         // Windows that come to the same are one mark with all their names.
         if let Some(point) = points.iter_mut().find(same) {
             if point.label.len() < 24 {

@@ -114,10 +114,15 @@ pub fn replay(model: &str, monitors: &[&Monitor], policy: &Policy, assumptions: 
             break;
         };
         lane.next = lane.left.next();
-        let now = recorded.scheduled_time.saturating_add(REPORT_AFTER).unwrap_or(Timestamp::MAX);
+        let now = recorded
+            .scheduled_time
+            .saturating_add(REPORT_AFTER)
+            .unwrap_or(Timestamp::MAX);
         of.until(now);
         of.report.count(recorded);
-        let change = lane.ledger.replay(recorded.scheduled_time, recorded.evidence(), &lane.rules, now);
+        let change = lane
+            .ledger
+            .replay(recorded.scheduled_time, recorded.evidence(), &lane.rules, now);
         if let Some(change) = change {
             lane.since = begin_of(&change, &lane.rules, &lane.ledger);
             of.hear(change, lane.since, now);
@@ -191,7 +196,11 @@ impl Model<'_> {
 
     fn step(&mut self, input: Input, now: Timestamp) {
         let facts = Facts {
-            in_flight: self.run.iter().map(|(incident, _)| format!("backtest/{incident}")).collect(),
+            in_flight: self
+                .run
+                .iter()
+                .map(|(incident, _)| format!("backtest/{incident}"))
+                .collect(),
             risk_rating: self.assumptions.risk_rating,
         };
         let given = Given {
@@ -217,7 +226,9 @@ impl Model<'_> {
         }
         self.due = self.document.incident.as_ref().and_then(|incident| {
             let decision = incident.decision.as_ref().filter(|_| incident.stage.is_undecided())?;
-            let asked = incident.asked_until.filter(|_| incident.stage == Stage::AwaitingApproval);
+            let asked = incident
+                .asked_until
+                .filter(|_| incident.stage == Stage::AwaitingApproval);
             decision.until.or(asked).filter(|until| *until > now)
         });
     }
@@ -226,7 +237,9 @@ impl Model<'_> {
         *self.report.decisions.entry(decided.verdict.as_str()).or_default() += 1;
         match decided.stage {
             Stage::Retraining => {
-                let end = now.saturating_add(self.assumptions.retraining).unwrap_or(Timestamp::MAX);
+                let end = now
+                    .saturating_add(self.assumptions.retraining)
+                    .unwrap_or(Timestamp::MAX);
                 self.run = Some((decided.incident, end));
                 self.report.retrainings += 1;
                 if let Some(since) = self.drift_since {

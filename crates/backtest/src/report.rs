@@ -144,7 +144,11 @@ pub fn total(reports: &[ModelReport], history: &History, policy: &Policy) -> Tot
         alerts: sum(|report| report.alerts),
         incidents: reports.iter().map(|report| report.incidents).sum(),
         retrainings,
-        retrainings_per_model_and_month: if seconds > 0.0 { retrainings as f64 / months } else { 0.0 },
+        retrainings_per_model_and_month: if seconds > 0.0 {
+            retrainings as f64 / months
+        } else {
+            0.0
+        },
         escalations: sum(|report| report.decisions_of("Escalate")),
         waiting_for_people: sum(|report| report.waiting_for_people),
         median_alert_delay_hours: delays.get(delays.len() / 2).copied(),

@@ -1,5 +1,10 @@
 //! What a replay says, against counts that nobody could get wrong.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::float_cmp,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use alerting::DatapointState;
 use backtest::{Assumptions, Execution, History, ModelReport, Recorded, compare, grid, plot, replay, total};
@@ -7,7 +12,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use remediation::Policy;
 
-const AUTO: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 99\nretrainings_per_month = 999\n";
+const AUTO: &str =
+    "[remediation]\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 99\nretrainings_per_month = 999\n";
 
 fn hour(n: usize) -> Timestamp {
     Timestamp::from_second(1_790_000_400 + i64::try_from(n).unwrap() * 3600).unwrap()
@@ -53,7 +59,14 @@ fn run(history: &History, policy: &str, assumptions: &Assumptions) -> ModelRepor
 fn an_episode_alerts_is_retrained_and_verified() {
     let policy = format!("{AUTO}[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n");
     // Two hours after the alert of the third execution the retraining ends; the drift is over after one more.
-    let report = run(&history(&["00XX0X000000"]), &policy, &Assumptions { cost: 7.0, ..Assumptions::default() });
+    let report = run(
+        &history(&["00XX0X000000"]),
+        &policy,
+        &Assumptions {
+            cost: 7.0,
+            ..Assumptions::default()
+        },
+    );
     assert_eq!((report.executions, report.violations, report.alerts), (12, 3, 1));
     assert_eq!((report.retrainings, report.incidents), (1, 1));
     assert_eq!(report.incidents_closed["Repaired"], 1);
@@ -118,12 +131,19 @@ fn a_cell_of_the_grid_is_a_run_with_that_window_and_is_drawn() {
             cell.datapoints_to_alert, cell.evaluation_period
         );
         let report = run(&history, &text, &Assumptions::default());
-        assert_eq!((cell.total.alerts, cell.total.retrainings), (report.alerts, report.retrainings), "{text}");
+        assert_eq!(
+            (cell.total.alerts, cell.total.retrainings),
+            (report.alerts, report.retrainings),
+            "{text}"
+        );
     }
     insta::assert_snapshot!("plot", plot::svg(&cells));
     let page = plot::html(&cells, "A summary with <signs> & such.");
     assert!(page.contains("&lt;signs&gt; &amp; such"));
-    assert!(!page.contains("<script") && !page.contains("src=") && !page.contains("@import"), "nothing from outside");
+    assert!(
+        !page.contains("<script") && !page.contains("src=") && !page.contains("@import"),
+        "nothing from outside"
+    );
     assert_eq!(page.matches("<tr>").count(), 10);
 }
 
@@ -134,9 +154,7 @@ fn two_policies_stand_side_by_side() {
     let lenient = format!("{AUTO}[alert]\ndatapoints_to_alert = 3\nevaluation_period = 3\n");
     let lenient = [run(&history, &lenient, &Assumptions::default())];
     let both = compare(&strict, &lenient);
-    let [comparison] = &both[..] else {
-        panic!("one model")
-    };
+    let [comparison] = &both[..] else { panic!("one model") };
     assert!(comparison.policy.as_ref().unwrap().alerts > comparison.against.as_ref().unwrap().alerts);
     let policy = Policy::parse(AUTO.as_bytes()).unwrap();
     let sum = total(&strict, &history, &policy);

@@ -28,9 +28,9 @@ use std::{
 /// A history cannot show what a retraining would have changed: what was recorded after it is taken as it was.
 ///
 /// HISTORY is a folder or an s3:// prefix of Model Monitor's reports, as monitors write them
-/// (…/{endpoint}/{schedule}/yyyy/mm/dd/hh/constraint_violations.json), or JSON Lines (*.jsonl, or - for standard input) with
-/// one execution a line: {"schedule", "endpoint"?, "monitor_type"?, "scheduled_time", "state": Clean | Violations | NoData |
-/// Failed | Missing, "violations"?, "check_types"?: […]}.
+/// (…/{`endpoint}/{schedule}/yyyy/mm/dd/hh/constraint_violations.json`), or JSON Lines (*.jsonl, or - for standard input) with
+/// one execution a line: {"schedule", "endpoint"?, "`monitor_type`"?, "`scheduled_time`", "state": Clean | Violations | `NoData` |
+/// Failed | Missing, "violations"?, "`check_types"?`: […]}.
 #[derive(Debug, clap::Args)]
 pub struct Backtest {
     /// Where the history is.
@@ -57,7 +57,7 @@ pub struct Backtest {
     /// The risk rating of models whose rating the policy does not say: low, medium, high, unknown.
     #[arg(long, value_name = "RATING", default_value = "unknown")]
     risk_rating: String,
-    /// Key or folder prefixes of the monitors' S3OutputUri, separated by commas; they tell endpoints from batch transform.
+    /// Key or folder prefixes of the monitors' `S3OutputUri`, separated by commas; they tell endpoints from batch transform.
     #[arg(long, value_name = "PREFIXES", default_value = "")]
     report_prefix: String,
     /// What hours without a report are, between the first and the last of a schedule's: clean, missing.
@@ -184,8 +184,10 @@ impl Backtest {
             let cells = in_parallel(&windows, |(m, n)| {
                 let policy = policy.with_window(*m, *n);
                 let models = history.models(&policy);
-                let reports: Vec<ModelReport> =
-                    models.iter().map(|(model, monitors)| replay(model, monitors, &policy, &assumptions)).collect();
+                let reports: Vec<ModelReport> = models
+                    .iter()
+                    .map(|(model, monitors)| replay(model, monitors, &policy, &assumptions))
+                    .collect();
                 progress.one_more();
                 Cell {
                     datapoints_to_alert: *m,
@@ -218,16 +220,20 @@ impl Backtest {
         if self.json {
             json_line(streams.out, &answer)?;
         } else {
-            self.show(&answer, streams.out)?;
+            Self::show(&answer, streams.out)?;
         }
         Ok(if unread { Exit::Failed } else { Exit::Done })
     }
 
-    fn show(&self, answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    fn show(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}\n", summary(answer))?;
         match (&answer.against, &answer.sweep) {
             (Some(against), _) => {
-                writeln!(out, "By model, policy {} → {}", answer.total.policy_version, against.total.policy_version)?;
+                writeln!(
+                    out,
+                    "By model, policy {} → {}",
+                    answer.total.policy_version, against.total.policy_version
+                )?;
                 side_by_side(&compare(&answer.models, &against.models), out)?;
                 writeln!(out, "\nAll models")?;
                 let both = |of: fn(&Total) -> String| arrow(&of(&answer.total), &of(&against.total));
@@ -243,7 +249,11 @@ impl Backtest {
                     ("people asked", both(|total| total.waiting_for_people.to_string())),
                     (
                         "median delay of an alert (h)",
-                        both(|total| total.median_alert_delay_hours.map_or_else(|| "–".into(), |hours| format!("{hours:.1}"))),
+                        both(|total| {
+                            total
+                                .median_alert_delay_hours
+                                .map_or_else(|| "–".into(), |hours| format!("{hours:.1}"))
+                        }),
                     ),
                     ("cost", both(|total| format!("{:.2}", total.cost))),
                 ];
@@ -255,7 +265,16 @@ impl Backtest {
             }
             (None, Some(cells)) => {
                 writeln!(out, "By window, datapoints to alert of evaluation period")?;
-                let header = ["window", "alerts", "incidents", "retrainings", "a month", "escalated", "delay (h)", "cost"];
+                let header = [
+                    "window",
+                    "alerts",
+                    "incidents",
+                    "retrainings",
+                    "a month",
+                    "escalated",
+                    "delay (h)",
+                    "cost",
+                ];
                 let mut table = Table::new(header);
                 for cell in cells {
                     let total = &cell.total;
@@ -266,7 +285,9 @@ impl Backtest {
                         total.retrainings.to_string(),
                         format!("{:.2}", total.retrainings_per_model_and_month),
                         total.escalations.to_string(),
-                        total.median_alert_delay_hours.map_or_else(|| "–".into(), |hours| format!("{hours:.1}")),
+                        total
+                            .median_alert_delay_hours
+                            .map_or_else(|| "–".into(), |hours| format!("{hours:.1}")),
                         format!("{:.2}", total.cost),
                     ]);
                 }
@@ -293,7 +314,9 @@ fn policy(file: Option<&str>) -> Result<Policy, Failure> {
 /// Every model under a policy, on all cores.
 fn all(history: &History, policy: &Policy, assumptions: &Assumptions) -> Vec<ModelReport> {
     let models: Vec<_> = history.models(policy).into_iter().collect();
-    in_parallel(&models, |(model, monitors)| replay(model, monitors, policy, assumptions))
+    in_parallel(&models, |(model, monitors)| {
+        replay(model, monitors, policy, assumptions)
+    })
 }
 
 /// Does something with every item on all cores; the results are in the order of the items.
@@ -376,7 +399,10 @@ fn summary(answer: &Answer) -> String {
 }
 
 fn hours(delay: Option<Delay>) -> String {
-    delay.map_or_else(|| "–".to_owned(), |delay| format!("{:.1} / {:.1}", delay.median_hours, delay.worst_hours))
+    delay.map_or_else(
+        || "–".to_owned(),
+        |delay| format!("{:.1} / {:.1}", delay.median_hours, delay.worst_hours),
+    )
 }
 
 fn counted(counts: &std::collections::BTreeMap<&'static str, usize>) -> String {
@@ -385,10 +411,23 @@ fn counted(counts: &std::collections::BTreeMap<&'static str, usize>) -> String {
 }
 
 fn by_model(models: &[ModelReport], out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "By model; delays in hours, median / worst, from the first violation")?;
+    writeln!(
+        out,
+        "By model; delays in hours, median / worst, from the first violation"
+    )?;
     let header = [
-        "model", "executions", "violations", "alerts", "incidents", "retrainings", "to alert", "to retraining", "decisions",
-        "closed", "open", "cost",
+        "model",
+        "executions",
+        "violations",
+        "alerts",
+        "incidents",
+        "retrainings",
+        "to alert",
+        "to retraining",
+        "decisions",
+        "closed",
+        "open",
+        "cost",
     ];
     let mut table = Table::new(header);
     for report in models {
@@ -404,14 +443,26 @@ fn by_model(models: &[ModelReport], out: &mut dyn Write) -> io::Result<()> {
             counted(&report.decisions),
             counted(&report.incidents_closed),
             report.open.unwrap_or_default().to_owned(),
-            if report.cost > 0.0 { format!("{:.2}", report.cost) } else { String::new() },
+            if report.cost > 0.0 {
+                format!("{:.2}", report.cost)
+            } else {
+                String::new()
+            },
         ]);
     }
     table.write(out)
 }
 
 fn side_by_side(models: &[Comparison], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["model", "alerts", "incidents", "retrainings", "to alert (h)", "escalated", "cost"]);
+    let mut table = Table::new([
+        "model",
+        "alerts",
+        "incidents",
+        "retrainings",
+        "to alert (h)",
+        "escalated",
+        "cost",
+    ]);
     for comparison in models {
         let both = |of: fn(&ModelReport) -> String| {
             let of = |report: &Option<ModelReport>| report.as_ref().map_or_else(|| "–".to_owned(), of);
@@ -422,7 +473,11 @@ fn side_by_side(models: &[Comparison], out: &mut dyn Write) -> io::Result<()> {
             both(|report| report.alerts.to_string()),
             both(|report| report.incidents.to_string()),
             both(|report| report.retrainings.to_string()),
-            both(|report| report.alert_delay.map_or_else(|| "–".into(), |delay| format!("{:.1}", delay.median_hours))),
+            both(|report| {
+                report
+                    .alert_delay
+                    .map_or_else(|| "–".into(), |delay| format!("{:.1}", delay.median_hours))
+            }),
             both(|report| report.decisions_of("Escalate").to_string()),
             both(|report| format!("{:.2}", report.cost)),
         ]);

@@ -54,10 +54,10 @@ fn lines() -> String {
             "Clean"
         };
         let (day, hour) = (22 + hour / 24, hour % 24);
-        text.push_str(&format!(
+        text.extend([format!(
             "{{\"schedule\": \"churn-dq\", \"endpoint\": \"churn\", \"scheduled_time\": \"2026-11-{day}T{hour:02}:00:00Z\", \
              \"state\": \"{state}\"}}\n"
-        ));
+        )]);
     }
     text
 }
@@ -72,11 +72,25 @@ fn json_lines_under_one_policy_two_policies_and_many_windows() {
     let (exit, one, _) = run(&["--policy", &policy, "--cost", "12.5", &history], "");
     assert_eq!(exit, Exit::Done);
     insta::assert_snapshot!("one_policy", one);
-    let other = folder.file("other.toml", &POLICY.replace("datapoints_to_alert = 2", "datapoints_to_alert = 1"));
+    let other = folder.file(
+        "other.toml",
+        &POLICY.replace("datapoints_to_alert = 2", "datapoints_to_alert = 1"),
+    );
     let (_, two, _) = run(&["--policy", &policy, "--against", &other, &history], "");
     insta::assert_snapshot!("two_policies", two);
     let page = folder.0.join("page.html").to_string_lossy().into_owned();
-    let (_, many, _) = run(&["--policy", &policy, "--sweep", "m=1..2,n=1..3", "--html", &page, &history], "");
+    let (_, many, _) = run(
+        &[
+            "--policy",
+            &policy,
+            "--sweep",
+            "m=1..2,n=1..3",
+            "--html",
+            &page,
+            &history,
+        ],
+        "",
+    );
     insta::assert_snapshot!("many_windows", many);
     assert!(fs::read_to_string(page).unwrap().contains("<svg"));
 }
@@ -98,20 +112,32 @@ fn reports_as_monitors_write_them_and_what_lies_between_them_is_clean() {
     let report = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
         "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
     for hour in ["01", "02", "03", "09"] {
-        folder.file(&format!("out/churn/churn-dq/2026/11/23/{hour}/constraint_violations.json"), report);
+        folder.file(
+            &format!("out/churn/churn-dq/2026/11/23/{hour}/constraint_violations.json"),
+            report,
+        );
     }
     folder.file("out/churn/churn-dq/2026/11/23/10/statistics.json", "{}");
-    folder.file("out/churn/churn-dq/2026/11/23/04/constraint_violations.json", "{\"violations\": [");
+    folder.file(
+        "out/churn/churn-dq/2026/11/23/04/constraint_violations.json",
+        "{\"violations\": [",
+    );
     folder.file("notes.txt", "nothing");
     let (exit, out, err) = run(&["--policy", &policy, "--report-prefix", "out", &folder.path()], "");
-    assert_eq!(exit, Exit::Failed, "what could not be read is told, and the rest is replayed");
+    assert_eq!(
+        exit,
+        Exit::Failed,
+        "what could not be read is told, and the rest is replayed"
+    );
     assert!(err.contains("04/constraint_violations.json"), "{err}");
     insta::assert_snapshot!("reports", out);
 }
 
 #[test]
 fn what_cannot_be_read_is_told_with_its_line_and_bounded() {
-    let bad: String = (0..30).map(|_| "{\"schedule\": \"a\", \"state\": \"Dirty\"}\n").collect();
+    let bad: String = (0..30)
+        .map(|_| "{\"schedule\": \"a\", \"state\": \"Dirty\"}\n")
+        .collect();
     let (exit, _, err) = run(&["-"], &format!("{bad}{}", lines()));
     assert_eq!(exit, Exit::Failed);
     assert_eq!(err.lines().count(), 21);

@@ -172,7 +172,7 @@ pub fn diagram() -> String {
             let names: Vec<&str> = causes.map(|(_, cause, _)| cause.as_str()).collect();
             if !names.is_empty() {
                 let (from, to) = (from.as_str(), to.as_str());
-                text.push_str(&format!("    {from} --> {to}: {}\n", names.join(", ")));
+                text.push_str(&["    ", from, " --> ", to, ": ", &names.join(", "), "\n"].concat());
             }
         }
     }

@@ -532,9 +532,9 @@ impl StateMachines for Aws {
             Ok(response) => Ok(response.execution_arn),
             // It was started under this name and has ended since. The name follows from the incident's token.
             Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_execution_already_exists()) =>
+                if error.as_service_error().is_some_and(
+                    aws_sdk_sfn::operation::start_execution::StartExecutionError::is_execution_already_exists,
+                ) =>
             {
                 let execution = start.state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
                 Ok(format!("{execution}:{}", start.name))
@@ -573,9 +573,9 @@ impl ModelCards for Aws {
         let described = match described {
             Ok(described) => described,
             Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_resource_not_found()) =>
+                if error.as_service_error().is_some_and(
+                    aws_sdk_sagemaker::operation::describe_model_card::DescribeModelCardError::is_resource_not_found,
+                ) =>
             {
                 return Ok(RiskRating::Unknown);
             }

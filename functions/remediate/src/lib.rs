@@ -425,14 +425,13 @@ pub fn model_key(model: &str) -> String {
 async fn runs_of(world: &impl Pipelines, model: &str, pipeline: &str) -> Result<Vec<String>, AwsError> {
     let mut runs = Vec::new();
     for run in world.in_flight(pipeline).await? {
-        let of_model = match model_of_display_name(&run.display_name) {
-            Some((of, _)) => of == model,
-            None => {
-                let parameters = world.parameters(&run.arn).await?;
-                parameters
-                    .get("DriftwardenModel")
-                    .is_none_or(|of| of == model || of == "none")
-            }
+        let of_model = if let Some((of, _)) = model_of_display_name(&run.display_name) {
+            of == model
+        } else {
+            let parameters = world.parameters(&run.arn).await?;
+            parameters
+                .get("DriftwardenModel")
+                .is_none_or(|of| of == model || of == "none")
         };
         if of_model {
             runs.push(run.arn);

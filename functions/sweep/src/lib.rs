@@ -13,7 +13,7 @@ mod error;
 
 pub use error::SweepError;
 
-use alerting::{AlertWindow, ExecutionEvidence, ExecutionStatus, MonitorLedger};
+use alerting::{AlertStateChange, AlertWindow, ExecutionEvidence, ExecutionStatus, MonitorLedger};
 use futures_util::{
     future::join,
     stream::{self, StreamExt as _},
@@ -160,7 +160,7 @@ impl Sweep {
                         let of_model = levels.entry(ledger.monitor.model.clone()).or_default();
                         of_model.insert(schedule_key(&ledger.monitor.schedule), level);
                         let sent = |id: &str| ledger.outbox.entries().iter().all(|entry| entry.id != id);
-                        changes.extend(ledger.last_change.clone().filter(|change| sent(&change.id)));
+                        changes.extend(ledger.last_change.as_deref().filter(|change| sent(&change.id)).cloned());
                     }
                 }
                 Some(Err(error)) => {
@@ -170,28 +170,7 @@ impl Sweep {
             }
         }
 
-        for change in changes {
-            let loaded = load::<ModelDocument>(world, &model_key(&change.model)).await?;
-            let known = loaded
-                .document()
-                .and_then(|document| document.alerts.get(&schedule_key(&change.monitoring_schedule)));
-            if known.is_some_and(|known| known.transition >= change.transition) {
-                continue;
-            }
-            let model = change.model.clone();
-            match self
-                .remediate
-                .take(world, model.clone(), Input::Alert(change), request_id)
-                .await
-            {
-                Ok(_) => swept.told += 1,
-                Err(error) => {
-                    tracing::error!(model = %model, error = %error, "the model could not be told");
-                    failures.push(format!("model {model}: {error}"));
-                }
-            }
-        }
-
+        self.tell(world, changes, &mut swept, &mut failures, request_id).await?;
         let models = world.list("models/").await?;
         let models: Vec<&str> = models.iter().filter_map(|key| name_of(key, "models/")).collect();
         let mut sweeps = stream::iter(models.iter().map(async |model| {
@@ -232,6 +211,39 @@ impl Sweep {
                 first,
             }),
         }
+    }
+
+    /// Tells models the alerts that they have not heard of.
+    async fn tell<W: World>(
+        &self,
+        world: &W,
+        changes: Vec<AlertStateChange>,
+        swept: &mut Swept,
+        failures: &mut Vec<String>,
+        request_id: &str,
+    ) -> Result<(), SweepError> {
+        for change in changes {
+            let loaded = load::<ModelDocument>(world, &model_key(&change.model)).await?;
+            let known = loaded
+                .document()
+                .and_then(|document| document.alerts.get(&schedule_key(&change.monitoring_schedule)));
+            if known.is_some_and(|known| known.transition >= change.transition) {
+                continue;
+            }
+            let model = change.model.clone();
+            match self
+                .remediate
+                .take(world, model.clone(), Input::Alert(Box::new(change)), request_id)
+                .await
+            {
+                Ok(_) => swept.told += 1,
+                Err(error) => {
+                    tracing::error!(model = %model, error = %error, "the model could not be told");
+                    failures.push(format!("model {model}: {error}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn monitor<W: World>(

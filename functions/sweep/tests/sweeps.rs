@@ -302,7 +302,7 @@ async fn a_fault_at_any_call_is_mended_by_the_next_sweep() {
             execution(&world, 5, "CompletedWithViolations");
             world.fail(operation, fault);
             for turn in 0..4 {
-                let _ = function()
+                let _done = function()
                     .run(&world, &format!("sweep-{turn}"), Timestamp::MAX)
                     .await
                     .is_ok();

@@ -208,9 +208,8 @@ fn some_policy(random: &mut Rng, monitors: usize) -> String {
          [remediation]\nautomation = '{automation}'\ncooldown = '{cooldown}h'\nretrainings_per_day = 50\n\
          retrainings_per_month = 50\n"
     );
-    for number in 0..monitors {
-        text.push_str(&format!("[[monitor]]\nschedule = 'monitor-{number}'\nmodel = 'churn'\n"));
-    }
+    let monitors = (0..monitors).map(|number| format!("[[monitor]]\nschedule = 'monitor-{number}'\nmodel = 'churn'\n"));
+    text.extend(monitors);
     text
 }
 
@@ -255,7 +254,9 @@ pub fn simulate(seed: u64, bug: Option<PlantedBug>, tell: bool) -> Result<Statis
         story: story.unwrap_or_default(),
     };
     let functions = Functions::new().ok_or_else(|| fail("the functions cannot be configured".into(), None))?;
-    let monitors: Vec<Monitor> = (0..random.usize(1..=2)).map(|number| Monitor::new(number, &mut random)).collect();
+    let monitors: Vec<Monitor> = (0..random.usize(1..=2))
+        .map(|number| Monitor::new(number, &mut random))
+        .collect();
     let of_one_model = if random.u8(0..4) > 0 { monitors.len() } else { 0 };
     let policy = some_policy(&mut random, of_one_model);
     world.put_document("policy.toml", policy.as_str());
@@ -291,7 +292,8 @@ impl History<'_> {
     fn play(&mut self, of_one_model: usize) -> Result<(), String> {
         let mut last = 0;
         for (number, monitor) in self.monitors.iter().enumerate() {
-            self.world.put_schedule(monitor.schedule("Scheduled"), "cron(0 * ? * * *)");
+            self.world
+                .put_schedule(monitor.schedule("Scheduled"), "cron(0 * ? * * *)");
             let hours = monitor.states.len();
             for at in 0..hours {
                 let ended = after(Monitor::hour(at), 600 + self.random.i64(0..1800));
@@ -408,7 +410,12 @@ impl History<'_> {
         if let Some(story) = &mut self.story {
             let since = self.world.time().duration_since(midnight());
             let (hours, seconds) = (since.as_hours(), since.as_secs() % 3600);
-            story.push(format!("{hours:>3}:{:02}:{:02}  {}", seconds / 60, seconds % 60, line()));
+            story.push(format!(
+                "{hours:>3}:{:02}:{:02}  {}",
+                seconds / 60,
+                seconds % 60,
+                line()
+            ));
         }
     }
 
@@ -469,14 +476,22 @@ impl History<'_> {
                 let Some(monitor) = self.monitors.get(number) else {
                     return;
                 };
-                self.tell(|| format!("{} ends its execution {}: {:?}", monitor.schedule, at + 1, monitor.states.get(at)));
+                self.tell(|| {
+                    format!(
+                        "{} ends its execution {}: {:?}",
+                        monitor.schedule,
+                        at + 1,
+                        monitor.states.get(at)
+                    )
+                });
                 for event in monitor.execute(at, self.world) {
                     self.send(&event, Function::Ingest, 10);
                 }
             }
             Happening::Stop(number) => {
                 if let Some(monitor) = self.monitors.get(number) {
-                    self.world.put_schedule(monitor.schedule("Stopped"), "cron(0 * ? * * *)");
+                    self.world
+                        .put_schedule(monitor.schedule("Stopped"), "cron(0 * ? * * *)");
                 }
             }
             Happening::Finish(arn, status) => self.finish(&arn, status),
@@ -526,7 +541,11 @@ impl History<'_> {
         let name = format!("request-{}", active.invocation.request);
         let dies = !self.settling && self.random.u16(0..1000) < 8;
         let took = self.world.time().duration_since(active.began).as_secs();
-        let limit = if active.invocation.function == Function::Sweep { 600 } else { TIMEOUT };
+        let limit = if active.invocation.function == Function::Sweep {
+            600
+        } else {
+            TIMEOUT
+        };
         if dies || took > limit {
             self.statistics.crashes += 1;
             self.tell(|| format!("{name} dies"));
@@ -563,7 +582,10 @@ impl History<'_> {
             self.dead_letters.push(invocation);
             return;
         }
-        let at = after(self.world.time(), 60 * i64::from(invocation.attempt) + self.random.i64(0..10));
+        let at = after(
+            self.world.time(),
+            60 * i64::from(invocation.attempt) + self.random.i64(0..10),
+        );
         self.plan(
             at,
             Happening::Invoke(Invocation {

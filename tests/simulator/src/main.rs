@@ -32,7 +32,7 @@ enum Bug {
     DropToken,
     /// Documents are written without their outbox.
     SkipOutbox,
-    /// Conditional writes look at no ETag.
+    /// Conditional writes look at no `ETag`.
     LooseEtag,
 }
 
@@ -52,20 +52,22 @@ fn main() -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "how long it took is for people only")]
     let began = Instant::now();
     let mut out = io::stdout().lock();
-    let result = match arguments.seed {
-        Some(seed) => simulate(seed, bug, true),
-        None => {
-            let watched = io::stderr().is_terminal();
-            simulate_all(arguments.from, arguments.seeds, bug, |done| {
-                if watched {
-                    let _shown = write!(io::stderr(), "\r{done} of {} histories", arguments.seeds).is_ok();
-                }
-            })
-        }
+    let result = if let Some(seed) = arguments.seed {
+        simulate(seed, bug, true)
+    } else {
+        let watched = io::stderr().is_terminal();
+        simulate_all(arguments.from, arguments.seeds, bug, |done| {
+            if watched {
+                let _shown = write!(io::stderr(), "\r{done} of {} histories", arguments.seeds).is_ok();
+            }
+        })
     };
     let (text, code) = match result {
         Ok(statistics) => (
-            format!("{statistics}; {:.1} s; every promise held", began.elapsed().as_secs_f64()),
+            format!(
+                "{statistics}; {:.1} s; every promise held",
+                began.elapsed().as_secs_f64()
+            ),
             ExitCode::SUCCESS,
         ),
         Err(failure) => (failure.to_string(), ExitCode::FAILURE),

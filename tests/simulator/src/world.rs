@@ -22,7 +22,8 @@ pub(crate) fn midnight() -> Timestamp {
 }
 
 pub(crate) fn after(time: Timestamp, seconds: i64) -> Timestamp {
-    time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    time.saturating_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// One monitor and what its executions find, hour by hour.
@@ -213,7 +214,9 @@ pub(crate) fn check(
 }
 
 fn read<T: DeserializeOwned>(world: &Memory, key: &str) -> Result<T, String> {
-    let body = world.document(key).ok_or_else(|| format!("there is no document {key}"))?;
+    let body = world
+        .document(key)
+        .ok_or_else(|| format!("there is no document {key}"))?;
     serde_json::from_slice(&body).map_err(|error| format!("{key}: {error}"))
 }
 
@@ -239,7 +242,10 @@ fn check_monitor(
     let ledger: MonitorLedger = read(world, &key)?;
     for (at, state) in monitor.states.iter().enumerate() {
         let hour = Monitor::hour(at);
-        let mut of_hour = ledger.datapoints.iter().filter(|datapoint| datapoint.scheduled_time == hour);
+        let mut of_hour = ledger
+            .datapoints
+            .iter()
+            .filter(|datapoint| datapoint.scheduled_time == hour);
         match (of_hour.next().map(alerting::Datapoint::state), state) {
             (Some(found), state) if found == *state => {}
             // Nobody may have looked before the schedule was stopped.
@@ -249,9 +255,10 @@ fn check_monitor(
         if of_hour.next().is_some() {
             return Err(format!("{name} has two datapoints at {hour}"));
         }
-        let measured = world.metrics().iter().any(|metric| {
-            metric.timestamp == hour && metric.dimensions.iter().any(|(_, value)| value == name)
-        });
+        let measured = world
+            .metrics()
+            .iter()
+            .any(|metric| metric.timestamp == hour && metric.dimensions.iter().any(|(_, value)| value == name));
         if !measured {
             return Err(format!("{name} has no metric at {hour}"));
         }
@@ -277,7 +284,10 @@ fn check_monitor(
     );
     let slots = monitor.states.iter().rev();
     let slots = slots.filter(|state| matches!(state, DatapointState::Clean | DatapointState::Violations));
-    let breaching = slots.take(n.into()).filter(|state| **state == DatapointState::Violations).count();
+    let breaching = slots
+        .take(n.into())
+        .filter(|state| **state == DatapointState::Violations)
+        .count();
     let expected = if breaching >= m.into() {
         AlertStatus::InAlert
     } else {
@@ -285,7 +295,9 @@ fn check_monitor(
     };
     if ledger.alert.status != expected {
         let (found, states) = (ledger.alert.status, &monitor.states);
-        return Err(format!("{name} is {found:?}, and should be {expected:?} ({m} of {n}): {states:?}"));
+        return Err(format!(
+            "{name} is {found:?}, and should be {expected:?} ({m} of {n}): {states:?}"
+        ));
     }
     if expected == AlertStatus::InAlert {
         in_alert.entry(policy.model).or_default().push(name.to_lowercase());
@@ -310,12 +322,17 @@ fn check_model(
         .filter_map(|(schedule, alert)| (alert.status == AlertStatus::InAlert).then_some(schedule))
         .collect();
     if heard.len() != in_alert.map_or(0, Vec::len) {
-        return Err(format!("model {model} heard of {heard:?} in alert, and {in_alert:?} are"));
+        return Err(format!(
+            "model {model} heard of {heard:?} in alert, and {in_alert:?} are"
+        ));
     }
     match (&document.incident, heard.is_empty()) {
         (None, false) => return Err(format!("model {model} is in alert without an incident")),
         (Some(open), _) if open.stage == Stage::Retraining => {
-            return Err(format!("incident {} is still Retraining, and every run has ended", open.id));
+            return Err(format!(
+                "incident {} is still Retraining, and every run has ended",
+                open.id
+            ));
         }
         (Some(open), true) => {
             return Err(format!("incident {} is open, and every monitor is OK", open.id));
@@ -348,7 +365,10 @@ fn check_model(
         .chain(document.incident.as_ref().map(|open| open.number))
         .collect();
     if all != (1..=document.incidents).collect::<Vec<u64>>() {
-        return Err(format!("model {model} counts {} incidents, and remembers {all:?}", document.incidents));
+        return Err(format!(
+            "model {model} counts {} incidents, and remembers {all:?}",
+            document.incidents
+        ));
     }
     Ok(())
 }

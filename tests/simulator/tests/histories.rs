@@ -1,5 +1,4 @@
 //! A hundred thousand histories hold every promise, and each planted bug is found among the first few.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use shell::memory::PlantedBug;
 use simulator::{simulate, simulate_all};
@@ -9,7 +8,9 @@ const SEEDS: u64 = 100_000;
 
 #[test]
 fn a_hundred_thousand_histories_hold_every_promise() {
-    let seen = simulate_all(0, SEEDS, None, |_| {}).map_err(|failure| failure.to_string()).unwrap();
+    let seen = simulate_all(0, SEEDS, None, |_| {})
+        .map_err(|failure| failure.to_string())
+        .unwrap();
     assert_eq!(seen.histories, SEEDS);
     // Trouble enough to have meant something.
     for count in [seen.crashes, seen.errors, seen.lost, seen.duplicates, seen.runs] {

@@ -57,7 +57,11 @@ impl Line {
                 etag: String::new(),
                 last_modified: self.scheduled_time,
                 violations,
-                by_check_type: self.check_types.iter().map(|check_type| (check_type.clone(), 1)).collect(),
+                by_check_type: self
+                    .check_types
+                    .iter()
+                    .map(|check_type| (check_type.clone(), 1))
+                    .collect(),
                 top: Vec::new(),
                 rest: Vec::new(),
                 other_drift: None,
@@ -122,7 +126,7 @@ impl Reader {
             for file in &files {
                 let relative = file.strip_prefix(path).unwrap_or(file);
                 let key = relative.to_string_lossy().replace('\\', "/");
-                if key.ends_with(".jsonl") {
+                if is_json_lines(&key) {
                     self.file(&file.to_string_lossy(), streams)?;
                 } else {
                     let read = || fs::read(file).map_err(|error| error.to_string());
@@ -178,8 +182,12 @@ impl Reader {
         let keys = world.list(prefix).await?;
         let world = world.as_ref();
         let mut objects = stream::iter(keys.iter().map(async |key| {
-            let wanted = file_of(key).is_some_and(|file| VIOLATION_FILE_NAMES.contains(&file)) || key.ends_with(".jsonl");
-            let body = if wanted { Some(world.read(key, None).await) } else { None };
+            let wanted = file_of(key).is_some_and(|file| VIOLATION_FILE_NAMES.contains(&file)) || is_json_lines(key);
+            let body = if wanted {
+                Some(world.read(key, None).await)
+            } else {
+                None
+            };
             (key, body)
         }))
         .buffered(AT_ONCE);
@@ -191,7 +199,7 @@ impl Reader {
                 Some(Ok(_)) => Err("it is gone".to_owned()),
                 Some(Err(error)) => Err(error.to_string()),
             };
-            if key.ends_with(".jsonl") {
+            if is_json_lines(key) {
                 match body {
                     Ok(body) => self.lines(&name, &mut body.as_slice(), streams.err)?,
                     Err(error) => self.unreadable(streams.err, &format!("{name}: {error}"))?,
@@ -239,14 +247,21 @@ impl Reader {
         };
         if !is_report {
             // Beside a report, whichever is read first, the report holds.
-            let known = self.from_reports.contains(folder.schedule.as_str(), folder.scheduled_time);
+            let known = self
+                .from_reports
+                .contains(folder.schedule.as_str(), folder.scheduled_time);
             if !known {
                 self.from_reports.add(execution(DatapointState::Clean, None, None));
             }
             return Ok(());
         }
+        // What cannot be read is never clean: it says nothing, as an execution that failed.
         if too_large {
-            return self.unreadable(err, &format!("{name}: it is larger than the {REPORT_BYTES} bytes that are read"));
+            self.from_reports.add(execution(DatapointState::Failed, None, None));
+            return self.unreadable(
+                err,
+                &format!("{name}: it is larger than the {REPORT_BYTES} bytes that are read"),
+            );
         }
         let limits = Limits {
             max_bytes: usize::try_from(REPORT_BYTES).unwrap_or(usize::MAX),
@@ -254,7 +269,10 @@ impl Reader {
         };
         let body = match read() {
             Ok(body) => body,
-            Err(error) => return self.unreadable(err, &format!("{name}: {error}")),
+            Err(error) => {
+                self.from_reports.add(execution(DatapointState::Failed, None, None));
+                return self.unreadable(err, &format!("{name}: {error}"));
+            }
         };
         match ViolationReport::parse(name, &body, &limits) {
             Ok(report) => {
@@ -270,7 +288,10 @@ impl Reader {
                 self.from_reports.add(execution(state, report, monitor_type));
                 Ok(())
             }
-            Err(error) => self.unreadable(err, &crate::cloud::chain(&error)),
+            Err(error) => {
+                self.from_reports.add(execution(DatapointState::Failed, None, None));
+                self.unreadable(err, &crate::cloud::chain(&error))
+            }
         }
     }
 
@@ -303,6 +324,12 @@ impl Reader {
         history.append(from_reports);
         Ok((history, self.unread > 0))
     }
+}
+
+fn is_json_lines(key: &str) -> bool {
+    Path::new(key)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"))
 }
 
 fn file_of(key: &str) -> Option<&str> {

@@ -62,7 +62,7 @@ pub(crate) struct AlertTable {
     /// N, M to 100: of so many latest executions, or periods. Default: 1.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
     pub(crate) evaluation_period: Option<i64>,
-    /// Take M and N from the schedule's own MonitoringAlert, where there is one. Default: false.
+    /// Take M and N from the schedule's own `MonitoringAlert`, where there is one. Default: false.
     pub(crate) follow_monitoring_alert: Option<bool>,
     /// How long a period of a window over time is: `15m`, `1h`, `1d`, `1w`, `1mo`. Default: 1h.
     pub(crate) period: Option<String>,
@@ -172,8 +172,8 @@ pub(crate) struct RemediationTable {
     pub(crate) verify_executions: Option<i64>,
     /// Alerts that are less grave are not acted on. Default: warning.
     pub(crate) minimum_severity: Option<Severity>,
-    /// Check types that mean that the data broke: retraining on them would make it worse. Default: data_type_check,
-    /// completeness_check, missing_column_check, extra_column_check.
+    /// Check types that mean that the data broke: retraining on them would make it worse. Default: `data_type_check`,
+    /// `completeness_check`, `missing_column_check`, `extra_column_check`.
     pub(crate) fix_data_check_types: Option<Vec<String>>,
 }
 
