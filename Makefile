@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e lint bench build deploy destroy invoke clean binaries infra-check rust-target
+.PHONY: help setup demo test unit e2e lint simulate bench build deploy destroy invoke clean binaries cli infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -25,6 +25,9 @@ binaries:
 	@for f in $(FUNCTIONS); do mkdir -p target/lambda-test/$$f; \
 	  if [ target/debug/$$f -nt target/lambda-test/$$f/bootstrap ]; then strip -o target/lambda-test/$$f/bootstrap target/debug/$$f; fi; done
 
+cli:
+	@cargo build --quiet --locked -p cli
+
 demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays a report of your own
 	@echo "Building the functions (the first time takes some minutes) …"
 	@$(MAKE) --no-print-directory binaries
@@ -35,7 +38,7 @@ test: unit e2e ## all tests: Rust, then end to end on LocalStack
 unit: ## the Rust tests
 	cargo test --locked --workspace --quiet
 
-e2e: setup binaries ## end-to-end tests on LocalStack
+e2e: setup binaries cli ## end-to-end tests on LocalStack
 	PYTHONPATH=tests $(PYTHON) -m pytest tests/e2e $(PYTEST)
 
 lint: infra-check ## formatting, clippy, docs, template
@@ -46,11 +49,16 @@ lint: infra-check ## formatting, clippy, docs, template
 infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
 	@bash tests/setup.sh infra checkov permissions
 	.venv/infra/bin/cfn-lint --config-file infra/.cfnlintrc.yaml
+	.venv/infra/bin/cfn-lint infra/alarms.yaml
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/infra/bin/sam validate --lint --template infra/template.yaml
 	.venv/checkov/bin/checkov --config-file infra/.checkov.yaml --file infra/template.yaml
 	.venv/permissions/bin/python infra/check_permissions.py
 
-bench: setup ## ingest beside a Python peer: cold start, warm time, memory, size
+simulate: ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag
+	cargo run --quiet --locked -p simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
+
+bench: setup ## ingest and backtest, each beside a Python peer
+	$(PYTHON) benches/backtest/run.py
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --x86-64 -p ingest
 	$(PYTHON) benches/ingest/run.py --binary target/lambda/ingest/bootstrap

@@ -1,0 +1,112 @@
+"""The command line against a deployment: what people do about it."""
+
+import json
+import os
+import subprocess
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from harness.stack import REGION, ROOT
+from harness.world import AUTO, World, eventually, folder
+
+NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+
+
+def hour(n: int) -> datetime:
+    return NOW - timedelta(hours=n)
+
+
+def driftwarden(world: World, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": world.stack.url,
+        "AWS_ENDPOINT_URL_SAGEMAKER": world.stack.sagemaker_url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "STATE_BUCKET": world.state,
+        "EVENT_BUS_NAME": world.outputs["EventBusName"],
+        "QUEUE_URL": world.outputs["DeadLetterQueueUrl"],
+        "USER": "ada",
+    }
+    command = [ROOT / "target/debug/driftwarden", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def waiting(world: World) -> int:
+    attributes = world.stack.client("sqs").get_queue_attributes(
+        QueueUrl=world.outputs["DeadLetterQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def test_what_failed_is_redriven_once_its_cause_is_mended(make_world, reports):
+    world = make_world()
+    where = folder("churn", "churn-dq", hour(2))
+    world.put_report(where, b"{\"violations\": [")
+    eventually(lambda: waiting(world) == 1, "the event in the dead-letter queue", 60)
+    listed = driftwarden(world, "redrive", "--dry-run")
+    assert listed.returncode == 0 and "ReportUnreadable" in listed.stdout, listed
+    # Mended, without any other event of it.
+    world.silence()
+    world.put_report(where, reports("data-quality-drift"))
+    done = driftwarden(world, "redrive")
+    assert done.returncode == 0, done
+    ledger = eventually(lambda: world.ledger("churn-dq"), "the datapoint")
+    assert len(ledger["datapoints"]) == 1
+    again = driftwarden(world, "redrive")
+    assert again.returncode == 0 and waiting(world) == 0, again
+    assert len(world.ledger("churn-dq")["datapoints"]) == 1
+
+
+def test_a_person_reads_approves_and_looks_again(make_world, reports, tmp_path):
+    world = make_world("[remediation]\ncooldown = '0h'\n")
+    world.card("churn", "Medium")
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    eventually(lambda: (world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "the question")
+    shown = driftwarden(world, "incidents")
+    assert "AwaitingApproval" in shown.stdout and "churn-1" in shown.stdout, shown
+    assert driftwarden(world, "approve", "churn-1", "--dry-run").returncode == 0
+    assert world.executions() == []
+    approved = driftwarden(world, "approve", "churn-1", "--reason", "the season has begun")
+    assert approved.returncode == 0, approved
+    eventually(lambda: world.executions(), "the pipeline execution")
+    told = json.loads(driftwarden(world, "incidents", "churn", "--json").stdout)
+    assert told["incident"]["approval"]["by"] == "ada"
+    wrong = driftwarden(world, "approve", "churn-7")
+    assert wrong.returncode == 1 and "churn-7" in wrong.stderr
+
+
+def test_a_policy_is_checked_pushed_and_explained(make_world, tmp_path):
+    world = make_world()
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text(AUTO + "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n")
+    bad.write_text("[alert]\ndatapoint_to_alert = 2\n")
+    refused = driftwarden(world, "policy", "push", bad)
+    assert refused.returncode == 1 and "did you mean `datapoints_to_alert`" in refused.stderr
+    pushed = driftwarden(world, "policy", "push", good)
+    assert pushed.returncode == 0, pushed
+    assert "already" in driftwarden(world, "policy", "push", good).stdout
+    explained = driftwarden(world, "policy", "explain", "--model", "churn")
+    assert "[remediation] automation, line 3" in explained.stdout, explained
+
+
+def test_our_alerts_beside_sagemakers_own(make_world, reports):
+    world = make_world()
+    schedule = f"beside-{world.name}"
+    world.schedule(schedule, "churn")
+    world.execution(schedule, "churn", hour(2), "CompletedWithViolations")
+    world.put_report(folder("churn", schedule, hour(2)), reports("data-quality-drift"))
+    eventually(lambda: (ledger := world.ledger(schedule)) and not ledger["outbox"] and ledger["history"], "our transition")
+    compared = driftwarden(world, "alerts", schedule)
+    assert compared.returncode == 0 and "InAlert" in compared.stdout, compared
+
+
+def test_a_history_in_s3_is_replayed(make_world, reports):
+    world = make_world()
+    for n in (5, 4, 2):
+        world.put_report(folder("churn", "churn-dq", hour(n)), reports("data-quality-drift"))
+    answer = driftwarden(world, "backtest", "--json", "--report-prefix", "reports", f"s3://{world.reports}/reports")
+    assert answer.returncode == 0, answer
+    [model] = json.loads(answer.stdout)["models"]
+    assert (model["model"], model["executions"], model["violations"], model["alerts"]) == ("churn", 4, 3, 2)
