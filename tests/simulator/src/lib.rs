@@ -5,7 +5,7 @@
 //! Everything follows from the seed: what SageMaker's monitors find, which events are lost or come thrice or two days
 //! late, in which order concurrent invocations take their next step, where one dies. After every step it is checked that
 //! no incident has two runs. When all is quiet, the world must be as the same history without any trouble would have left
-//! it: [`world::check`].
+//! it: see `world::check`.
 
 mod history;
 mod world;
