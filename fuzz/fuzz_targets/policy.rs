@@ -1,12 +1,22 @@
-//! A policy never panics, and answers for any monitor.
+//! A policy never panics, and answers for any monitor and any model, by name and in words.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use remediation::Policy;
+use remediation::{MonitorOf, Policy};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(policy) = Policy::parse(bytes) {
-        let window = policy.monitor("any").window;
+        let any = MonitorOf {
+            schedule: "any",
+            endpoint: None,
+            monitor_type: Some("DataQuality"),
+        };
+        let window = policy.monitor(&any).rules.window;
         assert!(1 <= window.datapoints_to_alert() && window.datapoints_to_alert() <= window.evaluation_period());
+        for model in policy.models() {
+            policy.model(model);
+            policy.explain(model, &[any]);
+        }
+        policy.alarm("any");
     }
 });

@@ -225,6 +225,56 @@ FAULTS = {
 }
 
 
+SWEPT = (
+    "ListMonitoringSchedules",
+    "DescribeMonitoringSchedule",
+    "ListMonitoringExecutions",
+    "DescribeProcessingJob",
+    "ListMonitoringAlerts",
+    "ListPipelineExecutions",
+    "StartPipelineExecution",
+    "DescribePipelineExecution",
+)
+
+
+@pytest.mark.parametrize("kind", ["throttled", "done-but-the-answer-lost"])
+def test_a_sweep_that_fails_at_any_call_is_mended_by_the_next(make_world, stack, kind):
+    world = make_world(AUTO + "[alert]\nfollow_monitoring_alert = true\n")
+    schedule = f"swept-{world.name}"
+    world.silence()
+    world.schedule(schedule, "churn", CreationTime=hour(3).timestamp() - 60)
+    world.execution(schedule, "churn", hour(3), "Completed")
+    world.execution(schedule, "churn", hour(2), "CompletedWithViolations")
+    world.put_report(folder("churn", schedule, hour(2)), drift())
+    throttled = {"status": 400, "code": "ThrottlingException"}
+    fault = (throttled if kind == "throttled" else {"status": 500, "after": True}) | {"count": FAULTS[kind]["count"]}
+    for operation in SWEPT:
+        stack.stand_in("fault", {"operation": operation} | fault)
+    with proxy(stack.url) as (url, faults):
+        world.through(url)
+        for operation in ("GetObject", "PutObject", "PutMetricData", "PutEvents"):
+            faults.add(Fault(operation, **FAULTS[kind]))
+
+        def swept():
+            world.invoke("sweep", {})
+            return world.executions()
+
+        run = eventually(swept, "a pipeline execution in spite of everything", 300)[0]
+        world.finish(run["arn"])
+
+        def verifying():
+            world.invoke("sweep", {})
+            incident = world.model("churn").get("incident") or {}
+            return incident.get("stage") == "Verifying"
+
+        eventually(verifying, "the run's end, asked for in spite of everything", 300)
+    for operation in SWEPT:
+        # What was not struck by then must not strike another test.
+        stack.stand_in("calm", {"operation": operation})
+    assert len(world.executions()) == 1
+    assert len({point["scheduled_time"] for point in world.ledger(schedule)["datapoints"]}) == len(world.ledger(schedule)["datapoints"])
+
+
 @pytest.mark.parametrize("kind", FAULTS)
 def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_doubled(make_world, stack, kind):
     world = make_world()

@@ -351,6 +351,7 @@ class Control:
     POST /_stand-in/schedule    {"MonitoringScheduleName", "ScheduleExpression", "EndpointName"?, "MonitoringScheduleStatus"?,
                                 "CreationTime"?, "DatapointsToAlert"?, "EvaluationPeriod"?}
     POST /_stand-in/execution   a MonitoringExecutionSummary, by its schedule and ScheduledTime
+    POST /_stand-in/calm        {"operation"}: it fails no more
     POST /_stand-in/fault       {"operation", "count", "status", "code", "seconds", "after"}: the next calls fail,
                                 before or after having been done
     """
@@ -410,6 +411,10 @@ class Control:
 
     def execution(self, body: dict[str, Any]) -> Any:
         self.stand_in.monitor(body)
+        return {}
+
+    def calm(self, body: dict[str, Any]) -> Any:
+        self.stand_in.faults.pop(body["operation"], None)
         return {}
 
     def fault(self, body: dict[str, Any]) -> Any:

@@ -23,6 +23,12 @@ pub const REMEDIATION_RESOLUTION: &str = "Remediation Resolution";
 /// Detail-type of [`RetrainingStatusReported`].
 pub const RETRAINING_STATUS_REPORTED: &str = "Retraining Status Reported";
 
+/// Of how many of its latest datapoints a decided alert names the report, and how many violations it lists: a model's
+/// decision holds all its alerts, and EventBridge takes no event larger than 256 kB.
+const REPORTS_TOLD: usize = 10;
+/// See [`REPORTS_TOLD`].
+const VIOLATIONS_TOLD: usize = 10;
+
 /// An alert as a decision was taken on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -52,7 +58,7 @@ pub struct DecidedAlert {
     pub breaching: usize,
     /// The evaluated datapoints, oldest first.
     pub datapoints: Vec<EventDatapoint>,
-    /// The violations of the latest breaching datapoint, bounded.
+    /// The violations of the latest breaching datapoint that are farthest beyond their threshold, bounded.
     pub violations: Vec<ReportedViolation>,
     /// Its report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,8 +79,19 @@ impl DecidedAlert {
             datapoints_to_alert: alert.datapoints_to_alert,
             evaluation_period: alert.evaluation_period,
             breaching: alert.breaching,
-            datapoints: alert.datapoints.clone(),
-            violations: alert.violations.clone(),
+            datapoints: alert
+                .datapoints
+                .iter()
+                .enumerate()
+                .map(|(at, datapoint)| EventDatapoint {
+                    report_uri: datapoint
+                        .report_uri
+                        .clone()
+                        .filter(|_| at + REPORTS_TOLD >= alert.datapoints.len()),
+                    ..datapoint.clone()
+                })
+                .collect(),
+            violations: alert.violations.iter().take(VIOLATIONS_TOLD).cloned().collect(),
             report_uri: alert.report_uri.clone(),
             reason: alert.reason.clone(),
         }

@@ -261,6 +261,51 @@ fn names_that_sagemaker_would_refuse_in_a_description_are_made_one_line() {
 }
 
 #[test]
+fn a_decision_on_many_large_alerts_is_an_event_that_eventbridge_takes() {
+    let mut play = Play::under(AUTO);
+    for monitor in 0..6 {
+        let Input::Alert(mut change) = in_alert(&format!("monitor-{monitor}"), 1) else {
+            panic!("an alert")
+        };
+        let datapoint = EventDatapoint {
+            report_uri: Some("s3://reports/".to_owned() + &"x".repeat(300)),
+            ..change.datapoints.remove(0)
+        };
+        change.datapoints = vec![datapoint; 100];
+        let name = "y".repeat(256);
+        change.violations = vec![
+            alerting::ReportedViolation {
+                subject: name.clone(),
+                dimensions: BTreeMap::from([("Feature".to_owned(), name.clone())]),
+                constraint_check_type: name.clone(),
+                observed: None,
+                threshold: None,
+                description: Some("z".repeat(300)),
+            };
+            20
+        ];
+        // A run in flight: every alert that joins is decided on anew, with all that came before.
+        play.facts = Some(Facts {
+            in_flight: vec![format!("run-{monitor}")],
+            ..Facts::default()
+        });
+        play.take(Input::Alert(change));
+    }
+    let largest = play
+        .document
+        .outbox
+        .entries()
+        .iter()
+        .filter_map(|entry| match &entry.effect {
+            ModelEffect::PutRemediationDecided(decided) => Some(serde_json::to_vec(decided).unwrap().len()),
+            _ => None,
+        });
+    let largest = largest.max().unwrap();
+    assert!(largest > 64 << 10, "{largest} bytes: the alerts are large");
+    assert!(largest < 256 << 10, "{largest} bytes");
+}
+
+#[test]
 fn other_monitors_join_and_start_nothing() {
     let play = Play::of([in_alert("dq", 1), in_alert("mq", 1), in_alert("dq", 3)]);
     assert_eq!(play.starts().len(), 1);
