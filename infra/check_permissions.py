@@ -142,7 +142,7 @@ def logs(function):
 
 
 SCHEDULE = f"{SAGEMAKER}:monitoring-schedule/churn-quality"
-ALERTS = ("sagemaker:ListMonitoringAlerts", SCHEDULE)
+ALERTS = ("sagemaker:ListMonitoringAlerts", "*")
 START, LOOK_UP = ("sagemaker:StartPipelineExecution", PIPELINE), (
     "sagemaker:ListPipelineParametersForExecution", f"{PIPELINE}/execution/abcdefghijkl")
 # What a decision asks, whoever starts the pipeline.
@@ -154,12 +154,15 @@ MACHINE_START = [("states:StartExecution", MACHINE),
 OTHER_START = [("sagemaker:StartPipelineExecution", f"{SAGEMAKER}:pipeline/retrain-credit"),
                ("sagemaker:ListPipelineExecutions", f"{SAGEMAKER}:pipeline/retrain-credit")]
 
+# Where policy.toml cannot hold, its last good version does.
+VERSIONS = [("s3:ListBucketVersions", STATE), ("s3:GetObjectVersion", f"{STATE}/policy.toml")]
+
 # Every call of every function, whatever the parameters.
 ALLOWED = {
     "IngestRole": [
         ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
-        ("s3:GetObject", f"{STATE}/policy.toml"),
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         ("events:PutEvents", BUS, event("Model Monitor Alert State Change")),
         ("events:PutEvents", BUS, event("Model Monitor Health State Change")),
@@ -168,7 +171,7 @@ ALLOWED = {
     ],
     "RemediateRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
-        ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"),
+        ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
         ("events:PutEvents", BUS, event("Remediation Incident Closed")), *LOOK_AT,
@@ -178,7 +181,7 @@ ALLOWED = {
         ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"),
-        ("s3:GetObject", f"{STATE}/policy.toml"),
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
             "Model Monitor Alert State Change", "Model Monitor Health State Change", "Remediation Decided",
@@ -200,7 +203,7 @@ TRACE = ("xray:PutTraceSegments", "*")
 FOR_ALL = [
     ("s3:DeleteObject", f"{STATE}/monitors/churn-quality.json"), ("s3:DeleteObject", f"{STATE}/models/churn.json"),
     ("s3:DeleteObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/policy.toml"),
-    ("s3:PutBucketPolicy", STATE), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
+    ("s3:PutBucketPolicy", STATE), ("s3:GetObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
     ("s3:GetObject", "arn:aws:s3:::other/monitors/x.json"), ("s3:ListBucket", "arn:aws:s3:::other"),
     ("s3:ListAllMyBuckets", "*"), ("events:PutRule", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}/x"),
     ("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default", event("Remediation Decided")),

@@ -82,6 +82,8 @@ class World:
             "ReportPrefix": "reports",
             "RetrainingPipelineName": self.pipeline,
             "MetricNamespace": self.namespace,
+            # Tests sweep when they mean to.
+            "SweepRate": "rate(1 day)",
         }
         self.outputs = stack.deploy(self.name, given | parameters)
         self.state = self.outputs["StateBucketName"]

@@ -27,6 +27,8 @@ use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 /// The `source` of our events.
 const SOURCE: &str = "driftwarden";
+/// So many versions of a document are looked at for an earlier one.
+const EARLIER_VERSIONS: i32 = 10;
 /// `PutMetricData` takes no more metrics at once.
 const METRICS_A_REQUEST: usize = 1000;
 
@@ -238,6 +240,42 @@ impl Documents for Aws {
             keys.extend(page.contents.into_iter().flatten().filter_map(|object| object.key));
         }
         Ok(keys)
+    }
+
+    async fn earlier(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
+        let resource = || format!("s3://{}/{key}", self.state_bucket);
+        let listed = self
+            .s3()
+            .list_object_versions()
+            .bucket(&self.state_bucket)
+            .prefix(key)
+            .max_keys(EARLIER_VERSIONS)
+            .send()
+            .await
+            .map_err(|error| failed("s3:ListBucketVersions", resource(), &error))?;
+        // S3 lists the versions of a key from the newest on.
+        let versions = listed
+            .versions
+            .into_iter()
+            .flatten()
+            .filter(|version| version.key.as_deref() == Some(key));
+        let earlier = versions.filter(|version| version.is_latest != Some(true));
+        let mut bodies = Vec::new();
+        for id in earlier.filter_map(|version| version.version_id) {
+            let request = self
+                .s3()
+                .get_object()
+                .bucket(&self.state_bucket)
+                .key(key)
+                .version_id(id);
+            let operation = "s3:GetObjectVersion";
+            let response = request
+                .send()
+                .await
+                .map_err(|error| failed(operation, resource(), &error))?;
+            bodies.push(whole(response.body, operation, resource).await?);
+        }
+        Ok(bodies)
     }
 
     async fn write(&self, key: &str, body: Vec<u8>, precondition: &Precondition) -> Result<ETag, AwsError> {

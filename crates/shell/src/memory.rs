@@ -58,6 +58,8 @@ struct Inner {
     now: Timestamp,
     writes: u64,
     documents: BTreeMap<String, (Vec<u8>, ETag)>,
+    /// What tests put over, oldest first.
+    earlier: BTreeMap<String, Vec<Vec<u8>>>,
     objects: BTreeMap<String, Result<Object, Kind>>,
     metrics: Vec<Metric>,
     events: Vec<(String, String)>,
@@ -91,6 +93,7 @@ impl Memory {
                 now,
                 writes: 0,
                 documents: BTreeMap::new(),
+                earlier: BTreeMap::new(),
                 objects: BTreeMap::new(),
                 metrics: Vec::new(),
                 events: Vec::new(),
@@ -152,7 +155,9 @@ impl Memory {
         let mut inner = self.inner();
         inner.writes += 1;
         let etag = ETag(format!("\"{}\"", inner.writes));
-        inner.documents.insert(key.to_owned(), (body.into(), etag));
+        if let Some((before, _)) = inner.documents.insert(key.to_owned(), (body.into(), etag)) {
+            inner.earlier.entry(key.to_owned()).or_default().push(before);
+        }
     }
 
     /// A document, as it is now.
@@ -401,6 +406,14 @@ impl Documents for Memory {
                 Some((_, etag)) if Some(etag) == known => Fetched::Unchanged,
                 Some((body, etag)) => Fetched::Found(body.clone(), etag.clone()),
             })
+        })
+        .await
+    }
+
+    async fn earlier(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
+        self.call("s3:ListBucketVersions", key, |inner| {
+            let earlier = inner.earlier.get(key).into_iter().flatten().rev();
+            Ok(earlier.cloned().collect())
         })
         .await
     }

@@ -63,7 +63,21 @@ impl PolicyStore {
                     );
                     Ok(policy)
                 }
-                (Err(error), None) => Err(LoadPolicyError::Invalid(error)),
+                // Nobody has seen a good one since this function began: the bucket has.
+                (Err(error), None) => {
+                    let earlier = world.earlier(POLICY_KEY).await.map_err(LoadPolicyError::Aws)?;
+                    let Some(policy) = earlier.iter().find_map(|body| Policy::parse(body).ok()) else {
+                        return Err(LoadPolicyError::Invalid(error));
+                    };
+                    tracing::error!(
+                        policy.version = policy.version(),
+                        error = %error,
+                        "the policy in the bucket cannot hold: its last good version stays in force"
+                    );
+                    let policy = Arc::new(policy);
+                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((etag, Arc::clone(&policy)));
+                    Ok(policy)
+                }
             },
         }
     }

@@ -38,6 +38,9 @@ pub trait Documents {
     /// The keys of all documents that begin so, in order.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, AwsError>>;
 
+    /// Earlier versions of a document, the newest first, a few.
+    fn earlier(&self, key: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, AwsError>>;
+
     /// Writes a document if the precondition holds; [`crate::Kind::Conflict`] if it does not.
     fn write(
         &self,

@@ -15,8 +15,9 @@ use remediation::{ModelDocument, ModelEffect};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
-/// For how long a caller keeps the effects it claims: longer than the functions' time-out (60 s in
-/// `infra/template.yaml`), so that nobody takes over from one that is still at work.
+/// For how long a caller keeps the effects it claims: longer than a turn can take, so that nobody takes over from one that
+/// is still at work. Functions time out after 60 s (`infra/template.yaml`); the sweep may run for longer, and claims anew
+/// with each document's turn.
 pub const LEASE: SignedDuration = SignedDuration::from_secs(120);
 
 /// How often a lost conditional write is tried again. Every loss means that somebody else won, so that among n writers

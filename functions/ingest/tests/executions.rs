@@ -254,7 +254,18 @@ async fn a_bad_policy_never_replaces_a_good_one() {
         .handle(&world, &event("s3-object-created"), "second")
         .await
         .unwrap();
+    // A function that begins now has never seen the good one: the bucket's earlier version tells it, once.
+    let cold = self::function();
+    for request in ["third", "fourth"] {
+        cold.handle(&world, &event("s3-object-created"), request).await.unwrap();
+    }
     assert!(world.events().is_empty(), "1 of 1 would have alerted, 2 of 2 does not");
+    let listed = world
+        .calls()
+        .iter()
+        .filter(|call| **call == "s3:ListBucketVersions")
+        .count();
+    assert_eq!(listed, 1);
 }
 
 #[tokio::test]
