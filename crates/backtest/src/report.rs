@@ -199,32 +199,23 @@ pub struct Cell {
     pub total: Total,
 }
 
-/// Replays the history under the policy with each window of M and N with M at most N. `told` is called after each with how
-/// many are done.
-pub fn grid(
+/// Replays the history under the policy with another window, M of N.
+pub fn cell(
     history: &History,
     policy: &Policy,
-    m: std::ops::RangeInclusive<u8>,
-    n: std::ops::RangeInclusive<u8>,
+    datapoints_to_alert: u8,
+    evaluation_period: u8,
     assumptions: &Assumptions,
-    mut told: impl FnMut(usize),
-) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    for evaluation_period in n {
-        for datapoints_to_alert in m.clone().filter(|m| *m <= evaluation_period) {
-            let policy = policy.with_window(datapoints_to_alert, evaluation_period);
-            let models = history.models(&policy);
-            let reports: Vec<ModelReport> = models
-                .iter()
-                .map(|(model, monitors)| replay(model, monitors, &policy, assumptions))
-                .collect();
-            cells.push(Cell {
-                datapoints_to_alert,
-                evaluation_period,
-                total: total(&reports, history, &policy),
-            });
-            told(cells.len());
-        }
+) -> Cell {
+    let policy = policy.with_window(datapoints_to_alert, evaluation_period);
+    let models = history.models(&policy);
+    let reports: Vec<ModelReport> = models
+        .iter()
+        .map(|(model, monitors)| replay(model, monitors, &policy, assumptions))
+        .collect();
+    Cell {
+        datapoints_to_alert,
+        evaluation_period,
+        total: total(&reports, history, &policy),
     }
-    cells
 }

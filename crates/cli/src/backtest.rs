@@ -7,7 +7,7 @@ use crate::{
     cloud::{Failure, Surroundings, json_line},
     table::Table,
 };
-use backtest::{Assumptions, Cell, Comparison, Delay, History, ModelReport, Total, compare, plot, replay, total};
+use backtest::{Assumptions, Cell, Comparison, Delay, History, ModelReport, Total, cell, compare, plot, replay, total};
 use remediation::{Policy, RiskRating, duration};
 use serde::Serialize;
 use std::{
@@ -182,18 +182,9 @@ impl Backtest {
         });
         let sweep = self.sweep.is_some().then(|| {
             let cells = in_parallel(&windows, |(m, n)| {
-                let policy = policy.with_window(*m, *n);
-                let models = history.models(&policy);
-                let reports: Vec<ModelReport> = models
-                    .iter()
-                    .map(|(model, monitors)| replay(model, monitors, &policy, &assumptions))
-                    .collect();
+                let cell = cell(&history, &policy, *m, *n, &assumptions);
                 progress.one_more();
-                Cell {
-                    datapoints_to_alert: *m,
-                    evaluation_period: *n,
-                    total: total(&reports, &history, &policy),
-                }
+                cell
             });
             progress.end();
             cells
