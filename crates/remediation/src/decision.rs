@@ -191,18 +191,25 @@ impl Reason {
             ),
             Self::InFlight { execution_arn } => format!("a run is in flight already ({execution_arn})"),
             Self::Cooldown { last_retraining, until } => {
-                format!("the last retraining was started at {last_retraining}, and the cooldown lasts until {until}")
+                let (last, until) = (second(last_retraining), second(until));
+                format!("the last retraining was started at {last}, and the cooldown lasts until {until}")
             }
             Self::BudgetPerDay {
                 retrainings,
                 limit,
                 until,
-            } => format!("{retrainings} of {limit} retrainings a day are used up until {until}"),
+            } => format!(
+                "{retrainings} of {limit} retrainings a day are used up until {}",
+                second(until)
+            ),
             Self::BudgetPerMonth {
                 retrainings,
                 limit,
                 until,
-            } => format!("{retrainings} of {limit} retrainings a month are used up until {until}"),
+            } => format!(
+                "{retrainings} of {limit} retrainings a month are used up until {}",
+                second(until)
+            ),
             Self::AutomationLevel {
                 automation,
                 risk_rating,
@@ -211,10 +218,10 @@ impl Reason {
                 automation.as_str(),
                 risk_rating.as_str()
             ),
-            Self::ApprovalMissing { until } => format!("a person has to approve it until {until}"),
-            Self::ApprovalExpired { at } => format!("nobody approved it until {at}"),
-            Self::Approved { by, at } => format!("{by} approved it at {at}"),
-            Self::Denied { by, at } => format!("{by} said no at {at}"),
+            Self::ApprovalMissing { until } => format!("a person has to approve it until {}", second(until)),
+            Self::ApprovalExpired { at } => format!("nobody approved it until {}", second(at)),
+            Self::Approved { by, at } => format!("{by} approved it at {}", second(at)),
+            Self::Denied { by, at } => format!("{by} said no at {}", second(at)),
             Self::RunEnded { execution_arn, status } => format!("the run {execution_arn} ended: {}", status.as_str()),
             Self::DriftPersists {
                 monitoring_schedule,
@@ -225,6 +232,11 @@ impl Reason {
             ),
         }
     }
+}
+
+/// A time as people read it.
+fn second(time: &Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A decision: what, why, by which policy, on which alerts. Kept with the incident, and told on the bus.

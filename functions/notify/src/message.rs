@@ -4,6 +4,7 @@ use alerting::{
     AlertStateChange, AlertStatus, EventDatapoint, HealthStateChange, HealthStatus, MODEL_MONITOR_ALERT_STATE_CHANGE,
     MODEL_MONITOR_HEALTH_STATE_CHANGE, ReportedViolation,
 };
+use jiff::Timestamp;
 use remediation::{
     Automation, ExecutionStatus, IncidentClosed, Outcome, PipelineStart, REMEDIATION_DECIDED,
     REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationDecided,
@@ -213,7 +214,7 @@ fn next_of(decided: &RemediationDecided) -> Vec<String> {
                 return approve("A retraining is suggested, and started if somebody says so");
             }
             vec![match decided.until {
-                Some(until) => format!("It is decided again at {until}, or as soon as something changes."),
+                Some(until) => format!("It is decided again at {}, or as soon as something changes.", second(until)),
                 None => "It is decided again as soon as something changes.".to_owned(),
             }]
         }
@@ -262,7 +263,7 @@ fn closed_message(closed: &IncidentClosed) -> Message {
     let mut body = Body::default();
     body.line(&closed.sentence);
     body.section("From the first alert to its end");
-    body.item(&format!("{} to {}", closed.opened_at, closed.closed_at));
+    body.item(&format!("{} to {}", second(closed.opened_at), second(closed.closed_at)));
     if let Some(arn) = &closed.pipeline_execution_arn {
         body.item(&format!("Retraining: {arn}"));
     }
@@ -288,7 +289,7 @@ fn outcome_message(change: &RetrainingStatusChange) -> Message {
         change.model, change.incident_id
     ));
     if let (Some(start), Some(end)) = (change.execution_start_time, change.execution_end_time) {
-        body.line(&format!("It ran from {start} to {end}."));
+        body.line(&format!("It ran from {} to {}.", second(start), second(end)));
     }
     body.section("It was started for");
     body.item(&change.sentence);
@@ -308,6 +309,11 @@ fn outcome_message(change: &RetrainingStatusChange) -> Message {
         subject,
         body: body.text,
     }
+}
+
+/// A time as people read it.
+fn second(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn execution(datapoint: &EventDatapoint) -> String {
