@@ -80,7 +80,9 @@ def play(report: Path | None) -> int:
         screen.step(described)
     with running(finish_after=3) as stack:
         screen.step("LocalStack and the SageMaker stand-in are up")
-        world = World(stack, name="driftwarden", policy=POLICY)
+        # A report of the user's own is played as drift, whatever broke in it.
+        policy = POLICY.replace('automation = "auto"', 'automation = "auto"\nfix_data_check_types = []') if own else POLICY
+        world = World(stack, name="driftwarden", policy=policy)
         screen.step("infra/template.yaml is deployed: functions, bus, rules, bucket, topic, queue, alarms")
         screen.step("policy: 2 datapoints to alert within an evaluation period of 3 executions")
         executions = tell_the_story(screen, world, own)
