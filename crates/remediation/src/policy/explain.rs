@@ -50,8 +50,13 @@ impl Policy {
             if watched != model || explained.iter().any(|(schedule, _)| schedule == monitor.schedule) {
                 continue;
             }
-            let Ok((_, mut settings)) = self.rules(monitor, model) else {
-                continue;
+            let mut settings = match self.rules(monitor, model) {
+                Ok((_, settings)) => settings,
+                Err(error) => vec![Setting {
+                    name: "conflict".into(),
+                    value: format!("{error}: what holds for every monitor is taken"),
+                    place: None,
+                }],
             };
             settings.insert(
                 0,

@@ -69,6 +69,13 @@ pub struct MonitorOf<'a> {
     pub monitor_type: Option<&'a str>,
 }
 
+/// A monitor that only tables for all match.
+const ANY_MONITOR: MonitorOf<'static> = MonitorOf {
+    schedule: "",
+    endpoint: None,
+    monitor_type: None,
+};
+
 /// What holds for one monitor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonitorPolicy {
@@ -240,10 +247,14 @@ impl Policy {
         &self.version
     }
 
-    /// What holds for a monitor.
+    /// What holds for a monitor. Should several `[[monitor]]` tables together ask for a window that cannot be, which is
+    /// looked for when a policy is read, and [`Policy::explain`] tells, what holds for every monitor is taken.
     pub fn monitor(&self, monitor: &MonitorOf<'_>) -> MonitorPolicy {
         let model = self.model_of(monitor).0;
-        let (rules, _) = self.rules(monitor, &model).unwrap_or_default();
+        let rules = self
+            .rules(monitor, &model)
+            .or_else(|_| self.rules(&ANY_MONITOR, &model));
+        let (rules, _) = rules.unwrap_or_default();
         MonitorPolicy { model, rules }
     }
 
@@ -299,6 +310,8 @@ impl Policy {
             table.datapoints_to_alert = Some(datapoints_to_alert.into());
             table.evaluation_period = Some(evaluation_period.into());
             table.follow_monitoring_alert = Some(false);
+            // It could be shorter than the window that is asked for.
+            table.evaluation_range = None;
         }
         policy
     }
@@ -616,12 +629,7 @@ impl Policy {
 
     /// Everything that can be wrong is, or is not, before the policy holds.
     fn check(&self) -> Result<(), PolicyError> {
-        let any = MonitorOf {
-            schedule: "",
-            endpoint: None,
-            monitor_type: None,
-        };
-        self.rules(&any, "")?;
+        self.rules(&ANY_MONITOR, "")?;
         let mut schedules = BTreeSet::new();
         for (at, table) in self.file.monitor.iter().enumerate() {
             let of = || self.place(&format!("monitor.{at}"));
@@ -650,14 +658,18 @@ impl Policy {
                     expected: format!("one of {}", types.join(", ")),
                 });
             }
-            // With a name that fits its own pattern, so that this table is among those that hold.
+            // With a name that fits its own pattern, so that this table is among those that hold; of any type that it may
+            // be of, so that tables for a type are.
             let example = schedule.replace('*', "");
-            let monitor = MonitorOf {
-                schedule: &example,
-                endpoint: None,
-                monitor_type,
-            };
-            self.rules(&monitor, table.model.as_deref().unwrap_or_default())?;
+            let of_types = types.into_iter().map(Some).chain([None]);
+            for kind in of_types.filter(|kind| monitor_type.is_none() || *kind == monitor_type) {
+                let monitor = MonitorOf {
+                    schedule: &example,
+                    endpoint: None,
+                    monitor_type: kind,
+                };
+                self.rules(&monitor, table.model.as_deref().unwrap_or_default())?;
+            }
         }
         self.model_settings("")?;
         let mut names = BTreeSet::new();

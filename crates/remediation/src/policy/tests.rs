@@ -81,6 +81,33 @@ fn a_window_over_time_may_be_of_weeks_and_months() {
 }
 
 #[test]
+fn tables_that_together_cannot_hold_are_found_or_told() {
+    // Found when the policy is read, also across types …
+    let text = "[[monitor]]\nmonitor_type = 'DataQuality'\nalert = { datapoints_to_alert = 5, evaluation_period = 6 }\n\
+                [[monitor]]\nschedule = 'x'\nalert = { evaluation_period = 2 }\n";
+    assert!(rejected(text).contains("datapoints_to_alert (5) is more than evaluation_period (2)"));
+    // … but for patterns that only some names match both.
+    let text = "[[monitor]]\nschedule = 'a*'\nalert = { datapoints_to_alert = 5, evaluation_period = 6 }\n\
+                [[monitor]]\nschedule = '*b'\nalert = { evaluation_period = 2 }\n";
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    assert_eq!(window(&policy, "ab"), (1, 1), "what holds for every monitor");
+    let explained = policy.explain("endpoint", &[of("ab")]);
+    assert!(
+        explained
+            .monitors
+            .iter()
+            .any(|(_, settings)| settings.iter().any(|setting| setting.name == "conflict"))
+    );
+}
+
+#[test]
+fn another_window_may_be_longer_than_the_evaluation_range() {
+    let text = "[alert]\nwindow = 'time'\nevaluation_range = 3\n";
+    let policy = Policy::parse(text.as_bytes()).unwrap().with_window(4, 6);
+    assert_eq!(window(&policy, "any"), (4, 6));
+}
+
+#[test]
 fn the_automation_follows_the_risk_rating_unless_the_policy_says_it() {
     let policy = Policy::default().model("any");
     assert_eq!(policy.automation(RiskRating::Low), Automation::Auto);
