@@ -45,6 +45,8 @@ const LOOK_BACK_AT_MOST: SignedDuration = SignedDuration::from_hours(30 * 24);
 const GRACE: SignedDuration = SignedDuration::from_mins(60);
 /// How many monitors, and then models, are swept at the same time: SageMaker throttles sooner than it is slow.
 const AT_ONCE: usize = 8;
+/// After so many jobs that write elsewhere a schedule is taken for somebody else's: one of them may have been a merge.
+const FOREIGN_JOBS: usize = 3;
 /// How many executions of a monitor a model's verification can need: the longest evaluation period.
 const LEVELS: usize = 100;
 /// So long before the function's deadline nothing new is begun.
@@ -297,6 +299,7 @@ impl Sweep {
         let mut ours = ledger.is_some() || named;
         let until = now.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
         let mut compared_until = until;
+        let mut foreign = 0;
         for execution in &executions {
             let hour = full_hour(execution.scheduled_time);
             let Some(status) = ExecutionStatus::parse(&execution.status) else {
@@ -312,6 +315,11 @@ impl Sweep {
                 .await?;
             ours |= handled;
             of.repaired += usize::from(handled);
+            foreign += usize::from(!ours && execution.processing_job_arn.is_some());
+            if foreign >= FOREIGN_JOBS {
+                tracing::debug!(monitoring_schedule = %schedule.name, "its jobs write where nobody watches");
+                return Ok(());
+            }
         }
         // Only of what had a ledger before: a new one is compared from the schedule's first hour on.
         of.compared_until = ledger.map(|_| compared_until);

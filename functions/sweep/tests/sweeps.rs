@@ -193,6 +193,31 @@ async fn a_stopped_schedule_and_one_of_somebody_else_have_nothing_missing() {
 }
 
 #[tokio::test]
+async fn a_schedule_of_somebody_else_costs_few_calls() {
+    let world = world();
+    for hour in 1..6 {
+        execution(&world, hour, "CompletedWithViolations");
+        let name = format!("job-{hour}");
+        let elsewhere = DescribedJob {
+            arn: format!("arn:aws:sagemaker:us-east-1:111122223333:processing-job/{name}"),
+            status: "Completed".into(),
+            outputs: vec![format!("s3://elsewhere/churn/Churn-DQ/2026/11/23/{hour:02}")],
+            ..DescribedJob::default()
+        };
+        world.put_job(&name, elsewhere);
+    }
+    let swept = sweep(&world).await;
+    assert_eq!((swept.repaired, swept.missing), (0, 0));
+    assert_eq!(world.documents(), ["policy.toml"]);
+    let described = world
+        .calls()
+        .iter()
+        .filter(|call| call.contains("DescribeProcessingJob"))
+        .count();
+    assert_eq!(described, 3);
+}
+
+#[tokio::test]
 async fn a_monitor_that_the_policy_names_is_missed_from_its_first_hour() {
     let world = world();
     world.put_document("policy.toml", "[[monitor]]\nschedule = 'churn-dq'\n");
