@@ -9,7 +9,14 @@ use std::{
 };
 
 /// Crates that know no AWS, no clock, no environment and no I/O.
-const PURE: [&str; 5] = ["model-monitor", "outbox", "alerting", "remediation", "backtest"];
+const PURE: [&str; 6] = [
+    "model-monitor",
+    "outbox",
+    "alerting",
+    "remediation",
+    "backtest",
+    "analysis",
+];
 
 /// What a pure crate must not reach, however indirectly: runtimes, networks, AWS, the shell.
 fn is_impure(name: &str) -> bool {

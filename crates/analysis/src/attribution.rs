@@ -1,0 +1,1 @@
+//! Feature attribution drift: nDCG of the live against the baseline's global SHAP values.

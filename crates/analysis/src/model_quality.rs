@@ -1,0 +1,1 @@
+//! Model quality: predictions against ground truth.
