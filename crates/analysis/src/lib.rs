@@ -11,9 +11,27 @@
 //! | [`shap`] | Kernel SHAP |
 //! | [`compute`] | the pure functions as scripts call them: a line of JSON in, JSON out |
 
+mod cell;
+mod column;
+mod distinct;
+mod frequent;
+mod profile;
+pub mod kll;
+mod sum;
+mod values;
+mod violation;
+
 pub mod attribution;
 pub mod bias;
 pub mod compute;
+pub mod data_quality;
 pub mod distance;
 pub mod model_quality;
 pub mod shap;
+
+pub use cell::{Class, classify};
+pub use column::{ColumnProfile, InferredType, Moments};
+pub use profile::{EXACT_VALUES, MAX_COLUMNS, Profile, TooManyColumns};
+pub use sum::ExactSum;
+pub use values::Oddity;
+pub use violation::ConstraintViolation;

@@ -110,6 +110,9 @@ pub struct NumericalStatistics {
 pub struct Distribution {
     /// As histogram and KLL sketch.
     pub kll: KllSketch,
+    /// Of a column with few different numbers: each with its count, exactly. The analyzer does not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categorical: Option<Categorical>,
 }
 
 /// Ten buckets of equal width, and the sketch behind them.

@@ -1,0 +1,173 @@
+//! What a cell of a dataset is: the classes by which Deequ infers the type of a column, and the number in it.
+//!
+//! Source: Deequ 2.0, `StatefulDataType`: `Fractional` is `^(-|\+)? ?\d+((\.\d+)|((?:\.\d+)?[Ee][-+]?\d+))$`, `Integral`
+//! is `^(-|\+)? ?\d+$`, `Boolean` is `true` or `false`, everything else is a `String`.
+
+use serde::{Deserialize, Serialize};
+
+/// The class of a cell that holds a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Class {
+    /// A number with a fraction or an exponent.
+    Fractional,
+    /// A whole number.
+    Integral,
+    /// `true` or `false`.
+    Boolean,
+    /// Any other text.
+    String,
+}
+
+impl Class {
+    /// The four classes, in the order of [`Class::index`].
+    pub const ALL: [Self; 4] = [Self::Fractional, Self::Integral, Self::Boolean, Self::String];
+
+    /// Its place in tables by class.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Fractional => 0,
+            Self::Integral => 1,
+            Self::Boolean => 2,
+            Self::String => 3,
+        }
+    }
+
+    /// Whether its cells are numbers.
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::Fractional | Self::Integral)
+    }
+}
+
+/// Powers of ten that a double holds exactly.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+/// The class of a cell that is not empty, and its number; NaN for a class that has none. The number is the double
+/// nearest to the text, and infinite if there is none so large.
+pub fn classify(cell: &[u8]) -> (Class, f64) {
+    number(cell).unwrap_or((
+        if cell == b"true" || cell == b"false" {
+            Class::Boolean
+        } else {
+            Class::String
+        },
+        f64::NAN,
+    ))
+}
+
+/// Matches the two patterns of numbers and computes the value on the way.
+fn number(cell: &[u8]) -> Option<(Class, f64)> {
+    let (negative, rest) = match cell {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, cell),
+    };
+    let digits = rest.strip_prefix(b" ").unwrap_or(rest);
+    let mut mantissa: u64 = 0;
+    let take = |mantissa: &mut u64, text: &[u8]| {
+        let mut taken = 0;
+        for byte in text {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
+            taken += 1;
+        }
+        taken
+    };
+    let whole = take(&mut mantissa, digits);
+    if whole == 0 {
+        return None;
+    }
+    let mut rest = digits.get(whole..)?;
+    let mut class = Class::Integral;
+    let mut fraction = 0;
+    if let [b'.', after @ ..] = rest {
+        fraction = take(&mut mantissa, after);
+        if fraction == 0 {
+            return None;
+        }
+        class = Class::Fractional;
+        rest = after.get(fraction..)?;
+    }
+    let mut exponent = false;
+    if let [b'e' | b'E', after @ ..] = rest {
+        let after = match after {
+            [b'-' | b'+', after @ ..] => after,
+            _ => after,
+        };
+        if after.is_empty() || !after.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        class = Class::Fractional;
+        exponent = true;
+        rest = &[];
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    // Up to 15 digits both the mantissa and the power of ten are exact, so that one division rounds correctly
+    // (Clinger 1990); anything else goes to the library.
+    let value = match EXACT_POWERS.get(fraction) {
+        #[expect(clippy::cast_precision_loss, reason = "15 digits fit into a double's 53 bits")]
+        Some(power) if whole + fraction <= 15 && !exponent => mantissa as f64 / power,
+        _ => std::str::from_utf8(digits).ok()?.parse().ok()?,
+    };
+    Some((class, if negative { -value } else { value }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn cells_are_what_deequ_takes_them_for() {
+        let of = |class| {
+            move |text: &str| {
+                let (found, value) = classify(text.as_bytes());
+                assert_eq!(found, class, "{text:?}");
+                value
+            }
+        };
+        for text in ["1", "-1", "+1", "- 1", "+ 1", " 1", "007", "123456789012345678901234567890"] {
+            let value = of(Class::Integral)(text);
+            assert!((value - text.replace(' ', "").parse::<f64>().unwrap()).abs() <= 0.0, "{text}");
+        }
+        for text in ["1.5", "-0.1", "1e5", "1E-5", "1.25e+300", "- 3.0", "0.1234567890123456789", "00.10"] {
+            let value = of(Class::Fractional)(text);
+            assert!((value - text.replace(' ', "").parse::<f64>().unwrap()).abs() <= 0.0, "{text}");
+        }
+        for text in ["true", "false"] {
+            of(Class::Boolean)(text);
+        }
+        for text in [
+            ".5", "5.", "NaN", "TRUE", "  1", "1 ", "1,000", "n/a", "-", "+", " ", "1e", "1e+", "1.e5", "--1", "1.5.2",
+            "Infinity", "0x10", "١", "1_000", "-+1", "1e5.5", "\u{0}",
+        ] {
+            assert!(of(Class::String)(text).is_nan());
+        }
+        assert!(of(Class::Fractional)("1e999").is_infinite());
+    }
+
+    proptest! {
+        #[test]
+        fn a_printed_number_is_read_back(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
+            for text in [format!("{value:?}"), format!("{value}"), format!("{value:e}")] {
+                let (class, read) = classify(text.as_bytes());
+                prop_assert!(class.is_number(), "{}", text);
+                prop_assert_eq!(read.to_bits(), value.to_bits(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn decimals_of_any_length_are_read_as_the_library_reads_them(text in r"[-+]?[0-9]{1,20}(\.[0-9]{1,20})?") {
+            let (class, read) = classify(text.as_bytes());
+            prop_assert_eq!(class, if text.contains('.') { Class::Fractional } else { Class::Integral });
+            prop_assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits());
+        }
+    }
+}

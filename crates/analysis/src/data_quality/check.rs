@@ -1,0 +1,416 @@
+//! What of a dataset violates the constraints of its baseline, and how far its columns have drifted.
+
+use crate::{
+    Class, ColumnProfile, InferredType, Profile,
+    control::benjamini_hochberg,
+    distance::{self, CategoricalDistances, NumericDistances, Weighted},
+    java::java_double,
+    violation::ConstraintViolation,
+};
+use model_monitor::{
+    ConstraintCheckType, Constraints, DistributionConstraints, FeatureConstraints, FeatureStatistics, MonitoringConfig,
+    Statistics, Switch,
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// So many columns that are missing, and so many that are extra, are named one by one.
+const NAMED_COLUMNS: usize = 100;
+
+/// How to check, where the monitoring config of the constraints does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Options {
+    /// Takes whole numbers for fractional ones, and any value for text. The service does not: «10» in a column of
+    /// prices violates its data type check.
+    pub lenient_types: bool,
+    /// Computes distances of numbers as Deequ does, which counts repeated values once and so hardly sees drift in
+    /// columns of few different numbers.
+    pub deequ_compat: bool,
+    /// Reports drift only where it is significant too, with so many false alarms among all alarms at most (Benjamini
+    /// and Hochberg 1995).
+    pub false_discovery_rate: Option<f64>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct DataQuality {
+    /// The violations, column by column.
+    pub violations: Vec<ConstraintViolation>,
+    /// How far each column has drifted, as far as it could be told.
+    pub drift: Vec<ColumnDrift>,
+    /// What could not be judged, and why.
+    pub notes: Vec<String>,
+}
+
+/// How far a column has drifted from its baseline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ColumnDrift {
+    /// The column.
+    pub name: String,
+    /// What the check judges: the distance by the configured method. With `ChiSquared` one minus the p-value.
+    #[serde(serialize_with = "crate::number")]
+    pub distance: f64,
+    /// The largest distance that is no drift.
+    #[serde(serialize_with = "crate::number")]
+    pub threshold: f64,
+    /// Whether the distance is above its threshold, and significant if that was asked for.
+    pub drifted: bool,
+    /// The p-value after Benjamini and Hochberg, if their control was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adjusted_p_value: Option<f64>,
+    /// All distances.
+    #[serde(flatten)]
+    pub measured: Measured,
+}
+
+/// The distances of a column from its baseline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Measured {
+    /// Of a column of numbers.
+    Numeric(NumericDistances),
+    /// Of any other column.
+    Categorical(CategoricalDistances),
+}
+
+impl Measured {
+    fn p_value(&self) -> f64 {
+        match self {
+            Self::Numeric(distances) => distances.ks_pvalue,
+            Self::Categorical(distances) => distances.chi2_pvalue,
+        }
+    }
+}
+
+/// The settings of one column.
+struct Settings<'a> {
+    own: Option<&'a MonitoringConfig>,
+    all: Option<&'a MonitoringConfig>,
+}
+
+impl<'a> Settings<'a> {
+    fn first<T>(&self, setting: impl Fn(&'a MonitoringConfig) -> Option<T>) -> Option<T> {
+        self.own.into_iter().chain(self.all).find_map(setting)
+    }
+
+    fn comparison<T>(&self, setting: impl Fn(&'a DistributionConstraints) -> Option<T>) -> Option<T> {
+        self.first(|config| config.distribution_constraints.as_ref().and_then(&setting))
+    }
+
+    fn evaluates(&self) -> bool {
+        self.first(|config| config.evaluate_constraints) != Some(Switch::Disabled)
+    }
+
+    fn compares(&self) -> bool {
+        let legacy = |constraints: &DistributionConstraints| {
+            let enabled = |enabled| if enabled { Switch::Enabled } else { Switch::Disabled };
+            constraints.perform_comparison.or(constraints.enable_comparisons.map(enabled))
+        };
+        self.comparison(legacy) != Some(Switch::Disabled)
+    }
+}
+
+/// Checks a dataset against the constraints of its baseline; for drift also against its statistics.
+pub fn check(profile: &Profile, constraints: &Constraints, baseline: Option<&Statistics>, options: &Options) -> DataQuality {
+    let mut found = DataQuality::default();
+    let features = constraints.features.as_deref().unwrap_or_default();
+    let global = constraints.monitoring_config.as_ref();
+    let statistics: HashMap<&str, &FeatureStatistics> = baseline
+        .and_then(|baseline| baseline.features.as_ref())
+        .into_iter()
+        .flatten()
+        .map(|feature| (feature.name.as_str(), feature))
+        .collect();
+    if global.and_then(|config| config.evaluate_constraints) != Some(Switch::Disabled) {
+        columns(profile, features, &mut found);
+    }
+    for feature in features {
+        let settings = Settings {
+            own: feature.overrides(),
+            all: global,
+        };
+        let Some(column) = profile.get(&feature.name) else {
+            continue;
+        };
+        if !settings.evaluates() {
+            continue;
+        }
+        let mut violate = |check_type: ConstraintCheckType, description: String| {
+            found.violations.push(ConstraintViolation::of_feature(&feature.name, &check_type, description));
+        };
+        data_type(column, feature, &settings, options, &mut violate);
+        completeness(column, feature, profile.item_count(), &mut violate);
+        domain(column, feature, &settings, &mut violate);
+        if feature.num_constraints.as_ref().is_some_and(|of| of.is_non_negative) && column.moments().min < 0.0 {
+            let note = "has negative values, which its baseline has not: no check of Model Monitor's reports that";
+            found.notes.push(format!("column `{}` {note}", feature.name));
+        }
+        if settings.compares() && baseline.is_some() {
+            match drift(column, feature, statistics.get(feature.name.as_str()).copied(), &settings, options) {
+                Ok(drift) => found.drift.push(drift),
+                Err(why) => found.notes.push(format!("no drift could be told of column `{}`: {why}", feature.name)),
+            }
+        }
+    }
+    if let Some(rate) = options.false_discovery_rate {
+        control(&mut found.drift, rate);
+    }
+    for drift in found.drift.iter().filter(|drift| drift.drifted) {
+        let chi_squared = match &drift.measured {
+            Measured::Categorical(_) => drift.distance.to_bits() == (1.0 - drift.measured.p_value()).to_bits(),
+            Measured::Numeric(_) => false,
+        };
+        let (name, unit) = match &drift.measured {
+            Measured::Numeric(_) => ("Numerical", ""),
+            Measured::Categorical(_) if chi_squared => ("Chi-squared", " (one minus the p-value)"),
+            Measured::Categorical(_) => ("Categorical", ""),
+        };
+        let (distance, threshold) = (java_double(drift.distance), java_double(drift.threshold));
+        let description = format!("{name} distance: {distance} exceeds threshold: {threshold}{unit}");
+        found.violations.push(ConstraintViolation::of_feature(
+            &drift.name,
+            &ConstraintCheckType::BaselineDrift,
+            description,
+        ));
+    }
+    // Column by column, as the constraints have them.
+    let order: HashMap<&str, usize> = features.iter().enumerate().map(|(at, feature)| (feature.name.as_str(), at)).collect();
+    let place = |violation: &ConstraintViolation| order.get(violation.subject()).copied().unwrap_or(usize::MAX);
+    found.violations.sort_by_key(place);
+    found
+}
+
+/// Columns that are missing, and columns that are extra.
+fn columns(profile: &Profile, features: &[FeatureConstraints], found: &mut DataQuality) {
+    let known: BTreeMap<&str, ()> = features.iter().map(|feature| (feature.name.as_str(), ())).collect();
+    let missing: Vec<&str> = features
+        .iter()
+        .map(|feature| feature.name.as_str())
+        .filter(|name| profile.get(name).is_none())
+        .collect();
+    let extra: Vec<&str> = profile
+        .columns()
+        .map(|(name, _)| name)
+        .filter(|name| !known.contains_key(name))
+        .collect();
+    let numbers = format!(
+        "Number of columns in current dataset: {}, Number of columns in baseline constraints: {}",
+        profile.columns().len(),
+        features.len()
+    );
+    for (names, check_type, word) in [
+        (missing, ConstraintCheckType::MissingColumn, "missing"),
+        (extra, ConstraintCheckType::ExtraColumn, "extra"),
+    ] {
+        for name in names.iter().take(NAMED_COLUMNS) {
+            let description = format!("There are {word} columns in current dataset. {numbers}");
+            found.violations.push(ConstraintViolation::of_feature(name, &check_type, description));
+        }
+        if names.len() > NAMED_COLUMNS {
+            found.notes.push(format!("{} more columns are {word}", names.len() - NAMED_COLUMNS));
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of rows are below 2^53")]
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+fn data_type(
+    column: &ColumnProfile,
+    feature: &FeatureConstraints,
+    settings: &Settings<'_>,
+    options: &Options,
+    violate: &mut impl FnMut(ConstraintCheckType, String),
+) {
+    let present = column.present();
+    let count = |classes: &[Class]| classes.iter().map(|class| column.count_of(*class)).sum::<u64>();
+    let lenient = options.lenient_types;
+    let matching = match feature.inferred_type.as_str() {
+        "Integral" => count(&[Class::Integral]),
+        "Fractional" if lenient => count(&[Class::Fractional, Class::Integral]),
+        "Fractional" => count(&[Class::Fractional]),
+        "String" if lenient => present,
+        "String" => count(&[Class::String, Class::Boolean]),
+        _ => return,
+    };
+    if present == 0 {
+        return;
+    }
+    let threshold = settings.first(|config| config.datatype_check_threshold).unwrap_or(1.0);
+    let observed = share(matching, present);
+    if observed < threshold {
+        let kind = &feature.inferred_type;
+        let (expected, observed) = (java_double(threshold * 100.0), java_double(observed * 100.0));
+        violate(
+            ConstraintCheckType::DataType,
+            format!(
+                "Data type match requirement is not met. Expected data type: {kind}, Expected match: {expected}%. \
+                 Observed: Only {observed}% of data is {kind}."
+            ),
+        );
+    }
+}
+
+fn completeness(
+    column: &ColumnProfile,
+    feature: &FeatureConstraints,
+    rows: u64,
+    violate: &mut impl FnMut(ConstraintCheckType, String),
+) {
+    let Some(least) = feature.completeness else { return };
+    let observed = share(column.present(), rows);
+    if observed < least {
+        violate(ConstraintCheckType::Completeness, unmet(observed, "Completeness", least));
+    }
+}
+
+fn domain(
+    column: &ColumnProfile,
+    feature: &FeatureConstraints,
+    settings: &Settings<'_>,
+    violate: &mut impl FnMut(ConstraintCheckType, String),
+) {
+    let Some(domains) = feature.string_constraints.as_ref().and_then(|of| of.domains.as_ref()) else {
+        return;
+    };
+    let present = column.present();
+    if present == 0 {
+        return;
+    }
+    let least = settings
+        .first(|config| config.domain_content_threshold)
+        .or_else(|| settings.comparison(|comparison| comparison.min_domain_mass))
+        .unwrap_or(1.0);
+    let domain: BTreeMap<&str, ()> = domains.iter().map(|value| (value.as_str(), ())).collect();
+    let inside = column.texts().iter().filter(|(value, _)| domain.contains_key(value.as_str())).map(|(_, count)| count).sum();
+    let observed = share(inside, present);
+    if observed < least {
+        violate(ConstraintCheckType::CategoricalValues, unmet(observed, "Share of values in the domain", least));
+    }
+}
+
+/// Deequ's words for a share that is too small, with what it should be.
+fn unmet(observed: f64, what: &str, least: f64) -> String {
+    format!(
+        "Value: {} does not meet the constraint requirement! {what} should be at least {}",
+        java_double(observed),
+        java_double(least)
+    )
+}
+
+/// How far a column is from its baseline.
+fn drift(
+    column: &ColumnProfile,
+    feature: &FeatureConstraints,
+    baseline: Option<&FeatureStatistics>,
+    settings: &Settings<'_>,
+    options: &Options,
+) -> Result<ColumnDrift, String> {
+    let baseline = baseline.ok_or("the baseline's statistics do not have it")?;
+    let threshold = settings.comparison(|of| of.comparison_threshold).unwrap_or(0.1);
+    let method = settings.comparison(|of| of.comparison_method.as_deref()).unwrap_or("Robust");
+    let robust = match method {
+        "Robust" | "linf_robust" => true,
+        "Simple" | "linf_simple" => false,
+        other => {
+            let known = "`Robust`, `Simple`, `linf_robust`, `linf_simple`";
+            return Err(format!("comparison_method `{other}` is none of {known}"));
+        }
+    };
+    let (measured, distance, threshold) = if let Some(numeric) = &baseline.numerical_statistics {
+        let (sample, n) = current_numbers(column)?;
+        let distribution = numeric.distribution.as_ref().ok_or("the baseline has no distribution of it")?;
+        let baseline = baseline_numbers(distribution).ok_or("the baseline has neither its sketch nor its values")?;
+        let m = numeric.common.num_present;
+        let distances = if options.deequ_compat {
+            distance::numeric_deequ_compat(&sample, n, &baseline, m)
+        } else {
+            distance::numeric(&sample, n, &baseline, m)
+        };
+        let distance = if robust { distances.linf_robust } else { distances.linf_simple };
+        (Measured::Numeric(distances), distance, threshold)
+    } else if let Some(string) = &baseline.string_statistics {
+        let texts = column.texts();
+        let sample: BTreeMap<&str, u64> = texts.iter().map(|(value, count)| (value.as_str(), *count)).collect();
+        let buckets = string.distribution.iter().flat_map(|of| &of.categorical.buckets);
+        let expected: BTreeMap<&str, u64> = buckets.map(|bucket| (bucket.value.as_str(), bucket.count)).collect();
+        let (n, m) = (column.present(), string.common.num_present);
+        if n == 0 || m == 0 {
+            return Err(nothing(n));
+        }
+        let distances = distance::categorical(&sample, n, &expected, m);
+        let threshold = settings.comparison(|of| of.categorical_comparison_threshold).unwrap_or(threshold);
+        match settings.comparison(|of| of.categorical_drift_method.as_deref()).unwrap_or("LInfinity") {
+            "LInfinity" => {
+                let distance = if robust { distances.linf_robust } else { distances.linf_simple };
+                (Measured::Categorical(distances), distance, threshold)
+            }
+            "ChiSquared" if distances.chi2_pvalue.is_nan() => {
+                return Err("fewer than two categories are left for the chi-squared test".to_owned());
+            }
+            "ChiSquared" => {
+                let distance = 1.0 - distances.chi2_pvalue;
+                (Measured::Categorical(distances), distance, 1.0 - threshold)
+            }
+            other => return Err(format!("categorical_drift_method `{other}` is neither `LInfinity` nor `ChiSquared`")),
+        }
+    } else {
+        return Err("the baseline has no statistics of it".to_owned());
+    };
+    Ok(ColumnDrift {
+        name: feature.name.clone(),
+        distance,
+        threshold,
+        drifted: distance > threshold,
+        adjusted_p_value: None,
+        measured,
+    })
+}
+
+fn nothing(n: u64) -> String {
+    format!("{} no values", if n == 0 { "it has" } else { "its baseline has" })
+}
+
+/// The numbers of a column, whatever else is in it, and how many there are.
+fn current_numbers(column: &ColumnProfile) -> Result<(Weighted, u64), String> {
+    let n = column.count_of(Class::Fractional) + column.count_of(Class::Integral);
+    if n == 0 {
+        return Err(match column.inferred_type() {
+            InferredType::Unknown => "it has no values",
+            _ => "it has no numbers",
+        }
+        .to_owned());
+    }
+    let numbers = Weighted::from_pairs(column.numbers()).map_err(|error| error.to_string())?;
+    Ok((numbers, n))
+}
+
+/// The numbers of a baseline: each with its count, or the items of the sketch.
+fn baseline_numbers(distribution: &model_monitor::Distribution) -> Option<Weighted> {
+    if let Some(categorical) = &distribution.categorical {
+        let pairs = categorical.buckets.iter().map(|bucket| Some((bucket.value.parse().ok()?, bucket.count)));
+        return Weighted::from_pairs(pairs.collect::<Option<Vec<_>>>()?).ok();
+    }
+    let levels = distribution.kll.sketch.as_ref()?.data.iter().enumerate();
+    let weight = |level: usize| u32::try_from(level).ok().and_then(|level| 1u64.checked_shl(level)).unwrap_or(u64::MAX);
+    let pairs = levels.flat_map(|(level, items)| items.iter().map(move |item| (*item, weight(level))));
+    Weighted::from_pairs(pairs.collect::<Vec<_>>()).ok()
+}
+
+/// Takes back drift that is not significant when as many columns are looked at as are.
+fn control(drift: &mut [ColumnDrift], rate: f64) {
+    let (at, p_values): (Vec<usize>, Vec<f64>) = drift
+        .iter()
+        .enumerate()
+        .map(|(at, drift)| (at, drift.measured.p_value()))
+        .filter(|(_, p)| !p.is_nan())
+        .unzip();
+    for (at, adjusted) in at.into_iter().zip(benjamini_hochberg(&p_values)) {
+        if let Some(drift) = drift.get_mut(at) {
+            drift.adjusted_p_value = Some(adjusted);
+            drift.drifted &= adjusted <= rate;
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The most frequent values of a column that has too many different ones to count each.
+//!
+//! Misra and Gries 1982, «Finding repeated elements», in batches, and merged as Agarwal et al. 2012, «Mergeable
+//! summaries», do: a count is never too high, and too low by at most [`Frequent::error`], which is at most the number of
+//! values divided by the size.
+
+use crate::values::{self, Form, Value, Values};
+
+/// Counters of frequent values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Frequent {
+    values: Values,
+    /// By so much a count may be too low.
+    error: u64,
+}
+
+impl Frequent {
+    /// By so much a count may be too low, and a value that is not there may have occurred.
+    pub(crate) fn error(&self) -> u64 {
+        self.error
+    }
+
+    pub(crate) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Adds a text; says what is odd about it if it was not known.
+    pub(crate) fn add(&mut self, size: usize, hash: u64, text: &[u8], times: u64) -> Option<values::Oddity> {
+        let key = values::key(text);
+        let hash = if key.len() == text.len() { hash } else { values::hash(&key) };
+        if let Some(value) = self.values.find(hash, Form::Text, &key) {
+            value.count += times;
+            return None;
+        }
+        let (class, oddity) = values::judged(text);
+        self.values.insert(hash, Form::Text, &key, class, times);
+        self.shrink(size);
+        oddity
+    }
+
+    /// Adds other counters.
+    pub(crate) fn merge(&mut self, size: usize, other: &Self) {
+        for (key, value) in other.values.iter() {
+            self.values.add(value.form, key, (value.class, value.number), value.count);
+        }
+        self.error += other.error;
+        self.shrink(size);
+    }
+
+    /// Beyond twice the size: takes from every count that of the first value beyond the size, so that at most so many
+    /// remain.
+    fn shrink(&mut self, size: usize) {
+        if self.values.len() <= 2 * size {
+            return;
+        }
+        let mut counts: Vec<u64> = self.values.iter().map(|(_, value)| value.count).collect();
+        let (_, beyond, _) = counts.select_nth_unstable_by(size, |a, b| b.cmp(a));
+        let beyond = *beyond;
+        self.error += beyond;
+        self.values.retain(|value: &mut Value| {
+            value.count = value.count.saturating_sub(beyond);
+            value.count > 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn of(size: usize, values: impl Iterator<Item = u32>) -> Frequent {
+        let mut frequent = Frequent::default();
+        for value in values {
+            let text = format!("v{value}");
+            frequent.add(size, values::hash(text.as_bytes()), text.as_bytes(), 1);
+        }
+        frequent
+    }
+
+    proptest! {
+        #[test]
+        fn counts_are_too_low_by_at_most_the_error(
+            values in prop::collection::vec(prop_oneof![0u32..5, 0u32..400], 0..3000),
+            shards in 1usize..7,
+        ) {
+            const SIZE: usize = 32;
+            let mut merged = Frequent::default();
+            for shard in 0..shards {
+                merged.merge(SIZE, &of(SIZE, values.iter().copied().skip(shard).step_by(shards)));
+            }
+            prop_assert!(merged.values.len() <= 2 * SIZE);
+            prop_assert!(merged.error() <= (values.len() / SIZE) as u64, "{}", merged.error());
+            let mut exact = BTreeMap::new();
+            for value in &values {
+                *exact.entry(format!("v{value}")).or_insert(0u64) += 1;
+            }
+            let found: BTreeMap<_, _> = merged
+                .values
+                .iter()
+                .map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), value.count))
+                .collect();
+            for (value, exact) in &exact {
+                let found = found.get(value).copied().unwrap_or(0);
+                prop_assert!(found <= *exact && exact - found <= merged.error());
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The different values of a column with their counts: exactly, as long as they are few.
+
+use crate::cell::{Class, classify};
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A longer value is kept as its beginning and its hash: still told apart, no longer readable whole.
+const LONGEST: usize = 256;
+
+/// The hash by which values are told apart everywhere: the same on every machine, since partial profiles meet.
+pub(crate) fn hash(value: &[u8]) -> u64 {
+    xxh3_64(value)
+}
+
+/// How a value was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Form {
+    /// As text.
+    Text,
+    /// As an integer of 64 bits, in its bytes.
+    Integer,
+    /// As a double, in its bytes.
+    Double,
+}
+
+/// One of the different values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Value {
+    hash: u64,
+    start: u32,
+    length: u16,
+    pub form: Form,
+    pub class: Class,
+    /// The number in it; NaN if there is none.
+    pub number: f64,
+    pub count: u64,
+}
+
+/// What was there to be said about a value when it was first seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// It is text, but not UTF-8.
+    NotUtf8,
+    /// It is a number that no double holds: larger than all, or not a number.
+    NotFinite,
+}
+
+/// The different values of a column, in the order in which they were first seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Values {
+    table: HashTable<u32>,
+    values: Vec<Value>,
+    bytes: Vec<u8>,
+}
+
+impl Values {
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Value)> {
+        self.values.iter().map(|value| (self.key(value), value))
+    }
+
+    fn key(&self, value: &Value) -> &[u8] {
+        let start = value.start as usize;
+        self.bytes.get(start..start + usize::from(value.length)).unwrap_or_default()
+    }
+
+    /// Where the value is, if it is known.
+    pub(crate) fn find(&mut self, hash: u64, form: Form, key: &[u8]) -> Option<&mut Value> {
+        let same = |at: &u32| {
+            self.values
+                .get(*at as usize)
+                .is_some_and(|value| value.hash == hash && value.form == form && self.key(value) == key)
+        };
+        let at = *self.table.find(hash, same)?;
+        self.values.get_mut(at as usize)
+    }
+
+    /// Adds a value that is not known yet; bounded by whoever calls it.
+    pub(crate) fn insert(&mut self, hash: u64, form: Form, key: &[u8], (class, number): (Class, f64), count: u64) {
+        let (Ok(start), Ok(length), Ok(at)) = (
+            u32::try_from(self.bytes.len()),
+            u16::try_from(key.len()),
+            u32::try_from(self.values.len()),
+        ) else {
+            return;
+        };
+        self.bytes.extend_from_slice(key);
+        self.values.push(Value {
+            hash,
+            start,
+            length,
+            form,
+            class,
+            number,
+            count,
+        });
+        let values = &self.values;
+        self.table.insert_unique(hash, at, |at| {
+            values.get(*at as usize).map_or(0, |value| value.hash)
+        });
+    }
+
+    /// Adds to the count of a value, known or not.
+    pub(crate) fn add(&mut self, form: Form, key: &[u8], class: (Class, f64), count: u64) {
+        let hash = hash(key);
+        match self.find(hash, form, key) {
+            Some(value) => value.count += count,
+            None => self.insert(hash, form, key, class, count),
+        }
+    }
+
+    /// Keeps the values of which a test holds.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&mut Value) -> bool) {
+        let old = std::mem::take(self);
+        for value in &old.values {
+            let mut value = *value;
+            if keep(&mut value) {
+                self.insert(value.hash, value.form, old.key(&value), (value.class, value.number), value.count);
+            }
+        }
+    }
+}
+
+/// The key that a text is kept under, with what is odd about it.
+pub(crate) fn key(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if text.len() <= LONGEST {
+        return text.into();
+    }
+    // Cut between characters, so that what is left is UTF-8 if the whole was.
+    let cut = (0..LONGEST - 32)
+        .rev()
+        .find(|at| text.get(*at).is_some_and(|byte| byte & 0xc0 != 0x80))
+        .unwrap_or(0);
+    let mut key = text.get(..cut).unwrap_or_default().to_vec();
+    key.extend_from_slice(format!("… ({:016x})", hash(text)).as_bytes());
+    key.into()
+}
+
+/// The class and the number of a text, and what is odd about it.
+pub(crate) fn judged(text: &[u8]) -> ((Class, f64), Option<Oddity>) {
+    let (class, number) = classify(text);
+    let oddity = match class {
+        Class::String if std::str::from_utf8(text).is_err() => Some(Oddity::NotUtf8),
+        Class::Fractional | Class::Integral if !number.is_finite() => Some(Oddity::NotFinite),
+        _ => None,
+    };
+    ((class, number), oddity)
+}
+
+/// A value as a report shows it.
+pub(crate) fn shown(key: &[u8], form: Form) -> String {
+    let eight = |key: &[u8]| key.try_into().unwrap_or([0; 8]);
+    match form {
+        Form::Text => String::from_utf8_lossy(key).into_owned(),
+        Form::Integer => i64::from_le_bytes(eight(key)).to_string(),
+        Form::Double => format!("{:?}", f64::from_le_bytes(eight(key))),
+    }
+}

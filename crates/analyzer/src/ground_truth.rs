@@ -1,0 +1,141 @@
+//! Ground truth: labels that come later than the predictions, and are matched to them by the inference id.
+//!
+//! Source: developer guide, page `model-monitor-model-quality-merge`: the `eventId` of a label is the `inferenceId` of
+//! the request, or its `eventId` if it has none.
+
+use crate::{
+    findings::{Finding, Findings, Kind},
+    object::{Object, Opened},
+    read::{EventMetadata, ReadError, Record, Side},
+    split::{Blocks, Rows},
+};
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// More labels than this are refused: they are held in memory.
+const MAX_LABELS: usize = 20_000_000;
+
+/// The labels by inference id.
+#[derive(Debug, Default)]
+pub struct GroundTruth {
+    labels: HashMap<String, Vec<Record>>,
+    /// What is wrong with the files.
+    pub findings: Findings,
+    /// How many ids have more than one label; the last one counts.
+    pub repeated: u64,
+    matched: AtomicU64,
+    unlabelled: AtomicU64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    #[serde(borrow)]
+    ground_truth_data: Side<'a>,
+    #[serde(borrow)]
+    event_metadata: EventMetadata<'a>,
+}
+
+/// How labels and predictions met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merged {
+    /// Requests that have a label.
+    pub matched: u64,
+    /// Requests that have none: it is late, or missing.
+    pub unlabelled: u64,
+    /// Labels that no request of this window asked for.
+    pub unused: u64,
+}
+
+impl GroundTruth {
+    /// Reads ground truth files.
+    ///
+    /// # Errors
+    /// If one cannot be read, or there are too many labels. A line that is no label is a finding.
+    pub fn read(objects: Vec<Object>) -> Result<Self, ReadError> {
+        let mut truth = Self::default();
+        for object in objects {
+            let name = object.name.clone();
+            let failed = |source| ReadError::Io {
+                object: name.clone(),
+                source,
+            };
+            let (begun, reader) = match object.open().map_err(failed)? {
+                Opened::Empty => continue,
+                Opened::Lines(_, begun, reader) => (begun, reader),
+                Opened::Parquet(_) => {
+                    return Err(ReadError::Object {
+                        object: name,
+                        message: "ground truth is JSON Lines, and this is Parquet".to_owned(),
+                    });
+                }
+            };
+            let mut blocks = Blocks::new(Rows::Lines, begun, reader);
+            let mut row = 0;
+            while let Some(block) = blocks.next().map_err(|error| ReadError::Object {
+                object: name.clone(),
+                message: error.to_string(),
+            })? {
+                for line in block.bytes.split(|byte| *byte == b'\n') {
+                    if line.trim_ascii().is_empty() {
+                        continue;
+                    }
+                    row += 1;
+                    truth.add(line, &name, row)?;
+                }
+            }
+        }
+        Ok(truth)
+    }
+
+    fn add(&mut self, line: &[u8], object: &str, row: u64) -> Result<(), ReadError> {
+        let read = serde_json::from_slice::<Line<'_>>(line)
+            .map_err(|error| format!("it is no ground truth record: {error}"))
+            .and_then(|line| {
+                let id = line.event_metadata.event_id.ok_or("eventMetadata.eventId is missing")?;
+                Ok((id.into_owned(), line.ground_truth_data.records()?))
+            });
+        match read {
+            Ok((id, label)) => {
+                if self.labels.insert(id, label).is_some() {
+                    self.repeated += 1;
+                }
+                if self.labels.len() > MAX_LABELS {
+                    return Err(ReadError::Object {
+                        object: object.to_owned(),
+                        message: format!("there are more than {MAX_LABELS} labels: analyse a shorter window"),
+                    });
+                }
+            }
+            Err(message) => self.findings.add(Finding {
+                kind: Kind::Unreadable,
+                object: object.to_owned(),
+                row,
+                column: None,
+                message,
+            }),
+        }
+        Ok(())
+    }
+
+    /// The labels of a request, one for each of its records.
+    pub(crate) fn label(&self, id: &str) -> Option<&[Record]> {
+        let label = self.labels.get(id);
+        let counter = if label.is_some() { &self.matched } else { &self.unlabelled };
+        counter.fetch_add(1, Ordering::Relaxed);
+        label.map(Vec::as_slice)
+    }
+
+    /// How labels and predictions met, after all were read.
+    pub fn merged(&self) -> Merged {
+        let matched = self.matched.load(Ordering::Relaxed);
+        Merged {
+            matched,
+            unlabelled: self.unlabelled.load(Ordering::Relaxed),
+            unused: (self.labels.len() as u64).saturating_sub(matched),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The objects that a dataset is made of, wherever they lie, and what format each is in.
+
+use flate2::read::MultiGzDecoder;
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufReader, Cursor, Read},
+    path::{Path, PathBuf},
+};
+
+/// So much of an object's beginning tells its format.
+const PROBE: usize = 64 * 1024;
+
+/// Opens an object to be read from its beginning.
+type Open = Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>;
+
+/// An object of a dataset: a file, or an object in S3.
+pub struct Object {
+    /// What messages call it: its path, or its URI.
+    pub name: String,
+    /// Its size in bytes, if it is known: what progress is told by.
+    pub bytes: Option<u64>,
+    content: Content,
+}
+
+enum Content {
+    File(PathBuf),
+    Stream(Open),
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("name", &self.name)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Object {
+    /// A file.
+    pub fn file(path: &Path) -> Self {
+        Self {
+            name: path.display().to_string(),
+            bytes: path.metadata().ok().map(|metadata| metadata.len()),
+            content: Content::File(path.to_owned()),
+        }
+    }
+
+    /// Anything that can be read.
+    pub fn stream(
+        name: impl Into<String>,
+        bytes: Option<u64>,
+        open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            bytes,
+            content: Content::Stream(Box::new(open)),
+        }
+    }
+
+    /// Opens the object and tells its format from its beginning.
+    pub(crate) fn open(self) -> io::Result<Opened> {
+        let mut reader: Box<dyn Read + Send> = match self.content {
+            Content::File(path) => {
+                let mut file = File::open(path)?;
+                let mut magic = [0; 4];
+                let read = read_up_to(&mut file, &mut magic)?;
+                if magic.get(..read) == Some(b"PAR1") {
+                    return Ok(Opened::Parquet(file));
+                }
+                io::Seek::rewind(&mut file)?;
+                Box::new(file)
+            }
+            Content::Stream(open) => open()?,
+        };
+        let mut probe = vec![0; PROBE];
+        let mut read = read_up_to(&mut reader, &mut probe)?;
+        if probe.starts_with(&[0x1f, 0x8b]) {
+            probe.truncate(read);
+            let compressed = BufReader::with_capacity(PROBE, Cursor::new(probe).chain(reader));
+            reader = Box::new(MultiGzDecoder::new(compressed));
+            probe = vec![0; PROBE];
+            read = read_up_to(&mut reader, &mut probe)?;
+        }
+        probe.truncate(read);
+        if probe.starts_with(b"PAR1") {
+            // Parquet is read from its end: what comes as a stream is put into a file first.
+            let mut file = tempfile::tempfile()?;
+            io::copy(&mut Cursor::new(probe).chain(reader), &mut file)?;
+            return Ok(Opened::Parquet(file));
+        }
+        if probe.starts_with(&[0xef, 0xbb, 0xbf]) {
+            probe.drain(..3);
+        }
+        let first = probe.iter().find(|byte| !byte.is_ascii_whitespace());
+        let lines = match first {
+            None => return Ok(Opened::Empty),
+            Some(b'{' | b'[') => Lines::Json,
+            Some(_) => Lines::Csv,
+        };
+        Ok(Opened::Lines(lines, probe, reader))
+    }
+}
+
+/// The formats that are read line by line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    Csv,
+    Json,
+}
+
+/// An object, opened.
+pub(crate) enum Opened {
+    /// Nothing is in it.
+    Empty,
+    /// The lines that were looked at, and the rest.
+    Lines(Lines, Vec<u8>, Box<dyn Read + Send>),
+    Parquet(File),
+}
+
+/// Reads until the buffer is full or there is no more.
+pub(crate) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,346 @@
+//! CSV (RFC 4180), with or without a header. An empty cell is a missing value.
+
+use super::{Notebook, ReadOptions};
+use crate::{findings::Kind, sink::Sink, split::Block};
+use analysis::classify;
+use memchr::{memchr, memchr2, memchr2_iter};
+use std::collections::BTreeSet;
+
+/// Whether a CSV file begins with the names of its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Header {
+    /// It does if its first row holds names that are expected, or else no number.
+    #[default]
+    Auto,
+    /// It does.
+    Present,
+    /// It does not: columns are called `_c0`, `_c1`, … as the analyzer calls them, or as the baseline's are.
+    Absent,
+}
+
+/// How a CSV file begins.
+pub(super) struct Begun {
+    pub names: Vec<String>,
+    pub header: bool,
+    /// Where the first row after the header begins.
+    from: usize,
+}
+
+impl Begun {
+    /// The block without the header.
+    pub(super) fn rest(&self, mut block: Block) -> Block {
+        block.bytes.drain(..self.from.min(block.bytes.len()));
+        if self.header {
+            for row in &mut block.stray {
+                *row = row.saturating_sub(1);
+            }
+        }
+        block
+    }
+}
+
+/// Tells the columns of a file from its first block; `before` says whether earlier files had a header.
+pub(super) fn begin(
+    block: &Block,
+    delimiter: u8,
+    options: &ReadOptions,
+    before: Option<(bool, usize)>,
+) -> Result<Begun, String> {
+    let mut reader = reader(&block.bytes, delimiter);
+    let mut first = csv::ByteRecord::new();
+    reader
+        .read_byte_record(&mut first)
+        .map_err(|error| format!("the first row cannot be read: {error}"))?;
+    let from = usize::try_from(reader.position().byte()).unwrap_or(0);
+    let cells: Vec<String> = first.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+    let expected: BTreeSet<&str> = options.expected.iter().map(String::as_str).collect();
+    let known = cells.iter().filter(|cell| expected.contains(cell.as_str())).count();
+    let texts = cells.iter().filter(|cell| !cell.is_empty());
+    let of_names = texts.clone().next().is_some() && texts.clone().all(|cell| !classify(cell.as_bytes()).0.is_number());
+    let header = match options.header {
+        Header::Present => true,
+        Header::Absent => false,
+        Header::Auto => known * 2 > cells.len() || (of_names && before.is_none_or(|(header, _)| header)),
+    };
+    if !header {
+        if options.header == Header::Auto && before.is_some_and(|(header, _)| header) {
+            return Err("has no header, and the files before it have: say whether there is one".to_owned());
+        }
+        let names = (0..cells.len()).map(|at| options.expected.get(at).cloned().unwrap_or_else(|| format!("_c{at}")));
+        return Ok(Begun {
+            names: names.collect(),
+            header,
+            from: 0,
+        });
+    }
+    let mut seen = BTreeSet::new();
+    let mut names = Vec::with_capacity(cells.len());
+    for (at, cell) in cells.into_iter().enumerate() {
+        let name = if cell.is_empty() { format!("_c{at}") } else { cell };
+        if !seen.insert(name.clone()) {
+            return Err(format!(
+                "row 1: two columns are called `{name}`: rename one, or say that there is no header"
+            ));
+        }
+        names.push(name);
+    }
+    if let [name] = names.as_slice()
+        && delimiter == b','
+        && name.contains([';', '\t', '|'])
+    {
+        return Err(format!(
+            "row 1 is one cell, `{}`: are the cells separated by something else than a comma? say so",
+            name.chars().take(60).collect::<String>()
+        ));
+    }
+    Ok(Begun { names, header, from })
+}
+
+fn reader(bytes: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .from_reader(bytes)
+}
+
+/// Reads the rows of a block, and says how many there are.
+pub(super) fn read<S: Sink>(
+    sink: &mut S,
+    names: &[String],
+    places: &[usize],
+    delimiter: u8,
+    block: &Block,
+    notebook: &mut Notebook,
+) -> u64 {
+    let mut rows = Rows {
+        sink,
+        names,
+        places,
+        notebook,
+        row: 0,
+        cell: 0,
+    };
+    for row in &block.stray {
+        rows.notebook.note(Kind::StrayQuote, *row, None, || {
+            "a quoted cell goes on behind its closing quote: is a quote not doubled?".to_owned()
+        });
+    }
+    if block.quoted {
+        rows.quoted(&block.bytes, delimiter);
+    } else {
+        rows.plain(&block.bytes, delimiter);
+    }
+    rows.row
+}
+
+/// Puts the content of the quoted cell at the beginning of some bytes into a buffer, and says where the cell ends.
+fn unquote(bytes: &[u8], delimiter: u8, content: &mut Vec<u8>) -> usize {
+    content.clear();
+    let mut from = 1;
+    loop {
+        let rest = bytes.get(from..).unwrap_or_default();
+        let Some(at) = memchr(b'"', rest) else {
+            content.extend_from_slice(rest);
+            return bytes.len();
+        };
+        content.extend_from_slice(rest.get(..at).unwrap_or_default());
+        from += at + 1;
+        if bytes.get(from) == Some(&b'"') {
+            content.push(b'"');
+            from += 1;
+            continue;
+        }
+        let rest = bytes.get(from..).unwrap_or_default();
+        let end = memchr2(delimiter, b'\n', rest).unwrap_or(rest.len());
+        content.extend_from_slice(rest.get(..end).unwrap_or_default());
+        return from + end;
+    }
+}
+
+struct Rows<'a, S> {
+    sink: &'a mut S,
+    names: &'a [String],
+    places: &'a [usize],
+    notebook: &'a mut Notebook,
+    /// The row in the block, and the cell in the row.
+    row: u64,
+    cell: usize,
+}
+
+impl<S: Sink> Rows<'_, S> {
+    /// A block without quotes: every comma ends a cell, every line end a row.
+    fn plain(&mut self, bytes: &[u8], delimiter: u8) {
+        let mut from = 0;
+        for at in memchr2_iter(delimiter, b'\n', bytes) {
+            let cell = bytes.get(from..at).unwrap_or_default();
+            from = at + 1;
+            if bytes.get(at) == Some(&delimiter) {
+                self.cell(cell);
+            } else {
+                self.last_cell(cell);
+            }
+        }
+        let rest = bytes.get(from..).unwrap_or_default();
+        if !rest.is_empty() || self.cell > 0 {
+            self.last_cell(rest);
+        }
+    }
+
+    fn last_cell(&mut self, cell: &[u8]) {
+        let cell = cell.strip_suffix(b"\r").unwrap_or(cell);
+        // An empty line is no row, but for a single column, where it could be a missing value, as Spark skips it too.
+        if self.cell > 0 || !cell.is_empty() {
+            self.cell(cell);
+            self.end();
+        }
+    }
+
+    /// A block with quotes, which may hold commas, line ends and, doubled, quotes (RFC 4180). What follows a closing quote
+    /// belongs to the cell.
+    fn quoted(&mut self, bytes: &[u8], delimiter: u8) {
+        let mut scratch = Vec::new();
+        let mut from = 0;
+        while from < bytes.len() || self.cell > 0 {
+            let rest = bytes.get(from..).unwrap_or_default();
+            let (cell, end) = if rest.first() == Some(&b'"') {
+                let end = unquote(rest, delimiter, &mut scratch);
+                (scratch.as_slice(), end)
+            } else {
+                let end = memchr2(delimiter, b'\n', rest).unwrap_or(rest.len());
+                (rest.get(..end).unwrap_or_default(), end)
+            };
+            from += end + 1;
+            if rest.get(end) == Some(&delimiter) {
+                self.cell(cell);
+            } else if rest.first() == Some(&b'"') {
+                self.cell(cell.strip_suffix(b"\r").unwrap_or(cell));
+                self.end();
+            } else {
+                self.last_cell(cell);
+            }
+        }
+    }
+
+    #[inline]
+    fn cell(&mut self, cell: &[u8]) {
+        if let Some(place) = self.places.get(self.cell) {
+            if cell.is_empty() {
+                self.sink.null(*place);
+            } else if let Some(oddity) = self.sink.text(*place, cell) {
+                let name = self.names.get(self.cell).map_or("", String::as_str);
+                self.notebook.odd(oddity, self.row, name, cell);
+            }
+        }
+        self.cell += 1;
+    }
+
+    #[inline]
+    fn end(&mut self) {
+        if self.cell != self.places.len() {
+            self.ragged();
+        }
+        self.sink.rows(1);
+        self.row += 1;
+        self.cell = 0;
+    }
+
+    #[cold]
+    fn ragged(&mut self) {
+        let (cells, columns) = (self.cell, self.places.len());
+        if cells < columns {
+            let first = self.names.get(cells).map(String::as_str);
+            self.notebook.note(Kind::ShortRow, self.row, first, || {
+                format!("the row has {cells} cells, and there are {columns} columns: this one and those after it count as missing")
+            });
+        } else {
+            let last = self.names.last().map(String::as_str);
+            self.notebook.note(Kind::LongRow, self.row, last, || {
+                format!("the row has {cells} cells, and there are {columns} columns: those after this one are left out")
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sink::Sink,
+        split::{Blocks, Rows as RowsOf},
+    };
+    use analysis::{Oddity, TooManyColumns};
+    use proptest::prelude::*;
+
+    /// The cells as they come, rows ended by `None`.
+    #[derive(Default)]
+    struct Cells(Vec<Option<Vec<u8>>>);
+
+    impl Sink for Cells {
+        const BY_COLUMN: bool = false;
+
+        fn column(&mut self, _: &str) -> Result<usize, TooManyColumns> {
+            Ok(0)
+        }
+
+        fn text(&mut self, _: usize, text: &[u8]) -> Option<Oddity> {
+            self.0.push(Some(text.to_vec()));
+            None
+        }
+
+        fn integer(&mut self, _: usize, _: i64) {}
+
+        fn double(&mut self, _: usize, _: f64) -> Option<Oddity> {
+            None
+        }
+
+        fn null(&mut self, _: usize) {
+            self.0.push(Some(Vec::new()));
+        }
+
+        fn rows(&mut self, _: u64) {
+            self.0.push(None);
+        }
+
+        fn merge(&mut self, _: Self) -> Result<(), TooManyColumns> {
+            Ok(())
+        }
+    }
+
+    fn cells(text: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+        let (names, places) = (vec![String::new(); 40], vec![0; 40]);
+        let mut sink = Cells::default();
+        let mut notebook = Notebook::default();
+        let mut blocks = Blocks::new(RowsOf::Csv { delimiter: b',' }, Vec::new(), text);
+        while let Some(block) = blocks.next().ok()? {
+            read(&mut sink, &names, &places, b',', &block, &mut notebook);
+        }
+        Some(sink.0)
+    }
+
+    proptest! {
+        /// The cells are those that the csv crate finds, where no quote is left open; but for carriage returns, which
+        /// end a row only before a line end.
+        #[test]
+        fn cells_are_those_of_rfc_4180(text in "[ab,\"\n]{0,80}") {
+            if let Some(found) = cells(text.as_bytes()) {
+                let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+                let mut expected = Vec::new();
+                for record in reader.byte_records() {
+                    expected.extend(record.unwrap().iter().map(|cell| Some(cell.to_vec())));
+                    expected.push(None);
+                }
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn carriage_returns_before_line_ends_are_no_part_of_a_cell() {
+        let plain = cells(b"a,b\r\n\r\nc,\r\n").unwrap();
+        let quoted = cells(b"a,\"b\"\r\n\r\nc,\"\"\r\n").unwrap();
+        assert_eq!(plain, quoted);
+        let text = |text: &str| Some(text.as_bytes().to_vec());
+        assert_eq!(plain, [text("a"), text("b"), None, text("c"), text(""), None]);
+    }
+}

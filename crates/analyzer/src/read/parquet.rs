@@ -1,0 +1,324 @@
+//! Parquet, column by column. Nested lists are not analysed.
+
+use super::Notebook;
+use crate::{findings::Kind, sink::Sink};
+use analysis::TooManyColumns;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp, civil::Date};
+use parquet::{
+    basic::{ConvertedType, LogicalType, TimeUnit},
+    column::reader::{ColumnReader, ColumnReaderImpl},
+    data_type::DataType,
+    errors::ParquetError,
+    file::{
+        reader::{ChunkReader, FileReader as _, Length},
+        serialized_reader::SerializedFileReader,
+    },
+    schema::types::ColumnDescriptor,
+};
+use std::{
+    io::{self, BufReader, Read, Seek as _, SeekFrom},
+    sync::{Arc, Mutex},
+};
+
+/// So many rows are read at once.
+const BATCH: usize = 8192;
+
+/// A file, opened.
+pub(super) struct File {
+    reader: SerializedFileReader<Shared>,
+}
+
+/// A file that several threads read at places of their own: duplicated handles would share one place.
+struct Shared {
+    file: Arc<Mutex<std::fs::File>>,
+    bytes: u64,
+}
+
+/// A place in a shared file.
+struct Place {
+    file: Arc<Mutex<std::fs::File>>,
+    at: u64,
+}
+
+impl Read for Place {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut file = self.file.lock().map_err(|_| io::Error::other("a thread that read the file died"))?;
+        file.seek(SeekFrom::Start(self.at))?;
+        let read = file.read(buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Length for Shared {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Shared {
+    type T = BufReader<Place>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(Place {
+            file: Arc::clone(&self.file),
+            at: start,
+        }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let mut bytes = vec![0; length];
+        self.get_read(start)?.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Why reading failed.
+pub(super) enum Failed {
+    TooManyColumns(TooManyColumns),
+    File(String),
+}
+
+impl From<TooManyColumns> for Failed {
+    fn from(error: TooManyColumns) -> Self {
+        Self::TooManyColumns(error)
+    }
+}
+
+impl From<ParquetError> for Failed {
+    fn from(error: ParquetError) -> Self {
+        Self::File(format!("the Parquet file is broken: {error}"))
+    }
+}
+
+impl File {
+    pub(super) fn open(file: std::fs::File) -> Result<Self, String> {
+        let bytes = file.metadata().map_err(|error| error.to_string())?.len();
+        let file = Arc::new(Mutex::new(file));
+        let reader = SerializedFileReader::new(Shared { file, bytes })
+            .map_err(|error| format!("it is no Parquet file: {error}"))?;
+        Ok(Self { reader })
+    }
+
+    pub(super) fn row_groups(&self) -> usize {
+        self.reader.num_row_groups()
+    }
+}
+
+/// What the values of a column are.
+#[derive(Clone, Copy)]
+enum Values {
+    Number,
+    /// A decimal with so many digits after the point.
+    Decimal(i32),
+    /// Days since 1970.
+    Date,
+    /// Nanoseconds in the unit, since 1970.
+    Timestamp(i64),
+    Text,
+}
+
+/// What the values of a column are; `None` for types that are not analysed.
+fn values(descriptor: &ColumnDescriptor) -> Option<Values> {
+    if descriptor.max_rep_level() > 0 {
+        return None;
+    }
+    let unit = |unit: &TimeUnit| match unit {
+        TimeUnit::MILLIS => 1_000_000,
+        TimeUnit::MICROS => 1_000,
+        TimeUnit::NANOS => 1,
+    };
+    match (descriptor.logical_type_ref(), descriptor.converted_type()) {
+        (Some(LogicalType::Timestamp(time)), _) => Some(Values::Timestamp(unit(&time.unit))),
+        (_, ConvertedType::TIMESTAMP_MILLIS) => Some(Values::Timestamp(1_000_000)),
+        (_, ConvertedType::TIMESTAMP_MICROS) => Some(Values::Timestamp(1_000)),
+        (Some(LogicalType::Date), _) | (_, ConvertedType::DATE) => Some(Values::Date),
+        (Some(LogicalType::Decimal(decimal)), _) => Some(Values::Decimal(decimal.scale)),
+        (_, ConvertedType::DECIMAL) => Some(Values::Decimal(descriptor.type_scale())),
+        (_, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => Some(Values::Text),
+        (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _) => Some(Values::Text),
+        (
+            _,
+            ConvertedType::NONE
+            | ConvertedType::INT_8
+            | ConvertedType::INT_16
+            | ConvertedType::INT_32
+            | ConvertedType::INT_64
+            | ConvertedType::UINT_8
+            | ConvertedType::UINT_16
+            | ConvertedType::UINT_32,
+        ) => Some(Values::Number),
+        _ => None,
+    }
+}
+
+/// Some columns of a row group: every so many of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowGroup {
+    pub group: usize,
+    pub first: usize,
+    pub step: usize,
+}
+
+/// Reads columns of a row group. Says how many rows they have if they are the first ones, so that rows count once.
+pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook: &mut Notebook) -> Result<u64, Failed> {
+    let group = file.reader.get_row_group(part.group)?;
+    let rows = match part.first {
+        0 => u64::try_from(group.metadata().num_rows()).unwrap_or(0),
+        _ => 0,
+    };
+    for at in 0..group.num_columns() {
+        let descriptor = group.metadata().column(at).column_descr_ptr();
+        let name = descriptor.path().parts().join("_");
+        // Every part knows all columns, so that they are in the file's order however the parts are merged.
+        let place = sink.column(&name)?;
+        if at % part.step != part.first {
+            continue;
+        }
+        let Some(values) = values(&descriptor) else {
+            notebook.note(Kind::UnknownType, 0, Some(&name), || {
+                format!("values of type {} are not analysed", descriptor.physical_type())
+            });
+            continue;
+        };
+        let mut column = Column {
+            sink,
+            place,
+            name: &name,
+            nullable: descriptor.max_def_level(),
+            notebook,
+            row: 0,
+        };
+        column.read(group.get_column_reader(at)?, values)?;
+    }
+    sink.rows(rows);
+    Ok(rows)
+}
+
+struct Column<'a, S> {
+    sink: &'a mut S,
+    place: usize,
+    name: &'a str,
+    /// The level at which a value is not null.
+    nullable: i16,
+    notebook: &'a mut Notebook,
+    row: u64,
+}
+
+impl<S: Sink> Column<'_, S> {
+    fn read(&mut self, reader: ColumnReader, values: Values) -> Result<(), Failed> {
+        match reader {
+            ColumnReader::BoolColumnReader(reader) => self.batches(reader, |column, value| {
+                column.text(if *value { b"true" } else { b"false" });
+            }),
+            ColumnReader::Int32ColumnReader(reader) => {
+                self.batches(reader, |column, value| column.integer(i64::from(*value), values))
+            }
+            ColumnReader::Int64ColumnReader(reader) => {
+                self.batches(reader, |column, value| column.integer(*value, values))
+            }
+            ColumnReader::Int96ColumnReader(reader) => self.batches(reader, |column, value| {
+                column.integer(value.to_millis(), Values::Timestamp(1_000_000));
+            }),
+            ColumnReader::FloatColumnReader(reader) => {
+                self.batches(reader, |column, value| column.double(f64::from(*value)))
+            }
+            ColumnReader::DoubleColumnReader(reader) => self.batches(reader, |column, value| column.double(*value)),
+            ColumnReader::ByteArrayColumnReader(reader) => {
+                self.batches(reader, |column, value| column.bytes(value, values))
+            }
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => {
+                self.batches(reader, |column, value| column.bytes(value, values))
+            }
+        }
+    }
+
+    /// Reads the column to its end, batch by batch.
+    fn batches<T: DataType>(
+        &mut self,
+        mut reader: ColumnReaderImpl<T>,
+        mut put: impl FnMut(&mut Self, &T::T),
+    ) -> Result<(), Failed> {
+        let (mut values, mut levels) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        loop {
+            values.clear();
+            levels.clear();
+            let (records, _, _) = reader.read_records(BATCH, Some(&mut levels), None, &mut values)?;
+            if records == 0 {
+                return Ok(());
+            }
+            if self.nullable == 0 {
+                for value in &values {
+                    put(self, value);
+                    self.row += 1;
+                }
+                continue;
+            }
+            let mut present = values.iter();
+            for level in &levels {
+                match (*level == self.nullable).then(|| present.next()).flatten() {
+                    Some(value) => put(self, value),
+                    None => self.sink.null(self.place),
+                }
+                self.row += 1;
+            }
+        }
+    }
+
+    fn integer(&mut self, value: i64, values: Values) {
+        match values {
+            Values::Number | Values::Text => self.sink.integer(self.place, value),
+            #[expect(clippy::cast_precision_loss, reason = "statistics are doubles")]
+            Values::Decimal(scale) => self.double(value as f64 / 10f64.powi(scale)),
+            Values::Date => {
+                let date = i32::try_from(value).ok().and_then(|days| {
+                    let days = SignedDuration::from_hours(24 * i64::from(days));
+                    Date::constant(1970, 1, 1).checked_add(days).ok()
+                });
+                self.shown(date.map(|date| date.to_string()), value);
+            }
+            Values::Timestamp(nanoseconds) => {
+                let time = Timestamp::from_nanosecond(i128::from(value) * i128::from(nanoseconds));
+                self.shown(time.ok().map(|time| time.to_string()), value);
+            }
+        }
+    }
+
+    /// A time as text, or its number if no calendar has it.
+    fn shown(&mut self, text: Option<String>, value: i64) {
+        self.text(text.unwrap_or_else(|| value.to_string()).as_bytes());
+    }
+
+    fn double(&mut self, value: f64) {
+        match self.sink.double(self.place, value) {
+            None => {}
+            Some(oddity) => {
+                self.notebook.odd(oddity, self.row, self.name, format!("{value}").as_bytes());
+                self.sink.null(self.place);
+            }
+        }
+    }
+
+    fn bytes(&mut self, value: &impl AsRef<[u8]>, values: Values) {
+        let bytes = value.as_ref();
+        match values {
+            Values::Decimal(scale) => {
+                // Big-endian, in two's complement; a decimal of more than 128 bits does not exist.
+                let negative = bytes.first().is_some_and(|byte| *byte & 0x80 != 0);
+                let begun: i128 = if negative { -1 } else { 0 };
+                let unscaled = bytes.iter().fold(begun, |value, byte| (value << 8) | i128::from(*byte));
+                #[expect(clippy::cast_precision_loss, reason = "statistics are doubles")]
+                self.double(unscaled as f64 / 10f64.powi(scale));
+            }
+            _ if bytes.is_empty() => self.sink.null(self.place),
+            _ => self.text(bytes),
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        if let Some(oddity) = self.sink.text(self.place, text) {
+            self.notebook.odd(oddity, self.row, self.name, text);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Cuts a stream of lines into blocks that can be read apart from one another: each ends where a row ends.
+
+use crate::object::read_up_to;
+use memchr::{memchr, memchr3_iter, memrchr};
+use std::io::{self, Read};
+
+/// The size of a block, but for a row that is longer.
+const BLOCK: usize = 1 << 20;
+/// A row that is longer is refused: a quote was left open, or it is no dataset.
+pub(crate) const LONGEST_ROW: usize = 64 << 20;
+
+/// Some whole rows.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub bytes: Vec<u8>,
+    /// Whether there are quotes in it, so that commas and line ends may be part of cells. Only told of CSV.
+    pub quoted: bool,
+    /// The rows in which a quoted cell goes on behind its closing quote, one for each cell.
+    pub stray: Vec<u64>,
+}
+
+/// Where rows end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// At every line end.
+    Lines,
+    /// At line ends that are not within quotes.
+    Csv {
+        /// The byte between cells.
+        delimiter: u8,
+    },
+}
+
+/// Why there is no next block.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SplitError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The row begins with the block, so many rows after its beginning.
+    #[error("a quoted cell that begins in this row is never closed")]
+    OpenQuote { rows: u64 },
+    #[error("the row is longer than {} MiB: is a quote left open?", LONGEST_ROW >> 20)]
+    LongRow { rows: u64 },
+}
+
+/// The blocks of a stream.
+pub(crate) struct Blocks<R> {
+    rows: Rows,
+    reader: R,
+    /// What was read and not given out.
+    left: Vec<u8>,
+    ended: bool,
+}
+
+impl<R: Read> Blocks<R> {
+    pub(crate) fn new(rows: Rows, begun: Vec<u8>, reader: R) -> Self {
+        Self {
+            rows,
+            reader,
+            left: begun,
+            ended: false,
+        }
+    }
+
+    /// The next block.
+    pub(crate) fn next(&mut self) -> Result<Option<Block>, SplitError> {
+        let mut wanted = BLOCK;
+        loop {
+            while !self.ended && self.left.len() < wanted {
+                let from = self.left.len();
+                self.left.resize(wanted, 0);
+                let read = read_up_to(&mut self.reader, self.left.get_mut(from..).unwrap_or_default())?;
+                self.left.truncate(from + read);
+                self.ended = self.left.len() < wanted;
+            }
+            if self.left.is_empty() {
+                return Ok(None);
+            }
+            let cut = self.cut();
+            if self.ended {
+                if cut.open {
+                    return Err(SplitError::OpenQuote { rows: cut.rows });
+                }
+                let bytes = std::mem::take(&mut self.left);
+                return Ok(Some(Block {
+                    bytes,
+                    quoted: cut.quoted,
+                    stray: cut.stray,
+                }));
+            }
+            if let Some(end) = cut.end {
+                let rest = self.left.split_off(end);
+                let bytes = std::mem::replace(&mut self.left, rest);
+                return Ok(Some(Block {
+                    bytes,
+                    quoted: cut.quoted,
+                    stray: cut.stray,
+                }));
+            }
+            if wanted >= LONGEST_ROW {
+                return Err(SplitError::LongRow { rows: cut.rows });
+            }
+            wanted *= 2;
+        }
+    }
+
+    /// Where the last whole row ends.
+    fn cut(&self) -> Cut {
+        let bytes = &self.left;
+        match self.rows {
+            Rows::Csv { delimiter } if memchr(b'"', bytes).is_some() => quoted_cut(bytes, delimiter),
+            _ => Cut {
+                end: memrchr(b'\n', bytes).map(|at| at + 1),
+                quoted: false,
+                open: false,
+                rows: 0,
+                stray: Vec::new(),
+            },
+        }
+    }
+}
+
+struct Cut {
+    end: Option<usize>,
+    quoted: bool,
+    /// Whether the bytes end within quotes.
+    open: bool,
+    /// How many rows end before.
+    rows: u64,
+    stray: Vec<u64>,
+}
+
+/// Follows the quotes: one opens a cell where a cell begins, and closes it unless it is doubled (RFC 4180).
+fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
+    let mut end = None;
+    let (mut open, mut rows) = (false, 0);
+    let mut stray = Vec::new();
+    // Where the cell began, and where the next look may begin.
+    let (mut cell, mut from) = (0, 0);
+    'all: loop {
+        let rest = bytes.get(from..).unwrap_or_default();
+        if open {
+            let Some(at) = memchr(b'"', rest) else { break };
+            let at = from + at;
+            if bytes.get(at + 1) == Some(&b'"') {
+                from = at + 2;
+            } else {
+                open = false;
+                from = at + 1;
+                // What follows belongs to the same cell.
+                cell = usize::MAX;
+                let next = bytes.get(from).copied().unwrap_or(b'\n');
+                if next != delimiter && next != b'\n' && next != b'\r' {
+                    stray.push(rows);
+                }
+            }
+            continue;
+        }
+        for at in memchr3_iter(b'"', delimiter, b'\n', rest) {
+            let at = from + at;
+            match bytes.get(at) {
+                Some(b'"') if at == cell => {
+                    open = true;
+                    from = at + 1;
+                    continue 'all;
+                }
+                Some(b'"') => {}
+                Some(b'\n') => {
+                    end = Some(at + 1);
+                    rows += 1;
+                    cell = at + 1;
+                }
+                _ => cell = at + 1,
+            }
+        }
+        break;
+    }
+    Cut {
+        end,
+        quoted: true,
+        open,
+        rows,
+        stray,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(rows: Rows, text: &[u8]) -> Result<Vec<Block>, SplitError> {
+        let mut blocks = Blocks::new(rows, Vec::new(), text);
+        let mut all = Vec::new();
+        while let Some(block) = blocks.next()? {
+            all.push(block);
+        }
+        Ok(all)
+    }
+
+    const CSV: Rows = Rows::Csv { delimiter: b',' };
+
+    #[test]
+    fn an_open_quote_is_an_error_and_names_its_row() {
+        let error = blocks(CSV, b"a,b\n1,2\n3,\"4\n5,6\n").unwrap_err();
+        assert!(matches!(error, SplitError::OpenQuote { rows: 2 }), "{error:?}");
+        assert!(blocks(CSV, b"a,b\n1,2\"\n3,4\n").is_ok(), "a quote within a cell is text");
+        assert!(blocks(CSV, b"a\n\"x\"\"\n\"\n").is_ok(), "a doubled quote closes nothing");
+    }
+
+    #[test]
+    fn blocks_end_where_rows_end() {
+        let row = format!("{},\"{}\n,\"\"{}\"\n", "a".repeat(300), "b".repeat(300), "c".repeat(99));
+        let text = row.repeat(8000);
+        let cut = blocks(CSV, text.as_bytes()).unwrap();
+        assert!(cut.len() > 3);
+        assert!(cut.iter().all(|block| block.bytes.starts_with(b"aaa") && block.bytes.ends_with(b"c\"\n")));
+        assert_eq!(cut.iter().flat_map(|block| &block.bytes).count(), text.len());
+    }
+}
