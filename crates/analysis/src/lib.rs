@@ -9,11 +9,13 @@
 //! | [`bias`] | pre- and post-training bias metrics of facets |
 //! | [`attribution`] | feature attribution drift, global SHAP |
 //! | [`shap`] | Kernel SHAP |
+//! | [`java`] | numbers as Java spells them, in descriptions |
 //! | [`compute`] | the pure functions as scripts call them: a line of JSON in, JSON out |
 
 pub mod attribution;
 pub mod bias;
 pub mod compute;
 pub mod distance;
+pub mod java;
 pub mod model_quality;
 pub mod shap;
