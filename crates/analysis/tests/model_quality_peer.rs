@@ -1,5 +1,10 @@
 //! Model quality against scikit-learn, whose answers `tests/peers/model_quality.py` stored.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use analysis::{
     compute::model_quality::answer,
@@ -22,7 +27,9 @@ fn compare(path: &str, ours: &Value, peer: &Value) -> f64 {
         (Value::Object(a), Value::Object(b)) => {
             let names = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
             assert_eq!(names(a), names(b), "{path}");
-            let differences = a.iter().map(|(name, value)| compare(&format!("{path}.{name}"), value, &b[name]));
+            let differences = a
+                .iter()
+                .map(|(name, value)| compare(&format!("{path}.{name}"), value, &b[name]));
             differences.fold(0.0, f64::max)
         }
         (Value::Array(a), Value::Array(b)) => {
@@ -92,7 +99,12 @@ fn zero_and_one() -> (Classes, TwoClasses) {
 }
 
 fn column(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|value| number(value).unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| number(value).unwrap())
+        .collect()
 }
 
 fn ids(value: &Value) -> Vec<u32> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Classes up to which a confusion matrix is written with its zeros.
-const WRITTEN_IN_FULL: usize = 100;
+pub(super) const WRITTEN_IN_FULL: usize = 100;
 
 /// Metrics that get a constraint, with the side on which it is violated.
 ///

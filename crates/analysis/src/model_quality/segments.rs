@@ -1,6 +1,9 @@
 //! The same metrics for each value of a column: where a model fails that is fine on the whole.
 
-use super::{Classes, Evaluation, ModelQualityError, Options, ProblemType, Rows, evaluate, report::number};
+use super::{
+    Classes, ConfusionMatrix, Evaluation, ModelQualityError, Options, ProblemType, Rows, evaluate,
+    report::{WRITTEN_IN_FULL, number},
+};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 
@@ -34,7 +37,7 @@ impl Default for SegmentOptions {
 pub struct Segment {
     /// The value.
     pub value: String,
-    /// Their metrics.
+    /// Their metrics; the confusion matrix of at most a hundred classes.
     pub evaluation: Evaluation,
 }
 
@@ -114,9 +117,13 @@ pub fn by_segment(
         } else if report.segments.len() >= options.most_segments {
             report.too_many.add(of_segment.len());
         } else {
+            let mut evaluation = evaluate_some(rows, &of_segment, options.options)?;
+            // Fifty matrices of many classes are more than anybody reads, or has memory for.
+            let readable = |matrix: &ConfusionMatrix| matrix.classes().len() <= WRITTEN_IN_FULL;
+            evaluation.confusion_matrix = evaluation.confusion_matrix.filter(readable);
             report.segments.push(Segment {
                 value: value.to_owned(),
-                evaluation: evaluate_some(rows, &of_segment, options.options)?,
+                evaluation,
             });
         }
     }
