@@ -35,7 +35,7 @@ pub use binary::Curve;
 pub use classes::{Classes, TwoClasses};
 pub use estimate::{Calibration, EstimateWarning, EstimatedPerformance};
 pub use report::{MetricViolation, Suggestion, check_constraints, suggest_constraints};
-pub use segments::{Segment, SegmentOptions, SegmentReport, by_segment};
+pub use segments::{LeftOut, Segment, SegmentOptions, SegmentReport, by_segment};
 
 use std::collections::BTreeMap;
 
