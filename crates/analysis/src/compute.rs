@@ -7,4 +7,4 @@
 mod attribution;
 mod bias;
 mod drift;
-mod model_quality;
+pub mod model_quality;

@@ -9,6 +9,7 @@
 //! | [`bias`] | pre- and post-training bias metrics of facets |
 //! | [`attribution`] | feature attribution drift, global SHAP |
 //! | [`shap`] | Kernel SHAP |
+//! | [`java`] | numbers as Java spells them, in descriptions |
 //! | [`compute`] | the pure functions as scripts call them: a line of JSON in, JSON out |
 
 mod cell;
@@ -26,6 +27,7 @@ pub mod bias;
 pub mod compute;
 pub mod data_quality;
 pub mod distance;
+pub mod java;
 pub mod model_quality;
 pub mod shap;
 

@@ -1,1 +1,0 @@
-//! Model quality: predictions against ground truth.

@@ -1,0 +1,288 @@
+//! The classes of a classification, by number.
+
+use super::{ConfusionMatrix, MOST_CLASSES, ModelQualityError};
+use hashbrown::HashMap;
+use std::{borrow::Cow, cmp::Ordering};
+
+/// Class names, each with a number: rows hold the numbers.
+///
+/// Names are texts. A text that is a whole number with zeros behind the point is that number, for models answer `1.0`
+/// where the ground truth has `1`; every other text is kept as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Classes {
+    names: Vec<String>,
+    ids: HashMap<String, u32, foldhash::fast::FixedState>,
+}
+
+impl Classes {
+    /// The number of the class of that name, a new one if it is new.
+    pub fn intern(&mut self, name: &str) -> u32 {
+        let name = canonical(name);
+        if let Some(id) = self.ids.get(name.as_ref()) {
+            return *id;
+        }
+        let id = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.clone().into_owned());
+        self.ids.insert(name.into_owned(), id);
+        id
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The name of a class.
+    pub fn name(&self, id: u32) -> Option<&str> {
+        let at = usize::try_from(id).ok()?;
+        self.names.get(at).map(String::as_str)
+    }
+
+    /// The names in sort order: by number if all are numbers, else as texts.
+    pub fn sorted(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.names.iter().map(String::as_str).collect();
+        let numbers: Option<Vec<f64>> = names.iter().map(|name| number(name)).collect();
+        match numbers {
+            Some(_) => names.sort_by(|a, b| {
+                let by_number = number(a).partial_cmp(&number(b)).unwrap_or(Ordering::Equal);
+                by_number.then_with(|| a.cmp(b))
+            }),
+            None => names.sort_unstable(),
+        }
+        names
+    }
+
+    /// The names in sort order, and for each class number its place there.
+    pub(super) fn ranks(&self) -> (Vec<String>, Vec<usize>) {
+        let names = self.sorted();
+        let mut ranks = vec![0; names.len()];
+        for (rank, name) in names.iter().enumerate() {
+            let id = self.ids.get(*name).and_then(|id| usize::try_from(*id).ok());
+            if let Some(place) = id.and_then(|id| ranks.get_mut(id)) {
+                *place = rank;
+            }
+        }
+        (names.into_iter().map(str::to_owned).collect(), ranks)
+    }
+
+    /// These classes as those of a binary classification.
+    ///
+    /// The positive one is `positive` if it is given, else the last in sort order: `1` of 0 and 1, `true`, `yes`. A
+    /// class alone gets its counterpart where the pair is a usual one, such as 0 and 1, −1 and 1, false and true, no
+    /// and yes; else `positive` must tell what it is.
+    ///
+    /// # Errors
+    /// If there are more than two classes or none, if `positive` is not one of two, or if a class alone may be either.
+    pub fn binary(&mut self, positive: Option<&str>) -> Result<TwoClasses, ModelQualityError> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names = self.sorted();
+        let positive = positive.map(canonical);
+        let (negative, positive) = match (names.as_slice(), positive.as_deref()) {
+            ([], _) => return Err(ModelQualityError::NoRows),
+            ([first, last], None) => ((*first).to_owned(), (*last).to_owned()),
+            ([first, last], Some(positive)) if *first == positive => ((*last).to_owned(), positive.to_owned()),
+            ([first, last], Some(positive)) if *last == positive => ((*first).to_owned(), positive.to_owned()),
+            ([one], None) => pair_of(one)?,
+            ([one], Some(positive)) if *one == positive => {
+                let negative = pair_of(one).map(|(negative, _)| negative);
+                // A name for the class that no row has: it stands in the confusion matrix only.
+                (
+                    negative.unwrap_or_else(|_| format!("not {positive}")),
+                    positive.to_owned(),
+                )
+            }
+            ([one], Some(positive)) => ((*one).to_owned(), positive.to_owned()),
+            (classes @ [_, _], Some(positive)) => {
+                return Err(ModelQualityError::PositiveNotFound {
+                    positive: positive.to_owned(),
+                    classes: owned(classes),
+                });
+            }
+            (classes, _) => {
+                return Err(ModelQualityError::NotBinary {
+                    classes: owned(classes),
+                });
+            }
+        };
+        Ok(TwoClasses {
+            negative_id: self.intern(&negative),
+            positive_id: self.intern(&positive),
+            negative,
+            positive,
+        })
+    }
+}
+
+/// The classes of a binary classification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwoClasses {
+    negative: String,
+    positive: String,
+    negative_id: u32,
+    positive_id: u32,
+}
+
+impl TwoClasses {
+    /// Name of the negative class.
+    pub fn negative(&self) -> &str {
+        &self.negative
+    }
+
+    /// Name of the positive class.
+    pub fn positive(&self) -> &str {
+        &self.positive
+    }
+
+    /// Whether a class number is the positive one's.
+    pub(super) fn is_positive(&self, field: &'static str, row: usize, id: u32) -> Result<bool, ModelQualityError> {
+        if id == self.positive_id {
+            Ok(true)
+        } else if id == self.negative_id {
+            Ok(false)
+        } else {
+            Err(ModelQualityError::UnknownClass { field, row, id })
+        }
+    }
+}
+
+impl ConfusionMatrix {
+    /// An empty one.
+    pub(super) fn new(classes: Vec<String>) -> Result<Self, ModelQualityError> {
+        let len = classes.len();
+        if len > MOST_CLASSES {
+            return Err(ModelQualityError::TooManyClasses { classes: len });
+        }
+        Ok(Self {
+            classes,
+            counts: vec![0; len * len],
+        })
+    }
+}
+
+/// Pairs of which a class alone tells the other: negative, positive.
+const PAIRS: [(&str, &str); 12] = [
+    ("0", "1"),
+    ("-1", "1"),
+    ("false", "true"),
+    ("False", "True"),
+    ("FALSE", "TRUE"),
+    ("no", "yes"),
+    ("No", "Yes"),
+    ("NO", "YES"),
+    ("n", "y"),
+    ("N", "Y"),
+    ("f", "t"),
+    ("F", "T"),
+];
+
+fn pair_of(class: &str) -> Result<(String, String), ModelQualityError> {
+    let pair = PAIRS
+        .iter()
+        .find(|(negative, positive)| class == *negative || class == *positive);
+    let (negative, positive) = pair.ok_or_else(|| ModelQualityError::PositiveUnknown {
+        class: class.to_owned(),
+    })?;
+    Ok(((*negative).to_owned(), (*positive).to_owned()))
+}
+
+/// A class name as it is kept: `1.0` is `1`.
+fn canonical(name: &str) -> Cow<'_, str> {
+    let Some((whole, fraction)) = name.split_once('.') else {
+        return Cow::Borrowed(name);
+    };
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let is_whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let is_zero = !fraction.is_empty() && fraction.bytes().all(|b| b == b'0');
+    match (is_whole && is_zero, whole) {
+        (true, "-0") => Cow::Borrowed("0"),
+        (true, whole) => Cow::Borrowed(whole),
+        (false, _) => Cow::Borrowed(name),
+    }
+}
+
+/// A name that is a finite number.
+fn number(name: &str) -> Option<f64> {
+    name.parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(names: &[&str]) -> Classes {
+        let mut classes = Classes::default();
+        for name in names {
+            classes.intern(name);
+        }
+        classes
+    }
+
+    fn positive(names: &[&str], positive: Option<&str>) -> String {
+        match classes(names).binary(positive) {
+            Ok(two) => format!("{} < {}", two.negative(), two.positive()),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_positive_class_is_the_last_in_sort_order() {
+        assert_eq!(positive(&["1", "0"], None), "0 < 1");
+        assert_eq!(positive(&["10", "9"], None), "9 < 10");
+        assert_eq!(positive(&["1", "-1"], None), "-1 < 1");
+        assert_eq!(positive(&["yes", "no"], None), "no < yes");
+        assert_eq!(positive(&["good", "bad"], Some("bad")), "good < bad");
+        assert_eq!(positive(&["1.0", "0"], Some("0.0")), "1 < 0");
+    }
+
+    #[test]
+    fn a_class_alone_gets_its_counterpart() {
+        assert_eq!(positive(&["0"], None), "0 < 1");
+        assert_eq!(positive(&["1"], None), "0 < 1");
+        assert_eq!(positive(&["-1"], None), "-1 < 1");
+        assert_eq!(positive(&["True"], None), "False < True");
+        assert_eq!(positive(&["cat"], Some("cat")), "not cat < cat");
+        assert_eq!(positive(&["cat"], Some("dog")), "cat < dog");
+        assert_eq!(
+            positive(&["cat"], None),
+            "label and prediction have the one value `cat`, say which class is positive"
+        );
+    }
+
+    #[test]
+    fn classes_that_are_not_two_are_named() {
+        assert_eq!(
+            positive(&["2", "0", "1"], None),
+            "label and prediction have the values `0`, `1`, `2`, a binary classification has two: monitor it as \
+             MulticlassClassification, or make two classes of them"
+        );
+        assert_eq!(
+            positive(&["a", "b"], Some("c")),
+            "the positive class `c` is not among the values of label and prediction, `a`, `b`"
+        );
+        assert_eq!(positive(&[], None), "label has no values, at least one row is needed");
+    }
+
+    #[test]
+    fn whole_numbers_are_one_class_however_they_are_written() {
+        let cases = [
+            ("1", "1"),
+            ("1.0", "1"),
+            ("-2.00", "-2"),
+            ("-0.0", "0"),
+            ("1.10", "1.10"),
+            ("1.", "1."),
+            (".0", ".0"),
+            ("v1.0", "v1.0"),
+            ("1.0.0", "1.0.0"),
+            ("", ""),
+        ];
+        for (text, name) in cases {
+            assert_eq!(canonical(text), name);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Standard deviations of metrics, by random samples.
+//!
+//! The guide: from 200 rows on, five times 80 % of the rows at random, the metric on each, the standard deviation of the
+//! five. Its printed numbers fit samples without replacement.
+
+use super::Values;
+
+/// Rows below which there is no standard deviation.
+const LEAST_ROWS: u64 = 200;
+
+/// How many samples.
+const SAMPLES: u8 = 5;
+
+/// Where the generator begins, so that the same rows give the same deviations: the first digits of pi.
+const SEED: u64 = 3_141_592_653_589_793_238;
+
+/// Chooses 80 % of the rows, each set of that size being as likely as any other: selection sampling, row by row (Knuth,
+/// The Art of Computer Programming, volume 2, algorithm 3.4.2 S).
+#[derive(Debug)]
+pub(super) struct Sampler {
+    state: u64,
+    needed: u64,
+    remaining: u64,
+}
+
+impl Sampler {
+    fn new(sample: u8, rows: u64) -> Self {
+        Self {
+            state: SEED.wrapping_add(u64::from(sample)),
+            needed: rows / 5 * 4 + rows % 5 * 4 / 5,
+            remaining: rows,
+        }
+    }
+
+    /// Whether the next row is in the sample.
+    pub(super) fn takes(&mut self) -> bool {
+        let scaled = (u128::from(self.random()) * u128::from(self.remaining)) >> 64;
+        let takes = scaled < u128::from(self.needed);
+        self.remaining = self.remaining.saturating_sub(1);
+        self.needed -= u64::from(takes);
+        takes
+    }
+
+    /// How many of the next rows are in the sample.
+    pub(super) fn take_of(&mut self, rows: u64) -> u64 {
+        (0..rows).map(|_| u64::from(self.takes())).sum()
+    }
+
+    /// Steele, Lea and Flood's `SplitMix64`.
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.state;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
+    }
+}
+
+/// The standard deviation of each metric over the samples. None with too few rows. `values` gives the metrics of the
+/// rows that the sampler takes.
+pub(super) fn deviations(rows: u64, values: impl Fn(&mut Sampler) -> Values) -> Option<Vec<f64>> {
+    if rows < LEAST_ROWS {
+        return None;
+    }
+    let samples: Vec<Values> = (0..SAMPLES)
+        .map(|sample| values(&mut Sampler::new(sample, rows)))
+        .collect();
+    let metrics = samples.first().map_or(0, Vec::len);
+    let of_samples = |at: usize| {
+        let values: Vec<f64> = samples.iter().filter_map(|values| Some(values.get(at)?.1)).collect();
+        standard_deviation(&values)
+    };
+    Some((0..metrics).map(of_samples).collect())
+}
+
+/// That of a sample: divided by one less than the number of values.
+fn standard_deviation(values: &[f64]) -> f64 {
+    let Some(first) = values.first() else { return f64::NAN };
+    let n = f64::from(SAMPLES);
+    // From the first value on, so that equal values deviate by exactly 0.
+    let mean = values.iter().map(|value| value - first).sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - first - mean).powi(2)).sum();
+    (squares / (n - 1.0)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_four_fifths_of_the_rows() {
+        for rows in [1, 4, 5, 7, 200, 1_003] {
+            for sample in 0..SAMPLES {
+                assert_eq!(Sampler::new(sample, rows).take_of(rows), rows * 4 / 5);
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_as_likely_as_any_other() {
+        let mut taken = [0_u32; 10];
+        for state in 0..10_000 {
+            let mut sampler = Sampler::new(0, 10);
+            sampler.state = state;
+            for row in &mut taken {
+                *row += u32::from(sampler.takes());
+            }
+        }
+        // 8,000 expected of 10,000, and a standard deviation of 40.
+        assert!(taken.iter().all(|taken| (7_840..8_160).contains(taken)), "{taken:?}");
+    }
+
+    #[test]
+    fn values_that_agree_deviate_by_nothing() {
+        assert!(standard_deviation(&[0.1; 5]).abs() <= 0.0);
+        assert!((standard_deviation(&[1.0, 2.0, 3.0, 4.0, 5.0]) - 2.5_f64.sqrt()).abs() < 1e-15);
+        assert!(standard_deviation(&[1.0, f64::NAN, 3.0, 4.0, 5.0]).is_nan());
+    }
+}

@@ -1,0 +1,620 @@
+//! Model quality as a user sees it: the guide's examples, the monitor's files, segments, estimates, refusals.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use analysis::{
+    compute::model_quality::answer,
+    model_quality::{
+        Calibration, Classes, CurvePoints, EstimatedPerformance, Evaluation, Options, Rows, SegmentOptions, TwoClasses,
+        by_segment, check_constraints, evaluate, suggest_constraints,
+    },
+};
+use model_monitor::{Constraints, Limits, Statistics, ViolationReport};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Classes 0 and 1, as numbers 0 and 1.
+fn zero_and_one() -> TwoClasses {
+    let mut classes = Classes::default();
+    classes.intern("0");
+    classes.intern("1");
+    classes.binary(None).unwrap()
+}
+
+/// Rows of a confusion matrix: labels and predictions.
+fn rows_of(matrix: [[usize; 2]; 2]) -> (Vec<u32>, Vec<u32>) {
+    let cell = |truth: u8, answer: u8| {
+        let rows = matrix[usize::from(truth)][usize::from(answer)];
+        std::iter::repeat_n((u32::from(truth), u32::from(answer)), rows)
+    };
+    let cells = [(0, 0), (0, 1), (1, 0), (1, 1)];
+    cells
+        .into_iter()
+        .flat_map(|(truth, answer)| cell(truth, answer))
+        .unzip()
+}
+
+fn binary(labels: &[u32], predictions: &[u32], probabilities: Option<&[f64]>) -> Evaluation {
+    let rows = Rows::Binary {
+        labels,
+        predictions,
+        probabilities,
+        classes: &zero_and_one(),
+    };
+    evaluate(&rows, Options::default()).unwrap()
+}
+
+fn value(evaluation: &Evaluation, metric: &str) -> f64 {
+    evaluation.metrics[metric].value
+}
+
+/// `metrics` of an answer, or the message.
+fn metrics(question: &Value) -> Result<Value, String> {
+    answer(question.to_string().as_bytes()).map(|answer| answer["metrics"].clone())
+}
+
+/// A generator for test data, uniform in 0..1 (Park and Miller's).
+fn random(state: &mut u32) -> f64 {
+    *state = u32::try_from(u64::from(*state) * 48_271 % 2_147_483_647).unwrap();
+    f64::from(*state) / 2_147_483_647.0
+}
+
+#[test]
+fn the_guides_binary_example() {
+    let ours = metrics(&json!({
+        "problem_type": "BinaryClassification", "label": [0, 0, 0, 1], "prediction": [0, 1, 1, 1],
+    }))
+    .unwrap();
+    let guide = json!({
+        "confusion_matrix": {"0": {"0": 1, "1": 2}, "1": {"0": 0, "1": 1}},
+        "recall": 1.0,
+        "precision": 0.333_333_333_333_333_3,
+        "accuracy": 0.5,
+        "true_positive_rate": 1.0,
+        "true_negative_rate": 0.333_333_333_333_333_37,
+        "false_positive_rate": 0.666_666_666_666_666_6,
+        "false_negative_rate": 0.0,
+        "f0_5": 0.384_615_384_615_384_6,
+        "f1": 0.5,
+        "f2": 0.714_285_714_285_714_3,
+        // The majority's, where the guide's are those of the last label.
+        "recall_best_constant_classifier": 0.0,
+        "precision_best_constant_classifier": 0.0,
+        "accuracy_best_constant_classifier": 0.75,
+        "f0_5_best_constant_classifier": 0.0,
+        "f1_best_constant_classifier": 0.0,
+        "f2_best_constant_classifier": 0.0,
+    });
+    assert_eq!(ours, guide);
+}
+
+#[test]
+fn the_guides_curves() {
+    let ours = metrics(&json!({
+        "problem_type": "BinaryClassification", "label": [1, 1, 1, 1], "prediction": [1, 1, 1, 1],
+        "probability": [0.6, 0.9, 0.7, 0.8],
+    }))
+    .unwrap();
+    let roc = json!({
+        "false_positive_rates": [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        "true_positive_rates": [0.0, 0.25, 0.5, 0.75, 1.0, 1.0],
+    });
+    let precision_recall = json!({"precisions": [1.0, 1.0, 1.0, 1.0, 1.0], "recalls": [0.0, 0.25, 0.5, 0.75, 1.0]});
+    assert_eq!(ours["receiver_operating_characteristic_curve"], roc);
+    assert_eq!(ours["precision_recall_curve"], precision_recall);
+    assert_eq!(ours["au_prc"], 1.0);
+    assert_eq!(ours["auc"], "NaN");
+}
+
+#[test]
+fn the_guides_multiclass_and_regression_examples() {
+    let (labels, predictions) = rows_of([[1180, 510], [268, 138]]);
+    let mut classes = Classes::default();
+    classes.intern("0");
+    classes.intern("1");
+    let rows = Rows::Multiclass {
+        labels: &labels,
+        predictions: &predictions,
+        classes: &classes,
+    };
+    let ours = evaluate(&rows, Options::default()).unwrap();
+    let guide = [
+        ("accuracy", 0.628_816_793_893_129_7),
+        ("weighted_recall", 0.628_816_793_893_129_7),
+        ("weighted_precision", 0.698_317_226_962_950_5),
+        ("weighted_f0_5", 0.680_394_731_717_877_1),
+        ("weighted_f1", 0.657_116_234_666_490_4),
+        ("weighted_f2", 0.638_402_435_439_460_1),
+        // The majority's, where the guide's are those of the last label.
+        ("accuracy_best_constant_classifier", 1690.0 / 2096.0),
+    ];
+    for (metric, printed) in guide {
+        assert!((value(&ours, metric) - printed).abs() < 1e-15, "{metric}");
+    }
+    // Printed 0.0038; five samples tell no more than the order of magnitude.
+    let deviation = ours.metrics["accuracy"].standard_deviation;
+    assert!((0.001..0.012).contains(&deviation), "{deviation}");
+
+    // The regression example is of the same rows.
+    let numbers = |ids: &[u32]| ids.iter().map(|id| f64::from(*id)).collect::<Vec<_>>();
+    let rows = Rows::Regression {
+        labels: &numbers(&labels),
+        predictions: &numbers(&predictions),
+    };
+    let ours = evaluate(&rows, Options::default()).unwrap();
+    let guide = [
+        ("mae", 0.371_183_206_106_870_2),
+        ("mse", 0.371_183_206_106_870_2),
+        ("rmse", 0.609_248_066_149_471),
+        ("r2", -1.376_611_187_221_266_5),
+    ];
+    for (metric, printed) in guide {
+        assert!((value(&ours, metric) - printed).abs() < 1e-13, "{metric}");
+    }
+}
+
+#[test]
+fn the_constant_classifier_of_a_real_baseline_answers_the_majority() {
+    let (labels, predictions) = rows_of([[173, 0], [12, 16]]);
+    let ours = binary(&labels, &predictions, None);
+    assert!((value(&ours, "accuracy_best_constant_classifier") - 0.860_696_517_412_935_3).abs() < 1e-15);
+    assert!(value(&ours, "recall_best_constant_classifier").abs() <= 0.0);
+    // What the same notebook prints of the model; they are the thresholds of the violations below.
+    assert!((value(&ours, "recall") - 0.571_428_571_428_571_4).abs() < 1e-15);
+    assert!((value(&ours, "f1") - 0.727_272_727_272_727_3).abs() < 1e-15);
+    assert!((value(&ours, "accuracy") - 0.940_298_507_462_686_6).abs() < 1e-15);
+}
+
+#[test]
+fn statistics_and_constraints_read_back() {
+    let (labels, predictions) = rows_of([[173, 0], [12, 16]]);
+    let scores: Vec<f64> = (0_u32..)
+        .take(labels.len())
+        .map(|row| f64::from(row * 7 % 101) / 101.0)
+        .collect();
+    let baseline = binary(&labels, &predictions, Some(&scores));
+    let statistics = serde_json::to_string(&baseline.to_statistics()).unwrap();
+    let read = Statistics::parse("statistics.json", statistics.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(read.dataset.unwrap().item_count, 201);
+    let metrics = read.binary_classification_metrics.unwrap();
+    assert_eq!(metrics["precision"].value, Some(1.0));
+    assert_eq!(metrics["confusion_matrix"].extra["1"], json!({"0": 12, "1": 16}));
+    assert_eq!(
+        metrics["precision_recall_curve"].extra["recalls"]
+            .as_array()
+            .unwrap()
+            .len(),
+        102
+    );
+
+    let suggestion = suggest_constraints(&baseline);
+    assert!(suggestion.left_out.is_empty());
+    let constraints = serde_json::to_string(&suggestion.constraints).unwrap();
+    let read = Constraints::parse("constraints.json", constraints.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(read, suggestion.constraints);
+    assert_eq!(check_constraints(&baseline, &read).unwrap(), []);
+    let written: Value = serde_json::from_str(&constraints).unwrap();
+    let table = &written["binary_classification_constraints"];
+    let names: Vec<_> = table.as_object().unwrap().keys().collect();
+    let service = [
+        "accuracy",
+        "auc",
+        "f0_5",
+        "f1",
+        "f2",
+        "false_negative_rate",
+        "false_positive_rate",
+        "precision",
+        "recall",
+        "true_negative_rate",
+        "true_positive_rate",
+    ];
+    assert_eq!(names, service);
+    assert_eq!(
+        table["false_positive_rate"],
+        json!({"threshold": 0.0, "comparison_operator": "GreaterThanThreshold", "additional_properties": null})
+    );
+}
+
+#[test]
+fn deviations_below_two_hundred_rows_are_nan() {
+    for (rows, there_is_one) in [(199, false), (200, true)] {
+        let (labels, predictions) = rows_of([[rows - 30, 10], [10, 10]]);
+        let statistics = binary(&labels, &predictions, None).to_statistics();
+        let written = serde_json::to_value(&statistics).unwrap();
+        let deviation = &written["binary_classification_metrics"]["f1"]["standard_deviation"];
+        assert_eq!(deviation.is_number(), there_is_one, "{deviation}");
+        assert_eq!(deviation == "NaN", !there_is_one, "{deviation}");
+    }
+}
+
+#[test]
+fn violations_are_worded_as_the_services() {
+    let (labels, predictions) = rows_of([[173, 0], [12, 16]]);
+    let baseline = suggest_constraints(&binary(&labels, &predictions, None));
+    assert_eq!(baseline.left_out, ["auc"]);
+    let (labels, predictions) = rows_of([[449, 69], [1218, 156]]);
+    let live = binary(&labels, &predictions, None);
+    let violations = check_constraints(&live, &baseline.constraints).unwrap();
+    let written = serde_json::to_value(json!({ "violations": violations })).unwrap();
+    let report = ViolationReport::parse(
+        "constraint_violations.json",
+        written.to_string().as_bytes(),
+        &Limits::default(),
+    )
+    .unwrap();
+    let found: Vec<_> = report
+        .violations
+        .iter()
+        .map(|violation| {
+            format!(
+                "{} {} {:?}",
+                violation.subject,
+                violation.check_type,
+                violation.threshold.is_some()
+            )
+        })
+        .collect();
+    let expected = [
+        "accuracy LessThanThreshold true",
+        // The service has left this one out.
+        "f0_5 LessThanThreshold true",
+        "f1 LessThanThreshold true",
+        "f2 LessThanThreshold true",
+        "falseNegativeRate GreaterThanThreshold true",
+        "falsePositiveRate GreaterThanThreshold true",
+        "precision LessThanThreshold true",
+        "recall LessThanThreshold true",
+        "trueNegativeRate LessThanThreshold true",
+        "truePositiveRate LessThanThreshold true",
+    ];
+    assert_eq!(found, expected);
+    let precision = violations
+        .iter()
+        .find(|violation| violation.metric_name == "precision")
+        .unwrap();
+    let deviation = analysis::java::java_double(live.metrics["precision"].standard_deviation);
+    assert_eq!(
+        precision.description,
+        format!("Metric precision with 0.6933333333333334 +/- {deviation} was LessThanThreshold '1.0'")
+    );
+}
+
+#[test]
+fn a_metric_without_a_number_violates_its_constraint() {
+    let constraints = |table: Value| -> Constraints {
+        serde_json::from_value(json!({"binary_classification_constraints": table})).unwrap()
+    };
+    let live = binary(&[0, 0, 1], &[0, 1, 1], None);
+    let at_least = |threshold: Value| json!({"threshold": threshold, "comparison_operator": "LessThanThreshold"});
+    let checked = constraints(json!({"auc": at_least(json!(0.5)), "recall": at_least(json!("NaN"))}));
+    let descriptions: Vec<_> = check_constraints(&live, &checked)
+        .unwrap()
+        .into_iter()
+        .map(|violation| violation.description)
+        .collect();
+    assert_eq!(
+        descriptions,
+        [
+            "Metric auc with NaN +/- NaN was LessThanThreshold '0.5'",
+            "Metric recall with 1.0 +/- NaN was LessThanThreshold 'NaN'",
+        ]
+    );
+    let of_another_kind = Constraints::default();
+    assert_eq!(
+        check_constraints(&live, &of_another_kind).unwrap_err().to_string(),
+        "the constraints have no `binary_classification_constraints`, suggest constraints from a baseline of this \
+         problem type"
+    );
+}
+
+#[test]
+fn long_curves_are_thinned_in_files_and_areas_are_not() {
+    let labels: Vec<u32> = (0..4_500).map(|row| u32::from(row % 3 == 0)).collect();
+    let scores: Vec<f64> = (0..4_500).map(|row| f64::from(row * 7 % 4_507)).collect();
+    let rows = |curve_points| {
+        let rows = Rows::Binary {
+            labels: &labels,
+            predictions: &labels,
+            probabilities: Some(&scores),
+            classes: &zero_and_one(),
+        };
+        let options = Options {
+            standard_deviations: false,
+            curve_points,
+        };
+        evaluate(&rows, options).unwrap()
+    };
+    let (thinned, all) = (rows(CurvePoints::Thinned), rows(CurvePoints::All));
+    let points = |evaluation: &Evaluation| evaluation.curve.as_ref().unwrap().recalls().count();
+    // 4,500 distinct scores by fours, and what the curve begins with.
+    assert_eq!((points(&thinned), points(&all)), (1_126, 4_501));
+    assert!((value(&thinned, "auc") - value(&all, "auc")).abs() <= 0.0);
+    assert!((thinned.curve.unwrap().recalls().last().unwrap() - 1.0).abs() <= 0.0);
+}
+
+#[test]
+fn labels_of_any_kind_are_classes() {
+    let matrix = |label: Value, prediction: Value| {
+        let question = json!({"problem_type": "BinaryClassification", "label": label, "prediction": prediction});
+        metrics(&question).map_or_else(|error| json!(error), |metrics| metrics["confusion_matrix"].clone())
+    };
+    let expected = json!({"0": {"0": 1, "1": 0}, "1": {"0": 1, "1": 1}});
+    assert_eq!(matrix(json!([1, 0, 1]), json!([1.0, 0.0, 0])), expected);
+    assert_eq!(matrix(json!(["1", "0.0", "1.0"]), json!([1, 0, 0])), expected);
+    assert_eq!(matrix(json!([true, false, true]), json!([1, 0, -0.0])), expected);
+    assert_eq!(
+        matrix(json!([true, false, true]), json!([true, "false", false])),
+        json!({"false": {"false": 1, "true": 0}, "true": {"false": 1, "true": 1}})
+    );
+}
+
+#[test]
+fn what_cannot_be_answered_says_why() {
+    let message = |question: Value| metrics(&question).unwrap_err();
+    let binary = |label: Value, prediction: Value| {
+        message(json!({"problem_type": "BinaryClassification", "label": label, "prediction": prediction}))
+    };
+    assert_eq!(
+        binary(json!([]), json!([])),
+        "label has no values, at least one row is needed"
+    );
+    assert_eq!(
+        binary(json!([1, 0]), json!([1])),
+        "prediction has 1 values and label has 2, each row needs one of both"
+    );
+    assert_eq!(
+        binary(json!([1, 0]), json!([1, 2])),
+        "label and prediction have the values `0`, `1`, `2`, a binary classification has two: monitor it as \
+         MulticlassClassification, or make two classes of them"
+    );
+    assert_eq!(
+        binary(json!([1, null]), json!([1, 0])),
+        "label[1] is null, a class is a number, a text or a boolean: leave the row out or repair it"
+    );
+    assert!(binary(json!(["NaN", "1"]), json!([1, 0])).starts_with("label[0] is \"NaN\""));
+    let regression =
+        |label: Value| message(json!({"problem_type": "Regression", "label": label, "prediction": [1, 2]}));
+    assert_eq!(
+        regression(json!([1, "Infinity"])),
+        "label[1] is Infinity, it must be a finite number: leave the row out or repair it"
+    );
+    assert_eq!(
+        regression(json!([1, "two"])),
+        "label[1] is \"two\", it must be a number"
+    );
+    assert_eq!(
+        message(json!({
+            "problem_type": "BinaryClassification", "label": [1, 0], "prediction": [1, 0], "probability": [0.5, "NaN"],
+        })),
+        "probability[1] is NaN, it must be a finite number: leave the row out or repair it"
+    );
+    assert!(
+        answer(b"")
+            .unwrap_err()
+            .starts_with("the line must be an object with problem_type")
+    );
+    assert!(message(json!({"problem_type": "Ranking", "label": [], "prediction": []})).contains("Ranking"));
+}
+
+#[test]
+fn numbers_beyond_doubles_are_named_so() {
+    let ours = metrics(&json!({
+        "problem_type": "Regression", "label": [1e200, 0], "prediction": [-1e200, 0],
+    }))
+    .unwrap();
+    assert_eq!(
+        ours,
+        json!({"mae": 1e200, "mse": "Infinity", "rmse": "Infinity", "r2": "NaN"})
+    );
+}
+
+#[test]
+fn a_column_with_too_many_classes_is_no_classification() {
+    let labels: Vec<_> = (0..2_001).collect();
+    let question = json!({"problem_type": "MulticlassClassification", "label": labels, "prediction": labels});
+    assert_eq!(
+        metrics(&question).unwrap_err(),
+        "label and prediction have 2001 classes, more than 2000: is this a regression?"
+    );
+}
+
+#[test]
+fn the_worst_segment_is_named() {
+    let mut state = 7;
+    let mut values = Classes::default();
+    let regions = ["north", "south", "east"].map(|region| values.intern(region));
+    let rare = values.intern("moon");
+    let (mut column, mut labels, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
+    for (region, rows, errors) in [
+        (regions[0], 300, 0.05),
+        (regions[1], 200, 0.4),
+        (regions[2], 100, 0.1),
+        (rare, 9, 1.0),
+    ] {
+        for _ in 0..rows {
+            let label = u32::from(random(&mut state) < 0.5);
+            column.push(region);
+            labels.push(label);
+            predictions.push(if random(&mut state) < errors { 1 - label } else { label });
+        }
+    }
+    let two = zero_and_one();
+    let rows = Rows::Binary {
+        labels: &labels,
+        predictions: &predictions,
+        probabilities: None,
+        classes: &two,
+    };
+    let options = SegmentOptions {
+        most_segments: 2,
+        ..SegmentOptions::default()
+    };
+    let report = by_segment(&rows, &column, &values, options).unwrap();
+    let worst: Vec<_> = report
+        .worst("f1")
+        .iter()
+        .map(|(segment, _)| segment.value.clone())
+        .collect();
+    assert_eq!(worst, ["south", "north"]);
+    let written = report.to_json("region");
+    assert_eq!(written["worst"]["segments"][0]["value"], "south");
+    assert_eq!(written["too_small"], json!({"values": 1, "rows": 9}));
+    assert_eq!(written["too_many"], json!({"values": 1, "rows": 100}));
+    assert!(written["segments"][0]["metrics"]["f1"]["standard_deviation"].is_number());
+    let too_short = by_segment(&rows, &column[1..], &values, options);
+    assert!(too_short.unwrap_err().to_string().starts_with("segment has 608 values"));
+
+    let (labels, predictions): (Vec<f64>, Vec<f64>) = labels
+        .iter()
+        .zip(&predictions)
+        .map(|(a, b)| (f64::from(*a), f64::from(*b)))
+        .unzip();
+    let rows = Rows::Regression {
+        labels: &labels,
+        predictions: &predictions,
+    };
+    let report = by_segment(&rows, &column, &values, SegmentOptions::default()).unwrap();
+    assert_eq!(report.worst("rmse")[0].0.value, "south");
+    assert_eq!(report.worst("r2")[0].0.value, "south");
+}
+
+/// Rows of a model whose score is the square of the true probability, and so not calibrated.
+fn scored_rows(state: &mut u32, rows: usize, hard: f64) -> (Vec<u32>, Vec<u32>, Vec<f64>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rows {
+        let probability = if random(state) < hard {
+            0.35 + 0.3 * random(state)
+        } else {
+            random(state)
+        };
+        columns.0.push(u32::from(random(state) < probability));
+        columns.1.push(u32::from(probability >= 0.5));
+        columns.2.push(probability * probability);
+    }
+    columns
+}
+
+#[test]
+fn an_estimate_foresees_what_the_labels_will_tell() {
+    let two = zero_and_one();
+    let mut state = 11;
+    let (labels, predictions, scores) = scored_rows(&mut state, 20_000, 0.0);
+    let baseline = suggest_constraints(&binary(&labels, &predictions, Some(&scores)));
+    // More rows that are hard to tell.
+    let (live_labels, live_predictions, live_scores) = scored_rows(&mut state, 20_000, 0.7);
+    let live = binary(&live_labels, &live_predictions, Some(&live_scores));
+    let calibrations = [
+        Calibration::isotonic(&labels, &scores, &two).unwrap(),
+        Calibration::binned(&labels, &scores, &two, 25).unwrap(),
+    ];
+    for calibration in calibrations {
+        let estimate = EstimatedPerformance::new(&live_predictions, &live_scores, &two, Some(&calibration)).unwrap();
+        for (name, estimated) in estimate.metrics() {
+            let real = value(&live, name.strip_prefix("estimated_").unwrap());
+            assert!((estimated - real).abs() < 0.03, "{name}: {estimated} of {real}");
+        }
+        let warnings = estimate.warnings(&baseline.constraints).unwrap();
+        assert!(
+            warnings
+                .iter()
+                .any(|warning| warning.estimated_metric == "estimated_auc"),
+            "{warnings:?}"
+        );
+    }
+    // Scores that are no probabilities mislead.
+    let naive = EstimatedPerformance::new(&live_predictions, &live_scores, &two, None).unwrap();
+    assert!((naive.estimated_recall - value(&live, "recall")).abs() > 0.03);
+    let error = EstimatedPerformance::new(&[1], &[1.5], &two, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "probability[0] is 1.5, an estimate needs probabilities between 0 and 1"
+    );
+}
+
+/// Columns of a binary classification, with scores that often tie.
+fn columns() -> impl Strategy<Value = Vec<(u32, u32, i8)>> {
+    prop::collection::vec((0..2_u32, 0..2_u32, -5..5_i8), 1..300)
+}
+
+fn split(rows: &[(u32, u32, i8)]) -> (Vec<u32>, Vec<u32>, Vec<f64>) {
+    let labels = rows.iter().map(|row| row.0).collect();
+    let predictions = rows.iter().map(|row| row.1).collect();
+    (labels, predictions, rows.iter().map(|row| f64::from(row.2)).collect())
+}
+
+fn same(a: f64, b: f64) -> bool {
+    a.is_nan() && b.is_nan() || (a - b).abs() < 1e-12
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_rows_does_not_matter(mut rows in columns()) {
+        let (labels, predictions, scores) = split(&rows);
+        let before = binary(&labels, &predictions, Some(&scores));
+        rows.reverse();
+        let (labels, predictions, scores) = split(&rows);
+        let after = binary(&labels, &predictions, Some(&scores));
+        // Standard deviations too.
+        for (name, metric) in &before.metrics {
+            prop_assert!(same(metric.value, after.metrics[name].value), "{}", name);
+            prop_assert!(same(metric.standard_deviation, after.metrics[name].standard_deviation), "{}", name);
+        }
+        prop_assert_eq!(before.curve, after.curve);
+    }
+
+    #[test]
+    fn auc_is_the_share_of_pairs_in_order(rows in columns()) {
+        let (labels, predictions, scores) = split(&rows);
+        let (mut in_order, mut pairs) = (0.0, 0.0);
+        for positive in rows.iter().filter(|row| row.0 == 1) {
+            for negative in rows.iter().filter(|row| row.0 == 0) {
+                pairs += 1.0;
+                in_order += match positive.2.cmp(&negative.2) {
+                    std::cmp::Ordering::Greater => 1.0,
+                    std::cmp::Ordering::Equal => 0.5,
+                    std::cmp::Ordering::Less => 0.0,
+                };
+            }
+        }
+        let ours = binary(&labels, &predictions, Some(&scores));
+        prop_assert!(same(value(&ours, "auc"), in_order / pairs));
+        let negated: Vec<f64> = scores.iter().map(|score| -score).collect();
+        let other = binary(&labels, &predictions, Some(&negated));
+        prop_assert!(same(value(&other, "auc"), 1.0 - in_order / pairs));
+    }
+
+    #[test]
+    fn every_metric_but_an_undefined_auc_is_a_share(rows in columns()) {
+        let (labels, predictions, scores) = split(&rows);
+        for (name, metric) in binary(&labels, &predictions, Some(&scores)).metrics {
+            let undefined = name == "auc" && (labels.iter().all(|label| *label == 0) || !labels.contains(&0));
+            prop_assert!((0.0..=1.0).contains(&metric.value) || undefined && metric.value.is_nan(), "{}", name);
+        }
+    }
+
+    #[test]
+    fn a_baseline_never_violates_its_own_constraints(rows in columns()) {
+        let (labels, predictions, scores) = split(&rows);
+        let ours = binary(&labels, &predictions, Some(&scores));
+        prop_assert_eq!(check_constraints(&ours, &suggest_constraints(&ours).constraints).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn shifted_labels_have_the_same_errors(rows in prop::collection::vec((-100..100_i32, -100..100_i32), 2..50), shift in -1_000_000_000..1_000_000_000_i32) {
+        let evaluation = |shift: i32| {
+            let labels: Vec<f64> = rows.iter().map(|(label, _)| f64::from(*label) + f64::from(shift)).collect();
+            let predictions: Vec<f64> = rows.iter().map(|(_, answer)| f64::from(*answer) + f64::from(shift)).collect();
+            evaluate(&Rows::Regression { labels: &labels, predictions: &predictions }, Options::default()).unwrap()
+        };
+        let (here, there) = (evaluation(0), evaluation(shift));
+        for (name, metric) in &here.metrics {
+            let other = there.metrics[name].value;
+            prop_assert!(same(metric.value, other) || (metric.value - other).abs() < 1e-9 * metric.value.abs(), "{}", name);
+        }
+    }
+
+    #[test]
+    fn no_line_panics(line in any::<Vec<u8>>()) {
+        prop_assert!(answer(&line).is_err());
+    }
+}
