@@ -133,13 +133,37 @@ mod tests {
                 value
             }
         };
-        for text in ["1", "-1", "+1", "- 1", "+ 1", " 1", "007", "123456789012345678901234567890"] {
+        for text in [
+            "1",
+            "-1",
+            "+1",
+            "- 1",
+            "+ 1",
+            " 1",
+            "007",
+            "123456789012345678901234567890",
+        ] {
             let value = of(Class::Integral)(text);
-            assert!((value - text.replace(' ', "").parse::<f64>().unwrap()).abs() <= 0.0, "{text}");
+            assert!(
+                (value - text.replace(' ', "").parse::<f64>().unwrap()).abs() <= 0.0,
+                "{text}"
+            );
         }
-        for text in ["1.5", "-0.1", "1e5", "1E-5", "1.25e+300", "- 3.0", "0.1234567890123456789", "00.10"] {
+        for text in [
+            "1.5",
+            "-0.1",
+            "1e5",
+            "1E-5",
+            "1.25e+300",
+            "- 3.0",
+            "0.1234567890123456789",
+            "00.10",
+        ] {
             let value = of(Class::Fractional)(text);
-            assert!((value - text.replace(' ', "").parse::<f64>().unwrap()).abs() <= 0.0, "{text}");
+            assert!(
+                (value - text.replace(' ', "").parse::<f64>().unwrap()).abs() <= 0.0,
+                "{text}"
+            );
         }
         for text in ["true", "false"] {
             of(Class::Boolean)(text);

@@ -259,7 +259,11 @@ impl ColumnProfile {
         }
         let number = number + 0.0;
         self.keep_first(class, number);
-        let hash = if key.len() == text.len() { hash } else { values::hash(&key) };
+        let hash = if key.len() == text.len() {
+            hash
+        } else {
+            values::hash(&key)
+        };
         self.count(hash, Form::Text, &key, (class, number), 1);
         oddity
     }
@@ -485,7 +489,11 @@ impl ColumnProfile {
         for (number, count) in self.numbers() {
             if count > least {
                 let whole = number.fract().abs() <= 0.0 && summary.classes.first() == Some(&0);
-                let text = if whole { format!("{number}") } else { format!("{number:?}") };
+                let text = if whole {
+                    format!("{number}")
+                } else {
+                    format!("{number:?}")
+                };
                 *counts.entry(text).or_default() += count;
             }
         }

@@ -4,10 +4,14 @@
 //! Sources: developer guide, pages `model-monitor-byoc-statistics`, `model-monitor-byoc-constraints`,
 //! `model-monitor-interpreting-violations`; Deequ's `ColumnProfiler`, `KLLSketch` and constraint suggestion rules.
 
-//mod check;
+mod check;
+mod distances;
+mod metrics;
 mod statistics;
 mod suggest;
 
-//pub use check::{ColumnDrift, DataQuality, Measured, Options, check};
+pub use check::{ColumnDrift, DataQuality, DriftMethod, Measured, Options, check};
+pub use distances::{CategoricalDistances, NumericDistances};
+pub use metrics::metrics;
 pub use statistics::statistics;
 pub use suggest::suggest;

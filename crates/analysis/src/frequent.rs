@@ -27,7 +27,11 @@ impl Frequent {
     /// Adds a text; says what is odd about it if it was not known.
     pub(crate) fn add(&mut self, size: usize, hash: u64, text: &[u8], times: u64) -> Option<values::Oddity> {
         let key = values::key(text);
-        let hash = if key.len() == text.len() { hash } else { values::hash(&key) };
+        let hash = if key.len() == text.len() {
+            hash
+        } else {
+            values::hash(&key)
+        };
         if let Some(value) = self.values.find(hash, Form::Text, &key) {
             value.count += times;
             return None;
@@ -41,7 +45,8 @@ impl Frequent {
     /// Adds other counters.
     pub(crate) fn merge(&mut self, size: usize, other: &Self) {
         for (key, value) in other.values.iter() {
-            self.values.add(value.form, key, (value.class, value.number), value.count);
+            self.values
+                .add(value.form, key, (value.class, value.number), value.count);
         }
         self.error += other.error;
         self.shrink(size);

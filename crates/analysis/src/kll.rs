@@ -61,11 +61,20 @@ impl Level {
             self.offset = !self.offset;
         }
         self.compactions += 1;
-        let odd = if self.items.len() % 2 == 1 { self.items.pop() } else { None };
+        let odd = if self.items.len() % 2 == 1 {
+            self.items.pop()
+        } else {
+            None
+        };
         // Sorting is what a sketch costs: as integers in the order of the numbers (IEEE 754, totalOrder) it is faster.
         let mut keys: Vec<i64> = self.items.iter().map(|item| ordered(*item)).collect();
         keys.sort_unstable();
-        let kept = keys.into_iter().skip(usize::from(self.offset)).step_by(2).map(unordered).collect();
+        let kept = keys
+            .into_iter()
+            .skip(usize::from(self.offset))
+            .step_by(2)
+            .map(unordered)
+            .collect();
         self.items.clear();
         self.items.extend(odd);
         kept

@@ -16,8 +16,8 @@ mod cell;
 mod column;
 mod distinct;
 mod frequent;
-mod profile;
 pub mod kll;
+mod profile;
 mod sum;
 mod values;
 mod violation;
@@ -28,7 +28,9 @@ pub mod compute;
 pub mod data_quality;
 pub mod distance;
 pub mod java;
+pub mod metric;
 pub mod model_quality;
+pub mod page;
 pub mod shap;
 
 pub use cell::{Class, classify};
@@ -37,3 +39,9 @@ pub use profile::{EXACT_VALUES, MAX_COLUMNS, Profile, TooManyColumns};
 pub use sum::ExactSum;
 pub use values::Oddity;
 pub use violation::ConstraintViolation;
+
+/// A number as the files have it: one that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&model_monitor::Quantity::Number(*value), serializer)
+}

@@ -31,7 +31,9 @@ impl Profile {
     ///
     /// # Errors
     /// If there are too many.
-    pub fn of_columns<'a>(names: impl IntoIterator<Item = &'a str, IntoIter: ExactSizeIterator>) -> Result<Self, TooManyColumns> {
+    pub fn of_columns<'a>(
+        names: impl IntoIterator<Item = &'a str, IntoIter: ExactSizeIterator>,
+    ) -> Result<Self, TooManyColumns> {
         let names = names.into_iter();
         let limit = exact_values(names.len());
         let mut profile = Self::default();

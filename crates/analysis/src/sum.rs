@@ -180,7 +180,11 @@ pub(crate) fn standard_deviation(count: u64, sum: &ExactSum, squares: &ExactSum)
         difference.add(error);
     }
     let variance = difference.value() / n / n;
-    if variance.is_nan() { variance } else { variance.max(0.0).sqrt() }
+    if variance.is_nan() {
+        variance
+    } else {
+        variance.max(0.0).sqrt()
+    }
 }
 
 /// A product and its rounding error, by Veltkamp's and Dekker's splitting: unfused, so that it is the same on every
@@ -234,7 +238,10 @@ mod tests {
     fn what_cancels_is_exact() {
         assert_eq!(sum(&[1e300, 1.0, -1e300]).value().to_bits(), 1f64.to_bits());
         assert_eq!(sum(&[0.1; 10]).value().to_bits(), 1f64.to_bits());
-        assert_eq!(sum(&[f64::MAX, f64::MAX, -f64::MAX]).value().to_bits(), f64::MAX.to_bits());
+        assert_eq!(
+            sum(&[f64::MAX, f64::MAX, -f64::MAX]).value().to_bits(),
+            f64::MAX.to_bits()
+        );
         assert_eq!(sum(&[5e-324, 5e-324]).value().to_bits(), 1e-323_f64.to_bits());
         assert_eq!(sum(&[]).value().to_bits(), 0f64.to_bits());
         assert_eq!(sum(&[-2.5, 1.0]).value().to_bits(), (-1.5f64).to_bits());

@@ -64,7 +64,9 @@ impl Values {
 
     fn key(&self, value: &Value) -> &[u8] {
         let start = value.start as usize;
-        self.bytes.get(start..start + usize::from(value.length)).unwrap_or_default()
+        self.bytes
+            .get(start..start + usize::from(value.length))
+            .unwrap_or_default()
     }
 
     /// Where the value is, if it is known.
@@ -98,9 +100,8 @@ impl Values {
             count,
         });
         let values = &self.values;
-        self.table.insert_unique(hash, at, |at| {
-            values.get(*at as usize).map_or(0, |value| value.hash)
-        });
+        self.table
+            .insert_unique(hash, at, |at| values.get(*at as usize).map_or(0, |value| value.hash));
     }
 
     /// Adds to the count of a value, known or not.
@@ -118,7 +119,13 @@ impl Values {
         for value in &old.values {
             let mut value = *value;
             if keep(&mut value) {
-                self.insert(value.hash, value.form, old.key(&value), (value.class, value.number), value.count);
+                self.insert(
+                    value.hash,
+                    value.form,
+                    old.key(&value),
+                    (value.class, value.number),
+                    value.count,
+                );
             }
         }
     }

@@ -124,7 +124,11 @@ impl GroundTruth {
     /// The labels of a request, one for each of its records.
     pub(crate) fn label(&self, id: &str) -> Option<&[Record]> {
         let label = self.labels.get(id);
-        let counter = if label.is_some() { &self.matched } else { &self.unlabelled };
+        let counter = if label.is_some() {
+            &self.matched
+        } else {
+            &self.unlabelled
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         label.map(Vec::as_slice)
     }

@@ -3,12 +3,17 @@
 
 pub mod findings;
 mod ground_truth;
+pub mod job;
 mod object;
 mod read;
+mod report;
 mod sink;
 mod split;
+mod table;
 
 pub use ground_truth::{GroundTruth, Merged};
 pub use object::Object;
-pub use read::{CaptureColumns, Dataset, Header, LABEL, OutputColumns, Progress, ReadError, ReadOptions, read};
+pub use read::{CaptureColumns, Dataset, Header, LABEL, OutputColumns, ReadError, ReadOptions, read};
+pub use report::{Outcome, Report, ReportFile};
 pub use sink::Sink;
+pub use table::{Cell, Column, MAX_CELLS, Table};

@@ -6,6 +6,10 @@ use std::{
     fs::File,
     io::{self, BufReader, Cursor, Read},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// So much of an object's beginning tells its format.
@@ -20,6 +24,8 @@ pub struct Object {
     pub name: String,
     /// Its size in bytes, if it is known: what progress is told by.
     pub bytes: Option<u64>,
+    /// Where the bytes that were read are counted.
+    counter: Option<Arc<AtomicU64>>,
     content: Content,
 }
 
@@ -43,6 +49,7 @@ impl Object {
         Self {
             name: path.display().to_string(),
             bytes: path.metadata().ok().map(|metadata| metadata.len()),
+            counter: None,
             content: Content::File(path.to_owned()),
         }
     }
@@ -56,18 +63,28 @@ impl Object {
         Self {
             name: name.into(),
             bytes,
+            counter: None,
             content: Content::Stream(Box::new(open)),
         }
     }
 
+    /// Counts the bytes that are read of it, as they lie there.
+    #[must_use]
+    pub fn counted(mut self, counter: &Arc<AtomicU64>) -> Self {
+        self.counter = Some(Arc::clone(counter));
+        self
+    }
+
     /// Opens the object and tells its format from its beginning.
     pub(crate) fn open(self) -> io::Result<Opened> {
-        let mut reader: Box<dyn Read + Send> = match self.content {
+        let counter = self.counter.unwrap_or_default();
+        let reader: Box<dyn Read + Send> = match self.content {
             Content::File(path) => {
                 let mut file = File::open(path)?;
                 let mut magic = [0; 4];
                 let read = read_up_to(&mut file, &mut magic)?;
                 if magic.get(..read) == Some(b"PAR1") {
+                    counter.fetch_add(self.bytes.unwrap_or_default(), Ordering::Relaxed);
                     return Ok(Opened::Parquet(file));
                 }
                 io::Seek::rewind(&mut file)?;
@@ -75,6 +92,7 @@ impl Object {
             }
             Content::Stream(open) => open()?,
         };
+        let mut reader: Box<dyn Read + Send> = Box::new(Counted { reader, counter });
         let mut probe = vec![0; PROBE];
         let mut read = read_up_to(&mut reader, &mut probe)?;
         if probe.starts_with(&[0x1f, 0x8b]) {
@@ -101,6 +119,20 @@ impl Object {
             Some(_) => Lines::Csv,
         };
         Ok(Opened::Lines(lines, probe, reader))
+    }
+}
+
+/// Counts what is read.
+struct Counted {
+    reader: Box<dyn Read + Send>,
+    counter: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.counter.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

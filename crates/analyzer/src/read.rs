@@ -25,8 +25,8 @@ use std::{
     thread,
 };
 
-pub(crate) use capture::{EventMetadata, Side};
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
+pub(crate) use capture::{EventMetadata, Side};
 pub use csv::Header;
 pub(crate) use json::Record;
 
@@ -88,17 +88,6 @@ pub enum ReadError {
         /// What is wrong, and what to do.
         message: String,
     },
-}
-
-/// How far reading has come.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    /// The object that is being read.
-    pub object: &'a str,
-    /// How many objects were read before it.
-    pub done: usize,
-    /// How many there are.
-    pub objects: usize,
 }
 
 /// What the blocks of an object share.
@@ -234,22 +223,28 @@ fn carry_out<S: Sink>(lane: &mut Lane<S>, task: &Task, notebook: &mut Notebook) 
         (PlanKind::Csv { names, delimiter }, Payload::Block(block)) => {
             let places = match lane.places.take() {
                 Some((plan, places)) if plan == task.plan.at => places,
-                _ => names.iter().map(|name| lane.sink.column(name)).collect::<Result<_, _>>()?,
+                _ => names
+                    .iter()
+                    .map(|name| lane.sink.column(name))
+                    .collect::<Result<_, _>>()?,
             };
             let rows = csv::read(&mut lane.sink, names, &places, *delimiter, block, notebook);
             lane.places = Some((task.plan.at, places));
             Ok(rows)
         }
         (PlanKind::Json, Payload::Block(block)) => Ok(json::read(&mut lane.sink, &block.bytes, notebook)?),
-        (PlanKind::Capture(columns, expected), Payload::Block(block)) => {
-            Ok(capture::read(&mut lane.sink, columns, expected, &block.bytes, notebook)?)
-        }
-        (PlanKind::Parquet(file), Payload::RowGroup(group)) => {
-            parquet::read(&mut lane.sink, file, *group, notebook).map_err(|error| match error {
+        (PlanKind::Capture(columns, expected), Payload::Block(block)) => Ok(capture::read(
+            &mut lane.sink,
+            columns,
+            expected,
+            &block.bytes,
+            notebook,
+        )?),
+        (PlanKind::Parquet(file), Payload::RowGroup(group)) => parquet::read(&mut lane.sink, file, *group, notebook)
+            .map_err(|error| match error {
                 parquet::Failed::TooManyColumns(error) => Stopped::TooManyColumns(error),
                 parquet::Failed::File(message) => Stopped::Object(message),
-            })
-        }
+            }),
         // No plan has the other's payload.
         _ => Ok(0),
     }
@@ -264,7 +259,6 @@ pub fn read<S: Sink>(
     objects: Vec<Object>,
     options: &ReadOptions,
     sink: impl Fn() -> S,
-    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Dataset<S>, ReadError> {
     let cores = thread::available_parallelism().map_or(1, usize::from).min(LANES);
     let count = objects.len();
@@ -296,11 +290,6 @@ pub fn read<S: Sink>(
         };
         let mut dealt = Ok(());
         for (at, object) in objects.into_iter().enumerate() {
-            progress(Progress {
-                object: &object.name,
-                done: at,
-                objects: count,
-            });
             names.push(object.name.clone());
             dealt = dealer.deal(at, object);
             if dealt.is_err() {
@@ -430,7 +419,11 @@ impl Dealer<'_> {
                 for group in 0..groups {
                     for first in 0..step {
                         let block = (group * step + first) as u64;
-                        self.send(&plan, block, Payload::RowGroup(parquet::RowGroup { group, first, step }))?;
+                        self.send(
+                            &plan,
+                            block,
+                            Payload::RowGroup(parquet::RowGroup { group, first, step }),
+                        )?;
                     }
                 }
                 Ok(())
@@ -533,7 +526,11 @@ impl Rowed {
 
     /// The number of a row of a block, from 1, with the header counted.
     fn absolute(&self, object: usize, block: u64, row: u64) -> u64 {
-        let before: u64 = self.rows.range((object, 0)..(object, block)).map(|(_, rows)| rows).sum();
+        let before: u64 = self
+            .rows
+            .range((object, 0)..(object, block))
+            .map(|(_, rows)| rows)
+            .sum();
         before + row + 1 + u64::from(self.headed.contains(&object))
     }
 
@@ -549,7 +546,9 @@ impl Rowed {
         }
         found.sort_by_key(|found| (found.kind, found.object, found.block, found.row));
         for found in found {
-            let Some(count) = counts.get_mut(&found.kind) else { continue };
+            let Some(count) = counts.get_mut(&found.kind) else {
+                continue;
+            };
             if findings.wants(found.kind) {
                 *count -= 1;
                 findings.add(Finding {

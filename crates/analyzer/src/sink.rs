@@ -13,7 +13,7 @@ pub trait Sink: Send + Sized {
     /// If there are too many.
     fn column(&mut self, name: &str) -> Result<usize, TooManyColumns>;
 
-    /// The value of a cell, as text that is not empty.
+    /// The value of a cell, as text that is not empty. What is odd and counts as missing is the sink's own to fill.
     fn text(&mut self, place: usize, text: &[u8]) -> Option<Oddity>;
 
     /// The value of a cell, as a whole number of typed data.

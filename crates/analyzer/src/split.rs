@@ -203,8 +203,14 @@ mod tests {
     fn an_open_quote_is_an_error_and_names_its_row() {
         let error = blocks(CSV, b"a,b\n1,2\n3,\"4\n5,6\n").unwrap_err();
         assert!(matches!(error, SplitError::OpenQuote { rows: 2 }), "{error:?}");
-        assert!(blocks(CSV, b"a,b\n1,2\"\n3,4\n").is_ok(), "a quote within a cell is text");
-        assert!(blocks(CSV, b"a\n\"x\"\"\n\"\n").is_ok(), "a doubled quote closes nothing");
+        assert!(
+            blocks(CSV, b"a,b\n1,2\"\n3,4\n").is_ok(),
+            "a quote within a cell is text"
+        );
+        assert!(
+            blocks(CSV, b"a\n\"x\"\"\n\"\n").is_ok(),
+            "a doubled quote closes nothing"
+        );
     }
 
     #[test]
@@ -213,7 +219,10 @@ mod tests {
         let text = row.repeat(8000);
         let cut = blocks(CSV, text.as_bytes()).unwrap();
         assert!(cut.len() > 3);
-        assert!(cut.iter().all(|block| block.bytes.starts_with(b"aaa") && block.bytes.ends_with(b"c\"\n")));
+        assert!(
+            cut.iter()
+                .all(|block| block.bytes.starts_with(b"aaa") && block.bytes.ends_with(b"c\"\n"))
+        );
         assert_eq!(cut.iter().flat_map(|block| &block.bytes).count(), text.len());
     }
 }

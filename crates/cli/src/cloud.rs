@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use shell::{
     AwsError, Kind,
     operator::{DeadLetters, Functions},
-    ports::{Clock, Documents, Fetched, MonitoringAlerts, OperatorBus},
+    ports::{Clock, Datasets, Documents, Fetched, MonitoringAlerts, OperatorBus, Reports},
 };
 use std::{error::Error, io, sync::Arc};
 
@@ -16,9 +16,12 @@ use std::{error::Error, io, sync::Arc};
 const READ_AT_ONCE: usize = 16;
 
 /// What commands touch of AWS.
-pub trait World: Documents + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock {}
+pub trait World:
+    Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock
+{
+}
 
-impl<W: Documents + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock> World for W {}
+impl<W: Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock> World for W {}
 
 /// Where in AWS a command looks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

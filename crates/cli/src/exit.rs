@@ -7,14 +7,17 @@ use std::{
 
 /// How the command ended. Arguments that clap refuses end with 2 as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
-    /// Everything asked for was done.
-    Done = 0,
-    /// At least one input could not be answered, and the others were; or what was asked for could not be done.
-    Failed = 1,
-    /// The command was not called as it should be.
-    Usage = 2,
+    /// Everything asked for was done: 0. Of `analyze`: nothing violates the constraints.
+    Done,
+    /// At least one input could not be answered, and the others were; or what was asked for could not be done: 1.
+    Failed,
+    /// The command was not called as it should be: 2, but 1 of `analyze`.
+    Usage,
+    /// `analyze`: there are violations: 2.
+    Violations,
+    /// `analyze`: there was nothing to analyse, which is not clean: 3.
+    NoData,
 }
 
 impl Exit {
@@ -30,6 +33,11 @@ impl Exit {
 
 impl Termination for Exit {
     fn report(self) -> ExitCode {
-        ExitCode::from(self as u8)
+        ExitCode::from(match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage | Self::Violations => 2,
+            Self::NoData => 3,
+        })
     }
 }

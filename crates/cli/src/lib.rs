@@ -10,6 +10,8 @@
 //! | [`approve`](Approve), [`resolve`](Resolve) | says yes or no to a retraining, closes an incident |
 //! | [`alerts`](Alerts) | compares a monitor's alert with SageMaker's own |
 //! | [`backtest`](Backtest) | replays a history under a policy, or under many |
+//! | [`baseline`](Baseline), [`analyze`](Analyze) | makes a baseline of a dataset, holds another against it |
+//! | [`compute`](Compute) | the metrics of the analyses, JSON Lines in and out |
 //! | [`redrive`](Redrive) | hands failed events to their functions again |
 //!
 //! Data goes to standard output, everything else to standard error. An input that cannot be answered never stops the
@@ -17,21 +19,26 @@
 //! that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.
 
 mod alerts;
+mod analysis;
 mod backtest;
 mod cloud;
+mod compute;
 mod exit;
 mod incidents;
 mod input;
 mod inspect;
+mod lines;
 mod people;
 mod policy;
 mod redrive;
 mod table;
 mod window;
 
+pub use self::analysis::{Analyze, Baseline};
 pub use alerts::Alerts;
 pub use backtest::Backtest;
 pub use cloud::{Places, Surroundings, World};
+pub use compute::Compute;
 pub use exit::Exit;
 pub use incidents::Incidents;
 pub use inspect::Inspect;
@@ -62,6 +69,9 @@ enum Command {
     Alerts(Alerts),
     Redrive(Redrive),
     Backtest(Backtest),
+    Baseline(Baseline),
+    Analyze(Box<Analyze>),
+    Compute(Compute),
 }
 
 /// What a command reads and writes.
@@ -92,6 +102,9 @@ impl Cli {
             Command::Resolve(resolve) => cloud::run(streams, async |streams| resolve.run(around, streams).await),
             Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(around, streams).await),
             Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(around, streams).await),
+            Command::Baseline(baseline) => cloud::run(streams, async |streams| baseline.run(around, streams).await),
+            Command::Analyze(analyze) => cloud::run(streams, async |streams| analyze.run(around, streams).await),
+            Command::Compute(compute) => compute.run(streams),
             Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }
     }

@@ -27,7 +27,19 @@ impl Surroundings for Environment {
 }
 
 fn main() -> Exit {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Of `analyze` 2 says that there are violations: a command that is not called as it should be has failed.
+            let failed = error.use_stderr() && std::env::args().nth(1).as_deref() == Some("analyze");
+            return match error.print() {
+                Err(error) => Exit::of_output(&error),
+                Ok(()) if failed => Exit::Failed,
+                Ok(()) if error.use_stderr() => Exit::Usage,
+                Ok(()) => Exit::Done,
+            };
+        }
+    };
     let mut out = BufWriter::new(io::stdout().lock());
     let streams = Streams {
         input: &mut io::stdin().lock(),

@@ -1,10 +1,9 @@
 //! `driftwarden window`: alert windows, judged by the code that runs in Lambda.
 
-use crate::{Exit, Streams};
+use crate::{Exit, Streams, lines};
 use alerting::{AlarmState, AlertStatus, ExecutionWindow, Period, TimeWindow, TreatMissingData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::io::{self, BufRead as _, BufReader, Read, Write};
 
 /// A line longer than this is refused: no window looks at so much.
 const MAX_LINE: u64 = 1 << 20;
@@ -46,52 +45,12 @@ struct Answer {
     state: AlarmState,
 }
 
-#[derive(Serialize)]
-struct Refusal {
-    error: String,
-}
-
 impl Window {
     /// Runs the command.
     pub(crate) fn run(streams: Streams<'_>) -> Exit {
         let Streams { input, out, .. } = streams;
-        answer_all(input, out).unwrap_or_else(|error| Exit::of_output(&error))
-    }
-}
-
-/// Answers line by line, each as soon as it is read.
-fn answer_all(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Exit> {
-    let mut exit = Exit::Done;
-    let mut reader = BufReader::new(input);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            return Ok(exit);
-        }
-        let whole = line.ends_with(b"\n") || (read as u64) < MAX_LINE;
-        if !whole {
-            serde_json::to_writer(
-                &mut *out,
-                &Refusal {
-                    error: format!("the line is longer than {MAX_LINE} bytes"),
-                },
-            )?;
-            writeln!(out)?;
-            return Ok(Exit::Failed);
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match answer(&line) {
-            Ok(state) => serde_json::to_writer(&mut *out, &Answer { state })?,
-            Err(error) => {
-                exit = Exit::Failed;
-                serde_json::to_writer(&mut *out, &Refusal { error })?;
-            }
-        }
-        writeln!(out)?;
+        let answer = |line: &[u8]| answer(line).map(|state| Answer { state });
+        lines::answer_all(input, out, MAX_LINE, answer).unwrap_or_else(|error| Exit::of_output(&error))
     }
 }
 

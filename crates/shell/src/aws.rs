@@ -3,9 +3,9 @@
 use crate::{
     AwsError, Kind, POLICY_KEY,
     ports::{
-        Clock, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, Metrics, ModelCards, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Pipelines, Precondition, ProcessingJobs,
-        Reports, RunningExecution, Schedule, StateMachines, Topic,
+        Clock, Datasets, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, ListedObject, Metrics,
+        ModelCards, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines,
+        Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric, Unit};
@@ -336,6 +336,62 @@ impl Reports for Aws {
             etag,
             last_modified,
         }))
+    }
+}
+
+impl Datasets for Aws {
+    async fn objects(&self, bucket: &str, prefix: &str) -> Result<Vec<ListedObject>, AwsError> {
+        let request = self.s3().list_objects_v2().bucket(bucket).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        let mut objects = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("s3:ListBucket", format!("s3://{bucket}/{prefix}"), &error))?;
+            objects.extend(page.contents.into_iter().flatten().filter_map(|object| {
+                Some(ListedObject {
+                    key: object.key?,
+                    bytes: u64::try_from(object.size.unwrap_or_default()).unwrap_or_default(),
+                })
+            }));
+        }
+        Ok(objects)
+    }
+
+    async fn part(
+        &self,
+        bucket: &str,
+        key: &str,
+        known: Option<&ETag>,
+        from: u64,
+        bytes: u64,
+    ) -> Result<Part, AwsError> {
+        let operation = "s3:GetObject";
+        let resource = || format!("s3://{bucket}/{key}");
+        let range = format!("bytes={from}-{}", from.saturating_add(bytes).saturating_sub(1));
+        let request = self.s3().get_object().bucket(bucket).key(key).range(range);
+        let request = request.set_if_match(known.map(|etag| etag.0.clone()));
+        let response = request
+            .send()
+            .await
+            .map_err(|error| failed(operation, resource(), &error))?;
+        let etag = ETag(response.e_tag.clone().unwrap_or_default());
+        Ok(Part {
+            bytes: whole(response.body, operation, resource).await?,
+            etag,
+        })
+    }
+
+    async fn store(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<(), AwsError> {
+        let request = self
+            .s3()
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .body(ByteStream::from(body));
+        request
+            .send()
+            .await
+            .map_err(|error| failed("s3:PutObject", format!("s3://{bucket}/{key}"), &error))?;
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod operator;
 mod policy;
 pub mod ports;
+pub mod stream;
 pub mod telemetry;
 mod turn;
 

@@ -9,9 +9,9 @@ use crate::operator::{DeadLetter, DeadLetters, Functions};
 use crate::{
     AwsError, Kind,
     ports::{
-        Clock, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, Metrics, ModelCards, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Pipelines, Precondition, ProcessingJobs,
-        Reports, RunningExecution, Schedule, StateMachines, Topic,
+        Clock, Datasets, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, ListedObject, Metrics,
+        ModelCards, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines,
+        Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -471,6 +471,73 @@ impl Reports for Memory {
                 kind: *kind,
                 message: "refused".into(),
             }),
+        })
+        .await
+    }
+}
+
+impl Datasets for Memory {
+    async fn objects(&self, bucket: &str, prefix: &str) -> Result<Vec<ListedObject>, AwsError> {
+        let uri = format!("s3://{bucket}/{prefix}");
+        let folder = format!("s3://{bucket}/");
+        self.call("s3:ListBucket", &uri, |inner| {
+            let found = inner.objects.iter().filter(|(at, _)| at.starts_with(&uri));
+            let listed = found.filter_map(|(at, object)| {
+                Some(ListedObject {
+                    key: at.strip_prefix(&folder)?.to_owned(),
+                    bytes: object.as_ref().map_or(0, |object| object.body.len() as u64),
+                })
+            });
+            let mut listed: Vec<_> = listed.collect();
+            listed.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(listed)
+        })
+        .await
+    }
+
+    async fn part(
+        &self,
+        bucket: &str,
+        key: &str,
+        known: Option<&ETag>,
+        from: u64,
+        bytes: u64,
+    ) -> Result<Part, AwsError> {
+        let uri = format!("s3://{bucket}/{key}");
+        let failed = |kind, message: &str| AwsError {
+            operation: "s3:GetObject",
+            resource: uri.clone(),
+            kind,
+            message: message.to_owned(),
+        };
+        self.call("s3:GetObject", &uri, |inner| match inner.objects.get(&uri) {
+            None => Err(failed(Kind::NotFound, "no such key")),
+            Some(Err(kind)) => Err(failed(*kind, "refused")),
+            Some(Ok(object)) if known.is_some_and(|known| *known != object.etag) => {
+                Err(failed(Kind::Conflict, "it is another one"))
+            }
+            Some(Ok(object)) => {
+                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.body.len());
+                let range = place(from)..place(from.saturating_add(bytes));
+                Ok(Part {
+                    bytes: object.body.get(range).unwrap_or_default().to_vec(),
+                    etag: object.etag.clone(),
+                })
+            }
+        })
+        .await
+    }
+
+    async fn store(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<(), AwsError> {
+        let uri = format!("s3://{bucket}/{key}");
+        self.call("s3:PutObject", &uri, |inner| {
+            let object = Object {
+                etag: ETag(format!("\"{}\"", body.len())),
+                body,
+                last_modified: inner.now,
+            };
+            inner.objects.insert(uri.clone(), Ok(object));
+            Ok(())
         })
         .await
     }

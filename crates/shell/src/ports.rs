@@ -78,6 +78,43 @@ pub trait Reports {
     fn report(&self, bucket: &str, key: &str, limit: u64) -> impl Future<Output = Result<FetchedObject, AwsError>>;
 }
 
+/// An object that was listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A part of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The bytes, fewer than asked for at the end of the object.
+    pub bytes: Vec<u8>,
+    /// The object's entity tag.
+    pub etag: ETag,
+}
+
+/// The objects of datasets, and the reports of analyses, in any bucket.
+pub trait Datasets {
+    /// The objects whose keys begin so, in the order of their keys.
+    fn objects(&self, bucket: &str, prefix: &str) -> impl Future<Output = Result<Vec<ListedObject>, AwsError>>;
+
+    /// So many bytes of an object, from one on; [`crate::Kind::Conflict`] if it is another one than the `known`.
+    fn part(
+        &self,
+        bucket: &str,
+        key: &str,
+        known: Option<&ETag>,
+        from: u64,
+        bytes: u64,
+    ) -> impl Future<Output = Result<Part, AwsError>>;
+
+    /// Writes an object, whether there is one or not.
+    fn store(&self, bucket: &str, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), AwsError>>;
+}
+
 /// CloudWatch metrics.
 pub trait Metrics {
     /// Publishes metrics, in as many requests as CloudWatch's limits need. Those that CloudWatch would refuse for

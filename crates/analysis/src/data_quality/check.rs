@@ -1,9 +1,9 @@
 //! What of a dataset violates the constraints of its baseline, and how far its columns have drifted.
 
+use super::distances::{CategoricalDistances, NumericDistances, categories};
 use crate::{
     Class, ColumnProfile, InferredType, Profile,
-    control::benjamini_hochberg,
-    distance::{self, CategoricalDistances, NumericDistances, Weighted},
+    distance::{DistanceError, Rows, Weighted, control::benjamini_hochberg},
     java::java_double,
     violation::ConstraintViolation,
 };
@@ -42,11 +42,24 @@ pub struct DataQuality {
     pub notes: Vec<String>,
 }
 
+/// What the distance of a column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum DriftMethod {
+    /// The largest difference between the distribution functions of two columns of numbers.
+    Numerical,
+    /// The largest difference between the shares of a value.
+    Categorical,
+    /// One minus the p-value of the chi-squared test.
+    ChiSquared,
+}
+
 /// How far a column has drifted from its baseline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ColumnDrift {
     /// The column.
     pub name: String,
+    /// What the distance is.
+    pub method: DriftMethod,
     /// What the check judges: the distance by the configured method. With `ChiSquared` one minus the p-value.
     #[serde(serialize_with = "crate::number")]
     pub distance: f64,
@@ -104,14 +117,21 @@ impl<'a> Settings<'a> {
     fn compares(&self) -> bool {
         let legacy = |constraints: &DistributionConstraints| {
             let enabled = |enabled| if enabled { Switch::Enabled } else { Switch::Disabled };
-            constraints.perform_comparison.or(constraints.enable_comparisons.map(enabled))
+            constraints
+                .perform_comparison
+                .or(constraints.enable_comparisons.map(enabled))
         };
         self.comparison(legacy) != Some(Switch::Disabled)
     }
 }
 
 /// Checks a dataset against the constraints of its baseline; for drift also against its statistics.
-pub fn check(profile: &Profile, constraints: &Constraints, baseline: Option<&Statistics>, options: &Options) -> DataQuality {
+pub fn check(
+    profile: &Profile,
+    constraints: &Constraints,
+    baseline: Option<&Statistics>,
+    options: &Options,
+) -> DataQuality {
     let mut found = DataQuality::default();
     let features = constraints.features.as_deref().unwrap_or_default();
     let global = constraints.monitoring_config.as_ref();
@@ -136,7 +156,9 @@ pub fn check(profile: &Profile, constraints: &Constraints, baseline: Option<&Sta
             continue;
         }
         let mut violate = |check_type: ConstraintCheckType, description: String| {
-            found.violations.push(ConstraintViolation::of_feature(&feature.name, &check_type, description));
+            found
+                .violations
+                .push(ConstraintViolation::of_feature(&feature.name, &check_type, description));
         };
         data_type(column, feature, &settings, options, &mut violate);
         completeness(column, feature, profile.item_count(), &mut violate);
@@ -146,9 +168,17 @@ pub fn check(profile: &Profile, constraints: &Constraints, baseline: Option<&Sta
             found.notes.push(format!("column `{}` {note}", feature.name));
         }
         if settings.compares() && baseline.is_some() {
-            match drift(column, feature, statistics.get(feature.name.as_str()).copied(), &settings, options) {
+            match drift(
+                column,
+                feature,
+                statistics.get(feature.name.as_str()).copied(),
+                &settings,
+                options,
+            ) {
                 Ok(drift) => found.drift.push(drift),
-                Err(why) => found.notes.push(format!("no drift could be told of column `{}`: {why}", feature.name)),
+                Err(why) => found
+                    .notes
+                    .push(format!("no drift could be told of column `{}`: {why}", feature.name)),
             }
         }
     }
@@ -156,14 +186,10 @@ pub fn check(profile: &Profile, constraints: &Constraints, baseline: Option<&Sta
         control(&mut found.drift, rate);
     }
     for drift in found.drift.iter().filter(|drift| drift.drifted) {
-        let chi_squared = match &drift.measured {
-            Measured::Categorical(_) => drift.distance.to_bits() == (1.0 - drift.measured.p_value()).to_bits(),
-            Measured::Numeric(_) => false,
-        };
-        let (name, unit) = match &drift.measured {
-            Measured::Numeric(_) => ("Numerical", ""),
-            Measured::Categorical(_) if chi_squared => ("Chi-squared", " (one minus the p-value)"),
-            Measured::Categorical(_) => ("Categorical", ""),
+        let (name, unit) = match drift.method {
+            DriftMethod::Numerical => ("Numerical", ""),
+            DriftMethod::Categorical => ("Categorical", ""),
+            DriftMethod::ChiSquared => ("Chi-squared", " (one minus the p-value)"),
         };
         let (distance, threshold) = (java_double(drift.distance), java_double(drift.threshold));
         let description = format!("{name} distance: {distance} exceeds threshold: {threshold}{unit}");
@@ -174,7 +200,11 @@ pub fn check(profile: &Profile, constraints: &Constraints, baseline: Option<&Sta
         ));
     }
     // Column by column, as the constraints have them.
-    let order: HashMap<&str, usize> = features.iter().enumerate().map(|(at, feature)| (feature.name.as_str(), at)).collect();
+    let order: HashMap<&str, usize> = features
+        .iter()
+        .enumerate()
+        .map(|(at, feature)| (feature.name.as_str(), at))
+        .collect();
     let place = |violation: &ConstraintViolation| order.get(violation.subject()).copied().unwrap_or(usize::MAX);
     found.violations.sort_by_key(place);
     found
@@ -204,10 +234,14 @@ fn columns(profile: &Profile, features: &[FeatureConstraints], found: &mut DataQ
     ] {
         for name in names.iter().take(NAMED_COLUMNS) {
             let description = format!("There are {word} columns in current dataset. {numbers}");
-            found.violations.push(ConstraintViolation::of_feature(name, &check_type, description));
+            found
+                .violations
+                .push(ConstraintViolation::of_feature(name, &check_type, description));
         }
         if names.len() > NAMED_COLUMNS {
-            found.notes.push(format!("{} more columns are {word}", names.len() - NAMED_COLUMNS));
+            found
+                .notes
+                .push(format!("{} more columns are {word}", names.len() - NAMED_COLUMNS));
         }
     }
 }
@@ -262,7 +296,10 @@ fn completeness(
     let Some(least) = feature.completeness else { return };
     let observed = share(column.present(), rows);
     if observed < least {
-        violate(ConstraintCheckType::Completeness, unmet(observed, "Completeness", least));
+        violate(
+            ConstraintCheckType::Completeness,
+            unmet(observed, "Completeness", least),
+        );
     }
 }
 
@@ -284,10 +321,18 @@ fn domain(
         .or_else(|| settings.comparison(|comparison| comparison.min_domain_mass))
         .unwrap_or(1.0);
     let domain: BTreeMap<&str, ()> = domains.iter().map(|value| (value.as_str(), ())).collect();
-    let inside = column.texts().iter().filter(|(value, _)| domain.contains_key(value.as_str())).map(|(_, count)| count).sum();
+    let inside = column
+        .texts()
+        .iter()
+        .filter(|(value, _)| domain.contains_key(value.as_str()))
+        .map(|(_, count)| count)
+        .sum();
     let observed = share(inside, present);
     if observed < least {
-        violate(ConstraintCheckType::CategoricalValues, unmet(observed, "Share of values in the domain", least));
+        violate(
+            ConstraintCheckType::CategoricalValues,
+            unmet(observed, "Share of values in the domain", least),
+        );
     }
 }
 
@@ -310,7 +355,9 @@ fn drift(
 ) -> Result<ColumnDrift, String> {
     let baseline = baseline.ok_or("the baseline's statistics do not have it")?;
     let threshold = settings.comparison(|of| of.comparison_threshold).unwrap_or(0.1);
-    let method = settings.comparison(|of| of.comparison_method.as_deref()).unwrap_or("Robust");
+    let method = settings
+        .comparison(|of| of.comparison_method.as_deref())
+        .unwrap_or("Robust");
     let robust = match method {
         "Robust" | "linf_robust" => true,
         "Simple" | "linf_simple" => false,
@@ -319,48 +366,82 @@ fn drift(
             return Err(format!("comparison_method `{other}` is none of {known}"));
         }
     };
-    let (measured, distance, threshold) = if let Some(numeric) = &baseline.numerical_statistics {
-        let (sample, n) = current_numbers(column)?;
-        let distribution = numeric.distribution.as_ref().ok_or("the baseline has no distribution of it")?;
-        let baseline = baseline_numbers(distribution).ok_or("the baseline has neither its sketch nor its values")?;
-        let m = numeric.common.num_present;
-        let distances = if options.deequ_compat {
-            distance::numeric_deequ_compat(&sample, n, &baseline, m)
+    let (method, measured, distance, threshold) = if let Some(numeric) = &baseline.numerical_statistics {
+        let distribution = numeric
+            .distribution
+            .as_ref()
+            .ok_or("the baseline has no distribution of it")?;
+        let sample = numbers(column, options.deequ_compat)?;
+        let baseline = baseline_numbers(distribution, options.deequ_compat)
+            .ok_or("the baseline has neither its sketch nor its values")?;
+        let rows = if options.deequ_compat {
+            sample.rows(&baseline)
         } else {
-            distance::numeric(&sample, n, &baseline, m)
+            let n = column.count_of(Class::Fractional) + column.count_of(Class::Integral);
+            Rows::new(n, numeric.common.num_present).map_err(|error| error.to_string())?
         };
-        let distance = if robust { distances.linf_robust } else { distances.linf_simple };
-        (Measured::Numeric(distances), distance, threshold)
+        let distances = NumericDistances::new(&sample, &baseline, rows);
+        let distance = if robust {
+            distances.linf_robust
+        } else {
+            distances.linf_simple
+        };
+        (
+            DriftMethod::Numerical,
+            Measured::Numeric(distances),
+            distance,
+            threshold,
+        )
     } else if let Some(string) = &baseline.string_statistics {
-        let texts = column.texts();
-        let sample: BTreeMap<&str, u64> = texts.iter().map(|(value, count)| (value.as_str(), *count)).collect();
         let buckets = string.distribution.iter().flat_map(|of| &of.categorical.buckets);
-        let expected: BTreeMap<&str, u64> = buckets.map(|bucket| (bucket.value.as_str(), bucket.count)).collect();
-        let (n, m) = (column.present(), string.common.num_present);
-        if n == 0 || m == 0 {
-            return Err(nothing(n));
-        }
-        let distances = distance::categorical(&sample, n, &expected, m);
-        let threshold = settings.comparison(|of| of.categorical_comparison_threshold).unwrap_or(threshold);
-        match settings.comparison(|of| of.categorical_drift_method.as_deref()).unwrap_or("LInfinity") {
+        let expected = buckets.map(|bucket| (bucket.value.clone(), bucket.count));
+        let sample = categories(column.texts().into_iter(), column.present()).map_err(|_| "it has no values")?;
+        let expected = categories(expected, string.common.num_present).map_err(|_| "its baseline has no values")?;
+        let distances = CategoricalDistances::new(&sample, &expected);
+        let threshold = settings
+            .comparison(|of| of.categorical_comparison_threshold)
+            .unwrap_or(threshold);
+        match settings
+            .comparison(|of| of.categorical_drift_method.as_deref())
+            .unwrap_or("LInfinity")
+        {
             "LInfinity" => {
-                let distance = if robust { distances.linf_robust } else { distances.linf_simple };
-                (Measured::Categorical(distances), distance, threshold)
+                let distance = if robust {
+                    distances.linf_robust
+                } else {
+                    distances.linf_simple
+                };
+                (
+                    DriftMethod::Categorical,
+                    Measured::Categorical(distances),
+                    distance,
+                    threshold,
+                )
             }
             "ChiSquared" if distances.chi2_pvalue.is_nan() => {
                 return Err("fewer than two categories are left for the chi-squared test".to_owned());
             }
             "ChiSquared" => {
                 let distance = 1.0 - distances.chi2_pvalue;
-                (Measured::Categorical(distances), distance, 1.0 - threshold)
+                (
+                    DriftMethod::ChiSquared,
+                    Measured::Categorical(distances),
+                    distance,
+                    1.0 - threshold,
+                )
             }
-            other => return Err(format!("categorical_drift_method `{other}` is neither `LInfinity` nor `ChiSquared`")),
+            other => {
+                return Err(format!(
+                    "categorical_drift_method `{other}` is neither `LInfinity` nor `ChiSquared`"
+                ));
+            }
         }
     } else {
         return Err("the baseline has no statistics of it".to_owned());
     };
     Ok(ColumnDrift {
         name: feature.name.clone(),
+        method,
         distance,
         threshold,
         drifted: distance > threshold,
@@ -369,34 +450,38 @@ fn drift(
     })
 }
 
-fn nothing(n: u64) -> String {
-    format!("{} no values", if n == 0 { "it has" } else { "its baseline has" })
-}
-
-/// The numbers of a column, whatever else is in it, and how many there are.
-fn current_numbers(column: &ColumnProfile) -> Result<(Weighted, u64), String> {
-    let n = column.count_of(Class::Fractional) + column.count_of(Class::Integral);
-    if n == 0 {
-        return Err(match column.inferred_type() {
-            InferredType::Unknown => "it has no values",
-            _ => "it has no numbers",
-        }
-        .to_owned());
-    }
-    let numbers = Weighted::from_pairs(column.numbers()).map_err(|error| error.to_string())?;
-    Ok((numbers, n))
+/// The numbers of a column, whatever else is in it.
+fn numbers(column: &ColumnProfile, deequ_compat: bool) -> Result<Weighted, String> {
+    let numbers = if deequ_compat {
+        Weighted::deequ_compat(column.sketch().items())
+    } else {
+        Weighted::new(column.numbers())
+    };
+    numbers.map_err(|error| match (error, column.inferred_type()) {
+        (DistanceError::Empty, InferredType::Unknown) => "it has no values".to_owned(),
+        (DistanceError::Empty, _) => "it has no numbers".to_owned(),
+        (error, _) => error.to_string(),
+    })
 }
 
 /// The numbers of a baseline: each with its count, or the items of the sketch.
-fn baseline_numbers(distribution: &model_monitor::Distribution) -> Option<Weighted> {
-    if let Some(categorical) = &distribution.categorical {
-        let pairs = categorical.buckets.iter().map(|bucket| Some((bucket.value.parse().ok()?, bucket.count)));
-        return Weighted::from_pairs(pairs.collect::<Option<Vec<_>>>()?).ok();
+fn baseline_numbers(distribution: &model_monitor::Distribution, deequ_compat: bool) -> Option<Weighted> {
+    let sketched = || {
+        let levels = distribution.kll.sketch.as_ref()?.data.iter().zip(0u32..);
+        let weight = |level: u32| 1u64.checked_shl(level).unwrap_or(u64::MAX);
+        Some(levels.flat_map(move |(items, level)| items.iter().map(move |item| (*item, weight(level)))))
+    };
+    if deequ_compat {
+        return Weighted::deequ_compat(sketched()?).ok();
     }
-    let levels = distribution.kll.sketch.as_ref()?.data.iter().enumerate();
-    let weight = |level: usize| u32::try_from(level).ok().and_then(|level| 1u64.checked_shl(level)).unwrap_or(u64::MAX);
-    let pairs = levels.flat_map(|(level, items)| items.iter().map(move |item| (*item, weight(level))));
-    Weighted::from_pairs(pairs.collect::<Vec<_>>()).ok()
+    if let Some(categorical) = &distribution.categorical {
+        let pairs = categorical
+            .buckets
+            .iter()
+            .map(|bucket| Some((bucket.value.parse().ok()?, bucket.count)));
+        return Weighted::new(pairs.collect::<Option<Vec<_>>>()?).ok();
+    }
+    Weighted::new(sketched()?).ok()
 }
 
 /// Takes back drift that is not significant when as many columns are looked at as are.
@@ -407,7 +492,11 @@ fn control(drift: &mut [ColumnDrift], rate: f64) {
         .map(|(at, drift)| (at, drift.measured.p_value()))
         .filter(|(_, p)| !p.is_nan())
         .unzip();
-    for (at, adjusted) in at.into_iter().zip(benjamini_hochberg(&p_values)) {
+    // What could not be controlled stays as it was.
+    let Ok(controlled) = benjamini_hochberg(&p_values, rate) else {
+        return;
+    };
+    for (at, adjusted) in at.into_iter().zip(controlled.adjusted) {
         if let Some(drift) = drift.get_mut(at) {
             drift.adjusted_p_value = Some(adjusted);
             drift.drifted &= adjusted <= rate;

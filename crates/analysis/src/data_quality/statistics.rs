@@ -25,7 +25,12 @@ pub fn statistics(profile: &Profile) -> Statistics {
             item_count: rows,
             ..Dataset::default()
         }),
-        features: Some(profile.columns().map(|(name, column)| feature(name, column, rows)).collect()),
+        features: Some(
+            profile
+                .columns()
+                .map(|(name, column)| feature(name, column, rows))
+                .collect(),
+        ),
         ..Statistics::default()
     }
 }

@@ -17,7 +17,12 @@ pub fn suggest(profile: &Profile) -> Constraints {
     let setting = Some(Switch::Enabled);
     Constraints {
         version: Some(0.0.into()),
-        features: Some(profile.columns().map(|(name, column)| feature(name, column, rows)).collect()),
+        features: Some(
+            profile
+                .columns()
+                .map(|(name, column)| feature(name, column, rows))
+                .collect(),
+        ),
         monitoring_config: Some(MonitoringConfig {
             evaluate_constraints: setting,
             emit_metrics: setting,

@@ -1,8 +1,7 @@
 //! The classes of a classification, by number.
 
 use super::{ConfusionMatrix, MOST_CLASSES, ModelQualityError};
-use hashbrown::HashMap;
-use std::{borrow::Cow, cmp::Ordering};
+use std::{borrow::Cow, cmp::Ordering, collections::HashMap};
 
 /// Class names, each with a number: rows hold the numbers.
 ///
@@ -11,7 +10,7 @@ use std::{borrow::Cow, cmp::Ordering};
 #[derive(Debug, Clone, Default)]
 pub struct Classes {
     names: Vec<String>,
-    ids: HashMap<String, u32, foldhash::fast::FixedState>,
+    ids: HashMap<String, u32>,
 }
 
 impl Classes {

@@ -88,7 +88,9 @@ pub(super) fn is_capture(bytes: &[u8]) -> bool {
         #[serde(rename = "captureData")]
         capture_data: Option<serde::de::IgnoredAny>,
     }
-    let line = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty());
     let probe = line.and_then(|line| serde_json::from_slice::<Probe>(line).ok());
     probe.is_some_and(|probe| probe.capture_data.is_some())
 }
@@ -100,15 +102,21 @@ impl Side<'_> {
             "CSV" => Ok(csv_records(self.data.as_bytes())),
             "JSON" => json::records(self.data.as_bytes()).map_err(|error| format!("it is not JSON: {error}")),
             "BASE64" | "" => {
-                let bytes = STANDARD.decode(self.data.trim()).map_err(|error| format!("it is not BASE64: {error}"))?;
+                let bytes = STANDARD
+                    .decode(self.data.trim())
+                    .map_err(|error| format!("it is not BASE64: {error}"))?;
                 // What was captured in BASE64 is of a content type that was not listed as CSV or JSON.
-                let json = self.content_type.contains("json") || matches!(bytes.trim_ascii().first(), Some(b'{' | b'['));
+                let json =
+                    self.content_type.contains("json") || matches!(bytes.trim_ascii().first(), Some(b'{' | b'['));
                 if json {
                     json::records(&bytes).map_err(|error| format!("it is not JSON: {error}"))
                 } else if std::str::from_utf8(&bytes).is_ok() {
                     Ok(csv_records(&bytes))
                 } else {
-                    Err(format!("content of type `{}` is neither CSV nor JSON", self.content_type))
+                    Err(format!(
+                        "content of type `{}` is neither CSV nor JSON",
+                        self.content_type
+                    ))
                 }
             }
             other => Err(format!("the encoding `{other}` is none of CSV, JSON, BASE64")),
@@ -117,7 +125,10 @@ impl Side<'_> {
 }
 
 fn csv_records(bytes: &[u8]) -> Vec<Record> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(bytes);
     let mut records = Vec::new();
     let mut row = csv::ByteRecord::new();
     while let Ok(true) = reader.read_byte_record(&mut row) {
@@ -180,9 +191,14 @@ struct Request {
 fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, String> {
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("it is no captured request: {error}"))?;
     let side = |side: Option<&Side<'_>>, name: &str| {
-        side.map_or(Ok(Vec::new()), Side::records).map_err(|why| format!("{name}: {why}"))
+        side.map_or(Ok(Vec::new()), Side::records)
+            .map_err(|why| format!("{name}: {why}"))
     };
-    let output = line.capture_data.endpoint_output.as_ref().or(line.capture_data.batch_transform_output.as_ref());
+    let output = line
+        .capture_data
+        .endpoint_output
+        .as_ref()
+        .or(line.capture_data.batch_transform_output.as_ref());
     let labels = match (&line.ground_truth_data, &wanted.ground_truth) {
         (Some(data), _) => Some(data.records().map_err(|why| format!("groundTruthData: {why}"))?),
         (None, Some(truth)) => {
@@ -201,7 +217,12 @@ fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, Stri
         records: 0,
     };
     let counts = [Some(&request.input), Some(&request.output), request.labels.as_ref()];
-    let mut counts: Vec<usize> = counts.into_iter().flatten().map(Vec::len).filter(|count| *count > 0).collect();
+    let mut counts: Vec<usize> = counts
+        .into_iter()
+        .flatten()
+        .map(Vec::len)
+        .filter(|count| *count > 0)
+        .collect();
     counts.sort_unstable();
     counts.dedup();
     match counts.as_slice() {
@@ -256,11 +277,17 @@ impl Request {
 
 /// Adds cells to a row; those without a name are called as the baseline calls the column at their place.
 fn number(record: Record, expected: &[String], row: &mut Vec<(String, Cell)>) {
-    let before = row.iter().filter(|(name, _)| !name.starts_with("output:") && name != LABEL).count();
+    let before = row
+        .iter()
+        .filter(|(name, _)| !name.starts_with("output:") && name != LABEL)
+        .count();
     for (at, (name, cell)) in record.into_iter().enumerate() {
         let name = match name {
             Name::Key(key) => key,
-            Name::At(_) => expected.get(before + at).cloned().unwrap_or_else(|| format!("_c{}", before + at)),
+            Name::At(_) => expected
+                .get(before + at)
+                .cloned()
+                .unwrap_or_else(|| format!("_c{}", before + at)),
         };
         row.push((name, cell));
     }

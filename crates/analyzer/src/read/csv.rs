@@ -52,7 +52,10 @@ pub(super) fn begin(
         .read_byte_record(&mut first)
         .map_err(|error| format!("the first row cannot be read: {error}"))?;
     let from = usize::try_from(reader.position().byte()).unwrap_or(0);
-    let cells: Vec<String> = first.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+    let cells: Vec<String> = first
+        .iter()
+        .map(|cell| String::from_utf8_lossy(cell).trim().to_owned())
+        .collect();
     let expected: BTreeSet<&str> = options.expected.iter().map(String::as_str).collect();
     let known = cells.iter().filter(|cell| expected.contains(cell.as_str())).count();
     let texts = cells.iter().filter(|cell| !cell.is_empty());

@@ -69,7 +69,9 @@ impl<'de> Deserialize<'de> for Tree {
             fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
                 #[expect(clippy::cast_precision_loss, reason = "no integer of 64 bits holds it")]
                 let double = value as f64;
-                Ok(Tree::Leaf(i64::try_from(value).map_or(Cell::Double(double), Cell::Integer)))
+                Ok(Tree::Leaf(
+                    i64::try_from(value).map_or(Cell::Double(double), Cell::Integer),
+                ))
             }
 
             fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
@@ -120,7 +122,8 @@ fn unroll(tree: Tree, records: &mut Vec<Record>) {
         Tree::List(items) => records.extend(items.into_iter().map(record)),
         Tree::Object(mut entries) => match entries.as_mut_slice() {
             [(key, Tree::List(items))]
-                if LISTS_OF_RECORDS.contains(&key.as_str()) || items.iter().any(|item| !matches!(item, Tree::Leaf(_))) =>
+                if LISTS_OF_RECORDS.contains(&key.as_str())
+                    || items.iter().any(|item| !matches!(item, Tree::Leaf(_))) =>
             {
                 records.extend(std::mem::take(items).into_iter().map(record));
             }
@@ -268,7 +271,9 @@ pub(super) fn read<S: Sink>(sink: &mut S, bytes: &[u8], notebook: &mut Notebook)
                 }
             }
             Err(error) => {
-                notebook.note(Kind::Unreadable, lines, None, || format!("the line is not JSON: {error}"));
+                notebook.note(Kind::Unreadable, lines, None, || {
+                    format!("the line is not JSON: {error}")
+                });
                 sink.rows(1);
             }
         }
@@ -297,16 +302,27 @@ mod tests {
             };
             format!("{name}={cell}")
         };
-        let rows = records.iter().map(|record| record.iter().map(cell).collect::<Vec<_>>().join(" "));
+        let rows = records
+            .iter()
+            .map(|record| record.iter().map(cell).collect::<Vec<_>>().join(" "));
         rows.collect::<Vec<_>>().join(" | ")
     }
 
     #[test]
     fn records_are_found_in_the_formats_of_containers() {
         for (text, expected) in [
-            (r#"{"a": 1, "b": 1.0, "c": "x", "d": null, "e": true}"#, r#"a=1 b=1.0 c="x" d=null e=true"#),
-            (r#"{"b": {"z": 1, "a": [2, {"k": 3}]}, "a": 4}"#, "b_z=1 b_a_0=2 b_a_1_k=3 a=4"),
-            (r#"{"instances": [{"features": [28, 2]}, {"features": [43, 1]}]}"#, "#0=28 #1=2 | #0=43 #1=1"),
+            (
+                r#"{"a": 1, "b": 1.0, "c": "x", "d": null, "e": true}"#,
+                r#"a=1 b=1.0 c="x" d=null e=true"#,
+            ),
+            (
+                r#"{"b": {"z": 1, "a": [2, {"k": 3}]}, "a": 4}"#,
+                "b_z=1 b_a_0=2 b_a_1_k=3 a=4",
+            ),
+            (
+                r#"{"instances": [{"features": [28, 2]}, {"features": [43, 1]}]}"#,
+                "#0=28 #1=2 | #0=43 #1=1",
+            ),
             (r#"{"instances": [1.0, 2.0]}"#, "#0=1.0 | #0=2.0"),
             (r#"{"features": [1, 2]}"#, "#0=1 #1=2"),
             (r#"{"predictions": [{"score": 0.5, "label": 1}]}"#, "score=0.5 label=1"),

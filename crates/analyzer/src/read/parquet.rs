@@ -43,7 +43,10 @@ struct Place {
 
 impl Read for Place {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut file = self.file.lock().map_err(|_| io::Error::other("a thread that read the file died"))?;
+        let mut file = self
+            .file
+            .lock()
+            .map_err(|_| io::Error::other("a thread that read the file died"))?;
         file.seek(SeekFrom::Start(self.at))?;
         let read = file.read(buffer)?;
         self.at += read as u64;
@@ -291,12 +294,9 @@ impl<S: Sink> Column<'_, S> {
     }
 
     fn double(&mut self, value: f64) {
-        match self.sink.double(self.place, value) {
-            None => {}
-            Some(oddity) => {
-                self.notebook.odd(oddity, self.row, self.name, format!("{value}").as_bytes());
-                self.sink.null(self.place);
-            }
+        if let Some(oddity) = self.sink.double(self.place, value) {
+            self.notebook
+                .odd(oddity, self.row, self.name, format!("{value}").as_bytes());
         }
     }
 

@@ -1,0 +1,93 @@
+//! All distances of a column from its baseline.
+
+use crate::distance::{Categories, DistanceError, ROBUST_C, Rows, Weighted};
+use serde::Serialize;
+
+/// A category for the values that are not listed one by one; no cell holds it.
+const ALL_OTHER: &str = "\u{0}all other";
+
+/// Distances of a column of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct NumericDistances {
+    /// The largest difference between the distribution functions: the two-sample Kolmogorov-Smirnov statistic.
+    #[serde(serialize_with = "crate::number")]
+    pub linf_simple: f64,
+    /// The same, less what chance alone may do (Deequ).
+    #[serde(serialize_with = "crate::number")]
+    pub linf_robust: f64,
+    /// The p-value of the Kolmogorov-Smirnov test.
+    #[serde(serialize_with = "crate::number")]
+    pub ks_pvalue: f64,
+    /// The population stability index over the baseline's deciles.
+    #[serde(serialize_with = "crate::number")]
+    pub psi: f64,
+    /// The Jensen-Shannon distance over the baseline's deciles.
+    #[serde(serialize_with = "crate::number")]
+    pub jensen_shannon: f64,
+    /// The Wasserstein distance, in the unit of the column.
+    #[serde(serialize_with = "crate::number")]
+    pub wasserstein: f64,
+}
+
+impl NumericDistances {
+    pub(super) fn new(sample: &Weighted, baseline: &Weighted, rows: Rows) -> Self {
+        Self {
+            linf_simple: sample.linf_simple(baseline),
+            linf_robust: sample.linf_robust(baseline, rows, ROBUST_C),
+            ks_pvalue: sample.ks_pvalue(baseline, rows),
+            psi: sample.psi(baseline),
+            jensen_shannon: sample.jensen_shannon(baseline),
+            wasserstein: sample.wasserstein(baseline),
+        }
+    }
+}
+
+/// Distances of any other column.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CategoricalDistances {
+    /// The largest difference between the shares of a value.
+    #[serde(serialize_with = "crate::number")]
+    pub linf_simple: f64,
+    /// The same, less what chance alone may do (Deequ).
+    #[serde(serialize_with = "crate::number")]
+    pub linf_robust: f64,
+    /// The statistic of the chi-squared test of the shares against the baseline's; NaN if too few categories are left.
+    #[serde(serialize_with = "crate::number")]
+    pub chi2_statistic: f64,
+    /// Its p-value.
+    #[serde(serialize_with = "crate::number")]
+    pub chi2_pvalue: f64,
+    /// The population stability index.
+    #[serde(serialize_with = "crate::number")]
+    pub psi: f64,
+    /// The Jensen-Shannon distance.
+    #[serde(serialize_with = "crate::number")]
+    pub jensen_shannon: f64,
+}
+
+/// Counts of values, and of all others as one.
+pub(super) fn categories(counts: impl Iterator<Item = (String, u64)>, rows: u64) -> Result<Categories, DistanceError> {
+    let mut left = rows;
+    let mut all: Vec<_> = counts
+        .inspect(|(_, count)| left = left.saturating_sub(*count))
+        .collect();
+    if left > 0 {
+        all.push((ALL_OTHER.to_owned(), left));
+    }
+    Categories::new(all)
+}
+
+impl CategoricalDistances {
+    pub(super) fn new(sample: &Categories, baseline: &Categories) -> Self {
+        let rows = sample.rows(baseline);
+        let test = sample.chi_square(baseline);
+        Self {
+            linf_simple: sample.linf_simple(baseline),
+            linf_robust: sample.linf_robust(baseline, rows, ROBUST_C),
+            chi2_statistic: test.statistic,
+            chi2_pvalue: test.pvalue,
+            psi: sample.psi(baseline),
+            jensen_shannon: sample.jensen_shannon(baseline),
+        }
+    }
+}

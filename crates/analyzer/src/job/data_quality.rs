@@ -1,0 +1,164 @@
+//! Data quality from a profile to its report.
+
+use super::{Baseline, DataQualityOptions, JobError, has_long_rows, notes};
+use crate::{
+    read::Dataset,
+    report::{Report, ReportFile, json},
+};
+use analysis::{
+    ConstraintViolation, Profile,
+    data_quality::{ColumnDrift, check, metrics, statistics, suggest},
+};
+use model_monitor::{ConstraintCheckType, Constraints, MonitorType, Statistics, Switch};
+use serde::Serialize;
+
+/// The data quality analysis.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DataQualityJob {
+    /// How to check, where the constraints do not say.
+    pub options: DataQualityOptions,
+}
+
+/// `drift.json`: the distances of every column, whether it drifted or not. Model Monitor writes no such file.
+#[derive(Serialize)]
+struct DriftFile<'a> {
+    version: f64,
+    features: &'a [ColumnDrift],
+}
+
+/// What the report's page needs beside the report.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// The statistics of the dataset.
+    pub statistics: Statistics,
+    /// How far its columns drifted.
+    pub drift: Vec<ColumnDrift>,
+}
+
+impl DataQualityJob {
+    /// The baseline that a dataset makes: its statistics, and the constraints that they suggest.
+    ///
+    /// # Errors
+    /// If the dataset has no rows.
+    pub fn baseline(&self, dataset: &Dataset<Profile>) -> Result<Report, JobError> {
+        let profile = &dataset.sink;
+        if profile.item_count() == 0 {
+            return Err(JobError::Data(
+                "the dataset has no rows: there is nothing to make a baseline of".to_owned(),
+            ));
+        }
+        let mut notes = notes(dataset);
+        for (name, column) in profile.columns() {
+            let expected = match column.inferred_type().as_str() {
+                "Fractional" => column.count_of(analysis::Class::Fractional),
+                "String" => column.count_of(analysis::Class::String) + column.count_of(analysis::Class::Boolean),
+                _ => continue,
+            };
+            if expected < column.present() {
+                let kind = column.inferred_type().as_str();
+                notes.push(format!(
+                    "column `{name}` is {kind}, and {} of its {} values are of another type: the data type check, which \
+                     wants all to be, will be violated by data like these. Lower datatype_check_threshold for it, or \
+                     check with lenient types",
+                    column.present() - expected,
+                    column.present(),
+                ));
+            }
+        }
+        let constraints = suggest(profile);
+        Ok(Report {
+            monitor_type: MonitorType::DataQuality,
+            item_count: profile.item_count(),
+            violations: Vec::new(),
+            files: files(&statistics(profile), &constraints),
+            metrics: Vec::new(),
+            notes,
+        })
+    }
+
+    /// Holds a dataset against a baseline.
+    ///
+    /// # Errors
+    /// If the baseline has no constraints.
+    pub fn analyze(&self, dataset: &Dataset<Profile>, baseline: &Baseline) -> Result<(Report, Compared), JobError> {
+        let constraints = baseline
+            .constraints
+            .as_ref()
+            .ok_or(JobError::Missing("constraints.json"))?;
+        if constraints.features.is_none() {
+            return Err(JobError::Data(
+                "the baseline's constraints.json is not one of data quality: it has no features".to_owned(),
+            ));
+        }
+        let profile = &dataset.sink;
+        let mut notes = notes(dataset);
+        let current = statistics(profile);
+        if profile.item_count() == 0 {
+            notes.push("the dataset has no rows: nothing was checked, and that is not clean".to_owned());
+        }
+        let mut found = match profile.item_count() {
+            0 => analysis::data_quality::DataQuality::default(),
+            _ => check(profile, constraints, baseline.statistics.as_ref(), &self.options),
+        };
+        if baseline.statistics.is_none() {
+            notes.push("the baseline has no statistics.json: drift was not judged".to_owned());
+        }
+        let extra = |violation: &ConstraintViolation| {
+            violation.constraint_check_type == ConstraintCheckType::ExtraColumn.as_str()
+        };
+        if has_long_rows(&dataset.findings) && !found.violations.iter().any(extra) {
+            let columns = profile.columns().len();
+            found.violations.push(ConstraintViolation::of_feature(
+                "Extra columns",
+                &ConstraintCheckType::ExtraColumn,
+                format!(
+                    "There are extra columns in current dataset. Number of columns in current dataset: more than \
+                     {columns} in some rows, Number of columns in baseline constraints: {columns}"
+                ),
+            ));
+        }
+        notes.append(&mut found.notes);
+        let mut files = files(&current, &suggest(profile));
+        if !found.drift.is_empty() {
+            files.push(ReportFile {
+                name: "drift.json",
+                content: json(&DriftFile {
+                    version: 0.0,
+                    features: &found.drift,
+                }),
+            });
+        }
+        let silent = constraints
+            .monitoring_config
+            .as_ref()
+            .and_then(|config| config.emit_metrics)
+            == Some(Switch::Disabled);
+        let metrics = if silent { Vec::new() } else { metrics(profile, &found) };
+        let report = Report {
+            monitor_type: MonitorType::DataQuality,
+            item_count: profile.item_count(),
+            violations: found.violations,
+            files,
+            metrics,
+            notes,
+        };
+        let compared = Compared {
+            statistics: current,
+            drift: found.drift,
+        };
+        Ok((report, compared))
+    }
+}
+
+fn files(statistics: &Statistics, constraints: &Constraints) -> Vec<ReportFile> {
+    vec![
+        ReportFile {
+            name: "statistics.json",
+            content: json(statistics),
+        },
+        ReportFile {
+            name: "constraints.json",
+            content: json(constraints),
+        },
+    ]
+}
