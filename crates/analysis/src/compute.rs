@@ -6,5 +6,5 @@
 
 mod attribution;
 mod bias;
-mod drift;
+pub mod drift;
 mod model_quality;

@@ -1,1 +1,129 @@
-//! Distances between two distributions.
+//! Distances between two distributions of a column: its values now (the sample) and those of the baseline.
+//!
+//! | distance | of numbers | of categories |
+//! | --- | --- | --- |
+//! | `linf_simple`, `linf_robust` | Deequ's `Distance.numericalDistance` | Deequ's `Distance.categoricalDistance` |
+//! | Kolmogorov-Smirnov | statistic and p-value as `SciPy`'s `ks_2samp` | |
+//! | chi-square | | statistic and p-value as Deequ's `ChisquareMethod` |
+//! | population stability index | on bins of the baseline | on the union of the categories |
+//! | Jensen-Shannon distance | on bins of the baseline | on the union of the categories |
+//! | Wasserstein | as `SciPy`'s `wasserstein_distance` | |
+//!
+//! All of them are functions of two samples that hold something ([`Weighted`], [`Categories`]), so that none of them can
+//! fail, and only the chi-square test may be without an answer. [`control`] is for many features tested at once.
+
+mod categorical;
+pub mod control;
+mod ks;
+mod numeric;
+
+pub use categorical::{Categories, ChiSquare};
+pub use ks::ks_pvalue;
+pub use numeric::Weighted;
+
+use std::num::NonZeroU64;
+
+/// Why there is no distribution to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DistanceError {
+    /// Nothing was counted.
+    #[error("no values: a distance needs at least one on either side")]
+    Empty,
+    /// NaN has no place in an order.
+    #[error("a value is NaN: leave it out and count it as missing")]
+    NotANumber,
+    /// The weights sum to more than 64 bits hold.
+    #[error("more than 2^64 - 1 rows")]
+    TooMany,
+}
+
+/// How many rows either side has. A sketch's weights may sum to slightly other numbers than the rows that it saw, so the
+/// row counts are told apart from the sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    sample: NonZeroU64,
+    baseline: NonZeroU64,
+}
+
+impl Rows {
+    /// Row counts of the sample and of the baseline.
+    ///
+    /// # Errors
+    /// If one of them is 0.
+    pub fn new(sample: u64, baseline: u64) -> Result<Self, DistanceError> {
+        let rows = |count| NonZeroU64::new(count).ok_or(DistanceError::Empty);
+        Ok(Self {
+            sample: rows(sample)?,
+            baseline: rows(baseline)?,
+        })
+    }
+
+    /// Of the sample.
+    pub fn sample(self) -> u64 {
+        self.sample.get()
+    }
+
+    /// Of the baseline.
+    pub fn baseline(self) -> u64 {
+        self.baseline.get()
+    }
+}
+
+/// Deequ's `c` of the robust distance: that of the significance level 0.003, of Knuth's table for the Kolmogorov-Smirnov
+/// test.
+pub const ROBUST_C: f64 = 1.8;
+
+/// The `c` of a significance level in (0, 1): sqrt(-ln(alpha / 2) / 2), Smirnov's limit. NaN beyond 0 and 2.
+pub fn robust_c(alpha: f64) -> f64 {
+    (-(alpha / 2.0).ln() / 2.0).sqrt()
+}
+
+/// Deequ's `linf_robust`: the distance `linf_simple` less what two samples of these sizes from one distribution may be
+/// apart, max(0, simple - c sqrt((n + m) / (n m))). `c` is [`ROBUST_C`] or [`robust_c`] of a level.
+pub fn linf_robust(simple: f64, rows: Rows, c: f64) -> f64 {
+    let (n, m) = (real(rows.sample()), real(rows.baseline()));
+    (simple - c * ((n + m) / (n * m)).sqrt()).max(0.0)
+}
+
+/// The least share that the population stability index reckons with: a bin's share below it, 0 included, is taken for it.
+/// Else one value in an empty bin would make the index infinite.
+pub const PSI_LEAST_SHARE: f64 = 1e-4;
+
+/// The population stability index of bins, each its share of the sample and of the baseline: the sum of
+/// (p - q) ln(p / q), neither below [`PSI_LEAST_SHARE`].
+fn stability_index(shares: impl Iterator<Item = (f64, f64)>) -> f64 {
+    shares
+        .map(|(sample, baseline)| (sample.max(PSI_LEAST_SHARE), baseline.max(PSI_LEAST_SHARE)))
+        .map(|(p, q)| (p - q) * (p / q).ln())
+        .sum()
+}
+
+/// The Jensen-Shannon distance of bins as `SciPy`'s `jensenshannon` has it: the square root of the divergence, natural
+/// logarithm, between 0 and sqrt(ln 2) = 0.8326.
+fn jensen_shannon(shares: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let entropy = |part: f64, whole: f64| if part > 0.0 { part * (part / whole).ln() } else { 0.0 };
+    let (left, right) = shares.fold((0.0, 0.0), |(left, right), (p, q)| {
+        let mean = f64::midpoint(p, q);
+        (left + entropy(p, mean), right + entropy(q, mean))
+    });
+    // Rounding may leave a hair below 0.
+    (f64::midpoint(left, right)).max(0.0).sqrt()
+}
+
+/// A count as a number.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a distance of more than 2^53 rows is as exact as a double is"
+)]
+fn real(count: u64) -> f64 {
+    count as f64
+}
+
+/// A product of two counts, or a difference of such, as a number.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the quotient of two such numbers is as exact as a double is"
+)]
+fn wide(product: u128) -> f64 {
+    product as f64
+}

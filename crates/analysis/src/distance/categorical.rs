@@ -1,0 +1,181 @@
+//! Distances between two samples of categories.
+
+use super::{DistanceError, Rows, jensen_shannon, real, stability_index, wide};
+use statrs::function::gamma::checked_gamma_ur;
+use std::{collections::BTreeMap, num::NonZeroU64};
+
+/// A sample of categories: how many rows have which. Rows without a value are not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Categories {
+    counts: BTreeMap<String, u64>,
+    total: NonZeroU64,
+}
+
+/// Deequ's chi-square test of a sample against the shares of a baseline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChiSquare {
+    /// The sum of (observed - expected)^2 / expected; NaN where there is no test.
+    pub statistic: f64,
+    /// The probability of a statistic at least as large, if the baseline's shares hold; NaN where there is no test.
+    pub pvalue: f64,
+}
+
+impl Categories {
+    /// A sample of (category, count); the counts of a category that is named twice are added.
+    ///
+    /// # Errors
+    /// If there is nothing, or more than 2^64 - 1 rows.
+    pub fn new(counts: impl IntoIterator<Item = (String, u64)>) -> Result<Self, DistanceError> {
+        let mut merged = BTreeMap::new();
+        let mut total = 0_u64;
+        for (category, count) in counts {
+            total = total.checked_add(count).ok_or(DistanceError::TooMany)?;
+            *merged.entry(category).or_insert(0) += count;
+        }
+        let total = NonZeroU64::new(total).ok_or(DistanceError::Empty)?;
+        Ok(Self { counts: merged, total })
+    }
+
+    /// The number of rows: at least 1.
+    pub fn total(&self) -> u64 {
+        self.total.get()
+    }
+
+    /// The counts, by category.
+    pub fn counts(&self) -> &BTreeMap<String, u64> {
+        &self.counts
+    }
+
+    /// Row counts of this sample and a baseline.
+    pub fn rows(&self, baseline: &Self) -> Rows {
+        Rows {
+            sample: self.total,
+            baseline: baseline.total,
+        }
+    }
+
+    /// Deequ's `linf_simple`: the largest difference of the two shares of any category, between 0 and 1.
+    pub fn linf_simple(&self, baseline: &Self) -> f64 {
+        let (n, m) = (u128::from(self.total()), u128::from(baseline.total()));
+        let differences = self
+            .union(baseline)
+            .map(|(count, expected)| (u128::from(count) * m).abs_diff(u128::from(expected) * n));
+        wide(differences.max().unwrap_or(0)) / wide(n * m)
+    }
+
+    /// [`Self::linf_simple`] less the robust correction: [`super::linf_robust`].
+    pub fn linf_robust(&self, baseline: &Self, rows: Rows, c: f64) -> f64 {
+        super::linf_robust(self.linf_simple(baseline), rows, c)
+    }
+
+    /// The population stability index over the union of the categories: the sum of (p - q) ln(p / q), p the sample's
+    /// share of a category and q the baseline's, each at least [`super::PSI_LEAST_SHARE`].
+    pub fn psi(&self, baseline: &Self) -> f64 {
+        stability_index(self.shares(baseline))
+    }
+
+    /// The Jensen-Shannon distance (`SciPy`'s `jensenshannon`, natural logarithm, 0 to 0.8326) over the union of the
+    /// categories.
+    pub fn jensen_shannon(&self, baseline: &Self) -> f64 {
+        jensen_shannon(self.shares(baseline))
+    }
+
+    /// Deequ's chi-square test of goodness of fit (`Distance.categoricalDistance` with `ChisquareMethod`): `Simple` is
+    /// its statistic, `Robust` its p-value.
+    ///
+    /// Rows of categories that the baseline has not are left out; the others are expected in the baseline's shares. Then
+    /// small categories are merged: of more than two, at most a fifth (rounded down) may expect fewer than 5 rows, and of
+    /// two none fewer than 10; while more do, the category that expects least joins the one that expects next to least
+    /// (of equals, the first by name). The degrees of freedom are one less than the categories left.
+    ///
+    /// Both are NaN if fewer than two categories are left, and if one is left that neither expects nor has a row. What is
+    /// counted is the baseline's categories: of a sample that has only one of several left, Deequ makes NaN, this a test.
+    pub fn chi_square(&self, baseline: &Self) -> ChiSquare {
+        let observed = |category: &String| self.counts.get(category).copied().unwrap_or(0);
+        let known: u64 = baseline.counts.keys().map(observed).sum();
+        let cells = baseline.counts.iter().map(|(category, count)| Cell {
+            observed: real(observed(category)),
+            expected: real(*count) / real(baseline.total()) * real(known),
+        });
+        let cells = regroup(cells.collect());
+        if cells.len() < 2 {
+            return ChiSquare {
+                statistic: f64::NAN,
+                pvalue: f64::NAN,
+            };
+        }
+        let statistic = cells
+            .iter()
+            .map(|cell| (cell.observed - cell.expected).powi(2) / cell.expected)
+            .sum();
+        let freedom = cells.iter().skip(1).map(|_| 1.0).sum();
+        ChiSquare {
+            statistic,
+            pvalue: chi_square_tail(statistic, freedom),
+        }
+    }
+
+    /// The counts of every category of either sample: here, and in the baseline.
+    fn union(&self, baseline: &Self) -> impl Iterator<Item = (u64, u64)> {
+        let here = self.counts.iter();
+        let here = here.map(|(category, count)| (*count, baseline.counts.get(category).copied().unwrap_or(0)));
+        let gone = baseline.counts.iter();
+        let gone = gone.filter(|(category, _)| !self.counts.contains_key(*category));
+        here.chain(gone.map(|(_, expected)| (0, *expected)))
+    }
+
+    fn shares(&self, baseline: &Self) -> impl Iterator<Item = (f64, f64)> {
+        let (n, m) = (real(self.total()), real(baseline.total()));
+        self.union(baseline)
+            .map(move |(count, expected)| (real(count) / n, real(expected) / m))
+    }
+}
+
+/// What a category has and what is expected of it.
+#[derive(Clone, Copy)]
+struct Cell {
+    observed: f64,
+    expected: f64,
+}
+
+/// Merges the smallest until no more are too small than may be.
+fn regroup(mut cells: Vec<Cell>) -> Vec<Cell> {
+    while cells.len() >= 2 {
+        let (limit, allowed) = if cells.len() > 2 {
+            (5.0, cells.len() / 5)
+        } else {
+            (10.0, 0)
+        };
+        if cells.iter().filter(|cell| cell.expected < limit).count() <= allowed {
+            break;
+        }
+        let smallest = smallest(&cells);
+        let merged = cells.remove(smallest);
+        let next = self::smallest(&cells);
+        if let Some(cell) = cells.get_mut(next) {
+            cell.observed += merged.observed;
+            cell.expected += merged.expected;
+        }
+    }
+    cells
+}
+
+/// Where the first is that expects least.
+fn smallest(cells: &[Cell]) -> usize {
+    let least = cells
+        .iter()
+        .enumerate()
+        .min_by(|(_, one), (_, other)| one.expected.total_cmp(&other.expected));
+    least.map_or(0, |(place, _)| place)
+}
+
+/// The upper tail of the chi-square distribution.
+fn chi_square_tail(statistic: f64, freedom: f64) -> f64 {
+    if statistic <= 0.0 {
+        1.0
+    } else if statistic.is_infinite() {
+        0.0
+    } else {
+        checked_gamma_ur(freedom / 2.0, statistic / 2.0).unwrap_or(f64::NAN)
+    }
+}
