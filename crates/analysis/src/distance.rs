@@ -3,11 +3,11 @@
 //! | distance | of numbers | of categories |
 //! | --- | --- | --- |
 //! | `linf_simple`, `linf_robust` | Deequ's `Distance.numericalDistance` | Deequ's `Distance.categoricalDistance` |
-//! | Kolmogorov-Smirnov | statistic and p-value as SciPy's `ks_2samp` | |
+//! | Kolmogorov-Smirnov | statistic and p-value as `SciPy`'s `ks_2samp` | |
 //! | chi-square | | statistic and p-value as Deequ's `ChisquareMethod` |
 //! | population stability index | on bins of the baseline | on the union of the categories |
 //! | Jensen-Shannon distance | on bins of the baseline | on the union of the categories |
-//! | Wasserstein | as SciPy's `wasserstein_distance` | |
+//! | Wasserstein | as `SciPy`'s `wasserstein_distance` | |
 //!
 //! All of them are functions of two samples that hold something ([`Weighted`], [`Categories`]), so that none of them can
 //! fail, and only the chi-square test may be without an answer. [`control`] is for many features tested at once.
@@ -98,7 +98,7 @@ fn stability_index(shares: impl Iterator<Item = (f64, f64)>) -> f64 {
         .sum()
 }
 
-/// The Jensen-Shannon distance of bins as SciPy's `jensenshannon` has it: the square root of the divergence, natural
+/// The Jensen-Shannon distance of bins as `SciPy`'s `jensenshannon` has it: the square root of the divergence, natural
 /// logarithm, between 0 and sqrt(ln 2) = 0.8326.
 fn jensen_shannon(shares: impl Iterator<Item = (f64, f64)>) -> f64 {
     let entropy = |part: f64, whole: f64| if part > 0.0 { part * (part / whole).ln() } else { 0.0 };

@@ -74,7 +74,7 @@ impl Categories {
         stability_index(self.shares(baseline))
     }
 
-    /// The Jensen-Shannon distance (SciPy's `jensenshannon`, natural logarithm, 0 to 0.8326) over the union of the
+    /// The Jensen-Shannon distance (`SciPy`'s `jensenshannon`, natural logarithm, 0 to 0.8326) over the union of the
     /// categories.
     pub fn jensen_shannon(&self, baseline: &Self) -> f64 {
         jensen_shannon(self.shares(baseline))

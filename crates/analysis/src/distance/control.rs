@@ -1,5 +1,5 @@
 //! Many features tested at once: the false discovery rate held by Benjamini and Hochberg's procedure (Controlling the
-//! false discovery rate, 1995), as SciPy's `false_discovery_control` and statsmodels' `fdr_bh` have it.
+//! false discovery rate, 1995), as `SciPy`'s `false_discovery_control` and statsmodels' `fdr_bh` have it.
 
 /// Why p-values cannot be controlled.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]

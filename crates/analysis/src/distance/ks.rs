@@ -1,4 +1,4 @@
-//! The p-value of the two-sample Kolmogorov-Smirnov test, as SciPy's `ks_2samp` with its default method finds it.
+//! The p-value of the two-sample Kolmogorov-Smirnov test, as `SciPy`'s `ks_2samp` with its default method finds it.
 //!
 //! Up to 10,000 rows a side it is exact: Hodges' count of lattice paths (The significance probability of the Smirnov
 //! two-sample test, 1958), in Viehmann's form that carries the complement (arXiv 2102.08037). Beyond, it is that of the
@@ -12,7 +12,7 @@ use std::f64::consts::{LN_2, PI};
 const EXACT_ROWS: u64 = 10_000;
 
 /// The probability of a statistic at least as large, if sample and baseline were drawn from one continuous distribution;
-/// agrees with SciPy's `ks_2samp(sample, baseline).pvalue`. With repeated values it is an upper bound. NaN for a
+/// agrees with `SciPy`'s `ks_2samp(sample, baseline).pvalue`. With repeated values it is an upper bound. NaN for a
 /// statistic that is NaN.
 pub fn ks_pvalue(statistic: f64, rows: Rows) -> f64 {
     if statistic.is_nan() {
@@ -186,7 +186,7 @@ fn stirling_rest(n: f64) -> f64 {
 }
 
 /// Pr(D+ >= x) of the one-sided one-sample statistic of n rows, by Birnbaum and Tingey's sum over v of
-/// x C(n, v) (1 - x - v/n)^(n - v) (x + v/n)^(v - 1); beyond a million rows by its limit, as SciPy's `smirnov`.
+/// x C(n, v) (1 - x - v/n)^(n - v) (x + v/n)^(v - 1); beyond a million rows by its limit, as `SciPy`'s `smirnov`.
 ///
 /// Each term is written as a binomial probability at its own mean times what x changes of it, so that no large logarithms
 /// cancel.
@@ -261,6 +261,9 @@ impl Scaled {
             }
             power *= rest;
             rows[i][0] -= power * inverse_factorials[i + 1];
+        }
+        // The last row is the first column reversed.
+        for i in 0..size {
             rows[size - 1][size - 1 - i] = rows[i][0];
         }
         // The corner loses rest^m twice and gains (2 rest - 1)^m where that is positive.

@@ -115,7 +115,7 @@ impl Weighted {
     }
 
     /// The first Wasserstein distance (earth mover's), in the unit of the values: the area between the two cumulative
-    /// distributions, as SciPy's `wasserstein_distance`. Infinity if the two have other shares at an infinity.
+    /// distributions, as `SciPy`'s `wasserstein_distance`. Infinity if the two have other shares at an infinity.
     pub fn wasserstein(&self, baseline: &Self) -> f64 {
         let whole = wide(u128::from(self.total()) * u128::from(baseline.total()));
         let mut area = 0.0;
@@ -147,7 +147,7 @@ impl Weighted {
         stability_index(self.shares(baseline))
     }
 
-    /// The Jensen-Shannon distance (SciPy's `jensenshannon`, natural logarithm, 0 to 0.8326) on the bins of
+    /// The Jensen-Shannon distance (`SciPy`'s `jensenshannon`, natural logarithm, 0 to 0.8326) on the bins of
     /// [`Self::psi`].
     pub fn jensen_shannon(&self, baseline: &Self) -> f64 {
         jensen_shannon(self.shares(baseline))
