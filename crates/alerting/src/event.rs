@@ -5,11 +5,53 @@ use crate::{AlertStatus, DatapointState, HealthStatus, ReportedViolation, Severi
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The `source` of Driftwarden's events.
+pub const EVENT_SOURCE: &str = "driftwarden";
+
 /// The event's detail-type.
 pub const MODEL_MONITOR_ALERT_STATE_CHANGE: &str = "Model Monitor Alert State Change";
 
 /// The detail-type of [`HealthStateChange`].
 pub const MODEL_MONITOR_HEALTH_STATE_CHANGE: &str = "Model Monitor Health State Change";
+
+/// The detail-type of [`MonitoringExecutionStateChange`].
+pub const MONITORING_EXECUTION_STATE_CHANGE: &str = "Monitoring Execution State Change";
+
+/// Detail of `Monitoring Execution State Change`, version 1: an execution of a monitoring schedule of Driftwarden's own
+/// has ended. SageMaker has no such event of its own executions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MonitoringExecutionStateChange {
+    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    pub version: String,
+    /// Deterministic: the same execution has the same id, however often it is carried out.
+    pub id: String,
+    /// The monitoring schedule.
+    pub monitoring_schedule: String,
+    /// The monitored endpoint; absent as for batch transform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// `DataQuality`, `ModelQuality`, `ModelBias` or `ModelExplainability`.
+    pub monitor_type: String,
+    /// The hour that the execution was due.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub scheduled_time: Timestamp,
+    /// `Completed`, `CompletedWithViolations` or `Failed`, as SageMaker spells it.
+    pub monitoring_execution_status: String,
+    /// Why it failed; `Job inputs had no data` if there was nothing to analyse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    /// The folder of its report.
+    pub report_uri: String,
+    /// How many rows were analysed.
+    pub item_count: u64,
+    /// How many constraints are violated.
+    pub violations: u64,
+    /// When it ended.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+}
 
 /// Detail of `Model Monitor Alert State Change`, version 1: the alert of one monitor changed its status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

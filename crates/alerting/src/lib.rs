@@ -25,8 +25,8 @@ pub use datapoint::{
     JobStatus, REPORTED_VIOLATIONS, ReportEvidence, ReportedViolation, ViolationFacts,
 };
 pub use event::{
-    AlertStateChange, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
-    MODEL_MONITOR_HEALTH_STATE_CHANGE,
+    AlertStateChange, EVENT_SOURCE, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
+    MODEL_MONITOR_HEALTH_STATE_CHANGE, MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange,
 };
 pub use history::{MonitoringAlertTransition, OnlyBecause, Transition, compare};
 pub use ledger::{

@@ -5,6 +5,8 @@
 //! summarised: counts, sums, smallest and largest stay exact (and still depend on nothing but the values), quantiles
 //! come from a KLL sketch, frequent texts and the number of different ones from summaries with known bounds.
 
+pub(crate) mod partial;
+
 use crate::{
     cell::Class,
     distinct::Distinct,

@@ -15,6 +15,11 @@ pub(crate) struct Frequent {
 }
 
 impl Frequent {
+    /// Counters that were stored.
+    pub(crate) fn new(values: Values, error: u64) -> Self {
+        Self { values, error }
+    }
+
     /// By so much a count may be too low, and a value that is not there may have occurred.
     pub(crate) fn error(&self) -> u64 {
         self.error

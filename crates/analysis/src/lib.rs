@@ -34,10 +34,13 @@ pub mod page;
 pub mod shap;
 
 pub use cell::{Class, classify};
-pub use column::{ColumnProfile, InferredType, Moments};
+pub use column::{
+    ColumnProfile, InferredType, Moments,
+    partial::{PartialError, PartialProfile},
+};
 pub use profile::{EXACT_VALUES, MAX_COLUMNS, Profile, TooManyColumns};
 pub use sum::ExactSum;
-pub use values::Oddity;
+pub use values::{Oddity, hash as stable_hash};
 pub use violation::ConstraintViolation;
 
 /// A number as the files have it: one that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.

@@ -43,6 +43,21 @@ impl Profile {
         Ok(profile)
     }
 
+    /// The profile of so many rows with these columns; of two with the same name the first counts.
+    pub(crate) fn of_profiles(item_count: u64, columns: Vec<(String, ColumnProfile)>) -> Self {
+        let mut profile = Self {
+            item_count,
+            ..Self::default()
+        };
+        for (name, column) in columns {
+            if !profile.places.contains_key(&name) {
+                profile.places.insert(name.clone(), profile.columns.len());
+                profile.columns.push((name, column));
+            }
+        }
+        profile
+    }
+
     /// Where a column is; it is added if it is new.
     ///
     /// # Errors

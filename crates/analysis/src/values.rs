@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const LONGEST: usize = 256;
 
 /// The hash by which values are told apart everywhere: the same on every machine, since partial profiles meet.
-pub(crate) fn hash(value: &[u8]) -> u64 {
+pub fn hash(value: &[u8]) -> u64 {
     xxh3_64(value)
 }
 

@@ -18,6 +18,21 @@ pub enum ScheduleExpression {
 }
 
 impl ScheduleExpression {
+    /// Reads an expression of EventBridge's other kind, for analyses of our own: `rate(1 hour)`, `rate(6 hours)`,
+    /// `rate(1 day)`, counted from midnight on. `None` for less than an hour or more than a day, since a report's folder
+    /// is that of an hour.
+    pub fn parse_rate(text: &str) -> Option<Self> {
+        let rate = text.trim().strip_prefix("rate(")?.strip_suffix(')')?;
+        let (count, unit) = rate.split_once(' ')?;
+        let count: i8 = count.parse().ok()?;
+        let step = match unit.trim() {
+            "hour" | "hours" => count,
+            "day" if count == 1 => 24,
+            _ => return None,
+        };
+        (1..=24).contains(&step).then_some(Self::Hours { first: 0, step })
+    }
+
     /// Reads an expression; `None` for one that Model Monitor would not take.
     pub fn parse(text: &str) -> Option<Self> {
         if text.trim() == "NOW" {

@@ -27,6 +27,18 @@ pub enum MonitorType {
 }
 
 impl MonitorType {
+    /// The type of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [
+            Self::DataQuality,
+            Self::ModelQuality,
+            Self::ModelBias,
+            Self::ModelExplainability,
+            Self::Custom,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// SageMaker's spelling.
     pub fn as_str(self) -> &'static str {
         match self {

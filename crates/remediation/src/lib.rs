@@ -27,6 +27,6 @@ pub use model::{
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;
 pub use policy::{
-    AlarmPolicy, Automation, Explanation, ModelPolicy, MonitorOf, MonitorPolicy, Paused, Policy, PolicyError,
-    RetrainingPolicy, RiskRating, Setting, StartKind, duration,
+    AlarmPolicy, AnalysisSchedule, Automation, Explanation, HourlyUri, ModelPolicy, MonitorOf, MonitorPolicy, Paused,
+    Policy, PolicyError, RetrainingPolicy, RiskRating, Setting, StartKind, duration,
 };

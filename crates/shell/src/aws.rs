@@ -4,13 +4,14 @@ use crate::{
     AwsError, Kind, POLICY_KEY,
     ports::{
         Clock, Datasets, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, ListedObject, Metrics,
-        ModelCards, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines,
-        Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
+        ModelCards, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus,
+        Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
     },
 };
-use alerting::{AlertStatus, ExecutionWindow, Metric, Unit};
+use alerting::{AlertStatus, EVENT_SOURCE, ExecutionWindow, Metric, Unit};
+use analysis::metric::{AnalysisMetric, MetricValue};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit, StatisticSet};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_s3::{
     config::http::HttpResponse,
@@ -25,8 +26,6 @@ use remediation::{
 };
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-/// The `source` of our events.
-const SOURCE: &str = "driftwarden";
 /// So many versions of a document are looked at for an earlier one.
 const EARLIER_VERSIONS: i32 = 10;
 /// `PutMetricData` takes no more metrics at once.
@@ -442,9 +441,69 @@ impl Metrics for Aws {
     }
 }
 
+impl MonitorMetrics for Aws {
+    async fn publish_monitor(
+        &self,
+        namespace: &str,
+        dimensions: &[(String, String)],
+        time: Timestamp,
+        metrics: &[AnalysisMetric],
+    ) -> Result<(), AwsError> {
+        let now = self.now();
+        if time < now - SignedDuration::from_hours(14 * 24) || time > now + SignedDuration::from_hours(2) {
+            tracing::warn!(
+                metric.time = %time,
+                metric.count = metrics.len(),
+                "metrics left out: CloudWatch takes none older than two weeks or more than two hours ahead"
+            );
+            return Ok(());
+        }
+        // Columns may be called anything; names of metrics and values of dimensions not (API, `PutMetricData`).
+        let fits = |text: &str, most: usize| text.is_ascii() && !text.trim().is_empty() && text.len() <= most;
+        let (published, refused): (Vec<_>, Vec<_>) = metrics.iter().partition(|metric| {
+            fits(&metric.name, 255) && metric.dimensions.iter().all(|(_, value)| fits(value, 1024))
+        });
+        if let Some(metric) = refused.first() {
+            tracing::warn!(metric.name = %metric.name, metric.count = refused.len(), "metrics left out: CloudWatch takes \
+                no names like these");
+        }
+        for batch in published.chunks(METRICS_A_REQUEST) {
+            let data = batch.iter().map(|metric| {
+                let all = dimensions.iter().chain(&metric.dimensions);
+                let all = all.map(|(name, value)| Dimension::builder().name(name).value(value).build());
+                let datum = MetricDatum::builder()
+                    .metric_name(&metric.name)
+                    .set_dimensions(Some(all.collect()))
+                    .timestamp(DateTime::from_secs(time.as_second()));
+                match metric.value {
+                    MetricValue::Value(value) => datum.value(value),
+                    MetricValue::StatisticSet {
+                        sample_count,
+                        sum,
+                        minimum,
+                        maximum,
+                    } => {
+                        let set = StatisticSet::builder().sample_count(sample_count).sum(sum);
+                        datum.statistic_values(set.minimum(minimum).maximum(maximum).build())
+                    }
+                }
+                .build()
+            });
+            self.cloudwatch()
+                .put_metric_data()
+                .namespace(namespace)
+                .set_metric_data(Some(data.collect()))
+                .send()
+                .await
+                .map_err(|error| failed("cloudwatch:PutMetricData", namespace, &error))?;
+        }
+        Ok(())
+    }
+}
+
 impl EventBus for Aws {
     async fn put(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
-        self.put_from(SOURCE, detail_type, detail).await
+        self.put_from(EVENT_SOURCE, detail_type, detail).await
     }
 }
 

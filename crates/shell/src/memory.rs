@@ -10,11 +10,12 @@ use crate::{
     AwsError, Kind,
     ports::{
         Clock, Datasets, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, ListedObject, Metrics,
-        ModelCards, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines,
-        Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
+        ModelCards, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus,
+        Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
+use analysis::metric::AnalysisMetric;
 use jiff::{SignedDuration, Timestamp};
 use remediation::{ExecutionStatus, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{
@@ -62,6 +63,7 @@ struct Inner {
     earlier: BTreeMap<String, Vec<Vec<u8>>>,
     objects: BTreeMap<String, Result<Object, Kind>>,
     metrics: Vec<Metric>,
+    monitor_metrics: Vec<AnalysisMetric>,
     events: Vec<(String, String)>,
     executions: Vec<(StartPipelineExecution, String)>,
     /// Every run by its ARN: display name, parameters, where it stands.
@@ -96,6 +98,7 @@ impl Memory {
                 earlier: BTreeMap::new(),
                 objects: BTreeMap::new(),
                 metrics: Vec::new(),
+                monitor_metrics: Vec::new(),
                 events: Vec::new(),
                 executions: Vec::new(),
                 runs: BTreeMap::new(),
@@ -168,6 +171,11 @@ impl Memory {
     /// Lets the next call of an operation fail in that way. Several faults of one operation strike in order.
     pub fn fail(&self, operation: &'static str, fault: Fault) {
         self.inner().faults.push((operation, fault));
+    }
+
+    /// The metrics of analyses published so far.
+    pub fn monitor_metrics(&self) -> Vec<AnalysisMetric> {
+        self.inner().monitor_metrics.clone()
     }
 
     /// The metrics published so far.
@@ -547,6 +555,22 @@ impl Metrics for Memory {
     async fn publish(&self, namespace: &str, metrics: &[Metric]) -> Result<(), AwsError> {
         self.call("cloudwatch:PutMetricData", namespace, |inner| {
             inner.metrics.extend_from_slice(metrics);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl MonitorMetrics for Memory {
+    async fn publish_monitor(
+        &self,
+        namespace: &str,
+        _: &[(String, String)],
+        _: Timestamp,
+        metrics: &[AnalysisMetric],
+    ) -> Result<(), AwsError> {
+        self.call("cloudwatch:PutMetricData", namespace, |inner| {
+            inner.monitor_metrics.extend_from_slice(metrics);
             Ok(())
         })
         .await

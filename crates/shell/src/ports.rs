@@ -2,6 +2,7 @@
 
 use crate::AwsError;
 use alerting::{AlertStatus, ExecutionWindow, Metric};
+use analysis::metric::AnalysisMetric;
 use jiff::Timestamp;
 use remediation::{PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{collections::BTreeMap, time::Duration};
@@ -120,6 +121,19 @@ pub trait Metrics {
     /// Publishes metrics, in as many requests as CloudWatch's limits need. Those that CloudWatch would refuse for
     /// their age (older than two weeks, more than two hours ahead) are left out, and said so in the log.
     fn publish(&self, namespace: &str, metrics: &[Metric]) -> impl Future<Output = Result<(), AwsError>>;
+}
+
+/// The metrics of an analysis, as Model Monitor publishes them.
+pub trait MonitorMetrics {
+    /// Publishes the metrics of an execution under the dimensions of its monitor. What CloudWatch would refuse (names
+    /// that are not ASCII or too long, times that are too old) is left out, and said so in the log.
+    fn publish_monitor(
+        &self,
+        namespace: &str,
+        dimensions: &[(String, String)],
+        time: Timestamp,
+        metrics: &[AnalysisMetric],
+    ) -> impl Future<Output = Result<(), AwsError>>;
 }
 
 /// The event bus.

@@ -10,6 +10,9 @@ pub enum IngestError {
     /// The event claims to be one that we know, and cannot be read.
     #[error("the event cannot be read")]
     Event(#[source] ParseError),
+    /// The event of an execution of our own cannot be read.
+    #[error("the detail of the event is not that of a monitoring execution")]
+    Execution(#[source] serde_json::Error),
     /// The report cannot be read as one.
     #[error("the violation report cannot be read")]
     Report(#[source] ParseError),
@@ -55,7 +58,7 @@ impl IngestError {
 impl From<IngestError> for Diagnostic {
     fn from(error: IngestError) -> Self {
         let error_type = match &error {
-            IngestError::Event(_) => "EventUnreadable",
+            IngestError::Event(_) | IngestError::Execution(_) => "EventUnreadable",
             IngestError::Report(_) => "ReportUnreadable",
             IngestError::ReportTooLarge { .. } => "ReportTooLarge",
             IngestError::ReportGone { .. } => "ReportGone",

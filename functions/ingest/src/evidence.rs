@@ -1,7 +1,10 @@
 //! From an event to what it tells of an execution: which execution, and the evidence, read from where it lies.
 
 use crate::{Config, IngestError};
-use alerting::{Evidence, JobEvidence, JobStatus, ReportEvidence};
+use alerting::{
+    Evidence, ExecutionEvidence, ExecutionStatus, JobEvidence, JobStatus, MonitoringExecutionStateChange,
+    ReportEvidence,
+};
 use futures_util::future::{OptionFuture, join};
 use jiff::Timestamp;
 use model_monitor::{
@@ -19,6 +22,8 @@ pub(crate) enum Source {
         job: ProcessingJobStateChange,
         status: JobStatus,
     },
+    /// An execution of our own has ended.
+    Execution(MonitoringExecutionStateChange),
 }
 
 /// What is known after looking.
@@ -38,6 +43,21 @@ impl Source {
         {
             Some(folder) => Ok((folder, Self::Report { bucket, key })),
             None => Err(format!("s3://{bucket}/{key} is not a violation report of a monitor")),
+        }
+    }
+
+    /// The execution of our own, or why it is none of this deployment's.
+    pub(crate) fn of_execution(
+        execution: MonitoringExecutionStateChange,
+        config: &Config,
+    ) -> Result<(ReportFolder, Self), String> {
+        let uri = &execution.report_uri;
+        let folder = ReportFolder::from_uri(uri, &config.report_prefixes);
+        match folder.filter(|folder| config.is_report_bucket(&folder.bucket)) {
+            Some(folder) => Ok((folder, Self::Execution(execution))),
+            None => Err(format!(
+                "`{uri}` is no monitor's report folder in the bucket and prefix of this deployment"
+            )),
         }
     }
 
@@ -86,6 +106,28 @@ pub(crate) async fn gather(
                 uri: format!("s3://{bucket}/{key}"),
             }),
         },
+        Source::Execution(execution) => {
+            let Some(status) = ExecutionStatus::parse(&execution.monitoring_execution_status) else {
+                let status = execution.monitoring_execution_status;
+                return Ok(Err(format!("an execution that is `{status}` has not ended")));
+            };
+            let reported = match status {
+                ExecutionStatus::CompletedWithViolations => find(world, folder, config).await?,
+                _ => None,
+            };
+            Ok(Ok(Found {
+                evidence: Evidence {
+                    report: reported.map(|(report, _)| report),
+                    execution: Some(ExecutionEvidence {
+                        status,
+                        reason: execution.failure_reason,
+                        last_modified: execution.time,
+                    }),
+                    ..Evidence::default()
+                },
+                monitor_type: MonitorType::parse(&execution.monitor_type),
+            }))
+        }
         Source::Job { job, status } => {
             // The event may leave out what the description always has.
             let told = job.exit_message.is_some() && job.monitoring_schedule_arn.is_some();

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | S3 `Object Created` of a violation report | the report |
 //! | `SageMaker Processing Job State Change` of an analysis job | how the execution ended; its report, if there is one |
+//! | `Monitoring Execution State Change` of our own | the same of an execution that `analyze` carried out |
 //!
 //! Both lead to the same datapoint (schedule and scheduled time), whichever comes first and however often. What is
 //! owed from there, metrics and the event of a changed alert, is in the monitor's ledger before it is carried out.
@@ -20,7 +21,8 @@ pub use error::IngestError;
 
 use alerting::{
     Evidence, ExecutionEvidence, FollowedAlert, MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE,
-    Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules, Observation, Recorded,
+    MONITORING_EXECUTION_STATE_CHANGE, Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
+    Observation, Recorded,
 };
 use evidence::{Found, Source};
 use futures_util::future::{join, join3};
@@ -101,6 +103,12 @@ impl Ingest {
         let source = match event.detail {
             Detail::ObjectCreated(object) => Source::of_object(object, &self.config),
             Detail::ProcessingJob(job) => Source::of_job(*job, &self.config),
+            Detail::Other(detail)
+                if event.source == alerting::EVENT_SOURCE && event.detail_type == MONITORING_EXECUTION_STATE_CHANGE =>
+            {
+                let execution = serde_json::from_value(detail).map_err(IngestError::Execution)?;
+                Source::of_execution(execution, &self.config)
+            }
             _ => Err(format!(
                 "`{}` does not concern monitoring executions",
                 event.detail_type

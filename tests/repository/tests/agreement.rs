@@ -29,7 +29,7 @@ fn quoted_variables(text: &str, open: &str, close: char) -> BTreeSet<String> {
 #[test]
 fn the_template_sets_exactly_the_variables_that_the_functions_read() {
     let template = read("infra/template.yaml");
-    for function in ["ingest", "remediate", "notify"] {
+    for function in ["ingest", "remediate", "notify", "analyze"] {
         let mut code = String::new();
         for entry in std::fs::read_dir(root().join("functions").join(function).join("src")).unwrap() {
             code.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
@@ -88,6 +88,10 @@ fn schemas_of_our_events_are_those_of_the_types() {
     check_schema::<alerting::HealthStateChange>(
         "model-monitor-health-state-change.v1.json",
         "Model Monitor Health State Change",
+    );
+    check_schema::<alerting::MonitoringExecutionStateChange>(
+        "monitoring-execution-state-change.v1.json",
+        "Monitoring Execution State Change",
     );
     check_schema::<remediation::IncidentClosed>("remediation-incident-closed.v1.json", "Remediation Incident Closed");
     check_schema::<remediation::RemediationApproval>("remediation-approval.v1.json", "Remediation Approval");

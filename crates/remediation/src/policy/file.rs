@@ -36,6 +36,9 @@ pub(crate) struct PolicyFile {
     /// CloudWatch alarms that are triggers like a monitor's alert.
     #[serde(default)]
     pub(crate) alarm: Vec<AlarmTable>,
+    /// Monitoring schedules of Driftwarden's own: what is analysed by itself, when, and against what.
+    #[serde(default)]
+    pub(crate) analysis: Vec<AnalysisTable>,
 }
 
 /// Over what a window goes.
@@ -324,4 +327,43 @@ pub(crate) struct AlarmTable {
     pub(crate) model: String,
     /// How grave it is. Default: warning.
     pub(crate) severity: Option<Severity>,
+}
+
+/// A monitoring schedule of Driftwarden's own.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnalysisTable {
+    /// Its name, which reports and alerts are known by.
+    pub(crate) schedule: String,
+    /// `DataQuality`, `ModelQuality`, `ModelBias` or `ModelExplainability`. Default: `DataQuality`.
+    pub(crate) monitor_type: Option<String>,
+    /// The endpoint whose captured data are analysed. Default: none, as of batch transform.
+    pub(crate) endpoint: Option<String>,
+    /// When: `cron(0 * ? * * *)`, `cron(0 H/N ? * * *)`, `rate(6 hours)`, `rate(1 day)`, in UTC. Default: hourly.
+    pub(crate) expression: Option<String>,
+    /// How long after that, so that what was captured has arrived. Default: 10m.
+    pub(crate) delay: Option<String>,
+    /// What is analysed: an `s3://` URI of a folder for each hour, `%Y/%m/%d/%H` standing for year, month, day and hour;
+    /// without `%` in it, they are added at its end, as data capture lays its files.
+    pub(crate) data: String,
+    /// `s3://` URI of the folder of the baseline's files.
+    pub(crate) baseline: String,
+    /// `S3OutputUri`: reports are written below it, where Model Monitor would.
+    pub(crate) output: String,
+    /// Ground truth, as `data`. Needed for `ModelQuality` and `ModelBias`, but where `data` is merged already.
+    pub(crate) ground_truth: Option<String>,
+    /// The data window begins so long before the scheduled time. Default: at the execution before.
+    pub(crate) start_time_offset: Option<String>,
+    /// The data window ends so long before the scheduled time. Default: 0h.
+    pub(crate) end_time_offset: Option<String>,
+    /// Where the columns of the response stand in the baseline dataset: `START` or `END`. Default: START.
+    pub(crate) output_columns_position: Option<String>,
+    /// Takes whole numbers for fractional ones, and any value for text, in the data type check. Default: false.
+    pub(crate) lenient_types: Option<bool>,
+    /// Reports drift only where it is significant, with so many false alarms among all alarms at most.
+    pub(crate) false_discovery_rate: Option<f64>,
+    /// `s3://` URI of `analysis_config.json`: which columns are what, for all analyses but data quality. Default: that in
+    /// the baseline's folder.
+    pub(crate) config: Option<String>,
 }

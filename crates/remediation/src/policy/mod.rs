@@ -4,9 +4,11 @@
 //! A setting is looked for from the most particular place to the most general: `[[monitor]]` or `[[model]]`, then the
 //! table for all, then the default. [`Policy::explain`] tells which it was.
 
+mod analysis;
 mod explain;
 mod file;
 
+pub use analysis::{AnalysisSchedule, HourlyUri};
 pub use explain::{Explanation, Setting};
 pub use file::{Automation, RiskRating, StartKind};
 
@@ -687,6 +689,15 @@ impl Policy {
         for (at, table) in self.file.alarm.iter().enumerate() {
             if !is_name(&table.model) {
                 return Err(self.wrong_name(&format!("alarm.{at}.model"), &table.model));
+            }
+        }
+        let mut analysed = BTreeSet::new();
+        for (at, table) in self.file.analysis.iter().enumerate() {
+            let analysis = self.analysis(at, table)?;
+            if !analysed.insert(analysis.schedule.key()) {
+                return Err(PolicyError::Twice {
+                    of: format!("{} (`{}`)", self.place(&format!("analysis.{at}")), table.schedule),
+                });
             }
         }
         Ok(())

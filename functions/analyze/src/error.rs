@@ -1,0 +1,59 @@
+//! Why an analysis could not be carried out.
+
+use lambda_runtime::Diagnostic;
+use shell::{AwsError, LoadPolicyError, telemetry};
+
+/// Why an analysis could not be carried out. What is wrong with the data or the baseline is no error of the function but
+/// a failed execution.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The event is none that the function knows.
+    #[error("the event is no tick of the schedule, and asks for no analysis")]
+    Event(#[source] serde_json::Error),
+    /// There is no policy that says what to analyse.
+    #[error("there is no policy that says what to analyse")]
+    Policy(#[source] LoadPolicyError),
+    /// The policy has no such schedule.
+    #[error("the policy has no [[analysis]] with the schedule `{0}`")]
+    Unknown(String),
+    /// AWS failed.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// A document or a partial profile cannot be read.
+    #[error("`{key}` cannot be read")]
+    Document {
+        /// Where it lies.
+        key: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An object of a dataset cannot be profiled.
+    #[error("{0}")]
+    Data(String),
+    /// Some schedules could not be analysed; each is in the log.
+    #[error("{failed} of {all} monitoring schedules could not be analysed; the first: {first}")]
+    Some {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+        /// What was wrong with the first.
+        first: String,
+    },
+}
+
+impl From<AnalyzeError> for Diagnostic {
+    fn from(error: AnalyzeError) -> Self {
+        let error_type = match &error {
+            AnalyzeError::Event(_) => "EventUnreadable",
+            AnalyzeError::Policy(error) => error.error_type(),
+            AnalyzeError::Unknown(_) => "ScheduleUnknown",
+            AnalyzeError::Aws(error) => error.error_type(),
+            AnalyzeError::Document { .. } => "DocumentUnreadable",
+            AnalyzeError::Data(_) => "DataUnreadable",
+            AnalyzeError::Some { .. } => "AnalysisIncomplete",
+        };
+        telemetry::diagnostic(error_type, &error)
+    }
+}

@@ -1,0 +1,318 @@
+//! One monitoring execution: from the data of its window to its report, its metrics and its event.
+
+use crate::{AnalyzeError, World};
+use alerting::{MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange};
+use analysis::Profile;
+use analyzer::{
+    CaptureColumns, Dataset, Object, Outcome, OutputColumns, ReadError, ReadOptions, Report, Sink,
+    job::{BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions, JobError},
+    read,
+};
+use futures_util::future::join;
+use jiff::Timestamp;
+use model_monitor::{MonitorType, S3Uri};
+use remediation::{AnalysisSchedule, HourlyUri};
+use serde::{Deserialize, Serialize};
+use shell::{
+    AwsError, Kind,
+    ports::{FetchedObject, ListedObject},
+    stream::downloads,
+};
+use std::collections::BTreeMap;
+
+/// What the service says of an execution without data.
+const NO_DATA: &str = "Job inputs had no data";
+/// A file of a baseline is at most this large.
+const MAX_BASELINE_FILE: u64 = 256 << 20;
+/// A failure reason is at most this long (API, `FailureReason`).
+const LONGEST_REASON: usize = 1024;
+
+/// An execution that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Executed {
+    /// The monitoring schedule.
+    pub monitoring_schedule: String,
+    /// The hour that it was due.
+    pub scheduled_time: Timestamp,
+    /// `Completed`, `CompletedWithViolations` or `Failed`.
+    pub monitoring_execution_status: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    /// How many rows were analysed.
+    pub item_count: u64,
+    /// How many constraints are violated.
+    pub violations: u64,
+    /// The folder of its report.
+    pub report_uri: String,
+}
+
+/// Why an execution failed: for good, or for now.
+pub(crate) enum Failed {
+    /// The same data would fail again: people have to mend something.
+    ForGood(String),
+    /// AWS failed.
+    Aws(AwsError),
+}
+
+impl From<AwsError> for Failed {
+    fn from(error: AwsError) -> Self {
+        match error.kind {
+            // A role or a URI has to be mended: the execution failed, and the next one may not.
+            Kind::Denied | Kind::NotFound | Kind::Rejected => Self::ForGood(error.to_string()),
+            Kind::Transient | Kind::Conflict => Self::Aws(error),
+        }
+    }
+}
+
+impl From<JobError> for Failed {
+    fn from(error: JobError) -> Self {
+        Self::ForGood(error.to_string())
+    }
+}
+
+/// An execution of a schedule.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Execution<'a> {
+    analysis: &'a AnalysisSchedule,
+    scheduled_time: Timestamp,
+}
+
+impl<'a> Execution<'a> {
+    pub(crate) fn new(analysis: &'a AnalysisSchedule, scheduled_time: Timestamp) -> Self {
+        Self {
+            analysis,
+            scheduled_time,
+        }
+    }
+
+    /// Carries the execution out: its report is written, its event is on the bus.
+    pub(crate) async fn carry_out(&self, world: &impl World) -> Result<Executed, AnalyzeError> {
+        let report = self.report(world).await;
+        self.conclude(world, report).await
+    }
+
+    /// Writes what came of the execution, and tells of it.
+    pub(crate) async fn conclude(
+        &self,
+        world: &impl World,
+        report: Result<Option<Report>, Failed>,
+    ) -> Result<Executed, AnalyzeError> {
+        let analysis = self.analysis;
+        let prefix = analysis.report_prefix(self.scheduled_time);
+        let (status, failure_reason, report) = match report {
+            Err(Failed::Aws(error)) => return Err(error.into()),
+            Err(Failed::ForGood(mut reason)) => {
+                let end = (0..=LONGEST_REASON).rev().find(|at| reason.is_char_boundary(*at));
+                reason.truncate(end.unwrap_or(0));
+                ("Failed", Some(reason), None)
+            }
+            Ok(None) => ("Failed", Some(NO_DATA.to_owned()), None),
+            Ok(Some(report)) => match report.outcome() {
+                Outcome::NoData => ("Failed", Some(NO_DATA.to_owned()), Some(report)),
+                Outcome::Clean => ("Completed", None, Some(report)),
+                Outcome::Violations(_) => ("CompletedWithViolations", None, Some(report)),
+            },
+        };
+        if let Some(report) = &report {
+            for note in &report.notes {
+                tracing::warn!(monitoring_schedule = %analysis.schedule, "{note}");
+            }
+            // The violations last: what reads them finds the rest.
+            for file in report.all_files() {
+                let key = format!("{prefix}{}", file.name);
+                world.store(&analysis.output.bucket, &key, file.content).await?;
+            }
+            let (namespace, dimensions) = self.metrics();
+            if !report.metrics.is_empty() {
+                world
+                    .publish_monitor(&namespace, &dimensions, self.scheduled_time, &report.metrics)
+                    .await?;
+            }
+        }
+        let executed = Executed {
+            monitoring_schedule: analysis.schedule.to_string(),
+            scheduled_time: self.scheduled_time,
+            monitoring_execution_status: status.to_owned(),
+            failure_reason,
+            item_count: report.as_ref().map_or(0, |report| report.item_count),
+            violations: report.as_ref().map_or(0, |report| report.violations.len() as u64),
+            report_uri: format!("s3://{}/{}", analysis.output.bucket, prefix.trim_end_matches('/')),
+        };
+        self.tell(world, &executed).await?;
+        tracing::info!(
+            monitoring_schedule = %executed.monitoring_schedule,
+            scheduled_time = %executed.scheduled_time,
+            status,
+            reason = executed.failure_reason,
+            item_count = executed.item_count,
+            violations = executed.violations,
+            "execution carried out"
+        );
+        Ok(executed)
+    }
+
+    async fn tell(&self, world: &impl World, executed: &Executed) -> Result<(), AnalyzeError> {
+        let change = MonitoringExecutionStateChange {
+            version: "1".to_owned(),
+            id: format!(
+                "{}-{}",
+                self.analysis.schedule.key(),
+                self.scheduled_time.strftime("%Y%m%dT%H")
+            ),
+            monitoring_schedule: executed.monitoring_schedule.clone(),
+            endpoint: self.analysis.endpoint.as_ref().map(ToString::to_string),
+            monitor_type: self.analysis.monitor_type.to_string(),
+            scheduled_time: self.scheduled_time,
+            monitoring_execution_status: executed.monitoring_execution_status.clone(),
+            failure_reason: executed.failure_reason.clone(),
+            report_uri: executed.report_uri.clone(),
+            item_count: executed.item_count,
+            violations: executed.violations,
+            time: world.now(),
+        };
+        let detail = serde_json::to_string(&change).map_err(AnalyzeError::Event)?;
+        world.put(MONITORING_EXECUTION_STATE_CHANGE, detail).await?;
+        Ok(())
+    }
+
+    /// Namespace and dimensions of the execution's metrics, as Model Monitor has them.
+    fn metrics(&self) -> (String, Vec<(String, String)>) {
+        let analysis = self.analysis;
+        let kind = match analysis.monitor_type {
+            MonitorType::ModelQuality => "model-metrics",
+            MonitorType::ModelBias => "bias-metrics",
+            MonitorType::ModelExplainability => "explainability-metrics",
+            MonitorType::DataQuality | MonitorType::Custom => "data-metrics",
+        };
+        let mut dimensions = Vec::with_capacity(2);
+        if let Some(endpoint) = &analysis.endpoint {
+            dimensions.push(("Endpoint".to_owned(), endpoint.to_string()));
+        }
+        dimensions.push(("MonitoringSchedule".to_owned(), analysis.schedule.to_string()));
+        let of = if analysis.endpoint.is_some() {
+            "Endpoints"
+        } else {
+            "ModelMonitoring"
+        };
+        (format!("aws/sagemaker/{of}/{kind}"), dimensions)
+    }
+
+    /// The report; `None` if there is nothing to analyse.
+    async fn report(&self, world: &impl World) -> Result<Option<Report>, Failed> {
+        let baseline = self.baseline(world).await?;
+        let objects = listed(world, &self.analysis.data, self.analysis.hours(self.scheduled_time)).await?;
+        if objects.is_empty() {
+            return Ok(None);
+        }
+        match self.analysis.monitor_type {
+            MonitorType::DataQuality | MonitorType::Custom => {
+                let options = self.options(baseline.columns());
+                let bucket = &self.analysis.data.bucket;
+                let dataset: Dataset<Profile> =
+                    read_objects(world, bucket, &objects, options, Profile::default).await?;
+                Ok(Some(self.data_quality().analyze(&dataset, &baseline)?.0))
+            }
+            other => Err(Failed::ForGood(format!(
+                "analyses of type {other} are not carried out on a schedule yet"
+            ))),
+        }
+    }
+
+    pub(crate) fn data_quality(&self) -> DataQualityJob {
+        DataQualityJob {
+            options: DataQualityOptions {
+                lenient_types: self.analysis.lenient_types,
+                false_discovery_rate: self.analysis.false_discovery_rate,
+                ..DataQualityOptions::default()
+            },
+        }
+    }
+
+    fn options(&self, expected: Vec<String>) -> ReadOptions {
+        ReadOptions {
+            expected,
+            capture: CaptureColumns {
+                output: if self.analysis.output_columns_first {
+                    OutputColumns::Start
+                } else {
+                    OutputColumns::End
+                },
+                ..CaptureColumns::default()
+            },
+            ..ReadOptions::default()
+        }
+    }
+
+    /// The files of the baseline.
+    pub(crate) async fn baseline(&self, world: &impl World) -> Result<Baseline, Failed> {
+        let S3Uri { bucket, key } = &self.analysis.baseline;
+        let mut baseline = Baseline::default();
+        for name in BASELINE_FILES {
+            let key = if key.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{key}/{name}")
+            };
+            let object = format!("s3://{bucket}/{key}");
+            match world.report(bucket, &key, MAX_BASELINE_FILE).await? {
+                FetchedObject::Absent => {}
+                FetchedObject::TooLarge(bytes) => {
+                    return Err(Failed::ForGood(format!(
+                        "{object} is {bytes} bytes: at most {MAX_BASELINE_FILE} are read"
+                    )));
+                }
+                FetchedObject::Found(found) => baseline
+                    .add(name, &object, &found.body)
+                    .map_err(|error| Failed::ForGood(error.to_string()))?,
+            }
+        }
+        Ok(baseline)
+    }
+}
+
+/// The objects of some hours, in the order of the hours.
+pub(crate) async fn listed(
+    world: &impl World,
+    uri: &HourlyUri,
+    hours: Vec<Timestamp>,
+) -> Result<Vec<ListedObject>, AwsError> {
+    // A template without hours lists the same folder for each.
+    let mut found = BTreeMap::new();
+    for hour in hours {
+        for object in world.objects(&uri.bucket, &uri.prefix(hour)).await? {
+            if object.bytes > 0 {
+                found.insert(object.key.clone(), object);
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Reads objects of S3 as one dataset.
+pub(crate) async fn read_objects<S: Sink + 'static>(
+    world: &impl World,
+    bucket: &str,
+    listed: &[ListedObject],
+    options: ReadOptions,
+    sink: fn() -> S,
+) -> Result<Dataset<S>, Failed> {
+    let (streams, transfer) = downloads(world, bucket, listed);
+    let objects = listed.iter().zip(streams).map(|(object, stream)| {
+        let name = format!("s3://{bucket}/{}", object.key);
+        Object::stream(name, Some(object.bytes), move || Ok(Box::new(stream)))
+    });
+    let objects = objects.collect();
+    let reading = tokio::task::spawn_blocking(move || read(objects, &options, sink));
+    let (dataset, ()) = join(reading, transfer).await;
+    match dataset {
+        Err(error) => Err(Failed::ForGood(format!("reading was given up: {error}"))),
+        Ok(Ok(dataset)) => Ok(dataset),
+        Ok(Err(ReadError::Io { object, source })) => match source.downcast::<AwsError>() {
+            Ok(error) => Err(error.into()),
+            Err(error) => Err(Failed::ForGood(format!("{object} cannot be read: {error}"))),
+        },
+        Ok(Err(error)) => Err(Failed::ForGood(error.to_string())),
+    }
+}
