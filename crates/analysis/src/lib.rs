@@ -11,6 +11,8 @@
 //! | [`shap`] | Kernel SHAP |
 //! | [`compute`] | the pure functions as scripts call them: a line of JSON in, JSON out |
 
+mod random;
+
 pub mod attribution;
 pub mod bias;
 pub mod compute;
