@@ -5,6 +5,6 @@
 //! `-Infinity`.
 
 pub mod attribution;
-pub mod bias;
+mod bias;
 pub mod drift;
 pub mod model_quality;

@@ -12,15 +12,7 @@
 //! | [`java`] | numbers as Java spells them, in descriptions |
 //! | [`compute`] | the pure functions as scripts call them: a line of JSON in, JSON out |
 
-mod cell;
-mod column;
-mod distinct;
-mod frequent;
-pub mod kll;
-mod profile;
-mod sum;
-mod values;
-mod violation;
+mod random;
 
 pub mod attribution;
 pub mod bias;
