@@ -3,8 +3,8 @@
 //! Source: developer guide, page `clarify-model-monitor-feature-attribution-drift`, which gives the formula and points to
 //! scikit-learn's `ndcg_score` (`y_true` the baseline, `y_score` the live values).
 
-use crate::random::Random;
-use model_monitor::{Analysis, Explanation, Explanations, Shap};
+use crate::{java::java_double, random::Random, violation::ConstraintViolation};
+use model_monitor::{Analysis, ConstraintCheckType, Explanation, Explanations, Shap};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -138,19 +138,6 @@ fn discounts() -> impl Iterator<Item = f64> {
     std::iter::successors(Some(2.0_f64), |place| Some(place + 1.0)).map(|place| 1.0 / place.log2())
 }
 
-/// A violation as `constraint_violations.json` has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AttributionViolation {
-    /// The label whose attributions drifted.
-    pub label: String,
-    /// `shap`.
-    pub metric_name: &'static str,
-    /// `feature_attribution_drift_check`.
-    pub constraint_check_type: &'static str,
-    /// `Feature attribution drift 0.76 exceeds threshold 0.9`: the service's words, though below is meant.
-    pub description: String,
-}
-
 /// The drift of one label's attributions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttributionDrift {
@@ -167,23 +154,19 @@ impl AttributionDrift {
     }
 
     /// The violation, if it is one.
-    pub fn violation(&self) -> Option<AttributionViolation> {
-        self.is_violation().then(|| AttributionViolation {
-            label: self.label.clone(),
-            metric_name: "shap",
-            constraint_check_type: "feature_attribution_drift_check",
+    pub fn violation(&self) -> Option<ConstraintViolation> {
+        self.is_violation().then(|| ConstraintViolation {
+            label: Some(self.label.clone()),
+            metric_name: Some("shap".to_owned()),
+            constraint_check_type: ConstraintCheckType::FeatureAttributionDrift.as_str().to_owned(),
             description: format!(
                 "Feature attribution drift {} exceeds threshold {}",
-                double(self.ndcg),
-                double(NDCG_THRESHOLD)
+                java_double(self.ndcg),
+                java_double(NDCG_THRESHOLD)
             ),
+            ..ConstraintViolation::default()
         })
     }
-}
-
-/// A double as a description writes it.
-fn double(value: f64) -> String {
-    format!("{value:?}")
 }
 
 /// The drift of every label of a live analysis, by label, each with what it is or why it cannot be told.

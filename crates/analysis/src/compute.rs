@@ -5,6 +5,6 @@
 //! `-Infinity`.
 
 pub mod attribution;
-mod bias;
+pub mod bias;
 pub mod drift;
 pub mod model_quality;

@@ -4,15 +4,27 @@
 //!
 //! | module | what it computes |
 //! | --- | --- |
+//! | [`Profile`], [`ColumnProfile`], [`kll`] | what is known of a dataset and its columns, in bounded memory, mergeable |
+//! | [`data_quality`] | statistics, suggested constraints, and what violates them |
 //! | [`distance`] | how far two distributions are from one another |
 //! | [`model_quality`] | metrics of predictions against ground truth |
 //! | [`bias`] | pre- and post-training bias metrics of facets |
 //! | [`attribution`] | feature attribution drift, global SHAP |
 //! | [`shap`] | Kernel SHAP |
+//! | [`metric`] | the CloudWatch metrics of an analysis |
+//! | [`page`] | an analysis as a page to look at |
 //! | [`java`] | numbers as Java spells them, in descriptions |
 //! | [`compute`] | the pure functions as scripts call them: a line of JSON in, JSON out |
 
+mod cell;
+mod column;
+mod distinct;
+mod frequent;
+mod profile;
 mod random;
+mod sum;
+mod values;
+mod violation;
 
 pub mod attribution;
 pub mod bias;
@@ -20,6 +32,7 @@ pub mod compute;
 pub mod data_quality;
 pub mod distance;
 pub mod java;
+pub mod kll;
 pub mod metric;
 pub mod model_quality;
 pub mod page;

@@ -1,8 +1,7 @@
 //! Which coalitions the model is asked for, and what each weighs.
 
 use crate::random::Random;
-use foldhash::fast::FixedState;
-use hashbrown::{HashMap, hash_map::Entry};
+use std::collections::{HashMap, hash_map::Entry};
 
 /// A set of features, by their places.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,7 +80,7 @@ pub(super) fn draw(features: usize, samples: usize, seed: u64) -> Vec<(Coalition
     let fixed = drawn.len();
     let remaining: f64 = open.iter().map(|size| size.weight).sum();
     let mut random = Random::new(seed);
-    let mut places: HashMap<Coalition, usize, FixedState> = HashMap::with_hasher(FixedState::default());
+    let mut places: HashMap<Coalition, usize> = HashMap::new();
     let mut attempts = 0;
     // With few coalitions left that were not drawn yet, most draws give none.
     while left >= 2 && !open.is_empty() && attempts < 4 * samples {
