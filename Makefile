@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit e2e lint simulate bench build deploy destroy invoke clean binaries cli infra-check rust-target
 
-FUNCTIONS := ingest sweep remediate notify
+FUNCTIONS := ingest sweep remediate notify analyze
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden
