@@ -76,12 +76,12 @@ pub(crate) async fn profile(
     if listed.is_empty() {
         return Err(AnalyzeError::Data(format!("{uri} does not exist (any more)")));
     }
-    let options = ReadOptions {
-        expected: request.columns.clone(),
-        ..ReadOptions::default()
+    let read = async {
+        // Objects that do not name their columns have those of the baseline.
+        let options = execution.options(execution.baseline(world).await?.columns());
+        read_objects(world, &request.bucket, &listed, options, Profile::default).await
     };
-    let dataset: Dataset<Profile> = match read_objects(world, &request.bucket, &listed, options, Profile::default).await
-    {
+    let dataset: Dataset<Profile> = match read.await {
         Ok(dataset) => dataset,
         Err(Failed::Aws(error)) => return Err(error.into()),
         Err(Failed::ForGood(reason)) => return Err(AnalyzeError::Data(reason)),
