@@ -5,6 +5,6 @@
 //! `-Infinity`.
 
 mod attribution;
-mod bias;
+pub mod bias;
 mod drift;
 mod model_quality;
