@@ -4,7 +4,7 @@
 //! one as it is and the other as `{"error": "…"}`. A number that JSON cannot hold is the text `NaN`, `Infinity` or
 //! `-Infinity`.
 
-pub mod attribution;
+mod attribution;
 pub mod bias;
-pub mod drift;
-pub mod model_quality;
+mod drift;
+mod model_quality;
