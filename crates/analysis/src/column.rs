@@ -224,9 +224,9 @@ impl ColumnProfile {
             State::Exact(values) => {
                 if let Some(value) = values.find(hash, Form::Text, text) {
                     value.count += 1;
-                    let (class, number) = (value.class, value.number);
+                    let (class, number, oddity) = (value.class, value.number, value.oddity());
                     self.keep_first(class, number);
-                    return None;
+                    return oddity;
                 }
                 self.add_new(hash, text)
             }
@@ -239,6 +239,8 @@ impl ColumnProfile {
                 if let Some(count) = summary.classes.get_mut(class.index()) {
                     *count += 1;
                 }
+                // A long text is told apart by its key, as those are that were counted before.
+                let hash = values::key_hash(text, hash);
                 summary.distinct.add(hash);
                 if class.is_number() {
                     summary.numbers.add(number + 0.0);
@@ -261,11 +263,7 @@ impl ColumnProfile {
         }
         let number = number + 0.0;
         self.keep_first(class, number);
-        let hash = if key.len() == text.len() {
-            hash
-        } else {
-            values::hash(&key)
-        };
+        let hash = values::key_hash(text, hash);
         self.count(hash, Form::Text, &key, (class, number), 1);
         oddity
     }
@@ -458,7 +456,12 @@ impl ColumnProfile {
     #[expect(clippy::cast_precision_loss, reason = "at most the limit")]
     pub fn distinct_count(&self) -> f64 {
         match &self.state {
-            State::Exact(values) => values.len() as f64,
+            State::Exact(values) => {
+                let typed = values.iter().filter(|(_, value)| value.form != Form::Text).count();
+                // `5` and `"5"` of JSON are shown as the same value.
+                let mixed = typed > 0 && typed < values.len();
+                (if mixed { self.texts().len() } else { values.len() }) as f64
+            }
             State::Summarised(summary) => summary.distinct.estimate(),
         }
     }

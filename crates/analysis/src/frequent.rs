@@ -29,17 +29,12 @@ impl Frequent {
         &self.values
     }
 
-    /// Adds a text; says what is odd about it if it was not known.
+    /// Adds a text, with the hash of its key; says what is odd about it.
     pub(crate) fn add(&mut self, size: usize, hash: u64, text: &[u8], times: u64) -> Option<values::Oddity> {
         let key = values::key(text);
-        let hash = if key.len() == text.len() {
-            hash
-        } else {
-            values::hash(&key)
-        };
         if let Some(value) = self.values.find(hash, Form::Text, &key) {
             value.count += times;
-            return None;
+            return value.oddity();
         }
         let (class, oddity) = values::judged(text);
         self.values.insert(hash, Form::Text, &key, class, times);

@@ -28,13 +28,19 @@ impl Default for ExactSum {
 
 impl ExactSum {
     /// Adds a finite number; others are left out.
+    pub fn add(&mut self, value: f64) {
+        self.add_doubled(value, 0);
+    }
+
+    /// Adds a number doubled so many times, at most 63, even if no double holds that.
+    #[inline]
     #[expect(
         clippy::indexing_slicing,
         clippy::cast_possible_wrap,
         clippy::cast_possible_truncation,
-        reason = "an exponent has 11 bits: the chunk is at most 63, and 53 bits fit an i64"
+        reason = "an exponent has 11 bits: the chunk is at most 65, and 53 bits fit an i64"
     )]
-    pub fn add(&mut self, value: f64) {
+    fn add_doubled(&mut self, value: f64, times: u32) {
         let bits = value.to_bits();
         let exponent = (bits >> 52) & 0x7ff;
         if exponent == 0x7ff {
@@ -46,6 +52,7 @@ impl ExactSum {
             0 => (fraction, 0),
             _ => (fraction | (1 << 52), exponent - 1),
         };
+        let position = position + u64::from(times);
         let (chunk, shift) = ((position >> 5) as usize, position & 31);
         let low = ((mantissa << shift) & 0xffff_ffff) as i64;
         let high = (mantissa >> (32 - shift)) as i64;
@@ -71,15 +78,10 @@ impl ExactSum {
 
     /// Adds a number as often as given.
     pub fn add_times(&mut self, value: f64, times: u64) {
-        // Doublings are exact but for overflow, which the values that come here are far from.
-        let mut doubled = value;
         let mut left = times;
         while left > 0 {
-            if left & 1 == 1 {
-                self.add(doubled);
-            }
-            doubled *= 2.0;
-            left >>= 1;
+            self.add_doubled(value, left.trailing_zeros());
+            left &= left - 1;
         }
     }
 
@@ -245,6 +247,23 @@ mod tests {
         assert_eq!(sum(&[5e-324, 5e-324]).value().to_bits(), 1e-323_f64.to_bits());
         assert_eq!(sum(&[]).value().to_bits(), 0f64.to_bits());
         assert_eq!(sum(&[-2.5, 1.0]).value().to_bits(), (-1.5f64).to_bits());
+    }
+
+    #[test]
+    fn what_no_double_holds_is_not_lost() {
+        let mut of_three = ExactSum::default();
+        of_three.add_times(f64::MAX, 3);
+        assert!(of_three.value().is_infinite(), "{}", of_three.value());
+        of_three.add_times(-f64::MAX, 2);
+        assert_eq!(of_three.value().to_bits(), f64::MAX.to_bits());
+        let mut most = ExactSum::default();
+        most.add_times(-f64::MAX, u64::MAX);
+        assert!(most.value() < -f64::MAX, "{}", most.value());
+        most.add_times(f64::MAX, u64::MAX - 1);
+        assert_eq!(most.value().to_bits(), (-f64::MAX).to_bits());
+        let mut small = ExactSum::default();
+        small.add_times(5e-324, 1 << 60);
+        assert_eq!(small.value().to_bits(), (5e-324 * 2f64.powi(60)).to_bits());
     }
 
     #[test]

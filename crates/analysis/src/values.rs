@@ -31,12 +31,21 @@ pub(crate) struct Value {
     length: u16,
     pub form: Form,
     pub class: Class,
+    /// Whether it is a text that is not UTF-8.
+    not_utf8: bool,
     /// The number in it; NaN if there is none.
     pub number: f64,
     pub count: u64,
 }
 
-/// What was there to be said about a value when it was first seen.
+impl Value {
+    /// What is odd about it. A number that is not finite is never kept.
+    pub(crate) fn oddity(&self) -> Option<Oddity> {
+        self.not_utf8.then_some(Oddity::NotUtf8)
+    }
+}
+
+/// What is odd about a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Oddity {
     /// It is text, but not UTF-8.
@@ -96,6 +105,7 @@ impl Values {
             length,
             form,
             class,
+            not_utf8: class == Class::String && std::str::from_utf8(key).is_err(),
             number,
             count,
         });
@@ -144,6 +154,15 @@ pub(crate) fn key(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     let mut key = text.get(..cut).unwrap_or_default().to_vec();
     key.extend_from_slice(format!("… ({:016x})", hash(text)).as_bytes());
     key.into()
+}
+
+/// The hash of the key that a text is kept under, from the text's own.
+pub(crate) fn key_hash(text: &[u8], hash_of_text: u64) -> u64 {
+    if text.len() <= LONGEST {
+        hash_of_text
+    } else {
+        hash(&key(text))
+    }
 }
 
 /// The class and the number of a text, and what is odd about it.

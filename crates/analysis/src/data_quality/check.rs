@@ -144,6 +144,8 @@ pub fn check(
     if global.and_then(|config| config.evaluate_constraints) != Some(Switch::Disabled) {
         columns(profile, features, &mut found);
     }
+    let mut negative = Vec::new();
+    let mut untold = BTreeMap::<String, Vec<&str>>::new();
     for feature in features {
         let settings = Settings {
             own: feature.overrides(),
@@ -164,8 +166,7 @@ pub fn check(
         completeness(column, feature, profile.item_count(), &mut violate);
         domain(column, feature, &settings, &mut violate);
         if feature.num_constraints.as_ref().is_some_and(|of| of.is_non_negative) && column.moments().min < 0.0 {
-            let note = "has negative values, which its baseline has not: no check of Model Monitor's reports that";
-            found.notes.push(format!("column `{}` {note}", feature.name));
+            negative.push(feature.name.as_str());
         }
         if settings.compares() && baseline.is_some() {
             match drift(
@@ -176,11 +177,18 @@ pub fn check(
                 options,
             ) {
                 Ok(drift) => found.drift.push(drift),
-                Err(why) => found
-                    .notes
-                    .push(format!("no drift could be told of column `{}`: {why}", feature.name)),
+                Err(why) => untold.entry(why).or_default().push(&feature.name),
             }
         }
+    }
+    if !negative.is_empty() {
+        let note = "negative values where the baseline has none: no check of Model Monitor's reports that";
+        found.notes.push(format!("{}: {note}", named(&negative)));
+    }
+    for (why, names) in untold {
+        found
+            .notes
+            .push(format!("no drift could be told of {}: {why}", named(&names)));
     }
     if let Some(rate) = options.false_discovery_rate {
         control(&mut found.drift, rate);
@@ -208,6 +216,18 @@ pub fn check(
     let place = |violation: &ConstraintViolation| order.get(violation.subject()).copied().unwrap_or(usize::MAX);
     found.violations.sort_by_key(place);
     found
+}
+
+/// Some columns as a note names them: the first few, and how many there are.
+pub fn named(names: &[&str]) -> String {
+    const FIRST: usize = 10;
+    let first: Vec<_> = names.iter().take(FIRST).map(|name| format!("`{name}`")).collect();
+    let first = first.join(", ");
+    match names.len() {
+        1 => format!("column {first}"),
+        all if all <= FIRST => format!("columns {first}"),
+        all => format!("{all} columns ({first}, …)"),
+    }
 }
 
 /// Columns that are missing, and columns that are extra.
