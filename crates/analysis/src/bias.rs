@@ -28,7 +28,7 @@ mod selection;
 pub use bootstrap::{Bootstrap, Interval};
 pub use column::{Cell, Column};
 pub use counts::FacetCounts;
-pub use drift::{ConstraintViolation, DriftCheck, Intervals, NotJudged, check};
+pub use drift::{DriftCheck, Intervals, NotJudged, check};
 pub use flip_test::{Features, MAX_FLIP_TEST_COMPARISONS, flip_test};
 pub use metrics::{Metric, MetricError, MetricResult, Stage};
 pub use report::{BiasReport, FacetReport, MAX_FACET_VALUES, Request, analysis, bias_report};

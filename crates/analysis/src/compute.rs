@@ -4,7 +4,7 @@
 //! one as it is and the other as `{"error": "…"}`. A number that JSON cannot hold is the text `NaN`, `Infinity` or
 //! `-Infinity`.
 
-mod attribution;
+pub mod attribution;
 pub mod bias;
-mod drift;
-mod model_quality;
+pub mod drift;
+pub mod model_quality;

@@ -1,9 +1,7 @@
 //! A column as it was read, and how Clarify takes its values.
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, de};
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 /// A value of a dataset.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,7 +166,7 @@ impl Column {
     /// Which distinct values there are, and which of them each row has.
     pub(super) fn categories(&self) -> Categories {
         let mut categories = Categories::default();
-        let mut codes: HashMap<Key<'_>, usize, RandomState> = HashMap::default();
+        let mut codes: HashMap<Key<'_>, usize> = HashMap::default();
         for row in 0..self.len() {
             let key = match self {
                 Self::Bool(values) => values.get(row).map(|value| Key::Int(i64::from(*value))),

@@ -1,27 +1,13 @@
 //! Bias drift: the metrics of a run against those of its baseline.
 
 use super::{Interval, Metric, column::float_text};
-use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics};
+use crate::ConstraintViolation;
+use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics, ConstraintCheckType};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Values that differ by less than this share of them, from the order of summation, do not differ.
 const ROUNDING: f64 = 1e-12;
-
-/// A violation as `constraint_violations.json` of the bias monitor has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ConstraintViolation {
-    /// `bias_drift_check`.
-    pub constraint_check_type: &'static str,
-    /// Value and baseline, in the service's words.
-    pub description: String,
-    /// The facet.
-    pub facet: String,
-    /// Its value or interval, as the run has it.
-    pub facet_value: String,
-    /// Short name of the metric.
-    pub metric_name: String,
-}
 
 /// A metric that has no verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -160,15 +146,16 @@ impl DriftCheck {
             return;
         }
         self.violations.push(ConstraintViolation {
-            constraint_check_type: "bias_drift_check",
+            constraint_check_type: ConstraintCheckType::BiasDrift.as_str().to_owned(),
             description: format!(
                 "Metric value {} doesn't meet the baseline constraint requirement {}",
                 number_text(value),
                 number_text(allowed)
             ),
-            facet: facet.to_owned(),
-            facet_value: facet_value.to_owned(),
-            metric_name: name.clone(),
+            facet: Some(facet.to_owned()),
+            facet_value: Some(facet_value.to_owned()),
+            metric_name: Some(name.clone()),
+            ..ConstraintViolation::default()
         });
     }
 }
