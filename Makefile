@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e lint simulate bench bench-analysis build deploy destroy invoke clean binaries cli infra-check rust-target
+.PHONY: help setup demo test unit e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -67,6 +67,9 @@ bench-analysis: ## statistics and drift of two files, beside DuckDB, Polars, why
 	@bash tests/setup.sh bench-duckdb bench-polars bench-whylogs bench-evidently
 	@cargo build --quiet --locked --profile bench -p cli
 	.venv/bench-polars/bin/python benches/analysis/run.py --driftwarden target/release/driftwarden $(if $(ROWS),--rows $(ROWS))
+
+container: ## the analyses as a container for SageMaker Processing (needs Docker); IMAGE=name
+	docker build --file infra/container/Dockerfile --tag $(or $(IMAGE),driftwarden-analyzer) .
 
 rust-target:
 	@case "$(ARCH)" in arm64) target=aarch64-unknown-linux-gnu;; x86_64) target=x86_64-unknown-linux-gnu;; \
