@@ -219,7 +219,7 @@ pub fn check(
 }
 
 /// Some columns as a note names them: the first few, and how many there are.
-pub fn named(names: &[&str]) -> String {
+fn named(names: &[&str]) -> String {
     const FIRST: usize = 10;
     let first: Vec<_> = names.iter().take(FIRST).map(|name| format!("`{name}`")).collect();
     let first = first.join(", ");
