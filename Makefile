@@ -2,9 +2,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e lint simulate bench build deploy destroy invoke clean binaries cli infra-check rust-target
+.PHONY: help setup demo test unit e2e lint simulate bench bench-analysis build deploy destroy invoke clean binaries cli infra-check rust-target
 
-FUNCTIONS := ingest sweep remediate notify
+FUNCTIONS := ingest sweep remediate notify analyze
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden
@@ -15,7 +15,7 @@ PYTHON := .venv/tools/bin/python
 HARNESS := PYTHONPATH=tests $(PYTHON) -m harness
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: ## Python environments of the tests and the demo (LocalStack, moto), once
 	@bash tests/setup.sh
@@ -62,6 +62,11 @@ bench: setup ## ingest and backtest, each beside a Python peer
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --x86-64 -p ingest
 	$(PYTHON) benches/ingest/run.py --binary target/lambda/ingest/bootstrap
+
+bench-analysis: ## statistics and drift of two files, beside DuckDB, Polars, whylogs and Evidently; ROWS=1000000
+	@bash tests/setup.sh bench-duckdb bench-polars bench-whylogs bench-evidently
+	@cargo build --quiet --locked --profile bench -p cli
+	.venv/bench-polars/bin/python benches/analysis/run.py --driftwarden target/release/driftwarden $(if $(ROWS),--rows $(ROWS))
 
 rust-target:
 	@case "$(ARCH)" in arm64) target=aarch64-unknown-linux-gnu;; x86_64) target=x86_64-unknown-linux-gnu;; \

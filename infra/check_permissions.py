@@ -35,12 +35,13 @@ SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 PIPELINE = f"{SAGEMAKER}:pipeline/churn"
 REPORT = f"{REPORTS}/churn/2026/11/23/08/constraint_violations.json"
 REPORT_BYOC = f"{REPORTS}/churn/2026/11/23/08/constraints_violations.json"
+ANALYZE = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}-analyze"
 STREAM = "log-stream:2026/11/23/[$LATEST]0"
 
 # What GetAtt and Ref of resources give.
 ATTRIBUTES = {
     "StateBucket": "state", "StateBucket.Arn": STATE, "EventBus": STACK, "EventBus.Arn": BUS,
-    "Topic": TOPIC, "DeadLetterQueue.Arn": QUEUE,
+    "Topic": TOPIC, "DeadLetterQueue.Arn": QUEUE, "AnalyzeFunction.Arn": ANALYZE,
     "AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::StackName": STACK,
     "AWS::URLSuffix": "amazonaws.com",
 }
@@ -191,6 +192,23 @@ ALLOWED = {
         ("sagemaker:ListMonitoringExecutions", "*"), *LOOK_AT,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("sweep")), ("logs:PutLogEvents", logs("sweep")),
     ],
+    "AnalyzeRole": [
+        ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:GetObject", f"{REPORTS}/baselines/churn/statistics.json"),
+        ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE), ("s3:PutObject", REPORT),
+        *(("s3:PutObject", f"{REPORTS}/reports/churn/churn-quality/2026/11/23/08/{name}.json")
+          for name in ("statistics", "constraints", "drift", "analysis", "segments", "estimate")),
+        *((action, f"{STATE}/{key}") for action in ("s3:GetObject", "s3:PutObject") for key in ("analyses/churn-quality.json", "partials/run/1.json")),
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "aws/sagemaker/Endpoints/data-metrics"}),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "aws/sagemaker/ModelMonitoring/bias-metrics"}),
+        ("events:PutEvents", BUS, event("Monitoring Execution State Change")),
+        ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("analyze")), ("logs:PutLogEvents", logs("analyze")),
+    ],
+    "AnalyzeStateMachineRole": [
+        ("lambda:InvokeFunction", ANALYZE), ("s3:ListBucket", REPORTS),
+        ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"),
+        ("states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-analyze/Profile:1"),
+    ],
     "NotifyRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/notifications/1.json"),
         ("s3:PutObject", f"{STATE}/notifications/1.json"), ("sns:Publish", TOPIC),
@@ -239,6 +257,16 @@ DENIED = {
         ("sagemaker:StopPipelineExecution", PIPELINE),
         ("events:PutEvents", BUS, event("Remediation Approval", source="driftwarden.operator")),
     ],
+    "AnalyzeRole": [denied for denied in FOR_ALL if denied != ("s3:PutObject", REPORT)] + [
+        START, LOOK_UP, ("s3:PutObject", f"{REPORTS}/capture/churn/1.jsonl"), ("s3:PutObject", f"{REPORTS}/baselines/churn/data.csv"),
+        ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:GetObject", f"{STATE}/models/churn.json"), ("sns:Publish", TOPIC),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
+        ("events:PutEvents", BUS, event("Remediation Decided")), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
+        ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"),
+    ],
+    "AnalyzeStateMachineRole": [denied for denied in FOR_ALL if denied[0] != "lambda:InvokeFunction"] + [
+        ("lambda:InvokeFunction", ANALYZE + "-other"), ("s3:GetObject", REPORT), ("s3:ListBucket", STATE), *MACHINE_START,
+    ],
     "NotifyRole": FOR_ALL + [
         START, LOOK_UP, ("s3:GetObject", REPORT), ("s3:GetObject", f"{STATE}/policy.toml"), ("s3:ListBucket", REPORTS),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
@@ -260,11 +288,17 @@ DEPLOYMENTS = {
     "with capitals in the pipeline's name": (
         BASE | {"RetrainingPipelineName": "Churn", "RetrainingPipelineArn": PIPELINE},
         {"RemediateRole": [START], "SweepRole": [START]}, {}),
+    "with a bucket of the data": (
+        BASE | {"DataBucketName": "data"},
+        {"RemediateRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
+         "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")]},
+        {"AnalyzeRole": []}),
     "with keys and traces": (
         BASE | {"KmsKeyArn": KEY, "ReportBucketKmsKeyArn": REPORT_KEY, "Tracing": "Active"},
         {"IngestRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "RemediateRole": [START, *S3_KEY, TRACE],
          "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), TRACE],
-         "SweepRole": [START, *S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE]},
+         "SweepRole": [START, *S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "AnalyzeStateMachineRole": [TRACE],
+         "AnalyzeRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), ("kms:GenerateDataKey", REPORT_KEY, via("s3")), TRACE]},
         {"IngestRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "RemediateRole": [("kms:Decrypt", REPORT_KEY, via("s3"))]}),
 }
 

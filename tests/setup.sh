@@ -8,6 +8,8 @@
 #   checkov     checks of the template's security
 #   permissions the IAM simulator that infra/check_permissions.py asks
 #   build       cargo-lambda
+#   sdk         the SageMaker Python SDK, for tests/peers/sagemaker_sdk
+#   bench-…     what benches/analysis measures Driftwarden beside: duckdb, polars, whylogs, evidently
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .venv
@@ -65,6 +67,8 @@ for name in "$@"; do
   say "Installing the environment '$name' …"
   case "$name" in
     localstack | infra | checkov | permissions) python="$(python313)" ;;
+    # It needs NumPy 1, which has no wheels for later ones.
+    bench-whylogs) python=">=3.11,<3.13" ;;
     *) python="$(base_python)" ;;
   esac
   rm -rf ".venv/$name"

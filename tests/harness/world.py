@@ -84,6 +84,7 @@ class World:
             "MetricNamespace": self.namespace,
             # Tests sweep when they mean to.
             "SweepRate": "rate(1 day)",
+            "AnalyzeRate": "rate(1 day)",
         }
         self.outputs = stack.deploy(self.name, given | parameters)
         self.state = self.outputs["StateBucketName"]
@@ -278,6 +279,12 @@ class World:
     def sweep(self) -> dict[str, Any]:
         """One sweep, now, and what it says it did."""
         done, answer = self.invoke("sweep", {})
+        assert done, answer
+        return answer
+
+    def analyze(self, **request: Any) -> dict[str, Any]:
+        """One invocation of analyze, and what it says it did; without a request, a tick."""
+        done, answer = self.invoke("analyze", request)
         assert done, answer
         return answer
 

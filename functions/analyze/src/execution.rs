@@ -230,7 +230,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    fn options(&self, expected: Vec<String>) -> ReadOptions {
+    pub(crate) fn options(&self, expected: Vec<String>) -> ReadOptions {
         ReadOptions {
             expected,
             capture: CaptureColumns {

@@ -7,7 +7,7 @@ use crate::{
     execution::{Executed, Execution, Failed, read_objects},
 };
 use analysis::{PartialProfile, Profile};
-use analyzer::{Dataset, ReadOptions, findings::Findings};
+use analyzer::{Dataset, findings::Findings};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shell::{
@@ -30,9 +30,8 @@ pub(crate) struct ProfileRequest {
     pub bucket: String,
     /// Its key.
     pub key: String,
-    /// The columns of the baseline, for objects that do not name theirs; at most those of a state machine's input.
-    #[serde(default)]
-    pub columns: Vec<String>,
+    /// The monitoring schedule.
+    pub schedule: String,
 }
 
 /// A partial profile that was written.
@@ -66,19 +65,23 @@ struct Partial {
 }
 
 /// Makes the partial profile of an object.
-pub(crate) async fn profile(world: &impl World, request: &ProfileRequest) -> Result<Profiled, AnalyzeError> {
+pub(crate) async fn profile(
+    world: &impl World,
+    execution: &Execution<'_>,
+    request: &ProfileRequest,
+) -> Result<Profiled, AnalyzeError> {
     let found = world.objects(&request.bucket, &request.key).await?;
     let uri = format!("s3://{}/{}", request.bucket, request.key);
     let listed: Vec<ListedObject> = found.into_iter().filter(|object| object.key == request.key).collect();
     if listed.is_empty() {
         return Err(AnalyzeError::Data(format!("{uri} does not exist (any more)")));
     }
-    let options = ReadOptions {
-        expected: request.columns.clone(),
-        ..ReadOptions::default()
+    let read = async {
+        // Objects that do not name their columns have those of the baseline.
+        let options = execution.options(execution.baseline(world).await?.columns());
+        read_objects(world, &request.bucket, &listed, options, Profile::default).await
     };
-    let dataset: Dataset<Profile> = match read_objects(world, &request.bucket, &listed, options, Profile::default).await
-    {
+    let dataset: Dataset<Profile> = match read.await {
         Ok(dataset) => dataset,
         Err(Failed::Aws(error)) => return Err(error.into()),
         Err(Failed::ForGood(reason)) => return Err(AnalyzeError::Data(reason)),

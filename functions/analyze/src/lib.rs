@@ -108,9 +108,6 @@ impl Analyze {
         deadline: Timestamp,
     ) -> Result<Handled, AnalyzeError> {
         let request: Request = serde_json::from_str(payload).map_err(AnalyzeError::Event)?;
-        if let Some(profile) = request.profile {
-            return large::profile(world, &profile).await.map(Handled::Profiled);
-        }
         let policy = self.policy.load(world).await.map_err(AnalyzeError::Policy)?;
         let analyses = policy.analyses();
         let named = |name: &str| {
@@ -119,6 +116,10 @@ impl Analyze {
                 .find(|analysis| analysis.schedule.key() == name.to_ascii_lowercase());
             found.ok_or_else(|| AnalyzeError::Unknown(name.to_owned()))
         };
+        if let Some(profile) = request.profile {
+            let execution = Execution::new(named(&profile.schedule)?, world.now());
+            return large::profile(world, &execution, &profile).await.map(Handled::Profiled);
+        }
         if let Some(merge) = request.merge {
             let execution = Execution::new(named(&merge.schedule)?, merge.scheduled_time);
             let executed = large::merge(world, &execution, &merge).await?;

@@ -1,0 +1,203 @@
+//! Intervals around bias metrics: how far they may be off by chance, in a sample of this size.
+
+use super::{
+    FacetCounts, Metric, Stage,
+    counts::{Table, cells, float},
+};
+use statrs::function::gamma::ln_gamma;
+use std::collections::BTreeMap;
+
+/// An interval that a metric lies in. Its ends may be infinite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// A percentile bootstrap: the dataset is drawn anew from its rows, with replacement, and the interval is what lies
+/// between two quantiles of the metric on those. As the metrics follow from counts, counts are drawn (from a multinomial
+/// distribution), which takes the same time for any number of rows.
+///
+/// Clarify's guide speaks of a normal bootstrap interval; this one also holds for metrics that are infinite at times.
+/// The flip test needs rows, and has no interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bootstrap {
+    /// How many datasets are drawn.
+    pub resamples: u32,
+    /// The share of them that the interval holds, between 0 and 1.
+    pub confidence: f64,
+    /// The same seed draws the same datasets.
+    pub seed: u64,
+}
+
+impl Default for Bootstrap {
+    /// 1000 resamples, 95 %.
+    fn default() -> Self {
+        Self {
+            resamples: 1_000,
+            confidence: 0.95,
+            seed: 0,
+        }
+    }
+}
+
+impl Bootstrap {
+    /// The intervals of the metrics of the stages. A metric that has no value on the dataset itself, or on half of those
+    /// drawn, has none.
+    pub fn intervals(&self, counts: &FacetCounts, stages: &[Stage]) -> BTreeMap<Metric, Interval> {
+        let of_stages = |metric: &Metric| stages.contains(&metric.stage()) && counts.evaluate(*metric).is_ok();
+        let metrics: Vec<Metric> = Metric::ALL.iter().copied().filter(of_stages).collect();
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); metrics.len()];
+        let mut random = SplitMix64(self.seed);
+        let tables = counts.tables();
+        for _ in 0..self.resamples {
+            let drawn = draw(counts, &tables, &mut random);
+            for (metric, sample) in metrics.iter().zip(&mut samples) {
+                sample.extend(drawn.evaluate(*metric));
+            }
+        }
+        let interval = |mut sample: Vec<f64>| {
+            let enough = sample.len().saturating_mul(2) > usize::try_from(self.resamples).ok()?;
+            sample.sort_by(f64::total_cmp);
+            let tail = (1.0 - self.confidence.clamp(0.0, 1.0)) / 2.0;
+            let low = quantile(&sample, tail).filter(|_| enough)?;
+            let high = quantile(&sample, 1.0 - tail)?;
+            Some(Interval { low, high })
+        };
+        let found = metrics.into_iter().zip(samples);
+        found
+            .filter_map(|(metric, sample)| Some((metric, interval(sample)?)))
+            .collect()
+    }
+}
+
+/// The value that a share of the sorted sample is below: the nearest of them, as an infinite one has no share.
+fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and the number of resamples"
+    )]
+    let at = (share * last as f64).round() as usize;
+    sorted.get(at.min(last)).copied()
+}
+
+/// As many rows, each with the chances of the counts.
+fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut SplitMix64) -> FacetCounts {
+    let total = |table: &Table| {
+        let mut table = *table;
+        cells()
+            .map(|(facet, label, predicted)| *table.cell(facet, label, predicted))
+            .sum::<u64>()
+    };
+    // What is left to draw, and the rows that the cells left have.
+    let mut rows: u64 = tables.iter().map(|(_, table)| total(table)).sum();
+    let mut left = rows;
+    let mut drawn = counts.emptied();
+    for (group, table) in tables {
+        let mut table = *table;
+        for (facet, label, predicted) in cells() {
+            let cell = table.cell(facet, label, predicted);
+            let of = *cell;
+            *cell = if of == rows {
+                left
+            } else {
+                binomial(left, float(of) / float(rows), random)
+            };
+            left -= *cell;
+            rows -= of;
+        }
+        match group {
+            Some(group) => drawn.add_subgroup(group, &table),
+            None => drawn.add_table(&table),
+        }
+    }
+    drawn
+}
+
+/// How many of `n` have a chance of `p` each: by inversion, from the likeliest number outwards, which takes some standard
+/// deviations of steps.
+fn binomial(n: u64, p: f64, random: &mut SplitMix64) -> u64 {
+    if n == 0 || p <= 0.0 {
+        return 0;
+    }
+    if p >= 1.0 {
+        return n;
+    }
+    let size = float(n);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and n")]
+    let mode = (((size + 1.0) * p) as u64).min(n);
+    let k = float(mode);
+    let ways = ln_gamma(size + 1.0) - ln_gamma(k + 1.0) - ln_gamma(size - k + 1.0);
+    let top = (ways + k * p.ln() + (size - k) * (-p).ln_1p()).exp();
+    let odds = p / (1.0 - p);
+    let mut rest = random.next() - top;
+    let (mut low, mut high) = (Some((mode, top)), Some((mode, top)));
+    while rest > 0.0 && (low.is_some() || high.is_some()) {
+        high = high.filter(|(k, _)| *k < n).map(|(k, chance)| {
+            let chance = chance * odds * float(n - k) / float(k + 1);
+            (k + 1, chance)
+        });
+        if let Some((k, chance)) = high {
+            rest -= chance;
+            if rest <= 0.0 {
+                return k;
+            }
+        }
+        low = low.filter(|(k, _)| *k > 0).map(|(k, chance)| {
+            let chance = chance * float(k) / (odds * float(n - k + 1));
+            (k - 1, chance)
+        });
+        if let Some((k, chance)) = low {
+            rest -= chance;
+            if rest <= 0.0 {
+                return k;
+            }
+        }
+        // What rounding leaves of the tails is nothing.
+        if high.is_none_or(|(_, chance)| chance <= 0.0) && low.is_none_or(|(_, chance)| chance <= 0.0) {
+            break;
+        }
+    }
+    mode
+}
+
+/// Steele, Lea and Flood's generator (OOPSLA 2014): one addition and a mix of the bits.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    /// Between 0 and 1, which it never is.
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        float(bits >> 11) / float(1 << 53)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binomial_numbers_have_the_mean_and_variance_they_should() {
+        let mut random = SplitMix64(7);
+        for (n, p) in [(1, 0.3), (20, 0.5), (1_000, 0.01), (1_000_000, 0.2), (1_000_000, 0.999)] {
+            let draws: Vec<f64> = (0..4_000).map(|_| float(binomial(n, p, &mut random))).collect();
+            let mean = draws.iter().sum::<f64>() / 4_000.0;
+            let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4_000.0;
+            let (expected, spread) = (float(n) * p, float(n) * p * (1.0 - p));
+            assert!(
+                (mean - expected).abs() < 4.0 * (spread / 4_000.0).sqrt(),
+                "{n} {p}: {mean}"
+            );
+            assert!((variance / spread - 1.0).abs() < 0.12, "{n} {p}: {variance}");
+        }
+    }
+}

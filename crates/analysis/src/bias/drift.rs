@@ -1,0 +1,176 @@
+//! Bias drift: the metrics of a run against those of its baseline.
+
+use super::{Interval, Metric, column::float_text};
+use crate::ConstraintViolation;
+use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics, ConstraintCheckType};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Values that differ by less than this share of them, from the order of summation, do not differ.
+const ROUNDING: f64 = 1e-12;
+
+/// A metric that has no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotJudged {
+    /// The facet.
+    pub facet: String,
+    /// Its value or interval.
+    pub facet_value: String,
+    /// Short name of the metric.
+    pub metric_name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a run is found to have drifted in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct DriftCheck {
+    /// Metrics that are farther from no bias than the baseline allows, by stage (predictions first, as the service's
+    /// files have it), facet, value and name.
+    pub violations: Vec<ConstraintViolation>,
+    /// Metrics of the baseline, or of the run only, that could not be judged.
+    pub not_judged: Vec<NotJudged>,
+}
+
+/// Bootstrap intervals by facet, its value as the run has it, and metric.
+pub type Intervals = BTreeMap<(String, String, Metric), Interval>;
+
+/// Checks a run against its baseline: a violation is a metric that is farther from 0 than in the baseline, on either side;
+/// disparate impact, which is 1 without bias, one that is farther from 1 (the guide speaks of 0 only). Metrics whose value
+/// is null in either, or missing, are not judged.
+///
+/// A facet's interval ends at the run's largest value, so that the baseline's is the one with the same threshold.
+///
+/// With `intervals`, a violation also needs that the metric's interval and what the baseline allows have nothing in
+/// common; a metric without an interval is judged by its value alone.
+pub fn check(current: &Analysis, baseline: &Analysis, intervals: Option<&Intervals>) -> DriftCheck {
+    let mut drift = DriftCheck::default();
+    let stages = |analysis: &Analysis| {
+        let sections = [
+            &analysis.post_training_bias_metrics,
+            &analysis.pre_training_bias_metrics,
+        ];
+        sections.map(|section| section.clone().unwrap_or_default())
+    };
+    for (current, baseline) in stages(current).iter().zip(&stages(baseline)) {
+        drift.check_stage(current, baseline, intervals);
+    }
+    drift
+}
+
+impl DriftCheck {
+    fn check_stage(&mut self, current: &BiasMetrics, baseline: &BiasMetrics, intervals: Option<&Intervals>) {
+        let all = |section: &BiasMetrics| -> Vec<(String, BiasFacet)> {
+            let facets = section.facets.iter();
+            facets
+                .flat_map(|(facet, values)| values.iter().map(|value| (facet.clone(), value.clone())))
+                .collect()
+        };
+        let find = |section: &BiasMetrics, facet: &str, value: &str| -> Option<BiasFacet> {
+            let values = section.facets.get(facet)?;
+            let named = values.iter().find(|found| found.value_or_threshold == value);
+            let same = || {
+                let threshold = threshold(value)?;
+                values
+                    .iter()
+                    .find(|found| self::threshold(&found.value_or_threshold) == Some(threshold))
+            };
+            named.or_else(same).cloned()
+        };
+        for (facet, found) in all(baseline) {
+            let value = &found.value_or_threshold;
+            let run = find(current, &facet, value);
+            for constraint in &found.metrics {
+                let metrics = run.as_ref().map_or(&[][..], |run| &run.metrics);
+                let metric = metrics.iter().find(|metric| metric.name == constraint.name);
+                let value = run.as_ref().map_or(value, |run| &run.value_or_threshold);
+                self.check_metric(&facet, value, metric, constraint, intervals);
+            }
+        }
+        for (facet, found) in all(current) {
+            let constraints =
+                find(baseline, &facet, &found.value_or_threshold).map_or(Vec::new(), |found| found.metrics);
+            for metric in &found.metrics {
+                if !constraints.iter().any(|constraint| constraint.name == metric.name) {
+                    let reason = "the baseline does not have it".to_owned();
+                    self.skip(&facet, &found.value_or_threshold, &metric.name, reason);
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self, facet: &str, facet_value: &str, metric_name: &str, reason: String) {
+        self.not_judged.push(NotJudged {
+            facet: facet.to_owned(),
+            facet_value: facet_value.to_owned(),
+            metric_name: metric_name.to_owned(),
+            reason,
+        });
+    }
+
+    fn check_metric(
+        &mut self,
+        facet: &str,
+        facet_value: &str,
+        metric: Option<&BiasMetric>,
+        constraint: &BiasMetric,
+        intervals: Option<&Intervals>,
+    ) {
+        let name = &constraint.name;
+        let Some(metric) = metric else {
+            return self.skip(facet, facet_value, name, "the run does not have it".to_owned());
+        };
+        let number = |metric: &BiasMetric, whose: &str| match metric.value.filter(|value| !value.is_nan()) {
+            Some(value) => Ok(value),
+            None => Err(match &metric.error {
+                Some(error) => format!("{whose} is null: {error}"),
+                None => format!("{whose} is null"),
+            }),
+        };
+        let values = number(metric, "its value").and_then(|value| Ok((value, number(constraint, "its baseline")?)));
+        let (value, allowed) = match values {
+            Ok(values) => values,
+            Err(reason) => return self.skip(facet, facet_value, name, reason),
+        };
+        let known = Metric::new(name);
+        let neutral = known.map_or(0.0, Metric::neutral);
+        let distance = (allowed - neutral).abs();
+        if (value - neutral).abs() <= distance + ROUNDING * distance.max(1.0) {
+            return;
+        }
+        let interval = intervals.zip(known).and_then(|(intervals, metric)| {
+            let key = (facet.to_owned(), facet_value.to_owned(), metric);
+            intervals.get(&key)
+        });
+        if interval.is_some_and(|interval| interval.low <= neutral + distance && interval.high >= neutral - distance) {
+            return;
+        }
+        self.violations.push(ConstraintViolation {
+            constraint_check_type: ConstraintCheckType::BiasDrift.as_str().to_owned(),
+            description: format!(
+                "Metric value {} doesn't meet the baseline constraint requirement {}",
+                number_text(value),
+                number_text(allowed)
+            ),
+            facet: Some(facet.to_owned()),
+            facet_value: Some(facet_value.to_owned()),
+            metric_name: Some(name.clone()),
+            ..ConstraintViolation::default()
+        });
+    }
+}
+
+/// A number in a description.
+fn number_text(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    float_text(value)
+}
+
+/// The lower end of an interval `(40.0, 79.376]`, as bits.
+fn threshold(value: &str) -> Option<u64> {
+    let (low, high) = value.strip_prefix('(')?.strip_suffix(']')?.split_once(", ")?;
+    high.parse::<f64>().ok()?;
+    Some(low.parse::<f64>().ok()?.to_bits())
+}

@@ -1,0 +1,251 @@
+//! The bias report of one facet, and `analysis.json` of several.
+
+use super::{
+    Cell, Column, FacetCounts, Features, MetricError, MetricResult, SelectionError,
+    column::Categories,
+    counts::Table,
+    flip_test,
+    selection::{self, Selection},
+};
+use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics};
+use serde_json::Value;
+
+/// Of a facet without given values, each value is compared with the rest; at most so many are.
+pub const MAX_FACET_VALUES: usize = 1_000;
+
+/// What to report on.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The dataset's columns by name, each of as many rows. Those that no other field names are the features of the flip
+    /// test, and so is `group_variable`.
+    pub columns: &'a [(String, Column)],
+    /// The facet.
+    pub facet: &'a str,
+    /// The values of the sensitive group, or one threshold above which values are sensitive; none for each value against
+    /// the rest.
+    pub facet_values_or_threshold: &'a [Cell],
+    /// The label.
+    pub label: &'a str,
+    /// The positive labels, or one threshold above which they are.
+    pub label_values_or_threshold: &'a [Cell],
+    /// What the model predicted; without it there is no post-training report.
+    pub predicted_label: Option<&'a str>,
+    /// The subgroups of the conditional metrics.
+    pub group_variable: Option<&'a str>,
+}
+
+/// The metrics of one value, several together, or an interval of a facet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FacetReport {
+    /// The value, values (`a,b`) or interval (`(40.0, 79.376]`).
+    pub value_or_threshold: String,
+    /// Its rows.
+    pub counts: FacetCounts,
+    /// Metrics of facet and label, by name.
+    pub pre_training: Vec<MetricResult>,
+    /// Metrics of the predictions, by name; empty without predictions.
+    pub post_training: Vec<MetricResult>,
+}
+
+/// The bias report of a facet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BiasReport {
+    /// The facet.
+    pub facet: String,
+    /// The label.
+    pub label: String,
+    /// Its positive values, or the interval of them.
+    pub label_value_or_threshold: String,
+    /// Whether there were predictions.
+    pub post_training: bool,
+    /// Its values in the order they occur, or the one that was asked for.
+    pub facets: Vec<FacetReport>,
+}
+
+/// Reports on a facet as Clarify does. A metric that has no value says why; what no metric could have a value without
+/// fails the report.
+///
+/// # Errors
+/// If a column is missing or of another length, values do not fit a column, a threshold is missing, or no prediction is
+/// positive.
+pub fn bias_report(request: &Request<'_>) -> Result<BiasReport, SelectionError> {
+    let column = |field, name: &str| {
+        let found = request.columns.iter().find(|(found, _)| found == name);
+        found.map(|(_, column)| column).ok_or_else(|| SelectionError::NoColumn {
+            field,
+            name: name.to_owned(),
+        })
+    };
+    let facet = column("facet", request.facet)?;
+    let label = column("label", request.label)?;
+    let named = |field, name: Option<&'_ str>| name.map(|name| column(field, name)).transpose();
+    let predicted = named("predicted_label", request.predicted_label)?;
+    let group = named("group_variable", request.group_variable)?;
+    if request.predicted_label == Some(request.facet) {
+        return Err(SelectionError::FacetIsPrediction(request.facet.to_owned()));
+    }
+    let rows = facet.len();
+    for (name, column) in request.columns {
+        if column.len() != rows {
+            return Err(SelectionError::Length {
+                name: name.clone(),
+                found: column.len(),
+                expected: rows,
+            });
+        }
+    }
+    if rows == 0 {
+        return Err(SelectionError::NoRows);
+    }
+    let values = request.facet_values_or_threshold;
+    let facets = selection::facets(request.facet, facet, values, MAX_FACET_VALUES)?;
+    let (positive, accepted) = selection::labels(
+        (request.label, label),
+        request.predicted_label.zip(predicted),
+        request.label_values_or_threshold,
+    )?;
+    let roles = [Some(request.facet), Some(request.label), request.predicted_label];
+    let is_feature = |(name, _): &&(String, Column)| !roles.contains(&Some(name.as_str()));
+    let features = request.columns.iter().filter(is_feature);
+    let dataset = Dataset {
+        label: positive.rows,
+        features: match accepted {
+            Some(_) => Features::new(rows, features.map(|(name, column)| (name.as_str(), column))),
+            None => Err(MetricError::NoFeatures),
+        },
+        predicted: accepted,
+        groups: Groups::new(group),
+    };
+    Ok(BiasReport {
+        facet: request.facet.to_owned(),
+        label: request.label.to_owned(),
+        label_value_or_threshold: positive.name,
+        post_training: dataset.predicted.is_some(),
+        facets: facets.into_iter().map(|facet| dataset.report(facet)).collect(),
+    })
+}
+
+/// The subgroups of rows.
+pub(crate) enum Groups {
+    Categories(Categories),
+    Unknown(MetricError),
+}
+
+impl Groups {
+    /// The values of a column, which must have an order: nulls among numbers are of no subgroup, elsewhere they and a
+    /// mixture of types have none.
+    pub(crate) fn new(column: Option<&Column>) -> Self {
+        let Some(column) = column.filter(|column| !column.is_empty()) else {
+            return Self::Unknown(MetricError::NoGroup);
+        };
+        if let Column::Object(cells) = column {
+            let texts = cells.iter().filter(|cell| matches!(cell, Cell::Text(_))).count();
+            let nulls = cells.contains(&Cell::Null);
+            if nulls || (texts > 0 && texts < cells.len()) {
+                return Self::Unknown(MetricError::MixedGroup);
+            }
+        }
+        Self::Categories(column.categories())
+    }
+}
+
+/// The rows as all facets see them.
+pub(crate) struct Dataset {
+    pub(crate) label: Vec<bool>,
+    pub(crate) predicted: Option<Vec<bool>>,
+    pub(crate) groups: Groups,
+    pub(crate) features: Result<Features, MetricError>,
+}
+
+impl Dataset {
+    fn report(&self, facet: Selection) -> FacetReport {
+        let counts = self.count(&facet.rows);
+        FacetReport {
+            value_or_threshold: facet.name,
+            pre_training: counts.pre_training(),
+            post_training: match &self.predicted {
+                Some(predicted) => counts.post_training(&self.flip_test(&counts, &facet.rows, predicted)),
+                None => Vec::new(),
+            },
+            counts,
+        }
+    }
+
+    pub(crate) fn flip_test(
+        &self,
+        counts: &FacetCounts,
+        facet: &[bool],
+        predicted: &[bool],
+    ) -> Result<f64, MetricError> {
+        counts.both_groups()?;
+        flip_test(self.features.as_ref().map_err(Clone::clone)?, facet, predicted)
+    }
+
+    pub(crate) fn count(&self, facet: &[bool]) -> FacetCounts {
+        let (mut counts, groups) = match &self.groups {
+            Groups::Categories(categories) => (FacetCounts::with_subgroups(), Some(categories)),
+            Groups::Unknown(reason) => (FacetCounts::without_subgroups(reason.clone()), None),
+        };
+        let mut tables = vec![Table::default(); groups.map_or(0, |groups| groups.values.len())];
+        let mut rest = Table::default();
+        for (row, (facet, label)) in facet.iter().zip(&self.label).enumerate() {
+            let predicted = self.predicted.as_ref().and_then(|predicted| predicted.get(row));
+            let code = groups.and_then(|groups| *groups.codes.get(row)?);
+            let table = code.and_then(|code| tables.get_mut(code)).unwrap_or(&mut rest);
+            *table.cell(*facet, *label, predicted.copied().unwrap_or_default()) += 1;
+        }
+        counts.add_table(&rest);
+        for (table, value) in tables.iter().zip(groups.map_or(&[][..], |groups| &groups.values)) {
+            counts.add_subgroup(&value.to_string(), table);
+        }
+        counts
+    }
+}
+
+/// `analysis.json` of reports on several facets, all of one label. It is also the constraints file of the bias monitor.
+pub fn analysis(reports: &[BiasReport]) -> Analysis {
+    let section = |post_training: bool| {
+        let mut section: Option<BiasMetrics> = None;
+        for report in reports.iter().filter(|report| !post_training || report.post_training) {
+            let metrics = |facet: &FacetReport| {
+                let results = if post_training {
+                    &facet.post_training
+                } else {
+                    &facet.pre_training
+                };
+                results.iter().map(MetricResult::published).collect()
+            };
+            let facets = report.facets.iter().map(|facet| BiasFacet {
+                value_or_threshold: facet.value_or_threshold.clone(),
+                metrics: metrics(facet),
+                ..BiasFacet::default()
+            });
+            let section = section.get_or_insert_with(|| BiasMetrics {
+                label: Some(report.label.clone()),
+                label_value_or_threshold: Some(report.label_value_or_threshold.clone()),
+                ..BiasMetrics::default()
+            });
+            section.facets.entry(report.facet.clone()).or_default().extend(facets);
+        }
+        section
+    };
+    Analysis {
+        version: Some(Value::String("1.0".to_owned())),
+        pre_training_bias_metrics: section(false),
+        post_training_bias_metrics: section(true),
+        ..Analysis::default()
+    }
+}
+
+impl MetricResult {
+    /// The metric as `analysis.json` has it.
+    pub fn published(&self) -> BiasMetric {
+        BiasMetric {
+            name: self.metric.name().to_owned(),
+            description: Some(self.metric.description().to_owned()),
+            value: self.outcome.as_ref().ok().copied(),
+            error: self.outcome.as_ref().err().map(MetricError::to_string),
+            ..BiasMetric::default()
+        }
+    }
+}
