@@ -10,7 +10,7 @@ mod metrics;
 mod statistics;
 mod suggest;
 
-pub use check::{ColumnDrift, DataQuality, DriftMethod, Measured, Options, check, named};
+pub use check::{ColumnDrift, DataQuality, DriftMethod, Measured, Options, check};
 pub use distances::{CategoricalDistances, NumericDistances};
 pub use metrics::metrics;
 pub use statistics::statistics;

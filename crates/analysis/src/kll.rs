@@ -84,13 +84,11 @@ impl Level {
 impl Kll {
     /// Adds a value.
     pub fn add(&mut self, value: f64) {
-        match self.levels.first_mut() {
-            Some(level) => level.items.push(value),
-            None => {
-                self.grow();
-                return self.add(value);
-            }
-        }
+        let Some(level) = self.levels.first_mut() else {
+            self.grow();
+            return self.add(value);
+        };
+        level.items.push(value);
         self.size += 1;
         if self.size > self.total {
             self.condense();
@@ -225,6 +223,7 @@ mod tests {
     }
 
     /// The largest difference between the ranks of the sketch and of the values.
+    #[expect(clippy::cast_precision_loss, reason = "some million values")]
     fn error(sketch: &Kll, values: &mut [f64]) -> f64 {
         values.sort_by(f64::total_cmp);
         let mut items: Vec<_> = sketch.items().collect();
@@ -239,18 +238,23 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::cast_precision_loss, reason = "shifted to 53 bits")]
     fn a_million_values_keep_their_ranks() {
         let mut values: Vec<f64> = (0..1_000_000u64)
             .map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64)
             .collect();
         let mut sketch = Kll::default();
-        values.iter().for_each(|value| sketch.add(*value));
+        for value in &values {
+            sketch.add(*value);
+        }
         assert_eq!(sketch.items().map(|(_, weight)| weight).sum::<u64>(), 1_000_000);
         let alone = error(&sketch, &mut values.clone());
         let mut merged = Kll::default();
         for shard in values.chunks(values.len() / 64) {
             let mut sketch = Kll::default();
-            shard.iter().for_each(|value| sketch.add(*value));
+            for value in shard {
+                sketch.add(*value);
+            }
             merged.merge(&sketch);
         }
         let of_shards = error(&merged, &mut values);

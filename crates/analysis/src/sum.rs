@@ -37,7 +37,6 @@ impl ExactSum {
     #[expect(
         clippy::indexing_slicing,
         clippy::cast_possible_wrap,
-        clippy::cast_possible_truncation,
         reason = "an exponent has 11 bits: the chunk is at most 65, and 53 bits fit an i64"
     )]
     fn add_doubled(&mut self, value: f64, times: u32) {
@@ -232,7 +231,9 @@ mod tests {
 
     fn sum(values: &[f64]) -> ExactSum {
         let mut sum = ExactSum::default();
-        values.iter().for_each(|value| sum.add(*value));
+        for value in values {
+            sum.add(*value);
+        }
         sum
     }
 

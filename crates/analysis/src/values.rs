@@ -58,17 +58,17 @@ pub enum Oddity {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Values {
     table: HashTable<u32>,
-    values: Vec<Value>,
+    list: Vec<Value>,
     bytes: Vec<u8>,
 }
 
 impl Values {
     pub(crate) fn len(&self) -> usize {
-        self.values.len()
+        self.list.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Value)> {
-        self.values.iter().map(|value| (self.key(value), value))
+        self.list.iter().map(|value| (self.key(value), value))
     }
 
     fn key(&self, value: &Value) -> &[u8] {
@@ -81,12 +81,12 @@ impl Values {
     /// Where the value is, if it is known.
     pub(crate) fn find(&mut self, hash: u64, form: Form, key: &[u8]) -> Option<&mut Value> {
         let same = |at: &u32| {
-            self.values
+            self.list
                 .get(*at as usize)
                 .is_some_and(|value| value.hash == hash && value.form == form && self.key(value) == key)
         };
         let at = *self.table.find(hash, same)?;
-        self.values.get_mut(at as usize)
+        self.list.get_mut(at as usize)
     }
 
     /// Adds a value that is not known yet; bounded by whoever calls it.
@@ -94,12 +94,12 @@ impl Values {
         let (Ok(start), Ok(length), Ok(at)) = (
             u32::try_from(self.bytes.len()),
             u16::try_from(key.len()),
-            u32::try_from(self.values.len()),
+            u32::try_from(self.list.len()),
         ) else {
             return;
         };
         self.bytes.extend_from_slice(key);
-        self.values.push(Value {
+        self.list.push(Value {
             hash,
             start,
             length,
@@ -109,9 +109,9 @@ impl Values {
             number,
             count,
         });
-        let values = &self.values;
+        let list = &self.list;
         self.table
-            .insert_unique(hash, at, |at| values.get(*at as usize).map_or(0, |value| value.hash));
+            .insert_unique(hash, at, |at| list.get(*at as usize).map_or(0, |value| value.hash));
     }
 
     /// Adds to the count of a value, known or not.
@@ -126,7 +126,7 @@ impl Values {
     /// Keeps the values of which a test holds.
     pub(crate) fn retain(&mut self, keep: impl Fn(&mut Value) -> bool) {
         let old = std::mem::take(self);
-        for value in &old.values {
+        for value in &old.list {
             let mut value = *value;
             if keep(&mut value) {
                 self.insert(

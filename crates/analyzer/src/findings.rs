@@ -21,8 +21,12 @@ pub enum Kind {
     NotFinite,
     /// A row that cannot be read: its cells count as missing.
     Unreadable,
+    /// A record has two values for a column: the first one counts.
+    TwoValues,
     /// A column of a type that is not analysed: its cells count as missing.
     UnknownType,
+    /// A file that does not begin as those before it do, or as the baseline did.
+    FirstRow,
 }
 
 impl Kind {
@@ -34,7 +38,9 @@ impl Kind {
             Self::NotUtf8 => "values are not UTF-8",
             Self::NotFinite => "numbers are not finite and count as missing",
             Self::Unreadable => "rows cannot be read and count as rows without values",
+            Self::TwoValues => "values are second ones for their column and left out",
             Self::UnknownType => "columns are of a type that is not analysed",
+            Self::FirstRow => "files do not begin as those before them",
         }
     }
 }
@@ -114,9 +120,8 @@ impl Findings {
         }
     }
 
-    /// The findings in the order of their places.
-    pub fn in_order(&mut self) -> &[Finding] {
-        self.told.sort_by(|a, b| (a.kind, a.row).cmp(&(b.kind, b.row)));
+    /// The findings that are told one by one, for each kind the first in the order of their places.
+    pub fn told(&self) -> &[Finding] {
         &self.told
     }
 

@@ -6,13 +6,13 @@
 use crate::{
     findings::{Finding, Findings, Kind},
     object::{Object, Opened},
-    read::{EventMetadata, ReadError, Record, Side},
+    read::{EventMetadata, ReadError, Record, Side, one_value_each},
     split::{Blocks, Rows},
 };
 use serde::Deserialize;
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// More labels than this are refused: they are held in memory.
@@ -21,13 +21,20 @@ const MAX_LABELS: usize = 20_000_000;
 /// The labels by inference id.
 #[derive(Debug, Default)]
 pub struct GroundTruth {
-    labels: HashMap<String, Vec<Record>>,
+    labels: HashMap<String, Label>,
     /// What is wrong with the files.
     pub findings: Findings,
-    /// How many ids have more than one label; the last one counts.
+    /// How many labels were for an id that had one already; the last one counts.
     pub repeated: u64,
     matched: AtomicU64,
     unlabelled: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Label {
+    records: Vec<Record>,
+    /// Whether a request asked for it.
+    used: AtomicBool,
 }
 
 #[derive(Deserialize)]
@@ -96,11 +103,14 @@ impl GroundTruth {
             .map_err(|error| format!("it is no ground truth record: {error}"))
             .and_then(|line| {
                 let id = line.event_metadata.event_id.ok_or("eventMetadata.eventId is missing")?;
-                Ok((id.into_owned(), line.ground_truth_data.records()?))
+                let records = line.ground_truth_data.records()?;
+                one_value_each(&records)?;
+                Ok((id.into_owned(), records))
             });
         match read {
-            Ok((id, label)) => {
-                if self.labels.insert(id, label).is_some() {
+            Ok((id, records)) => {
+                let used = AtomicBool::new(false);
+                if self.labels.insert(id, Label { records, used }).is_some() {
                     self.repeated += 1;
                 }
                 if self.labels.len() > MAX_LABELS {
@@ -130,16 +140,18 @@ impl GroundTruth {
             &self.unlabelled
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        label.map(Vec::as_slice)
+        let label = label?;
+        label.used.store(true, Ordering::Relaxed);
+        Some(&label.records)
     }
 
     /// How labels and predictions met, after all were read.
     pub fn merged(&self) -> Merged {
-        let matched = self.matched.load(Ordering::Relaxed);
+        let unused = self.labels.values().filter(|label| !label.used.load(Ordering::Relaxed));
         Merged {
-            matched,
+            matched: self.matched.load(Ordering::Relaxed),
             unlabelled: self.unlabelled.load(Ordering::Relaxed),
-            unused: (self.labels.len() as u64).saturating_sub(matched),
+            unused: unused.count() as u64,
         }
     }
 }

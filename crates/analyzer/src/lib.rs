@@ -16,5 +16,5 @@ pub use ground_truth::{GroundTruth, Merged};
 pub use object::Object;
 pub use read::{CaptureColumns, Dataset, Header, LABEL, OutputColumns, ReadError, ReadOptions, read};
 pub use report::{Outcome, Report, ReportFile};
-pub use sink::Sink;
+pub use sink::{NOWHERE, Sink};
 pub use table::{Cell, Column, MAX_CELLS, Table};

@@ -15,6 +15,22 @@ use std::{
 /// So much of an object's beginning tells its format.
 const PROBE: usize = 64 * 1024;
 
+/// How files begin that are no datasets, or that are not read.
+const REFUSED: [(&[u8], &str); 6] = [
+    (&[0xff, 0xfe], "it is UTF-16: write UTF-8"),
+    (&[0xfe, 0xff], "it is UTF-16: write UTF-8"),
+    (
+        b"PK\x03\x04",
+        "it is a zip archive or a workbook: unpack it, or save it as CSV",
+    ),
+    (
+        &[0x28, 0xb5, 0x2f, 0xfd],
+        "it is compressed by zstd: only gzip is unpacked",
+    ),
+    (b"BZh91AY&SY", "it is compressed by bzip2: only gzip is unpacked"),
+    (b"Obj\x01", "it is Avro: write Parquet"),
+];
+
 /// Opens an object to be read from its beginning.
 type Open = Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>;
 
@@ -93,30 +109,34 @@ impl Object {
             Content::Stream(open) => open()?,
         };
         let mut reader: Box<dyn Read + Send> = Box::new(Counted { reader, counter });
-        let mut probe = vec![0; PROBE];
-        let mut read = read_up_to(&mut reader, &mut probe)?;
+        let mut probe = beginning(&mut reader)?;
         if probe.starts_with(&[0x1f, 0x8b]) {
-            probe.truncate(read);
             let compressed = BufReader::with_capacity(PROBE, Cursor::new(probe).chain(reader));
             reader = Box::new(MultiGzDecoder::new(compressed));
-            probe = vec![0; PROBE];
-            read = read_up_to(&mut reader, &mut probe)?;
+            probe = beginning(&mut reader)?;
         }
-        probe.truncate(read);
         if probe.starts_with(b"PAR1") {
             // Parquet is read from its end: what comes as a stream is put into a file first.
             let mut file = tempfile::tempfile()?;
             io::copy(&mut Cursor::new(probe).chain(reader), &mut file)?;
             return Ok(Opened::Parquet(file));
         }
+        if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| probe.starts_with(magic)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, *what));
+        }
         if probe.starts_with(&[0xef, 0xbb, 0xbf]) {
             probe.drain(..3);
         }
-        let first = probe.iter().find(|byte| !byte.is_ascii_whitespace());
-        let lines = match first {
-            None => return Ok(Opened::Empty),
+        // However many empty lines it begins with.
+        while probe.iter().all(|byte| b" \r\n".contains(byte)) {
+            probe = beginning(&mut reader)?;
+            if probe.is_empty() {
+                return Ok(Opened::Empty);
+            }
+        }
+        let lines = match probe.trim_ascii_start().first() {
             Some(b'{' | b'[') => Lines::Json,
-            Some(_) => Lines::Csv,
+            _ => Lines::Csv,
         };
         Ok(Opened::Lines(lines, probe, reader))
     }
@@ -150,6 +170,14 @@ pub(crate) enum Opened {
     /// The lines that were looked at, and the rest.
     Lines(Lines, Vec<u8>, Box<dyn Read + Send>),
     Parquet(File),
+}
+
+/// What comes next, as much as tells the format.
+fn beginning(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; PROBE];
+    let read = read_up_to(reader, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// Reads until the buffer is full or there is no more.

@@ -26,12 +26,15 @@ use std::{
 };
 
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
-pub(crate) use capture::{EventMetadata, Side};
+pub(crate) use capture::{EventMetadata, Side, one_value_each};
 pub use csv::Header;
 pub(crate) use json::Record;
 
 /// As many lanes as cores are used at most.
 const LANES: usize = 8;
+
+/// On all lanes together there are at most so many columns, but for a single lane: summarised, one takes about 128 KiB.
+const WIDEST: usize = 4096;
 
 /// How a dataset is read, where its objects do not say.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +104,7 @@ struct Plan {
 enum PlanKind {
     Csv { names: Vec<String>, delimiter: u8 },
     Json,
-    Capture(CaptureColumns, Vec<String>),
+    Capture(capture::Plan),
     Parquet(parquet::File),
 }
 
@@ -122,7 +125,8 @@ enum Payload {
 pub(crate) struct Found {
     object: usize,
     block: u64,
-    row: u64,
+    /// None for the header.
+    row: Option<u64>,
     kind: Kind,
     column: Option<String>,
     message: String,
@@ -143,6 +147,10 @@ pub(crate) struct Notebook {
 impl Notebook {
     /// Notes something about a row of the block, from 0.
     pub(crate) fn note(&mut self, kind: Kind, row: u64, column: Option<&str>, message: impl FnOnce() -> String) {
+        self.note_at(kind, Some(row), column, message);
+    }
+
+    fn note_at(&mut self, kind: Kind, row: Option<u64>, column: Option<&str>, message: impl FnOnce() -> String) {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
         if *count <= TOLD as u64 {
@@ -160,14 +168,16 @@ impl Notebook {
     /// Notes what is odd about a value.
     #[cold]
     pub(crate) fn odd(&mut self, oddity: Oddity, row: u64, column: &str, value: &[u8]) {
-        let text = String::from_utf8_lossy(value);
-        let text: String = text.chars().take(40).collect();
+        let text = || {
+            let value = value.get(..200).unwrap_or(value);
+            String::from_utf8_lossy(value).chars().take(40).collect::<String>()
+        };
         match oddity {
             Oddity::NotUtf8 => self.note(Kind::NotUtf8, row, Some(column), || {
-                format!("`{text}` is not UTF-8: it counts as a text")
+                format!("`{}` is not UTF-8: it counts as a text", text())
             }),
             Oddity::NotFinite => self.note(Kind::NotFinite, row, Some(column), || {
-                format!("`{text}` is not a finite number: it counts as missing")
+                format!("`{}` is not a finite number: it counts as missing", text())
             }),
         }
     }
@@ -233,13 +243,9 @@ fn carry_out<S: Sink>(lane: &mut Lane<S>, task: &Task, notebook: &mut Notebook) 
             Ok(rows)
         }
         (PlanKind::Json, Payload::Block(block)) => Ok(json::read(&mut lane.sink, &block.bytes, notebook)?),
-        (PlanKind::Capture(columns, expected), Payload::Block(block)) => Ok(capture::read(
-            &mut lane.sink,
-            columns,
-            expected,
-            &block.bytes,
-            notebook,
-        )?),
+        (PlanKind::Capture(plan), Payload::Block(block)) => {
+            Ok(capture::read(&mut lane.sink, plan, &block.bytes, notebook)?)
+        }
         (PlanKind::Parquet(file), Payload::RowGroup(group)) => parquet::read(&mut lane.sink, file, *group, notebook)
             .map_err(|error| match error {
                 parquet::Failed::TooManyColumns(error) => Stopped::TooManyColumns(error),
@@ -264,6 +270,7 @@ pub fn read<S: Sink>(
     let count = objects.len();
     let mut names = Vec::with_capacity(count);
     let mut headed = BTreeSet::new();
+    let mut first_rows = Notebook::default();
     let (dealt, worked) = thread::scope(|scope| {
         let (senders, workers): (Vec<_>, Vec<_>) = (0..cores)
             .map(|core| {
@@ -284,9 +291,11 @@ pub fn read<S: Sink>(
             options,
             senders,
             next: 0,
-            header: None,
+            before: None,
+            lanes: LANES,
             column_parts: if S::BY_COLUMN { LANES } else { 1 },
             headed: BTreeSet::new(),
+            notebook: Notebook::default(),
         };
         let mut dealt = Ok(());
         for (at, object) in objects.into_iter().enumerate() {
@@ -297,12 +306,13 @@ pub fn read<S: Sink>(
             }
         }
         headed = dealer.headed;
+        first_rows = dealer.notebook;
         drop(dealer.senders);
         let worked: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         (dealt, worked)
     });
     let mut lanes = Vec::new();
-    let mut notebooks = Vec::new();
+    let mut notebooks = vec![first_rows];
     let mut stopped = None;
     for joined in worked {
         let Ok((worker, result)) = joined else {
@@ -382,12 +392,16 @@ struct Dealer<'a> {
     senders: Vec<SyncSender<(usize, Task)>>,
     /// The lane of the next block.
     next: usize,
-    /// Whether the CSV files before had a header, and how many columns.
-    header: Option<(bool, usize)>,
+    /// How many lanes the blocks go round: fewer if there are many columns.
+    lanes: usize,
+    /// How the CSV files before began.
+    before: Option<csv::Before>,
     /// Into how many parts the columns of a row group are dealt.
     column_parts: usize,
     /// The objects that begin with a header, once their first block was dealt.
     headed: BTreeSet<usize>,
+    /// What is wrong with first rows.
+    notebook: Notebook,
 }
 
 impl Dealer<'_> {
@@ -470,29 +484,52 @@ impl Dealer<'_> {
     /// How an object is read, from its first block; and the block without its header.
     fn plan(&mut self, at: usize, lines: Lines, delimiter: u8, block: Block) -> Result<(PlanKind, Block), String> {
         match lines {
-            Lines::Json if capture::is_capture(&block.bytes) => {
-                let columns = self.options.capture.clone();
-                Ok((PlanKind::Capture(columns, self.options.expected.clone()), block))
+            Lines::Json if json::is_spread_out(&block.bytes) => {
+                Err("a record of it takes several lines: write JSON Lines, one record a line".to_owned())
             }
-            Lines::Json => Ok((PlanKind::Json, block)),
+            Lines::Json if capture::is_capture(&block.bytes) => {
+                self.narrow(self.options.expected.len());
+                let plan = capture::Plan::new(&self.options.capture, &self.options.expected, &block.bytes);
+                Ok((PlanKind::Capture(plan), block))
+            }
+            Lines::Json => {
+                self.narrow(json::width(&block.bytes));
+                Ok((PlanKind::Json, block))
+            }
             Lines::Csv => {
-                let begun = csv::begin(&block, delimiter, self.options, self.header)?;
-                self.header = Some((begun.header, begun.names.len()));
+                let begun = csv::begin(&block, delimiter, self.options, self.before.as_ref())?;
+                self.narrow(begun.names.len());
+                self.notebook.object = at;
+                let row = (!begun.header).then_some(0);
+                for (kind, column, message) in &begun.notes {
+                    self.notebook.note_at(*kind, row, column.as_deref(), || message.clone());
+                }
                 if begun.header {
                     self.headed.insert(at);
                 }
                 let block = begun.rest(block);
-                let kind = PlanKind::Csv {
-                    names: begun.names,
-                    delimiter,
-                };
-                Ok((kind, block))
+                let names = begun.names;
+                self.before = Some(csv::Before {
+                    header: begun.header,
+                    names: names.clone(),
+                });
+                Ok((PlanKind::Csv { names, delimiter }, block))
             }
         }
     }
 
+    /// Leaves lanes out where each would take much memory.
+    fn narrow(&mut self, columns: usize) {
+        let lanes = (WIDEST / columns.max(1)).clamp(1, LANES);
+        self.lanes = self.lanes.min(lanes);
+    }
+
     fn send(&mut self, plan: &Arc<Plan>, block: u64, payload: Payload) -> Result<(), Undealt> {
-        let lane = self.next;
+        let lane = match &payload {
+            Payload::Block(_) => self.next % self.lanes,
+            // The parts of a row group have different columns, and so take no more memory on many lanes.
+            Payload::RowGroup(_) => self.next,
+        };
         self.next = (lane + 1) % LANES;
         let task = Task {
             plan: Arc::clone(plan),
@@ -524,7 +561,7 @@ impl Rowed {
         }
     }
 
-    /// The number of a row of a block, from 1, with the header counted.
+    /// The number of a row of a block, from 1, with the header counted. Empty lines are no rows.
     fn absolute(&self, object: usize, block: u64, row: u64) -> u64 {
         let before: u64 = self
             .rows
@@ -544,7 +581,8 @@ impl Rowed {
                 *counts.entry(kind).or_default() += count;
             }
         }
-        found.sort_by_key(|found| (found.kind, found.object, found.block, found.row));
+        // In a block as they were found, all by one worker: which of them are told depends on nothing else.
+        found.sort_by_key(|found| (found.kind, found.object, found.block));
         for found in found {
             let Some(count) = counts.get_mut(&found.kind) else {
                 continue;
@@ -554,7 +592,7 @@ impl Rowed {
                 findings.add(Finding {
                     kind: found.kind,
                     object: names.get(found.object).cloned().unwrap_or_default(),
-                    row: self.absolute(found.object, found.block, found.row),
+                    row: found.row.map_or(1, |row| self.absolute(found.object, found.block, row)),
                     column: found.column,
                     message: found.message,
                 });

@@ -2,12 +2,15 @@
 
 use analysis::{Oddity, Profile, TooManyColumns};
 
+/// The place of a column that the sink does not want: cells that go there are left out.
+pub const NOWHERE: usize = usize::MAX;
+
 /// Takes the cells of a dataset, in parts that are merged in the end. Columns are known by their places.
 pub trait Sink: Send + Sized {
     /// Whether the columns of a row may go to different parts.
     const BY_COLUMN: bool;
 
-    /// The place of a column, which is added if it is new.
+    /// The place of a column, which is added if it is new; [`NOWHERE`] if it is not wanted.
     ///
     /// # Errors
     /// If there are too many.

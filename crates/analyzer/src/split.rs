@@ -91,10 +91,13 @@ impl<R: Read> Blocks<R> {
             if let Some(end) = cut.end {
                 let rest = self.left.split_off(end);
                 let bytes = std::mem::replace(&mut self.left, rest);
+                // The row that is not whole yet comes again with the next block.
+                let mut stray = cut.stray;
+                stray.retain(|row| *row < cut.rows);
                 return Ok(Some(Block {
                     bytes,
                     quoted: cut.quoted,
-                    stray: cut.stray,
+                    stray,
                 }));
             }
             if wanted >= LONGEST_ROW {
@@ -130,13 +133,18 @@ struct Cut {
     stray: Vec<u64>,
 }
 
+/// Whether a quoted cell of some rows is never closed.
+pub(crate) fn leaves_quote_open(bytes: &[u8], delimiter: u8) -> bool {
+    quoted_cut(bytes, delimiter).open
+}
+
 /// Follows the quotes: one opens a cell where a cell begins, and closes it unless it is doubled (RFC 4180).
 fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
     let mut end = None;
     let (mut open, mut rows) = (false, 0);
     let mut stray = Vec::new();
-    // Where the cell began, and where the next look may begin.
-    let (mut cell, mut from) = (0, 0);
+    // Where the cell began, and the row, and where the next look may begin.
+    let (mut cell, mut row, mut from) = (0, 0, 0);
     'all: loop {
         let rest = bytes.get(from..).unwrap_or_default();
         if open {
@@ -167,8 +175,10 @@ fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
                 Some(b'"') => {}
                 Some(b'\n') => {
                     end = Some(at + 1);
-                    rows += 1;
+                    // An empty line is no row.
+                    rows += u64::from(!matches!(bytes.get(row..at), Some(b"" | b"\r")));
                     cell = at + 1;
+                    row = at + 1;
                 }
                 _ => cell = at + 1,
             }
@@ -203,6 +213,11 @@ mod tests {
     fn an_open_quote_is_an_error_and_names_its_row() {
         let error = blocks(CSV, b"a,b\n1,2\n3,\"4\n5,6\n").unwrap_err();
         assert!(matches!(error, SplitError::OpenQuote { rows: 2 }), "{error:?}");
+        let error = blocks(CSV, b"\na,b\r\n\r\n\n1,2\n3,\"4\n5,6\n").unwrap_err();
+        assert!(
+            matches!(error, SplitError::OpenQuote { rows: 2 }),
+            "empty lines are no rows: {error:?}"
+        );
         assert!(
             blocks(CSV, b"a,b\n1,2\"\n3,4\n").is_ok(),
             "a quote within a cell is text"
@@ -224,5 +239,13 @@ mod tests {
                 .all(|block| block.bytes.starts_with(b"aaa") && block.bytes.ends_with(b"c\"\n"))
         );
         assert_eq!(cut.iter().flat_map(|block| &block.bytes).count(), text.len());
+    }
+
+    #[test]
+    fn what_is_stray_in_a_row_that_is_cut_is_told_once() {
+        let row = format!("\"a\"b,{}\n", "c".repeat(1000));
+        let cut = blocks(CSV, row.repeat(5000).as_bytes()).unwrap();
+        assert!(cut.len() > 3);
+        assert_eq!(cut.iter().map(|block| block.stray.len()).sum::<usize>(), 5000);
     }
 }

@@ -1,6 +1,6 @@
 //! Some columns of a dataset, row by row, in memory: what the analyses of predictions need.
 
-use crate::sink::Sink;
+use crate::sink::{NOWHERE, Sink};
 use analysis::{Class, Oddity, TooManyColumns, classify};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -109,7 +109,7 @@ impl Table {
         }
     }
 
-    /// Fills columns up to the number of rows.
+    /// Fills columns up to the number of rows, and cuts off what is of a row that was left out.
     fn fill(&mut self) {
         for column in &mut self.columns {
             column.cells.resize(self.rows, Cell::Missing);
@@ -122,7 +122,7 @@ impl Sink for Table {
 
     fn column(&mut self, name: &str) -> Result<usize, TooManyColumns> {
         if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(name)) {
-            return Ok(usize::MAX);
+            return Ok(NOWHERE);
         }
         if let Some(place) = self.names.iter().position(|known| known == name) {
             return Ok(place);
@@ -185,6 +185,8 @@ impl Sink for Table {
 
     fn merge(&mut self, other: Self) -> Result<(), TooManyColumns> {
         let rows = self.rows + other.rows;
+        // When it was full in the middle of a row, some columns have a cell more than others.
+        self.fill();
         self.full |= other.full || self.cells + other.cells > MAX_CELLS;
         for (name, theirs) in other.names.iter().zip(&other.columns) {
             let place = self.column(name)?;
@@ -192,10 +194,11 @@ impl Sink for Table {
                 continue;
             };
             let texts: Vec<Cell> = theirs.texts.iter().map(|text| mine.intern(text)).collect();
-            mine.cells.extend(theirs.cells.iter().map(|cell| match cell {
-                Cell::Text(place) => texts.get(*place as usize).copied().unwrap_or(Cell::Missing),
-                cell => *cell,
-            }));
+            mine.cells
+                .extend(theirs.cells.iter().take(other.rows).map(|cell| match cell {
+                    Cell::Text(place) => texts.get(*place as usize).copied().unwrap_or(Cell::Missing),
+                    cell => *cell,
+                }));
         }
         self.cells += other.cells;
         self.rows = rows;

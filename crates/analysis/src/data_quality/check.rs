@@ -12,7 +12,7 @@ use model_monitor::{
     Statistics, Switch,
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// So many columns that are missing, and so many that are extra, are named one by one.
 const NAMED_COLUMNS: usize = 100;
@@ -219,7 +219,7 @@ pub fn check(
 }
 
 /// Some columns as a note names them: the first few, and how many there are.
-pub fn named(names: &[&str]) -> String {
+fn named(names: &[&str]) -> String {
     const FIRST: usize = 10;
     let first: Vec<_> = names.iter().take(FIRST).map(|name| format!("`{name}`")).collect();
     let first = first.join(", ");
@@ -232,7 +232,7 @@ pub fn named(names: &[&str]) -> String {
 
 /// Columns that are missing, and columns that are extra.
 fn columns(profile: &Profile, features: &[FeatureConstraints], found: &mut DataQuality) {
-    let known: BTreeMap<&str, ()> = features.iter().map(|feature| (feature.name.as_str(), ())).collect();
+    let known: BTreeSet<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
     let missing: Vec<&str> = features
         .iter()
         .map(|feature| feature.name.as_str())
@@ -241,7 +241,7 @@ fn columns(profile: &Profile, features: &[FeatureConstraints], found: &mut DataQ
     let extra: Vec<&str> = profile
         .columns()
         .map(|(name, _)| name)
-        .filter(|name| !known.contains_key(name))
+        .filter(|name| !known.contains(name))
         .collect();
     let numbers = format!(
         "Number of columns in current dataset: {}, Number of columns in baseline constraints: {}",
@@ -340,11 +340,11 @@ fn domain(
         .first(|config| config.domain_content_threshold)
         .or_else(|| settings.comparison(|comparison| comparison.min_domain_mass))
         .unwrap_or(1.0);
-    let domain: BTreeMap<&str, ()> = domains.iter().map(|value| (value.as_str(), ())).collect();
+    let domain: BTreeSet<&str> = domains.iter().map(String::as_str).collect();
     let inside = column
         .texts()
         .iter()
-        .filter(|(value, _)| domain.contains_key(value.as_str()))
+        .filter(|(value, _)| domain.contains(value.as_str()))
         .map(|(_, count)| count)
         .sum();
     let observed = share(inside, present);

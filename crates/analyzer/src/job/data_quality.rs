@@ -12,6 +12,9 @@ use analysis::{
 use model_monitor::{ConstraintCheckType, Constraints, MonitorType, Statistics, Switch};
 use serde::Serialize;
 
+/// So many columns with values of several types are told one by one.
+const MIXED: usize = 10;
+
 /// The data quality analysis.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DataQualityJob {
@@ -48,6 +51,12 @@ impl DataQualityJob {
             ));
         }
         let mut notes = notes(dataset);
+        if profile.columns().len() == 0 {
+            return Err(JobError::Data(
+                "the dataset has rows, but no column could be read: there is nothing to make a baseline of".to_owned(),
+            ));
+        }
+        let mut mixed = Vec::new();
         for (name, column) in profile.columns() {
             let expected = match column.inferred_type().as_str() {
                 "Fractional" => column.count_of(analysis::Class::Fractional),
@@ -56,7 +65,7 @@ impl DataQualityJob {
             };
             if expected < column.present() {
                 let kind = column.inferred_type().as_str();
-                notes.push(format!(
+                mixed.push(format!(
                     "column `{name}` is {kind}, and {} of its {} values are of another type: the data type check, which \
                      wants all to be, will be violated by data like these. Lower datatype_check_threshold for it, or \
                      check with lenient types",
@@ -64,6 +73,11 @@ impl DataQualityJob {
                     column.present(),
                 ));
             }
+        }
+        let beyond = mixed.len().saturating_sub(MIXED);
+        notes.extend(mixed.into_iter().take(MIXED));
+        if beyond > 0 {
+            notes.push(format!("so are values of {beyond} more columns"));
         }
         let constraints = suggest(profile);
         Ok(Report {
@@ -106,7 +120,9 @@ impl DataQualityJob {
         let extra = |violation: &ConstraintViolation| {
             violation.constraint_check_type == ConstraintCheckType::ExtraColumn.as_str()
         };
-        if has_long_rows(&dataset.findings) && !found.violations.iter().any(extra) {
+        let config = constraints.monitoring_config.as_ref();
+        let evaluates = config.and_then(|config| config.evaluate_constraints) != Some(Switch::Disabled);
+        if evaluates && has_long_rows(&dataset.findings) && !found.violations.iter().any(extra) {
             let columns = profile.columns().len();
             found.violations.push(ConstraintViolation::of_feature(
                 "Extra columns",
@@ -128,11 +144,7 @@ impl DataQualityJob {
                 }),
             });
         }
-        let silent = constraints
-            .monitoring_config
-            .as_ref()
-            .and_then(|config| config.emit_metrics)
-            == Some(Switch::Disabled);
+        let silent = config.and_then(|config| config.emit_metrics) == Some(Switch::Disabled);
         let metrics = if silent { Vec::new() } else { metrics(profile, &found) };
         let report = Report {
             monitor_type: MonitorType::DataQuality,

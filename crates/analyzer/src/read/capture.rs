@@ -4,10 +4,10 @@
 //! Source: developer guide, pages `model-monitor-data-capture-endpoint`, `model-monitor-model-quality-merge`.
 
 use super::{
-    Notebook,
+    Notebook, csv,
     json::{self, Cell, Columns, Name, Record},
 };
-use crate::{findings::Kind, ground_truth::GroundTruth, sink::Sink};
+use crate::{findings::Kind, ground_truth::GroundTruth, sink::Sink, split::leaves_quote_open};
 use analysis::TooManyColumns;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -81,25 +81,55 @@ pub(crate) struct Side<'a> {
     content_type: Cow<'a, str>,
 }
 
-/// Whether the first line is captured data.
+/// So many lines are looked at to tell captured data, of which some may be broken.
+const PROBED: usize = 10;
+
+/// Whether the first lines are captured data.
 pub(super) fn is_capture(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Probe {
         #[serde(rename = "captureData")]
         capture_data: Option<serde::de::IgnoredAny>,
     }
-    let line = bytes
-        .split(|byte| *byte == b'\n')
-        .find(|line| !line.trim_ascii().is_empty());
-    let probe = line.and_then(|line| serde_json::from_slice::<Probe>(line).ok());
-    probe.is_some_and(|probe| probe.capture_data.is_some())
+    let mut probes = lines(bytes)
+        .take(PROBED)
+        .filter_map(|line| serde_json::from_slice::<Probe>(line).ok());
+    probes.any(|probe| probe.capture_data.is_some())
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    lines.filter(|line| !line.trim_ascii().is_empty())
+}
+
+/// How captured data is read.
+pub(super) struct Plan {
+    wanted: CaptureColumns,
+    /// The columns of the baseline.
+    expected: Vec<String>,
+    /// Whether requests have both sides, as far as the beginning of the data tells.
+    both: bool,
+}
+
+impl Plan {
+    pub(super) fn new(wanted: &CaptureColumns, expected: &[String], bytes: &[u8]) -> Self {
+        let both =
+            |line| matches!(request(line, wanted), Ok(Some(of)) if !of.input.is_empty() && !of.output.is_empty());
+        Self {
+            wanted: wanted.clone(),
+            expected: expected.to_vec(),
+            // Without a baseline it is the other requests that tell which columns one side of a request are. With labels
+            // the sides have names of their own, and to ask for a label counts.
+            both: expected.is_empty() && wanted.ground_truth.is_none() && lines(bytes).any(both),
+        }
+    }
 }
 
 impl Side<'_> {
     /// The records in it.
     pub(crate) fn records(&self) -> Result<Vec<Record>, String> {
         match self.encoding.as_ref() {
-            "CSV" => Ok(csv_records(self.data.as_bytes())),
+            "CSV" => csv_records(self.data.as_bytes()),
             "JSON" => json::records(self.data.as_bytes()).map_err(|error| format!("it is not JSON: {error}")),
             "BASE64" | "" => {
                 let bytes = STANDARD
@@ -111,7 +141,7 @@ impl Side<'_> {
                 if json {
                     json::records(&bytes).map_err(|error| format!("it is not JSON: {error}"))
                 } else if std::str::from_utf8(&bytes).is_ok() {
-                    Ok(csv_records(&bytes))
+                    csv_records(&bytes)
                 } else {
                     Err(format!(
                         "content of type `{}` is neither CSV nor JSON",
@@ -124,59 +154,51 @@ impl Side<'_> {
     }
 }
 
-fn csv_records(bytes: &[u8]) -> Vec<Record> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(bytes);
-    let mut records = Vec::new();
-    let mut row = csv::ByteRecord::new();
-    while let Ok(true) = reader.read_byte_record(&mut row) {
-        let cells = row.iter().enumerate().map(|(at, cell)| {
-            let cell = match cell {
+fn csv_records(bytes: &[u8]) -> Result<Vec<Record>, String> {
+    if leaves_quote_open(bytes, b',') {
+        return Err("a quoted cell is never closed".to_owned());
+    }
+    let record = |(cells, _): (Vec<Vec<u8>>, usize)| {
+        let cells = cells.into_iter().enumerate().map(|(at, cell)| {
+            let cell = match cell.as_slice() {
                 [] => Cell::Null,
                 cell => Cell::Text(String::from_utf8_lossy(cell).into_owned()),
             };
             (Name::At(at), cell)
         });
-        records.push(cells.collect());
-    }
-    records
+        cells.collect()
+    };
+    Ok(csv::Rows::new(bytes, b',').map(record).collect())
 }
 
 /// Reads the lines of a block, and says how many there are.
 pub(super) fn read<S: Sink>(
     sink: &mut S,
-    wanted: &CaptureColumns,
-    expected: &[String],
+    plan: &Plan,
     bytes: &[u8],
     notebook: &mut Notebook,
 ) -> Result<u64, TooManyColumns> {
     let mut columns = Columns::default();
-    let (mut lines, mut rows) = (0, 0);
-    for line in bytes.split(|byte| *byte == b'\n') {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match request(line, wanted) {
-            Ok(Some(request)) => {
-                for record in request.rows(wanted, expected) {
-                    // Findings count lines, the marks of columns count rows.
-                    columns.put(sink, rows, record.into_iter(), notebook)?;
-                    rows += 1;
+    let mut count = 0;
+    for line in lines(bytes) {
+        let rows = request(line, &plan.wanted).and_then(|request| request.map(|of| of.rows(plan)).transpose());
+        match rows {
+            Ok(Some(rows)) => {
+                for row in rows {
+                    columns.put(sink, count, row.into_iter(), notebook)?;
                 }
             }
             Ok(None) => notebook.incomplete += 1,
             Err(why) => {
-                notebook.note(Kind::Unreadable, lines, None, || why);
-                if wanted.ground_truth.is_none() {
+                notebook.note(Kind::Unreadable, count, None, || why);
+                if plan.wanted.ground_truth.is_none() {
                     sink.rows(1);
                 }
             }
         }
-        lines += 1;
+        count += 1;
     }
-    Ok(lines)
+    Ok(count)
 }
 
 /// The records of a captured request, side by side.
@@ -210,6 +232,11 @@ fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, Stri
         }
         (None, None) => None,
     };
+    match &labels {
+        Some(labels) if labels.is_empty() => return Ok(None),
+        Some(labels) => one_value_each(labels)?,
+        None => {}
+    }
     let request = Request {
         input: side(line.capture_data.endpoint_input.as_ref(), "endpointInput")?,
         output: side(output, "endpointOutput")?,
@@ -240,10 +267,24 @@ fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, Stri
     }
 }
 
+/// A label is a value, or an object with one.
+pub(crate) fn one_value_each(labels: &[Record]) -> Result<(), String> {
+    match labels.iter().find(|label| label.len() != 1) {
+        Some(label) => Err(format!("a label has {} values, and there must be one", label.len())),
+        None => Ok(()),
+    }
+}
+
 impl Request {
     /// The cells of each record, with the names of their columns.
-    fn rows(self, wanted: &CaptureColumns, expected: &[String]) -> Vec<Vec<(String, Cell)>> {
-        let apart = wanted.predictions || self.labels.is_some();
+    fn rows(self, plan: &Plan) -> Result<Vec<Vec<(String, Cell)>>, String> {
+        let apart = plan.wanted.predictions || self.labels.is_some();
+        let first = match plan.wanted.output {
+            OutputColumns::Start => &self.output,
+            OutputColumns::End => &self.input,
+        };
+        // Columns without names are told by their places, which are behind those of the side that is missing.
+        let missing = !apart && first.is_empty();
         let (mut input, mut output) = (self.input.into_iter(), self.output.into_iter());
         let mut labels = self.labels.map(Vec::into_iter);
         let mut rows = Vec::with_capacity(self.records);
@@ -255,32 +296,46 @@ impl Request {
                     Name::Key(key) => (format!("output:{key}"), cell),
                     Name::At(at) => (format!("output:{at}"), cell),
                 }));
-                if let Some(label) = labels.as_mut().and_then(Iterator::next) {
-                    // A label is a value, or an object with one.
-                    row.extend(label.into_iter().take(1).map(|(_, cell)| (LABEL.to_owned(), cell)));
-                }
-                number(input, expected, &mut row);
+                row.extend(
+                    labels
+                        .iter_mut()
+                        .flatten()
+                        .next()
+                        .into_iter()
+                        .flatten()
+                        .map(|(_, cell)| (LABEL.to_owned(), cell)),
+                );
+                number(input, 0, &plan.expected, &mut row);
             } else {
-                let sides = match wanted.output {
+                let [first, second] = match plan.wanted.output {
                     OutputColumns::Start => [output, input],
                     OutputColumns::End => [input, output],
                 };
-                for side in sides {
-                    number(side, expected, &mut row);
-                }
+                let unnamed = second.iter().any(|(name, _)| matches!(name, Name::At(_)));
+                let before = match (missing && unnamed, plan.expected.len().checked_sub(second.len())) {
+                    (false, _) => first.len(),
+                    (true, Some(before)) => before,
+                    (true, None) if plan.both => {
+                        return Err(
+                            "it has a request or a response only, and others have both: its columns cannot be \
+                                    told"
+                                .to_owned(),
+                        );
+                    }
+                    (true, None) => 0,
+                };
+                number(first, 0, &plan.expected, &mut row);
+                number(second, before, &plan.expected, &mut row);
             }
             rows.push(row);
         }
-        rows
+        Ok(rows)
     }
 }
 
-/// Adds cells to a row; those without a name are called as the baseline calls the column at their place.
-fn number(record: Record, expected: &[String], row: &mut Vec<(String, Cell)>) {
-    let before = row
-        .iter()
-        .filter(|(name, _)| !name.starts_with("output:") && name != LABEL)
-        .count();
+/// Adds cells to a row; those without a name are called as the baseline calls the column at their place, so many places
+/// behind the first.
+fn number(record: Record, before: usize, expected: &[String], row: &mut Vec<(String, Cell)>) {
     for (at, (name, cell)) in record.into_iter().enumerate() {
         let name = match name {
             Name::Key(key) => key,

@@ -22,6 +22,8 @@ pub enum Header {
 pub(super) struct Begun {
     pub names: Vec<String>,
     pub header: bool,
+    /// What is wrong with its first row.
+    pub notes: Vec<(Kind, Option<String>, String)>,
     /// Where the first row after the header begins.
     from: usize,
 }
@@ -31,50 +33,105 @@ impl Begun {
     pub(super) fn rest(&self, mut block: Block) -> Block {
         block.bytes.drain(..self.from.min(block.bytes.len()));
         if self.header {
-            for row in &mut block.stray {
+            block.stray.retain_mut(|row| {
+                let behind = *row > 0;
                 *row = row.saturating_sub(1);
-            }
+                behind
+            });
         }
         block
     }
 }
 
-/// Tells the columns of a file from its first block; `before` says whether earlier files had a header.
+/// How the CSV files before began.
+pub(super) struct Before {
+    pub header: bool,
+    pub names: Vec<String>,
+}
+
+/// Tells the columns of a file from its first block.
 pub(super) fn begin(
     block: &Block,
     delimiter: u8,
     options: &ReadOptions,
-    before: Option<(bool, usize)>,
+    before: Option<&Before>,
 ) -> Result<Begun, String> {
-    let mut reader = reader(&block.bytes, delimiter);
-    let mut first = csv::ByteRecord::new();
-    reader
-        .read_byte_record(&mut first)
-        .map_err(|error| format!("the first row cannot be read: {error}"))?;
-    let from = usize::try_from(reader.position().byte()).unwrap_or(0);
-    let cells: Vec<String> = first
-        .iter()
-        .map(|cell| String::from_utf8_lossy(cell).trim().to_owned())
-        .collect();
-    let expected: BTreeSet<&str> = options.expected.iter().map(String::as_str).collect();
+    if memchr(b'\n', &block.bytes).is_none() && memchr(b'\r', block.bytes.trim_ascii_end()).is_some() {
+        return Err("its lines end in carriage returns alone: write line feeds".to_owned());
+    }
+    let (first, from) = Rows::new(&block.bytes, delimiter).next().unwrap_or_default();
+    let mut cells = Vec::with_capacity(first.len());
+    let mut notes = Vec::new();
+    for cell in &first {
+        let text = String::from_utf8_lossy(cell).trim().to_owned();
+        if std::str::from_utf8(cell).is_err() {
+            let message = "the name of the column is not UTF-8".to_owned();
+            notes.push((Kind::NotUtf8, Some(text.clone()), message));
+        }
+        cells.push(text);
+    }
+    if options.delimiter.is_none()
+        && let [cell] = cells.as_slice()
+        && cell.contains([';', '\t', '|'])
+    {
+        return Err(format!(
+            "row 1 is one cell, `{}`: are the cells separated by something else than a comma? say so",
+            cell.chars().take(60).collect::<String>()
+        ));
+    }
+    let names_of = |names: &[String]| names.iter().map(String::clone).collect::<BTreeSet<_>>();
+    let expected = names_of(&options.expected);
     let known = cells.iter().filter(|cell| expected.contains(cell.as_str())).count();
-    let texts = cells.iter().filter(|cell| !cell.is_empty());
-    let of_names = texts.clone().next().is_some() && texts.clone().all(|cell| !classify(cell.as_bytes()).0.is_number());
+    let texts = || cells.iter().filter(|cell| !cell.is_empty());
+    let of_names = texts().next().is_some() && texts().all(|cell| !classify(cell.as_bytes()).0.is_number());
+    // The columns of the baseline had no names.
+    let unnamed = options
+        .expected
+        .iter()
+        .zip(0..)
+        .all(|(name, at)| *name == format!("_c{at}"));
+    let unnamed = unnamed && !options.expected.is_empty();
     let header = match options.header {
         Header::Present => true,
         Header::Absent => false,
-        Header::Auto => known * 2 > cells.len() || (of_names && before.is_none_or(|(header, _)| header)),
+        Header::Auto => known * 2 > cells.len() || (of_names && !unnamed && before.is_none_or(|before| before.header)),
     };
+    if let (Header::Auto, Some(before)) = (options.header, before) {
+        let same = names_of(&before.names);
+        if before.header && !(header && (known > 0 || cells.iter().any(|cell| same.contains(cell)))) {
+            return Err(
+                "its first row names no column of the files before, which have a header: say whether there is one"
+                    .to_owned(),
+            );
+        }
+    }
     if !header {
-        if options.header == Header::Auto && before.is_some_and(|(header, _)| header) {
-            return Err("has no header, and the files before it have: say whether there is one".to_owned());
+        // Its names are no names.
+        notes.clear();
+        let unnumbered = |before: &&Before| !before.header && before.names.len() != cells.len();
+        if let Some(before) = before.filter(unnumbered) {
+            let message = format!(
+                "the row has {} cells, and the files before have {} columns without names: are they the same?",
+                cells.len(),
+                before.names.len()
+            );
+            notes.push((Kind::FirstRow, None, message));
+        }
+        if options.header == Header::Auto && of_names && texts().count() == cells.len() {
+            let message = "the row could be a header, and counts as a row, since neither the baseline nor the files \
+                           before have one";
+            notes.push((Kind::FirstRow, None, message.to_owned()));
         }
         let names = (0..cells.len()).map(|at| options.expected.get(at).cloned().unwrap_or_else(|| format!("_c{at}")));
         return Ok(Begun {
             names: names.collect(),
             header,
+            notes,
             from: 0,
         });
+    }
+    if block.stray.first() == Some(&0) {
+        notes.push((Kind::StrayQuote, None, STRAY.to_owned()));
     }
     let mut seen = BTreeSet::new();
     let mut names = Vec::with_capacity(cells.len());
@@ -87,24 +144,55 @@ pub(super) fn begin(
         }
         names.push(name);
     }
-    if let [name] = names.as_slice()
-        && delimiter == b','
-        && name.contains([';', '\t', '|'])
-    {
-        return Err(format!(
-            "row 1 is one cell, `{}`: are the cells separated by something else than a comma? say so",
-            name.chars().take(60).collect::<String>()
-        ));
-    }
-    Ok(Begun { names, header, from })
+    Ok(Begun {
+        names,
+        header,
+        notes,
+        from,
+    })
 }
 
-fn reader(bytes: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
-    csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .from_reader(bytes)
+const STRAY: &str = "a quoted cell goes on behind its closing quote: is a quote not doubled?";
+
+/// The rows of some bytes with their cells, and where the next row begins: what is no dataset, but its header or captured.
+pub(super) struct Rows<'a> {
+    bytes: &'a [u8],
+    delimiter: u8,
+    from: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(bytes: &'a [u8], delimiter: u8) -> Self {
+        Self {
+            bytes,
+            delimiter,
+            from: 0,
+        }
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = (Vec<Vec<u8>>, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut scratch = Vec::new();
+        let mut cells = Vec::new();
+        loop {
+            let rest = self.bytes.get(self.from..).unwrap_or_default();
+            if rest.is_empty() && cells.is_empty() {
+                return None;
+            }
+            let (cell, end) = cut(rest, self.delimiter, &mut scratch);
+            self.from += end + 1;
+            let last = rest.get(end) != Some(&self.delimiter);
+            if !last || !cells.is_empty() || !cell.is_empty() || rest.first() == Some(&b'"') {
+                cells.push(cell.to_vec());
+                if last {
+                    return Some((cells, self.from));
+                }
+            }
+        }
+    }
 }
 
 /// Reads the rows of a block, and says how many there are.
@@ -117,11 +205,9 @@ pub(super) fn read<S: Sink>(
     notebook: &mut Notebook,
 ) -> u64 {
     for row in &block.stray {
-        notebook.note(Kind::StrayQuote, *row, None, || {
-            "a quoted cell goes on behind its closing quote: is a quote not doubled?".to_owned()
-        });
+        notebook.note(Kind::StrayQuote, *row, None, || STRAY.to_owned());
     }
-    let mut rows = Rows {
+    let mut rows = Cells {
         bytes: &block.bytes,
         delimiter,
         unquoted: Vec::new(),
@@ -138,6 +224,27 @@ pub(super) fn read<S: Sink>(
     }
     rows.hand_on(sink, places);
     rows.row
+}
+
+/// The cell that some bytes begin with, and where it ends. A carriage return before the end of a row is no part of it.
+fn cut<'a>(bytes: &'a [u8], delimiter: u8, scratch: &'a mut Vec<u8>) -> (&'a [u8], usize) {
+    if bytes.first() == Some(&b'"') {
+        scratch.clear();
+        let end = unquote(bytes, delimiter, scratch);
+        return (scratch, end);
+    }
+    let end = memchr2(delimiter, b'\n', bytes).unwrap_or(bytes.len());
+    (bare(bytes, end, delimiter), end)
+}
+
+/// What comes before a place where a cell ends.
+fn bare(bytes: &[u8], end: usize, delimiter: u8) -> &[u8] {
+    let cell = bytes.get(..end).unwrap_or_default();
+    if bytes.get(end) == Some(&delimiter) {
+        cell
+    } else {
+        cell.strip_suffix(b"\r").unwrap_or(cell)
+    }
 }
 
 /// Adds the content of the quoted cell at the beginning of some bytes to a buffer, and says where the cell ends.
@@ -158,7 +265,7 @@ fn unquote(bytes: &[u8], delimiter: u8, content: &mut Vec<u8>) -> usize {
         }
         let rest = bytes.get(from..).unwrap_or_default();
         let end = memchr2(delimiter, b'\n', rest).unwrap_or(rest.len());
-        content.extend_from_slice(rest.get(..end).unwrap_or_default());
+        content.extend_from_slice(bare(rest, end, delimiter));
         return from + end;
     }
 }
@@ -168,7 +275,7 @@ type Span = (u32, u32);
 
 /// The rows of a block: first where their cells are, then, column by column, what is in them, since the next cell of the
 /// same column is most like the last one.
-struct Rows<'a> {
+struct Cells<'a> {
     bytes: &'a [u8],
     delimiter: u8,
     unquoted: Vec<u8>,
@@ -180,7 +287,7 @@ struct Rows<'a> {
     cell: usize,
 }
 
-impl Rows<'_> {
+impl Cells<'_> {
     /// A block without quotes: every comma ends a cell, every line end a row.
     fn plain(&mut self) {
         let mut from = 0;
@@ -219,9 +326,6 @@ impl Rows<'_> {
                 let begun = self.bytes.len() + self.unquoted.len();
                 let end = unquote(rest, self.delimiter, &mut self.unquoted);
                 let last = rest.get(end) != Some(&self.delimiter);
-                if last && self.unquoted.last() == Some(&b'\r') {
-                    self.unquoted.pop();
-                }
                 self.cell(begun, self.bytes.len() + self.unquoted.len());
                 if last {
                     self.end();
@@ -315,9 +419,9 @@ mod tests {
 
     /// The cells of each of a few columns.
     #[derive(Default)]
-    struct Cells(Vec<Vec<Vec<u8>>>);
+    struct Columns(Vec<Vec<Vec<u8>>>);
 
-    impl Sink for Cells {
+    impl Sink for Columns {
         const BY_COLUMN: bool = false;
 
         fn column(&mut self, _: &str) -> Result<usize, TooManyColumns> {
@@ -351,7 +455,7 @@ mod tests {
     /// The rows of a text, each filled up to the number of columns.
     fn cells(text: &[u8]) -> Option<Vec<Vec<Vec<u8>>>> {
         let (names, places) = (vec![String::new(); COLUMNS], (0..COLUMNS).collect::<Vec<_>>());
-        let mut sink = Cells(vec![Vec::new(); COLUMNS]);
+        let mut sink = Columns(vec![Vec::new(); COLUMNS]);
         let mut notebook = Notebook::default();
         let mut blocks = Blocks::new(RowsOf::Csv { delimiter: b',' }, Vec::new(), text);
         while let Some(block) = blocks.next().ok()? {
@@ -386,11 +490,45 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_of_a_header_are_cut_as_those_of_a_dataset_are() {
+        let text = "\n\r\n a ,\"b\n\"\"c\"\"\",\r\n1,2,3\n";
+        let rows: Vec<_> = Rows::new(text.as_bytes(), b',').collect();
+        let cells = |cells: [&str; 3]| cells.map(|cell| cell.as_bytes().to_vec()).to_vec();
+        assert_eq!(
+            rows,
+            [
+                (cells([" a ", "b\n\"c\"", ""]), text.len() - 6),
+                (cells(["1", "2", "3"]), text.len())
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn rows_have_the_cells_that_are_read(text in "[ab,\"\n\r]{0,39}") {
+            if let Some(found) = cells(text.as_bytes()) {
+                let filled = |(mut row, _): (Vec<Vec<u8>>, usize)| {
+                    row.resize(COLUMNS, Vec::new());
+                    row
+                };
+                let expected: Vec<_> = Rows::new(text.as_bytes(), b',').map(filled).collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+
+    #[test]
     fn carriage_returns_before_line_ends_are_no_part_of_a_cell() {
         let plain = cells(b"a,b\r\n\r\nc,\r\n").unwrap();
         let quoted = cells(b"a,\"b\"\r\n\r\nc,\"\"\r\n").unwrap();
         assert_eq!(plain, quoted);
         let begun: Vec<_> = plain.iter().map(|row| (row[0].as_slice(), row[1].as_slice())).collect();
         assert_eq!(begun, [(&b"a"[..], &b"b"[..]), (b"c", b"")]);
+        let within = cells(b"\"\r\"\r\n\"a\r\",b\r").unwrap();
+        let begun: Vec<_> = within
+            .iter()
+            .map(|row| (row[0].as_slice(), row[1].as_slice()))
+            .collect();
+        assert_eq!(begun, [(&b"\r"[..], &b""[..]), (b"a\r", b"b")]);
     }
 }

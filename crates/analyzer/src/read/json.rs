@@ -2,7 +2,10 @@
 //! between the keys.
 
 use super::Notebook;
-use crate::{findings::Kind, sink::Sink};
+use crate::{
+    findings::Kind,
+    sink::{NOWHERE, Sink},
+};
 use analysis::TooManyColumns;
 use serde::{
     Deserialize, Deserializer,
@@ -79,7 +82,12 @@ impl<'de> Deserialize<'de> for Tree {
             }
 
             fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-                Ok(Tree::Leaf(Cell::Text(value.to_owned())))
+                Ok(Tree::Leaf(match value.strip_prefix(NO_TEXT) {
+                    Some("NaN") => Cell::Double(f64::NAN),
+                    Some("Infinity") => Cell::Double(f64::INFINITY),
+                    Some("-Infinity") => Cell::Double(f64::NEG_INFINITY),
+                    _ => Cell::Text(value.to_owned()),
+                }))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tree, A::Error> {
@@ -106,8 +114,16 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
-/// The records of a JSON text, which may be several texts behind one another.
+/// The records of a JSON text, which may be several texts behind one another. `NaN`, `Infinity` and `-Infinity` are no
+/// JSON, but Python writes them: they are numbers that are not finite.
 pub(super) fn records(text: &[u8]) -> Result<Vec<Record>, serde_json::Error> {
+    plain_records(text).or_else(|error| match quote_constants(text) {
+        Some(quoted) => plain_records(&quoted).map_err(|_| error),
+        None => Err(error),
+    })
+}
+
+fn plain_records(text: &[u8]) -> Result<Vec<Record>, serde_json::Error> {
     let mut records = Vec::new();
     for tree in serde_json::Deserializer::from_slice(text).into_iter::<Tree>() {
         unroll(tree?, &mut records);
@@ -115,9 +131,63 @@ pub(super) fn records(text: &[u8]) -> Result<Vec<Record>, serde_json::Error> {
     Ok(records)
 }
 
+/// What a text that stands for a constant begins with: texts of data do not.
+const NO_TEXT: &str = "\u{0}driftwarden:";
+
+/// The text with Python's constants as texts, if there are any outside of texts.
+fn quote_constants(text: &[u8]) -> Option<Vec<u8>> {
+    let mut quoted = Vec::with_capacity(text.len() + 64);
+    let (mut rest, mut found) = (text, false);
+    while let Some(byte) = rest.first() {
+        let constant = ["NaN", "Infinity", "-Infinity"]
+            .into_iter()
+            .find(|constant| rest.starts_with(constant.as_bytes()));
+        let taken = if let Some(constant) = constant {
+            found = true;
+            quoted.extend_from_slice(format!("\"\\u0000driftwarden:{constant}\"").as_bytes());
+            rest = rest.get(constant.len()..).unwrap_or_default();
+            continue;
+        } else if *byte == b'"' {
+            // To the quote that is not escaped.
+            let (mut at, mut escaped) = (1, false);
+            while let Some(byte) = rest.get(at) {
+                at += 1;
+                if *byte == b'"' && !escaped {
+                    break;
+                }
+                escaped = *byte == b'\\' && !escaped;
+            }
+            at
+        } else {
+            1
+        };
+        let (text, behind) = rest.split_at_checked(taken)?;
+        quoted.extend_from_slice(text);
+        rest = behind;
+    }
+    found.then_some(quoted)
+}
+
+/// Whether the first line only begins a text that goes on in the next.
+pub(super) fn is_spread_out(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines
+        .find(|line| !line.is_empty())
+        .is_some_and(|line| matches!(line, b"{" | b"["))
+}
+
+/// How many cells the first record has.
+pub(super) fn width(bytes: &[u8]) -> usize {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let records = lines.find_map(|line| records(line).ok().filter(|records| !records.is_empty()));
+    records.and_then(|records| Some(records.first()?.len())).unwrap_or(0)
+}
+
 fn unroll(tree: Tree, records: &mut Vec<Record>) {
     match tree {
         Tree::Leaf(cell) => records.push(vec![(Name::At(0), cell)]),
+        // No record, not one without cells.
+        Tree::List(items) if items.is_empty() => {}
         Tree::List(items) if items.iter().all(|item| matches!(item, Tree::Leaf(_))) => records.push(cells(items)),
         Tree::List(items) => records.extend(items.into_iter().map(record)),
         Tree::Object(mut entries) => match entries.as_mut_slice() {
@@ -181,19 +251,21 @@ fn flatten(name: String, tree: Tree, record: &mut Record) {
 #[derive(Default)]
 pub(super) struct Columns {
     known: Vec<(String, usize)>,
-    /// The row, counted from 1, that last gave the column at a place a value.
+    /// The record, counted from 1, that last gave the column at a place a value.
     given: Vec<u64>,
+    records: u64,
 }
 
 impl Columns {
-    /// Hands the cells of a row on. A column that occurs twice keeps its first value.
+    /// Hands the cells of a record on, which is from a line. A column that occurs twice keeps its first value.
     pub(super) fn put<S: Sink>(
         &mut self,
         sink: &mut S,
-        row: u64,
+        line: u64,
         cells: impl Iterator<Item = (String, Cell)>,
         notebook: &mut Notebook,
     ) -> Result<(), TooManyColumns> {
+        self.records += 1;
         for (at, (name, cell)) in cells.enumerate() {
             let place = match self.known.get(at) {
                 Some((known, place)) if *known == name => *place,
@@ -206,26 +278,29 @@ impl Columns {
                     place
                 }
             };
+            if place == NOWHERE {
+                continue;
+            }
             if self.given.len() <= place {
                 self.given.resize(place + 1, 0);
             }
             if let Some(given) = self.given.get_mut(place) {
-                if *given == row + 1 {
-                    notebook.note(Kind::Unreadable, row, Some(&name), || {
+                if *given == self.records {
+                    notebook.note(Kind::TwoValues, line, Some(&name), || {
                         "the record has two values for this column: the first one counts".to_owned()
                     });
                     continue;
                 }
-                *given = row + 1;
+                *given = self.records;
             }
-            put(sink, place, &name, &cell, row, notebook);
+            put(sink, place, &name, &cell, line, notebook);
         }
         sink.rows(1);
         Ok(())
     }
 }
 
-fn put<S: Sink>(sink: &mut S, place: usize, name: &str, cell: &Cell, row: u64, notebook: &mut Notebook) {
+fn put<S: Sink>(sink: &mut S, place: usize, name: &str, cell: &Cell, line: u64, notebook: &mut Notebook) {
     let odd = match cell {
         Cell::Null => {
             sink.null(place);
@@ -246,9 +321,10 @@ fn put<S: Sink>(sink: &mut S, place: usize, name: &str, cell: &Cell, row: u64, n
     if let Some(oddity) = odd {
         let text = match cell {
             Cell::Text(text) => text.clone(),
+            Cell::Double(value) => format!("{value}"),
             other => format!("{other:?}"),
         };
-        notebook.odd(oddity, row, name, text.as_bytes());
+        notebook.odd(oddity, line, name, text.as_bytes());
     }
 }
 
@@ -331,11 +407,20 @@ mod tests {
             (r#"[{"a": 1}, {"a": 2}]"#, "a=1 | a=2"),
             ("{\"a\": 1}\n{\"a\": 2}\n", "a=1 | a=2"),
             ("0.5", "#0=0.5"),
+            ("[]", ""),
+            (r#"{"instances": []}"#, ""),
+            (
+                r#"{"a": NaN, "b": [-Infinity, "NaN, \"Infinity"], "Infinity": Infinity}"#,
+                r#"a=NaN b_0=-inf b_1="NaN, \"Infinity" Infinity=inf"#,
+            ),
             ("18446744073709551615", "#0=1.8446744073709552e19"),
         ] {
             assert_eq!(read(text), expected, "{text}");
         }
         assert!(records(b"{\"a\": ").is_err());
         assert!(records(br#"{"a": 1, "a": 2}"#).is_err());
+        for text in ["NaNa", "{\"a\": nan}", "{NaN: 1", "\"NaN"] {
+            assert!(records(text.as_bytes()).is_err(), "{text}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 use std::{
+    collections::BTreeSet,
     io::{self, BufReader, Read, Seek as _, SeekFrom},
     sync::{Arc, Mutex},
 };
@@ -71,6 +72,14 @@ impl ChunkReader for Shared {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        // What a broken file says of its lengths is not to be believed.
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.bytes) {
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes are said to be at {start}, and the file has {}",
+                self.bytes
+            )));
+        }
         let mut bytes = vec![0; length];
         self.get_read(start)?.read_exact(&mut bytes)?;
         Ok(bytes.into())
@@ -100,7 +109,15 @@ impl File {
         let bytes = file.metadata().map_err(|error| error.to_string())?.len();
         let file = Arc::new(Mutex::new(file));
         let reader = SerializedFileReader::new(Shared { file, bytes })
-            .map_err(|error| format!("it is no Parquet file: {error}"))?;
+            .map_err(|error| format!("it begins as a Parquet file and is none, or not whole: {error}"))?;
+        let mut names = BTreeSet::new();
+        for column in reader.metadata().file_metadata().schema_descr().columns() {
+            let name = name(column);
+            if names.contains(&name) {
+                return Err(format!("two columns are called `{name}`: rename one"));
+            }
+            names.insert(name);
+        }
         Ok(Self { reader })
     }
 
@@ -109,10 +126,20 @@ impl File {
     }
 }
 
+/// What a column is called: its path in the schema with `_` between the names.
+fn name(descriptor: &ColumnDescriptor) -> String {
+    descriptor.path().parts().join("_")
+}
+
 /// What the values of a column are.
 #[derive(Clone, Copy)]
 enum Values {
     Number,
+    /// An integer without a sign, in the bits of one with.
+    Unsigned,
+    /// A number of 16 bits.
+    Half,
+    Uuid,
     /// A decimal with so many digits after the point.
     Decimal(i32),
     /// Days since 1970.
@@ -134,25 +161,32 @@ fn values(descriptor: &ColumnDescriptor) -> Option<Values> {
     };
     match (descriptor.logical_type_ref(), descriptor.converted_type()) {
         (Some(LogicalType::Timestamp(time)), _) => Some(Values::Timestamp(unit(&time.unit))),
-        (_, ConvertedType::TIMESTAMP_MILLIS) => Some(Values::Timestamp(1_000_000)),
-        (_, ConvertedType::TIMESTAMP_MICROS) => Some(Values::Timestamp(1_000)),
-        (Some(LogicalType::Date), _) | (_, ConvertedType::DATE) => Some(Values::Date),
+        (Some(LogicalType::Date), _) => Some(Values::Date),
         (Some(LogicalType::Decimal(decimal)), _) => Some(Values::Decimal(decimal.scale)),
-        (_, ConvertedType::DECIMAL) => Some(Values::Decimal(descriptor.type_scale())),
-        (_, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => Some(Values::Text),
         (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _) => Some(Values::Text),
+        (Some(LogicalType::Uuid), _) => Some(Values::Uuid),
+        (Some(LogicalType::Float16), _) => Some(Values::Half),
+        (Some(LogicalType::Integer(integer)), _) if !integer.is_signed => Some(Values::Unsigned),
+        // A column of nulls alone is of unknown type.
+        (Some(LogicalType::Integer(_) | LogicalType::Unknown), _) => Some(Values::Number),
+        (Some(_), _) => None,
+        (None, ConvertedType::TIMESTAMP_MILLIS) => Some(Values::Timestamp(1_000_000)),
+        (None, ConvertedType::TIMESTAMP_MICROS) => Some(Values::Timestamp(1_000)),
+        (None, ConvertedType::DATE) => Some(Values::Date),
+        (None, ConvertedType::DECIMAL) => Some(Values::Decimal(descriptor.type_scale())),
+        (None, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => Some(Values::Text),
+        (None, ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64) => {
+            Some(Values::Unsigned)
+        }
         (
-            _,
+            None,
             ConvertedType::NONE
             | ConvertedType::INT_8
             | ConvertedType::INT_16
             | ConvertedType::INT_32
-            | ConvertedType::INT_64
-            | ConvertedType::UINT_8
-            | ConvertedType::UINT_16
-            | ConvertedType::UINT_32,
+            | ConvertedType::INT_64,
         ) => Some(Values::Number),
-        _ => None,
+        (None, _) => None,
     }
 }
 
@@ -164,24 +198,23 @@ pub(super) struct RowGroup {
     pub step: usize,
 }
 
-/// Reads columns of a row group. Says how many rows they have if they are the first ones, so that rows count once.
+/// Reads columns of a row group. Says how many rows they have if they are its last part, so that rows count once, and
+/// behind all findings about them.
 pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook: &mut Notebook) -> Result<u64, Failed> {
     let group = file.reader.get_row_group(part.group)?;
-    let rows = match part.first {
-        0 => u64::try_from(group.metadata().num_rows()).unwrap_or(0),
-        _ => 0,
-    };
+    let rows = u64::try_from(group.metadata().num_rows()).unwrap_or(0);
     for at in 0..group.num_columns() {
         let descriptor = group.metadata().column(at).column_descr_ptr();
-        let name = descriptor.path().parts().join("_");
+        let name = name(&descriptor);
         // Every part knows all columns, so that they are in the file's order however the parts are merged.
         let place = sink.column(&name)?;
         if at % part.step != part.first {
             continue;
         }
         let Some(values) = values(&descriptor) else {
-            notebook.note(Kind::UnknownType, 0, Some(&name), || {
-                format!("values of type {} are not analysed", descriptor.physical_type())
+            notebook.note(Kind::UnknownType, 0, Some(&name), || match descriptor.max_rep_level() {
+                0 => format!("values of type {} are not analysed", type_of(&descriptor)),
+                _ => "lists are not analysed".to_owned(),
             });
             continue;
         };
@@ -194,9 +227,24 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
             row: 0,
         };
         column.read(group.get_column_reader(at)?, values)?;
+        let found = column.row;
+        if found != rows {
+            let message = format!("the Parquet file is broken: column `{name}` has {found} values in {rows} rows");
+            return Err(Failed::File(message));
+        }
     }
-    sink.rows(rows);
-    Ok(rows)
+    let counted = if part.first + 1 == part.step { rows } else { 0 };
+    sink.rows(counted);
+    Ok(counted)
+}
+
+/// The type of a column, for people.
+fn type_of(descriptor: &ColumnDescriptor) -> String {
+    match (descriptor.logical_type_ref(), descriptor.converted_type()) {
+        (Some(logical), _) => format!("{logical:?}"),
+        (None, ConvertedType::NONE) => descriptor.physical_type().to_string(),
+        (None, converted) => converted.to_string(),
+    }
 }
 
 struct Column<'a, S> {
@@ -215,9 +263,13 @@ impl<S: Sink> Column<'_, S> {
             ColumnReader::BoolColumnReader(reader) => self.batches(reader, |column, value| {
                 column.text(if *value { b"true" } else { b"false" });
             }),
-            ColumnReader::Int32ColumnReader(reader) => {
-                self.batches(reader, |column, value| column.integer(i64::from(*value), values))
-            }
+            ColumnReader::Int32ColumnReader(reader) => self.batches(reader, |column, value| {
+                let value = match values {
+                    Values::Unsigned => i64::from(value.cast_unsigned()),
+                    _ => i64::from(*value),
+                };
+                column.integer(value, values);
+            }),
             ColumnReader::Int64ColumnReader(reader) => {
                 self.batches(reader, |column, value| column.integer(*value, values))
             }
@@ -271,7 +323,12 @@ impl<S: Sink> Column<'_, S> {
 
     fn integer(&mut self, value: i64, values: Values) {
         match values {
-            Values::Number | Values::Text => self.sink.integer(self.place, value),
+            Values::Number | Values::Text | Values::Half | Values::Uuid => self.sink.integer(self.place, value),
+            Values::Unsigned => match i64::try_from(value.cast_unsigned()) {
+                Ok(value) => self.sink.integer(self.place, value),
+                #[expect(clippy::cast_precision_loss, reason = "no integer of 64 bits holds it")]
+                Err(_) => self.double(value.cast_unsigned() as f64),
+            },
             #[expect(clippy::cast_precision_loss, reason = "statistics are doubles")]
             Values::Decimal(scale) => self.double(value as f64 / 10f64.powi(scale)),
             Values::Date => {
@@ -304,12 +361,27 @@ impl<S: Sink> Column<'_, S> {
         let bytes = value.as_ref();
         match values {
             Values::Decimal(scale) => {
-                // Big-endian, in two's complement; a decimal of more than 128 bits does not exist.
+                // Big-endian, in two's complement; beyond 128 bits as a double all the way.
                 let negative = bytes.first().is_some_and(|byte| *byte & 0x80 != 0);
                 let begun: i128 = if negative { -1 } else { 0 };
-                let unscaled = bytes.iter().fold(begun, |value, byte| (value << 8) | i128::from(*byte));
                 #[expect(clippy::cast_precision_loss, reason = "statistics are doubles")]
-                self.double(unscaled as f64 / 10f64.powi(scale));
+                let unscaled = if bytes.len() <= 16 {
+                    bytes.iter().fold(begun, |value, byte| (value << 8) | i128::from(*byte)) as f64
+                } else {
+                    let begun = begun as f64;
+                    bytes.iter().fold(begun, |value, byte| value * 256.0 + f64::from(*byte))
+                };
+                self.double(unscaled / 10f64.powi(scale));
+            }
+            Values::Half => match bytes {
+                [low, high] => self.double(half(u16::from_le_bytes([*low, *high]))),
+                _ => self.sink.null(self.place),
+            },
+            Values::Uuid if bytes.len() == 16 => {
+                let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                let (a, b, c, d, e) = (0..8, 8..12, 12..16, 16..20, 20..32);
+                let parts = [a, b, c, d, e].map(|part| digits.get(part).unwrap_or_default());
+                self.text(parts.join("-").as_bytes());
             }
             _ if bytes.is_empty() => self.sink.null(self.place),
             _ => self.text(bytes),
@@ -320,5 +392,38 @@ impl<S: Sink> Column<'_, S> {
         if let Some(oddity) = self.sink.text(self.place, text) {
             self.notebook.odd(oddity, self.row, self.name, text);
         }
+    }
+}
+
+/// A number of 16 bits (IEEE 754, binary16).
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from((bits >> 10) & 0x1f), f64::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        0x1f if fraction > 0.0 => f64::NAN,
+        0x1f => f64::INFINITY,
+        _ => (fraction + 1024.0) * 2f64.powi(exponent - 25),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half;
+
+    #[test]
+    fn halves_are_those_of_ieee_754() {
+        for (bits, value) in [
+            (0x0000, 0.0),
+            (0x0001, 5.960_464_477_539_063e-8),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x3555, 0.333_251_953_125),
+            (0xfc00, f64::NEG_INFINITY),
+        ] {
+            assert_eq!(half(bits).to_bits(), f64::to_bits(value), "{bits:x}");
+        }
+        assert!(half(0x7c01).is_nan());
     }
 }

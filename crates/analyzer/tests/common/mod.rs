@@ -1,0 +1,154 @@
+//! Files in a temporary folder, read and analysed as the command line does it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(dead_code, clippy::allow_attributes, reason = "not every test uses all of it")]
+
+use analysis::Profile;
+use analyzer::{
+    Dataset, Object, Outcome, ReadError, ReadOptions, Report,
+    findings::Kind,
+    job::{Baseline, DataQualityJob},
+    read,
+};
+use model_monitor::Statistics;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// Some files, in the order in which they were written.
+pub(crate) struct Files {
+    folder: TempDir,
+    paths: Vec<PathBuf>,
+}
+
+/// Files with these contents, named `1.csv`, `2.csv`, …
+pub(crate) fn files(contents: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Files {
+    let mut files = Files {
+        folder: TempDir::new().unwrap(),
+        paths: Vec::new(),
+    };
+    for (content, number) in contents.into_iter().zip(1..) {
+        let path = files.folder.path().join(format!("{number}.csv"));
+        std::fs::write(&path, content).unwrap();
+        files.paths.push(path);
+    }
+    files
+}
+
+/// One file.
+pub(crate) fn file(content: impl AsRef<[u8]>) -> Files {
+    files([content.as_ref()])
+}
+
+impl Files {
+    /// The files as objects whose names are those of the files alone.
+    pub(crate) fn objects(&self) -> Vec<Object> {
+        let object = |path: &PathBuf| {
+            let mut object = Object::file(path);
+            object.name = path.file_name().unwrap().to_string_lossy().into_owned();
+            object
+        };
+        self.paths.iter().map(object).collect()
+    }
+
+    pub(crate) fn try_read(&self, options: &ReadOptions) -> Result<Dataset<Profile>, ReadError> {
+        read(self.objects(), options, Profile::default)
+    }
+
+    pub(crate) fn read_with(&self, options: &ReadOptions) -> Dataset<Profile> {
+        self.try_read(options).unwrap()
+    }
+
+    pub(crate) fn read(&self) -> Dataset<Profile> {
+        self.read_with(&ReadOptions::default())
+    }
+
+    /// Why the files cannot be read.
+    pub(crate) fn error(&self) -> String {
+        self.try_read(&ReadOptions::default()).unwrap_err().to_string()
+    }
+
+    /// The baseline that the files make.
+    pub(crate) fn baseline(&self) -> Baseline {
+        self.baseline_with(&ReadOptions::default())
+    }
+
+    pub(crate) fn baseline_with(&self, options: &ReadOptions) -> Baseline {
+        let report = DataQualityJob::default().baseline(&self.read_with(options)).unwrap();
+        let mut baseline = Baseline::default();
+        for file in report.files {
+            baseline.add(file.name, file.name, &file.content).unwrap();
+        }
+        baseline
+    }
+
+    /// Holds the files against a baseline, whose columns are expected.
+    pub(crate) fn analyze(&self, baseline: &Baseline) -> Report {
+        self.analyze_by(&DataQualityJob::default(), baseline)
+    }
+
+    pub(crate) fn analyze_by(&self, job: &DataQualityJob, baseline: &Baseline) -> Report {
+        let options = ReadOptions {
+            expected: baseline.columns(),
+            ..ReadOptions::default()
+        };
+        job.analyze(&self.read_with(&options), baseline).unwrap().0
+    }
+}
+
+/// The violations of a report: column and check, each as text.
+pub(crate) fn violations(report: &Report) -> Vec<String> {
+    assert_eq!(
+        report.outcome(),
+        match (report.item_count, report.violations.len()) {
+            (0, _) => Outcome::NoData,
+            (_, 0) => Outcome::Clean,
+            (_, count) => Outcome::Violations(count),
+        }
+    );
+    let violations = report.violations.iter();
+    violations
+        .map(|violation| format!("{} {}", violation.subject(), violation.constraint_check_type))
+        .collect()
+}
+
+/// The notes of a baseline made of a dataset, or why there is none.
+pub(crate) fn notes(dataset: &Dataset<Profile>) -> Vec<String> {
+    match DataQualityJob::default().baseline(dataset) {
+        Ok(report) => report.notes,
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// How many findings there are of each kind that has any.
+pub(crate) fn counts(dataset: &Dataset<Profile>) -> Vec<(Kind, u64)> {
+    let kinds = [
+        Kind::ShortRow,
+        Kind::LongRow,
+        Kind::StrayQuote,
+        Kind::NotUtf8,
+        Kind::NotFinite,
+        Kind::Unreadable,
+        Kind::TwoValues,
+        Kind::UnknownType,
+        Kind::FirstRow,
+    ];
+    let counts = kinds.map(|kind| (kind, dataset.findings.count(kind)));
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// The columns in their order, each with its type, its number of values, and its values in order with their counts.
+pub(crate) fn shown(dataset: &Dataset<Profile>) -> Vec<String> {
+    let columns = dataset.sink.columns();
+    columns
+        .map(|(name, column)| {
+            let mut texts = column.texts();
+            texts.sort();
+            let texts: Vec<_> = texts.iter().map(|(text, count)| format!("{text}×{count}")).collect();
+            format!("{name} {} {}", column.inferred_type().as_str(), texts.join(" "))
+        })
+        .collect()
+}
+
+/// `statistics.json` of a dataset.
+pub(crate) fn statistics(dataset: &Dataset<Profile>) -> Statistics {
+    analysis::data_quality::statistics(&dataset.sink)
+}
