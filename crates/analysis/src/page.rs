@@ -1,5 +1,5 @@
 //! stub
-#![allow(missing_docs, missing_debug_implementations)]
+#![expect(missing_docs, missing_debug_implementations, clippy::pedantic, reason = "to come")]
 #[derive(Default)]
 pub struct Page<'a> {
     pub title: &'a str,

@@ -269,7 +269,11 @@ fn violations_are_those_that_the_service_published() {
     let baseline = published.clone().map(|(name, baseline, ..)| (name, baseline));
     let run = published.clone().map(|(name, _, value, _)| (name, value));
     let drift = check(&post_training("0", &run), &post_training("0", &baseline), None);
-    let found: Vec<&str> = drift.violations.iter().map(|v| v.metric_name.as_str()).collect();
+    let found: Vec<&str> = drift
+        .violations
+        .iter()
+        .map(|v| v.metric_name.as_deref().unwrap())
+        .collect();
     let expected: Vec<&str> = published.iter().filter(|case| case.3).map(|case| case.0).collect();
     assert_eq!(found, expected);
     let written = json!({"version": "1.0", "violations": drift.violations});
@@ -306,7 +310,7 @@ fn no_bias_is_0_and_1_for_disparate_impact() {
         drift
             .violations
             .into_iter()
-            .map(|violation| violation.metric_name)
+            .map(|violation| violation.metric_name.unwrap())
             .collect::<Vec<_>>()
     };
     assert_eq!(of(0.5, 0.9), ["DI"]);
@@ -354,7 +358,10 @@ fn an_interval_is_the_baselines_with_the_same_threshold() {
         &post_training("(40.0, 79.5]", &baseline),
         None,
     );
-    assert_eq!(drift.violations.first().unwrap().facet_value, "(40.0, 81.0]");
+    assert_eq!(
+        drift.violations.first().unwrap().facet_value.as_deref().unwrap(),
+        "(40.0, 81.0]"
+    );
     assert!(drift.not_judged.is_empty());
     let drift = check(
         &post_training("(41.0, 81.0]", &run),
