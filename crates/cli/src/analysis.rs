@@ -39,6 +39,7 @@ pub struct Baseline {
 /// `constraint_violations.json`, as Model Monitor's own executions do. Exit code 0: clean, 2: violations, 3: no data,
 /// 1: failed.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command")]
 pub struct Analyze {
     #[command(flatten)]
     input: InputArgs,
@@ -190,7 +191,6 @@ impl Analyze {
             violations: &report.violations,
             drift: &drift,
             notes: &report.notes,
-            ..page::Page::default()
         })
     }
 }
