@@ -53,7 +53,7 @@ fn capture(world: &Memory, hour: &str, shift: u32) {
             .collect();
         world.put_object(
             &format!("s3://data/capture/churn/AllTraffic/{hour}/{part}.jsonl"),
-            lines,
+            lines.concat(),
         );
     }
 }
