@@ -33,7 +33,8 @@ pub(crate) use json::Record;
 /// As many lanes as cores are used at most.
 const LANES: usize = 8;
 
-/// On all lanes together there are at most so many columns, but for a single lane: summarised, one takes about 128 KiB.
+/// On all lanes together there are at most so many columns, but for a single lane: one with many different values takes
+/// up to a quarter of a MiB.
 const WIDEST: usize = 4096;
 
 /// How a dataset is read, where its objects do not say.
@@ -125,11 +126,20 @@ enum Payload {
 pub(crate) struct Found {
     object: usize,
     block: u64,
-    /// None for the header.
-    row: Option<u64>,
+    place: Place,
     kind: Kind,
     column: Option<String>,
     message: String,
+}
+
+/// Where something was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// All over the object.
+    Object,
+    Header,
+    /// A row of the block, from 0.
+    Row(u64),
 }
 
 /// What one worker found, and how many rows its blocks have.
@@ -147,17 +157,18 @@ pub(crate) struct Notebook {
 impl Notebook {
     /// Notes something about a row of the block, from 0.
     pub(crate) fn note(&mut self, kind: Kind, row: u64, column: Option<&str>, message: impl FnOnce() -> String) {
-        self.note_at(kind, Some(row), column, message);
+        self.note_at(kind, Place::Row(row), column, message);
     }
 
-    fn note_at(&mut self, kind: Kind, row: Option<u64>, column: Option<&str>, message: impl FnOnce() -> String) {
+    /// Notes something about a place.
+    pub(crate) fn note_at(&mut self, kind: Kind, place: Place, column: Option<&str>, message: impl FnOnce() -> String) {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
         if *count <= TOLD as u64 {
             self.found.push(Found {
                 object: self.object,
                 block: self.block,
-                row,
+                place,
                 kind,
                 column: column.map(ToOwned::to_owned),
                 message: message(),
@@ -499,9 +510,10 @@ impl Dealer<'_> {
                 let begun = csv::begin(&block, delimiter, self.options, self.before.as_ref())?;
                 self.narrow(begun.names.len());
                 self.notebook.object = at;
-                let row = (!begun.header).then_some(0);
+                let place = if begun.header { Place::Header } else { Place::Row(0) };
                 for (kind, column, message) in &begun.notes {
-                    self.notebook.note_at(*kind, row, column.as_deref(), || message.clone());
+                    self.notebook
+                        .note_at(*kind, place, column.as_deref(), || message.clone());
                 }
                 if begun.header {
                     self.headed.insert(at);
@@ -591,7 +603,11 @@ impl Rowed {
                 findings.add(Finding {
                     kind: found.kind,
                     object: names.get(found.object).cloned().unwrap_or_default(),
-                    row: found.row.map_or(1, |row| self.absolute(found.object, found.block, row)),
+                    row: match found.place {
+                        Place::Object => 0,
+                        Place::Header => 1,
+                        Place::Row(row) => self.absolute(found.object, found.block, row),
+                    },
                     column: found.column,
                     message: found.message,
                 });

@@ -1,6 +1,6 @@
 //! Parquet, column by column. Nested lists are not analysed.
 
-use super::Notebook;
+use super::{Notebook, Place};
 use crate::{findings::Kind, sink::Sink};
 use analysis::TooManyColumns;
 use bytes::Bytes;
@@ -37,12 +37,12 @@ struct Shared {
 }
 
 /// A place in a shared file.
-struct Place {
+struct At {
     file: Arc<Mutex<std::fs::File>>,
     at: u64,
 }
 
-impl Read for Place {
+impl Read for At {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut file = self
             .file
@@ -62,10 +62,10 @@ impl Length for Shared {
 }
 
 impl ChunkReader for Shared {
-    type T = BufReader<Place>;
+    type T = BufReader<At>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(BufReader::new(Place {
+        Ok(BufReader::new(At {
             file: Arc::clone(&self.file),
             at: start,
         }))
@@ -213,10 +213,14 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
             continue;
         }
         let Some(values) = values(&descriptor) else {
-            notebook.note(Kind::UnknownType, 0, Some(&name), || match descriptor.max_rep_level() {
-                0 => format!("values of type {} are not analysed", type_of(&descriptor)),
-                _ => "lists are not analysed".to_owned(),
-            });
+            if part.group == 0 {
+                notebook.note_at(Kind::UnknownType, Place::Object, Some(&name), || {
+                    match descriptor.max_rep_level() {
+                        0 => format!("values of type {} are not analysed", type_of(&descriptor)),
+                        _ => "lists are not analysed".to_owned(),
+                    }
+                });
+            }
             continue;
         };
         let mut column = Column {
@@ -241,10 +245,10 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
 
 /// The type of a column, for people.
 fn type_of(descriptor: &ColumnDescriptor) -> String {
-    match (descriptor.logical_type_ref(), descriptor.converted_type()) {
-        (Some(logical), _) => format!("{logical:?}"),
-        (None, ConvertedType::NONE) => descriptor.physical_type().to_string(),
-        (None, converted) => converted.to_string(),
+    match (descriptor.converted_type(), descriptor.logical_type_ref()) {
+        (ConvertedType::NONE, Some(logical)) => format!("{logical:?}"),
+        (ConvertedType::NONE, None) => descriptor.physical_type().to_string(),
+        (converted, _) => converted.to_string(),
     }
 }
 

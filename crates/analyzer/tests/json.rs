@@ -1,0 +1,468 @@
+//! JSON Lines, SageMaker's data capture and ground truth: what is broken or missing is told, and no value goes to
+//! another column, twice or nowhere without a word.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use analysis::Profile;
+use analyzer::{CaptureColumns, GroundTruth, Merged, OutputColumns, ReadOptions, Table, findings::Kind, read};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use common::{counts, file, files, notes, shown, violations};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, sync::Arc};
+
+fn lines(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// One side of a captured request.
+fn side(encoding: &str, data: &str) -> Value {
+    let data = if encoding == "BASE64" {
+        STANDARD.encode(data)
+    } else {
+        data.to_owned()
+    };
+    json!({"observedContentType": "text/csv", "mode": "INPUT", "data": data, "encoding": encoding})
+}
+
+/// A captured request; what is null is left out.
+fn request(id: &str, input: Value, output: Value) -> Value {
+    let mut data = json!({});
+    for (name, side) in [("endpointInput", input), ("endpointOutput", output)] {
+        if !side.is_null() {
+            data.as_object_mut().unwrap().insert(name.to_owned(), side);
+        }
+    }
+    json!({"captureData": data, "eventMetadata": {"eventId": format!("event-{id}"), "inferenceId": id}, "eventVersion": "0"})
+}
+
+fn csv(input: &str, output: &str) -> Value {
+    request("i", side("CSV", input), side("CSV", output))
+}
+
+fn label(id: &str, data: &str) -> Value {
+    json!({"groundTruthData": {"data": data, "encoding": "CSV"}, "eventMetadata": {"eventId": id}, "eventVersion": "0"})
+}
+
+fn expecting(columns: &[&str], output: OutputColumns) -> ReadOptions {
+    ReadOptions {
+        expected: columns.iter().map(ToString::to_string).collect(),
+        capture: CaptureColumns {
+            output,
+            ..CaptureColumns::default()
+        },
+        ..ReadOptions::default()
+    }
+}
+
+#[test]
+fn lines_that_are_broken_are_rows_without_values() {
+    let text = "{\"a\": 1, \"b\": \"x\"}\n\n{\"a\": 2, \"b\":\nnull,\n{\"a\": 3, \"b\": \"\u{e9}\"}\n";
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.extend_from_slice(b"{\"a\": 4, \"b\": \"\xff\"}\n{\"a\": 1e999, \"b\": \"y\"}\n[1, 2\n");
+    let dataset = file(&bytes).read();
+    assert_eq!(dataset.sink.item_count(), 7);
+    assert_eq!(shown(&dataset), ["a Integral 1×1 3×1", "b String x×1 é×1"]);
+    assert_eq!(counts(&dataset), [(Kind::Unreadable, 5)]);
+    let told = notes(&dataset);
+    let rows: Vec<_> = told.iter().map(|note| note.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        rows,
+        [
+            "1.csv, row 2",
+            "1.csv, row 3",
+            "1.csv, row 5",
+            "1.csv, row 6",
+            "1.csv, row 7"
+        ]
+    );
+    let baseline = file("{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2, \"b\": \"x\"}\n").baseline();
+    let report = file("{\"a\": 1, \"b\": \"x\"}\n{\"a\": 1, \"b\"\n").analyze(&baseline);
+    assert_eq!(violations(&report), ["a completeness_check", "b completeness_check"]);
+    let broken = file("{\n\n{\"a\"\n");
+    assert_eq!(
+        broken.error(),
+        "1.csv: a record of it takes several lines: write JSON Lines, one record a line"
+    );
+    let report = file("{\"a\"\n{\"a\": }\n").analyze(&baseline);
+    assert_eq!(
+        violations(&report),
+        ["a missing_column_check", "b missing_column_check"]
+    );
+    assert_eq!(
+        notes(&file("{\"a\"\n").read()),
+        ["the dataset has rows, but no column could be read: there is nothing to make a baseline of"]
+    );
+}
+
+#[test]
+fn numbers_that_are_none_of_json_count_as_missing_and_the_rest_of_the_line_does_not() {
+    let dataset = file("{\"a\": NaN, \"b\": 1}\n{\"a\": -Infinity, \"b\": 2}\n{\"a\": 0.5, \"b\": Infinity}\n").read();
+    assert_eq!(shown(&dataset), ["a Fractional 0.5×1", "b Integral 1×1 2×1"]);
+    assert_eq!(counts(&dataset), [(Kind::NotFinite, 3)]);
+    assert_eq!(
+        notes(&dataset).first().unwrap(),
+        "1.csv, row 1, column `a`: `NaN` is not a finite number: it counts as missing"
+    );
+    // As texts they are texts.
+    let dataset = file("{\"a\": \"NaN\"}\n{\"a\": 1}\n").read();
+    assert_eq!(shown(&dataset), ["a String 1×1 NaN×1"]);
+}
+
+#[test]
+fn every_record_of_a_line_counts_with_its_values() {
+    let dataset =
+        file("[{\"a\": 1, \"b\": 2}, {\"a\": 3}, {\"b\": 4, \"a\": 5}]\n{\"instances\": [[6, 7], [8, 9]]}\n[]\n")
+            .read();
+    assert_eq!(dataset.sink.item_count(), 5);
+    assert_eq!(
+        shown(&dataset),
+        [
+            "a Integral 1×1 3×1 5×1",
+            "b Integral 2×1 4×1",
+            "_c0 Integral 6×1 8×1",
+            "_c1 Integral 7×1 9×1"
+        ]
+    );
+    assert_eq!(counts(&dataset), []);
+    let empty = file("[]\n{\"instances\": []}\n");
+    assert_eq!(empty.read().sink.item_count(), 0);
+}
+
+#[test]
+fn a_column_that_a_record_gives_twice_keeps_its_first_value() {
+    let dataset = file("{\"a_b\": 1, \"a\": {\"b\": 2}}\n{\"a\": {\"b\": 3}}\n").read();
+    assert_eq!(shown(&dataset), ["a_b Integral 1×1 3×1"]);
+    assert_eq!(
+        notes(&dataset),
+        ["1.csv, row 1, column `a_b`: the record has two values for this column: the first one counts"]
+    );
+    let dataset = file("{\"a\": 1, \"a\": 2}\n{\"a\": 3}\n").read();
+    assert_eq!(shown(&dataset), ["a Integral 3×1"]);
+    let told = notes(&dataset);
+    assert!(
+        told.first()
+            .unwrap()
+            .starts_with("1.csv, row 1: the line is not JSON: the key `a` occurs twice"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn the_order_of_keys_does_not_matter_and_types_may_mix() {
+    let dataset = file(lines(&[
+        json!({"a": 1, "b": true, "c": "5", "d": {"e": [1.5, null]}}),
+        json!({"c": 5, "a": 1.0, "b": null, "f": ""}),
+        json!({"d": {"e": ["x"]}, "c": "5.0"}),
+    ]))
+    .read();
+    assert_eq!(
+        shown(&dataset),
+        [
+            "a Fractional 1×1 1.0×1",
+            "b String true×1",
+            "c Fractional 5×2 5.0×1",
+            "d_e_0 String 1.5×1 x×1",
+            "d_e_1 Unknown ",
+            "f Unknown "
+        ]
+    );
+    let mixed = file(lines(&[json!({"a": 5}), json!({"a": "5"}), json!({"a": "x"})])).read();
+    let column = mixed.sink.get("a").unwrap();
+    assert!(
+        (column.distinct_count() - 2.0).abs() <= 0.0,
+        "5 and \"5\" are shown as the same"
+    );
+}
+
+#[test]
+fn only_the_columns_that_a_table_wants_are_kept_and_rows_stay_together() {
+    let wanted: BTreeSet<String> = ["a".to_owned(), "label".to_owned()].into();
+    let wanted = Some(Arc::new(wanted));
+    let json: String = (0..50_000)
+        .map(|row| format!("{{\"x\": {row}, \"label\": \"l{row}\", \"nested\": [1, 2], \"a\": {row}}}\n"))
+        .collect();
+    let csv: String = (0..50_000).map(|row| format!("{row},{row},l{row}\n")).collect();
+    for text in [json, format!("x,a,label\n{csv}")] {
+        let files = file(text);
+        let dataset = read(files.objects(), &ReadOptions::default(), || Table::of(wanted.clone())).unwrap();
+        let table = &dataset.sink;
+        assert_eq!(table.rows(), 50_000);
+        assert_eq!(table.names().iter().collect::<BTreeSet<_>>().len(), 2);
+        let (a, label) = (table.get("a").unwrap(), table.get("label").unwrap());
+        let mut seen = BTreeSet::new();
+        for (number, text) in a.cells().iter().zip(label.cells()) {
+            let (number, text) = (a.text(*number).unwrap(), label.text(*text).unwrap());
+            assert_eq!(text, format!("l{number}"));
+            seen.insert(number);
+        }
+        assert_eq!(seen.len(), 50_000);
+    }
+}
+
+#[test]
+fn captured_requests_in_all_encodings() {
+    let dataset = file(lines(&[
+        csv("1,x\n", "0.5"),
+        request("b", side("BASE64", "2,\"y,z\"\r\n"), side("BASE64", "0.25\n")),
+        request(
+            "c",
+            side("JSON", "{\"instances\": [{\"features\": [3, \"w\"]}]}"),
+            side("JSON", "{\"predictions\": [[0.125]]}"),
+        ),
+        request("d", side("BASE64", "[[4, \"v\"]]"), side("JSON", "[0.75]")),
+    ]))
+    .read();
+    assert_eq!(
+        shown(&dataset),
+        [
+            "_c0 Fractional 0.125×1 0.25×1 0.5×1 0.75×1",
+            "_c1 Integral 1×1 2×1 3×1 4×1",
+            "_c2 String v×1 w×1 x×1 y,z×1"
+        ]
+    );
+    assert_eq!(
+        (dataset.sink.item_count(), counts(&dataset), dataset.incomplete),
+        (4, vec![], 0)
+    );
+}
+
+#[test]
+fn captured_requests_that_cannot_be_read_are_told() {
+    let unknown = json!({"data": "1", "encoding": "XML"});
+    let broken = json!({"data": "*", "encoding": "BASE64", "observedContentType": "text/csv"});
+    let image =
+        json!({"data": STANDARD.encode([0xff, 0xd8, 0xff]), "encoding": "BASE64", "observedContentType": "image/jpeg"});
+    let text = lines(&[
+        csv("1,2", "3"),
+        csv("1,\"2", "3"),
+        csv("1\n2\n3", "4\n5"),
+        request("a", unknown, side("CSV", "1")),
+        request("b", side("CSV", "1"), broken),
+        request("c", image, side("CSV", "1")),
+        request("d", side("JSON", "{\"a\": "), side("CSV", "1")),
+        json!({"captureData": 5}),
+        request("e", Value::Null, Value::Null),
+        request("f", side("CSV", ""), side("CSV", "\n")),
+    ]);
+    // A line that was cut off comes first.
+    let dataset = file(format!("{{\"captureData\": {{\n\n{text}")).read();
+    assert_eq!(counts(&dataset), [(Kind::Unreadable, 8)]);
+    assert_eq!((dataset.sink.item_count(), dataset.incomplete), (9, 2));
+    assert_eq!(
+        shown(&dataset),
+        ["_c0 Integral 3×1", "_c1 Integral 1×1", "_c2 Integral 2×1"]
+    );
+    let told = notes(&dataset);
+    assert_eq!(told.len(), 7, "{told:?}");
+    assert_eq!(
+        told.get(1).unwrap(),
+        "1.csv, row 3: endpointInput: a quoted cell is never closed"
+    );
+    assert_eq!(
+        told.get(2).unwrap(),
+        "1.csv, row 4: the request has 3 records, the response 2, the labels 0: they cannot be told apart"
+    );
+    assert_eq!(
+        told.get(3).unwrap(),
+        "1.csv, row 5: endpointInput: the encoding `XML` is none of CSV, JSON, BASE64"
+    );
+    assert_eq!(
+        told.get(5).unwrap(),
+        "in all 8 rows cannot be read and count as rows without values"
+    );
+    assert_eq!(
+        told.get(6).unwrap(),
+        "2 captured requests were left out: they have neither request nor response, or no label"
+    );
+}
+
+#[test]
+fn findings_name_the_line_of_a_request_with_several_records() {
+    let dataset = file(lines(&[csv("1\n2\n3", "1\n2\n3"), csv("4\n1e999", "4\n5")])).read();
+    assert_eq!(dataset.sink.item_count(), 5);
+    assert_eq!(
+        shown(&dataset),
+        ["_c0 Integral 1×1 2×1 3×1 4×1 5×1", "_c1 Integral 1×1 2×1 3×1 4×1"]
+    );
+    assert_eq!(
+        notes(&dataset),
+        ["1.csv, row 2, column `_c1`: `1e999` is not a finite number: it counts as missing"]
+    );
+}
+
+#[test]
+fn a_side_that_is_missing_takes_its_columns_with_it() {
+    let both = csv("1,2", "9");
+    let input = request("a", side("CSV", "3,4"), Value::Null);
+    let output = request("b", Value::Null, side("CSV", "8"));
+    let all = lines(&[both.clone(), input.clone(), output.clone()]);
+    for (columns, position) in [
+        (["p", "x", "y"], OutputColumns::Start),
+        (["x", "y", "p"], OutputColumns::End),
+    ] {
+        let mut found = shown(&file(&all).read_with(&expecting(&columns, position)));
+        found.sort();
+        assert_eq!(
+            found,
+            ["p Integral 8×1 9×1", "x Integral 1×1 3×1", "y Integral 2×1 4×1"],
+            "{position:?}"
+        );
+    }
+    // Only requests are captured, and so the baseline has only their columns.
+    let inputs = lines(&[input.clone(), input.clone()]);
+    let dataset = file(&inputs).read_with(&expecting(&["x", "y"], OutputColumns::Start));
+    assert_eq!(shown(&dataset), ["x Integral 3×2", "y Integral 4×2"]);
+    assert_eq!(shown(&file(&inputs).read()), ["_c0 Integral 3×2", "_c1 Integral 4×2"]);
+    // Without a baseline nothing tells which columns they are.
+    let dataset = file(&all).read();
+    assert_eq!(
+        shown(&dataset),
+        ["_c0 Integral 8×1 9×1", "_c1 Integral 1×1", "_c2 Integral 2×1"]
+    );
+    assert_eq!(
+        notes(&dataset),
+        ["1.csv, row 2: it has a request or a response only, and others have both: its columns cannot be told"]
+    );
+    // Unless they have names.
+    let named = request("c", side("JSON", "{\"x\": 5, \"y\": 6}"), Value::Null);
+    let dataset = file(lines(&[both, named])).read();
+    assert_eq!(counts(&dataset), []);
+}
+
+#[test]
+fn columns_with_names_of_their_own_come_before_those_without() {
+    let request = request(
+        "a",
+        side("CSV", "1,2"),
+        side("JSON", "{\"label\": 1, \"output:score\": 0.5}"),
+    );
+    let columns = expecting(&["label", "output:score", "x", "y"], OutputColumns::Start);
+    let dataset = file(lines(&[request])).read_with(&columns);
+    assert_eq!(
+        shown(&dataset),
+        [
+            "label Integral 1×1",
+            "output:score Fractional 0.5×1",
+            "x Integral 1×1",
+            "y Integral 2×1"
+        ]
+    );
+    assert_eq!(counts(&dataset), []);
+}
+
+fn with_labels(truth: &Arc<GroundTruth>) -> ReadOptions {
+    ReadOptions {
+        capture: CaptureColumns {
+            ground_truth: Some(Arc::clone(truth)),
+            ..CaptureColumns::default()
+        },
+        ..ReadOptions::default()
+    }
+}
+
+#[test]
+fn labels_late_missing_repeated_and_broken() {
+    let labels = files([
+        lines(&[label("a", "1"), label("b", "0"), label("b", "1"), label("b", "0")]),
+        String::new(),
+        lines(&[
+            label("d", "1\n0"),
+            label("unused", "1"),
+            label("two", "1,0"),
+            json!({"groundTruthData": {}}),
+        ]) + "{\n",
+        lines(&[
+            json!({"groundTruthData": {"data": "{\"label\": 1}", "encoding": "JSON"}, "eventMetadata": {"eventId": "event-e"}}),
+        ]),
+        lines(&[label("nothing", "")]),
+    ]);
+    let truth = Arc::new(GroundTruth::read(labels.objects()).unwrap());
+    assert_eq!((truth.repeated, truth.findings.count(Kind::Unreadable)), (2, 3));
+    let told = truth.findings.lines();
+    assert_eq!(
+        told.first().unwrap(),
+        "3.csv, row 3: a label has 2 values, and there must be one"
+    );
+    assert!(
+        told.get(2)
+            .unwrap()
+            .starts_with("3.csv, row 5: it is no ground truth record: "),
+        "{told:?}"
+    );
+    let requests = |id: &str, input: &str, output: &str| request(id, side("CSV", input), side("CSV", output));
+    let mut without_id = requests("e", "5,5", "0.5");
+    without_id
+        .get_mut("eventMetadata")
+        .unwrap()
+        .as_object_mut()
+        .unwrap()
+        .remove("inferenceId");
+    let captured = file(lines(&[
+        requests("a", "1,1", "0.9"),
+        requests("b", "2,2", "0.2"),
+        requests("a", "1,1", "0.9"),
+        requests("c", "3,3", "0.3"),
+        requests("d", "4,4\n6,6", "0.4\n0.6"),
+        requests("nothing", "7,7", "0.7"),
+        requests("d", "8,8", "0.8"),
+        without_id,
+    ]));
+    let dataset = read(captured.objects(), &with_labels(&truth), Profile::default).unwrap();
+    assert_eq!(dataset.sink.item_count(), 6);
+    assert_eq!(
+        shown(&dataset),
+        [
+            "output:0 Fractional 0.2×1 0.4×1 0.5×1 0.6×1 0.9×2",
+            "label Integral 0×2 1×4",
+            "_c0 Integral 1×2 2×1 4×1 5×1 6×1",
+            "_c1 Integral 1×2 2×1 4×1 5×1 6×1"
+        ]
+    );
+    assert_eq!(dataset.incomplete, 2);
+    assert_eq!(counts(&dataset), [(Kind::Unreadable, 1)]);
+    assert_eq!(
+        dataset.findings.lines(),
+        ["1.csv, row 7: the request has 1 records, the response 1, the labels 2: they cannot be told apart"]
+    );
+    assert_eq!(
+        truth.merged(),
+        Merged {
+            matched: 7,
+            unlabelled: 1,
+            unused: 1
+        }
+    );
+}
+
+#[test]
+fn merged_files_bring_their_labels() {
+    let merged = |input: &str, output: &str, label: &str| {
+        let mut line = csv(input, output);
+        let data = json!({"data": label, "encoding": "CSV"});
+        line.as_object_mut().unwrap().insert("groundTruthData".to_owned(), data);
+        line
+    };
+    let mut batch = merged("", "0.25", "0");
+    let data = batch.get_mut("captureData").unwrap().as_object_mut().unwrap();
+    let output = data.remove("endpointOutput").unwrap();
+    data.remove("endpointInput");
+    data.insert("batchTransformOutput".to_owned(), output);
+    let text = lines(&[
+        merged("1,2", "0.5", "1"),
+        batch,
+        merged("3,4", "0.75", ""),
+        merged("5,6", "0.125", "1,0"),
+    ]);
+    let dataset = file(text).read();
+    assert_eq!(
+        shown(&dataset),
+        [
+            "output:0 Fractional 0.25×1 0.5×1",
+            "label Integral 0×1 1×1",
+            "_c0 Integral 1×1",
+            "_c1 Integral 2×1"
+        ]
+    );
+    assert_eq!((counts(&dataset), dataset.incomplete), (vec![(Kind::Unreadable, 1)], 1));
+}
