@@ -182,14 +182,13 @@ impl Analyze {
     }
 
     fn page(&self, report: &Report, compared: &job::Compared, baseline: &job::Baseline) -> String {
-        let drift: Vec<page::Drift> = compared.drift.iter().map(page::Drift::from).collect();
         page::render(&page::Page {
             title: "Data quality",
             datasets: &self.input.datasets,
             baseline: baseline.statistics.as_ref(),
-            current: Some(&compared.statistics),
+            current: &compared.statistics,
             violations: &report.violations,
-            drift: &drift,
+            drift: &compared.drift,
             notes: &report.notes,
         })
     }
