@@ -74,14 +74,14 @@ fn short(text: &str, most: usize) -> String {
     escaped(&short)
 }
 
-/// A number for people: four significant digits.
+/// A number for people: whole, or with about four significant digits.
 fn number(value: f64) -> String {
     let magnitude = value.abs();
     if !value.is_finite() {
         return model_monitor::Quantity::Number(value).to_string();
     }
     match magnitude {
-        0.0 => "0".to_owned(),
+        m if m < 1e7 && m.fract().abs() <= 0.0 => format!("{value:.0}"),
         m if m >= 1e7 || m < 1e-4 => format!("{value:.3e}"),
         m if m >= 1000.0 => format!("{value:.0}"),
         m if m >= 100.0 => format!("{value:.1}"),
