@@ -26,9 +26,9 @@ use std::{
 };
 
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
-pub(crate) use capture::{EventMetadata, Side};
+pub(crate) use capture::{EventMetadata, Side, answered};
 pub use csv::Header;
-pub(crate) use json::Record;
+pub(crate) use json::{Cell as JsonCell, Name, Record};
 
 /// As many lanes as cores are used at most.
 const LANES: usize = 8;
@@ -472,7 +472,11 @@ impl Dealer<'_> {
         match lines {
             Lines::Json if capture::is_capture(&block.bytes) => {
                 let columns = self.options.capture.clone();
-                Ok((PlanKind::Capture(columns, self.options.expected.clone()), block))
+                let expected = match columns.request.as_slice() {
+                    [] => self.options.expected.clone(),
+                    request => request.to_vec(),
+                };
+                Ok((PlanKind::Capture(columns, expected), block))
             }
             Lines::Json => Ok((PlanKind::Json, block)),
             Lines::Csv => {

@@ -2,6 +2,9 @@
 
 use analysis::{Oddity, Profile, TooManyColumns};
 
+/// The place of a column that a sink does not keep: what is put there is lost.
+pub(crate) const UNWANTED: usize = usize::MAX;
+
 /// Takes the cells of a dataset, in parts that are merged in the end. Columns are known by their places.
 pub trait Sink: Send + Sized {
     /// Whether the columns of a row may go to different parts.

@@ -2,7 +2,10 @@
 //! between the keys.
 
 use super::Notebook;
-use crate::{findings::Kind, sink::Sink};
+use crate::{
+    findings::Kind,
+    sink::{Sink, UNWANTED},
+};
 use analysis::TooManyColumns;
 use serde::{
     Deserialize, Deserializer,
@@ -206,6 +209,9 @@ impl Columns {
                     place
                 }
             };
+            if place == UNWANTED {
+                continue;
+            }
             if self.given.len() <= place {
                 self.given.resize(place + 1, 0);
             }
