@@ -177,23 +177,25 @@ fn truth_notes(truth: Option<&GroundTruth>) -> Vec<String> {
     let merged = truth.merged();
     let lines = truth.findings.lines().into_iter();
     let mut notes: Vec<String> = lines.map(|line| format!("ground truth: {line}")).collect();
-    let mut note = |count: u64, said: &str| {
-        if count > 0 {
-            notes.push(format!("ground truth: {count} {said}"));
-        }
-    };
-    note(
-        merged.unlabelled,
-        &format!(
-            "of {} captured requests have no label: theirs are late, or missing",
-            merged.matched + merged.unlabelled
+    let requests = merged.matched + merged.unlabelled;
+    for (what, count) in [
+        (
+            format!("requests, of {requests}, that have no label yet"),
+            merged.unlabelled,
         ),
-    );
-    note(merged.unused, "labels belong to no request of this window");
-    note(
-        truth.repeated,
-        "labels came after another one of the same id: the last one counts",
-    );
+        (
+            "labels that belong to no request of this window".to_owned(),
+            merged.unused,
+        ),
+        (
+            "labels that came after another one of the same id, and count instead of it".to_owned(),
+            truth.repeated,
+        ),
+    ] {
+        if count > 0 {
+            notes.push(format!("ground truth: {what}: {count}"));
+        }
+    }
     notes
 }
 

@@ -146,6 +146,13 @@ impl ExplainabilityJob {
             return Ok(None);
         }
         let columns = Columns::new(&self.config, table);
+        if model.is_none() && columns.captured() {
+            return Err(JobError::Data(
+                "captured requests hold no SHAP values: ask the model for them, or give a dataset of local SHAP values, \
+                 a column a feature"
+                    .to_owned(),
+            ));
+        }
         let found = columns.features()?;
         if found.is_empty() {
             return Err(JobError::Data("the dataset has no columns of features".to_owned()));

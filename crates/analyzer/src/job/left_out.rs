@@ -34,12 +34,11 @@ impl LeftOut {
     /// What people should know.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         self.counts.iter().map(|(lacks, count, first)| {
-            let rows = if *count == 1 { "row is" } else { "rows are" };
             let first = first.as_ref().map_or(String::new(), |text| {
                 let text: String = text.chars().take(40).collect();
                 format!(", the first `{text}`")
             });
-            format!("{count} {rows} left out: they {lacks}{first}")
+            format!("rows left out that {lacks}: {count}{first}")
         })
     }
 }

@@ -260,8 +260,11 @@ impl<'a, 'b> Model<'a, 'b> {
             numbers.extend(found);
         }
         if numbers.is_empty() {
-            let named = named.map_or_else(|| "a number".to_owned(), ToString::to_string);
-            return Err(format!("the response has no {named}, which `predictor` names"));
+            return Err(match named {
+                Some(Named::Index(index)) => format!("the response has no value {index}, which `predictor` names"),
+                Some(Named::Name(path)) => format!("the response has no `{path}`, which `predictor` names"),
+                None => "a record of the response is empty".to_owned(),
+            });
         }
         Ok(numbers)
     }
