@@ -103,7 +103,7 @@ fn real(count: u64) -> f64 {
 pub fn render(page: &Page<'_>) -> String {
     let mut html = String::new();
     // Writing to a text cannot fail.
-    drop(write(&mut html, page));
+    let _: std::fmt::Result = write(&mut html, page);
     html
 }
 

@@ -26,9 +26,9 @@ use std::{
 };
 
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
-pub(crate) use capture::{EventMetadata, Side, one_value_each};
+pub(crate) use capture::{EventMetadata, Side, answered, one_value_each};
 pub use csv::Header;
-pub(crate) use json::Record;
+pub(crate) use json::{Cell as JsonCell, Name, Record};
 
 /// As many lanes as cores are used at most.
 const LANES: usize = 8;
@@ -498,8 +498,12 @@ impl Dealer<'_> {
                 Err("a record of it takes several lines: write JSON Lines, one record a line".to_owned())
             }
             Lines::Json if capture::is_capture(&block.bytes) => {
-                self.narrow(self.options.expected.len());
-                let plan = capture::Plan::new(&self.options.capture, &self.options.expected, &block.bytes);
+                let expected = match self.options.capture.request.as_slice() {
+                    [] => &self.options.expected,
+                    request => request,
+                };
+                self.narrow(expected.len());
+                let plan = capture::Plan::new(&self.options.capture, expected, &block.bytes);
                 Ok((PlanKind::Capture(plan), block))
             }
             Lines::Json => {

@@ -9,6 +9,8 @@ use std::{
 
 /// More cells than this are refused: a cell takes 16 bytes.
 pub const MAX_CELLS: usize = 40_000_000;
+/// So many names of columns that are not kept are remembered, for messages.
+const REMEMBERED: usize = 20;
 
 /// The value of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,12 +29,23 @@ pub struct Column {
     cells: Vec<Cell>,
     texts: Vec<String>,
     places: HashMap<String, u32>,
+    fractional: bool,
 }
 
 impl Column {
     /// The cells, one for each row.
     pub fn cells(&self) -> &[Cell] {
         &self.cells
+    }
+
+    /// Its different texts, by the places that cells name them by.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// Whether one of its numbers was written with a fraction or an exponent, or is of a type that may have one. `1.0` is.
+    pub fn is_fractional(&self) -> bool {
+        self.fractional
     }
 
     /// A cell as text; whole numbers without a fraction.
@@ -62,6 +75,8 @@ pub struct Table {
     /// Only these columns are kept, if any are named.
     wanted: Option<Arc<BTreeSet<String>>>,
     names: Vec<String>,
+    /// Columns that are not wanted, as many as are remembered.
+    others: BTreeSet<String>,
     columns: Vec<Column>,
     rows: usize,
     cells: usize,
@@ -90,6 +105,11 @@ impl Table {
     /// The names of the columns.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The names of columns that are there and were not kept, some of them if there are many.
+    pub fn others(&self) -> impl Iterator<Item = &str> {
+        self.others.iter().map(String::as_str)
     }
 
     /// A column by its name.
@@ -122,6 +142,9 @@ impl Sink for Table {
 
     fn column(&mut self, name: &str) -> Result<usize, TooManyColumns> {
         if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(name)) {
+            if self.others.len() < REMEMBERED {
+                self.others.insert(name.to_owned());
+            }
             return Ok(NOWHERE);
         }
         if let Some(place) = self.names.iter().position(|known| known == name) {
@@ -141,7 +164,10 @@ impl Sink for Table {
     fn text(&mut self, place: usize, text: &[u8]) -> Option<Oddity> {
         let mut oddity = None;
         self.put(place, |column| match classify(text) {
-            (Class::Integral | Class::Fractional, number) if number.is_finite() => Cell::Number(number),
+            (class @ (Class::Integral | Class::Fractional), number) if number.is_finite() => {
+                column.fractional |= class == Class::Fractional;
+                Cell::Number(number)
+            }
             (Class::Integral | Class::Fractional, _) => {
                 oddity = Some(Oddity::NotFinite);
                 Cell::Missing
@@ -163,7 +189,10 @@ impl Sink for Table {
 
     fn double(&mut self, place: usize, value: f64) -> Option<Oddity> {
         if value.is_finite() {
-            self.put(place, |_| Cell::Number(value));
+            self.put(place, |column| {
+                column.fractional = true;
+                Cell::Number(value)
+            });
             None
         } else {
             self.put(place, |_| Cell::Missing);
@@ -187,11 +216,14 @@ impl Sink for Table {
         // When it was full in the middle of a row, some columns have a cell more than others.
         self.fill();
         self.full |= other.full || self.cells + other.cells > MAX_CELLS;
+        let room = REMEMBERED.saturating_sub(self.others.len());
+        self.others.extend(other.others.into_iter().take(room));
         for (name, theirs) in other.names.iter().zip(&other.columns) {
             let place = self.column(name)?;
             let Some(mine) = self.columns.get_mut(place) else {
                 continue;
             };
+            mine.fractional |= theirs.fractional;
             let texts: Vec<Cell> = theirs.texts.iter().map(|text| mine.intern(text)).collect();
             mine.cells
                 .extend(theirs.cells.iter().take(other.rows).map(|cell| match cell {

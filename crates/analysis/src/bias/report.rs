@@ -30,6 +30,9 @@ pub struct Request<'a> {
     pub label_values_or_threshold: &'a [Cell],
     /// What the model predicted; without it there is no post-training report.
     pub predicted_label: Option<&'a str>,
+    /// Instead of a column of predicted labels: which rows the model predicts to be positive, where that follows from
+    /// probabilities.
+    pub accepted: Option<&'a [bool]>,
     /// The subgroups of the conditional metrics.
     pub group_variable: Option<&'a str>,
 }
@@ -118,11 +121,23 @@ pub fn bias_report(request: &Request<'_>) -> Result<BiasReport, SelectionError> 
     }
     let values = request.facet_values_or_threshold;
     let facets = selection::facets(request.facet, facet, values, MAX_FACET_VALUES)?;
-    let (positive, accepted) = selection::labels(
+    let (positive, selected) = selection::labels(
         (request.label, label),
         request.predicted_label.zip(predicted),
         request.label_values_or_threshold,
     )?;
+    let accepted = match request.accepted {
+        Some(told) if told.len() != rows => {
+            return Err(SelectionError::Length {
+                name: "accepted".to_owned(),
+                found: told.len(),
+                expected: rows,
+            });
+        }
+        Some(told) if !told.contains(&true) => return Err(SelectionError::NoneAccepted),
+        Some(told) => Some(told.to_vec()),
+        None => selected,
+    };
     let roles = [Some(request.facet), Some(request.label), request.predicted_label];
     let is_feature = |(name, _): &&(String, Column)| !roles.contains(&Some(name.as_str()));
     let features = request.columns.iter().filter(is_feature);

@@ -87,6 +87,9 @@ pub enum SelectionError {
     /// The model accepts nobody.
     #[error("no value of the predicted label `{0}` is positive")]
     NoPositivePrediction(String),
+    /// The model accepts nobody, by its probabilities.
+    #[error("no probability reaches the threshold from which on a prediction is positive")]
+    NoneAccepted,
     /// Each value against the rest, of too many values.
     #[error("column `{name}` has {found} values, more than {limit}: name those of the sensitive group")]
     TooManyValues {

@@ -197,6 +197,7 @@ pub fn report(line: &[u8]) -> Result<Value, String> {
         label: &line.label,
         label_values_or_threshold: &line.label_values_or_threshold.0,
         predicted_label: line.predicted_label.as_deref(),
+        accepted: None,
         group_variable: line.group_variable.as_deref(),
     };
     let report = bias_report(&request).map_err(|error| error.to_string())?;

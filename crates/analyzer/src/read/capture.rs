@@ -34,6 +34,11 @@ pub struct CaptureColumns {
     pub ground_truth: Option<Arc<GroundTruth>>,
     /// The columns of the response are called so without ground truth too.
     pub predictions: bool,
+    /// Requests without a label are kept.
+    pub unlabelled: bool,
+    /// The columns of the request, in their order: the names of those that have none, if others than the baseline's are
+    /// expected there.
+    pub request: Vec<String>,
 }
 
 /// The name of the column of labels.
@@ -154,6 +159,17 @@ impl Side<'_> {
     }
 }
 
+/// The records of a model's answer, in JSON or CSV.
+pub(crate) fn answered(bytes: &[u8], content_type: &str) -> Result<Vec<Record>, String> {
+    if content_type.contains("json") || matches!(bytes.trim_ascii_start().first(), Some(b'{')) {
+        json::records(bytes).map_err(|error| format!("it is not JSON: {error}"))
+    } else if std::str::from_utf8(bytes).is_ok() {
+        csv_records(bytes)
+    } else {
+        Err("it is neither CSV nor JSON".to_owned())
+    }
+}
+
 fn csv_records(bytes: &[u8]) -> Result<Vec<Record>, String> {
     if leaves_quote_open(bytes, b',') {
         return Err("a quoted cell is never closed".to_owned());
@@ -227,6 +243,7 @@ fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, Stri
             let id = line.event_metadata.inference_id.or(line.event_metadata.event_id);
             match id.and_then(|id| truth.label(&id)) {
                 Some(label) => Some(label.to_vec()),
+                None if wanted.unlabelled => None,
                 None => return Ok(None),
             }
         }

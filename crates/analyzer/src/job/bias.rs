@@ -1,0 +1,487 @@
+//! Bias from a table to its report.
+
+use super::{
+    Baseline, JobError,
+    columns::{Columns, Found},
+    config::{AnalysisConfig, ConfigError, Named},
+    left_out::LeftOut,
+    notes, truth_notes,
+};
+use crate::{
+    ground_truth::GroundTruth,
+    read::Dataset,
+    report::{Report, ReportFile, json},
+    table::{self, Table},
+};
+use analysis::{
+    bias::{self, BiasReport, Column, Intervals, Metric, NotJudged, Request, Stage, bias_report},
+    metric::AnalysisMetric,
+};
+use model_monitor::{Analysis, BiasMetrics, MonitorType, Quantity};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// More metrics than this are not published: they are of facets with very many values.
+const MOST_METRICS: usize = 1_000;
+/// So many reasons why metrics are not judged are told.
+const REASONS: usize = 20;
+
+/// The bias analysis.
+#[derive(Debug, Clone)]
+pub struct BiasJob {
+    config: AnalysisConfig,
+}
+
+/// What a dataset's bias is.
+struct Measured {
+    rows: u64,
+    analysis: Analysis,
+    intervals: Option<Intervals>,
+}
+
+/// What reports are made of.
+struct Frame {
+    columns: Vec<(String, Column)>,
+    label: String,
+    /// Each with the values of its sensitive group, or a threshold.
+    facets: Vec<(String, Vec<bias::Cell>)>,
+    group: Option<String>,
+    /// Which rows the model accepts, where that follows from probabilities.
+    accepted: Option<Vec<bool>>,
+}
+
+impl Frame {
+    fn add(&mut self, name: &str, found: Found<'_>, kept: &[usize]) {
+        if !self.columns.iter().any(|(known, _)| known == name) {
+            self.columns.push((name.to_owned(), converted(found, kept)));
+        }
+    }
+}
+
+/// An entry of `intervals.json`.
+#[derive(Serialize)]
+struct IntervalEntry<'a> {
+    facet: &'a str,
+    facet_value: &'a str,
+    metric_name: &'a str,
+    low: Quantity,
+    high: Quantity,
+}
+
+impl BiasJob {
+    /// The analysis of the columns that a configuration names.
+    ///
+    /// # Errors
+    /// If it names no facet, no label, or no positive value of the label.
+    pub fn new(config: AnalysisConfig) -> Result<Self, ConfigError> {
+        if config.facets().is_empty() {
+            return Err(ConfigError::Missing {
+                key: "facet",
+                why: "bias is of a sensitive attribute: [{\"name_or_index\": \"gender\", \"value_or_threshold\": [0]}]",
+            });
+        }
+        if config.label.is_none() && config.ground_truth_attribute.is_none() {
+            return Err(ConfigError::Missing {
+                key: "label",
+                why: "bias is of the outcome that it names",
+            });
+        }
+        if config.label_values().is_empty() {
+            return Err(ConfigError::Missing {
+                key: "label_values_or_threshold",
+                why: "say which labels are positive, or above which threshold they are",
+            });
+        }
+        Ok(Self { config })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &AnalysisConfig {
+        &self.config
+    }
+
+    /// The baseline that a dataset makes.
+    ///
+    /// # Errors
+    /// If the configuration does not fit the dataset, or no row has what is needed.
+    pub fn baseline(&self, dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Result<Report, JobError> {
+        let mut notes = notes(dataset);
+        notes.extend(truth_notes(truth));
+        let Some(measured) = self.measure(dataset, &mut notes)? else {
+            return Err(JobError::Data(
+                "no row of the dataset has label and prediction: there is nothing to make a baseline of".to_owned(),
+            ));
+        };
+        let mut report = Self::report(&measured, notes);
+        report.files.push(super::config_file(&self.config));
+        Ok(report)
+    }
+
+    /// Holds a dataset against a baseline.
+    ///
+    /// # Errors
+    /// If the configuration does not fit the dataset, or the baseline is not one of bias.
+    pub fn analyze(
+        &self,
+        dataset: &Dataset<Table>,
+        truth: Option<&GroundTruth>,
+        baseline: &Baseline,
+    ) -> Result<Report, JobError> {
+        let constraints = baseline.analysis.as_ref().ok_or(JobError::Missing("analysis.json"))?;
+        if constraints.pre_training_bias_metrics.is_none() && constraints.post_training_bias_metrics.is_none() {
+            return Err(JobError::Data(
+                "the baseline's analysis.json is not one of bias: it has no bias metrics".to_owned(),
+            ));
+        }
+        let mut notes = notes(dataset);
+        notes.extend(truth_notes(truth));
+        let Some(measured) = self.measure(dataset, &mut notes)? else {
+            notes.push("no row has what is needed: nothing was checked, and that is not clean".to_owned());
+            return Ok(Report {
+                monitor_type: MonitorType::ModelBias,
+                item_count: 0,
+                violations: Vec::new(),
+                files: Vec::new(),
+                metrics: Vec::new(),
+                notes,
+            });
+        };
+        let drift = bias::check(&measured.analysis, constraints, measured.intervals.as_ref());
+        notes.extend(reasons(&drift.not_judged));
+        Ok(Report {
+            violations: drift.violations,
+            ..Self::report(&measured, notes)
+        })
+    }
+
+    /// The metrics of the rows that have label and prediction; `None` if there are none.
+    fn measure(&self, dataset: &Dataset<Table>, notes: &mut Vec<String>) -> Result<Option<Measured>, JobError> {
+        let table = &dataset.sink;
+        super::not_full(table)?;
+        if table.rows() == 0 {
+            return Ok(None);
+        }
+        let columns = Columns::new(&self.config, table);
+        let Some(label) = columns.label()? else {
+            notes.push("no request has a label".to_owned());
+            return Ok(None);
+        };
+        let predicted = columns.predicted()?;
+        let probability = match predicted {
+            Some(_) => None,
+            None => columns.probability()?,
+        };
+        if predicted.is_none() && probability.is_none() && Metric::of(Stage::PostTraining).any(|one| self.asked(one)) {
+            notes.push(
+                "analysis_config.json names no prediction: there are no post-training metrics (`predicted_label` or \
+                 `probability` of a dataset, `predictor.label` or `predictor.probability` of a response)"
+                    .to_owned(),
+            );
+        }
+        let mut left_out = LeftOut::default();
+        let kept: Vec<usize> = (0..table.rows())
+            .filter(|row| {
+                left_out.has("label", Some(&label), *row, false)
+                    && (predicted.is_none() || left_out.has("prediction", predicted.as_ref(), *row, false))
+                    && (probability.is_none() || left_out.has("probability", probability.as_ref(), *row, true))
+            })
+            .collect();
+        notes.extend(left_out.notes());
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let frame = self.frame(&columns, (label, predicted, probability), &kept, notes)?;
+        let mut reports = Vec::new();
+        for (name, values) in &frame.facets {
+            reports.push(bias_report(&Request {
+                columns: &frame.columns,
+                facet: name,
+                facet_values_or_threshold: values,
+                label: &frame.label,
+                label_values_or_threshold: self.config.label_values(),
+                predicted_label: predicted.map(|found| found.name),
+                accepted: frame.accepted.as_deref(),
+                group_variable: frame.group.as_deref(),
+            })?);
+        }
+        let mut analysis = bias::analysis(&reports);
+        self.select(&mut analysis);
+        Ok(Some(Measured {
+            rows: kept.len() as u64,
+            analysis,
+            intervals: self.intervals(&reports),
+        }))
+    }
+
+    /// The columns that reports need, of the rows that are kept.
+    fn frame(
+        &self,
+        columns: &Columns<'_>,
+        (label, predicted, probability): (Found<'_>, Option<Found<'_>>, Option<Found<'_>>),
+        kept: &[usize],
+        notes: &mut Vec<String>,
+    ) -> Result<Frame, JobError> {
+        let of_label = self
+            .config
+            .label
+            .as_ref()
+            .or(self.config.ground_truth_attribute.as_ref());
+        let mut frame = Frame {
+            columns: Vec::new(),
+            label: self.name(of_label, label),
+            facets: Vec::new(),
+            group: None,
+            accepted: None,
+        };
+        let mut taken = BTreeSet::from([label.name]);
+        frame.add(&frame.label.clone(), label, kept);
+        if let Some(predicted) = predicted {
+            taken.insert(predicted.name);
+            frame.add(predicted.name, predicted, kept);
+        }
+        if let Some(named) = &self.config.group_variable {
+            let found = columns.feature("group_variable", named)?;
+            let name = self.name(Some(named), found);
+            taken.insert(found.name);
+            frame.add(&name, found, kept);
+            frame.group = Some(name);
+        }
+        for facet in self.config.facets() {
+            let found = columns.feature("facet.name_or_index", &facet.name_or_index)?;
+            let name = self.name(Some(&facet.name_or_index), found);
+            taken.insert(found.name);
+            frame.add(&name, found, kept);
+            let missing = kept.iter().filter(|row| found.cell(**row) == table::Cell::Missing);
+            let missing = missing.count();
+            if missing > 0 {
+                notes.push(format!(
+                    "{missing} rows have no value of facet `{name}`: they count as not of the sensitive group, and whole \
+                     numbers beside them as measurements with a threshold, as Clarify has it"
+                ));
+            }
+            frame.facets.push((name, facet.values().to_vec()));
+        }
+        // The flip test needs every feature of the rows, the other metrics only the columns above.
+        if (predicted.is_some() || probability.is_some()) && self.config.reports(Metric::Ft) {
+            for found in columns.features()? {
+                if !taken.contains(found.name) {
+                    frame.add(found.name, found, kept);
+                }
+            }
+        }
+        frame.accepted = probability.map(|probability| {
+            let threshold = self.config.threshold();
+            let positive = |row: &usize| probability.number(*row).is_some_and(|number| number >= threshold);
+            kept.iter().map(positive).collect()
+        });
+        Ok(frame)
+    }
+
+    /// The name by which a baseline and a run know a column, whatever it is called in the one or the other.
+    fn name(&self, named: Option<&Named>, found: Found<'_>) -> String {
+        let header = match named {
+            Some(Named::Name(name)) => Some(name),
+            Some(Named::Index(index)) => self.config.headers.get(*index),
+            None => None,
+        };
+        header.cloned().unwrap_or_else(|| found.name.to_owned())
+    }
+
+    /// Whether `methods` asks for a metric by name.
+    fn asked(&self, metric: Metric) -> bool {
+        self.config.names_bias_methods() && self.config.reports(metric)
+    }
+
+    /// Leaves the metrics that are asked for.
+    fn select(&self, analysis: &mut Analysis) {
+        for section in [
+            &mut analysis.pre_training_bias_metrics,
+            &mut analysis.post_training_bias_metrics,
+        ] {
+            for facet in section
+                .iter_mut()
+                .flat_map(|section| section.facets.values_mut())
+                .flatten()
+            {
+                facet
+                    .metrics
+                    .retain(|metric| Metric::new(&metric.name).is_none_or(|metric| self.config.reports(metric)));
+            }
+            let empty = |section: &BiasMetrics| section.facets.values().flatten().all(|facet| facet.metrics.is_empty());
+            if section.as_ref().is_some_and(empty) {
+                *section = None;
+            }
+        }
+    }
+
+    fn intervals(&self, reports: &[BiasReport]) -> Option<Intervals> {
+        let bootstrap = self.config.bootstrap()?;
+        let mut intervals = Intervals::new();
+        for report in reports {
+            let stages: &[Stage] = if report.post_training {
+                &[Stage::PreTraining, Stage::PostTraining]
+            } else {
+                &[Stage::PreTraining]
+            };
+            for facet in &report.facets {
+                for (metric, interval) in bootstrap.intervals(&facet.counts, stages) {
+                    if self.config.reports(metric) {
+                        let key = (report.facet.clone(), facet.value_or_threshold.clone(), metric);
+                        intervals.insert(key, interval);
+                    }
+                }
+            }
+        }
+        Some(intervals)
+    }
+
+    fn report(measured: &Measured, mut notes: Vec<String>) -> Report {
+        let mut files = vec![ReportFile {
+            name: "analysis.json",
+            content: json(&measured.analysis),
+        }];
+        if let Some(intervals) = &measured.intervals {
+            let entries: Vec<IntervalEntry<'_>> = intervals
+                .iter()
+                .map(|((facet, facet_value, metric), interval)| IntervalEntry {
+                    facet,
+                    facet_value,
+                    metric_name: metric.name(),
+                    low: Quantity::Number(interval.low),
+                    high: Quantity::Number(interval.high),
+                })
+                .collect();
+            files.push(ReportFile {
+                name: "intervals.json",
+                content: json(&serde_json::json!({"version": "1.0", "intervals": entries})),
+            });
+        }
+        let mut metrics = metrics(&measured.analysis);
+        if metrics.len() > MOST_METRICS {
+            notes.push(format!(
+                "{} of {} metrics are published: name the values of the sensitive groups",
+                MOST_METRICS,
+                metrics.len()
+            ));
+            metrics.truncate(MOST_METRICS);
+        }
+        Report {
+            monitor_type: MonitorType::ModelBias,
+            item_count: measured.rows,
+            violations: Vec::new(),
+            files,
+            metrics,
+            notes,
+        }
+    }
+}
+
+/// A column as Clarify's data frame would have it.
+fn converted(found: Found<'_>, kept: &[usize]) -> Column {
+    let cells = || kept.iter().map(|row| found.cell(*row));
+    let (mut numbers, mut texts, mut missing) = (false, false, false);
+    for cell in cells() {
+        match cell {
+            table::Cell::Number(_) => numbers = true,
+            table::Cell::Text(_) => texts = true,
+            table::Cell::Missing => missing = true,
+        }
+    }
+    let text = |cell: table::Cell| found.column.text(cell);
+    let boolean = |cell: table::Cell| match text(cell)?.as_str() {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    };
+    if texts && !numbers && !missing {
+        let booleans: Option<Vec<bool>> = cells().map(boolean).collect();
+        if let Some(booleans) = booleans {
+            return Column::Bool(booleans);
+        }
+    }
+    if texts || !numbers {
+        let text = |cell| text(cell).map_or(bias::Cell::Null, bias::Cell::Text);
+        return Column::Object(cells().map(text).collect());
+    }
+    let number = |cell: table::Cell| match cell {
+        table::Cell::Number(number) => number,
+        table::Cell::Missing | table::Cell::Text(_) => f64::NAN,
+    };
+    if !missing && !found.column.is_fractional() {
+        let whole: Option<Vec<i64>> = cells().map(|cell| whole(number(cell))).collect();
+        if let Some(whole) = whole {
+            return Column::Int(whole);
+        }
+    }
+    Column::Float(cells().map(number).collect())
+}
+
+/// A whole number that a double holds exactly.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and below 2^53")]
+    (number.abs() <= EXACT && number.fract().abs() <= 0.0).then_some(number as i64)
+}
+
+/// Why metrics were not judged: one line for each reason.
+fn reasons(not_judged: &[NotJudged]) -> Vec<String> {
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for metric in not_judged {
+        let name = format!("{} of {}={}", metric.metric_name, metric.facet, metric.facet_value);
+        by_reason.entry(&metric.reason).or_default().push(name);
+    }
+    let all = by_reason.len();
+    let mut lines: Vec<String> = by_reason
+        .into_iter()
+        .take(REASONS)
+        .map(|(reason, metrics)| {
+            let shown: Vec<&str> = metrics.iter().take(5).map(String::as_str).collect();
+            let more = metrics.len().saturating_sub(shown.len());
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            format!("not judged: {}{more}: {reason}", shown.join(", "))
+        })
+        .collect();
+    if all > REASONS {
+        lines.push(format!("not judged: others for {} more reasons", all - REASONS));
+    }
+    lines
+}
+
+/// The metrics that Clarify publishes: those with a value.
+fn metrics(analysis: &Analysis) -> Vec<AnalysisMetric> {
+    let mut metrics = Vec::new();
+    for (stage, section) in [
+        ("Pre-training", &analysis.pre_training_bias_metrics),
+        ("Post-Training", &analysis.post_training_bias_metrics),
+    ] {
+        let Some(section) = section else { continue };
+        for (name, facet) in section
+            .facets
+            .iter()
+            .flat_map(|(name, facets)| facets.iter().map(move |facet| (name, facet)))
+        {
+            for metric in &facet.metrics {
+                let dimensions = [
+                    ("BiasStage", stage),
+                    ("Label", section.label.as_deref().unwrap_or_default()),
+                    (
+                        "LabelValue",
+                        section.label_value_or_threshold.as_deref().unwrap_or_default(),
+                    ),
+                    ("Facet", name),
+                    ("FacetValue", &facet.value_or_threshold),
+                ];
+                let dimensions = dimensions.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let published = metric.value.and_then(|value| {
+                    AnalysisMetric::value(format!("bias_metric_{}", metric.name), dimensions.to_vec(), value)
+                });
+                metrics.extend(published);
+            }
+        }
+    }
+    metrics
+}
