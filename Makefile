@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit e2e lint simulate bench bench-analysis build deploy destroy invoke clean binaries cli infra-check rust-target
+.PHONY: help setup demo test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -33,13 +33,18 @@ demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo $(if $(REPORT),--report "$(REPORT)")
 
-test: unit e2e ## all tests: Rust, then end to end on LocalStack
+test: unit sdk e2e ## all tests: Rust, our reports in the SageMaker SDK, then end to end on LocalStack
 
 unit: ## the Rust tests
 	cargo test --locked --workspace --quiet
 
 e2e: setup binaries cli ## end-to-end tests on LocalStack
 	PYTHONPATH=tests $(PYTHON) -m pytest tests/e2e $(PYTEST)
+
+sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python SDK
+	@bash tests/setup.sh sdk
+	PATH="$(CURDIR)/target/debug:$$PATH" .venv/sdk/bin/python tests/peers/sagemaker_sdk/report.py target/sdk-report
+	.venv/sdk/bin/python -m pytest --quiet tests/peers/sagemaker_sdk --results target/sdk-report/report
 
 lint: infra-check ## formatting, clippy, docs, template
 	cargo fmt --all --check
@@ -67,6 +72,9 @@ bench-analysis: ## statistics and drift of two files, beside DuckDB, Polars, why
 	@bash tests/setup.sh bench-duckdb bench-polars bench-whylogs bench-evidently
 	@cargo build --quiet --locked --profile bench -p cli
 	.venv/bench-polars/bin/python benches/analysis/run.py --driftwarden target/release/driftwarden $(if $(ROWS),--rows $(ROWS))
+
+container: ## the analyses as a container for SageMaker Processing (needs Docker); IMAGE=name
+	docker build --file infra/container/Dockerfile --tag $(or $(IMAGE),driftwarden-analyzer) .
 
 rust-target:
 	@case "$(ARCH)" in arm64) target=aarch64-unknown-linux-gnu;; x86_64) target=x86_64-unknown-linux-gnu;; \

@@ -326,14 +326,14 @@ pub fn read<S: Sink>(
     let mut notebooks = vec![first_rows];
     let mut stopped = None;
     for joined in worked {
-        let Ok((worker, result)) = joined else {
+        let Ok((done, result)) = joined else {
             return Err(ReadError::Object {
                 object: names.last().cloned().unwrap_or_default(),
                 message: "a thread that read it died".to_owned(),
             });
         };
-        lanes.extend(worker.lanes);
-        notebooks.push(worker.notebook);
+        lanes.extend(done.lanes);
+        notebooks.push(done.notebook);
         stopped = stopped.or(result.err());
     }
     if let Some((object, stopped)) = stopped {
@@ -476,13 +476,12 @@ impl Dealer<'_> {
                             });
                         }
                     };
-                    let (made, block) = match plan.take() {
-                        Some(plan) => (plan, block),
-                        None => {
-                            let (kind, block) = self.plan(at, lines, delimiter, block).map_err(of_object)?;
-                            let name = name.clone();
-                            (Arc::new(Plan { at, name, kind }), block)
-                        }
+                    let (made, block) = if let Some(plan) = plan.take() {
+                        (plan, block)
+                    } else {
+                        let (kind, block) = self.plan(at, lines, delimiter, block).map_err(of_object)?;
+                        let name = name.clone();
+                        (Arc::new(Plan { at, name, kind }), block)
                     };
                     self.send(&made, number, Payload::Block(block))?;
                     plan = Some(made);

@@ -146,13 +146,12 @@ impl Sink for Table {
                 oddity = Some(Oddity::NotFinite);
                 Cell::Missing
             }
-            _ => match std::str::from_utf8(text) {
-                Ok(text) => column.intern(text),
-                Err(_) => {
+            _ => {
+                if std::str::from_utf8(text).is_err() {
                     oddity = Some(Oddity::NotUtf8);
-                    column.intern(&String::from_utf8_lossy(text))
                 }
-            },
+                column.intern(&String::from_utf8_lossy(text))
+            }
         });
         oddity
     }

@@ -39,6 +39,7 @@ pub struct Baseline {
 /// `constraint_violations.json`, as Model Monitor's own executions do. Exit code 0: clean, 2: violations, 3: no data,
 /// 1: failed.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command")]
 pub struct Analyze {
     #[command(flatten)]
     input: InputArgs,
@@ -181,16 +182,14 @@ impl Analyze {
     }
 
     fn page(&self, report: &Report, compared: &job::Compared, baseline: &job::Baseline) -> String {
-        let drift: Vec<page::Drift> = compared.drift.iter().map(page::Drift::from).collect();
         page::render(&page::Page {
             title: "Data quality",
             datasets: &self.input.datasets,
             baseline: baseline.statistics.as_ref(),
-            current: Some(&compared.statistics),
+            current: &compared.statistics,
             violations: &report.violations,
-            drift: &drift,
+            drift: &compared.drift,
             notes: &report.notes,
-            ..page::Page::default()
         })
     }
 }

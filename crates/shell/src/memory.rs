@@ -173,6 +173,12 @@ impl Memory {
         self.inner().faults.push((operation, fault));
     }
 
+    /// An object of any bucket, as it is now.
+    pub fn object(&self, uri: &str) -> Option<Vec<u8>> {
+        let object = self.inner().objects.get(uri).cloned();
+        object.and_then(Result::ok).map(|object| object.body)
+    }
+
     /// The metrics of analyses published so far.
     pub fn monitor_metrics(&self) -> Vec<AnalysisMetric> {
         self.inner().monitor_metrics.clone()

@@ -129,9 +129,8 @@ impl Analyze {
             });
         }
         if let Some(name) = request.schedule {
-            let analysis = named(&name)?;
             let scheduled_time = request.scheduled_time.unwrap_or_else(|| this_hour(world.now()));
-            let executed = Execution::new(analysis, scheduled_time).carry_out(world).await?;
+            let executed = Execution::new(named(&name)?, scheduled_time).carry_out(world).await?;
             return Ok(Handled::Executions {
                 executions: vec![executed],
                 left: 0,

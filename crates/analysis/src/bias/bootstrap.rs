@@ -4,6 +4,7 @@ use super::{
     FacetCounts, Metric, Stage,
     counts::{Table, cells, float},
 };
+use crate::random::Random;
 use statrs::function::gamma::ln_gamma;
 use std::collections::BTreeMap;
 
@@ -50,7 +51,7 @@ impl Bootstrap {
         let of_stages = |metric: &Metric| stages.contains(&metric.stage()) && counts.evaluate(*metric).is_ok();
         let metrics: Vec<Metric> = Metric::ALL.iter().copied().filter(of_stages).collect();
         let mut samples: Vec<Vec<f64>> = vec![Vec::new(); metrics.len()];
-        let mut random = SplitMix64(self.seed);
+        let mut random = Random::new(self.seed);
         let tables = counts.tables();
         for _ in 0..self.resamples {
             let drawn = draw(counts, &tables, &mut random);
@@ -87,7 +88,7 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
 }
 
 /// As many rows, each with the chances of the counts.
-fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut SplitMix64) -> FacetCounts {
+fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut Random) -> FacetCounts {
     let total = |table: &Table| {
         let mut table = *table;
         cells()
@@ -121,7 +122,7 @@ fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut Spl
 
 /// How many of `n` have a chance of `p` each: by inversion, from the likeliest number outwards, which takes some standard
 /// deviations of steps.
-fn binomial(n: u64, p: f64, random: &mut SplitMix64) -> u64 {
+fn binomial(n: u64, p: f64, random: &mut Random) -> u64 {
     if n == 0 || p <= 0.0 {
         return 0;
     }
@@ -135,7 +136,7 @@ fn binomial(n: u64, p: f64, random: &mut SplitMix64) -> u64 {
     let ways = ln_gamma(size + 1.0) - ln_gamma(k + 1.0) - ln_gamma(size - k + 1.0);
     let top = (ways + k * p.ln() + (size - k) * (-p).ln_1p()).exp();
     let odds = p / (1.0 - p);
-    let mut rest = random.next() - top;
+    let mut rest = random.unit() - top;
     let (mut low, mut high) = (Some((mode, top)), Some((mode, top)));
     while rest > 0.0 && (low.is_some() || high.is_some()) {
         high = high.filter(|(k, _)| *k < n).map(|(k, chance)| {
@@ -166,28 +167,13 @@ fn binomial(n: u64, p: f64, random: &mut SplitMix64) -> u64 {
     mode
 }
 
-/// Steele, Lea and Flood's generator (OOPSLA 2014): one addition and a mix of the bits.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    /// Between 0 and 1, which it never is.
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        float(bits >> 11) / float(1 << 53)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn binomial_numbers_have_the_mean_and_variance_they_should() {
-        let mut random = SplitMix64(7);
+        let mut random = Random::new(7);
         for (n, p) in [(1, 0.3), (20, 0.5), (1_000, 0.01), (1_000_000, 0.2), (1_000_000, 0.999)] {
             let draws: Vec<f64> = (0..4_000).map(|_| float(binomial(n, p, &mut random))).collect();
             let mean = draws.iter().sum::<f64>() / 4_000.0;

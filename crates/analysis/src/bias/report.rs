@@ -1,7 +1,7 @@
 //! The bias report of one facet, and `analysis.json` of several.
 
 use super::{
-    Cell, Column, FacetCounts, Features, MetricError, MetricResult, SelectionError,
+    Bootstrap, Cell, Column, FacetCounts, Features, Intervals, MetricError, MetricResult, SelectionError, Stage,
     column::Categories,
     counts::Table,
     flip_test,
@@ -60,6 +60,25 @@ pub struct BiasReport {
     pub post_training: bool,
     /// Its values in the order they occur, or the one that was asked for.
     pub facets: Vec<FacetReport>,
+}
+
+impl BiasReport {
+    /// Bootstrap intervals of its metrics, for [`super::check`].
+    pub fn intervals(&self, bootstrap: &Bootstrap) -> Intervals {
+        let stages: &[Stage] = if self.post_training {
+            &[Stage::PreTraining, Stage::PostTraining]
+        } else {
+            &[Stage::PreTraining]
+        };
+        let mut intervals = Intervals::new();
+        for facet in &self.facets {
+            for (metric, interval) in bootstrap.intervals(&facet.counts, stages) {
+                let key = (self.facet.clone(), facet.value_or_threshold.clone(), metric);
+                intervals.insert(key, interval);
+            }
+        }
+        intervals
+    }
 }
 
 /// Reports on a facet as Clarify does. A metric that has no value says why; what no metric could have a value without

@@ -87,28 +87,23 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-/// 0 or 1.
-#[derive(Debug, Clone, Copy)]
-struct Flag(bool);
-
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let cell = Cell::deserialize(deserializer)?;
-        match cell.number() {
-            Some(number) if number.abs() <= 0.0 => Ok(Self(false)),
-            Some(number) if (number - 1.0).abs() <= 0.0 => Ok(Self(true)),
-            _ => Err(de::Error::custom(format_args!("expected 0 or 1, found `{cell}`"))),
-        }
-    }
+/// A list of 0 and 1.
+fn flags(name: &str, cells: &[Cell]) -> Result<Vec<bool>, String> {
+    let flag = |cell: &Cell| match cell.number() {
+        Some(number) if number.abs() <= 0.0 => Ok(false),
+        Some(number) if (number - 1.0).abs() <= 0.0 => Ok(true),
+        _ => Err(format!("`{name}`: expected 0 or 1, found `{cell}`")),
+    };
+    cells.iter().map(flag).collect()
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 struct MetricsLine {
-    facet: Vec<Flag>,
-    label: Vec<Flag>,
+    facet: Vec<Cell>,
+    label: Vec<Cell>,
     #[serde(default)]
-    predicted: Option<Vec<Flag>>,
+    predicted: Option<Vec<Cell>>,
     #[serde(default)]
     group: Option<LineColumn>,
     #[serde(default)]
@@ -116,7 +111,7 @@ struct MetricsLine {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 struct ReportLine {
     columns: Ordered<LineColumn>,
     facet: String,
@@ -137,7 +132,7 @@ struct ReportLine {
 /// subgroups; optional `features`, lists of numbers by name.
 ///
 /// # Errors
-/// If the line is not JSON, lacks a field, has one that is not known or of another type, or columns of several lengths.
+/// If the line is not JSON, lacks a field, has one of another type, or columns of several lengths.
 pub fn answer(line: &[u8]) -> Result<Value, String> {
     let line: MetricsLine = read(line)?;
     let rows = line.facet.len();
@@ -155,11 +150,10 @@ pub fn answer(line: &[u8]) -> Result<Value, String> {
             return Err(format!("`{name}` has {length} rows where `facet` has {rows}"));
         }
     }
-    let flags = |flags: Vec<Flag>| flags.into_iter().map(|flag| flag.0).collect::<Vec<bool>>();
-    let facet = flags(line.facet);
+    let facet = flags("facet", &line.facet)?;
     let dataset = Dataset {
-        label: flags(line.label),
-        predicted: line.predicted.map(flags),
+        label: flags("label", &line.label)?,
+        predicted: line.predicted.map(|cells| flags("predicted", &cells)).transpose()?,
         groups: Groups::new(line.group.as_ref().map(|group| &group.0)),
         features: Features::new(rows, features.iter().map(|(name, column)| (name.as_str(), &column.0))),
     };

@@ -87,6 +87,25 @@ pub enum Measured {
 }
 
 impl Measured {
+    /// The distances with their names.
+    pub(crate) fn named(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Self::Numeric(of) => vec![
+                ("L-infinity", of.linf_simple),
+                ("p-value (Kolmogorov-Smirnov)", of.ks_pvalue),
+                ("population stability index", of.psi),
+                ("Jensen-Shannon", of.jensen_shannon),
+                ("Wasserstein", of.wasserstein),
+            ],
+            Self::Categorical(of) => vec![
+                ("L-infinity", of.linf_simple),
+                ("p-value (chi-squared)", of.chi2_pvalue),
+                ("population stability index", of.psi),
+                ("Jensen-Shannon", of.jensen_shannon),
+            ],
+        }
+    }
+
     fn p_value(&self) -> f64 {
         match self {
             Self::Numeric(distances) => distances.ks_pvalue,

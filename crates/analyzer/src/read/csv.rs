@@ -214,28 +214,32 @@ pub(super) fn read<S: Sink>(
     block: &Block,
     notebook: &mut Notebook,
 ) -> u64 {
-    let mut rows = Reader {
-        sink,
+    for row in &block.stray {
+        notebook.note(Kind::StrayQuote, *row, None, || STRAY.to_owned());
+    }
+    let mut rows = Cells {
+        bytes: &block.bytes,
+        delimiter,
+        unquoted: Vec::new(),
+        columns: vec![Vec::new(); names.len()],
         names,
-        places,
         notebook,
         row: 0,
         cell: 0,
     };
-    for row in &block.stray {
-        rows.notebook.note(Kind::StrayQuote, *row, None, || STRAY.to_owned());
-    }
     if block.quoted {
-        rows.quoted(&block.bytes, delimiter);
+        rows.quoted();
     } else {
-        rows.plain(&block.bytes, delimiter);
+        rows.plain();
     }
+    rows.hand_on(sink, places);
     rows.row
 }
 
 /// The cell that some bytes begin with, and where it ends. A carriage return before the end of a row is no part of it.
 fn cut<'a>(bytes: &'a [u8], delimiter: u8, scratch: &'a mut Vec<u8>) -> (&'a [u8], usize) {
     if bytes.first() == Some(&b'"') {
+        scratch.clear();
         let end = unquote(bytes, delimiter, scratch);
         return (scratch, end);
     }
@@ -253,9 +257,8 @@ fn bare(bytes: &[u8], end: usize, delimiter: u8) -> &[u8] {
     }
 }
 
-/// Puts the content of the quoted cell at the beginning of some bytes into a buffer, and says where the cell ends.
+/// Adds the content of the quoted cell at the beginning of some bytes to a buffer, and says where the cell ends.
 fn unquote(bytes: &[u8], delimiter: u8, content: &mut Vec<u8>) -> usize {
-    content.clear();
     let mut from = 1;
     loop {
         let rest = bytes.get(from..).unwrap_or_default();
@@ -277,89 +280,129 @@ fn unquote(bytes: &[u8], delimiter: u8, content: &mut Vec<u8>) -> usize {
     }
 }
 
-struct Reader<'a, S> {
-    sink: &'a mut S,
+/// Where a cell begins and ends in the bytes of its block, or, beyond their end, among the cells that were unquoted.
+type Span = (u32, u32);
+
+/// The rows of a block: first where their cells are, then, column by column, what is in them, since the next cell of the
+/// same column is most like the last one.
+struct Cells<'a> {
+    bytes: &'a [u8],
+    delimiter: u8,
+    unquoted: Vec<u8>,
+    columns: Vec<Vec<Span>>,
     names: &'a [String],
-    places: &'a [usize],
     notebook: &'a mut Notebook,
     /// The row in the block, and the cell in the row.
     row: u64,
     cell: usize,
 }
 
-impl<S: Sink> Reader<'_, S> {
+impl Cells<'_> {
     /// A block without quotes: every comma ends a cell, every line end a row.
-    fn plain(&mut self, bytes: &[u8], delimiter: u8) {
+    fn plain(&mut self) {
         let mut from = 0;
-        for at in memchr2_iter(delimiter, b'\n', bytes) {
-            let cell = bytes.get(from..at).unwrap_or_default();
-            from = at + 1;
-            if bytes.get(at) == Some(&delimiter) {
-                self.cell(cell);
+        for at in memchr2_iter(self.delimiter, b'\n', self.bytes) {
+            if self.bytes.get(at) == Some(&self.delimiter) {
+                self.cell(from, at);
             } else {
-                self.last_cell(cell.strip_suffix(b"\r").unwrap_or(cell));
+                self.last_cell(from, at);
             }
+            from = at + 1;
         }
-        let rest = bytes.get(from..).unwrap_or_default();
-        if !rest.is_empty() || self.cell > 0 {
-            self.last_cell(rest.strip_suffix(b"\r").unwrap_or(rest));
+        if from < self.bytes.len() || self.cell > 0 {
+            self.last_cell(from, self.bytes.len());
         }
     }
 
-    fn last_cell(&mut self, cell: &[u8]) {
+    fn last_cell(&mut self, from: usize, to: usize) {
+        let to = match self.bytes.get(from..to) {
+            Some([.., b'\r']) => to - 1,
+            _ => to,
+        };
         // An empty line is no row, but for a single column, where it could be a missing value, as Spark skips it too.
-        if self.cell > 0 || !cell.is_empty() {
-            self.cell(cell);
+        if self.cell > 0 || from < to {
+            self.cell(from, to);
             self.end();
         }
     }
 
     /// A block with quotes, which may hold commas, line ends and, doubled, quotes (RFC 4180). What follows a closing quote
     /// belongs to the cell.
-    fn quoted(&mut self, bytes: &[u8], delimiter: u8) {
-        let mut scratch = Vec::new();
+    fn quoted(&mut self) {
         let mut from = 0;
-        while from < bytes.len() || self.cell > 0 {
-            let rest = bytes.get(from..).unwrap_or_default();
-            let (cell, end) = cut(rest, delimiter, &mut scratch);
-            from += end + 1;
-            if rest.get(end) == Some(&delimiter) {
-                self.cell(cell);
-            } else if rest.first() == Some(&b'"') {
-                self.cell(cell);
-                self.end();
+        while from < self.bytes.len() || self.cell > 0 {
+            let rest = self.bytes.get(from..).unwrap_or_default();
+            if rest.first() == Some(&b'"') {
+                let begun = self.bytes.len() + self.unquoted.len();
+                let end = unquote(rest, self.delimiter, &mut self.unquoted);
+                let last = rest.get(end) != Some(&self.delimiter);
+                self.cell(begun, self.bytes.len() + self.unquoted.len());
+                if last {
+                    self.end();
+                }
+                from += end + 1;
             } else {
-                self.last_cell(cell);
+                let end = memchr2(self.delimiter, b'\n', rest).unwrap_or(rest.len());
+                if rest.get(end) == Some(&self.delimiter) {
+                    self.cell(from, from + end);
+                } else {
+                    self.last_cell(from, from + end);
+                }
+                from += end + 1;
             }
         }
     }
 
     #[inline]
-    fn cell(&mut self, cell: &[u8]) {
-        if let Some(place) = self.places.get(self.cell) {
-            if cell.is_empty() {
-                self.sink.null(*place);
-            } else if let Some(oddity) = self.sink.text(*place, cell) {
-                let name = self.names.get(self.cell).map_or("", String::as_str);
-                self.notebook.odd(oddity, self.row, name, cell);
-            }
+    fn cell(&mut self, from: usize, to: usize) {
+        if let Some(column) = self.columns.get_mut(self.cell) {
+            // A block is far smaller than 2^32 bytes.
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a block has at most twice the longest row"
+            )]
+            column.push((from as u32, to as u32));
         }
         self.cell += 1;
     }
 
     #[inline]
     fn end(&mut self) {
-        if self.cell != self.places.len() {
+        if self.cell != self.columns.len() {
             self.ragged();
         }
-        self.sink.rows(1);
         self.row += 1;
         self.cell = 0;
     }
 
+    /// Hands the cells on, column by column.
+    fn hand_on<S: Sink>(&mut self, sink: &mut S, places: &[usize]) {
+        for ((spans, place), name) in self.columns.iter().zip(places).zip(self.names) {
+            for ((from, to), row) in spans.iter().zip(0..) {
+                let (from, to) = (*from as usize, *to as usize);
+                let cell = match from.checked_sub(self.bytes.len()) {
+                    None => self.bytes.get(from..to),
+                    Some(from) => self.unquoted.get(from..to - self.bytes.len()),
+                };
+                match cell {
+                    Some(cell) if !cell.is_empty() => {
+                        if let Some(oddity) = sink.text(*place, cell) {
+                            self.notebook.odd(oddity, row, name, cell);
+                        }
+                    }
+                    _ => sink.null(*place),
+                }
+            }
+        }
+        sink.rows(self.row);
+    }
+
     #[cold]
     fn ragged(&mut self) {
-        let (cells, columns) = (self.cell, self.places.len());
+        let (cells, columns) = (self.cell, self.columns.len());
+        for column in self.columns.iter_mut().skip(cells) {
+            column.push((0, 0));
+        }
         if cells < columns {
             let first = self.names.get(cells).map(String::as_str);
             self.notebook.note(Kind::ShortRow, self.row, first, || {
@@ -384,19 +427,19 @@ mod tests {
     use analysis::{Oddity, TooManyColumns};
     use proptest::prelude::*;
 
-    /// The cells as they come, rows ended by `None`.
+    /// The cells of each of a few columns.
     #[derive(Default)]
-    struct Cells(Vec<Option<Vec<u8>>>);
+    struct Columns(Vec<Vec<Vec<u8>>>);
 
-    impl Sink for Cells {
+    impl Sink for Columns {
         const BY_COLUMN: bool = false;
 
         fn column(&mut self, _: &str) -> Result<usize, TooManyColumns> {
             Ok(0)
         }
 
-        fn text(&mut self, _: usize, text: &[u8]) -> Option<Oddity> {
-            self.0.push(Some(text.to_vec()));
+        fn text(&mut self, place: usize, text: &[u8]) -> Option<Oddity> {
+            self.0[place].push(text.to_vec());
             None
         }
 
@@ -406,42 +449,51 @@ mod tests {
             None
         }
 
-        fn null(&mut self, _: usize) {
-            self.0.push(Some(Vec::new()));
+        fn null(&mut self, place: usize) {
+            self.0[place].push(Vec::new());
         }
 
-        fn rows(&mut self, _: u64) {
-            self.0.push(None);
-        }
+        fn rows(&mut self, _: u64) {}
 
         fn merge(&mut self, _: Self) -> Result<(), TooManyColumns> {
             Ok(())
         }
     }
 
-    fn cells(text: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
-        let (names, places) = (vec![String::new(); 40], vec![0; 40]);
-        let mut sink = Cells::default();
+    const COLUMNS: usize = 40;
+
+    /// The rows of a text, each filled up to the number of columns.
+    fn cells(text: &[u8]) -> Option<Vec<Vec<Vec<u8>>>> {
+        let (names, places) = (vec![String::new(); COLUMNS], (0..COLUMNS).collect::<Vec<_>>());
+        let mut sink = Columns(vec![Vec::new(); COLUMNS]);
         let mut notebook = Notebook::default();
         let mut blocks = Blocks::new(RowsOf::Csv { delimiter: b',' }, Vec::new(), text);
         while let Some(block) = blocks.next().ok()? {
             read(&mut sink, &names, &places, b',', &block, &mut notebook);
         }
-        Some(sink.0)
+        let rows = sink.0[0].len();
+        Some(
+            (0..rows)
+                .map(|row| sink.0.iter().map(|column| column[row].clone()).collect())
+                .collect(),
+        )
     }
 
     proptest! {
         /// The cells are those that the csv crate finds, where no quote is left open; but for carriage returns, which
         /// end a row only before a line end.
         #[test]
-        fn cells_are_those_of_rfc_4180(text in "[ab,\"\n]{0,80}") {
+        fn cells_are_those_of_rfc_4180(text in "[ab,\"\n]{0,39}") {
             if let Some(found) = cells(text.as_bytes()) {
                 let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
-                let mut expected = Vec::new();
-                for record in reader.byte_records() {
-                    expected.extend(record.unwrap().iter().map(|cell| Some(cell.to_vec())));
-                    expected.push(None);
-                }
+                let expected: Vec<Vec<Vec<u8>>> = reader
+                    .byte_records()
+                    .map(|record| {
+                        let mut row: Vec<Vec<u8>> = record.unwrap().iter().map(<[u8]>::to_vec).collect();
+                        row.resize(COLUMNS, Vec::new());
+                        row
+                    })
+                    .collect();
                 prop_assert_eq!(found, expected);
             }
         }
@@ -463,13 +515,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_have_the_cells_that_are_read(text in "[ab,\"\n\r]{0,60}") {
+        fn rows_have_the_cells_that_are_read(text in "[ab,\"\n\r]{0,39}") {
             if let Some(found) = cells(text.as_bytes()) {
-                let mut expected = Vec::new();
-                for (row, _) in Rows::new(text.as_bytes(), b',') {
-                    expected.extend(row.into_iter().map(Some));
-                    expected.push(None);
-                }
+                let filled = |(mut row, _): (Vec<Vec<u8>>, usize)| {
+                    row.resize(COLUMNS, Vec::new());
+                    row
+                };
+                let expected: Vec<_> = Rows::new(text.as_bytes(), b',').map(filled).collect();
                 prop_assert_eq!(found, expected);
             }
         }
@@ -480,9 +532,13 @@ mod tests {
         let plain = cells(b"a,b\r\n\r\nc,\r\n").unwrap();
         let quoted = cells(b"a,\"b\"\r\n\r\nc,\"\"\r\n").unwrap();
         assert_eq!(plain, quoted);
-        let text = |text: &str| Some(text.as_bytes().to_vec());
-        assert_eq!(plain, [text("a"), text("b"), None, text("c"), text(""), None]);
+        let begun: Vec<_> = plain.iter().map(|row| (row[0].as_slice(), row[1].as_slice())).collect();
+        assert_eq!(begun, [(&b"a"[..], &b"b"[..]), (b"c", b"")]);
         let within = cells(b"\"\r\"\r\n\"a\r\",b\r").unwrap();
-        assert_eq!(within, [text("\r"), None, text("a\r"), text("b"), None]);
+        let begun: Vec<_> = within
+            .iter()
+            .map(|row| (row[0].as_slice(), row[1].as_slice()))
+            .collect();
+        assert_eq!(begun, [(&b"\r"[..], &b""[..]), (b"a\r", b"b")]);
     }
 }

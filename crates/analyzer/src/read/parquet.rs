@@ -163,34 +163,35 @@ fn values(descriptor: &ColumnDescriptor) -> Option<Values> {
         TimeUnit::MICROS => 1_000,
         TimeUnit::NANOS => 1,
     };
-    match (descriptor.logical_type_ref(), descriptor.converted_type()) {
-        (Some(LogicalType::Timestamp(time)), _) => Some(Values::Timestamp(unit(&time.unit))),
-        (Some(LogicalType::Date), _) => Some(Values::Date),
-        (Some(LogicalType::Decimal(decimal)), _) => Some(Values::Decimal(decimal.scale)),
-        (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _) => Some(Values::Text),
-        (Some(LogicalType::Uuid), _) => Some(Values::Uuid),
-        (Some(LogicalType::Float16), _) => Some(Values::Half),
-        (Some(LogicalType::Integer(integer)), _) if !integer.is_signed => Some(Values::Unsigned),
-        // A column of nulls alone is of unknown type.
-        (Some(LogicalType::Integer(_) | LogicalType::Unknown), _) => Some(Values::Number),
-        (Some(_), _) => None,
-        (None, ConvertedType::TIMESTAMP_MILLIS) => Some(Values::Timestamp(1_000_000)),
-        (None, ConvertedType::TIMESTAMP_MICROS) => Some(Values::Timestamp(1_000)),
-        (None, ConvertedType::DATE) => Some(Values::Date),
-        (None, ConvertedType::DECIMAL) => Some(Values::Decimal(descriptor.type_scale())),
-        (None, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => Some(Values::Text),
-        (None, ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64) => {
+    if let Some(logical) = descriptor.logical_type_ref() {
+        return match logical {
+            LogicalType::Timestamp(time) => Some(Values::Timestamp(unit(&time.unit))),
+            LogicalType::Date => Some(Values::Date),
+            LogicalType::Decimal(decimal) => Some(Values::Decimal(decimal.scale)),
+            LogicalType::String | LogicalType::Enum | LogicalType::Json => Some(Values::Text),
+            LogicalType::Uuid => Some(Values::Uuid),
+            LogicalType::Float16 => Some(Values::Half),
+            LogicalType::Integer(integer) if !integer.is_signed => Some(Values::Unsigned),
+            // A column of nulls alone is of unknown type.
+            LogicalType::Integer(_) | LogicalType::Unknown => Some(Values::Number),
+            _ => None,
+        };
+    }
+    match descriptor.converted_type() {
+        ConvertedType::TIMESTAMP_MILLIS => Some(Values::Timestamp(1_000_000)),
+        ConvertedType::TIMESTAMP_MICROS => Some(Values::Timestamp(1_000)),
+        ConvertedType::DATE => Some(Values::Date),
+        ConvertedType::DECIMAL => Some(Values::Decimal(descriptor.type_scale())),
+        ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON => Some(Values::Text),
+        ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64 => {
             Some(Values::Unsigned)
         }
-        (
-            None,
-            ConvertedType::NONE
-            | ConvertedType::INT_8
-            | ConvertedType::INT_16
-            | ConvertedType::INT_32
-            | ConvertedType::INT_64,
-        ) => Some(Values::Number),
-        (None, _) => None,
+        ConvertedType::NONE
+        | ConvertedType::INT_8
+        | ConvertedType::INT_16
+        | ConvertedType::INT_32
+        | ConvertedType::INT_64 => Some(Values::Number),
+        _ => None,
     }
 }
 
@@ -393,10 +394,16 @@ impl<S: Sink> Column<'_, S> {
                 _ => self.sink.null(self.place),
             },
             Values::Uuid if bytes.len() == 16 => {
-                let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                let (a, b, c, d, e) = (0..8, 8..12, 12..16, 16..20, 20..32);
-                let parts = [a, b, c, d, e].map(|part| digits.get(part).unwrap_or_default());
-                self.text(parts.join("-").as_bytes());
+                let mut text = String::with_capacity(36);
+                for (at, byte) in bytes.iter().enumerate() {
+                    if matches!(at, 4 | 6 | 8 | 10) {
+                        text.push('-');
+                    }
+                    for digit in [byte >> 4, byte & 15] {
+                        text.extend(char::from_digit(u32::from(digit), 16));
+                    }
+                }
+                self.text(text.as_bytes());
             }
             _ if bytes.is_empty() => self.sink.null(self.place),
             _ => self.text(bytes),

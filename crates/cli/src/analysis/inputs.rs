@@ -139,9 +139,10 @@ pub(super) async fn read_all<S: Sink + 'static>(
     for dataset in &args.datasets {
         found.push(find(dataset, around).await?);
     }
-    let world = match found.iter().any(|found| matches!(found, Found::S3(..))) {
-        true => Some(around.connect(Places::default()).await?),
-        false => None,
+    let world = if found.iter().any(|found| matches!(found, Found::S3(..))) {
+        Some(around.connect(Places::default()).await?)
+    } else {
+        None
     };
     let counter = Arc::<AtomicU64>::default();
     let mut objects = Vec::new();

@@ -1,0 +1,257 @@
+//! The analyses as a container of one's own for SageMaker Processing and Model Monitor: the environment, the paths and the
+//! exit messages of the documented contract.
+//!
+//! Source: developer guide, pages `model-monitor-byoc-contract-inputs`, `model-monitor-byoc-contract-outputs`,
+//! `model-monitor-byoc-cloudwatch`, `build-your-own-processing-container`.
+
+use crate::{
+    job::{BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions},
+    object::Object,
+    read::{CaptureColumns, Dataset, Header, OutputColumns, ReadOptions, read},
+    report::Report,
+};
+use analysis::{
+    Profile,
+    metric::{AnalysisMetric, MetricValue},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// Where the exit message goes, below the root.
+const MESSAGE: &str = "opt/ml/output/message";
+/// Where metrics go that SageMaker publishes, below the root.
+const METRICS: &str = "opt/ml/output/metrics/cloudwatch/cloudwatch_metrics.jsonl";
+/// Where data and baselines are, if the environment does not say.
+const INPUT: &str = "opt/ml/processing/input/endpoint";
+/// Where the report goes, if the environment does not say.
+const OUTPUT: &str = "opt/ml/processing/output";
+
+/// Why the job failed: its exit message.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ContainerError(String);
+
+/// `dataset_format`.
+#[derive(Debug, Default, Deserialize)]
+struct DatasetFormat {
+    csv: Option<Csv>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Csv {
+    header: Option<bool>,
+    output_columns_position: Option<String>,
+}
+
+/// One line of the metrics file.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MetricLine<'a> {
+    metric_name: &'a str,
+    timestamp: &'a str,
+    dimensions: Vec<Dimension<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statistic_values: Option<StatisticValues>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Dimension<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct StatisticValues {
+    sample_count: f64,
+    sum: f64,
+    minimum: f64,
+    maximum: f64,
+}
+
+/// Runs the job that the environment describes, below a root folder (`/` in a container). What it found is in its files;
+/// its exit message, also that of a failure, is in `/opt/ml/output/message`.
+///
+/// Without `baseline_constraints` it makes a baseline; with it, it holds the data against them.
+///
+/// # Errors
+/// If the environment, the data or the baseline cannot be read, or the output cannot be written.
+pub fn run(root: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<String, ContainerError> {
+    let result = job(root, &variable);
+    let message = match &result {
+        Ok(message) => message.clone(),
+        Err(error) => error.0.clone(),
+    };
+    write(&root.join(MESSAGE), message.as_bytes())?;
+    result
+}
+
+fn job(root: &Path, variable: &impl Fn(&str) -> Option<String>) -> Result<String, ContainerError> {
+    let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+    let below = |name: &str, default: &str| {
+        let path = given(name).unwrap_or_else(|| default.to_owned());
+        root.join(path.trim_start_matches('/'))
+    };
+    if let Some(kind) = given("analysis_type").filter(|kind| kind != "DATA_QUALITY") {
+        return Err(ContainerError(format!(
+            "analysis_type is `{kind}`: this container carries out DATA_QUALITY"
+        )));
+    }
+    let format = match given("dataset_format") {
+        None => DatasetFormat::default(),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| ContainerError(format!("dataset_format is `{text}`, which cannot be read: {error}")))?,
+    };
+    let baseline = baseline(root, &given)?;
+    let options = options(&format, baseline.as_ref());
+    let source = below("dataset_source", INPUT);
+    let mut files = Vec::new();
+    files_below(&source, &mut files)?;
+    let objects = files.iter().map(|path| Object::file(path)).collect();
+    let dataset: Dataset<Profile> =
+        read(objects, &options, Profile::default).map_err(|error| ContainerError(error.to_string()))?;
+    let job = DataQualityJob {
+        options: DataQualityOptions::default(),
+    };
+    let report = match &baseline {
+        Some(baseline) => job.analyze(&dataset, baseline).map(|(report, _)| report),
+        None => job.baseline(&dataset),
+    };
+    let report = report.map_err(|error| ContainerError(error.to_string()))?;
+    let output = below("output_path", OUTPUT);
+    for file in report.all_files() {
+        write(&output.join(file.name), &file.content)?;
+    }
+    if given("publish_cloudwatch_metrics").as_deref() != Some("Disabled") && !report.metrics.is_empty() {
+        write(&root.join(METRICS), &metrics(&report, &given)?)?;
+    }
+    for note in &report.notes {
+        // What a person looks for is in the job's log; one that cannot be written to is no failure.
+        drop(writeln!(io::stderr(), "{note}"));
+    }
+    Ok(report.exit_message())
+}
+
+fn options(format: &DatasetFormat, baseline: Option<&Baseline>) -> ReadOptions {
+    let csv = format.csv.as_ref();
+    ReadOptions {
+        header: match csv.and_then(|csv| csv.header) {
+            Some(true) => Header::Present,
+            Some(false) => Header::Absent,
+            None => Header::Auto,
+        },
+        expected: baseline.map(Baseline::columns).unwrap_or_default(),
+        capture: CaptureColumns {
+            output: match csv.and_then(|csv| csv.output_columns_position.as_deref()) {
+                Some("END") => OutputColumns::End,
+                _ => OutputColumns::Start,
+            },
+            ..CaptureColumns::default()
+        },
+        ..ReadOptions::default()
+    }
+}
+
+/// The baseline that the environment names; `None` if it names none.
+fn baseline(root: &Path, given: &impl Fn(&str) -> Option<String>) -> Result<Option<Baseline>, ContainerError> {
+    let mut baseline = Baseline::default();
+    let mut found = false;
+    for (variable, name) in [
+        ("baseline_constraints", BASELINE_FILES[0]),
+        ("baseline_statistics", BASELINE_FILES[1]),
+    ] {
+        let Some(path) = given(variable) else { continue };
+        let path = root.join(path.trim_start_matches('/'));
+        let bytes = fs::read(&path)
+            .map_err(|error| ContainerError(format!("{variable}: {} cannot be read: {error}", path.display())))?;
+        let object = path.display().to_string();
+        baseline
+            .add(name, &object, &bytes)
+            .map_err(|error| ContainerError(error.to_string()))?;
+        found = true;
+    }
+    Ok(found.then_some(baseline))
+}
+
+/// Every file below a folder, or the file itself, in the order of their paths.
+fn files_below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), ContainerError> {
+    let failed =
+        |error: io::Error| ContainerError(format!("dataset_source: {} cannot be read: {error}", path.display()));
+    if path.is_file() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).map_err(failed)?;
+    let mut entries: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    entries.sort();
+    for entry in entries {
+        files_below(&entry, files)?;
+    }
+    Ok(())
+}
+
+/// The metrics as lines that SageMaker publishes.
+fn metrics(report: &Report, given: &impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, ContainerError> {
+    let monitor = [
+        ("Endpoint", given("sagemaker_endpoint_name")),
+        ("MonitoringSchedule", given("sagemaker_monitoring_schedule_name")),
+    ];
+    let timestamp = given("end_time").or_else(|| given("start_time")).unwrap_or_default();
+    let mut lines = Vec::new();
+    for metric in &report.metrics {
+        let AnalysisMetric {
+            name,
+            dimensions,
+            value,
+        } = metric;
+        let of_monitor = monitor.iter().filter_map(|(name, value)| {
+            let value = value.as_deref()?;
+            Some(Dimension { name, value })
+        });
+        let own = dimensions.iter().map(|(name, value)| Dimension { name, value });
+        let (value, statistic_values) = match *value {
+            MetricValue::Value(value) => (Some(value), None),
+            MetricValue::StatisticSet {
+                sample_count,
+                sum,
+                minimum,
+                maximum,
+            } => {
+                let set = StatisticValues {
+                    sample_count,
+                    sum,
+                    minimum,
+                    maximum,
+                };
+                (None, Some(set))
+            }
+        };
+        let line = MetricLine {
+            metric_name: name,
+            timestamp: &timestamp,
+            dimensions: of_monitor.chain(own).collect(),
+            value,
+            statistic_values,
+        };
+        serde_json::to_writer(&mut lines, &line).map_err(|error| ContainerError(error.to_string()))?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), ContainerError> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, content))
+        .map_err(|error| ContainerError(format!("{} cannot be written: {error}", path.display())))
+}
