@@ -6,7 +6,7 @@ mod common;
 use analyzer::{Object, ReadOptions, Table, findings::Kind, read};
 use common::{counts, file, files, notes, shown, violations};
 use parquet::{
-    basic::Compression,
+    basic::{Compression, GzipLevel, ZstdLevel},
     data_type::{
         BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, FloatType, Int32Type,
         Int64Type, Int96, Int96Type,
@@ -48,8 +48,12 @@ fn texts(values: &[Option<&str>]) -> Values {
 
 /// A file of some row groups.
 fn parquet(schema: &str, groups: Vec<Vec<Values>>) -> Vec<u8> {
+    compressed(Compression::SNAPPY, schema, groups)
+}
+
+fn compressed(codec: Compression, schema: &str, groups: Vec<Vec<Values>>) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(&format!("message schema {{ {schema} }}")).unwrap());
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let properties = WriterProperties::builder().set_compression(codec).build();
     let mut written = Vec::new();
     let mut writer = SerializedFileWriter::new(&mut written, schema, Arc::new(properties)).unwrap();
     for group in groups {
@@ -350,6 +354,23 @@ fn streams_are_read_as_files_are() {
 }
 
 #[test]
+fn pages_may_be_compressed() {
+    let column = || vec![vec![Values::Int64(plain((0..1000).collect()))]];
+    for codec in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::LZ4_RAW,
+        Compression::LZ4,
+    ] {
+        let dataset = file(compressed(codec, "required int64 n;", column())).read();
+        let moments = dataset.sink.get("n").unwrap().moments();
+        assert!((moments.sum - 499_500.0).abs() <= 0.0, "{codec:?}");
+    }
+}
+
+#[test]
 fn files_that_are_not_whole_are_errors() {
     let bytes = numbered(&[3000, 3000]);
     for cut in [4, 5, 11, 12, 200, bytes.len() / 2, bytes.len() - 5, bytes.len() - 1] {
@@ -363,10 +384,16 @@ fn files_that_are_not_whole_are_errors() {
     let mut broken = bytes.clone();
     broken.get_mut(10..400).unwrap().fill(0x55);
     let error = file(&broken).error();
-    assert!(error.starts_with("1.csv: the Parquet file is broken: "), "{error}");
+    assert!(
+        error.starts_with("1.csv: column `t` cannot be read in row group 1: "),
+        "{error}"
+    );
     // Among others, it is the one that is named.
     let error = files([&b"n,t\n1,x\n"[..], &broken, b"n,t\n1,x\n"]).error();
-    assert!(error.starts_with("2.csv: the Parquet file is broken: "), "{error}");
+    assert!(
+        error.starts_with("2.csv: column `t` cannot be read in row group 1: "),
+        "{error}"
+    );
 }
 
 #[test]

@@ -123,8 +123,14 @@ pub(super) fn begin(
             notes.push((Kind::FirstRow, None, message.to_owned()));
         }
         let names = (0..cells.len()).map(|at| options.expected.get(at).cloned().unwrap_or_else(|| format!("_c{at}")));
+        let names = distinct(names).map_err(|name| {
+            format!(
+                "two of its columns, which have no names, would be called `{name}` by their places in the baseline: say \
+                 whether there is a header"
+            )
+        })?;
         return Ok(Begun {
-            names: names.collect(),
+            names,
             header,
             notes,
             from: 0,
@@ -133,23 +139,27 @@ pub(super) fn begin(
     if block.stray.first() == Some(&0) {
         notes.push((Kind::StrayQuote, None, STRAY.to_owned()));
     }
-    let mut seen = BTreeSet::new();
-    let mut names = Vec::with_capacity(cells.len());
-    for (at, cell) in cells.into_iter().enumerate() {
-        let name = if cell.is_empty() { format!("_c{at}") } else { cell };
-        if !seen.insert(name.clone()) {
-            return Err(format!(
-                "row 1: two columns are called `{name}`: rename one, or say that there is no header"
-            ));
-        }
-        names.push(name);
-    }
+    let names = cells
+        .into_iter()
+        .zip(0..)
+        .map(|(cell, at)| if cell.is_empty() { format!("_c{at}") } else { cell });
+    let names = distinct(names).map_err(|name| {
+        format!("row 1: two columns are called `{name}`: rename one, or say that there is no header")
+    })?;
     Ok(Begun {
         names,
         header,
         notes,
         from,
     })
+}
+
+/// The names, or the first that occurs twice.
+fn distinct(names: impl Iterator<Item = String>) -> Result<Vec<String>, String> {
+    let mut seen = BTreeSet::new();
+    names
+        .map(|name| if seen.insert(name.clone()) { Ok(name) } else { Err(name) })
+        .collect()
 }
 
 const STRAY: &str = "a quoted cell goes on behind its closing quote: is a quote not doubled?";

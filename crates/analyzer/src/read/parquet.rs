@@ -19,6 +19,7 @@ use parquet::{
 use std::{
     collections::BTreeSet,
     io::{self, BufReader, Read, Seek as _, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
 };
 
@@ -98,9 +99,12 @@ impl From<TooManyColumns> for Failed {
     }
 }
 
-impl From<ParquetError> for Failed {
-    fn from(error: ParquetError) -> Self {
-        Self::File(format!("the Parquet file is broken: {error}"))
+/// Does something with a file that may be broken, of which the parquet crate panics at some. Nothing that was being
+/// changed is used after that: the error ends the reading.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("it is broken".to_owned()),
     }
 }
 
@@ -108,7 +112,7 @@ impl File {
     pub(super) fn open(file: std::fs::File) -> Result<Self, String> {
         let bytes = file.metadata().map_err(|error| error.to_string())?.len();
         let file = Arc::new(Mutex::new(file));
-        let reader = SerializedFileReader::new(Shared { file, bytes })
+        let reader = guarded(|| SerializedFileReader::new(Shared { file, bytes }))
             .map_err(|error| format!("it begins as a Parquet file and is none, or not whole: {error}"))?;
         let mut names = BTreeSet::new();
         for column in reader.metadata().file_metadata().schema_descr().columns() {
@@ -202,7 +206,7 @@ pub(super) struct RowGroup {
 /// Reads columns of a row group. Says how many rows they have if they are its last part, so that rows count once, and
 /// behind all findings about them.
 pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook: &mut Notebook) -> Result<u64, Failed> {
-    let group = file.reader.get_row_group(part.group)?;
+    let group = guarded(|| file.reader.get_row_group(part.group)).map_err(Failed::File)?;
     let rows = u64::try_from(group.metadata().num_rows()).unwrap_or(0);
     for at in 0..group.num_columns() {
         let descriptor = group.metadata().column(at).column_descr_ptr();
@@ -231,11 +235,18 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
             notebook,
             row: 0,
         };
-        column.read(group.get_column_reader(at)?, values)?;
-        let found = column.row;
-        if found != rows {
-            let message = format!("the Parquet file is broken: column `{name}` has {found} values in {rows} rows");
-            return Err(Failed::File(message));
+        let at_fault = |why: String| {
+            let number = part.group + 1;
+            Failed::File(format!("column `{name}` cannot be read in row group {number}: {why}"))
+        };
+        let read = guarded(|| {
+            group
+                .get_column_reader(at)
+                .and_then(|reader| column.read(reader, values))
+        });
+        read.map_err(at_fault)?;
+        if column.row != rows {
+            return Err(at_fault(format!("it has {} values in {rows} rows", column.row)));
         }
     }
     let counted = if part.first + 1 == part.step { rows } else { 0 };
@@ -263,7 +274,7 @@ struct Column<'a, S> {
 }
 
 impl<S: Sink> Column<'_, S> {
-    fn read(&mut self, reader: ColumnReader, values: Values) -> Result<(), Failed> {
+    fn read(&mut self, reader: ColumnReader, values: Values) -> Result<(), ParquetError> {
         match reader {
             ColumnReader::BoolColumnReader(reader) => self.batches(reader, |column, value| {
                 column.text(if *value { b"true" } else { b"false" });
@@ -299,7 +310,7 @@ impl<S: Sink> Column<'_, S> {
         &mut self,
         mut reader: ColumnReaderImpl<T>,
         mut put: impl FnMut(&mut Self, &T::T),
-    ) -> Result<(), Failed> {
+    ) -> Result<(), ParquetError> {
         let (mut values, mut levels) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         loop {
             values.clear();
