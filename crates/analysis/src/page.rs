@@ -4,7 +4,7 @@
 use crate::{ConstraintViolation, data_quality::ColumnDrift};
 use model_monitor::{FeatureStatistics, Statistics};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Write as _,
 };
 
@@ -82,7 +82,7 @@ fn number(value: f64) -> String {
     }
     match magnitude {
         m if m < 1e7 && m.fract().abs() <= 0.0 => format!("{value:.0}"),
-        m if m >= 1e7 || m < 1e-4 => format!("{value:.3e}"),
+        m if !(1e-4..1e7).contains(&m) => format!("{value:.3e}"),
         m if m >= 1000.0 => format!("{value:.0}"),
         m if m >= 100.0 => format!("{value:.1}"),
         m if m >= 10.0 => format!("{value:.2}"),
@@ -102,9 +102,10 @@ fn real(count: u64) -> f64 {
 /// Writes the page.
 pub fn render(page: &Page<'_>) -> String {
     let mut html = String::new();
-    // Writing to a text cannot fail.
-    let _: std::fmt::Result = write(&mut html, page);
-    html
+    match write(&mut html, page) {
+        // Writing to a text cannot fail.
+        Ok(()) | Err(std::fmt::Error) => html,
+    }
 }
 
 fn rows(statistics: &Statistics) -> u64 {
@@ -189,16 +190,12 @@ fn columns(html: &mut String, page: &Page<'_>) -> std::fmt::Result {
             .map(|feature| feature.name.as_str())
             .filter(|name| !now.contains_key(*name)),
     );
-    let violating: HashMap<&str, ()> = page
-        .violations
-        .iter()
-        .map(|violation| (violation.subject(), ()))
-        .collect();
+    let violating: HashSet<&str> = page.violations.iter().map(ConstraintViolation::subject).collect();
     let rank = |name: &&str| {
         let over = drift
             .get(name)
             .map_or(f64::NEG_INFINITY, |drift| drift.distance - drift.threshold);
-        (!violating.contains_key(name), over)
+        (!violating.contains(name), over)
     };
     names.sort_by(|a, b| {
         let ((a_fine, a_over), (b_fine, b_over)) = (rank(a), rank(b));

@@ -143,6 +143,7 @@ fn report_on(facet: &str, values: &[Cell], predicted: Option<&str>) -> Result<Bi
         label: "paid",
         label_values_or_threshold: &[Cell::Int(1)],
         predicted_label: predicted,
+        accepted: None,
         group_variable: Some("branch"),
     })
 }
@@ -207,6 +208,7 @@ fn a_facet_of_too_many_values_needs_some_named() {
         label: "y",
         label_values_or_threshold: &[Cell::Bool(true)],
         predicted_label: None,
+        accepted: None,
         group_variable: None,
     };
     let error = bias_report(&request).unwrap_err().to_string();

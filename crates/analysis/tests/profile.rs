@@ -312,7 +312,7 @@ fn mixed_row(random: &mut Random) -> Vec<Cell> {
         // A few of many are frequent.
         Cell::Text(format!(
             "v{}",
-            (random.below(1 << 20)).ilog2() as u64 * random.below(700)
+            u64::from(random.below(1 << 20).ilog2()) * random.below(700)
         )),
         Cell::Text(format!("user {}", random.next())),
         match random.below(4) {

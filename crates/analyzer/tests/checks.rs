@@ -47,7 +47,7 @@ fn configured(config: &Value, overrides: &[(&str, &str, Value)]) -> Baseline {
     baseline
 }
 
-fn distribution(settings: Value) -> Value {
+fn distribution(settings: &Value) -> Value {
     json!({ "distribution_constraints": settings })
 }
 
@@ -124,7 +124,7 @@ fn switched_off_means_not_checked() {
         json!({"perform_comparison": "Disabled"}),
         json!({"enable_comparisons": false}),
     ] {
-        let report = data(0.8, 4).analyze(&configured(&distribution(settings), &[]));
+        let report = data(0.8, 4).analyze(&configured(&distribution(&settings), &[]));
         assert_eq!(report.outcome(), Outcome::Clean);
         assert!(report.files.iter().all(|file| file.name != "drift.json"));
     }
@@ -135,7 +135,7 @@ fn switched_off_means_not_checked() {
 
 #[test]
 fn overrides_count_in_all_three_spellings() {
-    let looser = distribution(json!({"comparison_threshold": 0.9}));
+    let looser = distribution(&json!({"comparison_threshold": 0.9}));
     for path in [
         "monitoring_config_overrides",
         "monitoringConfigOverrides",
@@ -192,7 +192,7 @@ fn thresholds_are_those_of_the_column_or_else_of_all() {
 #[test]
 fn methods_of_comparison_in_both_spellings() {
     let shifted = data(0.8, 4);
-    let of = |settings: Value| shifted.analyze(&configured(&distribution(settings), &[]));
+    let of = |settings: Value| shifted.analyze(&configured(&distribution(&settings), &[]));
     for method in ["Simple", "linf_simple"] {
         let report = of(json!({"comparison_method": method, "comparison_threshold": 0.45}));
         assert_eq!(violations(&report), ["t baseline_drift_check"], "{method}");
@@ -210,7 +210,7 @@ fn methods_of_comparison_in_both_spellings() {
         "Chi-squared distance: 1.0 exceeds threshold: 0.95 (one minus the p-value)"
     );
     let same = data(0.5, 9).analyze(&configured(
-        &distribution(json!({"categorical_drift_method": "ChiSquared"})),
+        &distribution(&json!({"categorical_drift_method": "ChiSquared"})),
         &[],
     ));
     assert_eq!(violations(&same), [""; 0]);
@@ -220,7 +220,7 @@ fn methods_of_comparison_in_both_spellings() {
 fn what_is_not_known_is_said_and_not_judged() {
     let shifted = data(0.8, 4);
     let report = shifted.analyze(&configured(
-        &distribution(json!({"comparison_method": "Wasserstein"})),
+        &distribution(&json!({"comparison_method": "Wasserstein"})),
         &[],
     ));
     assert_eq!(violations(&report), [""; 0]);
@@ -232,7 +232,7 @@ fn what_is_not_known_is_said_and_not_judged() {
         ]
     );
     let report = shifted.analyze(&configured(
-        &distribution(json!({"categorical_drift_method": "PSI"})),
+        &distribution(&json!({"categorical_drift_method": "PSI"})),
         &[],
     ));
     assert_eq!(violations(&report), ["n baseline_drift_check"]);
@@ -244,7 +244,7 @@ fn what_is_not_known_is_said_and_not_judged() {
     );
     let constant = file("n,t\n0.5,x\n0.5,x\n");
     let report = constant.analyze(&configured(
-        &distribution(json!({"categorical_drift_method": "ChiSquared"})),
+        &distribution(&json!({"categorical_drift_method": "ChiSquared"})),
         &[],
     ));
     assert!(violations(&report).is_empty() || report.notes.is_empty(), "{report:?}");

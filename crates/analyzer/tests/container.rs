@@ -1,6 +1,11 @@
 //! The container: from the environment and the folders that SageMaker gives it to the files and the exit message that
 //! SageMaker reads.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::string_slice,
+    clippy::format_collect,
+    reason = "a test fails by panicking; texts of some rows"
+)]
 
 use model_monitor::{ExitMessage, Limits, Statistics, ViolationReport};
 use std::{collections::BTreeMap, fs, path::Path};

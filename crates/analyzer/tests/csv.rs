@@ -1,13 +1,18 @@
 //! CSV files as people have them: ragged, badly quoted, with and without headers. What is wrong is told with its file,
 //! row and column, and no value goes to another column, twice or nowhere without a word.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_collect,
+    reason = "a test fails by panicking; texts of some rows"
+)]
 
 mod common;
 
+use analysis::Class;
 use analyzer::{Header, Outcome, ReadOptions, findings::Kind};
 use common::{counts, file, files, notes, shown, violations};
 use flate2::{Compression, write::GzEncoder};
-use std::io::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 
 fn with(header: Header) -> ReadOptions {
     ReadOptions {
@@ -248,16 +253,15 @@ fn files_of_one_dataset_may_order_their_columns_differently_and_lack_some() {
     )
     .read();
     let column = |name: &str| dataset.sink.get(name).unwrap().classes();
-    use analysis::Class::{Fractional, Integral, String};
     for (name, whole, fractional, text) in [
         ("a", 200_000, 200_000, 100_000),
         ("b", 100_000, 200_000, 200_000),
         ("c", 200_000, 100_000, 200_000),
     ] {
         let classes = column(name);
-        let of = |class: analysis::Class| *classes.get(class.index()).unwrap();
+        let of = |class: Class| *classes.get(class.index()).unwrap();
         assert_eq!(
-            (of(Integral), of(Fractional), of(String)),
+            (of(Class::Integral), of(Class::Fractional), of(Class::String)),
             (whole, fractional, text),
             "{name}"
         );
@@ -403,7 +407,7 @@ fn ten_thousand_columns() {
 fn a_million_different_texts_take_bounded_memory() {
     let mut text = "id\n".to_owned();
     for number in 0..1_000_000u32 {
-        text.push_str(&format!("user-{:08x}\n", number.wrapping_mul(0x9E37_79B9)));
+        writeln!(text, "user-{:08x}", number.wrapping_mul(0x9E37_79B9)).unwrap();
         if number % 5 == 0 {
             text.push_str("nobody\n");
         }

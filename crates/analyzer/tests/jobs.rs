@@ -632,6 +632,7 @@ mod explainability {
     }
 
     /// A linear model in CSV: 3 a + b, and 10 where the text is `gold`.
+    #[expect(clippy::unnecessary_wraps, reason = "as an endpoint, which may fail")]
     fn linear(request: &ModelRequest) -> Result<Vec<u8>, String> {
         assert_eq!(
             (request.content_type.as_str(), request.accept.as_str()),
@@ -685,7 +686,7 @@ mod explainability {
                 let body: String = asked.last().unwrap().clone();
                 let rows = body.matches("\"a\":").count()
                     + body
-                        .matches("[")
+                        .matches('[')
                         .count()
                         .saturating_sub(usize::from(body.contains("instances")));
                 let scores: Vec<Value> = (0..rows).map(|row| json!({"label": "x", "p": [row, 1]})).collect();

@@ -1,5 +1,9 @@
 //! Parquet files of every type, whole and broken, as the parquet crate writes them.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_collect,
+    reason = "a test fails by panicking; texts of some rows"
+)]
 
 mod common;
 
