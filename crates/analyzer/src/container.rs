@@ -5,16 +5,18 @@
 //! `model-monitor-byoc-cloudwatch`, `build-your-own-processing-container`.
 
 use crate::{
-    job::{BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions},
+    job::{AnalysisConfig, Baseline, ConfigError, DataQualityJob, JobError, PredictionJob},
     object::Object,
-    read::{CaptureColumns, Dataset, Header, OutputColumns, ReadOptions, read},
+    read::{CaptureColumns, Dataset, Header, OutputColumns, ReadError, ReadOptions, read},
     report::Report,
 };
 use analysis::{
     Profile,
     metric::{AnalysisMetric, MetricValue},
 };
+use model_monitor::MonitorType;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::{
     fs,
     io::{self, Write as _},
@@ -30,10 +32,39 @@ const INPUT: &str = "opt/ml/processing/input/endpoint";
 /// Where the report goes, if the environment does not say.
 const OUTPUT: &str = "opt/ml/processing/output";
 
+/// Clarify's configuration, below the root.
+const CONFIG: &str = "opt/ml/processing/input/config/analysis_config.json";
+/// What the environment says of model quality.
+const ATTRIBUTES: [&str; 5] = [
+    "problem_type",
+    "inference_attribute",
+    "probability_attribute",
+    "probability_threshold_attribute",
+    "ground_truth_attribute",
+];
+
 /// Why the job failed: its exit message.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ContainerError(String);
+
+impl From<ReadError> for ContainerError {
+    fn from(error: ReadError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<JobError> for ContainerError {
+    fn from(error: JobError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<ConfigError> for ContainerError {
+    fn from(error: ConfigError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// `dataset_format`.
 #[derive(Debug, Default, Deserialize)]
@@ -79,7 +110,8 @@ struct StatisticValues {
 /// Runs the job that the environment describes, below a root folder (`/` in a container). What it found is in its files;
 /// its exit message, also that of a failure, is in `/opt/ml/output/message`.
 ///
-/// Without `baseline_constraints` it makes a baseline; with it, it holds the data against them.
+/// `analysis_type` says which analysis; the words beyond `DATA_QUALITY` and `MODEL_QUALITY` are Driftwarden's own. Without
+/// `baseline_constraints` it makes a baseline; with it, it holds the data against them.
 ///
 /// # Errors
 /// If the environment, the data or the baseline cannot be read, or the output cannot be written.
@@ -99,32 +131,33 @@ fn job(root: &Path, variable: &impl Fn(&str) -> Option<String>) -> Result<String
         let path = given(name).unwrap_or_else(|| default.to_owned());
         root.join(path.trim_start_matches('/'))
     };
-    if let Some(kind) = given("analysis_type").filter(|kind| kind != "DATA_QUALITY") {
-        return Err(ContainerError(format!(
-            "analysis_type is `{kind}`: this container carries out DATA_QUALITY"
-        )));
-    }
+    let kind = match given("analysis_type").as_deref() {
+        None | Some("DATA_QUALITY") => MonitorType::DataQuality,
+        Some("MODEL_QUALITY") => MonitorType::ModelQuality,
+        Some("MODEL_BIAS") => MonitorType::ModelBias,
+        Some("MODEL_EXPLAINABILITY") => MonitorType::ModelExplainability,
+        Some(other) => {
+            return Err(ContainerError(format!(
+                "analysis_type is `{other}`: DATA_QUALITY, MODEL_QUALITY, MODEL_BIAS and MODEL_EXPLAINABILITY are carried out"
+            )));
+        }
+    };
     let format = match given("dataset_format") {
         None => DatasetFormat::default(),
         Some(text) => serde_json::from_str(&text)
             .map_err(|error| ContainerError(format!("dataset_format is `{text}`, which cannot be read: {error}")))?,
     };
-    let baseline = baseline(root, &given)?;
+    let baseline = baseline(root, kind, &given)?;
     let options = options(&format, baseline.as_ref());
     let source = below("dataset_source", INPUT);
     let mut files = Vec::new();
     files_below(&source, &mut files)?;
     let objects = files.iter().map(|path| Object::file(path)).collect();
-    let dataset: Dataset<Profile> =
-        read(objects, &options, Profile::default).map_err(|error| ContainerError(error.to_string()))?;
-    let job = DataQualityJob {
-        options: DataQualityOptions::default(),
+    let report = if kind == MonitorType::DataQuality {
+        data_quality(objects, &options, baseline.as_ref())?
+    } else {
+        predictions(kind, config(root, &given)?, objects, options, baseline.as_ref())?
     };
-    let report = match &baseline {
-        Some(baseline) => job.analyze(&dataset, baseline).map(|(report, _)| report),
-        None => job.baseline(&dataset),
-    };
-    let report = report.map_err(|error| ContainerError(error.to_string()))?;
     let output = below("output_path", OUTPUT);
     for file in report.all_files() {
         write(&output.join(file.name), &file.content)?;
@@ -137,6 +170,69 @@ fn job(root: &Path, variable: &impl Fn(&str) -> Option<String>) -> Result<String
         drop(writeln!(io::stderr(), "{note}"));
     }
     Ok(report.exit_message())
+}
+
+fn data_quality(
+    objects: Vec<Object>,
+    options: &ReadOptions,
+    baseline: Option<&Baseline>,
+) -> Result<Report, ContainerError> {
+    let dataset: Dataset<Profile> = read(objects, options, Profile::default)?;
+    let job = DataQualityJob::default();
+    Ok(match baseline {
+        Some(baseline) => job.analyze(&dataset, baseline)?.0,
+        None => job.baseline(&dataset)?,
+    })
+}
+
+/// An analysis of predictions: of a dataset, or of data that SageMaker has merged with their ground truth.
+fn predictions(
+    kind: MonitorType,
+    config: Option<AnalysisConfig>,
+    objects: Vec<Object>,
+    mut options: ReadOptions,
+    baseline: Option<&Baseline>,
+) -> Result<Report, ContainerError> {
+    let job = PredictionJob::new(kind, config)?;
+    if kind == MonitorType::ModelExplainability && job.config().asks_model() {
+        return Err(ContainerError(
+            "the configuration has a `predictor`, and the container asks no endpoint: give it local SHAP values"
+                .to_owned(),
+        ));
+    }
+    job.prepare(&mut options);
+    let dataset = read(objects, &options, job.tables())?;
+    Ok(match baseline {
+        Some(baseline) => job.analyze(&dataset, None, baseline, None)?,
+        None => job.baseline(&dataset, None, None)?,
+    })
+}
+
+/// The configuration: Clarify's file, and what the environment says of model quality.
+fn config(root: &Path, given: &impl Fn(&str) -> Option<String>) -> Result<Option<AnalysisConfig>, ContainerError> {
+    let path = root.join(CONFIG);
+    let mut config = match fs::read(&path) {
+        Ok(bytes) => {
+            let config = AnalysisConfig::parse(&path.display().to_string(), &bytes)?;
+            config.raw().as_object().cloned()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(ContainerError(format!("{} cannot be read: {error}", path.display()))),
+    };
+    for name in ATTRIBUTES {
+        if let Some(text) = given(name) {
+            // Of these keys the threshold alone is a number.
+            let number = text
+                .parse::<f64>()
+                .ok()
+                .filter(|_| name.ends_with("threshold_attribute"));
+            let value = number.map_or_else(|| json!(text), |number| json!(number));
+            config.get_or_insert_default().insert(name.to_owned(), value);
+        }
+    }
+    let Some(config) = config else { return Ok(None) };
+    let bytes = Value::Object(config).to_string();
+    Ok(Some(AnalysisConfig::parse("the environment", bytes.as_bytes())?))
 }
 
 fn options(format: &DatasetFormat, baseline: Option<&Baseline>) -> ReadOptions {
@@ -160,21 +256,28 @@ fn options(format: &DatasetFormat, baseline: Option<&Baseline>) -> ReadOptions {
 }
 
 /// The baseline that the environment names; `None` if it names none.
-fn baseline(root: &Path, given: &impl Fn(&str) -> Option<String>) -> Result<Option<Baseline>, ContainerError> {
+fn baseline(
+    root: &Path,
+    kind: MonitorType,
+    given: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<Baseline>, ContainerError> {
+    // Clarify calls an analysis.json the constraints of bias and of feature attributions.
+    let constraints = match kind {
+        MonitorType::ModelBias | MonitorType::ModelExplainability => "analysis.json",
+        _ => "constraints.json",
+    };
     let mut baseline = Baseline::default();
     let mut found = false;
     for (variable, name) in [
-        ("baseline_constraints", BASELINE_FILES[0]),
-        ("baseline_statistics", BASELINE_FILES[1]),
+        ("baseline_constraints", constraints),
+        ("baseline_statistics", "statistics.json"),
     ] {
         let Some(path) = given(variable) else { continue };
         let path = root.join(path.trim_start_matches('/'));
         let bytes = fs::read(&path)
             .map_err(|error| ContainerError(format!("{variable}: {} cannot be read: {error}", path.display())))?;
         let object = path.display().to_string();
-        baseline
-            .add(name, &object, &bytes)
-            .map_err(|error| ContainerError(error.to_string()))?;
+        baseline.add(name, &object, &bytes)?;
         found = true;
     }
     Ok(found.then_some(baseline))

@@ -78,10 +78,13 @@ pub struct Baseline {
 }
 
 /// The files that make a baseline.
-pub const BASELINE_FILES: [&str; 3] = ["constraints.json", "statistics.json", "analysis.json"];
-
-/// What lies beside them for the analyses of predictions.
-pub const PREDICTION_FILES: [&str; 2] = [ANALYSIS_CONFIG, CALIBRATION];
+pub const BASELINE_FILES: [&str; 5] = [
+    "constraints.json",
+    "statistics.json",
+    "analysis.json",
+    ANALYSIS_CONFIG,
+    CALIBRATION,
+];
 
 /// Files of a baseline are read up to this size: a sketch of each of thousands of columns is large.
 const LIMITS: Limits = Limits {
@@ -91,8 +94,7 @@ const LIMITS: Limits = Limits {
 };
 
 impl Baseline {
-    /// Takes a file of the baseline; `name` is one of [`BASELINE_FILES`] or [`PREDICTION_FILES`], `object` what errors
-    /// call it.
+    /// Takes a file of the baseline; `name` is one of [`BASELINE_FILES`], `object` what errors call it.
     ///
     /// # Errors
     /// If it cannot be read.

@@ -154,6 +154,91 @@ fn a_window_without_data_and_a_missing_baseline_are_said() {
     assert_eq!(run(root, &BASELINE).unwrap(), "Job inputs had no data");
     let error = run(root, &[("dataset_format", "csv")]).unwrap_err();
     assert!(error.contains("dataset_format"), "{error}");
+    let error = run(root, &[("analysis_type", "GUESS")]).unwrap_err();
+    assert!(error.contains("GUESS") && error.contains("MODEL_BIAS"), "{error}");
     let error = run(root, &[("analysis_type", "MODEL_QUALITY")]).unwrap_err();
-    assert!(error.contains("MODEL_QUALITY"), "{error}");
+    assert!(error.contains("analysis_config.json"), "{error}");
+}
+
+/// Requests that SageMaker has merged with their labels: one of `wrong` answers is wrong.
+fn merged(wrong: u32) -> String {
+    let request = |id: u32| {
+        let right = !id.is_multiple_of(wrong);
+        let answer = if (id % 2 == 1) == right { "0.9" } else { "0.2" };
+        let line = serde_json::json!({
+            "captureData": {
+                "endpointOutput": {"observedContentType": "text/csv", "mode": "OUTPUT", "data": answer, "encoding": "CSV"},
+            },
+            "groundTruthData": {"data": (id % 2).to_string(), "encoding": "CSV"},
+            "eventMetadata": {"eventId": id.to_string(), "inferenceTime": "2026-11-23T02:20:00Z"},
+            "eventVersion": "0",
+        });
+        format!("{line}\n")
+    };
+    (0..500).map(request).collect()
+}
+
+#[test]
+fn model_quality_of_merged_data_as_the_environment_describes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let hour = "opt/ml/processing/input/endpoint/part-00000-0.c000.jsonl";
+    let quality = [
+        ("analysis_type", "MODEL_QUALITY"),
+        ("problem_type", "BinaryClassification"),
+        ("probability_attribute", "0"),
+        ("probability_threshold_attribute", "0.5"),
+    ];
+    put(root, hour, &merged(25));
+    run(root, &quality).unwrap();
+    let constraints = fs::read_to_string(root.join("opt/ml/processing/output/constraints.json")).unwrap();
+    put(root, &BASELINE[0].1[1..], &constraints);
+    let with_baseline: Vec<_> = quality.iter().copied().chain([BASELINE[0]]).collect();
+    assert_eq!(
+        run(root, &with_baseline).unwrap(),
+        "Completed: Job completed successfully with no violations."
+    );
+    put(root, hour, &merged(5));
+    assert!(
+        run(root, &with_baseline)
+            .unwrap()
+            .starts_with("CompletedWithViolations: ")
+    );
+}
+
+#[test]
+fn bias_as_clarify_is_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let config = "opt/ml/processing/input/config/analysis_config.json";
+    put(
+        root,
+        config,
+        r#"{"label": "paid", "label_values_or_threshold": [1],
+            "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}]}"#,
+    );
+    let loans = |favoured: u32| -> String {
+        let rows = (0..400).map(|row| match row % 2 {
+            0 => format!("f,{}\n", row / 2 % 2),
+            _ => format!("m,{}\n", u32::from(row % 10 < favoured)),
+        });
+        format!("sex,paid\n{}", rows.collect::<String>())
+    };
+    let dataset = "opt/ml/processing/input/endpoint/loans.csv";
+    let bias = ("analysis_type", "MODEL_BIAS");
+    put(root, dataset, &loans(5));
+    run(root, &[bias]).unwrap();
+    let analysis = fs::read_to_string(root.join("opt/ml/processing/output/analysis.json")).unwrap();
+    let path = "/opt/ml/processing/baseline/constraints/analysis.json";
+    put(root, &path[1..], &analysis);
+    put(root, dataset, &loans(9));
+    let message = run(root, &[bias, ("baseline_constraints", path)]).unwrap();
+    assert!(message.starts_with("CompletedWithViolations: "), "{message}");
+    put(
+        root,
+        config,
+        r#"{"predictor": {"endpoint_name": "churn"}, "methods": {"shap": {}}}"#,
+    );
+    let error = run(root, &[("analysis_type", "MODEL_EXPLAINABILITY")]).unwrap_err();
+    assert!(error.contains("asks no endpoint"), "{error}");
 }

@@ -2,19 +2,22 @@
 
 mod inputs;
 mod places;
+mod prediction;
 
 use crate::{
     Exit, Streams,
     cloud::{Failure, Surroundings, counted, json_line},
     table::{Table, plain},
 };
-use analysis::{Profile, page};
+use analysis::{Profile, metric::MetricValue, page};
 use analyzer::{
     Dataset, Outcome, ReadOptions, Report,
     job::{self, DataQualityJob, DataQualityOptions, JobError},
 };
 use inputs::{InputArgs, read_all};
+use model_monitor::MonitorType;
 use places::{Place, read_baseline, write_report};
+use prediction::PredictionArgs;
 use serde::Serialize;
 
 /// So many violations, and columns, are shown; the files have all.
@@ -23,11 +26,14 @@ const SHOWN: usize = 20;
 /// Make a baseline of a dataset: its statistics, and the constraints that they suggest.
 ///
 /// DATASET is a CSV, JSON Lines, Parquet or data capture file, plain or gzip, a folder of such, or an s3:// object or
-/// prefix; several are one dataset. Writes statistics.json and constraints.json, as Model Monitor's own baseline job does.
+/// prefix; several are one dataset. Writes statistics.json and constraints.json, for bias and feature attributions
+/// analysis.json, as Model Monitor's own baseline jobs do.
 #[derive(Debug, clap::Args)]
 pub struct Baseline {
     #[command(flatten)]
     input: InputArgs,
+    #[command(flatten)]
+    prediction: PredictionArgs,
     /// The folder, or s3:// prefix, to write the files to.
     #[arg(long, short, value_name = "DIR")]
     output: String,
@@ -35,14 +41,16 @@ pub struct Baseline {
 
 /// Hold a dataset against a baseline.
 ///
-/// DATASET is as for `baseline`. Writes statistics.json, constraints.json, drift.json and, if there are violations,
-/// `constraint_violations.json`, as Model Monitor's own executions do. Exit code 0: clean, 2: violations, 3: no data,
+/// DATASET is as for `baseline`. Writes statistics.json, constraints.json and drift.json, or the files of the other
+/// analyses, and, if there are violations, `constraint_violations.json`, as Model Monitor's own executions do. Exit code 0: clean, 2: violations, 3: no data,
 /// 1: failed.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command")]
 pub struct Analyze {
     #[command(flatten)]
     input: InputArgs,
+    #[command(flatten)]
+    prediction: PredictionArgs,
     /// The folder, or s3:// prefix, of the baseline's files.
     #[arg(long, short, value_name = "DIR")]
     baseline: String,
@@ -96,18 +104,25 @@ impl Baseline {
     /// Runs the command.
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let output = Place::parse(&self.output)?;
-        let options = self.input.options(Vec::new());
-        let dataset: Dataset<Profile> = read_all(&self.input, &options, around, streams, Profile::default).await?;
-        let report = DataQualityJob::default().baseline(&dataset)?;
+        let kind = self.prediction.monitor_type.unwrap_or(MonitorType::DataQuality);
+        let (report, of) = if kind == MonitorType::DataQuality {
+            self.prediction.refuse()?;
+            let options = self.input.options(Vec::new());
+            let dataset: Dataset<Profile> =
+                read_all(&self.input.datasets, &options, around, streams, Profile::default).await?;
+            let columns = counted(dataset.sink.columns().len(), "column");
+            (DataQualityJob::default().baseline(&dataset)?, format!(" and {columns}"))
+        } else {
+            let report = self.prediction.report(kind, &self.input, None, around, streams).await?;
+            (report, String::new())
+        };
         tell(&report, streams)?;
         let files = write_report(&output, report.all_files(), around).await?;
-        let columns = dataset.sink.columns().len();
-        writeln!(
-            streams.out,
-            "baseline of {} and {}:",
-            counted_rows(report.item_count),
-            counted(columns, "column")
-        )?;
+        let rows = counted_rows(report.item_count);
+        writeln!(streams.out, "{kind} baseline of {rows}{of}:")?;
+        if kind != MonitorType::DataQuality {
+            measured(&report, streams)?;
+        }
         for file in files {
             writeln!(streams.out, "  {}", plain(&file))?;
         }
@@ -132,24 +147,27 @@ impl Analyze {
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let output = Place::parse(&self.output)?;
         let baseline = read_baseline(&Place::parse(&self.baseline)?, around).await?;
-        let options: ReadOptions = self.input.options(baseline.columns());
-        let dataset: Dataset<Profile> = read_all(&self.input, &options, around, streams, Profile::default).await?;
-        let job = DataQualityJob {
-            options: DataQualityOptions {
-                lenient_types: self.lenient_types,
-                deequ_compat: self.deequ_compat,
-                false_discovery_rate: self.false_discovery_rate,
-            },
+        let kind = self.prediction.type_of(&baseline)?;
+        let (report, compared, page) = if kind == MonitorType::DataQuality {
+            self.prediction.refuse()?;
+            let (report, compared) = self.data_quality(&baseline, around, streams).await?;
+            let page = (self.html || self.open).then(|| self.page(&report, &compared, &baseline));
+            (report, Some(compared), page)
+        } else {
+            self.refuse(kind)?;
+            let baseline = Some(baseline);
+            let report = self
+                .prediction
+                .report(kind, &self.input, baseline, around, streams)
+                .await?;
+            (report, None, None)
         };
-        let (report, compared) = job.analyze(&dataset, &baseline)?;
         tell(&report, streams)?;
         let mut files = report.all_files();
-        if self.html || self.open {
-            files.push(analyzer::ReportFile {
-                name: "report.html",
-                content: self.page(&report, &compared, &baseline).into_bytes(),
-            });
-        }
+        files.extend(page.map(|page| analyzer::ReportFile {
+            name: "report.html",
+            content: page.into_bytes(),
+        }));
         let files = write_report(&output, files, around).await?;
         let exit = match report.outcome() {
             Outcome::Clean => Exit::Done,
@@ -173,12 +191,46 @@ impl Analyze {
                 },
             )?;
         } else {
-            summary(&report, &compared, &files, streams)?;
+            summary(&report, compared.as_ref(), &files, streams)?;
         }
         if self.open {
             places::open(&files, streams)?;
         }
         Ok(exit)
+    }
+
+    async fn data_quality(
+        &self,
+        baseline: &job::Baseline,
+        around: &impl Surroundings,
+        streams: &mut Streams<'_>,
+    ) -> Result<(Report, job::Compared), Failure> {
+        let options: ReadOptions = self.input.options(baseline.columns());
+        let dataset: Dataset<Profile> =
+            read_all(&self.input.datasets, &options, around, streams, Profile::default).await?;
+        let job = DataQualityJob {
+            options: DataQualityOptions {
+                lenient_types: self.lenient_types,
+                deequ_compat: self.deequ_compat,
+                false_discovery_rate: self.false_discovery_rate,
+            },
+        };
+        Ok(job.analyze(&dataset, baseline)?)
+    }
+
+    /// Refuses what only data quality has a use for.
+    fn refuse(&self, kind: MonitorType) -> Result<(), Failure> {
+        let given = [
+            ("--lenient-types", self.lenient_types),
+            ("--deequ-compat", self.deequ_compat),
+            ("--false-discovery-rate", self.false_discovery_rate.is_some()),
+            ("--html", self.html),
+            ("--open", self.open),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((name, _)) => Err(Failure::Usage(format!("{name} is of DataQuality, and this is {kind}"))),
+        }
     }
 
     fn page(&self, report: &Report, compared: &job::Compared, baseline: &job::Baseline) -> String {
@@ -197,7 +249,7 @@ impl Analyze {
 /// What a person wants to know: the verdict, the violations, the columns that drifted most.
 fn summary(
     report: &Report,
-    compared: &job::Compared,
+    compared: Option<&job::Compared>,
     files: &[String],
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
@@ -220,6 +272,39 @@ fn summary(
     if report.violations.len() > SHOWN {
         writeln!(streams.out, "  … and {} more", report.violations.len() - SHOWN)?;
     }
+    match compared {
+        Some(compared) => farthest(compared, streams)?,
+        None => measured(report, streams)?,
+    }
+    for file in files {
+        writeln!(streams.out, "  {}", plain(file))?;
+    }
+    Ok(())
+}
+
+/// The metrics of an analysis of predictions.
+fn measured(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
+    let mut table = Table::new(["metric", "of", "value"]);
+    for metric in report.metrics.iter().take(SHOWN) {
+        let of: Vec<String> = metric
+            .dimensions
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        let MetricValue::Value(value) = metric.value else {
+            continue;
+        };
+        table.row([metric.name.clone(), of.join(", "), format!("{value:.4}")]);
+    }
+    table.write(streams.out)?;
+    if report.metrics.len() > SHOWN {
+        writeln!(streams.out, "  … and {} more", report.metrics.len() - SHOWN)?;
+    }
+    Ok(())
+}
+
+/// The columns that are farthest from the baseline.
+fn farthest(compared: &job::Compared, streams: &mut Streams<'_>) -> Result<(), Failure> {
     let mut drift: Vec<_> = compared.drift.iter().collect();
     drift.sort_by(|a, b| (b.distance - b.threshold).total_cmp(&(a.distance - a.threshold)));
     if !drift.is_empty() {
@@ -235,8 +320,5 @@ fn summary(
         ]);
     }
     table.write(streams.out)?;
-    for file in files {
-        writeln!(streams.out, "  {}", plain(file))?;
-    }
     Ok(())
 }

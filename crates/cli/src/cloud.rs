@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use shell::{
     AwsError, Kind,
     operator::{DeadLetters, Functions},
-    ports::{Clock, Datasets, Documents, Fetched, MonitoringAlerts, OperatorBus, Reports},
+    ports::{Clock, Datasets, Documents, Endpoints, Fetched, MonitoringAlerts, OperatorBus, Reports},
 };
 use std::{error::Error, io, sync::Arc};
 
@@ -17,11 +17,14 @@ const READ_AT_ONCE: usize = 16;
 
 /// What commands touch of AWS.
 pub trait World:
-    Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock
+    Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + Endpoints + DeadLetters + Functions + Clock
 {
 }
 
-impl<W: Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + DeadLetters + Functions + Clock> World for W {}
+impl<W> World for W where
+    W: Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + Endpoints + DeadLetters + Functions + Clock
+{
+}
 
 /// Where in AWS a command looks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

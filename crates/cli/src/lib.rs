@@ -103,7 +103,13 @@ impl Cli {
             Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(around, streams).await),
             Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(around, streams).await),
             Command::Baseline(baseline) => cloud::run(streams, async |streams| baseline.run(around, streams).await),
-            Command::Analyze(analyze) => cloud::run(streams, async |streams| analyze.run(around, streams).await),
+            Command::Analyze(analyze) => {
+                match cloud::run(streams, async |streams| analyze.run(around, streams).await) {
+                    // Of `analyze` 2 says that there are violations.
+                    Exit::Usage => Exit::Failed,
+                    exit => exit,
+                }
+            }
             Command::Compute(compute) => compute.run(streams),
             Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }

@@ -3,9 +3,10 @@
 use crate::{
     AwsError, Kind, POLICY_KEY,
     ports::{
-        Clock, Datasets, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, ListedObject, Metrics,
-        ModelCards, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus,
-        Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
+        Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
+        Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
+        Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
+        StateMachines, Topic,
     },
 };
 use alerting::{AlertStatus, EVENT_SOURCE, ExecutionWindow, Metric, Unit};
@@ -31,6 +32,9 @@ const EARLIER_VERSIONS: i32 = 10;
 /// `PutMetricData` takes no more metrics at once.
 const METRICS_A_REQUEST: usize = 1000;
 
+/// A model has 60 s to answer (API, `InvokeEndpoint`).
+const MODEL_ANSWERS: Duration = Duration::from_secs(65);
+
 /// The clients, each made when it is first needed: a cold start pays only for those it uses.
 #[derive(Debug)]
 pub struct Aws {
@@ -42,6 +46,7 @@ pub struct Aws {
     cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
     sagemaker: OnceLock<aws_sdk_sagemaker::Client>,
+    sagemaker_runtime: OnceLock<aws_sdk_sagemakerruntime::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     sfn: OnceLock<aws_sdk_sfn::Client>,
 }
@@ -80,6 +85,7 @@ impl Aws {
             cloudwatch: OnceLock::new(),
             eventbridge: OnceLock::new(),
             sagemaker: OnceLock::new(),
+            sagemaker_runtime: OnceLock::new(),
             sns: OnceLock::new(),
             sfn: OnceLock::new(),
         }
@@ -123,6 +129,17 @@ impl Aws {
     fn sagemaker(&self) -> &aws_sdk_sagemaker::Client {
         self.sagemaker
             .get_or_init(|| aws_sdk_sagemaker::Client::new(&self.config))
+    }
+
+    fn sagemaker_runtime(&self) -> &aws_sdk_sagemakerruntime::Client {
+        self.sagemaker_runtime.get_or_init(|| {
+            let timeouts = TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(2))
+                .operation_attempt_timeout(MODEL_ANSWERS)
+                .build();
+            let config = aws_sdk_sagemakerruntime::config::Builder::from(&self.config).timeout_config(timeouts);
+            aws_sdk_sagemakerruntime::Client::from_conf(config.build())
+        })
     }
 
     fn sfn(&self) -> &aws_sdk_sfn::Client {
@@ -867,6 +884,42 @@ impl Topic for Aws {
             .await
             .map_err(|error| failed("sns:Publish", &self.topic_arn, &error))?;
         Ok(())
+    }
+}
+
+impl Endpoints for Aws {
+    async fn invoke_endpoint(
+        &self,
+        endpoint: &ModelEndpoint,
+        content_type: &str,
+        accept: &str,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, AwsError> {
+        let operation = self.sagemaker_runtime().invoke_endpoint();
+        let operation = operation.content_type(content_type).accept(accept).body(body.into());
+        let sent = match endpoint {
+            ModelEndpoint::Name(name) => operation.endpoint_name(name).send().await,
+            ModelEndpoint::Url(url) => {
+                let anonymous = aws_sdk_sagemakerruntime::config::Builder::new()
+                    .endpoint_url(url)
+                    .allow_no_auth();
+                let to = url.clone();
+                operation
+                    // Part of the path that the URL replaces.
+                    .endpoint_name("model")
+                    .customize()
+                    .config_override(anonymous)
+                    // A URL that is none fails as the client's endpoint already.
+                    .mutate_request(move |request| drop(request.set_uri(to.as_str())))
+                    .send()
+                    .await
+            }
+        };
+        let answer = sent.map_err(|error| failed("sagemaker:InvokeEndpoint", endpoint.to_string(), &error))?;
+        Ok(answer
+            .body
+            .map(aws_sdk_sagemakerruntime::primitives::Blob::into_inner)
+            .unwrap_or_default())
     }
 }
 

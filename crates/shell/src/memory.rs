@@ -9,9 +9,10 @@ use crate::operator::{DeadLetter, DeadLetters, Functions};
 use crate::{
     AwsError, Kind,
     ports::{
-        Clock, Datasets, DescribedJob, Documents, ETag, EventBus, Fetched, FetchedObject, ListedObject, Metrics,
-        ModelCards, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Object, OperatorBus,
-        Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines, Topic,
+        Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
+        Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
+        Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
+        StateMachines, Topic,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -48,6 +49,9 @@ pub enum PlantedBug {
     LooseETag,
 }
 
+/// A model: from the body of a request to that of its answer.
+type Model = fn(&[u8]) -> Vec<u8>;
+
 /// AWS in memory.
 #[derive(Debug)]
 pub struct Memory {
@@ -78,6 +82,7 @@ struct Inner {
     planted: Option<PlantedBug>,
     jobs: BTreeMap<String, DescribedJob>,
     messages: Vec<(String, String)>,
+    models: BTreeMap<String, Model>,
     calls: Vec<&'static str>,
     faults: Vec<(&'static str, Fault)>,
     /// Every message of the dead-letter queue, and until when nobody sees it.
@@ -111,6 +116,7 @@ impl Memory {
                 planted: None,
                 jobs: BTreeMap::new(),
                 messages: Vec::new(),
+                models: BTreeMap::new(),
                 calls: Vec::new(),
                 faults: Vec::new(),
                 #[cfg(feature = "operator")]
@@ -129,6 +135,11 @@ impl Memory {
     pub fn pass(&self, duration: SignedDuration) {
         let mut inner = self.inner();
         inner.now = inner.now.saturating_add(duration).unwrap_or(Timestamp::MAX);
+    }
+
+    /// Puts a model behind an endpoint, or a URL.
+    pub fn put_model(&self, endpoint: &str, model: Model) {
+        self.inner().models.insert(endpoint.to_owned(), model);
     }
 
     /// Puts an object into a bucket, at the time now.
@@ -780,6 +791,29 @@ impl Topic for Memory {
         self.call("sns:Publish", subject, |inner| {
             inner.messages.push((subject.to_owned(), body.to_owned()));
             Ok(())
+        })
+        .await
+    }
+}
+
+impl Endpoints for Memory {
+    async fn invoke_endpoint(
+        &self,
+        endpoint: &ModelEndpoint,
+        _: &str,
+        _: &str,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, AwsError> {
+        let name = endpoint.to_string();
+        self.call("sagemaker:InvokeEndpoint", &name, |inner| {
+            let model = inner.models.get(&name);
+            let model = model.ok_or_else(|| AwsError {
+                operation: "sagemaker:InvokeEndpoint",
+                resource: name.clone(),
+                kind: Kind::NotFound,
+                message: "no such endpoint".to_owned(),
+            })?;
+            Ok(model(&body))
         })
         .await
     }

@@ -272,6 +272,34 @@ pub trait OperatorBus {
     fn put_as_operator(&self, detail_type: &str, detail: String) -> impl Future<Output = Result<(), AwsError>>;
 }
 
+/// A model that can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelEndpoint {
+    /// An endpoint of SageMaker Runtime, by its name.
+    Name(String),
+    /// A URL that takes what an endpoint takes, without credentials: a model on this machine.
+    Url(String),
+}
+
+impl std::fmt::Display for ModelEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Name(text) | Self::Url(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Models behind endpoints.
+pub trait Endpoints {
+    /// Asks a model by a POST request of these types (`Content-Type`, `Accept`), and returns the body of its answer.
+    fn invoke_endpoint(
+        &self,
+        endpoint: &ModelEndpoint,
+        content_type: &str,
+        accept: &str,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Vec<u8>, AwsError>>;
+}
+
 /// The topic that people listen to.
 pub trait Topic {
     /// Publishes a message.

@@ -1,4 +1,5 @@
-//! Objects of S3 as streams for code that reads blockingly: downloaded in parts, a few objects ahead of the reader.
+//! AWS for code that blocks: objects of S3 as streams, downloaded in parts, a few objects ahead of the reader; and
+//! questions that wait for their answers.
 
 use crate::{
     AwsError,
@@ -6,7 +7,10 @@ use crate::{
 };
 use futures_util::stream::{self, StreamExt as _};
 use std::io::{self, Read};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{
+    mpsc::{Receiver, Sender, channel},
+    oneshot,
+};
 
 /// The size of a part.
 const PART: u64 = 4 << 20;
@@ -59,6 +63,27 @@ pub fn downloads<'a>(
         .buffer_unordered(OBJECTS_AT_ONCE)
         .for_each(async |()| {});
     (streams, all)
+}
+
+/// Carries out blocking work that asks something of AWS now and then: each question waits for its answer. `None` if the
+/// work was given up.
+pub async fn asking<Q: Send + 'static, A: Send + 'static, T: Send + 'static>(
+    work: impl FnOnce(&mut dyn FnMut(Q) -> Option<A>) -> T + Send + 'static,
+    answer: impl AsyncFn(Q) -> A,
+) -> Option<T> {
+    let (asked, mut questions) = channel(1);
+    let work = tokio::task::spawn_blocking(move || {
+        work(&mut |question| {
+            let (answered, answer) = oneshot::channel();
+            asked.blocking_send((question, answered)).ok()?;
+            answer.blocking_recv().ok()
+        })
+    });
+    while let Some((question, answered)) = questions.recv().await {
+        // Who does not wait for the answer any more has given up.
+        drop(answered.send(answer(question).await));
+    }
+    work.await.ok()
 }
 
 /// Downloads an object until its end, or until nobody reads it any more.

@@ -4,26 +4,35 @@ use crate::{AnalyzeError, World};
 use alerting::{MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange};
 use analysis::Profile;
 use analyzer::{
-    CaptureColumns, Dataset, Object, Outcome, OutputColumns, ReadError, ReadOptions, Report, Sink,
-    job::{BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions, JobError},
+    CaptureColumns, Dataset, GroundTruth, Object, Outcome, OutputColumns, ReadError, ReadOptions, Report, Sink, Table,
+    job::{
+        AnalysisConfig, BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions, JobError, ModelRequest,
+        PredictionJob,
+    },
     read,
 };
 use futures_util::future::join;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use model_monitor::{MonitorType, S3Uri};
 use remediation::{AnalysisSchedule, HourlyUri};
 use serde::{Deserialize, Serialize};
 use shell::{
     AwsError, Kind,
-    ports::{FetchedObject, ListedObject},
-    stream::downloads,
+    ports::{FetchedObject, ListedObject, ModelEndpoint},
+    stream::{asking, downloads},
 };
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What the service says of an execution without data.
 const NO_DATA: &str = "Job inputs had no data";
 /// A file of a baseline is at most this large.
 const MAX_BASELINE_FILE: u64 = 256 << 20;
+/// Labels that came later than this after the data are not looked for.
+const LATEST_LABELS: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A failure reason is at most this long (API, `FailureReason`).
 const LONGEST_REASON: usize = 1024;
 
@@ -214,10 +223,76 @@ impl<'a> Execution<'a> {
                     read_objects(world, bucket, &objects, options, Profile::default).await?;
                 Ok(Some(self.data_quality().analyze(&dataset, &baseline)?.0))
             }
-            other => Err(Failed::ForGood(format!(
-                "analyses of type {other} are not carried out on a schedule yet"
-            ))),
+            kind => self.predictions(kind, world, &objects, baseline).await.map(Some),
         }
+    }
+
+    /// The report of an analysis of predictions.
+    async fn predictions(
+        &self,
+        kind: MonitorType,
+        world: &impl World,
+        objects: &[ListedObject],
+        baseline: Baseline,
+    ) -> Result<Report, Failed> {
+        let config = match &self.analysis.config {
+            Some(uri) => Some(config(world, uri).await?),
+            None => baseline.config.clone(),
+        };
+        let job = PredictionJob::new(kind, config)?;
+        let truth = if job.uses_ground_truth() {
+            self.truth(world).await?
+        } else {
+            None
+        };
+        let mut options = self.options(Vec::new());
+        options.capture.ground_truth.clone_from(&truth);
+        job.prepare(&mut options);
+        let dataset = read_objects(world, &self.analysis.data.bucket, objects, options, job.tables()).await?;
+        match self.model(&job) {
+            Some(model) => asked(world, job, dataset, truth, baseline, &model).await,
+            None => Ok(job.analyze(&dataset, truth.as_deref(), &baseline, None)?),
+        }
+    }
+
+    /// The model that is asked, if one is: that of the configuration, or the endpoint that is monitored.
+    fn model(&self, job: &PredictionJob) -> Option<ModelEndpoint> {
+        let config = job.config();
+        if job.monitor_type() != MonitorType::ModelExplainability || !config.asks_model() {
+            return None;
+        }
+        let monitored = self.analysis.endpoint.as_ref().map(ToString::to_string);
+        let name = config.predictor.endpoint_name.clone().or(monitored);
+        name.map(ModelEndpoint::Name)
+    }
+
+    /// The labels that have come since the data were captured.
+    async fn truth(&self, world: &impl World) -> Result<Option<Arc<GroundTruth>>, Failed> {
+        let Some(uri) = &self.analysis.ground_truth else {
+            return Ok(None);
+        };
+        let captured = self.analysis.hours(self.scheduled_time);
+        let until = captured.last().and_then(|last| last.checked_add(LATEST_LABELS).ok());
+        let until = until.map_or(world.now(), |until| until.min(world.now()));
+        let Some(first) = captured.first() else { return Ok(None) };
+        let hours = first.series(1.hour()).take_while(|hour| *hour <= until);
+        let found = listed(world, uri, hours.collect()).await?;
+        let truth = with_objects(world, &uri.bucket, &found, GroundTruth::read).await?;
+        Ok(Some(Arc::new(truth)))
+    }
+
+    /// Why the analysis cannot be made of partial profiles, if it cannot.
+    pub(crate) fn not_in_parts(&self) -> Option<String> {
+        let AnalysisSchedule {
+            schedule, monitor_type, ..
+        } = self.analysis;
+        let of_cells = matches!(monitor_type, MonitorType::DataQuality | MonitorType::Custom);
+        (!of_cells).then(|| {
+            format!(
+                "`{schedule}` is of {monitor_type}, which looks at whole rows: only data quality is made in parts; ask for \
+                 this one by {{\"schedule\": \"{schedule}\"}}"
+            )
+        })
     }
 
     pub(crate) fn data_quality(&self) -> DataQualityJob {
@@ -255,20 +330,74 @@ impl<'a> Execution<'a> {
             } else {
                 format!("{key}/{name}")
             };
-            let object = format!("s3://{bucket}/{key}");
-            match world.report(bucket, &key, MAX_BASELINE_FILE).await? {
-                FetchedObject::Absent => {}
-                FetchedObject::TooLarge(bytes) => {
-                    return Err(Failed::ForGood(format!(
-                        "{object} is {bytes} bytes: at most {MAX_BASELINE_FILE} are read"
-                    )));
-                }
-                FetchedObject::Found(found) => baseline
-                    .add(name, &object, &found.body)
-                    .map_err(|error| Failed::ForGood(error.to_string()))?,
+            let uri = S3Uri {
+                bucket: bucket.clone(),
+                key,
+            };
+            if let Some(body) = content(world, &uri).await? {
+                baseline.add(name, &uri.to_string(), &body)?;
             }
         }
         Ok(baseline)
+    }
+}
+
+/// What a file of a baseline, or a configuration, holds; `None` if there is none.
+async fn content(world: &impl World, uri: &S3Uri) -> Result<Option<Vec<u8>>, Failed> {
+    match world.report(&uri.bucket, &uri.key, MAX_BASELINE_FILE).await? {
+        FetchedObject::Absent => Ok(None),
+        FetchedObject::Found(found) => Ok(Some(found.body)),
+        FetchedObject::TooLarge(bytes) => Err(Failed::ForGood(format!(
+            "{uri} is {bytes} bytes: at most {MAX_BASELINE_FILE} are read"
+        ))),
+    }
+}
+
+/// The configuration that the policy names.
+async fn config(world: &impl World, uri: &S3Uri) -> Result<AnalysisConfig, Failed> {
+    let body = content(world, uri).await?;
+    let body = body.ok_or_else(|| Failed::ForGood(format!("{uri}, the `config` of the policy, does not exist")))?;
+    Ok(AnalysisConfig::parse(&uri.to_string(), &body).map_err(JobError::from)?)
+}
+
+/// Carries an analysis out with a model that is asked.
+async fn asked(
+    world: &impl World,
+    job: PredictionJob,
+    dataset: Dataset<Table>,
+    truth: Option<Arc<GroundTruth>>,
+    baseline: Baseline,
+    model: &ModelEndpoint,
+) -> Result<Report, Failed> {
+    // The analysis knows no AWS: it is told in words that a call failed, and what failed is kept here.
+    let failed = RefCell::new(None);
+    let report = asking(
+        move |ask| {
+            let mut invoke = |request: &ModelRequest| {
+                let answer: Option<Result<Vec<u8>, String>> = ask(request.clone());
+                answer.unwrap_or_else(|| Err("nobody answers any more".to_owned()))
+            };
+            job.analyze(&dataset, truth.as_deref(), &baseline, Some(&mut invoke))
+        },
+        async |request: ModelRequest| {
+            let ModelRequest {
+                content_type,
+                accept,
+                body,
+            } = request;
+            let answer = world.invoke_endpoint(model, &content_type, &accept, body).await;
+            answer.map_err(|error| {
+                let said = error.to_string();
+                *failed.borrow_mut() = Some(error);
+                said
+            })
+        },
+    );
+    match (report.await, failed.into_inner()) {
+        (Some(Ok(report)), _) => Ok(report),
+        (_, Some(error)) => Err(error.into()),
+        (Some(Err(error)), None) => Err(error.into()),
+        (None, None) => Err(Failed::ForGood("the analysis was given up".to_owned())),
     }
 }
 
@@ -278,10 +407,14 @@ pub(crate) async fn listed(
     uri: &HourlyUri,
     hours: Vec<Timestamp>,
 ) -> Result<Vec<ListedObject>, AwsError> {
-    // A template without hours lists the same folder for each.
+    // A template without hours has the same folder for each.
+    let mut seen = BTreeSet::new();
     let mut found = BTreeMap::new();
-    for hour in hours {
-        for object in world.objects(&uri.bucket, &uri.prefix(hour)).await? {
+    for prefix in hours.into_iter().map(|hour| uri.prefix(hour)) {
+        if !seen.insert(prefix.clone()) {
+            continue;
+        }
+        for object in world.objects(&uri.bucket, &prefix).await? {
             if object.bytes > 0 {
                 found.insert(object.key.clone(), object);
             }
@@ -296,19 +429,29 @@ pub(crate) async fn read_objects<S: Sink + 'static>(
     bucket: &str,
     listed: &[ListedObject],
     options: ReadOptions,
-    sink: fn() -> S,
+    sink: impl Fn() -> S + Send + Sync + 'static,
 ) -> Result<Dataset<S>, Failed> {
+    with_objects(world, bucket, listed, move |objects| read(objects, &options, sink)).await
+}
+
+/// Carries out work on objects of S3 while they are downloaded.
+async fn with_objects<T: Send + 'static>(
+    world: &impl World,
+    bucket: &str,
+    listed: &[ListedObject],
+    work: impl FnOnce(Vec<Object>) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, Failed> {
     let (streams, transfer) = downloads(world, bucket, listed);
     let objects = listed.iter().zip(streams).map(|(object, stream)| {
         let name = format!("s3://{bucket}/{}", object.key);
         Object::stream(name, Some(object.bytes), move || Ok(Box::new(stream)))
     });
     let objects = objects.collect();
-    let reading = tokio::task::spawn_blocking(move || read(objects, &options, sink));
-    let (dataset, ()) = join(reading, transfer).await;
-    match dataset {
+    let reading = tokio::task::spawn_blocking(move || work(objects));
+    let (read, ()) = join(reading, transfer).await;
+    match read {
         Err(error) => Err(Failed::ForGood(format!("reading was given up: {error}"))),
-        Ok(Ok(dataset)) => Ok(dataset),
+        Ok(Ok(read)) => Ok(read),
         Ok(Err(ReadError::Io { object, source })) => match source.downcast::<AwsError>() {
             Ok(error) => Err(error.into()),
             Err(error) => Err(Failed::ForGood(format!("{object} cannot be read: {error}"))),

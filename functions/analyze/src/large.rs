@@ -70,6 +70,9 @@ pub(crate) async fn profile(
     execution: &Execution<'_>,
     request: &ProfileRequest,
 ) -> Result<Profiled, AnalyzeError> {
+    if let Some(reason) = execution.not_in_parts() {
+        return Err(AnalyzeError::Data(reason));
+    }
     let found = world.objects(&request.bucket, &request.key).await?;
     let uri = format!("s3://{}/{}", request.bucket, request.key);
     let listed: Vec<ListedObject> = found.into_iter().filter(|object| object.key == request.key).collect();

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use shell::{
     Kind, PolicyStore,
     config::{ConfigError, Vars},
-    ports::{Clock, Datasets, Documents, ETag, EventBus, Fetched, MonitorMetrics, Precondition, Reports},
+    ports::{Clock, Datasets, Documents, ETag, Endpoints, EventBus, Fetched, MonitorMetrics, Precondition, Reports},
 };
 
 /// So many executions that were missed are made up for, the latest.
@@ -36,9 +36,9 @@ const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 const REMEMBERED: usize = 24;
 
 /// What the function touches of AWS.
-pub trait World: Documents + Datasets + Reports + MonitorMetrics + EventBus + Clock {}
+pub trait World: Documents + Datasets + Reports + MonitorMetrics + Endpoints + EventBus + Clock {}
 
-impl<W: Documents + Datasets + Reports + MonitorMetrics + EventBus + Clock> World for W {}
+impl<W: Documents + Datasets + Reports + MonitorMetrics + Endpoints + EventBus + Clock> World for W {}
 
 /// The function, configured.
 #[derive(Debug, Default)]

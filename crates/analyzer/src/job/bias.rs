@@ -206,6 +206,14 @@ impl BiasJob {
         }
         let mut analysis = bias::analysis(&reports);
         self.select(&mut analysis);
+        if analysis.pre_training_bias_metrics.is_none() && analysis.post_training_bias_metrics.is_none() {
+            return Err(JobError::Data(
+                "`methods` asks only for post-training metrics, and analysis_config.json names no prediction: give \
+                 `predicted_label` or `probability` for a dataset, `predictor.label` or `predictor.probability` for \
+                 responses"
+                    .to_owned(),
+            ));
+        }
         Ok(Some(Measured {
             rows: kept.len() as u64,
             analysis,

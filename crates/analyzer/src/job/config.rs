@@ -410,6 +410,11 @@ impl AnalysisConfig {
         said.unwrap_or(0.5)
     }
 
+    /// Whether the model is to be asked for what it predicts: there is a `predictor`.
+    pub fn asks_model(&self) -> bool {
+        self.raw.get("predictor").is_some_and(Value::is_object)
+    }
+
     /// Whether something says where the model's answer is.
     pub fn names_prediction(&self) -> bool {
         let said = [

@@ -66,6 +66,11 @@ impl PredictionJob {
         }
     }
 
+    /// Whether labels are of use to it.
+    pub fn uses_ground_truth(&self) -> bool {
+        !matches!(self, Self::Explainability(_))
+    }
+
     /// How to read a dataset for it: the columns are those of the headers, captured requests stand beside their responses
     /// and labels.
     pub fn prepare(&self, options: &mut ReadOptions) {

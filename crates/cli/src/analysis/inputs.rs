@@ -4,7 +4,9 @@ use crate::{
     Streams,
     cloud::{Failure, Places, Surroundings},
 };
-use analyzer::{CaptureColumns, Dataset, Header, Object, OutputColumns, ReadOptions, Sink, read};
+use analyzer::{
+    CaptureColumns, Dataset, GroundTruth, Header, Object, OutputColumns, ReadError, ReadOptions, Sink, read,
+};
 use futures_util::future::{Either, join, select};
 use model_monitor::S3Uri;
 use shell::{
@@ -129,14 +131,38 @@ async fn find(dataset: &str, around: &impl Surroundings) -> Result<Found, Failur
 
 /// Reads datasets as one, and shows on a terminal how far it is.
 pub(super) async fn read_all<S: Sink + 'static>(
-    args: &InputArgs,
+    datasets: &[String],
     options: &ReadOptions,
     around: &impl Surroundings,
     streams: &mut Streams<'_>,
-    sink: fn() -> S,
+    sink: impl Fn() -> S + Send + Sync + 'static,
 ) -> Result<Dataset<S>, Failure> {
-    let mut found = Vec::with_capacity(args.datasets.len());
-    for dataset in &args.datasets {
+    let options = options.clone();
+    opened(datasets, around, streams, move |objects| read(objects, &options, sink)).await
+}
+
+/// Reads ground truth; `None` if nothing names it.
+pub(super) async fn read_truth(
+    datasets: &[String],
+    around: &impl Surroundings,
+    streams: &mut Streams<'_>,
+) -> Result<Option<Arc<GroundTruth>>, Failure> {
+    if datasets.is_empty() {
+        return Ok(None);
+    }
+    let truth = opened(datasets, around, streams, GroundTruth::read).await?;
+    Ok(Some(Arc::new(truth)))
+}
+
+/// Carries out work on the objects of datasets, and shows on a terminal how much of them was read.
+async fn opened<T: Send + 'static>(
+    datasets: &[String],
+    around: &impl Surroundings,
+    streams: &mut Streams<'_>,
+    work: impl FnOnce(Vec<Object>) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, Failure> {
+    let mut found = Vec::with_capacity(datasets.len());
+    for dataset in datasets {
         found.push(find(dataset, around).await?);
     }
     let world = if found.iter().any(|found| matches!(found, Found::S3(..))) {
@@ -163,8 +189,7 @@ pub(super) async fn read_all<S: Sink + 'static>(
     }
     let total = objects.iter().filter_map(|object| object.bytes).sum();
     let objects: Vec<_> = objects.into_iter().map(|object| object.counted(&counter)).collect();
-    let options = options.clone();
-    let reading = tokio::task::spawn_blocking(move || read(objects, &options, sink));
+    let reading = tokio::task::spawn_blocking(move || work(objects));
     // The datasets are read in their order: so are they downloaded.
     let transferred = async {
         for transfer in transfers {

@@ -1,4 +1,4 @@
-//! Folders and S3 prefixes: where baselines lie, and where reports go.
+//! Folders and S3 prefixes: where baselines and configurations lie, and where reports go.
 
 use crate::{
     Streams,
@@ -6,43 +6,79 @@ use crate::{
 };
 use analyzer::{
     ReportFile,
-    job::{BASELINE_FILES, Baseline},
+    job::{AnalysisConfig, BASELINE_FILES, Baseline, JobError},
 };
 use model_monitor::S3Uri;
 use shell::ports::{Datasets as _, FetchedObject, Reports as _};
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-/// A file of a baseline is at most this large.
+/// A file of a baseline, or a configuration, is at most this large.
 const MAX_BASELINE_FILE: u64 = 512 << 20;
 
-/// A folder, or a prefix in S3.
+/// A file or folder, or an object or prefix in S3.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    Folder(PathBuf),
+    Local(PathBuf),
     S3(S3Uri),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => path.display().fmt(f),
+            Self::S3(uri) => uri.fmt(f),
+        }
+    }
 }
 
 impl Place {
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         if !text.starts_with("s3://") {
-            return Ok(Self::Folder(PathBuf::from(text)));
+            return Ok(Self::Local(PathBuf::from(text)));
         }
         let uri = S3Uri::parse(text);
         uri.map(Self::S3)
             .ok_or_else(|| Failure::Usage(format!("`{text}` is no s3:// URI")))
     }
-}
 
-/// The key of a file below a prefix.
-fn key(uri: &S3Uri, name: &str) -> String {
-    if uri.key.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{}/{name}", uri.key)
+    /// A file in the folder.
+    fn file(&self, name: &str) -> Self {
+        match self {
+            Self::Local(folder) => Self::Local(folder.join(name)),
+            Self::S3(S3Uri { bucket, key }) => Self::S3(S3Uri {
+                bucket: bucket.clone(),
+                key: if key.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{key}/{name}")
+                },
+            }),
+        }
+    }
+
+    /// What the file holds; `None` if there is none.
+    async fn content(&self, around: &impl Surroundings) -> Result<Option<Vec<u8>>, Failure> {
+        match self {
+            Self::Local(path) => match fs::read(path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(Failure::Said(format!("{self} cannot be read: {error}"))),
+            },
+            Self::S3(S3Uri { bucket, key }) => {
+                let world = around.connect(Places::default()).await?;
+                match world.report(bucket, key, MAX_BASELINE_FILE).await? {
+                    FetchedObject::Found(found) => Ok(Some(found.body)),
+                    FetchedObject::Absent => Ok(None),
+                    FetchedObject::TooLarge(bytes) => Err(Failure::Said(format!(
+                        "{self} is {bytes} bytes: at most {MAX_BASELINE_FILE} are read"
+                    ))),
+                }
+            }
+        }
     }
 }
 
@@ -51,47 +87,28 @@ pub(super) async fn read_baseline(place: &Place, around: &impl Surroundings) -> 
     let mut baseline = Baseline::default();
     let mut found = false;
     for name in BASELINE_FILES {
-        let (object, bytes) = match place {
-            Place::Folder(folder) => {
-                let path = folder.join(name);
-                let object = path.display().to_string();
-                match fs::read(&path) {
-                    Ok(bytes) => (object, bytes),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(Failure::Said(format!("{object} cannot be read: {error}"))),
-                }
-            }
-            Place::S3(uri) => {
-                let world = around.connect(Places::default()).await?;
-                let key = key(uri, name);
-                let object = format!("s3://{}/{key}", uri.bucket);
-                match world.report(&uri.bucket, &key, MAX_BASELINE_FILE).await? {
-                    FetchedObject::Found(found) => (object, found.body),
-                    FetchedObject::Absent => continue,
-                    FetchedObject::TooLarge(bytes) => {
-                        return Err(Failure::Said(format!(
-                            "{object} is {bytes} bytes: at most {MAX_BASELINE_FILE} are read"
-                        )));
-                    }
-                }
-            }
+        let file = place.file(name);
+        let Some(bytes) = file.content(around).await? else {
+            continue;
         };
         found = true;
-        baseline
-            .add(name, &object, &bytes)
-            .map_err(|error| Failure::Said(error.to_string()))?;
+        baseline.add(name, &file.to_string(), &bytes)?;
     }
     if found {
         return Ok(baseline);
     }
-    let place = match place {
-        Place::Folder(folder) => folder.display().to_string(),
-        Place::S3(uri) => uri.to_string(),
-    };
     Err(Failure::Said(format!(
         "{place} holds no baseline, none of {}: `driftwarden baseline DATASET --output {place}` makes one",
         BASELINE_FILES.join(", ")
     )))
+}
+
+/// Reads the configuration of an analysis.
+pub(super) async fn read_config(place: &Place, around: &impl Surroundings) -> Result<AnalysisConfig, Failure> {
+    let object = place.to_string();
+    let bytes = place.content(around).await?;
+    let bytes = bytes.ok_or_else(|| Failure::Said(format!("{object} does not exist")))?;
+    Ok(AnalysisConfig::parse(&object, &bytes).map_err(JobError::from)?)
 }
 
 /// Writes the files of a report, and says where they are. A report of violations that an earlier run left is removed,
@@ -103,7 +120,7 @@ pub(super) async fn write_report(
 ) -> Result<Vec<String>, Failure> {
     let mut written = Vec::with_capacity(files.len());
     match place {
-        Place::Folder(folder) => {
+        Place::Local(folder) => {
             let failed = |path: &Path, error: &io::Error| {
                 Failure::Said(format!("{} cannot be written: {error}", path.display()))
             };
@@ -119,12 +136,14 @@ pub(super) async fn write_report(
                 written.push(path.display().to_string());
             }
         }
-        Place::S3(uri) => {
+        Place::S3(_) => {
             let world = around.connect(Places::default()).await?;
             for file in files {
-                let key = key(uri, file.name);
-                world.store(&uri.bucket, &key, file.content).await?;
-                written.push(format!("s3://{}/{key}", uri.bucket));
+                let at = place.file(file.name);
+                if let Place::S3(S3Uri { bucket, key }) = &at {
+                    world.store(bucket, key, file.content).await?;
+                }
+                written.push(at.to_string());
             }
         }
     }
