@@ -196,7 +196,7 @@ ALLOWED = {
         ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:GetObject", f"{REPORTS}/baselines/churn/statistics.json"),
         ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE), ("s3:PutObject", REPORT),
         *(("s3:PutObject", f"{REPORTS}/reports/churn/churn-quality/2026/11/23/08/{name}.json")
-          for name in ("statistics", "constraints", "drift", "analysis", "segments", "estimate")),
+          for name in ("statistics", "constraints", "drift", "analysis", "segments", "estimate", "intervals", "attribution_drift")),
         *((action, f"{STATE}/{key}") for action in ("s3:GetObject", "s3:PutObject") for key in ("analyses/churn-quality.json", "partials/run/1.json")),
         ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "aws/sagemaker/Endpoints/data-metrics"}),
@@ -263,6 +263,7 @@ DENIED = {
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         ("events:PutEvents", BUS, event("Remediation Decided")), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
         ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"),
+        ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/other"),
     ],
     "AnalyzeStateMachineRole": [denied for denied in FOR_ALL if denied[0] != "lambda:InvokeFunction"] + [
         ("lambda:InvokeFunction", ANALYZE + "-other"), ("s3:GetObject", REPORT), ("s3:ListBucket", STATE), *MACHINE_START,
@@ -293,6 +294,10 @@ DEPLOYMENTS = {
         {"RemediateRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
          "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")]},
         {"AnalyzeRole": []}),
+    "with endpoints to explain": (
+        BASE | {"ExplainedEndpointPattern": "churn*"},
+        {"RemediateRole": [START], "SweepRole": [START], "AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn-2")]},
+        {"AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/fraud")]}),
     "with keys and traces": (
         BASE | {"KmsKeyArn": KEY, "ReportBucketKmsKeyArn": REPORT_KEY, "Tracing": "Active"},
         {"IngestRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "RemediateRole": [START, *S3_KEY, TRACE],
