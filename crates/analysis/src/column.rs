@@ -219,16 +219,15 @@ impl ColumnProfile {
     /// Adds a cell that is not empty, as text. Says what is odd about it; a number that no double holds counts as
     /// missing.
     pub fn add_text(&mut self, text: &[u8]) -> Option<Oddity> {
-        let hash = values::hash(text);
         match &mut self.state {
             State::Exact(values) => {
-                if let Some(value) = values.find(hash, Form::Text, text) {
+                if let Some(value) = values.find_text(text) {
                     value.count += 1;
                     let (class, number, oddity) = (value.class, value.number, value.oddity());
                     self.keep_first(class, number);
                     return oddity;
                 }
-                self.add_new(hash, text)
+                self.add_new(values::hash(text), text)
             }
             State::Summarised(summary) => {
                 let (class, number) = crate::cell::classify(text);
@@ -240,7 +239,7 @@ impl ColumnProfile {
                     *count += 1;
                 }
                 // A long text is told apart by its key, as those are that were counted before.
-                let hash = values::key_hash(text, hash);
+                let hash = values::key_hash(text, values::hash(text));
                 summary.distinct.add(hash);
                 if class.is_number() {
                     summary.numbers.add(number + 0.0);

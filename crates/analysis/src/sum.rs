@@ -55,13 +55,10 @@ impl ExactSum {
         let (chunk, shift) = ((position >> 5) as usize, position & 31);
         let low = ((mantissa << shift) & 0xffff_ffff) as i64;
         let high = (mantissa >> (32 - shift)) as i64;
-        if bits >> 63 == 0 {
-            self.chunks[chunk] += low;
-            self.chunks[chunk + 1] += high;
-        } else {
-            self.chunks[chunk] -= low;
-            self.chunks[chunk + 1] -= high;
-        }
+        // All ones for a negative number: without a branch, since signs of rounding errors cannot be foretold.
+        let sign = bits.cast_signed() >> 63;
+        self.chunks[chunk] += (low ^ sign) - sign;
+        self.chunks[chunk + 1] += (high ^ sign) - sign;
         self.adds += 1;
         if self.adds == ADDS {
             self.carry();

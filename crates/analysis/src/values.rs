@@ -54,12 +54,48 @@ pub enum Oddity {
     NotFinite,
 }
 
+/// A short text as two words and its length, to be compared without a look at its bytes.
+type Short = (u64, u64, usize);
+
+/// The words of a text of 1 to 16 bytes.
+#[inline]
+fn short(text: &[u8]) -> Option<Short> {
+    let (low, high) = match text.len() {
+        8..=16 => (
+            u64::from_le_bytes(*text.first_chunk()?),
+            u64::from_le_bytes(*text.last_chunk()?),
+        ),
+        4..=7 => (
+            u32::from_le_bytes(*text.first_chunk()?).into(),
+            u32::from_le_bytes(*text.last_chunk()?).into(),
+        ),
+        2..=3 => (
+            u16::from_le_bytes(*text.first_chunk()?).into(),
+            u16::from_le_bytes(*text.last_chunk()?).into(),
+        ),
+        1 => ((*text.first()?).into(), 0),
+        _ => return None,
+    };
+    Some((low, high, text.len()))
+}
+
+/// So many short texts are found again without hashing: most columns repeat themselves.
+const RECENT: usize = 256;
+
+/// The place of a short text among the recent ones.
+fn slot((low, high, _): Short) -> usize {
+    let mixed = (low ^ high.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 56) as usize
+}
+
 /// The different values of a column, in the order in which they were first seen.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Values {
     table: HashTable<u32>,
     list: Vec<Value>,
     bytes: Vec<u8>,
+    /// Short texts that were found, each with its place in the list; empty until the first.
+    recent: Vec<(Short, u32)>,
 }
 
 impl Values {
@@ -78,15 +114,40 @@ impl Values {
             .unwrap_or_default()
     }
 
+    /// Where the text is, if it is known.
+    pub(crate) fn find_text(&mut self, text: &[u8]) -> Option<&mut Value> {
+        let Some(short) = short(text) else {
+            return self.find(hash(text), Form::Text, text);
+        };
+        let slot = slot(short);
+        if let Some((known, at)) = self.recent.get(slot)
+            && *known == short
+        {
+            return self.list.get_mut(*at as usize);
+        }
+        let at = self.place(hash(text), Form::Text, text)?;
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, ((0, 0, 0), 0));
+        }
+        if let Some(recent) = self.recent.get_mut(slot) {
+            *recent = (short, at);
+        }
+        self.list.get_mut(at as usize)
+    }
+
     /// Where the value is, if it is known.
     pub(crate) fn find(&mut self, hash: u64, form: Form, key: &[u8]) -> Option<&mut Value> {
+        let at = self.place(hash, form, key)?;
+        self.list.get_mut(at as usize)
+    }
+
+    fn place(&self, hash: u64, form: Form, key: &[u8]) -> Option<u32> {
         let same = |at: &u32| {
             self.list
                 .get(*at as usize)
                 .is_some_and(|value| value.hash == hash && value.form == form && self.key(value) == key)
         };
-        let at = *self.table.find(hash, same)?;
-        self.list.get_mut(at as usize)
+        self.table.find(hash, same).copied()
     }
 
     /// Adds a value that is not known yet; bounded by whoever calls it.

@@ -1,7 +1,7 @@
 //! Cuts a stream of lines into blocks that can be read apart from one another: each ends where a row ends.
 
 use crate::object::read_up_to;
-use memchr::{memchr, memchr3_iter, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use std::io::{self, Read};
 
 /// The size of a block, but for a row that is longer.
@@ -128,7 +128,7 @@ struct Cut {
     quoted: bool,
     /// Whether the bytes end within quotes.
     open: bool,
-    /// How many rows end before.
+    /// How many rows end before; told only if quotes are left open or stray.
     rows: u64,
     stray: Vec<u64>,
 }
@@ -140,58 +140,79 @@ pub(crate) fn leaves_quote_open(bytes: &[u8], delimiter: u8) -> bool {
 
 /// Follows the quotes: one opens a cell where a cell begins, and closes it unless it is doubled (RFC 4180).
 fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
-    let mut end = None;
-    let (mut open, mut rows) = (false, 0);
-    let mut stray = Vec::new();
-    // Where the cell began, and the row, and where the next look may begin.
-    let (mut cell, mut row, mut from) = (0, 0, 0);
-    'all: loop {
-        let rest = bytes.get(from..).unwrap_or_default();
-        if open {
-            let Some(at) = memchr(b'"', rest) else { break };
-            let at = from + at;
-            if bytes.get(at + 1) == Some(&b'"') {
-                from = at + 2;
-            } else {
-                open = false;
-                from = at + 1;
-                // What follows belongs to the same cell.
-                cell = usize::MAX;
-                let next = bytes.get(from).copied().unwrap_or(b'\n');
-                if next != delimiter && next != b'\n' && next != b'\r' {
-                    stray.push(rows);
+    // A cell begins behind a delimiter or a line end.
+    let begins = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        before.is_none_or(|before| *before == delimiter || *before == b'\n')
+    };
+    // Where quotes open and close, and which of the latter are stray.
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    let mut stray_at = Vec::new();
+    let mut opened = None;
+    // Of two quotes in a row within a cell the second says nothing.
+    let mut doubled = usize::MAX;
+    for at in memchr_iter(b'"', bytes) {
+        match opened {
+            None if begins(at) => opened = Some(at),
+            None => {}
+            Some(_) if at == doubled => {}
+            Some(from) => match bytes.get(at + 1) {
+                Some(b'"') => doubled = at + 1,
+                next => {
+                    spans.push((from, at));
+                    opened = None;
+                    if next.is_some_and(|next| ![delimiter, b'\n', b'\r'].contains(next)) {
+                        stray_at.push(at);
+                    }
                 }
-            }
-            continue;
+            },
         }
-        for at in memchr3_iter(b'"', delimiter, b'\n', rest) {
-            let at = from + at;
-            match bytes.get(at) {
-                Some(b'"') if at == cell => {
-                    open = true;
-                    from = at + 1;
-                    continue 'all;
-                }
-                Some(b'"') => {}
-                Some(b'\n') => {
-                    end = Some(at + 1);
-                    // An empty line is no row.
-                    rows += u64::from(!matches!(bytes.get(row..at), Some(b"" | b"\r")));
-                    cell = at + 1;
-                    row = at + 1;
-                }
-                _ => cell = at + 1,
-            }
-        }
-        break;
     }
+    // The last line end that is not within quotes, from the back.
+    let mut until = opened.unwrap_or(bytes.len());
+    let mut end = None;
+    for (from, to) in spans.iter().rev().copied().chain([(0, 0)]) {
+        let unquoted = bytes.get(to..until).unwrap_or_default();
+        end = memrchr(b'\n', unquoted).map(|at| to + at + 1);
+        if end.is_some() {
+            break;
+        }
+        until = from;
+    }
+    // Rows are counted only for those who are told of them.
+    let rows = || rows_before(bytes, &spans, opened.unwrap_or(bytes.len()));
+    let (rows, stray) = if stray_at.is_empty() {
+        (if opened.is_some() { rows().len() as u64 } else { 0 }, Vec::new())
+    } else {
+        let ends = rows();
+        let row = |at: &usize| ends.partition_point(|end| end < at) as u64;
+        (ends.len() as u64, stray_at.iter().map(row).collect())
+    };
     Cut {
         end,
         quoted: true,
-        open,
+        open: opened.is_some(),
         rows,
         stray,
     }
+}
+
+/// The line ends outside of quotes at which rows end; an empty line is no row.
+fn rows_before(bytes: &[u8], spans: &[(usize, usize)], until: usize) -> Vec<usize> {
+    let mut spans = spans.iter().copied().peekable();
+    let mut row = 0;
+    let mut ends = Vec::new();
+    for at in memchr_iter(b'\n', bytes.get(..until).unwrap_or_default()) {
+        while spans.next_if(|(_, to)| *to < at).is_some() {}
+        if spans.peek().is_some_and(|(from, _)| *from < at) {
+            continue;
+        }
+        if !matches!(bytes.get(row..at), Some(b"" | b"\r")) {
+            ends.push(at);
+        }
+        row = at + 1;
+    }
+    ends
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     cloud::{Failure, Surroundings, counted, json_line},
     table::{Table, plain},
 };
-use analysis::{Profile, metric::MetricValue, page};
+use analysis::{ConstraintViolation, Profile, metric::MetricValue, page};
 use analyzer::{
     Dataset, Outcome, ReadOptions, Report,
     job::{self, DataQualityJob, DataQualityOptions, JobError},
@@ -263,7 +263,7 @@ fn summary(
     let mut table = Table::new(["feature", "check", "description"]);
     for violation in report.violations.iter().take(SHOWN) {
         table.row([
-            violation.subject().to_owned(),
+            subject(violation),
             violation.constraint_check_type.clone(),
             violation.description.clone(),
         ]);
@@ -282,19 +282,36 @@ fn summary(
     Ok(())
 }
 
+/// What a violation is about: of bias also which group, and by which metric.
+fn subject(violation: &ConstraintViolation) -> String {
+    match (&violation.facet, &violation.facet_value, &violation.metric_name) {
+        (Some(facet), Some(value), Some(metric)) => format!("{facet}={value} {metric}"),
+        _ => violation.subject().to_owned(),
+    }
+}
+
 /// The metrics of an analysis of predictions.
 fn measured(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
     let mut table = Table::new(["metric", "of", "value"]);
     for metric in report.metrics.iter().take(SHOWN) {
-        let of: Vec<String> = metric
+        // The others are the same for all.
+        let telling = |name: &str| ["Facet", "FacetValue", "Label", "Feature"].contains(&name);
+        let of: Vec<&str> = metric
             .dimensions
             .iter()
-            .map(|(name, value)| format!("{name} {value}"))
+            .filter(|(name, _)| telling(name))
+            .map(|(_, value)| value.as_str())
             .collect();
         let MetricValue::Value(value) = metric.value else {
             continue;
         };
-        table.row([metric.name.clone(), of.join(", "), format!("{value:.4}")]);
+        let value = if value.abs() < 1e12 {
+            format!("{value:.4}")
+        } else {
+            // An infinity is the largest number that CloudWatch takes.
+            format!("{value:.3e}")
+        };
+        table.row([metric.name.clone(), of.join(" "), value]);
     }
     table.write(streams.out)?;
     if report.metrics.len() > SHOWN {

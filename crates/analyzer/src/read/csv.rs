@@ -330,26 +330,39 @@ impl Cells<'_> {
     /// belongs to the cell.
     fn quoted(&mut self) {
         let mut from = 0;
-        while from < self.bytes.len() || self.cell > 0 {
-            let rest = self.bytes.get(from..).unwrap_or_default();
-            if rest.first() == Some(&b'"') {
-                let begun = self.bytes.len() + self.unquoted.len();
-                let end = unquote(rest, self.delimiter, &mut self.unquoted);
-                let last = rest.get(end) != Some(&self.delimiter);
-                self.cell(begun, self.bytes.len() + self.unquoted.len());
-                if last {
-                    self.end();
-                }
-                from += end + 1;
-            } else {
-                let end = memchr2(self.delimiter, b'\n', rest).unwrap_or(rest.len());
-                if rest.get(end) == Some(&self.delimiter) {
-                    self.cell(from, from + end);
-                } else {
-                    self.last_cell(from, from + end);
-                }
-                from += end + 1;
+        // Where the quoted cell that began last ends, and where its content lies.
+        let (mut end, mut content) = (0, None);
+        let ends = memchr2_iter(self.delimiter, b'\n', self.bytes).chain([self.bytes.len()]);
+        for at in ends {
+            if at < end {
+                // Within quotes.
+                continue;
             }
+            if content.is_none() && self.bytes.get(from) == Some(&b'"') {
+                let rest = self.bytes.get(from..).unwrap_or_default();
+                let begun = self.bytes.len() + self.unquoted.len();
+                end = from + unquote(rest, self.delimiter, &mut self.unquoted);
+                content = Some((begun, self.bytes.len() + self.unquoted.len()));
+                if at < end {
+                    continue;
+                }
+            }
+            let last = self.bytes.get(at) != Some(&self.delimiter);
+            match content.take() {
+                Some((begun, ended)) => {
+                    self.cell(begun, ended);
+                    if last {
+                        self.end();
+                    }
+                }
+                None if last => {
+                    if at < self.bytes.len() || from < at || self.cell > 0 {
+                        self.last_cell(from, at);
+                    }
+                }
+                None => self.cell(from, at),
+            }
+            from = at + 1;
         }
     }
 
