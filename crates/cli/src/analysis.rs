@@ -95,7 +95,7 @@ struct Answer<'a> {
     monitor_type: &'a str,
     outcome: &'a str,
     item_count: u64,
-    violations: &'a [analysis::ConstraintViolation],
+    violations: &'a [ConstraintViolation],
     notes: &'a [String],
     files: Vec<String>,
 }
