@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
+.PHONY: help setup demo demo-standalone test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -33,12 +33,19 @@ demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo $(if $(REPORT),--report "$(REPORT)")
 
+demo-standalone: setup ## the loop with no Model Monitor at all: a real model, served, drifting at hour 10, retrained
+	@bash tests/setup.sh demo
+	@echo "Building the functions and the command line (the first time takes some minutes) …"
+	@$(MAKE) --no-print-directory binaries cli
+	@$(HARNESS) demo-standalone
+
 test: unit sdk e2e ## all tests: Rust, our reports in the SageMaker SDK, then end to end on LocalStack
 
 unit: ## the Rust tests
 	cargo test --locked --workspace --quiet
 
 e2e: setup binaries cli ## end-to-end tests on LocalStack
+	@bash tests/setup.sh demo
 	PYTHONPATH=tests $(PYTHON) -m pytest tests/e2e $(PYTEST)
 
 sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python SDK

@@ -1,11 +1,12 @@
-"""`python -m harness demo` plays the demo; `python -m harness up` keeps a deployment up to look around in."""
+"""`python -m harness demo` plays the demo, `demo-standalone` the one without Model Monitor; `up` keeps a deployment up to
+look around in."""
 
 import argparse
 import signal
 import sys
 from pathlib import Path
 
-from . import demo
+from . import demo, standalone
 from .stack import Failed, running
 from .world import World
 
@@ -29,8 +30,11 @@ def main() -> int:
     commands.add_parser("up", help="keep a deployment up until Ctrl-C")
     play = commands.add_parser("demo", help="play the demo and check the world at its end")
     play.add_argument("--report", type=Path, help="a constraint_violations.json of your own to play")
+    commands.add_parser("demo-standalone", help="the loop with no Model Monitor at all: a real model, served, drifting, retrained")
     arguments = parser.parse_args()
     try:
+        if arguments.command == "demo-standalone":
+            return standalone.play()
         return up() if arguments.command == "up" else demo.play(arguments.report)
     except Failed as failure:
         print(failure, file=sys.stderr)

@@ -1,0 +1,52 @@
+"""The loop with no Model Monitor at all, played as `make demo-standalone` plays it; and its model, asked what moves it."""
+
+import json
+import subprocess
+
+from harness.demo import Screen
+from harness.stack import running
+from harness.standalone import DRIFTWARDEN, ENDPOINT, Model, Story, check, show
+
+
+def test_a_real_model_drifts_is_found_is_retrained_and_is_verified(tmp_path, capsys):
+    screen = Screen()
+    # A stack of its own: nobody else asks SageMaker for anything there.
+    with running() as stack:
+        story = Story(screen, stack, tmp_path)
+        story.tell()
+        show(screen, story)
+        check(screen, story)
+    assert not screen.failed, capsys.readouterr().out
+
+
+def test_kernel_shap_asks_any_http_endpoint(tmp_path):
+    model = Model(tmp_path)
+    model.serve()
+    config = tmp_path / "analysis_config.json"
+    shap = {"seed": 1, "num_samples": 400, "sample_rows": 60}
+    config.write_text(json.dumps({"label": "benign", "methods": {"shap": shap}, "predictor": {"content_type": "text/csv"}}))
+    url = f"{model.url}/endpoints/{ENDPOINT}/invocations"
+
+    def run(*arguments):
+        command = [DRIFTWARDEN, *arguments, "--endpoint-url", url]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    try:
+        made = run("baseline", tmp_path / "first.csv", "--monitor-type", "ModelExplainability", "--config", config, "--output", tmp_path / "shap")
+        assert made.returncode == 0, made.stderr
+        analysis = json.loads((tmp_path / "shap/analysis.json").read_text())
+        shapley = analysis["explanations"]["kernel_shap"]["label0"]["global_shap_values"]
+        assert set(shapley) == set(model.header[:-1])
+        # Symmetry tells malignant tumours from benign ones least, and the model has learnt so.
+        assert max(shapley, key=shapley.get) in ("worst_radius", "worst_concave_points", "mean_texture", "mean_radius"), shapley
+        again = run("analyze", tmp_path / "first.csv", "--baseline", tmp_path / "shap", "--output", tmp_path / "report")
+        assert again.returncode == 0, again.stdout + again.stderr
+        # Of a model that looks at nothing but one measurement the order of features is another.
+        rows = [[row[0] if at == 2 else "0" for at, _ in enumerate(row[:-1])] + row[-1:] for row in model.patients]
+        (tmp_path / "other.csv").write_text("\n".join(map(",".join, [model.header, *rows])))
+        other = run("analyze", tmp_path / "other.csv", "--baseline", tmp_path / "shap", "--output", tmp_path / "other")
+        assert other.returncode == 2, other.stdout + other.stderr
+    finally:
+        model.stop()
+    refused = run("analyze", tmp_path / "first.csv", "--baseline", tmp_path / "shap", "--output", tmp_path / "report")
+    assert refused.returncode == 1 and "sagemaker:InvokeEndpoint" in refused.stderr, refused.stderr

@@ -1,0 +1,370 @@
+"""The loop with no Model Monitor at all, as a story: a real model, served and captured, drifts at hour 10; our own analyses
+find it, the window alerts, the decision is to retrain, a pipeline really does, and the next hours are clean."""
+
+import csv
+import io
+import json
+import random
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Iterator
+
+from .demo import Screen, parse, text
+from .stack import ROOT, Failed, Stack, running
+from .world import World, eventually
+
+ENDPOINT, QUALITY, DRIFT = "screening", "screening-model-quality", "screening-data-quality"
+DRIFTWARDEN = ROOT / "target/debug/driftwarden"
+SERVED = Path(__file__).with_name("served_model.py")
+# What a recalibrated scanner measures too large, from hour 10 on.
+RECALIBRATED = {"mean_radius": 1.2, "worst_radius": 1.2}
+DRIFTS_AT = 10
+ROWS, ROWS_A_REQUEST = 600, 20
+POLICY = """\
+[remediation]
+automation = "auto"
+
+[alert]
+datapoints_to_alert = 2
+evaluation_period = 3
+
+[[monitor]]
+schedule = "{drift}"
+model = "{model}"
+
+[[monitor]]
+schedule = "{quality}"
+model = "{model}"
+
+[[analysis]]
+schedule = "{drift}"
+endpoint = "{endpoint}"
+expression = "rate(1 hour)"
+data = "s3://{bucket}/capture/{endpoint}/AllTraffic"
+baseline = "s3://{bucket}/baselines/{drift}"
+output = "s3://{bucket}/reports"
+
+[[analysis]]
+schedule = "{quality}"
+monitor_type = "ModelQuality"
+endpoint = "{endpoint}"
+expression = "rate(1 hour)"
+data = "s3://{bucket}/capture/{endpoint}/AllTraffic"
+ground_truth = "s3://{bucket}/labels/{endpoint}"
+baseline = "s3://{bucket}/baselines/{quality}"
+config = "s3://{bucket}/baselines/{quality}/live_config.json"
+output = "s3://{bucket}/reports"
+"""
+# How the training data call score and label, and how captured data do.
+TRAINED = {"problem_type": "BinaryClassification", "probability_attribute": "score", "ground_truth_attribute": "benign"}
+LIVE = {"problem_type": "BinaryClassification", "probability_attribute": "0"}
+# The suggested constraints are the training data's own values, and any hour of fewer patients violates some. So a person
+# keeps one: accuracy.
+ACCURACY = {"binary_classification_constraints": {"accuracy": {"threshold": 0.93, "comparison_operator": "LessThanThreshold"}}}
+
+
+class Model:
+    """The model, its training, and the endpoint that serves it: processes of another environment."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.python = ROOT / ".venv/demo/bin/python"
+        if not self.python.exists():
+            raise Failed("scikit-learn is not installed here: run `bash tests/setup.sh demo`")
+        self._run("rows", folder / "all.csv")
+        with (folder / "all.csv").open(newline="") as file:
+            self.header, *self.patients = csv.reader(file)
+        # Four of five patients are for training.
+        chosen = random.Random(1).sample(self.patients, len(self.patients) * 4 // 5)
+        self.trained = self.train(chosen, "first")
+
+    def _run(self, *arguments: Any) -> str:
+        done = subprocess.run([self.python, SERVED, *map(str, arguments)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(f"the model's process failed: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def train(self, rows: list[list[str]], name: str) -> float:
+        """Trains a model on rows with labels; its baselines are made of the same rows. Returns its accuracy on them."""
+        source, scored = self.folder / f"{name}.csv", self.folder / f"{name}-scored.csv"
+        with source.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([self.header, *rows])
+        accuracy = float(self._run("train", source, self.folder / f"{name}.model", scored))
+        without_label = self.folder / f"{name}-drift.csv"
+        with scored.open(newline="") as read, without_label.open("w", newline="") as write:
+            csv.writer(write, lineterminator="\n").writerows(row[:-1] for row in csv.reader(read))
+        driftwarden("baseline", without_label, "--output", self.folder / name / DRIFT)
+        (self.folder / "config.json").write_text(json.dumps(TRAINED))
+        quality = self.folder / name / QUALITY
+        driftwarden("baseline", scored, "--monitor-type", "ModelQuality", "--config", self.folder / "config.json", "--output", quality)
+        constraints = json.loads((quality / "constraints.json").read_text())
+        (quality / "constraints.json").write_text(json.dumps(constraints | ACCURACY))
+        (quality / "live_config.json").write_text(json.dumps(LIVE))
+        return accuracy
+
+    def serve(self) -> None:
+        self.process = subprocess.Popen(
+            [self.python, SERVED, "serve", self.folder / "first.model", self.folder / "capture"], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout
+        port = self.process.stdout.readline().strip()
+        if not port:
+            raise Failed("the model's endpoint did not start")
+        self.url = f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def deploy(self, name: str) -> None:
+        self._post("/model", str(self.folder / f"{name}.model"), {})
+
+    def ask(self, rows: list[list[str]], hour: datetime, inference_id: str) -> list[float]:
+        headers = {"Content-Type": "text/csv", "X-Hour": hour.isoformat(), "X-Amzn-SageMaker-Inference-Id": inference_id}
+        body = "\n".join(",".join(row) for row in rows)
+        return [float(line) for line in self._post(f"/endpoints/{ENDPOINT}/invocations", body, headers).splitlines()]
+
+    def _post(self, path: str, body: str, headers: dict[str, str]) -> str:
+        request = urllib.request.Request(self.url + path, body.encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
+
+
+def driftwarden(*arguments: Any) -> None:
+    done = subprocess.run([DRIFTWARDEN, *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"driftwarden {arguments[0]} failed: {done.stderr.strip()}")
+
+
+@dataclass
+class Hour:
+    """An hour of traffic, and what the analyses said of it."""
+
+    number: int
+    begins: datetime
+    accuracy: float
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    features: list[str] = field(default_factory=list)
+
+    @property
+    def scheduled(self) -> datetime:
+        """The execution that looks at it is due when it is over."""
+        return self.begins + timedelta(hours=1)
+
+    def status(self, schedule: str) -> str:
+        return self.found[schedule]["monitoringExecutionStatus"]
+
+
+class Story:
+    """The clinic's hours, one after the other."""
+
+    def __init__(self, screen: Screen, stack: Stack, folder: Path, rows: int = ROWS):
+        self.screen, self.rows = screen, rows
+        self.model = Model(folder)
+        screen.step(f"a model is trained on {len(self.model.patients) * 4 // 5} of {len(self.model.patients)} patients: accuracy {self.model.trained:.1%}")
+        self.world = World(stack)
+        self.s3 = stack.client("s3")
+        names = {"drift": DRIFT, "quality": QUALITY, "endpoint": ENDPOINT, "model": ENDPOINT, "bucket": self.world.reports}
+        self.world.put_policy(POLICY.format(**names))
+        self.upload("first")
+        screen.step("infra/template.yaml is deployed; the policy has two [[analysis]] tables: data quality and model quality, every hour")
+        self.hours: list[Hour] = []
+        now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+        self.first = now - timedelta(hours=18)
+
+    def upload(self, name: str) -> None:
+        """Lays a model's baselines where the schedules look for them."""
+        for schedule in (DRIFT, QUALITY):
+            for file in (self.model.folder / name / schedule).iterdir():
+                self.s3.put_object(Bucket=self.world.reports, Key=f"baselines/{schedule}/{file.name}", Body=file.read_bytes())
+
+    def traffic(self, number: int) -> Hour:
+        """An hour of patients: asked, captured, and, as the laboratory is quick, with their labels."""
+        begins = self.first + timedelta(hours=number)
+        chance = random.Random(100 + number)
+        labels, right = [], 0
+        for request in range(self.rows // ROWS_A_REQUEST):
+            chosen = chance.choices(self.model.patients, k=ROWS_A_REQUEST)
+            rows = [self.measured(patient, number) for patient in chosen]
+            inference_id = f"{ENDPOINT}-{number}-{request}"
+            scores = self.model.ask(rows, begins + timedelta(minutes=request % 60), inference_id)
+            truth = [patient[-1] for patient in chosen]
+            right += sum((score >= 0.5) == (label == "1") for score, label in zip(scores, truth, strict=True))
+            labels.append({
+                "groundTruthData": {"data": "\n".join(truth), "encoding": "CSV"},
+                "eventMetadata": {"eventId": inference_id},
+                "eventVersion": "0",
+            })
+        key = f"{begins:%Y/%m/%d/%H}"
+        captured = (self.model.folder / "capture" / key / "captured.jsonl").read_bytes()
+        self.s3.put_object(Bucket=self.world.reports, Key=f"capture/{ENDPOINT}/AllTraffic/{key}/captured.jsonl", Body=captured)
+        truth = "\n".join(map(json.dumps, labels)).encode()
+        self.s3.put_object(Bucket=self.world.reports, Key=f"labels/{ENDPOINT}/{key}/labels.jsonl", Body=truth)
+        hour = Hour(number, begins, right / (self.rows // ROWS_A_REQUEST * ROWS_A_REQUEST))
+        self.hours.append(hour)
+        return hour
+
+    def measured(self, patient: list[str], number: int) -> list[str]:
+        """A patient's measurements, as the scanner gives them in that hour."""
+        factor = lambda name: RECALIBRATED.get(name, 1.0) if number >= DRIFTS_AT else 1.0
+        return [f"{float(value) * factor(name):.5f}" for name, value in zip(self.model.header[:-1], patient, strict=False)]
+
+    def analysed(self, number: int) -> Hour:
+        """An hour of traffic, and both executions that look at it."""
+        hour = self.traffic(number)
+        for schedule in (DRIFT, QUALITY):
+            request = {"schedule": schedule, "scheduledTime": hour.scheduled.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            (hour.found[schedule],) = self.world.analyze(**request)["executions"]
+            eventually(lambda of=schedule: self.settled(of, hour.scheduled), f"the datapoint of {schedule} at {hour.scheduled}")
+        hour.features = self.violated(hour)
+        found = f"drift in {', '.join(hour.features)}" if hour.features else "clean"
+        quality = "clean" if hour.status(QUALITY) == "Completed" else "accuracy too low"
+        self.screen.step(f"hour {number:2}  {self.rows} patients, {hour.accuracy:.1%} right; data quality: {found}; model quality: {quality}")
+        return hour
+
+    def settled(self, schedule: str, scheduled: datetime) -> bool:
+        ledger = self.world.ledger(schedule) or {"datapoints": [], "outbox": [1]}
+        return not ledger["outbox"] and any(parse(point["scheduled_time"]) == scheduled for point in ledger["datapoints"])
+
+    def violated(self, hour: Hour) -> list[str]:
+        if hour.status(DRIFT) != "CompletedWithViolations":
+            return []
+        key = f"reports/{ENDPOINT}/{DRIFT}/{hour.scheduled:%Y/%m/%d/%H}/constraint_violations.json"
+        report = json.load(self.s3.get_object(Bucket=self.world.reports, Key=key)["Body"])
+        return sorted({violation["feature_name"] for violation in report["violations"]})
+
+    def retrain(self) -> None:
+        """What the pipeline does: it reads captured data and labels since the drift from S3, trains, makes the baselines
+        of what it trained on, and deploys. SageMaker runs it in its containers; here it is run by this process."""
+        run = eventually(self.world.executions, "a pipeline execution", 60)[0]
+        self.screen.step(f"       pipeline {run['displayName']} was started for {run['parameters']['DriftedFeatures']}: it retrains …")
+        rows = list(self.drifted_rows())
+        accuracy = self.model.train(rows, "second")
+        self.upload("second")
+        self.model.deploy("second")
+        self.world.finish(run["arn"])
+        self.screen.step(f"       … on {len(rows)} captured patients with their labels, and deploys: accuracy {accuracy:.1%}")
+
+    def drifted_rows(self) -> Iterator[list[str]]:
+        for hour in self.hours:
+            if hour.number < DRIFTS_AT:
+                continue
+            key = f"{hour.begins:%Y/%m/%d/%H}"
+            lines = lambda name: self.s3.get_object(Bucket=self.world.reports, Key=name)["Body"].read().splitlines()
+            labels = {
+                line["eventMetadata"]["eventId"]: line["groundTruthData"]["data"].splitlines()
+                for line in map(json.loads, lines(f"labels/{ENDPOINT}/{key}/labels.jsonl"))
+            }
+            for line in map(json.loads, lines(f"capture/{ENDPOINT}/AllTraffic/{key}/captured.jsonl")):
+                rows = csv.reader(io.StringIO(line["captureData"]["endpointInput"]["data"]))
+                for row, label in zip(rows, labels[line["eventMetadata"]["inferenceId"]], strict=True):
+                    yield [*row, label]
+
+    def tell(self) -> None:
+        self.model.serve()
+        try:
+            self.screen.step(f"the endpoint answers at {self.model.url}, and captures what it answers")
+            for number in range(DRIFTS_AT):
+                self.analysed(number)
+            self.screen.step("hour 10  the scanner is calibrated anew: two measurements come out a fifth larger")
+            # The second datapoint that breaches raises the alert, and the alert is decided on.
+            number = DRIFTS_AT + 2
+            for drifted in range(DRIFTS_AT, number):
+                self.analysed(drifted)
+            self.retrain()
+            eventually(self.succeeded, "the end of the pipeline told on the bus", 60)
+            # Two clean hours end the alerts, and with them the incident.
+            for verified in range(number, number + 2):
+                self.analysed(verified)
+            eventually(lambda: (self.world.model(ENDPOINT) or {}).get("closed"), "the incident closed", 60)
+            eventually(lambda: not self.world.model(ENDPOINT)["outbox"], "everything told", 60)
+        finally:
+            self.model.stop()
+
+    def succeeded(self) -> bool:
+        told = self.world.events("Retraining Pipeline Execution Status Change")
+        return any(event["detail"]["status"] == "Succeeded" for event in told)
+
+
+def show(screen: Screen, story: Story) -> None:
+    screen.title("Hours, as our own analyses saw them")
+    screen.line(f"  {'hour':>4}  {'patients':>8}  {'right':>6}  {'data quality':<24} {'model quality':<24} drifted")
+    for hour in story.hours:
+        note = "  ← the scanner is calibrated anew" if hour.number == DRIFTS_AT else ""
+        screen.line(
+            f"  {hour.number:>4}  {story.rows:>8}  {hour.accuracy:>6.1%}  {hour.status(DRIFT):<24} {hour.status(QUALITY):<24} "
+            f"{', '.join(hour.features)}{note}"
+        )
+    screen.title("What people were told")
+    for message in story.world.messages():
+        screen.line(f"  ┌ {message['Subject']}")
+        for line in message["Message"].rstrip().splitlines():
+            screen.line(f"  │ {line}".rstrip())
+        screen.line("  └")
+    screen.title("What CloudWatch has under Model Monitor's own names")
+    last = story.hours[DRIFTS_AT]
+    dimensions = [{"Name": "Endpoint", "Value": ENDPOINT}, {"Name": "MonitoringSchedule", "Value": DRIFT}]
+    for feature in RECALIBRATED:
+        answer = story.world.stack.client("cloudwatch").get_metric_statistics(
+            Namespace="aws/sagemaker/Endpoints/data-metrics", MetricName=f"feature_baseline_drift_{feature}", Dimensions=dimensions,
+            StartTime=last.scheduled, EndTime=last.scheduled + timedelta(minutes=1), Period=60, Statistics=["Maximum"],
+        )
+        value = answer["Datapoints"][0]["Maximum"] if answer["Datapoints"] else None
+        screen.line(f"  feature_baseline_drift_{feature} at hour {DRIFTS_AT}: {text(value)}")
+
+
+def check(screen: Screen, story: Story) -> None:
+    screen.title("Checks")
+    world, hours = story.world, story.hours
+    before = [hour for hour in hours if hour.number < DRIFTS_AT]
+    drifted = [hour for hour in hours if DRIFTS_AT <= hour.number < DRIFTS_AT + 2]
+    after = [hour for hour in hours if hour.number >= DRIFTS_AT + 2]
+    statuses = lambda some: [hour.status(schedule) for hour in some for schedule in (DRIFT, QUALITY)]
+    screen.check("ten hours are clean", set(statuses(before)) == {"Completed"} and len(before) == DRIFTS_AT, statuses(before))
+    screen.check("from hour 10 on both analyses find violations", set(statuses(drifted)) == {"CompletedWithViolations"}, statuses(drifted))
+    named = [hour.features for hour in drifted]
+    # The model's score follows from them.
+    fits = all(set(RECALIBRATED) <= set(some) <= {*RECALIBRATED, "score"} for some in named)
+    screen.check("drift is found in what was recalibrated, and at most in the score", fits, named)
+    decisions = [event["detail"]["verdict"] for event in world.events("Remediation Decided")]
+    screen.check("one decision: Retrain", decisions.count("Retrain") == 1, decisions)
+    runs = world.executions()
+    screen.check("the pipeline was started once, and succeeded", [run["status"] for run in runs] == ["Succeeded"], runs)
+    mean = lambda some: sum(hour.accuracy for hour in some) / len(some)
+    better = mean(after) > mean(drifted) + 0.03
+    screen.check(f"live accuracy: {mean(before):.1%}, drifted {mean(drifted):.1%}, retrained {mean(after):.1%}", better, mean(after))
+    screen.check("the hours after it are clean", set(statuses(after)) == {"Completed"}, statuses(after))
+    outcomes = [event["detail"]["outcome"] for event in world.events("Remediation Incident Closed")]
+    screen.check("the incident ended repaired", outcomes == ["Repaired"], outcomes)
+    calls = {call["operation"] for call in world.stack.stand_in("calls")}
+    monitor = {name for name in calls if "Monitoring" in name or "Processing" in name}
+    screen.check("Model Monitor was never asked for anything", not monitor, monitor)
+    dead = world.dead_letters.drain()
+    screen.check("the dead-letter queue is empty", not dead, dead)
+
+
+def play() -> int:
+    screen = Screen()
+    with running() as stack:
+        screen.step("LocalStack is up, and a stand-in for SageMaker's pipelines")
+        folder = stack.folder / "clinic"
+        folder.mkdir()
+        story = Story(screen, stack, folder)
+        story.tell()
+        show(screen, story)
+        check(screen, story)
+    took = time.monotonic() - screen.begun
+    if screen.failed:
+        screen.title(f"The world is not as it should be: {len(screen.failed)} check(s) failed. ({took:.0f} s)")
+        return 1
+    screen.title(f"The world is as it should be. ({took:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(play())
