@@ -109,11 +109,11 @@ fn number(cell: &[u8]) -> Option<(Class, f64)> {
     if !rest.is_empty() {
         return None;
     }
-    // Up to 15 digits both the mantissa and the power of ten are exact, so that one division rounds correctly
-    // (Clinger 1990); anything else goes to the library.
+    // Where both the mantissa and the power of ten are exact, one division rounds correctly (Clinger 1990); anything else
+    // goes to the library. 19 digits do not overflow.
     let value = match EXACT_POWERS.get(fraction) {
-        #[expect(clippy::cast_precision_loss, reason = "15 digits fit into a double's 53 bits")]
-        Some(power) if whole + fraction <= 15 && !exponent => mantissa as f64 / power,
+        #[expect(clippy::cast_precision_loss, reason = "it has at most 53 bits")]
+        Some(power) if whole + fraction <= 19 && mantissa <= 1 << 53 && !exponent => mantissa as f64 / power,
         _ => std::str::from_utf8(digits).ok()?.parse().ok()?,
     };
     Some((class, if negative { -value } else { value }))
