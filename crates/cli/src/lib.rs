@@ -24,6 +24,7 @@ mod backtest;
 mod cloud;
 mod compute;
 mod exit;
+mod experiment;
 mod incidents;
 mod input;
 mod inspect;
@@ -35,6 +36,7 @@ mod table;
 mod window;
 
 pub use self::analysis::{Analyze, Baseline};
+pub use self::experiment::Experiment;
 pub use alerts::Alerts;
 pub use backtest::Backtest;
 pub use cloud::{Places, Surroundings, World};
@@ -72,6 +74,7 @@ enum Command {
     Baseline(Baseline),
     Analyze(Box<Analyze>),
     Compute(Compute),
+    Experiment(Experiment),
 }
 
 /// What a command reads and writes.
@@ -111,6 +114,7 @@ impl Cli {
                 }
             }
             Command::Compute(compute) => compute.run(streams),
+            Command::Experiment(experiment) => cloud::run(streams, async |streams| experiment.run(streams)),
             Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }
     }

@@ -9,13 +9,14 @@ use std::{
 };
 
 /// Crates that know no AWS, no clock, no environment and no I/O.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "model-monitor",
     "outbox",
     "alerting",
     "remediation",
     "backtest",
     "analysis",
+    "experiment",
 ];
 
 /// What a pure crate must not reach, however indirectly: runtimes, networks, AWS, the shell.

@@ -1,0 +1,40 @@
+//! A/B tests of a challenger against the champion on live traffic, with statistics that may be looked at at any time.
+//!
+//! A [`Sample`] is all that is known of a variant: how many, their sum, the sum of their squares. Of two samples follows a
+//! [`Difference`], of that a [`ConfidenceSequence`] that covers the true difference at every look together, and a
+//! [`Posterior`] as a second opinion in plainer words. [`judge`] makes of them, of the guardrails and of the
+//! [`SampleRatio`] one [`Outcome`] with its reasons. [`Plan::duration`] says beforehand how long that will take.
+//! [`Allocation`] spreads traffic over variants, also by Thompson sampling, and keeps a user where they were.
+//!
+//! Pure: no AWS, no clock, no I/O, no randomness but from a seed.
+
+mod allocation;
+mod confidence;
+mod judge;
+mod plan;
+mod posterior;
+mod ratio;
+mod sample;
+
+pub use allocation::{Allocation, AllocationError};
+pub use confidence::{ConfidenceSequence, Interval};
+pub use judge::{Guardrail, Look, Outcome, Reason, Rule, Verdict, judge};
+pub use plan::{Plan, PlanError, Schedule};
+pub use posterior::Posterior;
+pub use ratio::SampleRatio;
+pub use sample::{Difference, Sample};
+
+/// The quantile of the standard normal distribution.
+fn normal_quantile(probability: f64) -> f64 {
+    -std::f64::consts::SQRT_2 * statrs::function::erf::erfc_inv(2.0 * probability)
+}
+
+/// The standard normal distribution function.
+fn normal_cdf(z: f64) -> f64 {
+    statrs::function::erf::erfc(-z / std::f64::consts::SQRT_2) / 2.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of requests are below 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
+}

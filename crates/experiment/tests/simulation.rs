@@ -1,0 +1,166 @@
+//! What a confidence sequence promises, held by simulation: of experiments without a difference that are looked at after every
+//! batch at most α ever find one. And the error that it is for, planted: a test for a single look, looked at after every batch.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    reason = "counts are small, and a test fails by panicking"
+)]
+
+use experiment::{ConfidenceSequence, Difference, Look, Outcome, Plan, Rule, Sample, SampleRatio, judge};
+
+const EXPERIMENTS: u32 = 10_000;
+const ALPHA: f64 = 0.05;
+/// 4 standard deviations of the share of so many experiments: that by chance it is passed once in 30,000 runs does not
+/// happen, since the seeds are fixed.
+const TOLERANCE: f64 = 0.0087;
+
+/// `SplitMix64` (Steele, Lea and Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// How many of the experiments ever found a difference: by the sequence, and by a test for a single look.
+fn false_alarms(
+    looks: u32,
+    batch: u32,
+    challenger_share: f64,
+    mut value: impl FnMut(&mut Random) -> f64,
+    narrowest: f64,
+) -> (f64, f64) {
+    let sequence = ConfidenceSequence::new(ALPHA, narrowest);
+    let (mut by_sequence, mut by_single_looks) = (0, 0);
+    for experiment in 0..EXPERIMENTS {
+        let mut random = Random(u64::from(experiment) << 20);
+        let mut samples = [Sample::default(); 2];
+        let (mut found, mut found_by_single) = (false, false);
+        for _ in 0..looks {
+            for _ in 0..batch {
+                let variant = usize::from(random.unit() < challenger_share);
+                let value = value(&mut random);
+                samples.get_mut(variant).unwrap().add(value);
+            }
+            let [champion, challenger] = &samples;
+            let Some(difference) = Difference::of(champion, challenger) else {
+                continue;
+            };
+            let interval = sequence.interval(&difference);
+            found |= interval.low > 0.0 || interval.high < 0.0;
+            found_by_single |= difference.estimate.abs() > 1.959_964 * difference.variance.sqrt();
+        }
+        by_sequence += u32::from(found);
+        by_single_looks += u32::from(found_by_single);
+    }
+    let share = |count: u32| f64::from(count) / f64::from(EXPERIMENTS);
+    (share(by_sequence), share(by_single_looks))
+}
+
+#[test]
+fn proportions_raise_false_alarms_as_rarely_as_stated_and_a_single_look_repeated_does_not() {
+    // 50 looks of 100 requests, one of five at the challenger. The information at the end: 1 / (0.2 · 0.8 (1/1000 + 1/4000)).
+    let (sequence, single) = false_alarms(50, 100, 0.2, |random| f64::from(u8::from(random.unit() < 0.2)), 5000.0);
+    assert!(sequence <= ALPHA + TOLERANCE, "{sequence}");
+    assert!(
+        single > 4.0 * ALPHA,
+        "the simulation would find a test that must not be repeated: {single}"
+    );
+}
+
+#[test]
+fn skewed_means_raise_false_alarms_as_rarely_as_stated() {
+    // Latencies: exponential, mean 1.
+    let (sequence, single) = false_alarms(40, 100, 0.5, |random| -(1.0 - random.unit()).ln(), 1000.0);
+    assert!(sequence <= ALPHA + TOLERANCE, "{sequence}");
+    assert!(single > 4.0 * ALPHA, "{single}");
+}
+
+#[test]
+fn shares_that_are_right_are_rarely_taken_for_wrong_ones() {
+    let weights = [45.0, 10.0, 20.0, 15.0, 10.0];
+    let mut alarms = 0;
+    for experiment in 0..2000_u64 {
+        let mut random = Random(experiment << 24);
+        let mut counts = [0_u64; 5];
+        let mut alarm = false;
+        for _ in 0..50 {
+            for _ in 0..100 {
+                let place = random.unit() * 100.0;
+                let mut end = 0.0;
+                for (count, weight) in counts.iter_mut().zip(weights) {
+                    end += weight;
+                    if place < end {
+                        *count += 1;
+                        break;
+                    }
+                }
+            }
+            alarm |= SampleRatio::of(&counts, &weights).unwrap().anytime_pvalue < 0.05;
+        }
+        alarms += u32::from(alarm);
+    }
+    // 0.05 and four standard deviations of 2,000 experiments.
+    assert!(f64::from(alarms) / 2000.0 <= 0.05 + 0.0195, "{alarms}");
+}
+
+#[test]
+fn a_difference_is_found_about_when_the_plan_says() {
+    let plan = Plan {
+        alpha: ALPHA,
+        power: 0.8,
+        effect: 0.05,
+        variance: 0.2 * 0.8,
+        weights: [0.8, 0.2],
+        requests_per_hour: 500.0,
+    };
+    let schedule = plan.duration().unwrap();
+    let rule = Rule {
+        alpha: ALPHA,
+        narrowest: schedule.information,
+        lower_is_better: false,
+        margin: None,
+        minimum: 100,
+        ratio_alpha: 0.001,
+    };
+    let (mut in_time, mut wrong) = (0, 0);
+    for experiment in 0..500_u64 {
+        let mut random = Random(experiment << 24);
+        let (mut counts, mut successes) = ([0_u64; 2], [0_u64; 2]);
+        let mut outcome = Outcome::Continue;
+        while (counts.iter().sum::<u64>() as f64) < schedule.requests && outcome == Outcome::Continue {
+            for _ in 0..100 {
+                let variant = usize::from(random.unit() < 0.2);
+                let rate = if variant == 1 { 0.25 } else { 0.20 };
+                *counts.get_mut(variant).unwrap() += 1;
+                *successes.get_mut(variant).unwrap() += u64::from(random.unit() < rate);
+            }
+            let [champion, challenger] =
+                [0, 1].map(|at: usize| Sample::proportion(*successes.get(at).unwrap(), *counts.get(at).unwrap()));
+            let traffic = [(champion.count, 0.8), (challenger.count, 0.2)];
+            outcome = judge(
+                &rule,
+                &Look {
+                    champion,
+                    challenger,
+                    traffic: &traffic,
+                    guardrails: &[],
+                    over: false,
+                },
+            )
+            .outcome;
+        }
+        in_time += u32::from(outcome == Outcome::Promote);
+        wrong += u32::from(matches!(outcome, Outcome::RollBack | Outcome::Invalid));
+    }
+    assert!((375..=500).contains(&in_time), "planned power 0.8: {in_time} of 500");
+    assert!(wrong <= 5, "{wrong}");
+}
