@@ -88,6 +88,20 @@ mod tests {
     }
 
     #[test]
+    fn proportions_are_compared_as_scipy_integrates_them() {
+        // scipy 1.17: integrate.quad over beta(61, 251).pdf times beta(46, 256).cdf, and over the loss.
+        let posterior = Posterior::of_proportions(&Sample::proportion(45, 300), &Sample::proportion(60, 310)).unwrap();
+        assert!(
+            (posterior.challenger_higher - 0.921_994_073_452_772_8).abs() < 1e-6,
+            "{posterior:?}"
+        );
+        assert!(
+            (posterior.expected_loss - 0.001_078_699_165_340_875).abs() < 1e-7,
+            "{posterior:?}"
+        );
+    }
+
+    #[test]
     fn large_samples_are_as_good_as_normal() {
         let (a, b) = (
             Sample::proportion(100_000, 1_000_000),
