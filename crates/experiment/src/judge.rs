@@ -7,8 +7,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Below this many values of each variant a guardrail is not judged: the interval is one for large samples.
+/// Below this many values of each variant a guardrail's margin is not judged: the interval is one for large samples.
 const GUARDRAIL_MINIMUM: u64 = 50;
+/// So many values pass a guardrail's limit: one slow minute does not.
+const LIMIT_MINIMUM: u64 = 3;
 
 /// How an experiment is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -78,6 +80,7 @@ pub struct Look<'a> {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Outcome {
     /// The challenger takes over.
     Promote,
@@ -92,7 +95,8 @@ pub enum Outcome {
 }
 
 /// Why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all_fields = "camelCase")]
 pub enum Reason {
     /// The variants did not get their shares of the traffic.
@@ -104,8 +108,8 @@ pub enum Reason {
     GuardrailBroken {
         /// Its name.
         name: String,
-        /// How much worse the challenger is at least; NaN if it passed its limit.
-        worse_by: f64,
+        /// How much worse the challenger is at least; `None` if it passed its limit.
+        worse_by: Option<f64>,
     },
     /// A variant has too few values.
     TooFew {
@@ -137,6 +141,35 @@ pub enum Reason {
     TimeOver,
 }
 
+impl Reason {
+    /// In words, as a part of a sentence.
+    pub fn words(&self) -> String {
+        match self {
+            Self::SampleRatioMismatch { pvalue } => format!(
+                "the variants did not get the shares of the traffic that they should have (p = {pvalue:.2e}), so that nothing \
+                 else can be trusted"
+            ),
+            Self::GuardrailBroken {
+                name,
+                worse_by: Some(worse_by),
+            } => {
+                format!("guardrail `{name}` is broken: worse by {worse_by:.4} at least")
+            }
+            Self::GuardrailBroken { name, worse_by: None } => {
+                format!("guardrail `{name}` is broken: the candidate passed its limit")
+            }
+            Self::TooFew { count, minimum } => format!("{count} of {minimum} outcomes have come so far"),
+            Self::Superior { at_least } => format!("the candidate is better by {at_least:.4} at least"),
+            Self::NonInferior { at_most, margin } => {
+                format!("the candidate is worse by {at_most:.4} at most, where {margin:.4} may be")
+            }
+            Self::Inferior { at_least } => format!("the candidate is worse by {at_least:.4} at least"),
+            Self::Undecided => "the difference may still be either way".to_owned(),
+            Self::TimeOver => "the time is over".to_owned(),
+        }
+    }
+}
+
 /// An outcome with its reasons.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -162,9 +195,6 @@ fn broken(guardrail: &Guardrail, rule: &Rule) -> Option<Reason> {
     let Guardrail {
         champion, challenger, ..
     } = guardrail;
-    if champion.count.min(challenger.count) < GUARDRAIL_MINIMUM {
-        return None;
-    }
     let broken = |worse_by| {
         Some(Reason::GuardrailBroken {
             name: guardrail.name.clone(),
@@ -178,13 +208,16 @@ fn broken(guardrail: &Guardrail, rule: &Rule) -> Option<Reason> {
             challenger.mean() < limit
         }
     };
-    if guardrail.limit.is_some_and(passed) {
-        return broken(f64::NAN);
+    if challenger.count >= LIMIT_MINIMUM && guardrail.limit.is_some_and(passed) {
+        return broken(None);
+    }
+    if champion.count.min(challenger.count) < GUARDRAIL_MINIMUM {
+        return None;
     }
     let difference = Difference::of(champion, challenger)?;
     let sequence = ConfidenceSequence::new(rule.alpha, guardrail.narrowest);
     let (_, at_most) = better_by(&sequence.interval(&difference), guardrail.lower_is_better);
-    (at_most < -guardrail.margin).then(|| broken(-at_most)).flatten()
+    (at_most < -guardrail.margin).then(|| broken(Some(-at_most))).flatten()
 }
 
 /// Judges a look.
@@ -339,7 +372,7 @@ mod tests {
         let verdict = judge(&RULE, &look);
         assert_eq!(verdict.outcome, Outcome::RollBack);
         assert!(
-            matches!(&verdict.reasons[..], [Reason::GuardrailBroken { worse_by, .. }] if *worse_by > 20.0),
+            matches!(&verdict.reasons[..], [Reason::GuardrailBroken { worse_by: Some(worse_by), .. }] if *worse_by > 20.0),
             "{verdict:?}"
         );
         let within = [Guardrail {

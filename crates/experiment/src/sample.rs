@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The values of a metric of a variant, summed up: whoever counts adds each once.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// How many values.

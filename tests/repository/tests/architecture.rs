@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Crates that know no AWS, no clock, no environment and no I/O.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "model-monitor",
     "outbox",
     "alerting",
@@ -17,6 +17,7 @@ const PURE: [&str; 7] = [
     "backtest",
     "analysis",
     "experiment",
+    "promotion",
 ];
 
 /// What a pure crate must not reach, however indirectly: runtimes, networks, AWS, the shell.

@@ -1,0 +1,1183 @@
+//! The document of a model's experiments, and how it is reconciled with what is seen.
+
+use crate::{
+    Cause, Conclusion, EXPERIMENT_STATE_CHANGE, ExperimentCommand, ExperimentStage, ExperimentStateChange,
+    Inconclusive, Mode, Order, OutcomesReported, PromotionPolicy, VariantState, policy::narrowest,
+};
+use experiment::{Guardrail, Interval, Outcome, Reason, Sample, Verdict, judge};
+use jiff::Timestamp;
+use outbox::{Caller, Outbox};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// How many experiments that are over a document keeps; older ones are in the versions of the bucket.
+const ENDED: usize = 20;
+/// How many looks an experiment keeps: of more, every second one is forgotten.
+const LOOKS: usize = 400;
+/// How often an update of the endpoint is tried.
+const ATTEMPTS: u32 = 3;
+/// SageMaker keeps weights as 32-bit floats.
+const SAME_WEIGHT: f64 = 1e-4;
+/// Of a model's name so much is in the names of our resources: SageMaker takes 63 characters.
+const NAME_PART: usize = 32;
+
+/// A model package, as far as an experiment needs to know it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelPackage {
+    /// Its ARN.
+    pub arn: String,
+    /// Its version in the group.
+    pub version: u64,
+    /// `Approved`, `Rejected` or `PendingManualApproval`.
+    pub approval_status: String,
+    /// The pipeline execution that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated_by: Option<String>,
+    /// The metric of the offline gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<f64>,
+}
+
+/// A candidate beside the package of the champion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The candidate.
+    pub package: ModelPackage,
+    /// The champion's package, if it is one and could be read.
+    pub champion: Option<ModelPackage>,
+}
+
+/// `EndpointStatus`, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointStatus {
+    /// `InService`.
+    InService,
+    /// `Creating`, `Updating`, `SystemUpdating`, `RollingBack`: it will be something else by itself.
+    Busy,
+    /// `OutOfService`, `Failed`, `UpdateRollbackFailed`, `Deleting`: somebody has to look.
+    Broken,
+}
+
+/// A production variant as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Its weight.
+    pub weight: f64,
+}
+
+/// An endpoint as it was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Its status.
+    pub status: EndpointStatus,
+    /// Its configuration.
+    pub config: String,
+    /// Its production variants.
+    pub variants: Vec<Variant>,
+    /// Why its last update failed.
+    pub failure_reason: Option<String>,
+    /// When it was seen.
+    pub at: Timestamp,
+}
+
+/// What is known of the traffic since a step began. It is counted anew at each look, so that nothing counts twice.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Evidence {
+    /// Requests by variant.
+    pub traffic: BTreeMap<String, u64>,
+    /// Outcomes by variant.
+    pub outcomes: BTreeMap<String, Sample>,
+    /// The guardrails' values by variant, in the order of the policy. Latencies as natural logarithms.
+    pub guardrails: Vec<BTreeMap<String, Sample>>,
+}
+
+/// What goes into the state machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A model package of the group is there, or was approved or rejected.
+    Candidate(Box<Candidate>),
+    /// A person intervenes.
+    Command(ExperimentCommand),
+    /// Outcomes of a metric of the owner's.
+    Outcomes(OutcomesReported),
+    /// Time has passed.
+    Tick,
+}
+
+/// What an input is taken under.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// What the policy says.
+    pub policy: &'a PromotionPolicy,
+    /// The endpoint as seen; `None` if there is none.
+    pub endpoint: Option<&'a Endpoint>,
+    /// What is known of the traffic; `None` if it was not asked for.
+    pub evidence: Option<&'a Evidence>,
+}
+
+/// What an input did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// The document changed.
+    Changed,
+    /// Already known, or not of this model's experiment.
+    Nothing,
+}
+
+/// What a change of the document owes to the world. Carrying one out twice does no more than once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ExperimentEffect {
+    /// A model and an endpoint configuration are to be created, if they are not there yet.
+    CreateEndpointConfig {
+        /// Name of the configuration that is extended.
+        base: String,
+        /// Name of the new one.
+        name: String,
+        /// Name of the model.
+        model_name: String,
+        /// The model package that it is made of.
+        model_package_arn: String,
+        /// The variant whose instances the candidate's are like.
+        like: String,
+        /// Name of the candidate's variant.
+        variant_name: String,
+        /// Every other variant's weight, and the candidate's; without others the candidate stands alone.
+        weights: BTreeMap<String, f64>,
+        /// Whether the candidate is a shadow variant.
+        shadow: bool,
+    },
+    /// The endpoint is to be updated, if it is in service with the first configuration.
+    UpdateEndpoint {
+        /// The endpoint.
+        endpoint: String,
+        /// The configuration that it should have now.
+        from: String,
+        /// The one that it is given.
+        to: String,
+        /// By SageMaker's deployment guardrails, rolled back by these alarms.
+        blue_green: Option<Vec<String>>,
+    },
+    /// The variants are to be given other weights, if the endpoint is in service with that configuration.
+    UpdateWeights {
+        /// The endpoint.
+        endpoint: String,
+        /// The configuration that it should have.
+        config: String,
+        /// The weights.
+        weights: BTreeMap<String, f64>,
+    },
+    /// A configuration of ours is used no more.
+    DeleteEndpointConfig {
+        /// Its name.
+        name: String,
+    },
+    /// A model of ours is used no more.
+    DeleteModel {
+        /// Its name.
+        name: String,
+    },
+    /// `Experiment State Change` is to be put on the bus.
+    PutStateChange(Box<ExperimentStateChange>),
+}
+
+/// What one look said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// When.
+    pub time: Timestamp,
+    /// At which step.
+    pub step: usize,
+    /// The champion's outcomes.
+    pub champion: Sample,
+    /// The candidate's.
+    pub candidate: Sample,
+    /// Candidate less champion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+    /// What follows.
+    pub outcome: Outcome,
+}
+
+/// Outcomes of one period, as counted at some time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Counted {
+    outcomes: Sample,
+    time: Timestamp,
+}
+
+/// The endpoint before the experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Base {
+    /// Its configuration.
+    pub config: String,
+    /// Its variants.
+    pub variants: Vec<Variant>,
+}
+
+impl Base {
+    /// The variant with the largest weight.
+    fn champion(&self) -> &str {
+        let heaviest = self.variants.iter().max_by(|a, b| a.weight.total_cmp(&b.weight));
+        heaviest.map_or("", |variant| variant.name.as_str())
+    }
+
+    /// The weights that give the candidate a share, and leave the others' proportions as they were.
+    fn weights(&self, candidate: &str, share: f64) -> BTreeMap<String, f64> {
+        let total: f64 = self.variants.iter().map(|variant| variant.weight).sum();
+        let others = self
+            .variants
+            .iter()
+            .map(|variant| (variant.name.clone(), variant.weight / total * (100.0 - share)));
+        others.chain([(candidate.to_owned(), share)]).collect()
+    }
+}
+
+/// A candidate against the champion, from the model package to the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Experiment {
+    /// The how-manieth of the model, from 1.
+    pub number: u64,
+    /// `{model}-ab-{number}`.
+    pub id: String,
+    /// The candidate.
+    pub package: ModelPackage,
+    /// The endpoint.
+    pub endpoint: String,
+    /// How it comes to the endpoint.
+    pub mode: Mode,
+    /// Where it stands.
+    pub stage: ExperimentStage,
+    /// How it will have ended, once the endpoint is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conclusion: Option<Conclusion>,
+    /// The last reasons, for machines.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// The last sentence, for people.
+    pub sentence: String,
+    /// What is waited for, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When its stage was reached.
+    pub since: Timestamp,
+    /// When both variants were first in service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// The how-manieth step of the traffic, from 0.
+    pub step: usize,
+    /// When the endpoint was first seen with the weights of the step; `None` until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_since: Option<Timestamp>,
+    /// The endpoint before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// The looks of the test, oldest first, bounded.
+    #[serde(default)]
+    pub looks: Vec<Look>,
+    /// Outcomes that were reported of this step, by variant and period.
+    #[serde(default)]
+    reported: BTreeMap<String, BTreeMap<Timestamp, Counted>>,
+    /// Endpoint configurations that are there by now.
+    #[serde(default)]
+    prepared: Vec<String>,
+    /// When the last update of the endpoint was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issued_at: Option<Timestamp>,
+    /// How many updates failed since the last that did not.
+    #[serde(default)]
+    failures: u32,
+    /// How many changes were told.
+    #[serde(default)]
+    changes: u64,
+    /// A part of every name of ours.
+    token: String,
+}
+
+/// An experiment that is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The experiment as it last stood.
+    pub experiment: Experiment,
+    /// How.
+    pub conclusion: Conclusion,
+    /// When.
+    pub ended_at: Timestamp,
+}
+
+/// The document of a model's experiments: `experiments/{model}.json` in the state bucket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentDocument {
+    /// Version of this layout.
+    pub version: u32,
+    /// The model.
+    pub model: String,
+    /// How many experiments it has had, with the open one.
+    #[serde(default)]
+    pub experiments: u64,
+    /// The open experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Experiment>,
+    /// The newest candidate that came while another was tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<ModelPackage>,
+    /// The latest experiments that are over, oldest first, bounded.
+    #[serde(default)]
+    pub ended: Vec<Ended>,
+    /// What the last changes still owe.
+    #[serde(default)]
+    pub outbox: Outbox<ExperimentEffect>,
+}
+
+impl Experiment {
+    /// Name of the candidate's variant: what its captured data and its metrics are known by.
+    pub fn variant_name(&self) -> String {
+        format!("candidate-{}", self.token)
+    }
+
+    /// Name of the candidate's model.
+    pub fn model_name(&self) -> String {
+        self.resource("")
+    }
+
+    /// Name of the configuration with champion and candidate.
+    pub fn test_config(&self) -> String {
+        self.resource("-test")
+    }
+
+    /// Name of the configuration with the candidate alone.
+    pub fn final_config(&self) -> String {
+        if self.mode == Mode::BlueGreen {
+            self.test_config()
+        } else {
+            self.resource("-final")
+        }
+    }
+
+    fn resource(&self, suffix: &str) -> String {
+        let model = self.id.rsplit_once("-ab-").map_or("", |(model, _)| model);
+        let part: String = model.chars().take(NAME_PART).collect();
+        format!("driftwarden-{}-{}{suffix}", part.trim_end_matches('-'), self.token)
+    }
+
+    /// Since when requests count: the step's beginning; `None` while there is nothing to count.
+    pub fn counts_since(&self) -> Option<Timestamp> {
+        let compares = matches!(
+            self.stage,
+            ExperimentStage::Testing | ExperimentStage::Paused | ExperimentStage::Baking
+        );
+        self.step_since.filter(|_| compares)
+    }
+
+    /// The variants that are compared: the champion's name, and the candidate's.
+    pub fn compared(&self) -> Option<(String, String)> {
+        let base = self.base.as_ref()?;
+        Some((base.champion().to_owned(), self.variant_name()))
+    }
+
+    /// The weights that the variants should have now; empty where they are not ours to set.
+    pub fn weights(&self, policy: &PromotionPolicy) -> BTreeMap<String, f64> {
+        let Some(base) = self.base.as_ref().filter(|_| self.mode == Mode::Variants) else {
+            return BTreeMap::new();
+        };
+        let share = match self.stage {
+            ExperimentStage::Promoting | ExperimentStage::Baking | ExperimentStage::Retiring => 100.0,
+            ExperimentStage::RollingBack | ExperimentStage::Ended | ExperimentStage::AwaitingApproval => 0.0,
+            ExperimentStage::Preparing | ExperimentStage::Testing | ExperimentStage::Paused => policy
+                .traffic
+                .get(self.step)
+                .or(policy.traffic.last())
+                .copied()
+                .unwrap_or(0.0),
+        };
+        base.weights(&self.variant_name(), share)
+    }
+
+    fn owed(&self, name: &str) -> String {
+        format!("{name}/{}/{}", self.id, self.token)
+    }
+}
+
+fn has_weights(endpoint: &Endpoint, weights: &BTreeMap<String, f64>) -> bool {
+    let share = |weight: f64, total: f64| weight / total;
+    let (wanted, seen): (f64, f64) = (
+        weights.values().sum(),
+        endpoint.variants.iter().map(|variant| variant.weight).sum(),
+    );
+    let fits = |variant: &Variant| {
+        let weight = weights.get(&variant.name).copied().unwrap_or(0.0);
+        (share(weight, wanted) - share(variant.weight, seen)).abs() < SAME_WEIGHT
+    };
+    weights.is_empty() || (seen > 0.0 && endpoint.variants.iter().all(fits))
+}
+
+impl ExperimentDocument {
+    /// The document of a model that has had no experiment yet.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            version: 1,
+            model: model.into(),
+            experiments: 0,
+            experiment: None,
+            next: None,
+            ended: Vec::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Takes one input, and goes on as far as what is seen allows. What follows from it is in the outbox.
+    pub fn step(&mut self, input: &Input, given: Given<'_>, caller: &Caller) -> Stepped {
+        let before = self.clone();
+        match input {
+            Input::Candidate(candidate) => self.on_candidate(candidate, given, caller),
+            Input::Command(command) => self.on_command(command, given, caller),
+            Input::Outcomes(reported) => self.on_outcomes(reported, given),
+            Input::Tick => {}
+        }
+        self.reconcile(given, caller);
+        if *self == before {
+            Stepped::Nothing
+        } else {
+            Stepped::Changed
+        }
+    }
+
+    /// Notes that a configuration has been created.
+    pub fn created(&mut self, config: &str) {
+        if let Some(experiment) = &mut self.experiment
+            && !experiment.prepared.iter().any(|known| known == config)
+        {
+            experiment.prepared.push(config.to_owned());
+        }
+    }
+
+    /// Notes that an update of the endpoint was accepted.
+    pub fn issued(&mut self, at: Timestamp) {
+        if let Some(experiment) = &mut self.experiment {
+            experiment.issued_at = Some(at);
+        }
+    }
+
+    fn on_candidate(&mut self, candidate: &Candidate, given: Given<'_>, caller: &Caller) {
+        let Candidate { package, champion } = candidate;
+        if given.policy.mode == Mode::Off {
+            return;
+        }
+        if let Some(open) = &self.experiment {
+            if open.package.arn == package.arn {
+                self.on_approval_status(&package.approval_status, given, caller);
+            } else if package.version > open.package.version
+                && self.next.as_ref().is_none_or(|next| next.version <= package.version)
+            {
+                self.next = Some(package.clone());
+            }
+            return;
+        }
+        let arn = &package.arn;
+        let known = self.ended.iter().any(|ended| ended.experiment.package.arn == *arn);
+        let serves = champion.as_ref().is_some_and(|champion| champion.arn == *arn);
+        if known || serves || package.approval_status == "Rejected" {
+            return;
+        }
+        self.next = self.next.take().filter(|next| next.arn != *arn);
+        self.open(package, given, caller);
+        if let Some(worse) = Self::worse(package, champion.as_ref(), given.policy) {
+            self.end(Conclusion::Rejected, &worse, given, caller);
+        }
+    }
+
+    /// Why a package is not worth a test, by its own metrics.
+    fn worse(package: &ModelPackage, champion: Option<&ModelPackage>, policy: &PromotionPolicy) -> Option<String> {
+        let gate = policy.gate.as_ref()?;
+        let Some(metric) = package.metric else {
+            return Some(format!(
+                "its report of model quality has no number at `{}`, which the gate asks for",
+                gate.metric
+            ));
+        };
+        let known = champion.and_then(|champion| champion.metric)?;
+        let worse_by = if gate.lower_is_better {
+            metric - known
+        } else {
+            known - metric
+        };
+        (worse_by > gate.worse_by).then(|| {
+            format!(
+                "its `{}` is {metric}, and the champion's {known}: worse by {worse_by:.4}, where {} may be",
+                gate.metric, gate.worse_by
+            )
+        })
+    }
+
+    fn open(&mut self, package: &ModelPackage, given: Given<'_>, caller: &Caller) {
+        self.experiments += 1;
+        let number = self.experiments;
+        let id = format!("{}-ab-{number}", self.model);
+        let mut token = hex::encode(Sha256::digest(format!("driftwarden/experiment/{id}/{}", package.arn)));
+        token.truncate(8);
+        let approved = package.approval_status == "Approved" || given.policy.unapproved;
+        let stage = if approved {
+            ExperimentStage::Preparing
+        } else {
+            ExperimentStage::AwaitingApproval
+        };
+        self.experiment = Some(Experiment {
+            number,
+            id,
+            package: package.clone(),
+            endpoint: given.policy.endpoint.clone(),
+            mode: given.policy.mode,
+            stage,
+            conclusion: None,
+            reasons: Vec::new(),
+            sentence: String::new(),
+            waits_for: None,
+            opened_at: caller.now,
+            since: caller.now,
+            started_at: None,
+            step: 0,
+            step_since: None,
+            base: None,
+            looks: Vec::new(),
+            reported: BTreeMap::new(),
+            prepared: Vec::new(),
+            issued_at: None,
+            failures: 0,
+            changes: 0,
+            token,
+        });
+        let why = if approved {
+            "it is put beside the champion"
+        } else {
+            "a person has to approve its model package"
+        };
+        self.tell(why, given, caller);
+    }
+
+    fn on_approval_status(&mut self, status: &str, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        if open.package.approval_status == status {
+            return;
+        }
+        status.clone_into(&mut open.package.approval_status);
+        match status {
+            "Approved" => self.go(Cause::Approved, "its model package was approved", given, caller),
+            "Rejected" if open.stage == ExperimentStage::AwaitingApproval => {
+                self.end(Conclusion::Rejected, "its model package was rejected", given, caller);
+            }
+            "Rejected" => self.conclude(Conclusion::Rejected, "its model package was rejected", given, caller),
+            _ => {}
+        }
+    }
+
+    fn on_command(&mut self, command: &ExperimentCommand, given: Given<'_>, caller: &Caller) {
+        let Some(open) = self.experiment.as_ref().filter(|open| open.id == command.experiment_id) else {
+            return;
+        };
+        let reason = command
+            .reason
+            .as_ref()
+            .map_or_else(String::new, |reason| format!(": {reason}"));
+        let why = format!("{} by {}{reason}", command.order.as_str(), command.by);
+        match command.order {
+            Order::Promote => self.promote(&why, given, caller),
+            Order::Resume => self.go(Cause::Resume, &why, given, caller),
+            Order::Stop | Order::Rollback if open.stage == ExperimentStage::AwaitingApproval => {
+                self.end(Conclusion::Stopped, &why, given, caller);
+            }
+            Order::Stop => self.conclude(Conclusion::Stopped, &why, given, caller),
+            Order::Rollback => self.conclude(Conclusion::RolledBack, &why, given, caller),
+        }
+    }
+
+    fn on_outcomes(&mut self, reported: &OutcomesReported, given: Given<'_>) {
+        let Some(open) = &mut self.experiment else { return };
+        let counts = open.counts_since().is_some_and(|since| reported.period_start >= since);
+        let of_test = open
+            .compared()
+            .is_some_and(|(champion, candidate)| [champion, candidate].contains(&reported.variant_name));
+        if !counts || !of_test || reported.metric != given.policy.metric.name() {
+            return;
+        }
+        let periods = open.reported.entry(reported.variant_name.clone()).or_default();
+        if periods
+            .get(&reported.period_start)
+            .is_none_or(|known| known.time < reported.time)
+        {
+            let counted = Counted {
+                outcomes: reported.outcomes,
+                time: reported.time,
+            };
+            periods.insert(reported.period_start, counted);
+        }
+    }
+
+    /// Goes on as far as what is seen allows.
+    fn reconcile(&mut self, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        open.waits_for = None;
+        if open.stage == ExperimentStage::AwaitingApproval {
+            open.waits_for = Some("the approval of its model package".to_owned());
+            return;
+        }
+        let Some(seen) = given.endpoint else {
+            open.waits_for = Some(format!("endpoint `{}`, which does not exist", open.endpoint));
+            return;
+        };
+        if seen.status != EndpointStatus::InService {
+            open.waits_for = Some(match (seen.status, open.issued_at) {
+                (EndpointStatus::Broken, _) => format!("endpoint `{}`, which is not in service", open.endpoint),
+                (_, Some(_)) => "the update of the endpoint".to_owned(),
+                (_, None) => "the endpoint, which somebody else is updating".to_owned(),
+            });
+            return;
+        }
+        if open.base.is_none() {
+            open.base = Some(Base {
+                config: seen.config.clone(),
+                variants: seen.variants.clone(),
+            });
+        }
+        let ours = [open.test_config(), open.final_config()];
+        let base = open.base.as_ref().map(|base| base.config.as_str());
+        if base != Some(seen.config.as_str()) && !ours.contains(&seen.config) {
+            let why = format!(
+                "the endpoint was given the configuration `{}` by somebody else",
+                seen.config
+            );
+            open.conclusion = Some(Conclusion::Abandoned);
+            self.go(Cause::Changed, &why, given, caller);
+            return;
+        }
+        match open.stage {
+            ExperimentStage::Preparing => self.prepare(seen, given, caller),
+            ExperimentStage::Testing | ExperimentStage::Paused => self.test(seen, given, caller),
+            ExperimentStage::Promoting | ExperimentStage::Baking => self.bake(seen, given, caller),
+            ExperimentStage::Retiring => self.retire(seen, given, caller),
+            ExperimentStage::RollingBack => self.roll_back(seen, given, caller),
+            ExperimentStage::AwaitingApproval | ExperimentStage::Ended => {}
+        }
+    }
+
+    fn prepare(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let test = open.test_config();
+        if seen.config != test {
+            let others = open.mode != Mode::BlueGreen;
+            let weights = match open.mode {
+                Mode::Variants => open.weights(given.policy),
+                _ => BTreeMap::new(),
+            };
+            self.bring(&test, weights, others, seen, given, caller);
+            return;
+        }
+        (open.issued_at, open.failures) = (None, 0);
+        if open.mode == Mode::BlueGreen {
+            open.conclusion = Some(Conclusion::Promoted);
+            self.go(
+                Cause::Baked,
+                "SageMaker's deployment guardrails let it through",
+                given,
+                caller,
+            );
+        } else {
+            open.started_at = Some(caller.now);
+            open.step_since = None;
+            self.go(Cause::InService, "both are in service", given, caller);
+        }
+    }
+
+    /// Brings the endpoint to a configuration of ours: creates it, then updates the endpoint; counts what fails.
+    fn bring(
+        &mut self,
+        config: &str,
+        weights: BTreeMap<String, f64>,
+        others: bool,
+        seen: &Endpoint,
+        given: Given<'_>,
+        caller: &Caller,
+    ) {
+        let Some(open) = &mut self.experiment else { return };
+        let Some(base) = &open.base else { return };
+        if !open.prepared.iter().any(|known| known == config) {
+            let variant_name = open.variant_name();
+            let weights = match (others, open.mode) {
+                (false, _) => [(variant_name.clone(), 1.0)].into(),
+                (true, Mode::Variants) => weights,
+                (true, _) => base.variants.iter().map(|one| (one.name.clone(), one.weight)).collect(),
+            };
+            let effect = ExperimentEffect::CreateEndpointConfig {
+                base: base.config.clone(),
+                name: config.to_owned(),
+                model_name: open.model_name(),
+                model_package_arn: open.package.arn.clone(),
+                like: base.champion().to_owned(),
+                variant_name,
+                weights,
+                shadow: others && open.mode == Mode::Shadow,
+            };
+            open.waits_for = Some("its endpoint configuration".to_owned());
+            self.outbox.owe(format!("create/{config}"), effect, caller);
+            return;
+        }
+        if self.update_failed(seen, given, caller) {
+            return;
+        }
+        self.update(config, seen, given, caller);
+    }
+
+    /// Whether the last update of the endpoint turned out to have failed for good.
+    fn update_failed(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) -> bool {
+        let Some(open) = &mut self.experiment else { return true };
+        if open.issued_at.is_none_or(|issued| seen.at <= issued) {
+            return false;
+        }
+        // Accepted, in service again, and not what it should be: SageMaker rolled it back.
+        open.issued_at = None;
+        open.failures += 1;
+        let settles = matches!(open.stage, ExperimentStage::Retiring | ExperimentStage::RollingBack);
+        let reason = seen
+            .failure_reason
+            .clone()
+            .unwrap_or_else(|| "SageMaker gave no reason".to_owned());
+        if settles || (open.failures < ATTEMPTS && open.mode != Mode::BlueGreen) {
+            return false;
+        }
+        open.conclusion = Some(if open.mode == Mode::BlueGreen {
+            Conclusion::RolledBack
+        } else {
+            Conclusion::Failed
+        });
+        let why = format!("the endpoint could not be updated: {reason}");
+        self.go(Cause::Failed, &why, given, caller);
+        true
+    }
+
+    fn update(&mut self, config: &str, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let blue_green = open.mode == Mode::BlueGreen && open.stage == ExperimentStage::Preparing;
+        let effect = ExperimentEffect::UpdateEndpoint {
+            endpoint: open.endpoint.clone(),
+            from: seen.config.clone(),
+            to: config.to_owned(),
+            blue_green: blue_green.then(|| given.policy.alarms.clone()),
+        };
+        open.waits_for = Some(if open.failures > 0 {
+            format!("the update of the endpoint, which failed {} times", open.failures)
+        } else {
+            "the update of the endpoint".to_owned()
+        });
+        // One that was issued and is not settled yet stays the same; after that it may be ordered again.
+        if open.issued_at.is_none() {
+            self.outbox.owe(format!("update/{config}"), effect, caller);
+        }
+    }
+
+    /// Whether the endpoint has the weights that it should have; orders them if not.
+    fn weighed(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) -> bool {
+        let Some(open) = &mut self.experiment else { return false };
+        let weights = open.weights(given.policy);
+        if seen.config != open.test_config() || has_weights(seen, &weights) {
+            return true;
+        }
+        open.waits_for = Some("the weights of its variants".to_owned());
+        let id = format!("{}/{}/{}", open.owed("weights"), open.stage.as_str(), open.step);
+        let effect = ExperimentEffect::UpdateWeights {
+            endpoint: open.endpoint.clone(),
+            config: open.test_config(),
+            weights,
+        };
+        self.outbox.owe(id, effect, caller);
+        false
+    }
+
+    fn test(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        if seen.config != open.test_config() {
+            open.conclusion = Some(Conclusion::Abandoned);
+            let why = format!(
+                "the endpoint was given back the configuration `{}` by somebody else",
+                seen.config
+            );
+            self.go(Cause::Changed, &why, given, caller);
+            return;
+        }
+        let paused = open.stage == ExperimentStage::Paused;
+        let as_set = has_weights(seen, &open.weights(given.policy));
+        let step_since = open.step_since;
+        match step_since {
+            None if !self.weighed(seen, given, caller) => return,
+            Some(_) if !paused && !as_set => {
+                self.go(
+                    Cause::Pause,
+                    "somebody else changed the weights of the variants",
+                    given,
+                    caller,
+                );
+                return;
+            }
+            _ => {}
+        }
+        let Some(open) = &mut self.experiment else { return };
+        if open.step_since.is_none() {
+            open.step_since = Some(caller.now);
+            return;
+        }
+        let Some(verdict) = self.look(given, caller) else {
+            return;
+        };
+        self.act(&verdict, paused, given, caller);
+    }
+
+    /// Looks at what is known, and keeps the look.
+    fn look(&mut self, given: Given<'_>, caller: &Caller) -> Option<Verdict> {
+        let evidence = given.evidence?;
+        let open = self.experiment.as_mut()?;
+        let (champion, candidate) = open.compared()?;
+        let outcomes = |variant: &str| {
+            let counted = evidence.outcomes.get(variant).copied().unwrap_or_default();
+            let reported = open.reported.get(variant).into_iter().flatten();
+            reported.fold(counted, |sum, (_, counted)| sum.and(counted.outcomes))
+        };
+        let weights = open.weights(given.policy);
+        let traffic: Vec<(u64, f64)> = weights
+            .iter()
+            .map(|(variant, weight)| (evidence.traffic.get(variant).copied().unwrap_or(0), *weight))
+            .collect();
+        let guardrails = guardrails(evidence, given.policy, &champion, &candidate);
+        let lasts = given.policy.maximum_duration;
+        let over = open.started_at.and_then(|start| start.checked_add(lasts).ok());
+        let (champion, candidate) = (outcomes(&champion), outcomes(&candidate));
+        let steps = u32::try_from(given.policy.traffic.len()).unwrap_or(u32::MAX);
+        let steps = if open.mode == Mode::Variants { steps } else { 1 };
+        let verdict = judge(
+            // Each step is a test of its own.
+            &given.policy.rule().among(steps),
+            &experiment::Look {
+                champion,
+                challenger: candidate,
+                traffic: &traffic,
+                guardrails: &guardrails,
+                over: over.is_some_and(|over| caller.now >= over),
+            },
+        );
+        let look = Look {
+            time: caller.now,
+            step: open.step,
+            champion,
+            candidate,
+            interval: verdict.interval,
+            outcome: verdict.outcome,
+        };
+        let news = open.looks.last().is_none_or(|last| {
+            (&last.champion, &last.candidate, last.outcome) != (&champion, &candidate, look.outcome)
+        });
+        if news {
+            open.looks.push(look);
+        }
+        if open.looks.len() > LOOKS {
+            let mut keep = false;
+            open.looks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        open.reasons.clone_from(&verdict.reasons);
+        Some(verdict)
+    }
+
+    fn act(&mut self, verdict: &Verdict, paused: bool, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let why = verdict.reasons.iter().map(Reason::words).collect::<Vec<_>>().join("; ");
+        let last = open.mode != Mode::Variants || open.step + 1 >= given.policy.traffic.len();
+        let step_over = open
+            .step_since
+            .and_then(|since| since.checked_add(given.policy.step_lasts).ok())
+            .is_some_and(|over| caller.now >= over);
+        match verdict.outcome {
+            Outcome::RollBack => self.conclude(Conclusion::RolledBack, &why, given, caller),
+            Outcome::Invalid => self.conclude(Conclusion::Invalid, &why, given, caller),
+            // A person decides, or lets it go on.
+            _ if paused => {}
+            Outcome::Promote if last => self.promote(&why, given, caller),
+            Outcome::Inconclusive => match given.policy.inconclusive {
+                Inconclusive::Pause => self.go(Cause::Pause, &why, given, caller),
+                Inconclusive::RollBack => self.conclude(Conclusion::Inconclusive, &why, given, caller),
+                Inconclusive::Promote => self.promote(&why, given, caller),
+            },
+            Outcome::Promote | Outcome::Continue if !last && step_over => {
+                open.step += 1;
+                open.step_since = None;
+                // What was counted at another split of the traffic is not added to: hours differ, and so do splits.
+                open.reported.clear();
+                self.tell("its next step of the traffic begins", given, caller);
+                if let Some(seen) = given.endpoint {
+                    self.weighed(seen, given, caller);
+                }
+            }
+            Outcome::Promote | Outcome::Continue => {}
+        }
+    }
+
+    fn promote(&mut self, why: &str, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let cause = if open.mode == Mode::Variants {
+            Cause::Promote
+        } else {
+            Cause::Baked
+        };
+        if !matches!(open.stage, ExperimentStage::Testing | ExperimentStage::Paused) {
+            return;
+        }
+        open.conclusion = Some(Conclusion::Promoted);
+        self.go(cause, why, given, caller);
+        if let Some(seen) = given.endpoint {
+            self.weighed(seen, given, caller);
+        }
+    }
+
+    fn bake(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        if seen.config != open.test_config() {
+            open.conclusion = Some(Conclusion::Abandoned);
+            let why = format!(
+                "the endpoint was given the configuration `{}` by somebody else",
+                seen.config
+            );
+            self.go(Cause::Changed, &why, given, caller);
+            return;
+        }
+        if open.stage == ExperimentStage::Promoting {
+            if self.weighed(seen, given, caller)
+                && let Some(open) = &mut self.experiment
+            {
+                open.step_since = Some(caller.now);
+                self.go(Cause::AllTraffic, "it has all the traffic", given, caller);
+            }
+            return;
+        }
+        let (champion, candidate) = open.compared().unwrap_or_default();
+        let broken = given.evidence.map(|evidence| {
+            // The old champion answers nothing any more: only limits say something.
+            let mut guardrails = guardrails(evidence, given.policy, &champion, &candidate);
+            guardrails.retain(|guardrail| guardrail.limit.is_some());
+            let look = experiment::Look {
+                champion: Sample::default(),
+                challenger: Sample::default(),
+                traffic: &[],
+                guardrails: &guardrails,
+                over: false,
+            };
+            judge(&given.policy.rule(), &look)
+        });
+        if let Some(verdict) = broken.filter(|verdict| verdict.outcome == Outcome::RollBack) {
+            let why = verdict.reasons.iter().map(Reason::words).collect::<Vec<_>>().join("; ");
+            open.reasons = verdict.reasons;
+            self.conclude(Conclusion::RolledBack, &why, given, caller);
+            return;
+        }
+        let baked = open
+            .since
+            .checked_add(given.policy.bake)
+            .is_ok_and(|over| caller.now >= over);
+        if baked {
+            self.go(Cause::Baked, "it has been alone for long enough", given, caller);
+        }
+    }
+
+    fn retire(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let last = open.final_config();
+        if open.base.as_ref().is_some_and(|base| base.config == seen.config) {
+            open.conclusion = Some(Conclusion::Abandoned);
+            let why = format!(
+                "the endpoint was given back the configuration `{}` by somebody else",
+                seen.config
+            );
+            self.go(Cause::Changed, &why, given, caller);
+            return;
+        }
+        if seen.config != last {
+            self.bring(&last, BTreeMap::new(), false, seen, given, caller);
+            return;
+        }
+        let test = open.test_config();
+        if test != last {
+            let effect = ExperimentEffect::DeleteEndpointConfig { name: test.clone() };
+            self.outbox.owe(format!("delete/{test}"), effect, caller);
+        }
+        self.go(Cause::Settled, "the old champion is off the endpoint", given, caller);
+    }
+
+    fn roll_back(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let Some(base) = open.base.clone() else { return };
+        if seen.config == base.config {
+            self.clean_up(caller);
+            self.go(Cause::Settled, "the champion has all the traffic", given, caller);
+            return;
+        }
+        // Weights change within seconds, configurations within minutes.
+        if self.weighed(seen, given, caller) && !self.update_failed(seen, given, caller) {
+            self.update(&base.config, seen, given, caller);
+        }
+    }
+
+    /// Owes the removal of what was made for a candidate that is not promoted.
+    fn clean_up(&mut self, caller: &Caller) {
+        let Some(open) = &self.experiment else { return };
+        let (test, model) = (open.test_config(), open.model_name());
+        let effect = ExperimentEffect::DeleteEndpointConfig { name: test.clone() };
+        self.outbox.owe(format!("delete/{test}"), effect, caller);
+        let effect = ExperimentEffect::DeleteModel { name: model.clone() };
+        self.outbox.owe(format!("delete/{model}"), effect, caller);
+    }
+
+    /// The champion stays: the endpoint is given back to it.
+    fn conclude(&mut self, conclusion: Conclusion, why: &str, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        if open.stage.after(Cause::RollBack).is_none() {
+            return;
+        }
+        open.conclusion = Some(conclusion);
+        open.issued_at = None;
+        self.go(Cause::RollBack, why, given, caller);
+        if let Some(seen) = given.endpoint.filter(|seen| seen.status == EndpointStatus::InService) {
+            self.weighed(seen, given, caller);
+        }
+    }
+
+    /// Ends an experiment that never touched the endpoint.
+    fn end(&mut self, conclusion: Conclusion, why: &str, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        open.conclusion = Some(conclusion);
+        open.stage = ExperimentStage::Ended;
+        self.tell(why, given, caller);
+        self.close(caller);
+    }
+
+    /// Takes a transition, and tells of it.
+    fn go(&mut self, cause: Cause, why: &str, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let Some(stage) = open.stage.after(cause) else { return };
+        open.stage = stage;
+        open.since = caller.now;
+        open.waits_for = None;
+        if cause == Cause::Resume {
+            // The weights may be others by now, and the time is counted anew.
+            open.started_at = Some(caller.now);
+            open.step_since = None;
+            open.reported.clear();
+        }
+        if cause == Cause::Failed {
+            self.clean_up(caller);
+        }
+        self.tell(why, given, caller);
+        if stage == ExperimentStage::Ended {
+            self.close(caller);
+        }
+    }
+
+    fn close(&mut self, caller: &Caller) {
+        let Some(experiment) = self.experiment.take() else {
+            return;
+        };
+        self.ended.push(Ended {
+            conclusion: experiment.conclusion.unwrap_or(Conclusion::Failed),
+            experiment,
+            ended_at: caller.now,
+        });
+        if self.ended.len() > ENDED {
+            self.ended.remove(0);
+        }
+    }
+
+    /// Owes an `Experiment State Change`.
+    fn tell(&mut self, why: &str, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        open.changes += 1;
+        let weights = open.weights(given.policy);
+        let last = open.looks.last();
+        let compared = open.compared();
+        let variants = compared.iter().flat_map(|(champion, candidate)| {
+            [
+                (champion, last.map(|look| look.champion)),
+                (candidate, last.map(|look| look.candidate)),
+            ]
+        });
+        let what = match (open.stage, open.conclusion) {
+            (ExperimentStage::Ended, Some(conclusion)) => conclusion.as_str(),
+            (stage, _) => stage.as_str(),
+        };
+        let share = weights.get(&open.variant_name()).copied().unwrap_or(0.0);
+        let traffic = if open.mode == Mode::Variants && open.base.is_some() {
+            format!(", with {share} % of the traffic")
+        } else {
+            String::new()
+        };
+        open.sentence = format!(
+            "Experiment {} of `{}` is {what}: candidate {} on endpoint `{}`{traffic}; {why}.",
+            open.id, self.model, open.package.arn, open.endpoint
+        );
+        let change = ExperimentStateChange {
+            version: "1".into(),
+            id: format!("experiment-{}-{}-{}", open.id, open.changes, open.token),
+            model: self.model.clone(),
+            experiment_id: open.id.clone(),
+            endpoint: open.endpoint.clone(),
+            model_package_arn: open.package.arn.clone(),
+            pipeline_execution_arn: open.package.generated_by.clone(),
+            stage: open.stage,
+            conclusion: open.conclusion,
+            outcome: last.map(|look| look.outcome),
+            reasons: open.reasons.clone(),
+            interval: last.and_then(|look| look.interval),
+            variants: variants
+                .map(|(name, outcomes)| VariantState {
+                    variant_name: name.clone(),
+                    weight: weights.get(name).copied().unwrap_or(0.0),
+                    outcomes: outcomes.unwrap_or_default(),
+                })
+                .collect(),
+            sentence: open.sentence.clone(),
+            time: caller.now,
+        };
+        let id = format!("{EXPERIMENT_STATE_CHANGE}/{}", change.id);
+        self.outbox
+            .owe(id, ExperimentEffect::PutStateChange(Box::new(change)), caller);
+    }
+}
+
+/// The guardrails as they are judged.
+fn guardrails(evidence: &Evidence, policy: &PromotionPolicy, champion: &str, candidate: &str) -> Vec<Guardrail> {
+    let of = |(guardrail, seen): (&crate::GuardrailPolicy, &BTreeMap<String, Sample>)| {
+        let sample = |variant: &str| seen.get(variant).copied().unwrap_or_default();
+        // A share of a latency is a difference of logarithms.
+        let scale = |value: f64| {
+            if guardrail.metric.is_latency() {
+                value.ln()
+            } else {
+                value
+            }
+        };
+        let margin = if guardrail.metric.is_latency() {
+            guardrail.margin.ln_1p()
+        } else {
+            guardrail.margin
+        };
+        Guardrail {
+            name: guardrail.metric.as_str().to_owned(),
+            lower_is_better: true,
+            margin,
+            narrowest: narrowest(policy.alpha, margin.max(1e-6)),
+            champion: sample(champion),
+            challenger: sample(candidate),
+            limit: guardrail.limit.map(scale),
+        }
+    };
+    policy.guardrails.iter().zip(&evidence.guardrails).map(of).collect()
+}

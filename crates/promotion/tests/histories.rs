@@ -1,0 +1,553 @@
+//! Experiments on an endpoint that updates slowly, fails, and is changed by others, by functions that crash, are repeated and
+//! come late: whatever happens, a champion is in service, and a candidate that lost is not it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use experiment::Sample;
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use outbox::Caller;
+use promotion::{
+    Candidate, Conclusion, Endpoint, EndpointStatus, Evidence, ExperimentCommand, ExperimentDocument, ExperimentEffect,
+    ExperimentStage, Given, GuardrailMetric, GuardrailPolicy, Inconclusive, Input, Metric, Mode, ModelPackage, Order,
+    PromotionPolicy, Variant,
+};
+use std::collections::BTreeMap;
+
+const BASE: &str = "base";
+
+fn policy(mode: Mode) -> PromotionPolicy {
+    PromotionPolicy {
+        mode,
+        endpoint: "churn".into(),
+        model_package_group: "churn".into(),
+        unapproved: false,
+        candidate_within: SignedDuration::from_hours(24),
+        gate: None,
+        traffic: vec![5.0, 25.0, 50.0],
+        step_lasts: SignedDuration::from_mins(30),
+        bake: SignedDuration::from_mins(60),
+        maximum_duration: SignedDuration::from_hours(24),
+        inconclusive: Inconclusive::RollBack,
+        metric: Metric::Accuracy,
+        alpha: 0.05,
+        effect: 0.02,
+        margin: None,
+        minimum_sample: 100,
+        guardrails: vec![GuardrailPolicy {
+            metric: GuardrailMetric::Errors5xx,
+            margin: 0.02,
+            limit: Some(0.2),
+        }],
+        alarms: Vec::new(),
+        capture: None,
+    }
+}
+
+/// SageMaker, as far as an endpoint goes.
+struct Sage {
+    configs: BTreeMap<String, (Vec<Variant>, bool)>,
+    config: String,
+    weights: Vec<Variant>,
+    /// The update under way: to what, until when, whether it fails.
+    updating: Option<(String, Timestamp, bool)>,
+    failure: Option<String>,
+    updates: usize,
+    now: Timestamp,
+}
+
+impl Sage {
+    fn new() -> Self {
+        let variants = vec![
+            Variant {
+                name: "AllTraffic".into(),
+                weight: 3.0,
+            },
+            Variant {
+                name: "Spare".into(),
+                weight: 1.0,
+            },
+        ];
+        Self {
+            configs: [(BASE.to_owned(), (variants.clone(), false))].into(),
+            config: BASE.into(),
+            weights: variants,
+            updating: None,
+            failure: None,
+            updates: 0,
+            now: "2026-11-23T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    fn pass(&mut self, duration: SignedDuration) {
+        self.now += duration;
+        if let Some((to, until, fails)) = self.updating.clone()
+            && until <= self.now
+        {
+            self.updating = None;
+            if fails {
+                self.failure = Some("the container did not answer /ping".into());
+            } else {
+                self.weights = self
+                    .configs
+                    .get(&to)
+                    .expect("a configuration in use is not deleted")
+                    .0
+                    .clone();
+                self.config = to;
+                self.failure = None;
+            }
+        }
+        let total: f64 = self.weights.iter().map(|variant| variant.weight).sum();
+        assert!(total > 0.0, "{:?}", self.weights);
+    }
+
+    fn seen(&self) -> Endpoint {
+        Endpoint {
+            status: if self.updating.is_some() {
+                EndpointStatus::Busy
+            } else {
+                EndpointStatus::InService
+            },
+            config: self.config.clone(),
+            variants: self.weights.clone(),
+            failure_reason: self.failure.clone(),
+            at: self.now,
+        }
+    }
+
+    fn update(&mut self, to: &str, rng: &mut Rng) {
+        assert!(self.configs.contains_key(to), "{to} does not exist");
+        let fails = rng.u8(..100) < 15;
+        let until = self.now + SignedDuration::from_mins(rng.i64(0..20));
+        self.updating = Some((to.to_owned(), until, fails));
+        self.updates += 1;
+    }
+
+    /// As the shell does it: looked at first, done only where it fits. Says whether an update was accepted.
+    fn carry_out(&mut self, effect: &ExperimentEffect, rng: &mut Rng) -> bool {
+        match effect {
+            ExperimentEffect::CreateEndpointConfig {
+                name, weights, shadow, ..
+            } => {
+                assert!(weights.values().sum::<f64>() > 0.0);
+                let variants = weights
+                    .iter()
+                    .map(|(name, weight)| Variant {
+                        name: name.clone(),
+                        weight: *weight,
+                    })
+                    .collect();
+                self.configs.entry(name.clone()).or_insert((variants, *shadow));
+            }
+            ExperimentEffect::UpdateEndpoint { from, to, .. } => {
+                if self.updating.is_none() && self.config == *from && self.configs.contains_key(to) {
+                    self.update(to, rng);
+                    return true;
+                }
+            }
+            ExperimentEffect::UpdateWeights { config, weights, .. } => {
+                if self.updating.is_none() && self.config == *config {
+                    assert!(weights.values().sum::<f64>() > 0.0);
+                    for variant in &mut self.weights {
+                        variant.weight = *weights.get(&variant.name).expect("every variant is given a weight");
+                    }
+                }
+            }
+            ExperimentEffect::DeleteEndpointConfig { name } => {
+                let used = self.config == *name || self.updating.as_ref().is_some_and(|(to, ..)| to == name);
+                assert!(!used, "{name} is in use");
+                self.configs.remove(name);
+            }
+            ExperimentEffect::DeleteModel { .. } | ExperimentEffect::PutStateChange(_) => {}
+        }
+        false
+    }
+}
+
+/// What becomes of the traffic: the candidate's accuracy, and its share of errors.
+#[derive(Clone, Copy, Debug)]
+struct Truth {
+    accuracy: f64,
+    errors: f64,
+    skewed: bool,
+}
+
+fn evidence(document: &ExperimentDocument, policy: &PromotionPolicy, now: Timestamp, truth: Truth) -> Option<Evidence> {
+    let open = document.experiment.as_ref()?;
+    let since = open.counts_since()?;
+    let (champion, candidate) = open.compared()?;
+    let minutes = u32::try_from(now.duration_since(since).as_mins()).ok()?;
+    let weights = open.weights(policy);
+    let requests = |variant: &str| {
+        let share = weights.get(variant).copied().unwrap_or(50.0) / 100.0;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let requests = (f64::from(minutes) * 400.0 * share) as u64;
+        requests
+    };
+    let proportion = |rate: f64, requests: u64| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a count"
+        )]
+        let successes = (rate * requests as f64).round() as u64;
+        Sample::proportion(successes, requests)
+    };
+    let of = |rate: f64, other: f64| -> BTreeMap<String, Sample> {
+        [
+            (champion.clone(), proportion(rate, requests(&champion))),
+            (candidate.clone(), proportion(other, requests(&candidate))),
+        ]
+        .into()
+    };
+    let lost = if truth.skewed { 4 } else { 1 };
+    Some(Evidence {
+        traffic: weights
+            .keys()
+            .map(|name| {
+                let count = requests(name);
+                (name.clone(), if *name == candidate { count / lost } else { count })
+            })
+            .collect(),
+        outcomes: of(0.85, truth.accuracy),
+        guardrails: vec![of(0.001, truth.errors)],
+    })
+}
+
+fn package(version: u64, status: &str) -> ModelPackage {
+    ModelPackage {
+        arn: format!("arn:aws:sagemaker:us-east-1:111122223333:model-package/churn/{version}"),
+        version,
+        approval_status: status.into(),
+        generated_by: None,
+        metric: None,
+    }
+}
+
+struct History {
+    sage: Sage,
+    document: ExperimentDocument,
+    policy: PromotionPolicy,
+    truth: Truth,
+    rng: Rng,
+    calls: u64,
+    told: Vec<String>,
+    /// Per cent of turns that die before they have settled everything.
+    crashes: u8,
+}
+
+impl History {
+    fn new(seed: u64, mode: Mode, truth: Truth) -> Self {
+        Self {
+            sage: Sage::new(),
+            document: ExperimentDocument::new("churn"),
+            policy: policy(mode),
+            truth,
+            rng: Rng::with_seed(seed),
+            calls: 0,
+            told: Vec::new(),
+            crashes: 0,
+        }
+    }
+
+    /// A turn of the function: the state is written, effects are carried out, what was carried out is settled, or not.
+    fn turn(&mut self, input: &Input) {
+        self.calls += 1;
+        let caller = Caller {
+            id: format!("request-{}", self.calls),
+            now: self.sage.now,
+            lease: SignedDuration::from_mins(2),
+        };
+        let seen = self.sage.seen();
+        let evidence = evidence(&self.document, &self.policy, self.sage.now, self.truth);
+        let given = Given {
+            policy: &self.policy,
+            endpoint: Some(&seen),
+            evidence: evidence.as_ref(),
+        };
+        self.document.step(input, given, &caller);
+        self.document.outbox.take_over(&caller);
+        let owed: Vec<_> = self.document.outbox.claimed_by(&caller).cloned().collect();
+        for entry in owed {
+            if self.rng.u8(..100) < self.crashes {
+                return;
+            }
+            let accepted = self.sage.carry_out(&entry.effect, &mut self.rng);
+            if self.rng.u8(..100) < self.crashes {
+                return;
+            }
+            self.document.outbox.settle(&entry.id);
+            match &entry.effect {
+                ExperimentEffect::CreateEndpointConfig { name, .. } => self.document.created(name),
+                ExperimentEffect::UpdateEndpoint { .. } if accepted => self.document.issued(self.sage.now),
+                ExperimentEffect::PutStateChange(change) => self.told.push(change.sentence.clone()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Goes on until it is over, a tick every five minutes.
+    fn run(&mut self) -> Conclusion {
+        for _ in 0..2000 {
+            self.sage.pass(SignedDuration::from_mins(5));
+            self.turn(&Input::Tick);
+            if self.document.experiment.is_none() && self.document.outbox.is_empty() {
+                break;
+            }
+        }
+        let ended = self.document.ended.last();
+        ended.map_or_else(
+            || {
+                panic!(
+                    "not over: {:?}",
+                    self.document
+                        .experiment
+                        .as_ref()
+                        .map(|open| (open.stage, &open.waits_for))
+                )
+            },
+            |ended| ended.conclusion,
+        )
+    }
+
+    fn offer(&mut self, version: u64, status: &str) {
+        let candidate = Candidate {
+            package: package(version, status),
+            champion: None,
+        };
+        self.turn(&Input::Candidate(Box::new(candidate)));
+    }
+}
+
+const BETTER: Truth = Truth {
+    accuracy: 0.92,
+    errors: 0.001,
+    skewed: false,
+};
+const WORSE: Truth = Truth {
+    accuracy: 0.78,
+    ..BETTER
+};
+const EQUAL: Truth = Truth {
+    accuracy: 0.85,
+    ..BETTER
+};
+const FAILING: Truth = Truth { errors: 0.4, ..BETTER };
+const SKEWED: Truth = Truth { skewed: true, ..BETTER };
+
+#[test]
+fn what_becomes_of_a_candidate() {
+    for (truth, conclusion) in [
+        (BETTER, Conclusion::Promoted),
+        (WORSE, Conclusion::RolledBack),
+        (EQUAL, Conclusion::Inconclusive),
+        (FAILING, Conclusion::RolledBack),
+        (SKEWED, Conclusion::Invalid),
+    ] {
+        let mut history = History::new(7, Mode::Variants, truth);
+        history.offer(1, "Approved");
+        assert_eq!(history.run(), conclusion, "{truth:?}: {:#?}", history.told);
+        let ended = &history.document.ended.last().unwrap().experiment;
+        let alone = history.sage.config == ended.final_config();
+        assert_eq!(alone, conclusion == Conclusion::Promoted);
+        assert!(alone || history.sage.config == BASE);
+        let left = history.sage.configs.contains_key(&ended.test_config());
+        assert!(!left, "what is used no more is removed");
+    }
+}
+
+#[test]
+fn an_equal_candidate_is_promoted_where_that_is_enough_and_a_person_is_asked_where_the_policy_says_so() {
+    let mut history = History::new(1, Mode::Variants, EQUAL);
+    history.policy.margin = Some(0.03);
+    history.offer(1, "Approved");
+    assert_eq!(history.run(), Conclusion::Promoted);
+
+    let mut history = History::new(1, Mode::Variants, EQUAL);
+    history.policy.inconclusive = Inconclusive::Pause;
+    history.offer(1, "Approved");
+    for _ in 0..400 {
+        history.sage.pass(SignedDuration::from_mins(5));
+        history.turn(&Input::Tick);
+    }
+    let open = history.document.experiment.clone().unwrap();
+    assert_eq!(open.stage, ExperimentStage::Paused);
+    let updates = history.sage.updates;
+    history.turn(&Input::Command(ExperimentCommand {
+        model: "churn".into(),
+        experiment_id: open.id,
+        order: Order::Promote,
+        by: "ada".into(),
+        time: history.sage.now,
+        reason: None,
+    }));
+    assert_eq!(history.sage.updates, updates, "nothing is updated while paused");
+    assert_eq!(history.run(), Conclusion::Promoted);
+}
+
+#[test]
+fn a_package_waits_for_its_approval_and_a_rejected_one_is_not_tested() {
+    let mut history = History::new(1, Mode::Variants, BETTER);
+    history.offer(1, "PendingManualApproval");
+    history.sage.pass(SignedDuration::from_hours(5));
+    history.turn(&Input::Tick);
+    assert_eq!(
+        history.document.experiment.as_ref().unwrap().stage,
+        ExperimentStage::AwaitingApproval
+    );
+    history.offer(1, "Rejected");
+    assert_eq!(history.document.ended.last().unwrap().conclusion, Conclusion::Rejected);
+    history.offer(1, "Rejected");
+    history.offer(2, "Approved");
+    history.offer(2, "Approved");
+    assert_eq!(history.run(), Conclusion::Promoted);
+    assert_eq!(history.document.experiments, 2);
+}
+
+#[test]
+fn a_candidate_that_is_worse_on_paper_never_sees_traffic() {
+    let mut history = History::new(1, Mode::Variants, BETTER);
+    history.policy.gate = Some(promotion::Gate {
+        metric: "/auc/value".into(),
+        lower_is_better: false,
+        worse_by: 0.01,
+    });
+    let of = |version: u64, metric: Option<f64>| ModelPackage {
+        metric,
+        ..package(version, "Approved")
+    };
+    for (version, metric) in [(2, Some(0.80)), (3, None)] {
+        let candidate = Candidate {
+            package: of(version, metric),
+            champion: Some(of(1, Some(0.85))),
+        };
+        history.turn(&Input::Candidate(Box::new(candidate)));
+        assert_eq!(history.document.ended.last().unwrap().conclusion, Conclusion::Rejected);
+    }
+    assert_eq!(history.sage.updates, 0);
+    assert!(
+        history.told.iter().any(|told| told.contains("worse by 0.0500")),
+        "{:#?}",
+        history.told
+    );
+}
+
+#[test]
+fn an_endpoint_that_somebody_else_changes_is_left_alone() {
+    let mut history = History::new(3, Mode::Variants, EQUAL);
+    history.offer(1, "Approved");
+    while history
+        .document
+        .experiment
+        .as_ref()
+        .is_some_and(|open| open.stage != ExperimentStage::Testing)
+    {
+        history.sage.pass(SignedDuration::from_mins(5));
+        history.turn(&Input::Tick);
+    }
+    let theirs = vec![Variant {
+        name: "Theirs".into(),
+        weight: 1.0,
+    }];
+    history.sage.configs.insert("theirs".into(), (theirs, false));
+    history.sage.updating = Some(("theirs".into(), history.sage.now, false));
+    let updates = history.sage.updates;
+    assert_eq!(history.run(), Conclusion::Abandoned);
+    assert_eq!(
+        (history.sage.updates, history.sage.config.as_str()),
+        (updates, "theirs")
+    );
+}
+
+#[test]
+fn shadows_and_blue_green_deployments_end_as_well() {
+    for mode in [Mode::Shadow, Mode::BlueGreen] {
+        let mut history = History::new(5, mode, BETTER);
+        history.offer(1, "Approved");
+        let conclusion = history.run();
+        let ended = &history.document.ended.last().unwrap().experiment;
+        if conclusion == Conclusion::Promoted {
+            assert_eq!(history.sage.config, ended.final_config());
+        } else {
+            assert_eq!(history.sage.config, BASE, "{mode:?}");
+        }
+    }
+}
+
+#[test]
+fn no_history_leaves_an_endpoint_without_a_champion_or_promotes_a_loser() {
+    let truths = [BETTER, WORSE, EQUAL, FAILING, SKEWED];
+    for seed in 0..2000 {
+        let mut rng = Rng::with_seed(seed);
+        let truth = truths[rng.usize(..truths.len())];
+        let mode = [Mode::Variants, Mode::Variants, Mode::Variants, Mode::Shadow][rng.usize(..4)];
+        let mut history = History::new(seed, mode, truth);
+        history.crashes = rng.u8(..40);
+        let mut ordered = false;
+        history.offer(1, "Approved");
+        let mut ticks = 0;
+        while history.document.experiments == 0
+            || history.document.experiment.is_some()
+            || !history.document.outbox.is_empty()
+        {
+            ticks += 1;
+            assert!(ticks < 20_000, "seed {seed}: {:?}", history.document.experiment);
+            history.sage.pass(SignedDuration::from_mins(rng.i64(0..12)));
+            match rng.u8(..60) {
+                0 => history.offer(1, "Approved"),
+                1..=3 => {
+                    // A duplicate, at once.
+                    history.turn(&Input::Tick);
+                    history.turn(&Input::Tick);
+                }
+                4 if rng.u8(..20) == 0 => {
+                    let Some(open) = &history.document.experiment else {
+                        continue;
+                    };
+                    let command = ExperimentCommand {
+                        model: "churn".into(),
+                        experiment_id: open.id.clone(),
+                        order: [Order::Stop, Order::Rollback][rng.usize(..2)],
+                        by: "ada".into(),
+                        time: history.sage.now,
+                        reason: None,
+                    };
+                    ordered = true;
+                    history.turn(&Input::Command(command));
+                }
+                _ => history.turn(&Input::Tick),
+            }
+        }
+        let ended = history.document.ended.last().unwrap();
+        let promoted = ended.conclusion == Conclusion::Promoted;
+        let config = &history.sage.config;
+        if promoted {
+            assert_eq!(*config, ended.experiment.final_config(), "seed {seed}");
+            assert!(
+                truth.accuracy > 0.9 && truth.errors < 0.1 && (!truth.skewed || mode == Mode::Shadow),
+                "seed {seed}"
+            );
+        } else {
+            assert_eq!(config, BASE, "seed {seed}: {:?}", history.told);
+            let won = matches!(
+                (truth.accuracy > 0.9, truth.errors < 0.1, truth.skewed),
+                (true, true, false)
+            );
+            assert!(
+                !won || ordered || ended.conclusion == Conclusion::Failed,
+                "seed {seed}: {:?}",
+                history.told
+            );
+        }
+        assert_eq!(
+            history.document.experiments, 1,
+            "seed {seed}: one candidate, one experiment"
+        );
+    }
+}
