@@ -4,6 +4,9 @@ use analysis::{ConstraintViolation, metric::AnalysisMetric};
 use model_monitor::MonitorType;
 use serde::Serialize;
 
+/// Name of the file of the violations.
+const VIOLATIONS: &str = "constraint_violations.json";
+
 /// A file of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportFile {
@@ -73,19 +76,24 @@ impl Report {
     pub fn all_files(&self) -> Vec<ReportFile> {
         let mut files = self.files.clone();
         if !self.violations.is_empty() {
-            let clarify = matches!(
-                self.monitor_type,
-                MonitorType::ModelBias | MonitorType::ModelExplainability
-            );
-            files.push(ReportFile {
-                name: "constraint_violations.json",
-                content: json(&Violations {
-                    version: clarify.then_some("1.0"),
-                    violations: &self.violations,
-                }),
-            });
+            files.push(self.violations_file());
         }
         files
+    }
+
+    /// The file of the violations, also if there are none: what takes the place of one that an earlier run left.
+    pub fn violations_file(&self) -> ReportFile {
+        let clarify = matches!(
+            self.monitor_type,
+            MonitorType::ModelBias | MonitorType::ModelExplainability
+        );
+        ReportFile {
+            name: VIOLATIONS,
+            content: json(&Violations {
+                version: clarify.then_some("1.0"),
+                violations: &self.violations,
+            }),
+        }
     }
 }
 

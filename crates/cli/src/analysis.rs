@@ -117,7 +117,7 @@ impl Baseline {
             (report, String::new())
         };
         tell(&report, streams)?;
-        let files = write_report(&output, report.all_files(), around).await?;
+        let files = write_report(&output, report.all_files(), report.violations_file(), around).await?;
         let rows = counted_rows(report.item_count);
         writeln!(streams.out, "{kind} baseline of {rows}{of}:")?;
         if kind != MonitorType::DataQuality {
@@ -168,7 +168,7 @@ impl Analyze {
             name: "report.html",
             content: page.into_bytes(),
         }));
-        let files = write_report(&output, files, around).await?;
+        let files = write_report(&output, files, report.violations_file(), around).await?;
         let exit = match report.outcome() {
             Outcome::Clean => Exit::Done,
             Outcome::Violations(_) => Exit::Violations,

@@ -149,6 +149,29 @@ fn model_quality_of_captured_data_in_s3_with_labels_that_come_later() {
 }
 
 #[test]
+fn a_clean_run_takes_the_place_of_violations_that_an_earlier_one_left_in_s3() {
+    let bench = Bench::new();
+    bench.file("then.csv", &scored(400, 20));
+    let (exit, said) = bench.run("baseline @then.csv --output s3://data/baseline");
+    assert_eq!(exit, Exit::Done, "{said}");
+    let (left, untouched) = (
+        "s3://data/report/constraint_violations.json",
+        "s3://data/new/constraint_violations.json",
+    );
+    bench
+        .world
+        .put_object(left, r#"{"violations": [{"feature_name": "score"}]}"#);
+    for folder in ["report", "new"] {
+        let command = format!("analyze @then.csv --baseline s3://data/baseline --output s3://data/{folder}");
+        let (exit, said) = bench.run(&command);
+        assert_eq!(exit, Exit::Done, "{said}");
+    }
+    let report: Value = serde_json::from_slice(&bench.world.object(left).unwrap()).unwrap();
+    assert_eq!(report, json!({"violations": []}));
+    assert_eq!(bench.world.object(untouched), None);
+}
+
+#[test]
 fn bias_of_a_facet() {
     let bench = Bench::new();
     let loans = |favoured: usize| {

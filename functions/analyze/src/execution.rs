@@ -128,8 +128,17 @@ impl<'a> Execution<'a> {
             for note in &report.notes {
                 tracing::warn!(monitoring_schedule = %analysis.schedule, "{note}");
             }
+            let mut files = report.all_files();
+            if report.outcome() == Outcome::Clean {
+                // Of an execution that is repeated, the first may have left violations that are none any more.
+                let none = report.violations_file();
+                let key = format!("{prefix}{}", none.name);
+                if world.report(&analysis.output.bucket, &key, 0).await? != FetchedObject::Absent {
+                    files.push(none);
+                }
+            }
             // The violations last: what reads them finds the rest.
-            for file in report.all_files() {
+            for file in files {
                 let key = format!("{prefix}{}", file.name);
                 world.store(&analysis.output.bucket, &key, file.content).await?;
             }

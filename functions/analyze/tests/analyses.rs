@@ -125,6 +125,22 @@ async fn executions_that_were_missed_are_made_up_for() {
 }
 
 #[tokio::test]
+async fn an_execution_that_is_repeated_and_clean_leaves_no_violations_of_the_first() {
+    let (analyze, world) = (Analyze::default(), world(40));
+    let request = json!({"schedule": "churn-dq", "scheduledTime": "2026-11-23T03:00:00Z"});
+    let violations = || {
+        let report = world.object("s3://reports/monitoring/churn/churn-dq/2026/11/23/03/constraint_violations.json");
+        report.map(|report| serde_json::from_slice::<Value>(&report).unwrap()["violations"].clone())
+    };
+    invoke(&analyze, &world, request.clone()).await.unwrap();
+    assert!(!violations().unwrap().as_array().unwrap().is_empty());
+    capture(&world, "2026/11/23/02", 0);
+    let done = invoke(&analyze, &world, request.clone()).await.unwrap();
+    assert_eq!(done["executions"][0]["monitoringExecutionStatus"], "Completed");
+    assert_eq!(violations(), Some(json!([])));
+}
+
+#[tokio::test]
 async fn drift_is_reported_where_model_monitor_would() {
     let (analyze, world) = (Analyze::default(), world(40));
     let done = invoke(

@@ -111,11 +111,12 @@ pub(super) async fn read_config(place: &Place, around: &impl Surroundings) -> Re
     Ok(AnalysisConfig::parse(&object, &bytes).map_err(JobError::from)?)
 }
 
-/// Writes the files of a report, and says where they are. A report of violations that an earlier run left is removed,
-/// so that the folder says what this run found.
+/// Writes the files of a report, and says where they are. A report of violations that an earlier run left is removed, or in
+/// S3 replaced by `violations`, so that the folder says what this run found.
 pub(super) async fn write_report(
     place: &Place,
-    files: Vec<ReportFile>,
+    mut files: Vec<ReportFile>,
+    violations: ReportFile,
     around: &impl Surroundings,
 ) -> Result<Vec<String>, Failure> {
     let mut written = Vec::with_capacity(files.len());
@@ -125,7 +126,7 @@ pub(super) async fn write_report(
                 Failure::Said(format!("{} cannot be written: {error}", path.display()))
             };
             fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
-            let violations = folder.join("constraint_violations.json");
+            let violations = folder.join(violations.name);
             match fs::remove_file(&violations) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&violations, &error)),
                 _ => {}
@@ -138,6 +139,12 @@ pub(super) async fn write_report(
         }
         Place::S3(_) => {
             let world = around.connect(Places::default()).await?;
+            if let Place::S3(S3Uri { bucket, key }) = place.file(violations.name)
+                && files.iter().all(|file| file.name != violations.name)
+                && world.report(&bucket, &key, 0).await? != FetchedObject::Absent
+            {
+                files.push(violations);
+            }
             for file in files {
                 let at = place.file(file.name);
                 if let Place::S3(S3Uri { bucket, key }) = &at {
