@@ -5,11 +5,16 @@
 //! with a deterministic id. Nothing is taken for done because it was ordered: the next look says whether it is. So a
 //! crash, a repetition or a delay costs a round, and an endpoint that somebody else changes is left alone.
 
+mod baseline;
 mod document;
 mod event;
 mod policy;
 mod stage;
 
+pub use baseline::{
+    BaselineDocument, BaselinesCreated, BaselinesRequested, MODEL_BASELINES_CREATED, MODEL_BASELINES_REQUESTED,
+    MONITOR_BASELINE_CHANGE, MonitorBaseline, MonitorBaselineChange, NotCreated,
+};
 pub use document::{
     Candidate, Ended, Endpoint, EndpointStatus, Evidence, Experiment, ExperimentDocument, ExperimentEffect, Given,
     Input, Look, ModelPackage, Stepped, Variant,
