@@ -537,6 +537,11 @@ fn has_weights(endpoint: &Endpoint, weights: &BTreeMap<String, f64>) -> bool {
 }
 
 impl ExperimentDocument {
+    /// The document's key in the state bucket.
+    pub fn key(model: &str) -> String {
+        format!("experiments/{model}.json")
+    }
+
     /// The document of a model that has had no experiment yet.
     pub fn new(model: impl Into<String>) -> Self {
         Self {
