@@ -19,14 +19,17 @@ pub use baseline::{
     MONITOR_BASELINE_CHANGE, MonitorBaseline, MonitorBaselineChange, NotCreated,
 };
 pub use document::{
-    Base, Candidate, Comparison, Ended, Endpoint, EndpointStatus, Evidence, Experiment, ExperimentDocument,
-    ExperimentEffect, Given, Input, Look, ModelPackage, Stepped, Variant,
+    Base, Baselines, BlueGreen, Candidate, Carried, Comparison, Ended, Endpoint, EndpointStatus, Evidence, Experiment,
+    ExperimentDocument, ExperimentEffect, Given, Input, Look, ModelPackage, Stepped, Variant,
 };
 pub use event::{
     EXPERIMENT_COMMAND, EXPERIMENT_OUTCOMES_REPORTED, EXPERIMENT_STATE_CHANGE, ExperimentCommand,
     ExperimentStateChange, Order, OutcomesReported, VariantState,
 };
 pub use opinion::Opinion;
-pub use policy::{Capture, Gate, GuardrailMetric, GuardrailPolicy, Inconclusive, Metric, Mode, PromotionPolicy};
+pub use policy::{
+    Assignment, BaselinesPolicy, Capture, CloudWatchMetric, Gate, GuardrailMetric, GuardrailPolicy, Inconclusive,
+    Metric, Mode, PromotionPolicy,
+};
 pub use stage::{Cause, Conclusion, ExperimentStage, TRANSITIONS, diagram};
 pub use words::{number, outcome, signed};
