@@ -713,7 +713,22 @@ fn tested(model: &str, stage: &str, more: serde_json::Value) -> serde_json::Valu
         "reasons": [{"code": "Inferior", "atLeast": 0.0214}],
         "looks": looks(&[(0, [4250, 5000], [180, 260], [-0.1577, -0.2649, -0.0505])], "RollBack"),
     });
-    let won = json!({"stage": "Ended", "conclusion": "Promoted", "share": 100.0});
+    let won = json!({
+        "stage": "Ended",
+        "conclusion": "Promoted",
+        "share": 100.0,
+        "refused": "Rate exceeded",
+        "baselines": {
+            "answered": true,
+            "changed": [{
+                "monitoringSchedule": "data-quality",
+                "monitorType": "DataQuality",
+                "own": true,
+                "baselineUri": "s3://baselines/10/data-quality",
+            }],
+            "not_created": [{"monitoringSchedule": "bias", "reason": "its configuration cannot be read"}],
+        },
+    });
     json!({
         "version": 1,
         "model": model,

@@ -403,6 +403,16 @@ fn fields(shown: &Shown<'_>) -> Table<2> {
     if let Some(waits_for) = experiment.waits_for.as_ref().filter(|_| ended.is_none()) {
         field("waits for", waits_for.clone());
     }
+    if let Some(refused) = &experiment.refused {
+        field("SageMaker refused", refused.clone());
+    }
+    for monitor in &experiment.baselines.changed {
+        let uri = monitor.baseline_uri.as_deref().unwrap_or_default();
+        field("baseline", format!("{}: {uri}", monitor.monitoring_schedule));
+    }
+    for not in &experiment.baselines.not_created {
+        field("no baseline", format!("{}: {}", not.monitoring_schedule, not.reason));
+    }
     table
 }
 
