@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // One user in twenty asks in this hour.
             let chance = xxh3_64_with_seed(format!("{user}/{hour}").as_bytes(), 1);
             for ((name, rate), sample) in RATES.iter().zip(&mut samples) {
-                if variant == *name && chance % 20 == 0 {
+                if variant == *name && chance.is_multiple_of(20) {
                     sample.add(f64::from(u8::from(chance / 20 % 100 < *rate)));
                 }
             }

@@ -1444,8 +1444,12 @@ impl ExperimentDocument {
         });
         let why = decided.map_or_else(|| why.to_owned(), |decided| format!("{decided}; {why}"));
         open.sentence = format!(
-            "Experiment {} of `{}` is {what}: candidate {} on endpoint `{}`{traffic}; {why}.",
-            open.id, self.model, open.package.arn, open.endpoint
+            "Experiment {} of `{}` is {what}: candidate {} on endpoint `{}`{traffic}; {}.",
+            open.id,
+            self.model,
+            open.package.arn,
+            open.endpoint,
+            why.trim_end_matches('.')
         );
         let change = ExperimentStateChange {
             version: "1".into(),

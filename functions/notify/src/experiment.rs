@@ -73,7 +73,7 @@ impl News {
                 "The candidate is the champion of the next experiment. If it was retrained for an incident, the next monitoring \
                  executions show whether it helped."
             }
-            Self::Over(Conclusion::Abandoned) => "Nothing: the endpoint is whose who changed it.",
+            Self::Over(Conclusion::Abandoned) => "Nothing: the endpoint belongs to whoever changed it.",
             Self::Over(_) => {
                 "The champion answers all requests, as before. The next model package is a candidate of its own."
             }
@@ -120,8 +120,9 @@ impl News {
                 command(&format!("status {id} --html {id}.html")),
             ],
             Self::Over(Conclusion::Invalid) => vec![
-                "Find out why the variants did not get their shares: retries of callers, a variant that answers nothing, callers \
-                 that choose the variant themselves (then the policy's `assignment` is \"target-variant\")."
+                "Find out why the variants did not get their shares: callers that repeat requests, a variant that answers none,"
+                    .to_owned(),
+                "or callers that choose the variant themselves (the policy's `assignment` is \"target-variant\" then):"
                     .to_owned(),
                 command(&format!("status {id} --html {id}.html")),
             ],
@@ -132,17 +133,17 @@ impl News {
                 command(&format!("status {id} --html {id}.html")),
             ],
             Self::Over(Conclusion::Abandoned) => vec![
-                "If nobody meant to change the endpoint, look at its history. What the experiment made, endpoint configurations and a \
-                 model whose names begin with driftwarden-, may be deleted if the endpoint does not use it."
+                "If nobody meant to change the endpoint, look who did. The experiment's endpoint configurations and its model, whose"
                     .to_owned(),
+                "names begin with driftwarden-, are left, and may be deleted if the endpoint does not use them.".to_owned(),
                 status(),
             ],
             Self::Over(Conclusion::Failed) => vec![
                 format!(
-                    "Look at the endpoint's failure reason, and at the container's log, the log group /aws/sagemaker/Endpoints/{}. A \
-                     mended model is a new version of its model package group.",
+                    "Look at the container's log, the log group /aws/sagemaker/Endpoints/{}.",
                     change.endpoint
                 ),
+                "A mended model is a new version of its model package group, and a candidate again.".to_owned(),
                 status(),
             ],
         }
@@ -237,15 +238,13 @@ pub(crate) fn baseline_message(change: &MonitorBaselineChange, links: &Links<'_>
     ));
     body.line(&format!("Why: {}", change.sentence));
     body.section("Where to look");
-    let mut uri = |name: &str, uri: &str| {
-        body.item(&format!("{name}: {uri}"));
-        if let Some(link) = links.object(&format!("{}/", uri.trim_end_matches('/'))) {
-            body.item(&format!("        {link}"));
-        }
-    };
-    uri("Baseline", &change.baseline_uri);
+    body.item(&format!("Baseline: {}", change.baseline_uri));
+    let constraints = format!("{}/constraints.json", change.baseline_uri.trim_end_matches('/'));
+    if let Some(link) = links.object(&constraints) {
+        body.item(&format!("        {link}"));
+    }
     if let Some(previous) = &change.previous_baseline_uri {
-        uri("Before", previous);
+        body.item(&format!("Before: {previous}"));
     }
     if let Some(package) = &change.model_package_arn {
         body.item(&format!("Model package: {package}"));
