@@ -328,7 +328,8 @@ DEPLOYMENTS = {
     "with a bucket of the data": (
         BASE | {"DataBucketName": "data"},
         {"RemediateRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
-         "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")]},
+         "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")],
+         "PromoteRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")]},
         {"AnalyzeRole": []}),
     "with endpoints to explain": (
         BASE | {"ExplainedEndpointPattern": "churn*"},

@@ -464,6 +464,11 @@ pub struct ExperimentDocument {
 }
 
 impl Experiment {
+    /// How many changes of its state were told, or are owed.
+    pub fn told(&self) -> usize {
+        usize::try_from(self.changes).unwrap_or(usize::MAX)
+    }
+
     /// Name of the candidate's variant: what its captured data and its metrics are known by.
     pub fn variant_name(&self) -> String {
         format!("candidate-{}", self.token)
