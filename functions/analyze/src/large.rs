@@ -4,7 +4,7 @@
 
 use crate::{
     AnalyzeError, World,
-    execution::{Executed, Execution, Failed, read_objects},
+    execution::{Executed, Execution, Failed, baseline, read_objects},
 };
 use analysis::{PartialProfile, Profile};
 use analyzer::{Dataset, findings::Findings};
@@ -79,9 +79,10 @@ pub(crate) async fn profile(
     if listed.is_empty() {
         return Err(AnalyzeError::Data(format!("{uri} does not exist (any more)")));
     }
+    let baseline_uri = execution.baseline_uri(world).await?;
     let read = async {
         // Objects that do not name their columns have those of the baseline.
-        let options = execution.options(execution.baseline(world).await?.columns());
+        let options = execution.options(baseline(world, &baseline_uri).await?.columns());
         read_objects(world, &request.bucket, &listed, options, Profile::default).await
     };
     let dataset: Dataset<Profile> = match read.await {
@@ -139,7 +140,8 @@ pub(crate) async fn merge(
         merged.merge(&profile).map_err(|error| unreadable(error.to_string()))?;
         notes.extend(partial.notes);
     }
-    let report = match execution.baseline(world).await {
+    let baseline_uri = execution.baseline_uri(world).await?;
+    let report = match baseline(world, &baseline_uri).await {
         Err(failed) => Err(failed),
         Ok(_) if keys.is_empty() => Ok(None),
         Ok(baseline) => {
