@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn only_whole_periods_count() {
         let at = |text: &str| -> Timestamp { text.parse().unwrap() };
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let next = |text| next_period(at(text), minute);
         assert_eq!(next("2026-11-23T10:00:00Z"), at("2026-11-23T10:00:00Z"));
         assert_eq!(next("2026-11-23T10:00:00.1Z"), at("2026-11-23T10:01:00Z"));

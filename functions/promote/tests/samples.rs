@@ -18,11 +18,11 @@ async fn every_event_of_the_folder_is_taken() {
         let handled = Promote::default().handle(&world, &event, "request", deadline).await;
         assert!(handled.is_ok(), "{}: {handled:?}", path.display());
         // Without a policy nothing is promoted, and nothing is changed.
-        let changes = ["sagemaker:Create", "sagemaker:Update", "sagemaker:Delete"];
+        let writes = ["sagemaker:Create", "sagemaker:Update", "sagemaker:Delete"];
         let calls = world.calls();
         let changed = calls
             .iter()
-            .any(|call| changes.iter().any(|change| call.starts_with(change)));
+            .any(|call| writes.iter().any(|write| call.starts_with(write)));
         assert!(!changed, "{calls:?}");
         seen += 1;
     }
