@@ -97,6 +97,7 @@ fn some_rules() -> impl Strategy<Value = MonitorRules> {
 
 /// What a ledger can be told.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few, in a test")]
 enum Told {
     Execution(i64, Evidence),
     /// The baseline changed, half an hour after the full one.

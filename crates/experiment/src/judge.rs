@@ -3,6 +3,7 @@
 use crate::{
     confidence::{ConfidenceSequence, Interval},
     ratio::SampleRatio,
+    real,
     sample::{Difference, Sample},
 };
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Rule {
     pub minimum: u64,
     /// Below this p-value, at any look, the shares of the traffic are not what they should be.
     pub ratio_alpha: f64,
+    /// Whether the traffic follows the outcomes, as by Thompson sampling: then each mean gets an interval of its own.
+    pub adaptive: bool,
 }
 
 impl Rule {
@@ -220,12 +223,39 @@ fn broken(guardrail: &Guardrail, rule: &Rule) -> Option<Reason> {
     (at_most < -guardrail.margin).then(|| broken(Some(-at_most))).flatten()
 }
 
+/// The interval of a difference where how many values each variant has depends on the values: the sequence of each mean
+/// holds at any count, whatever decides that count, and both hold together with probability 1 - α (Bonferroni).
+fn apart(rule: &Rule, champion: &Sample, challenger: &Sample, difference: &Difference) -> Interval {
+    // Half of the difference's variance is one mean's: there its information is twice as much.
+    let sequence = ConfidenceSequence::new(rule.alpha / 2.0, 2.0 * rule.narrowest);
+    let half = |sample: &Sample| {
+        let variance = sample.variance();
+        if variance > 0.0 {
+            sequence.half_width(real(sample.count) / variance)
+        } else {
+            0.0
+        }
+    };
+    let half = half(champion) + half(challenger);
+    Interval {
+        low: difference.estimate - half,
+        estimate: difference.estimate,
+        high: difference.estimate + half,
+    }
+}
+
 /// Judges a look.
 pub fn judge(rule: &Rule, look: &Look<'_>) -> Verdict {
     let (counts, weights): (Vec<u64>, Vec<f64>) = look.traffic.iter().copied().unzip();
     let difference = Difference::of(&look.champion, &look.challenger);
     let sequence = ConfidenceSequence::new(rule.alpha, rule.narrowest);
-    let interval = difference.map(|difference| sequence.interval(&difference));
+    let interval = difference.map(|difference| {
+        if rule.adaptive {
+            apart(rule, &look.champion, &look.challenger, &difference)
+        } else {
+            sequence.interval(&difference)
+        }
+    });
     let verdict = |outcome, reasons| Verdict {
         outcome,
         reasons,
@@ -286,6 +316,7 @@ mod tests {
         margin: None,
         minimum: 500,
         ratio_alpha: 0.001,
+        adaptive: false,
     };
 
     fn look(champion: u64, challenger: u64, n: u64) -> Look<'static> {
@@ -352,8 +383,8 @@ mod tests {
     fn a_broken_guardrail_stops_at_once_and_a_mismatch_before_that() {
         let latency = |mean: f64, count: u64| Sample {
             count,
-            sum: mean * crate::real(count),
-            sum_of_squares: (mean * mean + 100.0) * crate::real(count),
+            sum: mean * real(count),
+            sum_of_squares: (mean * mean + 100.0) * real(count),
         };
         let guardrail = Guardrail {
             name: "ModelLatency".to_owned(),
@@ -418,6 +449,15 @@ mod tests {
             .outcome,
             Outcome::Invalid
         );
+    }
+
+    #[test]
+    fn where_the_traffic_follows_the_outcomes_it_takes_more_of_them() {
+        let rule = Rule { adaptive: true, ..RULE };
+        let (apart, together) = (judge(&rule, &look(800, 850, 1000)), judge(&RULE, &look(800, 850, 1000)));
+        let width = |verdict: &Verdict| verdict.interval.map_or(0.0, |interval| interval.high - interval.low);
+        assert!(width(&apart) > width(&together) && width(&apart) < 2.0 * width(&together));
+        assert_eq!(judge(&rule, &look(8000, 9000, 10_000)).outcome, Outcome::Promote);
     }
 
     #[test]

@@ -6,7 +6,7 @@
     reason = "counts are small, and a test fails by panicking"
 )]
 
-use experiment::{ConfidenceSequence, Difference, Look, Outcome, Plan, Rule, Sample, SampleRatio, judge};
+use experiment::{Allocation, ConfidenceSequence, Difference, Look, Outcome, Plan, Rule, Sample, SampleRatio, judge};
 
 const EXPERIMENTS: u32 = 10_000;
 const ALPHA: f64 = 0.05;
@@ -130,6 +130,7 @@ fn a_difference_is_found_about_when_the_plan_says() {
         margin: None,
         minimum: 100,
         ratio_alpha: 0.001,
+        adaptive: false,
     };
     let (mut in_time, mut wrong) = (0, 0);
     for experiment in 0..500_u64 {
@@ -163,4 +164,45 @@ fn a_difference_is_found_about_when_the_plan_says() {
     }
     assert!((375..=500).contains(&in_time), "planned power 0.8: {in_time} of 500");
     assert!(wrong <= 5, "{wrong}");
+}
+
+#[test]
+fn traffic_that_follows_the_outcomes_raises_false_alarms_as_rarely_as_stated() {
+    let rule = Rule {
+        alpha: ALPHA,
+        narrowest: 5000.0,
+        lower_is_better: false,
+        margin: None,
+        minimum: 100,
+        ratio_alpha: 0.001,
+        adaptive: true,
+    };
+    let mut alarms = 0;
+    for experiment in 0..1000_u64 {
+        let mut random = Random(experiment << 24);
+        let mut samples = [Sample::default(); 2];
+        let mut alarm = false;
+        for _ in 0..30 {
+            let shares = Allocation::thompson(&samples, 0.1);
+            for _ in 0..100 {
+                let at = usize::from(random.unit() >= *shares.first().unwrap());
+                let value = f64::from(u8::from(random.unit() < 0.2));
+                samples.get_mut(at).unwrap().add(value);
+            }
+            let [champion, challenger] = samples;
+            let look = Look {
+                champion,
+                challenger,
+                traffic: &[],
+                guardrails: &[],
+                over: false,
+            };
+            alarm |= matches!(judge(&rule, &look).outcome, Outcome::Promote | Outcome::RollBack);
+        }
+        alarms += u32::from(alarm);
+    }
+    assert!(
+        f64::from(alarms) / 1000.0 <= ALPHA + 3.0 * (ALPHA * (1.0 - ALPHA) / 1000.0_f64).sqrt(),
+        "{alarms}"
+    );
 }

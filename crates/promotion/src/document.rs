@@ -1,11 +1,11 @@
 //! The document of a model's experiments, and how it is reconciled with what is seen.
 
 use crate::{
-    Assignment, BaselinesCreated, BaselinesRequested, Cause, Conclusion, EXPERIMENT_STATE_CHANGE, ExperimentCommand,
-    ExperimentStage, ExperimentStateChange, Inconclusive, Mode, MonitorBaseline, MonitorBaselineChange, NotCreated,
-    Order, OutcomesReported, PromotionPolicy, VariantState, policy::narrowest,
+    AllocationPolicy, Assignment, BaselinesCreated, BaselinesRequested, Cause, Conclusion, EXPERIMENT_STATE_CHANGE,
+    ExperimentCommand, ExperimentStage, ExperimentStateChange, Inconclusive, Mode, MonitorBaseline,
+    MonitorBaselineChange, NotCreated, Order, OutcomesReported, PromotionPolicy, VariantState, policy::narrowest,
 };
-use experiment::{Guardrail, Interval, Outcome, Reason, Sample, Verdict, judge};
+use experiment::{Allocation, Difference, Guardrail, Interval, Outcome, Posterior, Reason, Sample, Verdict, judge};
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
@@ -397,6 +397,10 @@ pub struct Experiment {
     /// By what they are compared; none before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// By Thompson sampling, each variant's share of the users; empty if the policy has it otherwise. For whoever assigns users
+    /// to variants (`experiment::Allocation`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allocation: BTreeMap<String, f64>,
     /// The looks of the test, oldest first, bounded.
     #[serde(default)]
     pub looks: Vec<Look>,
@@ -549,6 +553,38 @@ impl Experiment {
                 .unwrap_or(0.0),
         };
         base.weights(&self.variant_name(), share)
+    }
+
+    /// Notes how many users each variant should get, by what is known of both, if the policy has it so.
+    fn allocate(&mut self, policy: &PromotionPolicy, champion: &Sample, candidate: &Sample) {
+        let Some((champion_name, candidate_name)) = self.compared() else {
+            return;
+        };
+        if policy.allocation != AllocationPolicy::Thompson {
+            return;
+        }
+        let least = policy.traffic.first().copied().unwrap_or(5.0) / 100.0;
+        let rates = |sample: &Sample| (sample.sum - sample.sum_of_squares).abs() < 1e-9;
+        let lower = policy.metric.lower_is_better();
+        let better = if rates(champion) && rates(candidate) {
+            // Successes are what is better: of a rate that should be low, the failures.
+            let of = |sample: &Sample| Sample {
+                sum: if lower {
+                    sample_count(sample) - sample.sum
+                } else {
+                    sample.sum
+                },
+                ..*sample
+            };
+            let shares = Allocation::thompson(&[of(champion), of(candidate)], least);
+            shares.last().copied().unwrap_or(0.5)
+        } else {
+            let higher = Difference::of(champion, candidate).map(|found| Posterior::of_means(&found).challenger_higher);
+            let higher = higher.unwrap_or(0.5);
+            let share = if lower { 1.0 - higher } else { higher };
+            share.clamp(least, 1.0 - least)
+        };
+        self.allocation = [(champion_name, 1.0 - better), (candidate_name, better)].into();
     }
 
     fn owed(&self, name: &str) -> String {
@@ -715,6 +751,7 @@ impl ExperimentDocument {
             base: None,
             share: None,
             comparison: None,
+            allocation: BTreeMap::new(),
             looks: Vec::new(),
             reported: BTreeMap::new(),
             counted_at: None,
@@ -1064,8 +1101,8 @@ impl ExperimentDocument {
         let lasts = given.policy.maximum_duration;
         let over = open.started_at.and_then(|start| start.checked_add(lasts).ok());
         let (champion, candidate) = (outcomes(&champion), outcomes(&candidate));
-        let steps = u32::try_from(given.policy.traffic.len()).unwrap_or(u32::MAX);
-        let steps = if open.mode == Mode::Variants { steps } else { 1 };
+        let steps = u32::try_from(given.policy.steps()).unwrap_or(u32::MAX);
+        open.allocate(given.policy, &champion, &candidate);
         // Each step is a test of its own.
         let rule = given.policy.rule().among(steps);
         open.comparison = Some(Comparison {
@@ -1113,7 +1150,7 @@ impl ExperimentDocument {
     fn act(&mut self, verdict: &Verdict, paused: bool, given: Given<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let why = verdict.reasons.iter().map(Reason::words).collect::<Vec<_>>().join("; ");
-        let last = open.mode != Mode::Variants || open.step + 1 >= given.policy.traffic.len();
+        let last = open.step + 1 >= given.policy.steps();
         let step_over = open
             .step_since
             .and_then(|since| since.checked_add(given.policy.step_lasts).ok())
@@ -1522,6 +1559,11 @@ fn baseline_change(
         change: Box::new(change),
     };
     Some((id, effect))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of requests are below 2^53")]
+fn sample_count(sample: &Sample) -> f64 {
+    sample.count as f64
 }
 
 /// The guardrails as they are judged.

@@ -28,8 +28,8 @@ pub use event::{
 };
 pub use opinion::Opinion;
 pub use policy::{
-    Assignment, BaselinesPolicy, Capture, CloudWatchMetric, Gate, GuardrailMetric, GuardrailPolicy, Inconclusive,
-    Metric, Mode, PromotionPolicy,
+    AllocationPolicy, Assignment, BaselinesPolicy, Capture, CloudWatchMetric, Gate, GuardrailMetric, GuardrailPolicy,
+    Inconclusive, Metric, Mode, PromotionPolicy,
 };
 pub use stage::{Cause, Conclusion, ExperimentStage, TRANSITIONS, diagram};
 pub use words::{number, outcome, signed};

@@ -79,6 +79,28 @@ impl Assignment {
     }
 }
 
+/// How much of the traffic each variant gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum AllocationPolicy {
+    /// As the steps of the traffic say.
+    #[default]
+    Steps,
+    /// As Thompson sampling says of the outcomes so far: [`crate::Experiment::allocation`] tells whoever assigns users.
+    Thompson,
+}
+
+impl AllocationPolicy {
+    /// The name as written in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Thompson => "thompson",
+        }
+    }
+}
+
 /// By what variants are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Metric {
@@ -286,6 +308,8 @@ pub struct PromotionPolicy {
     pub alarms: Vec<String>,
     /// Who assigns requests to variants.
     pub assignment: Assignment,
+    /// How much each variant gets.
+    pub allocation: AllocationPolicy,
     /// Over what periods the guardrails' metrics are asked of `CloudWatch`.
     pub metrics_period: SignedDuration,
     /// Where outcomes come from, of the metrics that are Driftwarden's own.
@@ -297,6 +321,14 @@ pub struct PromotionPolicy {
 }
 
 impl PromotionPolicy {
+    /// Of so many steps is the test: each is one of its own.
+    pub(crate) fn steps(&self) -> usize {
+        match (self.mode, self.allocation) {
+            (Mode::Variants, AllocationPolicy::Steps) => self.traffic.len(),
+            _ => 1,
+        }
+    }
+
     /// The rule of the test.
     pub(crate) fn rule(&self) -> experiment::Rule {
         experiment::Rule {
@@ -305,6 +337,7 @@ impl PromotionPolicy {
             lower_is_better: self.metric.lower_is_better(),
             margin: self.margin,
             minimum: self.minimum_sample,
+            adaptive: self.allocation == AllocationPolicy::Thompson,
             ratio_alpha: RATIO_ALPHA / f64::from(u32::try_from(self.traffic.len()).unwrap_or(u32::MAX).max(1)),
         }
     }

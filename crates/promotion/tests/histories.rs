@@ -47,6 +47,7 @@ fn policy(mode: Mode) -> PromotionPolicy {
         capture: None,
         cloudwatch: None,
         assignment: Assignment::Weights,
+        allocation: promotion::AllocationPolicy::Steps,
         metrics_period: SignedDuration::from_mins(1),
         baselines: None,
     }
@@ -580,4 +581,28 @@ fn no_history_leaves_an_endpoint_without_a_champion_or_promotes_a_loser() {
             "seed {seed}: one candidate, one experiment"
         );
     }
+}
+
+#[test]
+fn thompson_sampling_tells_whoever_assigns_users_how_many_each_variant_should_get() {
+    let mut history = History::new(11, Mode::Variants, BETTER);
+    history.policy.assignment = Assignment::TargetVariant;
+    history.policy.allocation = promotion::AllocationPolicy::Thompson;
+    history.offer(1, "Approved");
+    let mut shares = Vec::new();
+    while history.document.experiments == 0 || history.document.experiment.is_some() {
+        history.sage.pass(SignedDuration::from_mins(5));
+        history.turn(&Input::Tick);
+        if let Some(open) = &history.document.experiment
+            && let Some(share) = open.allocation.get(&open.variant_name())
+        {
+            assert!((open.allocation.values().sum::<f64>() - 1.0).abs() < 1e-9);
+            shares.push(*share);
+        }
+    }
+    let ended = history.document.ended.last().unwrap();
+    assert_eq!(ended.conclusion, Conclusion::Promoted);
+    assert_eq!(ended.experiment.step, 0, "there are no steps");
+    assert!(shares.last().unwrap() > &0.9, "{shares:?}");
+    assert!(shares.iter().all(|share| (0.05..=0.95).contains(share)));
 }

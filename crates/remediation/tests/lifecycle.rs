@@ -7,9 +7,9 @@ use outbox::{Caller, Outbox};
 use promotion::Conclusion;
 use proptest::prelude::*;
 use remediation::{
-    CandidateStatus, Cause, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, Outcome, PipelineExecution,
-    PipelineStart, Policy, Reason, RemediationApproval, RemediationResolution, RiskRating, Settings, Stage,
-    StartPipelineExecution, Stepped, TRANSITIONS, Verdict, diagram, model_of_display_name,
+    CandidateStatus, Cause, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, Outcome,
+    PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationResolution, RiskRating, Settings,
+    Stage, StartPipelineExecution, Stepped, TRANSITIONS, Verdict, diagram, model_of_display_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -859,15 +859,27 @@ fn a_promoted_model_is_verified_by_as_many_executions_as_its_window_has() {
     play.take_at(200, alert("quality", 2, AlertStatus::Ok));
     assert_eq!(play.stage(), Stage::Candidate);
     assert_eq!(play.take_at(300, candidate(None, Some(RUN), 300)), Stage::Candidate);
-    assert_eq!(play.take_at(1000, candidate(Some(Conclusion::Promoted), Some(RUN), 1000)), Stage::Verifying);
+    assert_eq!(
+        play.take_at(1000, candidate(Some(Conclusion::Promoted), Some(RUN), 1000)),
+        Stage::Verifying
+    );
     assert_eq!(play.take_at(2000, judged(1)), Stage::Verifying);
     assert_eq!(play.take_at(2001, judged(2)), Stage::Healthy);
-    let closed = play.document.outbox.entries().iter().rev().find_map(|entry| match &entry.effect {
-        ModelEffect::PutIncidentClosed(closed) => Some(closed.clone()),
-        _ => None,
-    });
+    let closed = play
+        .document
+        .outbox
+        .entries()
+        .iter()
+        .rev()
+        .find_map(|entry| match &entry.effect {
+            ModelEffect::PutIncidentClosed(closed) => Some(closed.clone()),
+            _ => None,
+        });
     let closed = closed.unwrap();
-    assert_eq!((closed.outcome, closed.experiment_id.as_deref()), (Outcome::Repaired, Some("churn-ab-1")));
+    assert_eq!(
+        (closed.outcome, closed.experiment_id.as_deref()),
+        (Outcome::Repaired, Some("churn-ab-1"))
+    );
     assert_eq!(closed.time_to_decide_seconds, Some(0));
     assert_eq!(closed.time_to_retrain_seconds, Some(99));
     assert_eq!(closed.time_to_promote_seconds, Some(900));
@@ -884,11 +896,27 @@ fn drift_that_is_still_there_on_the_promoted_model_calls_a_person() {
 #[test]
 fn a_candidate_that_lost_or_never_came_calls_a_person() {
     let mut play = with_candidate();
-    assert_eq!(play.take_at(1000, candidate(Some(Conclusion::RolledBack), Some(RUN), 1000)), Stage::Escalated);
+    assert_eq!(
+        play.take_at(1000, candidate(Some(Conclusion::RolledBack), Some(RUN), 1000)),
+        Stage::Escalated
+    );
     let (verdict, reasons) = play.decided();
     assert_eq!(verdict, Verdict::Escalate);
-    assert!(matches!(&reasons[..], [Reason::NotPromoted { conclusion: Conclusion::RolledBack, .. }]), "{reasons:?}");
-    assert!(play.sentence().contains("Candidate 2 was worse by 0.1"), "{}", play.sentence());
+    assert!(
+        matches!(
+            &reasons[..],
+            [Reason::NotPromoted {
+                conclusion: Conclusion::RolledBack,
+                ..
+            }]
+        ),
+        "{reasons:?}"
+    );
+    assert!(
+        play.sentence().contains("Candidate 2 was worse by 0.1"),
+        "{}",
+        play.sentence()
+    );
 
     let mut play = with_candidate();
     assert_eq!(play.take_at(100 + 6 * 3600 - 1, judged(0)), Stage::Candidate);
@@ -904,10 +932,22 @@ fn a_candidate_that_lost_or_never_came_calls_a_person() {
 fn experiments_of_other_runs_say_nothing_of_an_incident() {
     let mut play = with_candidate();
     let other = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/churn/execution/other";
-    assert_eq!(play.take_at(200, candidate(Some(Conclusion::Promoted), Some(other), 200)), Stage::Candidate);
+    assert_eq!(
+        play.take_at(200, candidate(Some(Conclusion::Promoted), Some(other), 200)),
+        Stage::Candidate
+    );
     // One that nobody knows the run of, and that was over before this retraining ended.
-    assert_eq!(play.take_at(300, candidate(Some(Conclusion::Promoted), None, 50)), Stage::Candidate);
-    assert_eq!(play.take_at(400, candidate(Some(Conclusion::Promoted), None, 400)), Stage::Verifying);
+    assert_eq!(
+        play.take_at(300, candidate(Some(Conclusion::Promoted), None, 50)),
+        Stage::Candidate
+    );
+    assert_eq!(
+        play.take_at(400, candidate(Some(Conclusion::Promoted), None, 400)),
+        Stage::Verifying
+    );
     // Told again, it changes nothing.
-    assert_eq!(play.take(candidate(Some(Conclusion::RolledBack), Some(RUN), 500)), Stepped::Nothing);
+    assert_eq!(
+        play.take(candidate(Some(Conclusion::RolledBack), Some(RUN), 500)),
+        Stepped::Nothing
+    );
 }

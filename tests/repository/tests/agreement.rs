@@ -131,10 +131,7 @@ fn schemas_of_our_events_are_those_of_the_types() {
     );
     check_schema::<promotion::ExperimentStateChange>("experiment-state-change.v1.json", "Experiment State Change");
     check_schema::<promotion::ExperimentCommand>("experiment-command.v1.json", "Experiment Command");
-    check_schema::<promotion::OutcomesReported>(
-        "experiment-outcomes-reported.v1.json",
-        "Experiment Outcomes Reported",
-    );
+    check_schema::<promotion::OutcomesReported>("experiment-outcomes-reported.v1.json", "Experiment Outcomes Reported");
     check_schema::<promotion::BaselinesRequested>("model-baselines-requested.v1.json", "Model Baselines Requested");
     check_schema::<promotion::BaselinesCreated>("model-baselines-created.v1.json", "Model Baselines Created");
     check_schema::<promotion::MonitorBaselineChange>("monitor-baseline-change.v1.json", "Monitor Baseline Change");

@@ -1,7 +1,7 @@
 //! `policy.toml` as it is written. The JSON Schema `policy.schema.json` is generated from these types.
 
 use alerting::{Severity, TreatAs, TreatMissingData};
-use promotion::{Assignment, GuardrailMetric, Inconclusive, Mode};
+use promotion::{AllocationPolicy, Assignment, GuardrailMetric, Inconclusive, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -302,6 +302,9 @@ pub(crate) struct PromotionTable {
     pub(crate) minimum_sample: Option<i64>,
     /// Who assigns requests to variants: SageMaker by `weights`, or whoever asks by `target-variant`. Default: weights.
     pub(crate) assignment: Option<Assignment>,
+    /// How much each variant gets: as the `steps` of `traffic` say, or as `thompson` sampling says of the outcomes so far, which
+    /// needs an `assignment` by `target-variant`. Default: steps.
+    pub(crate) allocation: Option<AllocationPolicy>,
     /// Over what periods the guardrails' metrics are asked of CloudWatch: 10s, 30s, 1m, 5m. Default: 1m.
     pub(crate) metrics_period: Option<String>,
     /// CloudWatch alarms that roll a blue/green deployment back. Default: none.

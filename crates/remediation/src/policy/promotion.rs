@@ -9,8 +9,8 @@ use super::{
 use jiff::SignedDuration;
 use model_monitor::S3Uri;
 use promotion::{
-    Assignment, BaselinesPolicy, Capture, CloudWatchMetric, Gate, GuardrailMetric, GuardrailPolicy, Inconclusive,
-    Metric, Mode, PromotionPolicy,
+    AllocationPolicy, Assignment, BaselinesPolicy, Capture, CloudWatchMetric, Gate, GuardrailMetric, GuardrailPolicy,
+    Inconclusive, Metric, Mode, PromotionPolicy,
 };
 
 /// How long ground truth is waited for, if the policy does not say.
@@ -84,18 +84,8 @@ impl Policy {
         };
         let (alpha, effect, margin) = errors(&mut layers)?;
         let minimum_sample = layers.count("minimum_sample", 500, |t| t.minimum_sample)?;
-        let assignment = layers.setting(
-            "assignment",
-            Assignment::default(),
-            |t| t.assignment,
-            |assignment| assignment.as_str().to_owned(),
-        );
-        let metrics_period = layers.duration("metrics_period", "1m", |t| t.metrics_period.clone())?;
-        let seconds = metrics_period.as_secs();
-        if !SHORT_PERIODS.contains(&seconds) && (seconds <= 0 || seconds % 60 != 0 || seconds > 3600) {
-            let expected = "10s, 20s, 30s, or whole minutes, an hour at most";
-            return Err(layers.wrong("metrics_period", &format!("{seconds}s"), expected));
-        }
+        let (assignment, allocation) = assigned(&mut layers)?;
+        let metrics_period = metrics_period(&mut layers)?;
         let policy = PromotionPolicy {
             mode,
             endpoint,
@@ -116,6 +106,7 @@ impl Policy {
             guardrails: guardrails(&mut layers)?,
             alarms: layers.setting("alarms", Vec::new(), |t| t.alarms.clone(), |alarms| alarms.join(", ")),
             assignment,
+            allocation,
             metrics_period,
             capture: capture(&mut layers)?,
             cloudwatch: cloudwatch(&mut layers)?,
@@ -140,6 +131,38 @@ impl Policy {
 
 fn is_positive(number: f64) -> bool {
     number.is_finite() && number > 0.0
+}
+
+/// Who assigns requests to variants, and how many each gets.
+fn assigned(layers: &mut Layers<'_, PromotionTable>) -> Result<(Assignment, AllocationPolicy), PolicyError> {
+    let assignment = layers.setting(
+        "assignment",
+        Assignment::default(),
+        |t| t.assignment,
+        |assignment| assignment.as_str().to_owned(),
+    );
+    let allocation = layers.setting(
+        "allocation",
+        AllocationPolicy::default(),
+        |t| t.allocation,
+        |allocation| allocation.as_str().to_owned(),
+    );
+    if allocation == AllocationPolicy::Thompson && assignment != Assignment::TargetVariant {
+        let expected = "an allocation that weights can have: whoever asks assigns users by Thompson sampling, with \
+                        assignment = \"target-variant\"";
+        return Err(layers.wrong("allocation", allocation.as_str(), expected));
+    }
+    Ok((assignment, allocation))
+}
+
+fn metrics_period(layers: &mut Layers<'_, PromotionTable>) -> Result<SignedDuration, PolicyError> {
+    let metrics_period = layers.duration("metrics_period", "1m", |t| t.metrics_period.clone())?;
+    let seconds = metrics_period.as_secs();
+    if !SHORT_PERIODS.contains(&seconds) && (seconds <= 0 || seconds % 60 != 0 || seconds > 3600) {
+        let expected = "10s, 20s, 30s, or whole minutes, an hour at most";
+        return Err(layers.wrong("metrics_period", &format!("{seconds}s"), expected));
+    }
+    Ok(metrics_period)
 }
 
 /// The probability of a false alarm, the smallest difference worth finding, and the margin of non-inferiority.
