@@ -831,6 +831,9 @@ impl ExperimentDocument {
 
     /// Goes on as far as what is seen allows.
     fn reconcile(&mut self, given: Given<'_>, caller: &Caller) {
+        if given.policy.mode == Mode::Off {
+            self.called_off(given, caller);
+        }
         let Some(open) = &mut self.experiment else { return };
         open.waits_for = None;
         if open.stage == ExperimentStage::AwaitingApproval {
@@ -873,6 +876,19 @@ impl ExperimentDocument {
             ExperimentStage::Retiring => self.retire(seen, given, caller),
             ExperimentStage::RollingBack => self.roll_back(seen, given, caller),
             ExperimentStage::AwaitingApproval | ExperimentStage::Ended => {}
+        }
+    }
+
+    /// A test that the policy does not want any more is stopped; what has all the traffic already stays.
+    fn called_off(&mut self, given: Given<'_>, caller: &Caller) {
+        let Some(open) = &self.experiment else { return };
+        let why = "the policy has promotion off now";
+        match open.stage {
+            ExperimentStage::AwaitingApproval => self.end(Conclusion::Stopped, why, given, caller),
+            ExperimentStage::Preparing | ExperimentStage::Testing | ExperimentStage::Paused => {
+                self.conclude(Conclusion::Stopped, why, given, caller);
+            }
+            _ => {}
         }
     }
 

@@ -606,3 +606,16 @@ fn thompson_sampling_tells_whoever_assigns_users_how_many_each_variant_should_ge
     assert!(shares.last().unwrap() > &0.9, "{shares:?}");
     assert!(shares.iter().all(|share| (0.05..=0.95).contains(share)));
 }
+
+#[test]
+fn a_test_that_the_policy_does_not_want_any_more_is_stopped() {
+    let mut history = History::new(1, Mode::Variants, EQUAL);
+    history.offer(1, "Approved");
+    for _ in 0..12 {
+        history.sage.pass(SignedDuration::from_mins(5));
+        history.turn(&Input::Tick);
+    }
+    history.policy.mode = Mode::Off;
+    assert_eq!(history.run(), Conclusion::Stopped);
+    assert_eq!(history.sage.config, BASE);
+}
