@@ -108,7 +108,8 @@ def test_an_endpoint_has_a_life(hosting, stack):
     first, second = hosting.config("first", {"a": 1}), hosting.config("second", {"a": 0.9, "b": 0.1})
     sagemaker.create_endpoint(EndpointName=hosting.name, EndpointConfigName=first)
     assert hosting.describe()["EndpointStatus"] == "Creating"
-    assert refusal(hosting.update, second) == {"Code": "ValidationException", "Message": f'Cannot update in-progress endpoint "{hosting.describe()["EndpointArn"]}".'}
+    busy = f'Cannot update in-progress endpoint "{hosting.describe()["EndpointArn"]}".'
+    assert refusal(hosting.update, second) == {"Code": "ValidationException", "Message": busy}
     assert hosting.settled()["EndpointConfigName"] == first
     assert "Could not find endpoint configuration" in refusal(hosting.update, "nowhere")["Message"]
     hosting.update(second)
@@ -144,9 +145,8 @@ def test_an_update_that_fails_is_rolled_back_and_an_alarm_fails_one(hosting, sta
     assert (seen["EndpointStatus"], seen["EndpointConfigName"], seen["FailureReason"]) == ("InService", first, "it does not start")
     eventually(lambda: hosting.statuses() == ["CREATING", "IN_SERVICE", "UPDATING", "ROLLING_BACK", "IN_SERVICE"], "its events")
     cloudwatch, alarm = stack.client("cloudwatch"), f"{hosting.name}-alarm"
-    cloudwatch.put_metric_alarm(
-        AlarmName=alarm, Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanThreshold", Statistic="Sum"
-    )
+    limit = {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum"}
+    cloudwatch.put_metric_alarm(AlarmName=alarm, Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, **limit)
     canary = {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10}, "WaitIntervalInSeconds": 60}
     guarded = {
         "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": canary, "TerminationWaitInSeconds": 0},
@@ -199,7 +199,8 @@ def test_the_registry_counts_versions_and_tells_of_them(hosting, stack):
 
 def test_job_definitions_and_schedules(hosting, stack):
     sagemaker, name = hosting.sagemaker, hosting.name
-    stack.stand_in("schedule", {"MonitoringScheduleName": name, "EndpointName": name, "ScheduleExpression": "cron(0 * ? * * *)", "MonitoringType": "ModelQuality"})
+    schedule = {"MonitoringScheduleName": name, "EndpointName": name, "ScheduleExpression": "cron(0 * ? * * *)"}
+    stack.stand_in("schedule", schedule | {"MonitoringType": "ModelQuality"})
     (listed,) = sagemaker.list_monitoring_schedules(EndpointName=name)["MonitoringScheduleSummaries"]
     assert listed["MonitoringType"] == "ModelQuality"
     config = sagemaker.describe_monitoring_schedule(MonitoringScheduleName=name)["MonitoringScheduleConfig"] | {"MonitoringJobDefinitionName": name}
@@ -292,7 +293,8 @@ def test_percentiles_and_periods_are_cloudwatchs(stack):
             cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum | {"Timestamp": base + timedelta(seconds=second)}])
 
     def asked(period, stat):
-        metric = {"Namespace": "AWS/SageMaker", "MetricName": "ModelLatency", "Dimensions": [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "v"}]}
+        dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "v"}]
+        metric = {"Namespace": "AWS/SageMaker", "MetricName": "ModelLatency", "Dimensions": dimensions}
         answer = cloudwatch.get_metric_data(
             MetricDataQueries=[{"Id": "m", "MetricStat": {"Metric": metric, "Period": period, "Stat": stat}}],
             StartTime=base + timedelta(seconds=4), EndTime=base + timedelta(minutes=2), ScanBy="TimestampAscending",

@@ -156,7 +156,8 @@ class Hosting:
 
     def ListModels(self, body: dict[str, Any]) -> Response:
         keys = ("ModelName", "ModelArn", "CreationTime")
-        return page("Models", [{key: model[key] for key in keys} for model in self.models.values()], body)
+        some = [model for name, model in self.models.items() if body.get("NameContains", "") in name]
+        return page("Models", [{key: model[key] for key in keys} for model in some], body)
 
     def CreateEndpointConfig(self, body: dict[str, Any]) -> Response:
         name = body["EndpointConfigName"]
@@ -184,6 +185,11 @@ class Hosting:
     def DeleteEndpointConfig(self, body: dict[str, Any]) -> Response:
         # Also one that an endpoint uses, which then cannot be updated any more.
         return self.deleted(self.configs, body["EndpointConfigName"], "endpoint-config", "endpoint configuration")
+
+    def ListEndpointConfigs(self, body: dict[str, Any]) -> Response:
+        keys = ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
+        some = [config for name, config in self.configs.items() if body.get("NameContains", "") in name]
+        return page("EndpointConfigs", [{key: config[key] for key in keys} for config in some], body)
 
     @staticmethod
     def described(known: dict[str, dict[str, Any]], name: str, kind: str, words: str) -> Response:

@@ -221,7 +221,7 @@ class StandIn(Hosting):
         summaries = [
             {key: schedule[key] for key in wanted if key in schedule}
             | {"MonitoringScheduleArn": schedule["Arn"], "CreationTime": schedule["CreationTime"], "LastModifiedTime": schedule["LastModifiedTime"]}
-            | {key: schedule["MonitoringScheduleConfig"][key] for key in ("MonitoringJobDefinitionName",) if key in schedule["MonitoringScheduleConfig"]}
+            | {key: name for key, name in schedule["MonitoringScheduleConfig"].items() if key == "MonitoringJobDefinitionName"}
             for schedule in self.schedules.values()
             if body.get("EndpointName") in (None, schedule.get("EndpointName"))
         ]
@@ -380,7 +380,7 @@ class Control(HostingControl):
                                 "CreationTime"?, "DatapointsToAlert"?, "EvaluationPeriod"?, "MonitoringType"?,
                                 "MonitoringJobDefinitionName"?}
     POST /_stand-in/execution   a MonitoringExecutionSummary, by its schedule and ScheduledTime
-    POST /_stand-in/calm        {"operation"}: it fails no more
+    POST /_stand-in/calm        {"operation"}: it fails no more; how many faults were left
     POST /_stand-in/fault       {"operation", "count", "status", "code", "seconds", "after"}: the next calls fail,
                                 before or after having been done
     """
@@ -450,8 +450,7 @@ class Control(HostingControl):
         return {}
 
     def calm(self, body: dict[str, Any]) -> Any:
-        self.stand_in.faults.pop(body["operation"], None)
-        return {}
+        return {"left": len(self.stand_in.faults.pop(body["operation"], []))}
 
     def fault(self, body: dict[str, Any]) -> Any:
         with self.stand_in.lock:
