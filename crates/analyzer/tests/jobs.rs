@@ -9,7 +9,7 @@
 
 use analyzer::{
     GroundTruth, Object, Outcome, ReadOptions, Report,
-    job::{AnalysisConfig, Baseline, JobError, ModelRequest, PredictionJob},
+    job::{AnalysisConfig, Baseline, JobError, ModelQualityJob, ModelRequest, PredictionJob},
     read,
 };
 use model_monitor::{Limits, MonitorType, ViolationReport};
@@ -788,4 +788,40 @@ fn a_configuration_that_is_none_names_its_keys() {
         said(r#"{"predictor": {"label": 1.5}}"#),
     ];
     insta::assert_json_snapshot!("configuration_errors", errors);
+}
+
+#[test]
+fn outcomes_say_of_each_labelled_request_since_a_time_whether_it_was_right() {
+    let line = |id: &str, time: &str, score: &str| {
+        format!(
+            r#"{{"captureData":{{"endpointInput":{{"data":"1","encoding":"CSV"}},"endpointOutput":{{"data":"{score}","encoding":"CSV"}}}},"eventMetadata":{{"eventId":"{id}","inferenceTime":"{time}"}},"eventVersion":"0"}}"#
+        )
+    };
+    let lines = [
+        line("before", "2026-11-23T10:29:59Z", "0.9"),
+        line("right", "2026-11-23T10:30:00Z", "0.9"),
+        line("wrong", "2026-11-23T10:31:00Z", "0.2"),
+        line("late", "2026-11-23T10:32:00Z", "0.9"),
+    ];
+    let label = |id: &str| {
+        format!(
+            r#"{{"groundTruthData":{{"data":"1","encoding":"CSV"}},"eventMetadata":{{"eventId":"{id}"}},"eventVersion":"0"}}"#
+        )
+    };
+    let truth = [label("before"), label("right"), label("wrong")].join("\n");
+    let bench = Bench::new(MonitorType::ModelQuality);
+    bench.file("labels.jsonl", &truth);
+    bench.file("captured.jsonl", &lines.join("\n"));
+    let truth = GroundTruth::read(vec![Object::file(&bench.path("labels.jsonl"))]).unwrap();
+    let config = br#"{"problem_type": "BinaryClassification", "probability_attribute": "0"}"#;
+    let config = AnalysisConfig::parse("analysis_config.json", config).unwrap();
+    let job = ModelQualityJob::new(config.clone()).unwrap();
+    let prediction = PredictionJob::new(MonitorType::ModelQuality, Some(config)).unwrap();
+    let mut options = ReadOptions::default();
+    options.capture.ground_truth = Some(Arc::new(truth));
+    options.capture.since = Some("2026-11-23T10:30:00Z".parse().unwrap());
+    prediction.prepare(&mut options);
+    let captured = Object::file(&bench.path("captured.jsonl"));
+    let dataset = read(vec![captured], &options, prediction.tables()).unwrap();
+    assert_eq!(job.outcomes(&dataset).unwrap(), [1.0, 0.0]);
 }

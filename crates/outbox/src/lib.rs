@@ -104,6 +104,14 @@ impl<E> Outbox<E> {
         Some(self.entries.remove(at).effect)
     }
 
+    /// Forgets the effects that are no longer wanted, as far as nobody else is carrying them out; whether somebody is.
+    pub fn withdraw(&mut self, unwanted: impl Fn(&E) -> bool, caller: &Caller) -> bool {
+        let theirs = |claim: &Claim| claim.by != caller.id && claim.until > caller.now;
+        self.entries
+            .retain(|entry| !unwanted(&entry.effect) || theirs(&entry.claim));
+        self.entries.iter().any(|entry| unwanted(&entry.effect))
+    }
+
     /// Every effect not settled yet, oldest first.
     pub fn entries(&self) -> &[Entry<E>] {
         &self.entries
@@ -140,6 +148,18 @@ mod tests {
         assert_eq!(outbox.settle("a"), Some("first"));
         assert!(outbox.is_empty());
         assert_eq!(outbox.settle("a"), None);
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_is_withdrawn_unless_somebody_is_at_it() {
+        let mut outbox = Outbox::default();
+        outbox.owe("a", "old", &caller("one", 0));
+        outbox.owe("b", "new", &caller("one", 0));
+        assert!(outbox.withdraw(|effect| *effect == "old", &caller("two", 59)));
+        assert!(!outbox.withdraw(|effect| *effect == "old", &caller("two", 60)));
+        assert_eq!(outbox.entries().len(), 1);
+        assert!(!outbox.withdraw(|effect| *effect == "new", &caller("one", 1)));
+        assert!(outbox.is_empty());
     }
 
     #[test]

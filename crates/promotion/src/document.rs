@@ -1,11 +1,12 @@
 //! The document of a model's experiments, and how it is reconciled with what is seen.
 
 use crate::{
-    Cause, Conclusion, EXPERIMENT_STATE_CHANGE, ExperimentCommand, ExperimentStage, ExperimentStateChange,
-    Inconclusive, Mode, Order, OutcomesReported, PromotionPolicy, VariantState, policy::narrowest,
+    Assignment, BaselinesCreated, BaselinesRequested, Cause, Conclusion, EXPERIMENT_STATE_CHANGE, ExperimentCommand,
+    ExperimentStage, ExperimentStateChange, Inconclusive, Mode, MonitorBaseline, MonitorBaselineChange, NotCreated,
+    Order, OutcomesReported, PromotionPolicy, VariantState, policy::narrowest,
 };
 use experiment::{Guardrail, Interval, Outcome, Reason, Sample, Verdict, judge};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,8 +16,14 @@ use std::collections::BTreeMap;
 const ENDED: usize = 20;
 /// How many looks an experiment keeps: of more, every second one is forgotten.
 const LOOKS: usize = 400;
+/// Outcomes are counted anew when so much of the time has passed again in which they were counted: they are read
+/// from the beginning each time, and so all looks together read no more than about so many times what the last reads.
+const RECOUNT: i32 = 20;
 /// How often an update of the endpoint is tried.
 const ATTEMPTS: u32 = 3;
+/// How often the baselines of a promoted model are asked for, and how long an answer is waited for.
+const BASELINE_REQUESTS: u32 = 4;
+const BASELINES_WITHIN: SignedDuration = SignedDuration::from_mins(20);
 /// SageMaker keeps weights as 32-bit floats.
 const SAME_WEIGHT: f64 = 1e-4;
 /// Of a model's name so much is in the names of our resources: SageMaker takes 63 characters.
@@ -37,6 +44,9 @@ pub struct ModelPackage {
     /// The metric of the offline gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<f64>,
+    /// `DriftCheckBaselines`: by monitor type the URI of each file, by the name that a baseline has it under.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift_check_baselines: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A candidate beside the package of the champion.
@@ -79,6 +89,8 @@ pub struct Endpoint {
     pub variants: Vec<Variant>,
     /// Why its last update failed.
     pub failure_reason: Option<String>,
+    /// The configuration that it is being updated to.
+    pub pending: Option<String>,
     /// When it was seen.
     pub at: Timestamp,
 }
@@ -86,10 +98,14 @@ pub struct Endpoint {
 /// What is known of the traffic since a step began. It is counted anew at each look, so that nothing counts twice.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evidence {
+    /// Since when: [`Experiment::counts_since`]. What was counted since another time is of another step, and says nothing.
+    pub since: Option<Timestamp>,
     /// Requests by variant.
     pub traffic: BTreeMap<String, u64>,
-    /// Outcomes by variant.
-    pub outcomes: BTreeMap<String, Sample>,
+    /// Outcomes by variant; `None` if they were not counted anew, so that those of the last look hold.
+    pub outcomes: Option<BTreeMap<String, Sample>>,
+    /// Why outcomes could not be counted, if so.
+    pub unread: Option<String>,
     /// The guardrails' values by variant, in the order of the policy. Latencies as natural logarithms.
     pub guardrails: Vec<BTreeMap<String, Sample>>,
 }
@@ -103,6 +119,8 @@ pub enum Input {
     Command(ExperimentCommand),
     /// Outcomes of a metric of the owner's.
     Outcomes(OutcomesReported),
+    /// The baselines of a promoted model are there.
+    Baselines(Box<BaselinesCreated>),
     /// Time has passed.
     Tick,
 }
@@ -116,6 +134,8 @@ pub struct Given<'a> {
     pub endpoint: Option<&'a Endpoint>,
     /// What is known of the traffic; `None` if it was not asked for.
     pub evidence: Option<&'a Evidence>,
+    /// The monitors of the model, and what they are held against; `None` if it was not asked for.
+    pub monitors: Option<&'a [MonitorBaseline]>,
 }
 
 /// What an input did.
@@ -125,6 +145,36 @@ pub enum Stepped {
     Changed,
     /// Already known, or not of this model's experiment.
     Nothing,
+}
+
+/// How SageMaker's deployment guardrails shift the traffic (developer guide, page `deployment-guardrails-blue-green`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlueGreen {
+    /// The alarms that roll it back.
+    pub alarms: Vec<String>,
+    /// The first part of the traffic that is shifted, in per cent.
+    pub percent: i32,
+    /// Whether the rest follows in such steps, and not at once.
+    pub linear: bool,
+    /// How long after each step, in seconds.
+    pub wait_seconds: i32,
+    /// How long the old fleet stands by at the end, in seconds.
+    pub termination_wait_seconds: i32,
+}
+
+impl BlueGreen {
+    fn of(policy: &PromotionPolicy) -> Self {
+        let seconds = |duration: SignedDuration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX).clamp(0, 3600);
+        let first = policy.traffic.first().copied().unwrap_or(10.0);
+        Self {
+            alarms: policy.alarms.clone(),
+            // SageMaker takes 10 to 50 for linear steps, 1 to 50 for a canary: whole per cents, found without a cast.
+            percent: (1..=50).rev().find(|percent| f64::from(*percent) <= first).unwrap_or(1),
+            linear: policy.traffic.len() > 1 && first >= 10.0,
+            wait_seconds: seconds(policy.step_lasts),
+            termination_wait_seconds: seconds(policy.bake),
+        }
+    }
 }
 
 /// What a change of the document owes to the world. Carrying one out twice does no more than once.
@@ -157,8 +207,8 @@ pub enum ExperimentEffect {
         from: String,
         /// The one that it is given.
         to: String,
-        /// By SageMaker's deployment guardrails, rolled back by these alarms.
-        blue_green: Option<Vec<String>>,
+        /// By SageMaker's deployment guardrails, if so.
+        blue_green: Option<BlueGreen>,
     },
     /// The variants are to be given other weights, if the endpoint is in service with that configuration.
     UpdateWeights {
@@ -181,6 +231,28 @@ pub enum ExperimentEffect {
     },
     /// `Experiment State Change` is to be put on the bus.
     PutStateChange(Box<ExperimentStateChange>),
+    /// `Model Baselines Requested` is to be put on the bus.
+    RequestBaselines(Box<BaselinesRequested>),
+    /// A monitor is to be held against another baseline, unless a later change holds already.
+    SetBaseline {
+        /// Whether Driftwarden analyses by it, and not Model Monitor.
+        own: bool,
+        /// The change, which is told on the bus as well.
+        change: Box<MonitorBaselineChange>,
+    },
+}
+
+/// What became of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried {
+    /// It is as it should be.
+    Done,
+    /// An update of the endpoint was accepted, at that time.
+    Accepted(Timestamp),
+    /// It did not fit what was there: the next look says what does.
+    Overtaken,
+    /// SageMaker will not do it.
+    Refused(String),
 }
 
 /// What one look said.
@@ -199,6 +271,29 @@ pub struct Look {
     pub interval: Option<Interval>,
     /// What follows.
     pub outcome: Outcome,
+}
+
+/// What became of the baselines of a promoted model's monitors.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Baselines {
+    /// When they were asked for last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    requested_at: Option<Timestamp>,
+    /// How often.
+    #[serde(default)]
+    requests: u32,
+    /// Whether the answer has come.
+    #[serde(default)]
+    pub answered: bool,
+    /// The monitors that they were asked for, with the baselines that these had.
+    #[serde(default)]
+    pub before: Vec<MonitorBaseline>,
+    /// The monitors that have new ones.
+    #[serde(default)]
+    pub changed: Vec<MonitorBaseline>,
+    /// The monitors that have none, and why.
+    #[serde(default)]
+    pub not_created: Vec<NotCreated>,
 }
 
 /// Outcomes of one period, as counted at some time.
@@ -282,6 +377,9 @@ pub struct Experiment {
     /// Outcomes that were reported of this step, by variant and period.
     #[serde(default)]
     reported: BTreeMap<String, BTreeMap<Timestamp, Counted>>,
+    /// When outcomes of this step were counted last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counted_at: Option<Timestamp>,
     /// Endpoint configurations that are there by now.
     #[serde(default)]
     prepared: Vec<String>,
@@ -291,9 +389,15 @@ pub struct Experiment {
     /// How many updates failed since the last that did not.
     #[serde(default)]
     failures: u32,
+    /// What SageMaker said when it refused the last change of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// How many changes were told.
     #[serde(default)]
     changes: u64,
+    /// The baselines of the monitors, once the candidate has all the traffic.
+    #[serde(default)]
+    pub baselines: Baselines,
     /// A part of every name of ours.
     token: String,
 }
@@ -364,6 +468,14 @@ impl Experiment {
         format!("driftwarden-{}-{}{suffix}", part.trim_end_matches('-'), self.token)
     }
 
+    /// Whether the monitors of the model, and their baselines, are needed to go on.
+    pub fn needs_monitors(&self, policy: &PromotionPolicy) -> bool {
+        let alone = matches!(self.stage, ExperimentStage::Baking | ExperimentStage::Retiring);
+        // What leads to the next look may lead there.
+        let soon = matches!(self.stage, ExperimentStage::Promoting) || self.mode != Mode::Variants;
+        policy.baselines.is_some() && !self.baselines.answered && (alone || soon)
+    }
+
     /// Since when requests count: the step's beginning; `None` while there is nothing to count.
     pub fn counts_since(&self) -> Option<Timestamp> {
         let compares = matches!(
@@ -371,6 +483,15 @@ impl Experiment {
             ExperimentStage::Testing | ExperimentStage::Paused | ExperimentStage::Baking
         );
         self.step_since.filter(|_| compares)
+    }
+
+    /// Whether outcomes are to be counted anew, at this time.
+    pub fn counts_outcomes(&self, now: Timestamp) -> bool {
+        let compares = matches!(self.stage, ExperimentStage::Testing | ExperimentStage::Paused);
+        let (Some(since), Some(counted)) = (self.step_since, self.counted_at) else {
+            return compares;
+        };
+        compares && now.duration_since(counted) * RECOUNT >= counted.duration_since(since)
     }
 
     /// The variants that are compared: the champion's name, and the candidate's.
@@ -416,6 +537,11 @@ fn has_weights(endpoint: &Endpoint, weights: &BTreeMap<String, f64>) -> bool {
 }
 
 impl ExperimentDocument {
+    /// The document's key in the state bucket.
+    pub fn key(model: &str) -> String {
+        format!("experiments/{model}.json")
+    }
+
     /// The document of a model that has had no experiment yet.
     pub fn new(model: impl Into<String>) -> Self {
         Self {
@@ -436,9 +562,11 @@ impl ExperimentDocument {
             Input::Candidate(candidate) => self.on_candidate(candidate, given, caller),
             Input::Command(command) => self.on_command(command, given, caller),
             Input::Outcomes(reported) => self.on_outcomes(reported, given),
+            Input::Baselines(created) => self.on_baselines(created, caller),
             Input::Tick => {}
         }
         self.reconcile(given, caller);
+        self.request_baselines(given, caller);
         if *self == before {
             Stepped::Nothing
         } else {
@@ -446,19 +574,28 @@ impl ExperimentDocument {
         }
     }
 
-    /// Notes that a configuration has been created.
-    pub fn created(&mut self, config: &str) {
-        if let Some(experiment) = &mut self.experiment
-            && !experiment.prepared.iter().any(|known| known == config)
-        {
-            experiment.prepared.push(config.to_owned());
-        }
-    }
-
-    /// Notes that an update of the endpoint was accepted.
-    pub fn issued(&mut self, at: Timestamp) {
-        if let Some(experiment) = &mut self.experiment {
-            experiment.issued_at = Some(at);
+    /// Notes what carrying an effect out has told.
+    pub fn carried(&mut self, effect: &ExperimentEffect, carried: Carried) {
+        let Some(open) = &mut self.experiment else { return };
+        match (effect, carried) {
+            (ExperimentEffect::CreateEndpointConfig { name, .. }, Carried::Done) => {
+                // Of an experiment before this one it says nothing.
+                let ours = [open.test_config(), open.final_config()].contains(name);
+                if ours && !open.prepared.contains(name) {
+                    open.prepared.push(name.clone());
+                }
+            }
+            (ExperimentEffect::UpdateEndpoint { .. }, Carried::Accepted(at)) => open.issued_at = Some(at),
+            (
+                ExperimentEffect::CreateEndpointConfig { .. }
+                | ExperimentEffect::UpdateEndpoint { .. }
+                | ExperimentEffect::UpdateWeights { .. },
+                Carried::Refused(why),
+            ) => {
+                open.failures += 1;
+                open.refused = Some(why);
+            }
+            _ => {}
         }
     }
 
@@ -544,10 +681,13 @@ impl ExperimentDocument {
             base: None,
             looks: Vec::new(),
             reported: BTreeMap::new(),
+            counted_at: None,
             prepared: Vec::new(),
             issued_at: None,
             failures: 0,
+            refused: None,
             changes: 0,
+            baselines: Baselines::default(),
             token,
         });
         let why = if approved {
@@ -675,7 +815,7 @@ impl ExperimentDocument {
             self.bring(&test, weights, others, seen, given, caller);
             return;
         }
-        (open.issued_at, open.failures) = (None, 0);
+        (open.issued_at, open.failures, open.refused) = (None, 0, None);
         if open.mode == Mode::BlueGreen {
             open.conclusion = Some(Conclusion::Promoted);
             self.go(
@@ -703,6 +843,14 @@ impl ExperimentDocument {
     ) {
         let Some(open) = &mut self.experiment else { return };
         let Some(base) = &open.base else { return };
+        if let Some(why) = open.refused.take_if(|_| open.failures >= ATTEMPTS)
+            && open.stage == ExperimentStage::Preparing
+        {
+            open.conclusion = Some(Conclusion::Failed);
+            let why = format!("SageMaker will not put it on the endpoint: {why}");
+            self.go(Cause::Failed, &why, given, caller);
+            return;
+        }
         if !open.prepared.iter().any(|known| known == config) {
             let variant_name = open.variant_name();
             let weights = match (others, open.mode) {
@@ -764,7 +912,7 @@ impl ExperimentDocument {
             endpoint: open.endpoint.clone(),
             from: seen.config.clone(),
             to: config.to_owned(),
-            blue_green: blue_green.then(|| given.policy.alarms.clone()),
+            blue_green: blue_green.then(|| BlueGreen::of(given.policy)),
         };
         open.waits_for = Some(if open.failures > 0 {
             format!("the update of the endpoint, which failed {} times", open.failures)
@@ -785,6 +933,11 @@ impl ExperimentDocument {
             return true;
         }
         open.waits_for = Some("the weights of its variants".to_owned());
+        // Weights of an earlier step, that somebody died over, are not set after these.
+        let unwanted = |effect: &ExperimentEffect| matches!(effect, ExperimentEffect::UpdateWeights { weights: others, .. } if *others != weights);
+        if self.outbox.withdraw(unwanted, caller) {
+            return false;
+        }
         let id = format!("{}/{}/{}", open.owed("weights"), open.stage.as_str(), open.step);
         let effect = ExperimentEffect::UpdateWeights {
             endpoint: open.endpoint.clone(),
@@ -835,17 +988,40 @@ impl ExperimentDocument {
 
     /// Looks at what is known, and keeps the look.
     fn look(&mut self, given: Given<'_>, caller: &Caller) -> Option<Verdict> {
-        let evidence = given.evidence?;
         let open = self.experiment.as_mut()?;
+        let evidence = given.evidence.filter(|evidence| evidence.since == open.step_since)?;
         let (champion, candidate) = open.compared()?;
+        if let Some(why) = &evidence.unread {
+            open.waits_for = Some(format!("the outcomes of its variants: {why}"));
+        }
+        if evidence.outcomes.is_some() {
+            open.counted_at = Some(caller.now);
+        }
+        let last = open
+            .looks
+            .last()
+            .filter(|last| last.step == open.step && open.counted_at.is_some());
+        let last = last.map(|last| [(&champion, last.champion), (&candidate, last.candidate)]);
         let outcomes = |variant: &str| {
-            let counted = evidence.outcomes.get(variant).copied().unwrap_or_default();
+            let counted = match (&evidence.outcomes, last) {
+                (Some(counted), _) => counted.get(variant).copied(),
+                (None, Some(last)) => {
+                    return last
+                        .iter()
+                        .find(|(of, _)| *of == variant)
+                        .map_or_else(Sample::default, |of| of.1);
+                }
+                (None, None) => None,
+            };
+            let counted = counted.unwrap_or_default();
             let reported = open.reported.get(variant).into_iter().flatten();
             reported.fold(counted, |sum, (_, counted)| sum.and(counted.outcomes))
         };
         let weights = open.weights(given.policy);
+        let by_weights = given.policy.assignment == Assignment::Weights;
         let traffic: Vec<(u64, f64)> = weights
             .iter()
+            .filter(|_| by_weights)
             .map(|(variant, weight)| (evidence.traffic.get(variant).copied().unwrap_or(0), *weight))
             .collect();
         let guardrails = guardrails(evidence, given.policy, &champion, &candidate);
@@ -911,7 +1087,7 @@ impl ExperimentDocument {
             },
             Outcome::Promote | Outcome::Continue if !last && step_over => {
                 open.step += 1;
-                open.step_since = None;
+                (open.step_since, open.counted_at) = (None, None);
                 // What was counted at another split of the traffic is not added to: hours differ, and so do splits.
                 open.reported.clear();
                 self.tell("its next step of the traffic begins", given, caller);
@@ -961,7 +1137,8 @@ impl ExperimentDocument {
             return;
         }
         let (champion, candidate) = open.compared().unwrap_or_default();
-        let broken = given.evidence.map(|evidence| {
+        let evidence = given.evidence.filter(|evidence| evidence.since == open.step_since);
+        let broken = evidence.map(|evidence| {
             // The old champion answers nothing any more: only limits say something.
             let mut guardrails = guardrails(evidence, given.policy, &champion, &candidate);
             guardrails.retain(|guardrail| guardrail.limit.is_some());
@@ -1016,6 +1193,16 @@ impl ExperimentDocument {
     fn roll_back(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let Some(base) = open.base.clone() else { return };
+        // What would still put the candidate on the endpoint is called off, and waited for where somebody is at it.
+        let unwanted = |effect: &ExperimentEffect| match effect {
+            ExperimentEffect::CreateEndpointConfig { .. } => true,
+            ExperimentEffect::UpdateEndpoint { to, .. } => *to != base.config,
+            _ => false,
+        };
+        if self.outbox.withdraw(unwanted, caller) {
+            open.waits_for = Some("an update of the endpoint that is under way".to_owned());
+            return;
+        }
         if seen.config == base.config {
             self.clean_up(caller);
             self.go(Cause::Settled, "the champion has all the traffic", given, caller);
@@ -1037,6 +1224,96 @@ impl ExperimentDocument {
         self.outbox.owe(format!("delete/{model}"), effect, caller);
     }
 
+    /// Asks for the baselines of what now has all the traffic, until the answer comes.
+    fn request_baselines(&mut self, given: Given<'_>, caller: &Caller) {
+        let (Some(open), Some(policy)) = (&mut self.experiment, &given.policy.baselines) else {
+            return;
+        };
+        let alone = matches!(open.stage, ExperimentStage::Baking | ExperimentStage::Retiring);
+        let waits = open.baselines.requested_at.is_some_and(|at| {
+            let until = at.checked_add(BASELINES_WITHIN).unwrap_or(Timestamp::MAX);
+            caller.now < until || open.baselines.requests >= BASELINE_REQUESTS
+        });
+        let Some(monitors) = given.monitors.filter(|_| alone && !open.baselines.answered && !waits) else {
+            return;
+        };
+        if open.baselines.requests == 0 {
+            open.baselines.before = monitors.to_vec();
+        }
+        if open.baselines.before.is_empty() {
+            open.baselines.answered = true;
+            return;
+        }
+        open.baselines.requested_at = Some(caller.now);
+        open.baselines.requests += 1;
+        let version = open.package.version.to_string();
+        let training_data = policy.training_data.as_ref();
+        let request = BaselinesRequested {
+            version: "1".into(),
+            id: format!("baselines-{}-{}", open.id, open.token),
+            model: self.model.clone(),
+            experiment_id: open.id.clone(),
+            model_package_arn: open.package.arn.clone(),
+            output_uri: format!("{}/{version}", policy.output.trim_end_matches('/')),
+            training_data_uri: training_data.map(|uri| uri.replace("{version}", &version)),
+            monitors: open.baselines.before.clone(),
+            drift_check_baselines: open.package.drift_check_baselines.clone(),
+            time: caller.now,
+        };
+        let id = format!("{}/{}", request.id, open.baselines.requests);
+        self.outbox
+            .owe(id, ExperimentEffect::RequestBaselines(Box::new(request)), caller);
+    }
+
+    /// The monitors of a promoted model are held against its own baselines from now on.
+    fn on_baselines(&mut self, created: &BaselinesCreated, caller: &Caller) {
+        let ended = self.ended.iter_mut().rev();
+        let mut promoted = ended.filter(|ended| ended.conclusion == Conclusion::Promoted);
+        // Of those that are over only the last one that was promoted still serves.
+        let served = promoted.next().map(|ended| &mut ended.experiment);
+        let of = self.experiment.as_mut().into_iter().chain(served);
+        let Some(of) = of.into_iter().find(|of| of.id == created.experiment_id) else {
+            return;
+        };
+        let leaves = matches!(of.stage, ExperimentStage::RollingBack);
+        if of.baselines.answered || leaves || of.package.arn != created.model_package_arn {
+            return;
+        }
+        of.baselines.answered = true;
+        of.baselines.not_created.clone_from(&created.not_created);
+        let mut owed = Vec::new();
+        for monitor in &created.baselines {
+            let before = of.baselines.before.iter();
+            let mut before = before.filter(|before| before.monitoring_schedule == monitor.monitoring_schedule);
+            let Some(before) = before
+                .next()
+                .filter(|before| before.baseline_uri != monitor.baseline_uri)
+            else {
+                continue;
+            };
+            of.baselines.changed.push(monitor.clone());
+            let package = Some(created.model_package_arn.as_str());
+            owed.extend(baseline_change(&self.model, of, before, monitor, package, caller));
+        }
+        for (id, effect) in owed {
+            self.outbox.owe(id, effect, caller);
+        }
+    }
+
+    /// The monitors get back the baselines that they had.
+    fn restore_baselines(&mut self, caller: &Caller) {
+        let Some(open) = &mut self.experiment else { return };
+        let changed = std::mem::take(&mut open.baselines.changed);
+        for monitor in &changed {
+            let mut before = open.baselines.before.iter();
+            let before = before.find(|before| before.monitoring_schedule == monitor.monitoring_schedule);
+            let owed = before.and_then(|before| baseline_change(&self.model, open, monitor, before, None, caller));
+            if let Some((id, effect)) = owed {
+                self.outbox.owe(id, effect, caller);
+            }
+        }
+    }
+
     /// The champion stays: the endpoint is given back to it.
     fn conclude(&mut self, conclusion: Conclusion, why: &str, given: Given<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
@@ -1045,6 +1322,7 @@ impl ExperimentDocument {
         }
         open.conclusion = Some(conclusion);
         open.issued_at = None;
+        self.restore_baselines(caller);
         self.go(Cause::RollBack, why, given, caller);
         if let Some(seen) = given.endpoint.filter(|seen| seen.status == EndpointStatus::InService) {
             self.weighed(seen, given, caller);
@@ -1070,7 +1348,7 @@ impl ExperimentDocument {
         if cause == Cause::Resume {
             // The weights may be others by now, and the time is counted anew.
             open.started_at = Some(caller.now);
-            open.step_since = None;
+            (open.step_since, open.counted_at) = (None, None);
             open.reported.clear();
         }
         if cause == Cause::Failed {
@@ -1150,6 +1428,45 @@ impl ExperimentDocument {
         self.outbox
             .owe(id, ExperimentEffect::PutStateChange(Box::new(change)), caller);
     }
+}
+
+/// What is owed where a monitor is held against another baseline: of a model package, or an older one that comes back.
+fn baseline_change(
+    model: &str,
+    experiment: &Experiment,
+    before: &MonitorBaseline,
+    after: &MonitorBaseline,
+    package: Option<&str>,
+    caller: &Caller,
+) -> Option<(String, ExperimentEffect)> {
+    let uri = after.baseline_uri.clone()?;
+    let schedule = &after.monitoring_schedule;
+    let (what, how) = match package {
+        Some(arn) => ("set", format!("that of model package {arn}")),
+        None => ("restored", "the one that it had before".to_owned()),
+    };
+    let change = MonitorBaselineChange {
+        version: "1".into(),
+        id: format!("baseline-{what}-{}-{schedule}-{}", experiment.id, experiment.token),
+        model: model.to_owned(),
+        monitoring_schedule: schedule.clone(),
+        monitor_type: after.monitor_type.clone(),
+        baseline_uri: uri.clone(),
+        previous_baseline_uri: before.baseline_uri.clone(),
+        model_package_arn: package.map(str::to_owned),
+        experiment_id: experiment.id.clone(),
+        sentence: format!(
+            "Monitor `{schedule}` of `{model}` is held against another baseline, {how} ({uri}), and its alert window \
+             begins anew."
+        ),
+        time: caller.now,
+    };
+    let id = change.id.clone();
+    let effect = ExperimentEffect::SetBaseline {
+        own: after.own,
+        change: Box::new(change),
+    };
+    Some((id, effect))
 }
 
 /// The guardrails as they are judged.

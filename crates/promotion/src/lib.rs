@@ -16,12 +16,15 @@ pub use baseline::{
     MONITOR_BASELINE_CHANGE, MonitorBaseline, MonitorBaselineChange, NotCreated,
 };
 pub use document::{
-    Candidate, Ended, Endpoint, EndpointStatus, Evidence, Experiment, ExperimentDocument, ExperimentEffect, Given,
-    Input, Look, ModelPackage, Stepped, Variant,
+    Base, Baselines, BlueGreen, Candidate, Carried, Ended, Endpoint, EndpointStatus, Evidence, Experiment,
+    ExperimentDocument, ExperimentEffect, Given, Input, Look, ModelPackage, Stepped, Variant,
 };
 pub use event::{
     EXPERIMENT_COMMAND, EXPERIMENT_OUTCOMES_REPORTED, EXPERIMENT_STATE_CHANGE, ExperimentCommand,
     ExperimentStateChange, Order, OutcomesReported, VariantState,
 };
-pub use policy::{Capture, Gate, GuardrailMetric, GuardrailPolicy, Inconclusive, Metric, Mode, PromotionPolicy};
+pub use policy::{
+    Assignment, BaselinesPolicy, Capture, CloudWatchMetric, Gate, GuardrailMetric, GuardrailPolicy, Inconclusive,
+    Metric, Mode, PromotionPolicy,
+};
 pub use stage::{Cause, Conclusion, ExperimentStage, TRANSITIONS, diagram};

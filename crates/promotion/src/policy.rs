@@ -57,6 +57,28 @@ impl Inconclusive {
     }
 }
 
+/// Who assigns requests to variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Assignment {
+    /// SageMaker, by the weights of the variants.
+    #[default]
+    Weights,
+    /// Whoever asks, by `TargetVariant` of the request: weights say nothing of the shares then, and are not compared with them.
+    TargetVariant,
+}
+
+impl Assignment {
+    /// The name as written in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::TargetVariant => "target-variant",
+        }
+    }
+}
+
 /// By what variants are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Metric {
@@ -141,6 +163,11 @@ impl GuardrailMetric {
         Self::ModelErrors,
     ];
 
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.as_str() == name)
+    }
+
     /// The name as written in policies and events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -196,6 +223,27 @@ pub struct Capture {
     pub labels_within: SignedDuration,
 }
 
+/// A `CloudWatch` metric of the owner's, with the dimensions `EndpointName` and `VariantName`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudWatchMetric {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub metric_name: String,
+    /// Whether its values are zeros and ones, so that sum and sample count say all. Else the average of each period is one
+    /// value.
+    pub proportion: bool,
+}
+
+/// Which baselines a promoted model's monitors get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaselinesPolicy {
+    /// `s3://` URI of the folder in which each version of the model package group gets one of its own.
+    pub output: String,
+    /// `s3://` URI of what a model was trained on, with `{version}` for the version of its model package.
+    pub training_data: Option<String>,
+}
+
 /// What holds for the experiments of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromotionPolicy {
@@ -235,8 +283,16 @@ pub struct PromotionPolicy {
     pub guardrails: Vec<GuardrailPolicy>,
     /// Alarms that roll a blue/green deployment back.
     pub alarms: Vec<String>,
-    /// Where outcomes come from.
+    /// Who assigns requests to variants.
+    pub assignment: Assignment,
+    /// Over what periods the guardrails' metrics are asked of `CloudWatch`.
+    pub metrics_period: SignedDuration,
+    /// Where outcomes come from, of the metrics that are Driftwarden's own.
     pub capture: Option<Capture>,
+    /// Where outcomes come from, of a metric of the owner's in `CloudWatch`.
+    pub cloudwatch: Option<CloudWatchMetric>,
+    /// The baselines of the monitors after a promotion; without it they keep theirs.
+    pub baselines: Option<BaselinesPolicy>,
 }
 
 impl PromotionPolicy {

@@ -12,9 +12,9 @@ use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use outbox::Caller;
 use promotion::{
-    Candidate, Conclusion, Endpoint, EndpointStatus, Evidence, ExperimentCommand, ExperimentDocument, ExperimentEffect,
-    ExperimentStage, Given, GuardrailMetric, GuardrailPolicy, Inconclusive, Input, Metric, Mode, ModelPackage, Order,
-    PromotionPolicy, Variant,
+    Assignment, Candidate, Carried, Conclusion, Endpoint, EndpointStatus, Evidence, ExperimentCommand,
+    ExperimentDocument, ExperimentEffect, ExperimentStage, Given, GuardrailMetric, GuardrailPolicy, Inconclusive,
+    Input, Metric, Mode, ModelPackage, Order, PromotionPolicy, Variant,
 };
 use std::collections::BTreeMap;
 
@@ -45,6 +45,10 @@ fn policy(mode: Mode) -> PromotionPolicy {
         }],
         alarms: Vec::new(),
         capture: None,
+        cloudwatch: None,
+        assignment: Assignment::Weights,
+        metrics_period: SignedDuration::from_mins(1),
+        baselines: None,
     }
 }
 
@@ -116,6 +120,7 @@ impl Sage {
             config: self.config.clone(),
             variants: self.weights.clone(),
             failure_reason: self.failure.clone(),
+            pending: self.updating.as_ref().map(|(to, ..)| to.clone()),
             at: self.now,
         }
     }
@@ -163,7 +168,10 @@ impl Sage {
                 assert!(!used, "{name} is in use");
                 self.configs.remove(name);
             }
-            ExperimentEffect::DeleteModel { .. } | ExperimentEffect::PutStateChange(_) => {}
+            ExperimentEffect::DeleteModel { .. }
+            | ExperimentEffect::PutStateChange(_)
+            | ExperimentEffect::RequestBaselines(_)
+            | ExperimentEffect::SetBaseline { .. } => {}
         }
         false
     }
@@ -208,6 +216,8 @@ fn evidence(document: &ExperimentDocument, policy: &PromotionPolicy, now: Timest
     };
     let lost = if truth.skewed { 4 } else { 1 };
     Some(Evidence {
+        since: Some(since),
+        unread: None,
         traffic: weights
             .keys()
             .map(|name| {
@@ -215,7 +225,7 @@ fn evidence(document: &ExperimentDocument, policy: &PromotionPolicy, now: Timest
                 (name.clone(), if *name == candidate { count / lost } else { count })
             })
             .collect(),
-        outcomes: of(0.85, truth.accuracy),
+        outcomes: Some(of(0.85, truth.accuracy)),
         guardrails: vec![of(0.001, truth.errors)],
     })
 }
@@ -227,6 +237,7 @@ fn package(version: u64, status: &str) -> ModelPackage {
         approval_status: status.into(),
         generated_by: None,
         metric: None,
+        drift_check_baselines: BTreeMap::new(),
     }
 }
 
@@ -270,6 +281,7 @@ impl History {
             policy: &self.policy,
             endpoint: Some(&seen),
             evidence: evidence.as_ref(),
+            monitors: None,
         };
         self.document.step(input, given, &caller);
         self.document.outbox.take_over(&caller);
@@ -284,10 +296,14 @@ impl History {
             }
             self.document.outbox.settle(&entry.id);
             match &entry.effect {
-                ExperimentEffect::CreateEndpointConfig { name, .. } => self.document.created(name),
-                ExperimentEffect::UpdateEndpoint { .. } if accepted => self.document.issued(self.sage.now),
                 ExperimentEffect::PutStateChange(change) => self.told.push(change.sentence.clone()),
-                _ => {}
+                effect => {
+                    let carried = match accepted {
+                        true => Carried::Accepted(self.sage.now),
+                        false => Carried::Done,
+                    };
+                    self.document.carried(effect, carried);
+                }
             }
         }
     }

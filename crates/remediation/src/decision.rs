@@ -3,6 +3,7 @@
 use crate::{Automation, DecidedAlert, ExecutionStatus, ModelPolicy, Paused, RiskRating};
 use alerting::Severity;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use promotion::Conclusion;
 use serde::{Deserialize, Serialize};
 
 /// What is to be done about an incident.
@@ -144,6 +145,23 @@ pub enum Reason {
         /// How.
         status: ExecutionStatus,
     },
+    /// The retrained model was tested, or was to be, and does not serve.
+    NotPromoted {
+        /// The experiment.
+        experiment_id: String,
+        /// How it ended.
+        conclusion: Conclusion,
+        /// The experiment's last sentence.
+        sentence: String,
+    },
+    /// The retraining succeeded, and no model package of it came.
+    CandidateMissing {
+        /// Of which model package group.
+        model_package_group: String,
+        /// When it was waited for no longer.
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
+        until: Timestamp,
+    },
     /// A monitor is still in alert after the retraining.
     DriftPersists {
         /// Its schedule.
@@ -223,6 +241,23 @@ impl Reason {
             Self::Approved { by, at } => format!("{by} approved it at {}", second(at)),
             Self::Denied { by, at } => format!("{by} said no at {}", second(at)),
             Self::RunEnded { execution_arn, status } => format!("the run {execution_arn} ended: {}", status.as_str()),
+            Self::NotPromoted {
+                experiment_id,
+                conclusion,
+                sentence,
+            } => format!(
+                "the retrained model does not serve: experiment {experiment_id} ended {}. {}",
+                conclusion.as_str(),
+                sentence.trim_end_matches('.')
+            ),
+            Self::CandidateMissing {
+                model_package_group,
+                until,
+            } => format!(
+                "the retraining succeeded, and until {} no new version of the model package group `{model_package_group}` \
+                 came to be tested",
+                second(until)
+            ),
             Self::DriftPersists {
                 monitoring_schedule,
                 executions,

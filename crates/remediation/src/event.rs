@@ -238,11 +238,27 @@ pub struct IncidentClosed {
     /// When it was closed.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub closed_at: Timestamp,
+    /// Seconds from the scheduled time of the first breaching datapoint until the first alert was heard: the time to
+    /// detect; none if no decision told of datapoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_detect_seconds: Option<i64>,
+    /// Seconds from the first alert until the retraining was decided, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_decide_seconds: Option<i64>,
+    /// Seconds from that decision until the retraining ended, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_retrain_seconds: Option<i64>,
+    /// Seconds from the end of the retraining until its model had won and served, if it was tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_promote_seconds: Option<i64>,
     /// Seconds from the first alert until every monitor was OK again: the time to repair.
     pub time_to_repair_seconds: i64,
     /// The run, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline_execution_arn: Option<String>,
+    /// The experiment of its model, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment_id: Option<String>,
     /// In words.
     pub sentence: String,
     /// When this was found.

@@ -20,9 +20,9 @@ pub use event::{
 };
 pub use lifecycle::{Cause, Stage, TRANSITIONS, diagram};
 pub use model::{
-    ClosedIncident, DISPLAY_NAME_PREFIX, ExecutionStatus, Facts, Given, Incident, Input, ModelDocument, ModelEffect,
-    MonitorAlert, MonitorLevel, PipelineExecution, PipelineStart, Settings, StartPipelineExecution, StartStateMachine,
-    Stepped, in_words, model_of_display_name, schedule_key,
+    CandidateStatus, ClosedIncident, DISPLAY_NAME_PREFIX, ExecutionStatus, Facts, Given, Incident, Input,
+    ModelDocument, ModelEffect, MonitorAlert, MonitorLevel, PipelineExecution, PipelineStart, Settings,
+    StartPipelineExecution, StartStateMachine, Stepped, in_words, model_of_display_name, schedule_key,
 };
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;

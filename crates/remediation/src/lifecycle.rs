@@ -19,7 +19,9 @@ pub enum Stage {
     AwaitingData,
     /// The retraining has been decided, and has not ended.
     Retraining,
-    /// The retraining succeeded; the next executions say whether it helped.
+    /// The retraining succeeded, and its model is tested against the one that serves.
+    Candidate,
+    /// The retrained model serves; the next executions say whether it helped.
     Verifying,
     /// A person has to look.
     Escalated,
@@ -27,13 +29,14 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Healthy,
         Self::Deciding,
         Self::AwaitingApproval,
         Self::Holding,
         Self::AwaitingData,
         Self::Retraining,
+        Self::Candidate,
         Self::Verifying,
         Self::Escalated,
     ];
@@ -47,6 +50,7 @@ impl Stage {
             Self::Holding => "Holding",
             Self::AwaitingData => "AwaitingData",
             Self::Retraining => "Retraining",
+            Self::Candidate => "Candidate",
             Self::Verifying => "Verifying",
             Self::Escalated => "Escalated",
         }
@@ -77,8 +81,14 @@ pub enum Cause {
     Hold,
     /// Decided: the data are to be mended.
     FixData,
-    /// The retraining ended well.
+    /// The retraining ended well, and what it made serves.
     Succeeded,
+    /// The retraining ended well, and what it made is to be tested first.
+    CandidateMade,
+    /// The retrained model won, and serves.
+    Promoted,
+    /// The retrained model does not serve: it lost, or its test could not be.
+    NotPromoted,
     /// The retraining failed or was stopped.
     Failed,
     /// The drift is still there after the retraining.
@@ -91,13 +101,16 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::InAlert,
         Self::Retrain,
         Self::AskApproval,
         Self::Hold,
         Self::FixData,
         Self::Succeeded,
+        Self::CandidateMade,
+        Self::Promoted,
+        Self::NotPromoted,
         Self::Failed,
         Self::DriftPersists,
         Self::AllOk,
@@ -113,6 +126,9 @@ impl Cause {
             Self::Hold => "Hold",
             Self::FixData => "FixData",
             Self::Succeeded => "run succeeded",
+            Self::CandidateMade => "run succeeded (candidate to be tested)",
+            Self::Promoted => "candidate promoted",
+            Self::NotPromoted => "candidate not promoted (Escalate)",
             Self::Failed => "run failed (Escalate)",
             Self::DriftPersists => "drift persists (Escalate)",
             Self::AllOk => "all OK",
@@ -123,9 +139,14 @@ impl Cause {
 
 /// Every transition there is. From one undecided stage a decision leads to another as what speaks for and against a
 /// retraining changes.
-pub const TRANSITIONS: [(Stage, Cause, Stage); 32] = {
-    use Cause::{AllOk, AskApproval, DriftPersists, Failed, FixData, Hold, InAlert, Resolved, Retrain, Succeeded};
-    use Stage::{AwaitingApproval, AwaitingData, Deciding, Escalated, Healthy, Holding, Retraining, Verifying};
+pub const TRANSITIONS: [(Stage, Cause, Stage); 36] = {
+    use Cause::{
+        AllOk, AskApproval, CandidateMade, DriftPersists, Failed, FixData, Hold, InAlert, NotPromoted, Promoted,
+        Resolved, Retrain, Succeeded,
+    };
+    use Stage::{
+        AwaitingApproval, AwaitingData, Candidate, Deciding, Escalated, Healthy, Holding, Retraining, Verifying,
+    };
     [
         (Healthy, InAlert, Deciding),
         (Deciding, Retrain, Retraining),
@@ -153,7 +174,11 @@ pub const TRANSITIONS: [(Stage, Cause, Stage); 32] = {
         (AwaitingData, AllOk, Healthy),
         (AwaitingData, Resolved, Healthy),
         (Retraining, Succeeded, Verifying),
+        (Retraining, CandidateMade, Candidate),
         (Retraining, Failed, Escalated),
+        (Candidate, Promoted, Verifying),
+        (Candidate, NotPromoted, Escalated),
+        (Candidate, Resolved, Healthy),
         (Verifying, DriftPersists, Escalated),
         (Verifying, AllOk, Healthy),
         (Verifying, Resolved, Healthy),

@@ -10,9 +10,10 @@ use crate::{
     RemediationDecided, RemediationResolution, RetrainingStatusChange, RiskRating, Stage, StartKind, Verdict,
     decision::Circumstances, policy::PIPELINE_PARAMETERS,
 };
-use alerting::{AlertStateChange, AlertStatus};
+use alerting::{AlertStateChange, AlertStatus, DatapointState};
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
+use promotion::{Conclusion, Experiment, ExperimentDocument, ExperimentStage, ExperimentStateChange, Mode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -151,8 +152,53 @@ pub enum Input {
     Approval(RemediationApproval),
     /// A person closes the incident.
     Resolution(RemediationResolution),
+    /// The experiment of a retrained model went on.
+    Experiment(CandidateStatus),
     /// Time has passed: what the monitors have judged by now, by [`schedule_key`].
     Tick(BTreeMap<String, MonitorLevel>),
+}
+
+/// Where a candidate stands, as far as its incident needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CandidateStatus {
+    /// Its experiment.
+    pub experiment_id: String,
+    /// The pipeline execution that made it, if SageMaker told.
+    pub pipeline_execution_arn: Option<String>,
+    /// How the experiment ended, once it has.
+    pub ended: Option<Conclusion>,
+    /// What was last said of it.
+    pub sentence: String,
+    /// When the experiment was found to stand there.
+    pub at: Timestamp,
+}
+
+impl CandidateStatus {
+    /// Of an event.
+    pub fn of_change(change: &ExperimentStateChange) -> Self {
+        Self {
+            experiment_id: change.experiment_id.clone(),
+            pipeline_execution_arn: change.pipeline_execution_arn.clone(),
+            ended: change.conclusion.filter(|_| change.stage == ExperimentStage::Ended),
+            sentence: change.sentence.clone(),
+            at: change.time,
+        }
+    }
+
+    /// Of every experiment that a document keeps, oldest first.
+    pub fn of_document(document: &ExperimentDocument) -> Vec<Self> {
+        let of = |experiment: &Experiment, ended, at| Self {
+            experiment_id: experiment.id.clone(),
+            pipeline_execution_arn: experiment.package.generated_by.clone(),
+            ended,
+            sentence: experiment.sentence.clone(),
+            at,
+        };
+        let over = document.ended.iter();
+        let over = over.map(|ended| of(&ended.experiment, Some(ended.conclusion), ended.ended_at));
+        let open = document.experiment.iter().map(|open| of(open, None, open.since));
+        over.chain(open).collect()
+    }
 }
 
 /// What a monitor has judged by now.
@@ -283,7 +329,16 @@ pub struct Incident {
     /// The run, once it has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<PipelineExecution>,
-    /// When the retraining ended well: what is scheduled later is judged on the retrained model.
+    /// When the retraining was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrain_decided_at: Option<Timestamp>,
+    /// When the retraining ended well, and its model is to be tested first: from then on its model package is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate_since: Option<Timestamp>,
+    /// The experiment of the retrained model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment_id: Option<String>,
+    /// Since when the retrained model serves: what is scheduled later is judged on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifying_since: Option<Timestamp>,
 }
@@ -358,7 +413,7 @@ impl ModelDocument {
             }
             Input::Approval(_) | Input::Tick(_) => undecided == Some(true),
             Input::Resolution(_) => self.in_alert().next().is_some(),
-            Input::PipelineExecution { .. } => false,
+            Input::PipelineExecution { .. } | Input::Experiment(_) => false,
         }
     }
 
@@ -380,6 +435,7 @@ impl ModelDocument {
             Input::PipelineExecution { incident, execution } => self.on_execution(incident, execution, given, caller),
             Input::Approval(approval) => self.on_approval(approval, given, caller),
             Input::Resolution(resolution) => self.on_resolution(&resolution, given, caller),
+            Input::Experiment(status) => self.on_experiment(status, given, caller),
             Input::Tick(levels) => self.on_tick(&levels, given, caller),
         };
         if self.outbox.entries().len() > before {
@@ -473,6 +529,9 @@ impl ModelDocument {
             asked_until: None,
             approval: None,
             execution: None,
+            retrain_decided_at: None,
+            candidate_since: None,
+            experiment_id: None,
             verifying_since: None,
         });
     }
@@ -561,6 +620,7 @@ impl ModelDocument {
         let pipeline = pipeline.unwrap_or_else(|| given.settings.pipeline.clone());
         let state_machine = policy.retraining.state_machine.clone().unwrap_or_default();
         if retrain {
+            incident.retrain_decided_at = Some(caller.now);
             self.retrainings.push(caller.now);
             let oldest = caller.now.saturating_sub(RETRAININGS_KEPT).unwrap_or(Timestamp::MIN);
             self.retrainings.retain(|time| *time >= oldest);
@@ -684,9 +744,16 @@ impl ModelDocument {
         self.outbox
             .owe(id, ModelEffect::PutRetrainingStatusChange(Box::new(change)), caller);
         if execution.status == ExecutionStatus::Succeeded {
-            if let Some(stage) = open.stage.after(Cause::Succeeded) {
+            let tested = given.policy.promotion(&self.model).mode != Mode::Off;
+            let cause = if tested { Cause::CandidateMade } else { Cause::Succeeded };
+            if let Some(stage) = open.stage.after(cause) {
+                let ended = Some(execution.end_time.unwrap_or(caller.now));
                 open.stage = stage;
-                open.verifying_since = Some(execution.end_time.unwrap_or(caller.now));
+                if tested {
+                    open.candidate_since = ended;
+                } else {
+                    open.verifying_since = ended;
+                }
             }
         } else {
             let reasons = vec![Reason::RunEnded {
@@ -697,6 +764,63 @@ impl ModelDocument {
         }
         self.close_if_over(given, caller);
         Stepped::Changed
+    }
+
+    /// Follows the experiment of the retrained model. Of which pipeline execution a model package is, SageMaker tells if
+    /// the package was registered with it; else one that is tested after the retraining is taken for its.
+    fn on_experiment(&mut self, status: CandidateStatus, given: Given<'_>, caller: &Caller) -> Stepped {
+        let Some(open) = self.incident.as_mut().filter(|open| open.stage == Stage::Candidate) else {
+            return Stepped::Nothing;
+        };
+        let of_incident = match (&status.pipeline_execution_arn, &open.execution) {
+            (Some(arn), Some(execution)) => *arn == execution.arn,
+            _ => open.candidate_since.is_none_or(|since| status.at >= since),
+        };
+        let known = open
+            .experiment_id
+            .as_ref()
+            .is_some_and(|known| *known == status.experiment_id);
+        if !(of_incident || known) || (known && status.ended.is_none()) {
+            return Stepped::Nothing;
+        }
+        open.experiment_id = Some(status.experiment_id.clone());
+        match status.ended {
+            None => {}
+            Some(Conclusion::Promoted) => {
+                if let Some(stage) = open.stage.after(Cause::Promoted) {
+                    open.stage = stage;
+                    open.verifying_since = Some(status.at);
+                }
+            }
+            Some(conclusion) => {
+                let reasons = vec![Reason::NotPromoted {
+                    experiment_id: status.experiment_id,
+                    conclusion,
+                    sentence: status.sentence,
+                }];
+                self.escalate(Cause::NotPromoted, reasons, given, caller);
+            }
+        }
+        self.close_if_over(given, caller);
+        Stepped::Changed
+    }
+
+    /// Calls a person if the model package of the retraining did not come in time.
+    fn candidate_missing(&mut self, given: Given<'_>, caller: &Caller) -> bool {
+        let Some(open) = &self.incident else { return false };
+        let waits = open.stage == Stage::Candidate && open.experiment_id.is_none();
+        let promotion = given.policy.promotion(&self.model);
+        let since = open.candidate_since.filter(|_| waits);
+        let until = since.and_then(|since| since.checked_add(promotion.candidate_within).ok());
+        let Some(until) = until.filter(|until| *until <= caller.now) else {
+            return false;
+        };
+        let reasons = vec![Reason::CandidateMissing {
+            model_package_group: promotion.model_package_group,
+            until,
+        }];
+        self.escalate(Cause::NotPromoted, reasons, given, caller);
+        true
     }
 
     fn on_approval(&mut self, approval: RemediationApproval, given: Given<'_>, caller: &Caller) -> Stepped {
@@ -745,6 +869,9 @@ impl ModelDocument {
     }
 
     fn on_tick(&mut self, levels: &BTreeMap<String, MonitorLevel>, given: Given<'_>, caller: &Caller) -> Stepped {
+        if self.candidate_missing(given, caller) {
+            return Stepped::Changed;
+        }
         let Some(incident) = &self.incident else {
             return Stepped::Nothing;
         };
@@ -773,7 +900,13 @@ impl ModelDocument {
                         executions,
                     });
                 }
-                verified &= executions >= verify;
+                // The windows of a promoted model began anew: that they are OK says nothing before they have judged.
+                verified &= executions
+                    >= if incident.candidate_since.is_some() {
+                        enough
+                    } else {
+                        verify
+                    };
             }
             if !persists.is_empty() {
                 self.escalate(Cause::DriftPersists, persists, given, caller);
@@ -804,8 +937,8 @@ impl ModelDocument {
             return false;
         }
         let outcome = if incident.stage == Stage::Verifying {
-            if given.policy.model(&self.model).verify_executions > 0 {
-                // A tick closes it, once that many executions have been judged.
+            if incident.candidate_since.is_some() || given.policy.model(&self.model).verify_executions > 0 {
+                // A tick closes it, once so many executions have been judged.
                 return false;
             }
             Outcome::Repaired
@@ -821,6 +954,7 @@ impl ModelDocument {
             return;
         };
         let took = caller.now.duration_since(incident.opened_at);
+        let times = Times::of(&incident);
         let monitors = incident.monitors.join("`, `");
         let how = match (outcome, by) {
             (Outcome::Repaired, _) => "the retraining helped: every monitor is OK after it".to_owned(),
@@ -838,8 +972,13 @@ impl ModelDocument {
             monitoring_schedules: incident.monitors.clone(),
             opened_at: incident.opened_at,
             closed_at: caller.now,
+            time_to_detect_seconds: times.detect,
+            time_to_decide_seconds: times.decide,
+            time_to_retrain_seconds: times.retrain,
+            time_to_promote_seconds: times.promote,
             time_to_repair_seconds: took.as_secs(),
             pipeline_execution_arn: incident.execution.as_ref().map(|execution| execution.arn.clone()),
+            experiment_id: incident.experiment_id.clone(),
             sentence: format!(
                 "Incident {} of `{}` (`{monitors}`) is over after {}: {how}.",
                 incident.id,
@@ -858,6 +997,33 @@ impl ModelDocument {
         });
         if self.closed.len() > CLOSED_INCIDENTS {
             self.closed.remove(0);
+        }
+    }
+}
+
+/// What an incident took, part by part, in seconds.
+#[derive(Debug)]
+struct Times {
+    detect: Option<i64>,
+    decide: Option<i64>,
+    retrain: Option<i64>,
+    promote: Option<i64>,
+}
+
+impl Times {
+    fn of(incident: &Incident) -> Self {
+        let between = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.duration_since(from?).as_secs());
+        let alerts = incident.decision.iter().flat_map(|decision| &decision.alerts);
+        let datapoints = alerts.flat_map(|alert| &alert.datapoints);
+        let breaching = datapoints.filter(|datapoint| datapoint.state == DatapointState::Violations);
+        let first = breaching.map(|datapoint| datapoint.scheduled_time).min();
+        let ended = incident.execution.as_ref().and_then(|execution| execution.end_time);
+        let promoted = incident.verifying_since.filter(|_| incident.candidate_since.is_some());
+        Self {
+            detect: between(first, Some(incident.opened_at)).filter(|seconds| *seconds >= 0),
+            decide: between(Some(incident.opened_at), incident.retrain_decided_at),
+            retrain: between(incident.retrain_decided_at, ended),
+            promote: between(incident.candidate_since, promoted),
         }
     }
 }

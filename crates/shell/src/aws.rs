@@ -1,5 +1,8 @@
 //! AWS itself behind the ports.
 
+mod baselines;
+mod hosting;
+
 use crate::{
     AwsError, Kind, POLICY_KEY,
     ports::{

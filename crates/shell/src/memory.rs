@@ -4,6 +4,8 @@
 //! With [`Memory::interleave`] every operation waits once before and once after it is done: whoever polls several handlers
 //! decides in which order they act, and where one dies.
 
+mod hosting;
+
 #[cfg(feature = "operator")]
 use crate::operator::{DeadLetter, DeadLetters, Functions};
 use crate::{
@@ -83,6 +85,7 @@ struct Inner {
     jobs: BTreeMap<String, DescribedJob>,
     messages: Vec<(String, String)>,
     models: BTreeMap<String, Model>,
+    hosted: hosting::Hosted,
     calls: Vec<&'static str>,
     faults: Vec<(&'static str, Fault)>,
     /// Every message of the dead-letter queue, and until when nobody sees it.
@@ -117,6 +120,7 @@ impl Memory {
                 jobs: BTreeMap::new(),
                 messages: Vec::new(),
                 models: BTreeMap::new(),
+                hosted: hosting::Hosted::default(),
                 calls: Vec::new(),
                 faults: Vec::new(),
                 #[cfg(feature = "operator")]

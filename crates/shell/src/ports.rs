@@ -300,6 +300,119 @@ pub trait Endpoints {
     ) -> impl Future<Output = Result<Vec<u8>, AwsError>>;
 }
 
+/// A model and an endpoint configuration that put a candidate beside the variants of another configuration, or alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEndpointConfig {
+    /// Name of the configuration that is extended.
+    pub base: String,
+    /// Name of the new one.
+    pub name: String,
+    /// Name of the candidate's model.
+    pub model_name: String,
+    /// The model package that it is made of.
+    pub model_package_arn: String,
+    /// The variant of the base whose instances, role and network the candidate's are like.
+    pub like: String,
+    /// Name of the candidate's variant.
+    pub variant_name: String,
+    /// The weight of each variant of the new configuration, the candidate's among them unless it is a shadow.
+    pub weights: BTreeMap<String, f64>,
+    /// Whether the candidate is a shadow variant.
+    pub shadow: bool,
+}
+
+/// SageMaker's hosting: endpoints, their configurations, and the models in them.
+pub trait Hosting {
+    /// An endpoint as it is; `None` if there is none.
+    fn endpoint(&self, name: &str) -> impl Future<Output = Result<Option<promotion::Endpoint>, AwsError>>;
+
+    /// The model package that a variant of a configuration serves; `None` if its model is of none.
+    fn served_package(&self, config: &str, variant: &str) -> impl Future<Output = Result<Option<String>, AwsError>>;
+
+    /// Creates the model and the configuration, as far as they are not there yet.
+    fn create_endpoint_config(&self, config: &NewEndpointConfig) -> impl Future<Output = Result<(), AwsError>>;
+
+    /// Gives an endpoint another configuration. Numbers of instances stay as they are, weights become the configuration's.
+    fn update_endpoint(
+        &self,
+        endpoint: &str,
+        config: &str,
+        blue_green: Option<&promotion::BlueGreen>,
+    ) -> impl Future<Output = Result<(), AwsError>>;
+
+    /// Gives the variants of an endpoint other weights.
+    fn update_weights(
+        &self,
+        endpoint: &str,
+        weights: &BTreeMap<String, f64>,
+    ) -> impl Future<Output = Result<(), AwsError>>;
+
+    /// Deletes a configuration; nothing if there is none.
+    fn delete_endpoint_config(&self, name: &str) -> impl Future<Output = Result<(), AwsError>>;
+
+    /// Deletes a model; nothing if there is none.
+    fn delete_model(&self, name: &str) -> impl Future<Output = Result<(), AwsError>>;
+}
+
+/// A model package as its description has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescribedModelPackage {
+    /// The package, without the metric of the gate.
+    pub package: promotion::ModelPackage,
+    /// Its group.
+    pub group: String,
+    /// `Pending`, `InProgress`, `Completed`, `Failed` or `Deleting`.
+    pub status: String,
+    /// `s3://` URI of its own report of model quality.
+    pub model_quality: Option<String>,
+    /// When it was registered.
+    pub created: Timestamp,
+}
+
+/// SageMaker's model registry.
+pub trait ModelPackages {
+    /// A model package; `None` if there is none.
+    fn model_package(&self, arn: &str) -> impl Future<Output = Result<Option<DescribedModelPackage>, AwsError>>;
+
+    /// The ARNs of the newest packages of a group, with when they were registered, the newest first; none if there is no
+    /// such group.
+    fn newest_packages(&self, group: &str) -> impl Future<Output = Result<Vec<(String, Timestamp)>, AwsError>>;
+}
+
+/// What is asked of CloudWatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricQuery {
+    /// The namespace.
+    pub namespace: String,
+    /// The metric.
+    pub metric_name: String,
+    /// The dimensions.
+    pub dimensions: Vec<(String, String)>,
+    /// `Sum`, `SampleCount`, `Average`, `p99`, …
+    pub statistic: String,
+}
+
+/// Metrics that have been published.
+pub trait MetricData {
+    /// The values of each query by the beginning of their periods, oldest first, from one time until before another.
+    fn metric_data(
+        &self,
+        queries: &[MetricQuery],
+        from: Timestamp,
+        until: Timestamp,
+        period: Duration,
+    ) -> impl Future<Output = Result<Vec<Vec<(Timestamp, f64)>>, AwsError>>;
+}
+
+/// What Model Monitor's schedules are held against.
+pub trait MonitoringBaselines {
+    /// The schedules that monitor an endpoint, with the folders of their baselines.
+    fn monitors_of(&self, endpoint: &str) -> impl Future<Output = Result<Vec<promotion::MonitorBaseline>, AwsError>>;
+
+    /// Holds a schedule against the baseline in a folder: by a job definition like the one that it has, but for that.
+    fn hold_against(&self, schedule: &str, baseline_uri: &str) -> impl Future<Output = Result<(), AwsError>>;
+}
+
 /// The topic that people listen to.
 pub trait Topic {
     /// Publishes a message.

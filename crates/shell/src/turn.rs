@@ -11,6 +11,7 @@ use alerting::{MonitorEffect, MonitorLedger};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use outbox::{Caller, Outbox};
+use promotion::{Carried, ExperimentDocument, ExperimentEffect};
 use remediation::{ModelDocument, ModelEffect};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
@@ -65,6 +66,19 @@ impl Owing for ModelDocument {
         if let Some(arn) = done {
             self.started(incident, &arn);
         }
+    }
+}
+
+impl Owing for ExperimentDocument {
+    type Effect = ExperimentEffect;
+    type Done = Carried;
+
+    fn outbox(&mut self) -> &mut Outbox<ExperimentEffect> {
+        &mut self.outbox
+    }
+
+    fn note(&mut self, effect: &ExperimentEffect, carried: Carried) {
+        self.carried(effect, carried);
     }
 }
 

@@ -1,36 +1,27 @@
 //! One monitoring execution: from the data of its window to its report, its metrics and its event.
 
-use crate::{AnalyzeError, World};
+use crate::{
+    AnalyzeError, World,
+    datasets::{Failed, config, content, listed, read_objects, with_objects},
+};
 use alerting::{MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange};
 use analysis::Profile;
 use analyzer::{
-    CaptureColumns, Dataset, GroundTruth, Object, Outcome, OutputColumns, ReadError, ReadOptions, Report, Sink, Table,
-    job::{
-        AnalysisConfig, BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions, JobError, ModelRequest,
-        PredictionJob,
-    },
-    read,
+    CaptureColumns, Dataset, GroundTruth, Outcome, OutputColumns, ReadOptions, Report, Table,
+    job::{BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions, ModelRequest, PredictionJob},
 };
-use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use model_monitor::{MonitorType, S3Uri};
-use remediation::{AnalysisSchedule, HourlyUri};
+use remediation::AnalysisSchedule;
 use serde::{Deserialize, Serialize};
 use shell::{
-    AwsError, Kind,
     ports::{FetchedObject, ListedObject, ModelEndpoint},
-    stream::{asking, downloads},
+    stream::asking,
 };
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cell::RefCell, sync::Arc};
 
 /// What the service says of an execution without data.
 const NO_DATA: &str = "Job inputs had no data";
-/// A file of a baseline is at most this large.
-const MAX_BASELINE_FILE: u64 = 256 << 20;
 /// Labels that came later than this after the data are not looked for.
 const LATEST_LABELS: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A failure reason is at most this long (API, `FailureReason`).
@@ -55,30 +46,6 @@ pub struct Executed {
     pub violations: u64,
     /// The folder of its report.
     pub report_uri: String,
-}
-
-/// Why an execution failed: for good, or for now.
-pub(crate) enum Failed {
-    /// The same data would fail again: people have to mend something.
-    ForGood(String),
-    /// AWS failed.
-    Aws(AwsError),
-}
-
-impl From<AwsError> for Failed {
-    fn from(error: AwsError) -> Self {
-        match error.kind {
-            // A role or a URI has to be mended: the execution failed, and the next one may not.
-            Kind::Denied | Kind::NotFound | Kind::Rejected => Self::ForGood(error.to_string()),
-            Kind::Transient | Kind::Conflict => Self::Aws(error),
-        }
-    }
-}
-
-impl From<JobError> for Failed {
-    fn from(error: JobError) -> Self {
-        Self::ForGood(error.to_string())
-    }
 }
 
 /// An execution of a schedule.
@@ -351,24 +318,6 @@ impl<'a> Execution<'a> {
     }
 }
 
-/// What a file of a baseline, or a configuration, holds; `None` if there is none.
-async fn content(world: &impl World, uri: &S3Uri) -> Result<Option<Vec<u8>>, Failed> {
-    match world.report(&uri.bucket, &uri.key, MAX_BASELINE_FILE).await? {
-        FetchedObject::Absent => Ok(None),
-        FetchedObject::Found(found) => Ok(Some(found.body)),
-        FetchedObject::TooLarge(bytes) => Err(Failed::ForGood(format!(
-            "{uri} is {bytes} bytes: at most {MAX_BASELINE_FILE} are read"
-        ))),
-    }
-}
-
-/// The configuration that the policy names.
-async fn config(world: &impl World, uri: &S3Uri) -> Result<AnalysisConfig, Failed> {
-    let body = content(world, uri).await?;
-    let body = body.ok_or_else(|| Failed::ForGood(format!("{uri}, the `config` of the policy, does not exist")))?;
-    Ok(AnalysisConfig::parse(&uri.to_string(), &body).map_err(JobError::from)?)
-}
-
 /// Carries an analysis out with a model that is asked.
 async fn asked(
     world: &impl World,
@@ -407,64 +356,5 @@ async fn asked(
         (_, Some(error)) => Err(error.into()),
         (Some(Err(error)), None) => Err(error.into()),
         (None, None) => Err(Failed::ForGood("the analysis was given up".to_owned())),
-    }
-}
-
-/// The objects of some hours, in the order of the hours.
-pub(crate) async fn listed(
-    world: &impl World,
-    uri: &HourlyUri,
-    hours: Vec<Timestamp>,
-) -> Result<Vec<ListedObject>, AwsError> {
-    // A template without hours has the same folder for each.
-    let mut seen = BTreeSet::new();
-    let mut found = BTreeMap::new();
-    for prefix in hours.into_iter().map(|hour| uri.prefix(hour)) {
-        if !seen.insert(prefix.clone()) {
-            continue;
-        }
-        for object in world.objects(&uri.bucket, &prefix).await? {
-            if object.bytes > 0 {
-                found.insert(object.key.clone(), object);
-            }
-        }
-    }
-    Ok(found.into_values().collect())
-}
-
-/// Reads objects of S3 as one dataset.
-pub(crate) async fn read_objects<S: Sink + 'static>(
-    world: &impl World,
-    bucket: &str,
-    listed: &[ListedObject],
-    options: ReadOptions,
-    sink: impl Fn() -> S + Send + Sync + 'static,
-) -> Result<Dataset<S>, Failed> {
-    with_objects(world, bucket, listed, move |objects| read(objects, &options, sink)).await
-}
-
-/// Carries out work on objects of S3 while they are downloaded.
-async fn with_objects<T: Send + 'static>(
-    world: &impl World,
-    bucket: &str,
-    listed: &[ListedObject],
-    work: impl FnOnce(Vec<Object>) -> Result<T, ReadError> + Send + 'static,
-) -> Result<T, Failed> {
-    let (streams, transfer) = downloads(world, bucket, listed);
-    let objects = listed.iter().zip(streams).map(|(object, stream)| {
-        let name = format!("s3://{bucket}/{}", object.key);
-        Object::stream(name, Some(object.bytes), move || Ok(Box::new(stream)))
-    });
-    let objects = objects.collect();
-    let reading = tokio::task::spawn_blocking(move || work(objects));
-    let (read, ()) = join(reading, transfer).await;
-    match read {
-        Err(error) => Err(Failed::ForGood(format!("reading was given up: {error}"))),
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(ReadError::Io { object, source })) => match source.downcast::<AwsError>() {
-            Ok(error) => Err(error.into()),
-            Err(error) => Err(Failed::ForGood(format!("{object} cannot be read: {error}"))),
-        },
-        Ok(Err(error)) => Err(Failed::ForGood(error.to_string())),
     }
 }

@@ -4,7 +4,8 @@
 
 use crate::{
     AnalyzeError, World,
-    execution::{Executed, Execution, Failed, read_objects},
+    datasets::{Failed, read_objects},
+    execution::{Executed, Execution},
 };
 use analysis::{PartialProfile, Profile};
 use analyzer::{Dataset, findings::Findings};

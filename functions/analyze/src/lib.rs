@@ -12,6 +12,7 @@
 //! An execution is carried out at least once: the same data give the same files and the same event, so that twice is no
 //! more than once. Only when its report is written and its event is on the bus is it noted as done.
 
+pub mod datasets;
 mod error;
 mod execution;
 mod large;

@@ -5,6 +5,7 @@
 //! | `Model Monitor Alert State Change` (our bus) | opens, joins or closes the model's incident |
 //! | `CloudWatch Alarm State Change` of an alarm that the policy names | the same |
 //! | `SageMaker Model Building Pipeline Execution Status Change` | follows the incident's run to its end |
+//! | `Experiment State Change` (our bus) | follows the incident's candidate to its end |
 //! | `Step Functions Execution Status Change`, `Retraining Status Reported` | the same |
 //! | `Remediation Approval` (a person, our bus) | lets the retraining be started, or not |
 //! | `Remediation Resolution` (a person, our bus) | closes the incident |
@@ -21,12 +22,13 @@ use futures_util::future::join;
 use jiff::Timestamp;
 use model_monitor::{AlarmStateChange, Detail, Event, PipelineExecutionStatusChange};
 use outbox::Caller;
+use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentDocument, ExperimentStateChange};
 use remediation::{
-    ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PipelineExecution, PipelineStart,
-    Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED, REMEDIATION_RESOLUTION,
-    RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED, RemediationApproval,
-    RemediationResolution, RetrainingStatusReported, RiskRating, Settings, Stage, StartKind, Stepped,
-    model_of_display_name,
+    CandidateStatus, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PipelineExecution,
+    PipelineStart, Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
+    REMEDIATION_RESOLUTION, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED,
+    RemediationApproval, RemediationResolution, RetrainingStatusReported, RiskRating, Settings, Stage, StartKind,
+    Stepped, model_of_display_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -141,6 +143,11 @@ impl Remediate {
                 MODEL_MONITOR_ALERT_STATE_CHANGE => {
                     let alert: AlertStateChange = read(detail, detail_type)?;
                     Ok((alert.model.clone(), Input::Alert(Box::new(alert))))
+                }
+                EXPERIMENT_STATE_CHANGE => {
+                    let change: ExperimentStateChange = read(detail, detail_type)?;
+                    let status = CandidateStatus::of_change(&change);
+                    Ok((change.model, Input::Experiment(status)))
                 }
                 REMEDIATION_APPROVAL => {
                     let approval: RemediationApproval = read(detail, detail_type)?;
@@ -285,6 +292,18 @@ impl Remediate {
                 Ok(_) => {}
                 // A run that somebody deleted, or that is no run of AWS's, says nothing more.
                 Err(error) => tracing::warn!(error = %error, model, "how the run goes could not be asked"),
+            }
+        }
+        if document.stage() == Stage::Candidate || running.is_some() {
+            // Whatever its experiment has come to, told or not.
+            let experiments = load::<ExperimentDocument>(world, &ExperimentDocument::key(model)).await?;
+            for status in experiments
+                .document()
+                .map(CandidateStatus::of_document)
+                .unwrap_or_default()
+            {
+                self.take(world, model.to_owned(), Input::Experiment(status), request_id)
+                    .await?;
             }
         }
         self.take(world, model.to_owned(), Input::Tick(levels), request_id)

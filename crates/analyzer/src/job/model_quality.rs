@@ -96,6 +96,23 @@ struct Looked<'a> {
     numbers: bool,
 }
 
+impl Looked<'_> {
+    /// The rows that have label and prediction.
+    fn kept(&self, rows: usize, problem: ProblemType, notes: &mut Vec<String>) -> Vec<usize> {
+        let mut left_out = LeftOut::default();
+        let kept = (0..rows).filter(|row| {
+            let of_numbers = problem == ProblemType::Regression;
+            let label = self.label.as_ref();
+            left_out.has("label", label, *row, of_numbers)
+                && (self.predicted.is_none() || left_out.has("prediction", self.predicted.as_ref(), *row, of_numbers))
+                && (self.probability.is_none() || left_out.has("probability", self.probability.as_ref(), *row, true))
+        });
+        let kept = kept.collect();
+        notes.extend(left_out.notes());
+        kept
+    }
+}
+
 /// What the metrics of a dataset are.
 struct Measured {
     columned: Columned,
@@ -244,6 +261,46 @@ impl ModelQualityJob {
         Ok(report)
     }
 
+    /// How right each row was that has label and prediction: of a classification 1 where they agree and 0 where they do
+    /// not, of a regression the prediction less the label.
+    ///
+    /// # Errors
+    /// If the configuration does not fit the dataset.
+    pub fn outcomes(&self, dataset: &Dataset<Table>) -> Result<Vec<f64>, JobError> {
+        let problem = self.config.problem_type.ok_or(ConfigError::Missing {
+            key: "problem_type",
+            why: "say BinaryClassification, MulticlassClassification or Regression",
+        })?;
+        if dataset.sink.rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let looked = self.look(dataset, problem)?;
+        let kept = looked.kept(dataset.sink.rows(), problem, &mut Vec::new());
+        let Some(label) = looked.label.filter(|_| !kept.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        // Of few rows all may be of one class, which does not say what the other is.
+        let known = ["0", "1"].map(str::to_owned);
+        let columned = self.columned(&looked, label, &kept, problem, &[]);
+        let columned = columned.or_else(|_| self.columned(&looked, label, &kept, problem, &known))?;
+        let agree = |labels: &[u32], predictions: &[u32]| {
+            let rows = labels.iter().zip(predictions);
+            rows.map(|(label, predicted)| f64::from(label == predicted)).collect()
+        };
+        Ok(match &columned {
+            Columned::Binary {
+                labels, predictions, ..
+            }
+            | Columned::Multiclass {
+                labels, predictions, ..
+            } => agree(labels, predictions),
+            Columned::Regression { labels, predictions } => {
+                let rows = labels.iter().zip(predictions);
+                rows.map(|(label, predicted)| predicted - label).collect()
+            }
+        })
+    }
+
     fn look<'a>(&'a self, dataset: &'a Dataset<Table>, problem: ProblemType) -> Result<Looked<'a>, JobError> {
         super::not_full(&dataset.sink)?;
         let columns = Columns::new(&self.config, &dataset.sink);
@@ -295,19 +352,7 @@ impl ModelQualityJob {
         known: &[String],
         notes: &mut Vec<String>,
     ) -> Result<Option<Measured>, JobError> {
-        let mut left_out = LeftOut::default();
-        let kept: Vec<usize> = (0..rows)
-            .filter(|row| {
-                let of_numbers = problem == ProblemType::Regression;
-                let label = looked.label.as_ref();
-                left_out.has("label", label, *row, of_numbers)
-                    && (looked.predicted.is_none()
-                        || left_out.has("prediction", looked.predicted.as_ref(), *row, of_numbers))
-                    && (looked.probability.is_none()
-                        || left_out.has("probability", looked.probability.as_ref(), *row, true))
-            })
-            .collect();
-        notes.extend(left_out.notes());
+        let kept = looked.kept(rows, problem, notes);
         let Some(label) = looked.label.filter(|_| !kept.is_empty()) else {
             return Ok(None);
         };

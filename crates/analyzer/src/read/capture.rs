@@ -10,6 +10,7 @@ use super::{
 use crate::{findings::Kind, ground_truth::GroundTruth, sink::Sink, split::leaves_quote_open};
 use analysis::TooManyColumns;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use serde::Deserialize;
 use std::{borrow::Cow, sync::Arc};
 
@@ -36,6 +37,8 @@ pub struct CaptureColumns {
     pub predictions: bool,
     /// Requests without a label are kept.
     pub unlabelled: bool,
+    /// Requests that were answered before this time are left out. Those that do not say when are kept.
+    pub since: Option<Timestamp>,
     /// The columns of the request, in their order: the names of those that have none, if others than the baseline's are
     /// expected there.
     pub request: Vec<String>,
@@ -73,6 +76,16 @@ pub(crate) struct EventMetadata<'a> {
     pub event_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub inference_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    inference_time: Option<Cow<'a, str>>,
+}
+
+impl EventMetadata<'_> {
+    /// Whether the request was answered before a time.
+    fn is_before(&self, since: Timestamp) -> bool {
+        let time: Option<Timestamp> = self.inference_time.as_ref().and_then(|time| time.parse().ok());
+        time.is_some_and(|time| time < since)
+    }
 }
 
 /// One side of a captured request, or a label.
@@ -228,6 +241,9 @@ struct Request {
 /// Reads a line; `None` if it lacks what is wanted of it.
 fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, String> {
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("it is no captured request: {error}"))?;
+    if wanted.since.is_some_and(|since| line.event_metadata.is_before(since)) {
+        return Ok(None);
+    }
     let side = |side: Option<&Side<'_>>, name: &str| {
         side.map_or(Ok(Vec::new()), Side::records)
             .map_err(|why| format!("{name}: {why}"))

@@ -52,7 +52,8 @@ pub struct HourlyUri {
 }
 
 impl HourlyUri {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads an `s3://` URI, with `%Y`, `%m`, `%d` and `%H` for the hour; without any, they follow at its end.
+    pub fn parse(text: &str) -> Option<Self> {
         let S3Uri { bucket, key } = S3Uri::parse(text)?;
         let template = match (key.contains('%'), key.is_empty()) {
             (true, _) => key,

@@ -1,6 +1,7 @@
 //! `policy.toml` as it is written. The JSON Schema `policy.schema.json` is generated from these types.
 
 use alerting::{Severity, TreatAs, TreatMissingData};
+use promotion::{Assignment, GuardrailMetric, Inconclusive, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,6 +21,9 @@ pub(crate) struct PolicyFile {
     /// What a retraining is, for every model that no `[[model]]` says otherwise of.
     #[serde(default)]
     pub(crate) retraining: RetrainingTable,
+    /// How a retrained model is tested on live traffic and promoted, for every model that no `[[model]]` says otherwise of.
+    #[serde(default)]
+    pub(crate) promotion: PromotionTable,
     /// What holds for one model.
     #[serde(default)]
     pub(crate) model: Vec<ModelTable>,
@@ -251,6 +255,134 @@ pub(crate) struct ModelTable {
     /// What a retraining is.
     #[serde(default)]
     pub(crate) retraining: RetrainingTable,
+    /// How the retrained model is tested and promoted.
+    #[serde(default)]
+    pub(crate) promotion: PromotionTable,
+}
+
+/// How a retrained model is tested on live traffic and promoted.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PromotionTable {
+    /// `off`, `variants` (as a second production variant, with more of the traffic step by step), `shadow` (as a shadow
+    /// variant), `blue-green` (by SageMaker's deployment guardrails). Default: off.
+    pub(crate) mode: Option<Mode>,
+    /// The endpoint. Default: the model's name.
+    pub(crate) endpoint: Option<String>,
+    /// The model package group whose new versions are candidates. Default: the model's name.
+    pub(crate) model_package_group: Option<String>,
+    /// Whether a package is tested that is `PendingManualApproval`. Default: false.
+    pub(crate) unapproved: Option<bool>,
+    /// How long after a retraining its model package is waited for. Default: 24h.
+    pub(crate) candidate_within: Option<String>,
+    /// The candidate's share of the traffic, step by step, in per cent. Default: 5, 10, 25, 50.
+    pub(crate) traffic: Option<Vec<f64>>,
+    /// How long a step lasts at least. Default: 1h.
+    pub(crate) step_lasts: Option<String>,
+    /// How long the old champion stands by after the promotion. Default: 1h.
+    pub(crate) bake: Option<String>,
+    /// How long a test may last. Default: 7d.
+    pub(crate) maximum_duration: Option<String>,
+    /// What is done when the time is over and nothing is certain: `pause`, `roll-back` or `promote`. Default: pause.
+    pub(crate) inconclusive: Option<Inconclusive>,
+    /// By what the variants are compared: `accuracy`, `absolute_error`, `squared_error`, or a metric of yours, which `Experiment
+    /// Outcomes Reported` brings. Default: accuracy.
+    pub(crate) metric: Option<String>,
+    /// Whether a lower value of a metric of yours is better. Default: false.
+    pub(crate) lower_is_better: Option<bool>,
+    /// The probability of a false alarm that is accepted, over all looks together. Default: 0.05.
+    pub(crate) alpha: Option<f64>,
+    /// The smallest difference worth finding, in the metric's own unit. Default: 0.02.
+    pub(crate) effect: Option<f64>,
+    /// How much worse a candidate may be and is promoted all the same. Default: none; only a better one is promoted.
+    pub(crate) margin: Option<f64>,
+    /// So many outcomes of each variant are waited for. Default: 500.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub(crate) minimum_sample: Option<i64>,
+    /// Who assigns requests to variants: SageMaker by `weights`, or whoever asks by `target-variant`. Default: weights.
+    pub(crate) assignment: Option<Assignment>,
+    /// Over what periods the guardrails' metrics are asked of CloudWatch: 10s, 30s, 1m, 5m. Default: 1m.
+    pub(crate) metrics_period: Option<String>,
+    /// CloudWatch alarms that roll a blue/green deployment back. Default: none.
+    pub(crate) alarms: Option<Vec<String>>,
+    /// The offline gate. Default: none.
+    pub(crate) gate: Option<GateTable>,
+    /// What must not get worse. Default: `latency_p99` by a fifth, `errors_5xx` by one in a hundred.
+    pub(crate) guardrails: Option<Vec<GuardrailTable>>,
+    /// Where outcomes by variant come from. Needed for all metrics but yours.
+    pub(crate) capture: Option<CaptureTable>,
+    /// Where the outcomes of a metric of yours come from, if not by events. Default: none.
+    pub(crate) cloudwatch: Option<CloudWatchTable>,
+    /// Which baselines the monitors get after a promotion. Default: they keep theirs.
+    pub(crate) baselines: Option<BaselinesTable>,
+}
+
+/// A metric of the model package's own report against the champion's.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GateTable {
+    /// JSON pointer into the report that `ModelMetrics.ModelQuality.Statistics` names.
+    pub(crate) metric: String,
+    /// Whether a lower value is better. Default: false.
+    pub(crate) lower_is_better: Option<bool>,
+    /// How much worse the candidate may be. Default: 0.
+    pub(crate) worse_by: Option<f64>,
+}
+
+/// What must not get worse.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GuardrailTable {
+    /// `latency_p50`, `latency_p90`, `latency_p99`, `errors_4xx`, `errors_5xx` or `model_errors`.
+    pub(crate) metric: GuardrailMetric,
+    /// How much worse the candidate may be than the champion: a share of its latency (0.2 is a fifth slower), or of the
+    /// requests (0.01 is one in a hundred more).
+    pub(crate) margin: f64,
+    /// What the candidate must never pass: microseconds, or a share of the requests. Default: none.
+    pub(crate) limit: Option<f64>,
+}
+
+/// Where outcomes by variant come from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CaptureTable {
+    /// `s3://` URI of data capture up to the endpoint's folder: below it lie folders by variant and hour.
+    pub(crate) data: String,
+    /// `s3://` URI of ground truth, in folders by hour.
+    pub(crate) ground_truth: String,
+    /// `s3://` URI of `analysis_config.json`: which columns are label and prediction.
+    pub(crate) config: String,
+    /// How long after a request its ground truth is waited for. Default: 24h.
+    pub(crate) labels_within: Option<String>,
+}
+
+/// A metric of yours in CloudWatch, with the dimensions `EndpointName` and `VariantName`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CloudWatchTable {
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// Its name.
+    pub(crate) metric_name: String,
+    /// Whether its values are zeros and ones. Else the average of each period is one value. Default: true.
+    pub(crate) proportion: Option<bool>,
+}
+
+/// Which baselines a promoted model's monitors get.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BaselinesTable {
+    /// `s3://` URI of the folder in which each version of the model package group gets one of its own.
+    pub(crate) output: String,
+    /// `s3://` URI of what a model was trained on, with `{version}` for the version of its model package. Default: what the
+    /// model package's `DriftCheckBaselines` name is taken.
+    pub(crate) training_data: Option<String>,
 }
 
 /// What holds for monitors.

@@ -7,6 +7,7 @@
 mod analysis;
 mod explain;
 mod file;
+mod promotion;
 
 pub use analysis::{AnalysisSchedule, HourlyUri};
 pub use explain::{Explanation, Setting};
@@ -611,6 +612,7 @@ impl Policy {
         }
         let retraining = retraining(&mut layers)?;
         settings.extend(layers.settings);
+        settings.extend(self.promotion_settings(name)?.1);
         let policy = ModelPolicy {
             paused,
             model_card,
@@ -891,7 +893,7 @@ fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// Reads `30m`, `24h`, `7d` or `2w`.
+/// Reads `10s`, `30m`, `24h`, `7d` or `2w`.
 pub fn duration(text: &str) -> Option<SignedDuration> {
     let text = text.trim();
     let unit = text.chars().last()?;
@@ -902,6 +904,7 @@ pub fn duration(text: &str) -> Option<SignedDuration> {
         .ok()
         .filter(|count| *count >= 0)?;
     let hours = match unit {
+        's' => return (count <= 24 * 3600).then(|| SignedDuration::from_secs(count)),
         'm' => return (count <= 60 * 24 * 3660).then(|| SignedDuration::from_mins(count)),
         'h' => 1,
         'd' => 24,

@@ -1,0 +1,269 @@
+//! What Model Monitor's schedules are held against. A job definition cannot be changed: a schedule is given another one,
+//! like the one that it has but for the baseline.
+
+use super::{Aws, failed};
+use crate::{AwsError, Kind, ports::MonitoringBaselines};
+use aws_sdk_sagemaker::{
+    operation::describe_monitoring_schedule::DescribeMonitoringScheduleOutput,
+    types::{
+        DataQualityBaselineConfig, ModelBiasBaselineConfig, ModelExplainabilityBaselineConfig,
+        ModelQualityBaselineConfig, MonitoringBaselineConfig, MonitoringConstraintsResource, MonitoringScheduleConfig,
+        MonitoringStatisticsResource, MonitoringType,
+    },
+};
+use promotion::MonitorBaseline;
+use sha2::{Digest as _, Sha256};
+
+/// Of a job definition's name so much is kept in that of the next (API: 63 characters).
+const NAME_PART: usize = 50;
+
+fn constraints(baseline_uri: &str, file: &str) -> MonitoringConstraintsResource {
+    let uri = format!("{baseline_uri}/{file}");
+    MonitoringConstraintsResource::builder().s3_uri(uri).build()
+}
+
+fn statistics(baseline_uri: &str) -> MonitoringStatisticsResource {
+    let uri = format!("{baseline_uri}/statistics.json");
+    MonitoringStatisticsResource::builder().s3_uri(uri).build()
+}
+
+/// The folder of a baseline's file.
+fn folder(uri: Option<&str>) -> Option<String> {
+    uri?.rsplit_once('/').map(|(folder, _)| folder.to_owned())
+}
+
+/// The name of a job definition that holds against another baseline: the same baseline gives the same name.
+fn next_name(name: &str, baseline_uri: &str) -> String {
+    let stem = name
+        .rsplit_once("-dw")
+        .filter(|(_, hash)| hash.len() == 8)
+        .map_or(name, |(stem, _)| stem);
+    let stem: String = stem.chars().take(NAME_PART).collect();
+    let mut hash = hex::encode(Sha256::digest(baseline_uri));
+    hash.truncate(8);
+    format!("{}-dw{hash}", stem.trim_end_matches('-'))
+}
+
+impl Aws {
+    async fn describe_schedule(&self, schedule: &str) -> Result<DescribeMonitoringScheduleOutput, AwsError> {
+        let described = self.sagemaker().describe_monitoring_schedule();
+        let sent = described.monitoring_schedule_name(schedule).send().await;
+        sent.map_err(|error| failed("sagemaker:DescribeMonitoringSchedule", schedule, &error))
+    }
+
+    /// The constraints that a job definition names.
+    async fn constraints_of(&self, kind: &MonitoringType, name: &str) -> Result<Option<String>, AwsError> {
+        macro_rules! constraints {
+            ($describe:ident, $baseline:ident, $operation:literal) => {{
+                let described = self
+                    .sagemaker()
+                    .$describe()
+                    .job_definition_name(name)
+                    .send()
+                    .await;
+                let described = described.map_err(|error| failed($operation, name, &error))?;
+                let baseline = described.$baseline;
+                baseline.and_then(|baseline| baseline.constraints_resource?.s3_uri)
+            }};
+        }
+        Ok(match kind {
+            MonitoringType::ModelQuality => constraints!(
+                describe_model_quality_job_definition,
+                model_quality_baseline_config,
+                "sagemaker:DescribeModelQualityJobDefinition"
+            ),
+            MonitoringType::ModelBias => constraints!(
+                describe_model_bias_job_definition,
+                model_bias_baseline_config,
+                "sagemaker:DescribeModelBiasJobDefinition"
+            ),
+            MonitoringType::ModelExplainability => constraints!(
+                describe_model_explainability_job_definition,
+                model_explainability_baseline_config,
+                "sagemaker:DescribeModelExplainabilityJobDefinition"
+            ),
+            _ => constraints!(
+                describe_data_quality_job_definition,
+                data_quality_baseline_config,
+                "sagemaker:DescribeDataQualityJobDefinition"
+            ),
+        })
+    }
+
+    /// Creates a job definition like another, unless it is there already, and returns its name.
+    async fn like(&self, kind: &MonitoringType, name: &str, baseline_uri: &str) -> Result<String, AwsError> {
+        let next = next_name(name, baseline_uri);
+        macro_rules! like {
+            (
+                $describe:ident, $create:ident, $operations:expr, $config:expr,
+                [$baseline:ident, $($field:ident => $set:ident),*]
+            ) => {{
+                let (describes, creates) = $operations;
+                let known = self.sagemaker().$describe().job_definition_name(name).send().await;
+                let known = known.map_err(|error| failed(describes, name, &error))?;
+                let request = self.sagemaker().$create().job_definition_name(&next).$baseline($config);
+                let request = request
+                    $(.$set(known.$field))*
+                    .set_job_resources(known.job_resources)
+                    .set_network_config(known.network_config)
+                    .set_role_arn(known.role_arn)
+                    .set_stopping_condition(known.stopping_condition);
+                let created = request.send().await;
+                created.map(drop).map_err(|error| failed(creates, &next, &error))
+            }};
+        }
+        let created = match kind {
+            MonitoringType::ModelQuality => like!(
+                describe_model_quality_job_definition,
+                create_model_quality_job_definition,
+                ("sagemaker:DescribeModelQualityJobDefinition", "sagemaker:CreateModelQualityJobDefinition"),
+                ModelQualityBaselineConfig::builder()
+                    .constraints_resource(constraints(baseline_uri, "constraints.json"))
+                    .build(),
+                [
+                    model_quality_baseline_config,
+                    model_quality_app_specification => set_model_quality_app_specification,
+                    model_quality_job_input => set_model_quality_job_input,
+                    model_quality_job_output_config => set_model_quality_job_output_config
+                ]
+            ),
+            MonitoringType::ModelBias => like!(
+                describe_model_bias_job_definition,
+                create_model_bias_job_definition,
+                ("sagemaker:DescribeModelBiasJobDefinition", "sagemaker:CreateModelBiasJobDefinition"),
+                ModelBiasBaselineConfig::builder()
+                    .constraints_resource(constraints(baseline_uri, "analysis.json"))
+                    .build(),
+                [
+                    model_bias_baseline_config,
+                    model_bias_app_specification => set_model_bias_app_specification,
+                    model_bias_job_input => set_model_bias_job_input,
+                    model_bias_job_output_config => set_model_bias_job_output_config
+                ]
+            ),
+            MonitoringType::ModelExplainability => like!(
+                describe_model_explainability_job_definition,
+                create_model_explainability_job_definition,
+                (
+                    "sagemaker:DescribeModelExplainabilityJobDefinition",
+                    "sagemaker:CreateModelExplainabilityJobDefinition"
+                ),
+                ModelExplainabilityBaselineConfig::builder()
+                    .constraints_resource(constraints(baseline_uri, "analysis.json"))
+                    .build(),
+                [
+                    model_explainability_baseline_config,
+                    model_explainability_app_specification => set_model_explainability_app_specification,
+                    model_explainability_job_input => set_model_explainability_job_input,
+                    model_explainability_job_output_config => set_model_explainability_job_output_config
+                ]
+            ),
+            _ => like!(
+                describe_data_quality_job_definition,
+                create_data_quality_job_definition,
+                ("sagemaker:DescribeDataQualityJobDefinition", "sagemaker:CreateDataQualityJobDefinition"),
+                DataQualityBaselineConfig::builder()
+                    .constraints_resource(constraints(baseline_uri, "constraints.json"))
+                    .statistics_resource(statistics(baseline_uri))
+                    .build(),
+                [
+                    data_quality_baseline_config,
+                    data_quality_app_specification => set_data_quality_app_specification,
+                    data_quality_job_input => set_data_quality_job_input,
+                    data_quality_job_output_config => set_data_quality_job_output_config
+                ]
+            ),
+        };
+        match created {
+            // `ResourceInUse`: an attempt before this one made it.
+            Err(error) if error.message.contains("ResourceInUse") || error.message.contains("already exists") => {
+                Ok(next)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(next),
+        }
+    }
+}
+
+impl MonitoringBaselines for Aws {
+    async fn monitors_of(&self, endpoint: &str) -> Result<Vec<MonitorBaseline>, AwsError> {
+        let listed = self.sagemaker().list_monitoring_schedules().endpoint_name(endpoint);
+        let mut pages = listed.into_paginator().send();
+        let mut monitors = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("sagemaker:ListMonitoringSchedules", endpoint, &error))?;
+            for summary in page.monitoring_schedule_summaries.into_iter().flatten() {
+                let Some(name) = summary.monitoring_schedule_name else {
+                    continue;
+                };
+                let described = self.describe_schedule(&name).await?;
+                let Some(config) = described.monitoring_schedule_config else {
+                    continue;
+                };
+                let kind = config.monitoring_type.or(described.monitoring_type);
+                let kind = kind.unwrap_or(MonitoringType::DataQuality);
+                let inline = config.monitoring_job_definition.and_then(|job| job.baseline_config);
+                let uri = match (&config.monitoring_job_definition_name, inline) {
+                    (Some(definition), _) => self.constraints_of(&kind, definition).await?,
+                    (None, Some(baseline)) => baseline.constraints_resource.and_then(|resource| resource.s3_uri),
+                    (None, None) => None,
+                };
+                monitors.push(MonitorBaseline {
+                    monitoring_schedule: name,
+                    monitor_type: kind.as_str().to_owned(),
+                    own: false,
+                    baseline_uri: folder(uri.as_deref()),
+                });
+            }
+        }
+        Ok(monitors)
+    }
+
+    async fn hold_against(&self, schedule: &str, baseline_uri: &str) -> Result<(), AwsError> {
+        let operation = "sagemaker:UpdateMonitoringSchedule";
+        let described = self.describe_schedule(schedule).await?;
+        let config = described.monitoring_schedule_config.ok_or_else(|| AwsError {
+            operation: "sagemaker:DescribeMonitoringSchedule",
+            resource: schedule.to_owned(),
+            kind: Kind::Rejected,
+            message: "the schedule has no configuration".to_owned(),
+        })?;
+        let kind = config.monitoring_type.clone().or(described.monitoring_type);
+        let kind = kind.unwrap_or(MonitoringType::DataQuality);
+        let changed = MonitoringScheduleConfig::builder()
+            .set_schedule_config(config.schedule_config)
+            .monitoring_type(kind.clone());
+        let changed = match (config.monitoring_job_definition_name, config.monitoring_job_definition) {
+            (Some(name), _) => changed.monitoring_job_definition_name(self.like(&kind, &name, baseline_uri).await?),
+            (None, Some(mut job)) => {
+                let baseline = MonitoringBaselineConfig::builder()
+                    .constraints_resource(constraints(baseline_uri, "constraints.json"))
+                    .statistics_resource(statistics(baseline_uri));
+                job.baseline_config = Some(baseline.build());
+                changed.monitoring_job_definition(job)
+            }
+            (None, None) => changed,
+        };
+        let request = self.sagemaker().update_monitoring_schedule();
+        let request = request.monitoring_schedule_name(schedule);
+        let sent = request.monitoring_schedule_config(changed.build()).send().await;
+        sent.map_err(|error| failed(operation, schedule, &error))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_baseline_gives_the_same_name_and_names_do_not_grow() {
+        let first = next_name("churn-data-quality", "s3://b/1");
+        assert!(first.starts_with("churn-data-quality-dw"), "{first}");
+        let second = next_name(&first, "s3://b/2");
+        assert_eq!(second.len(), first.len());
+        assert_ne!(second, first);
+        assert_eq!(next_name(&second, "s3://b/1"), first);
+        assert!(next_name(&"x".repeat(63), "s3://b/1").len() <= 63);
+    }
+}
