@@ -1,5 +1,6 @@
 """From candidate to production: what becomes of an experiment, whatever happens to it, seen at the endpoint."""
 
+import functools
 import json
 import os
 import random
@@ -32,9 +33,9 @@ class Laboratory:
         self.tables = [policy]
         self.models = 0
 
-    def hosted(self, champion: float | dict[str, tuple[float, str]], made: dict[str, Any] | None = None, **settings: Any) -> Hosted:
+    def hosted(self, champion: float | dict[str, tuple[float, str]], made: dict[str, Any] | None = None, name: str = "", **settings: Any) -> Hosted:
         self.models += 1
-        name = f"{self.world.name}-m{self.models}"
+        name = name or f"{self.world.name}-m{self.models}"
         variants = champion if isinstance(champion, dict) else {"champion": (1.0, self.url(champion))}
         hosted = Hosted(self.world, name, variants, **made or {})
         self.tables.append(hosted.policy(**settings))
@@ -105,7 +106,6 @@ OF_THE_ENDPOINT = (
     "CreateEndpointConfig",
     "UpdateEndpoint",
     "DeleteEndpointConfig",
-    "ListModelPackages",
     "DescribeModelPackage",
 )
 FAULTS: dict[str, dict[str, Any]] = {
@@ -193,6 +193,22 @@ def test_functions_killed_in_the_midst_of_an_experiment(make_world, models):
     assert len(killed) > 5
     promoted(better, package, ends[0])
     undone(worse, "RolledBack", ends[1])
+
+
+def test_a_candidate_that_no_event_told_of_is_found(make_world, stack, models):
+    """Every model is looked after thoroughly in one minute of ten: so this one is called as the next minute wants it."""
+    world = make_world()
+    lab = Laboratory(world, models)
+    world.silence()
+    turn = int(datetime.now(timezone.utc).timestamp() + 50) // 60
+    hash_of = lambda name: functools.reduce(lambda sum, byte: (sum * 31 + byte) % 2**64, name.encode(), 0)
+    suffix = next(one for one in "abcdefghijklmnopqrstuvwxyz" if (turn + hash_of(f"{world.name}-{one}")) % 10 == 0)
+    hosted = lab.hosted(POOR, name=f"{world.name}-{suffix}")
+    stack.stand_in("fault", {"operation": "ListModelPackages", "count": 2, "status": 400, "code": "ThrottlingException"})
+    with lab.asked(hosted):
+        package = hosted.package(models(GOOD))
+        promoted(hosted, package, lab.ended(hosted))
+    assert stack.stand_in("calm", {"operation": "ListModelPackages"})["left"] == 0
 
 
 def test_a_candidate_that_does_not_start_leaves_the_champion_in_service(lab, stack):

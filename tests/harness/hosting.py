@@ -262,7 +262,8 @@ class Hosting:
                 if name not in self.configs:
                     return invalid(f'Could not find endpoint configuration "{arn_of("endpoint-config", name)}".')
             routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE"})
-            if "Type" not in routing or (routing["Type"] != "ALL_AT_ONCE" and f"{routing['Type'].title()}Size".replace("_", "") not in routing):
+            sized = {"ALL_AT_ONCE": "Type", "CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
+            if sized.get(routing.get("Type", "")) not in routing:
                 return invalid("The traffic routing configuration is not complete.")
             weights = {variant["VariantName"]: variant["CurrentWeight"] for variant in endpoint.variants}
             kept = weights if body.get("RetainAllVariantProperties") else {}
