@@ -36,6 +36,10 @@ PIPELINE = f"{SAGEMAKER}:pipeline/churn"
 REPORT = f"{REPORTS}/churn/2026/11/23/08/constraint_violations.json"
 REPORT_BYOC = f"{REPORTS}/churn/2026/11/23/08/constraints_violations.json"
 ANALYZE = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}-analyze"
+JOB_DEFINITIONS = [
+    ("DataQuality", "data-quality"), ("ModelQuality", "model-quality"), ("ModelBias", "model-bias"),
+    ("ModelExplainability", "model-explainability"),
+]
 STREAM = "log-stream:2026/11/23/[$LATEST]0"
 
 # What GetAtt and Ref of resources give.
@@ -103,6 +107,8 @@ class Template:
                 case "Fn::Equals":
                     first, second = map(self.resolve, argument)
                     return first == second
+                case "Fn::And":
+                    return all(self.condition(part["Condition"]) if "Condition" in part else self.resolve(part) for part in argument)
                 case "Fn::Not":
                     return not self.resolve(argument[0])
                 case "Fn::If":
@@ -182,7 +188,7 @@ ALLOWED = {
         ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"),
-        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
             "Model Monitor Alert State Change", "Model Monitor Health State Change", "Remediation Decided",
@@ -204,6 +210,19 @@ ALLOWED = {
         ("events:PutEvents", BUS, event("Monitoring Execution State Change")),
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("analyze")), ("logs:PutLogEvents", logs("analyze")),
     ],
+    "PromoteRole": [
+        ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
+        *((action, f"{STATE}/{key}") for action in ("s3:GetObject", "s3:PutObject") for key in ("experiments/churn.json", "baselines/churn-quality.json")),
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
+            "Experiment State Change", "Model Baselines Requested", "Monitor Baseline Change")),
+        ("cloudwatch:GetMetricData", "*"), ("sagemaker:ListMonitoringSchedules", "*"), ("sagemaker:ListModelPackages", "*"),
+        ("sagemaker:DescribeEndpoint", f"{SAGEMAKER}:endpoint/churn"), ("sagemaker:DescribeEndpointConfig", f"{SAGEMAKER}:endpoint-config/churn"),
+        ("sagemaker:DescribeModel", f"{SAGEMAKER}:model/churn"), ("sagemaker:DescribeModelPackage", f"{SAGEMAKER}:model-package/churn/7"),
+        ("sagemaker:DescribeMonitoringSchedule", SCHEDULE),
+        *((f"sagemaker:Describe{kind}JobDefinition", f"{SAGEMAKER}:{name}-job-definition/churn") for kind, name in JOB_DEFINITIONS),
+        ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("promote")), ("logs:PutLogEvents", logs("promote")),
+    ],
     "AnalyzeStateMachineRole": [
         ("lambda:InvokeFunction", ANALYZE), ("s3:ListBucket", REPORTS),
         ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"),
@@ -216,6 +235,16 @@ ALLOWED = {
     ],
 }
 TRACE = ("xray:PutTraceSegments", "*")
+# What promote may change where the template names endpoints.
+PROMOTES = [
+    ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/churn-2"), ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint-config/churn"),
+    ("sagemaker:UpdateEndpointWeightsAndCapacities", f"{SAGEMAKER}:endpoint/churn-2"),
+    ("sagemaker:CreateModel", f"{SAGEMAKER}:model/driftwarden-churn-0a1b2c3d"), ("sagemaker:DeleteModel", f"{SAGEMAKER}:model/driftwarden-churn-0a1b2c3d"),
+    ("sagemaker:CreateEndpointConfig", f"{SAGEMAKER}:endpoint-config/driftwarden-churn-0a1b2c3d-test"), ("sagemaker:CreateEndpointConfig", f"{SAGEMAKER}:model/churn"),
+    ("sagemaker:DeleteEndpointConfig", f"{SAGEMAKER}:endpoint-config/driftwarden-churn-0a1b2c3d-test"), ("sagemaker:UpdateMonitoringSchedule", SCHEDULE),
+    *((f"sagemaker:Create{kind}JobDefinition", f"{SAGEMAKER}:{name}-job-definition/churn-dw0a1b2c3d") for kind, name in JOB_DEFINITIONS),
+    ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/model", {"iam:PassedToService": "sagemaker.amazonaws.com"}),
+]
 
 # What no function may, with reasons where they are not plain.
 FOR_ALL = [
@@ -265,6 +294,13 @@ DENIED = {
         ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"),
         ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/other"),
     ],
+    "PromoteRole": FOR_ALL + [
+        START, LOOK_UP, *PROMOTES, ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/models/churn.json"),
+        ("s3:PutObject", f"{REPORTS}/baselines/churn/statistics.json"), ("sns:Publish", TOPIC), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
+        ("events:PutEvents", BUS, event("Remediation Decided")), ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn"),
+        ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/churn/7"), ("sagemaker:DeleteModel", f"{SAGEMAKER}:model/churn"),
+        ("sagemaker:DeleteEndpointConfig", f"{SAGEMAKER}:endpoint-config/churn"), ("sagemaker:CreateEndpoint", f"{SAGEMAKER}:endpoint/churn"),
+    ],
     "AnalyzeStateMachineRole": [denied for denied in FOR_ALL if denied[0] != "lambda:InvokeFunction"] + [
         ("lambda:InvokeFunction", ANALYZE + "-other"), ("s3:GetObject", REPORT), ("s3:ListBucket", STATE), *MACHINE_START,
     ],
@@ -298,13 +334,19 @@ DEPLOYMENTS = {
         BASE | {"ExplainedEndpointPattern": "churn*"},
         {"RemediateRole": [START], "SweepRole": [START], "AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn-2")]},
         {"AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/fraud")]}),
+    "with endpoints to promote on": (
+        BASE | {"PromotedEndpointPattern": "churn*", "PassedRoleArns": f"arn:aws:iam::{ACCOUNT}:role/other,arn:aws:iam::{ACCOUNT}:role/model"},
+        {"RemediateRole": [START], "SweepRole": [START], "PromoteRole": PROMOTES},
+        {"PromoteRole": [("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/fraud"), ("sagemaker:CreateModel", f"{SAGEMAKER}:model/churn"),
+                         ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/model", {"iam:PassedToService": "ec2.amazonaws.com"})]}),
     "with keys and traces": (
         BASE | {"KmsKeyArn": KEY, "ReportBucketKmsKeyArn": REPORT_KEY, "Tracing": "Active"},
         {"IngestRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "RemediateRole": [START, *S3_KEY, TRACE],
          "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), TRACE],
          "SweepRole": [START, *S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "AnalyzeStateMachineRole": [TRACE],
+         "PromoteRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE],
          "AnalyzeRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), ("kms:GenerateDataKey", REPORT_KEY, via("s3")), TRACE]},
-        {"IngestRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "RemediateRole": [("kms:Decrypt", REPORT_KEY, via("s3"))]}),
+        {"IngestRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "PromoteRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "RemediateRole": [("kms:Decrypt", REPORT_KEY, via("s3"))]}),
 }
 
 

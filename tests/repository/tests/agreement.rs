@@ -29,7 +29,7 @@ fn quoted_variables(text: &str, open: &str, close: char) -> BTreeSet<String> {
 #[test]
 fn the_template_sets_exactly_the_variables_that_the_functions_read() {
     let template = read("infra/template.yaml");
-    for function in ["ingest", "remediate", "notify", "analyze"] {
+    for function in ["ingest", "remediate", "notify", "analyze", "promote"] {
         let mut code = String::new();
         for entry in std::fs::read_dir(root().join("functions").join(function).join("src")).unwrap() {
             code.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
