@@ -143,6 +143,11 @@ def event(detail_type, source="driftwarden"):
     return {"events:source": source, "events:detail-type": detail_type}
 
 
+# The context of a write that must not overwrite.
+NEW = {"s3:if-none-match": "*"}
+BASELINE_FILES = ("statistics", "constraints", "analysis", "analysis_config", "calibration", "segments", "intervals")
+
+
 def logs(function):
     """A log stream of a function."""
     return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{STACK}-{function}:{STREAM}"
@@ -188,7 +193,8 @@ ALLOWED = {
         ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"),
-        ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("s3:GetObject", f"{STATE}/baselines/churn-quality.json"),
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
             "Model Monitor Alert State Change", "Model Monitor Health State Change", "Remediation Decided",
@@ -203,11 +209,13 @@ ALLOWED = {
         ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE), ("s3:PutObject", REPORT),
         *(("s3:PutObject", f"{REPORTS}/reports/churn/churn-quality/2026/11/23/08/{name}.json")
           for name in ("statistics", "constraints", "drift", "analysis", "segments", "estimate", "intervals", "attribution_drift")),
+        *(("s3:PutObject", f"{REPORTS}/baselines/churn/7/churn-quality/{name}.json", NEW) for name in ("analysis_config", "calibration")),
+        ("s3:GetObject", f"{STATE}/baselines/churn-quality.json"),
         *((action, f"{STATE}/{key}") for action in ("s3:GetObject", "s3:PutObject") for key in ("analyses/churn-quality.json", "partials/run/1.json")),
         ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "aws/sagemaker/Endpoints/data-metrics"}),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "aws/sagemaker/ModelMonitoring/bias-metrics"}),
-        ("events:PutEvents", BUS, event("Monitoring Execution State Change")),
+        *(("events:PutEvents", BUS, event(detail_type)) for detail_type in ("Monitoring Execution State Change", "Model Baselines Created")),
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("analyze")), ("logs:PutLogEvents", logs("analyze")),
     ],
     "PromoteRole": [
@@ -281,6 +289,7 @@ DENIED = {
     ],
     "SweepRole": FOR_ALL + [
         ("s3:GetObject", f"{REPORTS}/churn/data-capture/1.jsonl"), ("s3:PutObject", f"{STATE}/notifications/1.json"),
+        ("s3:PutObject", f"{STATE}/baselines/churn-quality.json"),
         ("sns:Publish", TOPIC), ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Other"}),
         ("sagemaker:UpdateMonitoringAlert", SCHEDULE), ("sagemaker:StopMonitoringSchedule", SCHEDULE),
         ("sagemaker:StopPipelineExecution", PIPELINE),
@@ -288,6 +297,8 @@ DENIED = {
     ],
     "AnalyzeRole": [denied for denied in FOR_ALL if denied != ("s3:PutObject", REPORT)] + [
         START, LOOK_UP, ("s3:PutObject", f"{REPORTS}/capture/churn/1.jsonl"), ("s3:PutObject", f"{REPORTS}/baselines/churn/data.csv"),
+        ("s3:PutObject", f"{REPORTS}/baselines/churn/analysis_config.json"), ("s3:PutObject", f"{STATE}/baselines/churn-quality.json"),
+        ("s3:PutObject", "arn:aws:s3:::data/baselines/churn/constraints.json", NEW),
         ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:GetObject", f"{STATE}/models/churn.json"), ("sns:Publish", TOPIC),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         ("events:PutEvents", BUS, event("Remediation Decided")), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
@@ -328,8 +339,11 @@ DEPLOYMENTS = {
     "with a bucket of the data": (
         BASE | {"DataBucketName": "data"},
         {"RemediateRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
-         "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")]},
-        {"AnalyzeRole": []}),
+         "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data"),
+                         *(("s3:PutObject", f"arn:aws:s3:::data/baselines/churn/{name}.json", NEW) for name in BASELINE_FILES)],
+         "PromoteRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")]},
+        {"AnalyzeRole": [*(("s3:PutObject", f"arn:aws:s3:::data/baselines/churn/{name}.json") for name in BASELINE_FILES),
+                         ("s3:PutObject", "arn:aws:s3:::data/training/7.csv", NEW)]}),
     "with endpoints to explain": (
         BASE | {"ExplainedEndpointPattern": "churn*"},
         {"RemediateRole": [START], "SweepRole": [START], "AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn-2")]},
@@ -385,9 +399,13 @@ def holds(condition, context):
     """Whether a statement's condition holds. The simulator takes no context, so that this is decided here; an operator that
     the template does not use yet is an error, not a guess."""
     for operator, keys in condition.items():
-        if operator not in ("StringEquals", "ForAllValues:StringEquals"):
+        if operator not in ("StringEquals", "ForAllValues:StringEquals", "Null"):
             raise NotImplementedError(f"{operator} in a policy")
         for key, values in keys.items():
+            if operator == "Null":
+                if str(key not in context).lower() != values:
+                    return False
+                continue
             if key not in context and operator.startswith("ForAllValues:"):
                 continue
             if context.get(key) not in (values if isinstance(values, list) else [values]):

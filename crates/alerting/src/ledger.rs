@@ -165,6 +165,9 @@ pub struct MonitorLedger {
     /// Up to this scheduled time every execution that SageMaker lists is known here, as a sweep has found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_until: Option<Timestamp>,
+    /// Since when datapoints count: the baseline that the monitor is held against changed. None if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<Timestamp>,
     /// What the last changes still owe.
     #[serde(default)]
     pub outbox: Outbox<MonitorEffect>,
@@ -185,6 +188,7 @@ impl MonitorLedger {
             followed: None,
             as_of: None,
             compared_until: None,
+            restarted_at: None,
             outbox: Outbox::default(),
         }
     }
@@ -237,6 +241,26 @@ impl MonitorLedger {
         self.rejudge(rules, caller);
     }
 
+    /// Begins the alert window anew, as the baseline that the monitor is held against changed: datapoints that are scheduled
+    /// before take no slot any more. The alert is judged as if the ledger had begun then, and is OK until an execution
+    /// counts. Says whether that was news: a restart that is known, or older than the known one, changes nothing.
+    pub fn restart(&mut self, at: Timestamp, rules: &MonitorRules, caller: &Caller) -> bool {
+        if self.restarted_at.is_some_and(|known| known >= at) {
+            return false;
+        }
+        self.restarted_at = Some(at);
+        let change = self.judge(rules, caller.now, true);
+        self.owe_change(change, caller);
+        true
+    }
+
+    /// The datapoints that count, newest first: all, or those since the window was restarted.
+    pub fn counting(&self) -> impl Iterator<Item = &Datapoint> {
+        let since = self.restarted_at;
+        let newest_first = self.datapoints.iter().rev();
+        newest_first.take_while(move |datapoint| since.is_none_or(|since| datapoint.scheduled_time >= since))
+    }
+
     /// Records and judges as [`MonitorLedger::record`] does, at the time `now`, and returns the transition instead of
     /// owing it: history is replayed by the code that judges the present.
     pub fn replay(
@@ -247,7 +271,7 @@ impl MonitorLedger {
         now: Timestamp,
     ) -> Option<Box<AlertStateChange>> {
         self.merge(scheduled_time, evidence);
-        self.judge(rules, now)
+        self.judge(rules, now, false)
     }
 
     /// Whether the settings of the schedule's own alert are to be read (again): at most once in ten minutes.
@@ -264,23 +288,27 @@ impl MonitorLedger {
         }
     }
 
-    /// The scheduled times of the datapoints that say something of the data, newest first.
+    /// The scheduled times of the datapoints that count and say something of the data, newest first.
     pub fn judged(&self, rules: &MonitorRules) -> impl Iterator<Item = Timestamp> {
-        let newest_first = self.datapoints.iter().rev();
-        newest_first
+        self.counting()
             .filter(|datapoint| rules.judge(datapoint) != Period::Missing)
             .map(|datapoint| datapoint.scheduled_time)
     }
 
     fn rejudge(&mut self, rules: &MonitorRules, caller: &Caller) {
-        if let Some(change) = self.judge(rules, caller.now) {
-            self.last_change = Some(change.clone());
-            self.outbox
-                .owe(change.id.clone(), MonitorEffect::PutAlertStateChange(change), caller);
-        }
+        let change = self.judge(rules, caller.now, false);
+        self.owe_change(change, caller);
         if let Some(change) = self.judge_health(rules, caller.now) {
             self.outbox
                 .owe(change.id.clone(), MonitorEffect::PutHealthStateChange(change), caller);
+        }
+    }
+
+    fn owe_change(&mut self, change: Option<Box<AlertStateChange>>, caller: &Caller) {
+        if let Some(change) = change {
+            self.last_change = Some(change.clone());
+            self.outbox
+                .owe(change.id.clone(), MonitorEffect::PutAlertStateChange(change), caller);
         }
     }
 
@@ -339,12 +367,16 @@ impl MonitorLedger {
         }
     }
 
-    fn judge(&mut self, rules: &MonitorRules, now: Timestamp) -> Option<Box<AlertStateChange>> {
+    fn judge(&mut self, rules: &MonitorRules, now: Timestamp, restarted: bool) -> Option<Box<AlertStateChange>> {
         let newest = self.datapoints.back()?.scheduled_time;
         let window = self.window(rules);
         let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
         let previous = self.alert.status;
-        let status = rules.status(&window, &self.datapoints, as_of, previous);
+        let status = if restarted {
+            self.status_anew(&window, rules, as_of)
+        } else {
+            self.status(&window, rules, 0, as_of, previous)
+        };
         if status == previous {
             return None;
         }
@@ -360,7 +392,46 @@ impl MonitorLedger {
         if self.history.len() > KEPT_TRANSITIONS {
             self.history.pop_front();
         }
-        Some(Box::new(self.change(&window, rules, previous, as_of, now)))
+        let mut change = self.change(&window, rules, previous, as_of, now);
+        if let (true, Some(since)) = (restarted, self.restarted_at) {
+            let so_far = if change.datapoints.is_empty() {
+                "none of them says anything of the data yet".to_owned()
+            } else {
+                change.reason
+            };
+            change.reason = format!(
+                "the window was restarted because of a new baseline: executions scheduled from {since} on count; {so_far}"
+            );
+        }
+        Some(Box::new(change))
+    }
+
+    /// The status that follows from the datapoints that count, without the newest few, and the status before.
+    fn status(
+        &self,
+        window: &AlertWindow,
+        rules: &MonitorRules,
+        without: usize,
+        as_of: Timestamp,
+        previous: AlertStatus,
+    ) -> AlertStatus {
+        let mut counting = self.counting().skip(without).peekable();
+        // A monitor of which nothing counts yet is OK, restarted or new, whatever is made of missing periods.
+        if self.restarted_at.is_some() && counting.peek().is_none() {
+            return AlertStatus::Ok;
+        }
+        rules.status(window, counting, self.restarted_at, as_of, previous)
+    }
+
+    /// The status of a ledger that began at the restart: each datapoint since then judged when it was the newest. By most
+    /// windows that is the status of the last one; where missing periods keep the status, the ones before matter.
+    fn status_anew(&self, window: &AlertWindow, rules: &MonitorRules, as_of: Timestamp) -> AlertStatus {
+        let times: Vec<Timestamp> = self.counting().map(|datapoint| datapoint.scheduled_time).collect();
+        let oldest_first = times.iter().enumerate().rev();
+        let status = oldest_first.fold(AlertStatus::Ok, |previous, (without, time)| {
+            self.status(window, rules, without, *time, previous)
+        });
+        self.status(window, rules, 0, as_of, status)
     }
 
     /// The event of the transition that has just been made.
@@ -372,7 +443,7 @@ impl MonitorLedger {
         as_of: Timestamp,
         now: Timestamp,
     ) -> AlertStateChange {
-        let evaluated = rules.evaluated(window, &self.datapoints, as_of);
+        let evaluated = rules.evaluated(window, self.counting(), as_of);
         let latest_breaching = evaluated.iter().rev().find(|(_, period)| *period == Period::Breaching);
         let latest_report = evaluated
             .iter()

@@ -7,10 +7,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeSet, VecDeque},
-    fmt,
-};
+use std::{collections::BTreeSet, fmt};
 
 /// How grave a violation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -390,20 +387,17 @@ impl MonitorRules {
         }
     }
 
-    /// The datapoints that the window looks at, oldest first, each with what it is to the window. A window over
-    /// executions looks at the N latest that take a slot; one over time at those of its evaluation range that ends with
-    /// the period of `as_of`.
+    /// The datapoints that the window looks at, oldest first, each with what it is to the window, out of those that count,
+    /// newest first. A window over executions looks at the N latest that take a slot; one over time at those of its
+    /// evaluation range that ends with the period of `as_of`.
     pub fn evaluated<'a>(
         &self,
         window: &AlertWindow,
-        datapoints: &'a VecDeque<Datapoint>,
+        newest_first: impl Iterator<Item = &'a Datapoint>,
         as_of: Timestamp,
     ) -> Vec<(&'a Datapoint, Period)> {
-        let newest_first = datapoints
-            .iter()
-            .rev()
-            .map(|datapoint| (datapoint, self.judge(datapoint)));
-        let slots = newest_first.filter(|(_, period)| *period != Period::Missing);
+        let judged = newest_first.map(|datapoint| (datapoint, self.judge(datapoint)));
+        let slots = judged.filter(|(_, period)| *period != Period::Missing);
         let mut evaluated: Vec<_> = match window {
             AlertWindow::Executions(window) => slots.take(window.evaluation_period().into()).collect(),
             AlertWindow::Time { window, period } => {
@@ -417,20 +411,19 @@ impl MonitorRules {
         evaluated
     }
 
-    /// The alert status that follows from the datapoints, in the order of their scheduled times, and the status before.
-    /// A window over time ends with the period of `as_of`.
-    pub fn status(
+    /// The alert status that follows from the datapoints that count, newest first, and the status before. A window over
+    /// time ends with the period of `as_of`; it has no periods before `since`, if datapoints count only since then.
+    pub fn status<'a>(
         &self,
         window: &AlertWindow,
-        datapoints: &VecDeque<Datapoint>,
+        newest_first: impl Iterator<Item = &'a Datapoint>,
+        since: Option<Timestamp>,
         as_of: Timestamp,
         previous: AlertStatus,
     ) -> AlertStatus {
         match window {
             AlertWindow::Executions(window) => {
-                let slots = datapoints
-                    .iter()
-                    .rev()
+                let slots = newest_first
                     .map(|datapoint| self.judge(datapoint))
                     .filter(|period| *period != Period::Missing);
                 window.judge(slots.map(|period| period == Period::Breaching))
@@ -439,7 +432,7 @@ impl MonitorRules {
                 let mut periods = vec![Period::Missing; window.evaluation_range()];
                 let newest = period.index(as_of);
                 let last = periods.len();
-                for datapoint in datapoints.iter().rev() {
+                for datapoint in newest_first {
                     let Ok(age) = usize::try_from(newest - period.index(datapoint.scheduled_time)) else {
                         continue;
                     };
@@ -458,6 +451,10 @@ impl MonitorRules {
                     AlertStatus::InAlert => AlarmState::Alarm,
                     AlertStatus::InsufficientData => AlarmState::InsufficientData,
                 };
+                let window = since.map_or(*window, |since| {
+                    let periods = usize::try_from(newest - period.index(since) + 1);
+                    window.with_periods_at_most(periods.unwrap_or_default())
+                });
                 match window.evaluate(&periods, before) {
                     AlarmState::Ok => AlertStatus::Ok,
                     AlarmState::Alarm => AlertStatus::InAlert,

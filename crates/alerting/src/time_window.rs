@@ -117,6 +117,15 @@ impl TimeWindow {
         }
     }
 
+    /// For a time in which there have been so many periods at all: more than they cannot be missing.
+    #[must_use]
+    pub(crate) fn with_periods_at_most(self, periods: usize) -> Self {
+        Self {
+            evaluation_periods: self.evaluation_periods.min(periods.max(1)),
+            ..self
+        }
+    }
+
     /// M.
     pub fn datapoints_to_alarm(self) -> u8 {
         u8::try_from(self.datapoints_to_alarm).unwrap_or(u8::MAX)

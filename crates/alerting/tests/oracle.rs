@@ -5,7 +5,8 @@ use alerting::{
     AlertStatus, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow, Monitor, MonitorLedger,
     MonitorRules, PeriodLength, TimeWindow, TreatAs, TreatMissingData, Treatment,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use outbox::Caller;
 
 const HISTORIES: u64 = 1_000_000;
 
@@ -75,8 +76,14 @@ fn naive_executions(signs: &[char], m: usize, n: usize) -> AlertStatus {
     }
 }
 
-/// CloudWatch's rule, read aloud.
-fn naive_time(periods: &[char], m: usize, n: usize, treat: TreatMissingData, previous: AlertStatus) -> AlertStatus {
+/// CloudWatch's rule, read aloud. `lived` is how many periods there have been since datapoints count.
+fn naive_time(
+    periods: &[char],
+    (m, n): (usize, usize),
+    lived: usize,
+    treat: TreatMissingData,
+    previous: AlertStatus,
+) -> AlertStatus {
     let count = |signs: &[char]| signs.iter().filter(|sign| **sign == 'X').count();
     let judged = |breaching: usize| {
         if breaching >= m {
@@ -90,7 +97,7 @@ fn naive_time(periods: &[char], m: usize, n: usize, treat: TreatMissingData, pre
         return judged(count(&real[real.len() - n..]));
     }
     if treat == TreatMissingData::Breaching {
-        return judged(count(&real) + n - real.len());
+        return judged(count(&real) + n.min(lived) - real.len());
     }
     if treat == TreatMissingData::NotBreaching {
         return judged(count(&real));
@@ -178,7 +185,7 @@ fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
                 let mut range = vec!['-'; small_n + 2];
                 range.extend(&signs);
                 let range = &range[range.len() - (small_n + 2)..];
-                naive_time(range, small_m, small_n, treat, before)
+                naive_time(range, (small_m, small_n), usize::MAX, treat, before)
             } else {
                 naive_executions(&signs, small_m, small_n)
             };
@@ -198,4 +205,75 @@ fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
         transitions > HISTORIES / 2,
         "{transitions} transitions: the histories say too little"
     );
+}
+
+/// Restarts, in time: from then on all is as of a monitor that is new.
+#[test]
+fn a_restarted_ledger_agrees_with_a_naive_reading_of_what_came_since() {
+    let mut random = Random(0x0D12_F7A2_DE2B_2027);
+    let mut ended = 0;
+    for history in 0..HISTORIES / 10 {
+        let n = 1 + random.below(8);
+        let m = 1 + random.below(n);
+        let (small_m, small_n) = (usize::try_from(m).unwrap(), usize::try_from(n).unwrap());
+        let (m, n) = (i64::try_from(m).unwrap(), i64::try_from(n).unwrap());
+        let treat = random.pick(&[
+            TreatMissingData::Missing,
+            TreatMissingData::Ignore,
+            TreatMissingData::Breaching,
+            TreatMissingData::NotBreaching,
+        ]);
+        let over_time = random.below(2) == 0;
+        let window = if over_time {
+            AlertWindow::Time {
+                window: TimeWindow::new(m, n, treat).unwrap(),
+                period: PeriodLength::Minutes(60),
+            }
+        } else {
+            AlertWindow::Executions(ExecutionWindow::new(m, n).unwrap())
+        };
+        let rules = MonitorRules {
+            window,
+            ..MonitorRules::default()
+        };
+        let mut ledger = MonitorLedger::new(monitor());
+        let mut signs: Vec<char> = Vec::new();
+        let mut expected = AlertStatus::Ok;
+        let mut restarted = false;
+        for at in 0..=random.below(20) {
+            if random.below(8) == 0 {
+                let caller = Caller {
+                    id: "restart".into(),
+                    now: hour(at),
+                    lease: SignedDuration::from_secs(120),
+                };
+                let was = ledger.alert.status;
+                assert!(ledger.restart(hour(at), &rules, &caller));
+                ended += u64::from(was == AlertStatus::InAlert);
+                (signs, expected, restarted) = (Vec::new(), AlertStatus::Ok, true);
+                assert_eq!(ledger.alert.status, expected, "history {history}");
+            }
+            let kind = random.pick(&['0', '0', 'X', 'X', 'X', 'F', 'g']);
+            if kind == 'g' {
+                signs.push('-');
+                continue;
+            }
+            signs.push(sign(kind, Treatment::default()));
+            ledger.replay(hour(at), evidence(kind), &rules, hour(at));
+            expected = if over_time {
+                let mut range = vec!['-'; small_n + 2];
+                range.extend(&signs);
+                let range = &range[range.len() - (small_n + 2)..];
+                let lived = if restarted { signs.len() } else { usize::MAX };
+                naive_time(range, (small_m, small_n), lived, treat, expected)
+            } else {
+                naive_executions(&signs, small_m, small_n)
+            };
+            assert_eq!(
+                ledger.alert.status, expected,
+                "history {history}: {signs:?}, {small_m} of {small_n}, {treat:?}, over time: {over_time}"
+            );
+        }
+    }
+    assert!(ended > HISTORIES / 100, "{ended} alerts ended by a restart");
 }

@@ -4,7 +4,7 @@
 use alerting::{
     AlertStatus, AlertWindow, DatapointState, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow,
     JobEvidence, JobStatus, KEPT_DATAPOINTS, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
-    Observation, Recorded, ReportEvidence,
+    Observation, PeriodLength, Recorded, ReportEvidence, TimeWindow, TreatMissingData,
 };
 use jiff::{SignedDuration, Timestamp};
 use outbox::Caller;
@@ -68,6 +68,78 @@ fn window((m, n): (i64, i64)) -> MonitorRules {
         window: AlertWindow::Executions(ExecutionWindow::new(m, n).unwrap()),
         ..MonitorRules::default()
     }
+}
+
+fn window_over_time((m, n): (i64, i64), treat_missing_data: TreatMissingData) -> MonitorRules {
+    MonitorRules {
+        window: AlertWindow::Time {
+            window: TimeWindow::new(m, n, treat_missing_data).unwrap(),
+            period: PeriodLength::Minutes(60),
+        },
+        ..MonitorRules::default()
+    }
+}
+
+fn some_rules() -> impl Strategy<Value = MonitorRules> {
+    (1..4_i64, 0..4_i64, 0..5_usize).prop_map(|(m, more, kind)| {
+        let treats = [
+            TreatMissingData::Missing,
+            TreatMissingData::Breaching,
+            TreatMissingData::NotBreaching,
+            TreatMissingData::Ignore,
+        ];
+        match treats.get(kind) {
+            Some(treat) => window_over_time((m, m + more), *treat),
+            None => window((m, m + more)),
+        }
+    })
+}
+
+/// What a ledger can be told.
+#[derive(Debug, Clone)]
+enum Told {
+    Execution(i64, Evidence),
+    /// The baseline changed, half an hour after the full one.
+    Restart(i64),
+}
+
+impl Told {
+    fn minute(&self) -> i64 {
+        match self {
+            Self::Execution(at, _) => at * 60,
+            Self::Restart(at) => at * 60 + 30,
+        }
+    }
+
+    fn tell_all<'a>(all: impl IntoIterator<Item = &'a Self>, rules: &MonitorRules) -> MonitorLedger {
+        let mut ledger = MonitorLedger::new(monitor());
+        for told in all {
+            told.tell(&mut ledger, rules);
+        }
+        ledger
+    }
+
+    fn tell(&self, ledger: &mut MonitorLedger, rules: &MonitorRules) {
+        match self {
+            Self::Execution(at, evidence) => {
+                ledger.record(observation(*at, evidence.clone()), rules, &caller("a"));
+            }
+            Self::Restart(at) => {
+                ledger.restart(half_past(*at), rules, &caller("a"));
+            }
+        }
+    }
+}
+
+fn half_past(at: i64) -> Timestamp {
+    hour(at).checked_add(SignedDuration::from_mins(30)).unwrap()
+}
+
+fn some_told() -> impl Strategy<Value = Told> {
+    prop_oneof![
+        4 => (0..12_i64, some_evidence()).prop_map(|(at, evidence)| Told::Execution(at, evidence)),
+        1 => (-1..12_i64).prop_map(Told::Restart),
+    ]
 }
 
 fn of_state(state: DatapointState) -> Evidence {
@@ -154,6 +226,159 @@ proptest! {
         prop_assert_eq!(in_order.health.status, any_order.health.status);
         prop_assert_eq!(in_order.check_types, any_order.check_types);
     }
+
+    /// A restart is an event like any other: late, doubled, before or after the executions that it is about.
+    #[test]
+    fn a_ledger_forgets_when_it_heard_of_a_restart(
+        told in proptest::collection::vec(some_told(), 1..30),
+        order in proptest::collection::vec(any::<u16>(), 90),
+        rules in some_rules(),
+    ) {
+        let mut sorted = told.clone();
+        sorted.sort_by_key(Told::minute);
+        let in_order = Told::tell_all(&sorted, &rules);
+        let mut shuffled: Vec<_> = told.iter().flat_map(|told| [told; 3]).zip(order).collect();
+        shuffled.sort_by_key(|(_, key)| *key);
+        let any_order = Told::tell_all(shuffled.into_iter().map(|(told, _)| told), &rules);
+        // One that began at the last restart.
+        let since = sorted.iter().filter(|told| matches!(told, Told::Restart(_))).map(Told::minute).max();
+        let later = sorted.iter().filter(|told| since.is_none_or(|since| told.minute() > since));
+        let anew = Told::tell_all(later, &rules);
+        prop_assert_eq!(&in_order.datapoints, &any_order.datapoints);
+        prop_assert_eq!(in_order.restarted_at, any_order.restarted_at);
+        prop_assert_eq!(in_order.health.status, any_order.health.status);
+        let keeps = matches!(rules.window, AlertWindow::Time { window, .. }
+            if window.treat_missing_data() == TreatMissingData::Ignore);
+        // Where missing periods keep the status, the order of executions matters, restart or not.
+        if !keeps {
+            prop_assert_eq!(in_order.alert.status, any_order.alert.status);
+            prop_assert_eq!(in_order.judged(&rules).count(), anew.judged(&rules).count());
+            match rules.window {
+                AlertWindow::Executions(_) => prop_assert_eq!(in_order.alert.status, anew.alert.status),
+                AlertWindow::Time { .. } if anew.datapoints.is_empty() => {
+                    prop_assert_eq!(in_order.alert.status, AlertStatus::Ok);
+                }
+                AlertWindow::Time { .. } => {}
+            }
+        }
+    }
+
+    /// Of executions in order the restart may be heard at any place, whatever the window.
+    #[test]
+    fn a_restart_that_is_late_ends_where_one_in_time_does(
+        executions in proptest::collection::btree_map(0..14_i64, some_evidence(), 1..14),
+        at in -1..14_i64, heard in 0..15_usize, rules in some_rules(),
+    ) {
+        let executions: Vec<_> = executions.into_iter().map(|(at, evidence)| Told::Execution(at, evidence)).collect();
+        let heard_at = |place: usize| {
+            let mut told = executions.clone();
+            told.insert(place.min(told.len()), Told::Restart(at));
+            Told::tell_all(&told, &rules)
+        };
+        let in_time = heard_at(executions.iter().filter(|told| told.minute() < at * 60 + 30).count());
+        prop_assert_eq!(in_time.alert.status, heard_at(heard).alert.status);
+    }
+}
+
+#[test]
+fn a_restart_ends_the_alert_and_says_why() {
+    let mut ledger = MonitorLedger::new(monitor());
+    let rules = window((2, 3));
+    for at in 0..3 {
+        ledger.record(
+            observation(at, of_state(DatapointState::Violations)),
+            &rules,
+            &caller("a"),
+        );
+    }
+    assert_eq!(ledger.alert.status, AlertStatus::InAlert);
+    let text = serde_json::to_string(&ledger).unwrap();
+    assert!(!text.contains("restarted_at"), "what never was is not written");
+    ledger.outbox = outbox::Outbox::default();
+    assert!(ledger.restart(half_past(2), &rules, &caller("a")));
+    let [entry] = ledger.outbox.entries() else {
+        panic!("one effect")
+    };
+    let MonitorEffect::PutAlertStateChange(change) = &entry.effect else {
+        panic!("a transition")
+    };
+    assert_eq!(ledger.last_change.as_ref(), Some(change));
+    assert_eq!(
+        (change.alert_status, change.previous_alert_status, change.transition),
+        (AlertStatus::Ok, AlertStatus::InAlert, 2)
+    );
+    assert_eq!((change.breaching, change.datapoints.len()), (0, 0));
+    insta::assert_snapshot!(change.reason, @"the window was restarted because of a new baseline: executions scheduled from 2026-09-21T16:30:00Z on count; none of them says anything of the data yet");
+    // Twice is once, and an older one comes too late.
+    let before = ledger.clone();
+    for at in [2, 1] {
+        assert!(!ledger.restart(half_past(at), &rules, &caller("b")));
+    }
+    assert_eq!(ledger, before);
+    // A late execution of before is recorded, and counts as little.
+    ledger.record(
+        observation(-1, of_state(DatapointState::Violations)),
+        &rules,
+        &caller("b"),
+    );
+    ledger.sweep(&rules, &caller("b"));
+    assert_eq!((ledger.alert.status, ledger.datapoints.len()), (AlertStatus::Ok, 4));
+    for at in 3..5 {
+        assert_eq!(ledger.alert.status, AlertStatus::Ok);
+        ledger.record(
+            observation(at, of_state(DatapointState::Violations)),
+            &rules,
+            &caller("b"),
+        );
+    }
+    assert_eq!(ledger.alert.status, AlertStatus::InAlert);
+    assert_eq!(ledger.judged(&rules).collect::<Vec<_>>(), [hour(4), hour(3)]);
+    let read: MonitorLedger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
+    assert_eq!(read, ledger);
+}
+
+#[test]
+fn a_restart_that_comes_after_executions_on_the_new_baseline_judges_those() {
+    use DatapointState::{Clean, Violations};
+    let rules = window((2, 3));
+    let restarted = |states: [DatapointState; 4]| {
+        let mut ledger = MonitorLedger::new(monitor());
+        for (at, state) in (0..).zip(states) {
+            ledger.record(observation(at, of_state(state)), &rules, &caller("a"));
+        }
+        ledger.restart(half_past(1), &rules, &caller("a"));
+        (ledger.alert, ledger.last_change.unwrap().reason)
+    };
+    let (alert, reason) = restarted([Violations, Violations, Violations, Clean]);
+    assert_eq!((alert.status, alert.transition), (AlertStatus::Ok, 2));
+    insta::assert_snapshot!(reason, @"the window was restarted because of a new baseline: executions scheduled from 2026-09-21T15:30:00Z on count; 1 of the 2 latest executions had violations; 2 of 3 alert");
+    let (alert, _) = restarted([Violations; 4]);
+    assert_eq!(
+        (alert.status, alert.transition),
+        (AlertStatus::InAlert, 1),
+        "no transition"
+    );
+}
+
+#[test]
+fn periods_before_a_restart_are_not_missing() {
+    let rules = window_over_time((1, 3), TreatMissingData::Breaching);
+    let mut ledger = MonitorLedger::new(monitor());
+    for at in 0..5 {
+        ledger.record(
+            observation(at, of_state(DatapointState::Violations)),
+            &rules,
+            &caller("a"),
+        );
+    }
+    ledger.restart(half_past(4), &rules, &caller("a"));
+    assert_eq!(ledger.alert.status, AlertStatus::Ok);
+    // The period of the restart itself has no execution since then.
+    ledger.restart(hour(5), &rules, &caller("a"));
+    ledger.record(observation(5, of_state(DatapointState::Clean)), &rules, &caller("a"));
+    assert_eq!(ledger.alert.status, AlertStatus::Ok);
+    ledger.record(observation(7, of_state(DatapointState::Clean)), &rules, &caller("a"));
+    assert_eq!(ledger.alert.status, AlertStatus::InAlert, "that of 06:00 is");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn begin_of(change: &AlertStateChange, rules: &MonitorRules, ledger: &MonitorLed
         return None;
     }
     let window = ledger.window(rules);
-    let evaluated = rules.evaluated(&window, &ledger.datapoints, change.time);
+    let evaluated = rules.evaluated(&window, ledger.counting(), change.time);
     let mut breaching = evaluated.iter().filter(|(_, period)| *period == Period::Breaching);
     breaching.next().map(|(datapoint, _)| datapoint.scheduled_time)
 }

@@ -3,6 +3,7 @@
 use crate::{Exit, Streams, table::plain};
 use alerting::{Monitor, MonitorLedger};
 use futures_util::future::join_all;
+use promotion::ExperimentDocument;
 use remediation::ModelDocument;
 use serde::{Deserialize, de::DeserializeOwned};
 use shell::{
@@ -255,6 +256,8 @@ async fn documents<T: DeserializeOwned>(
 
 /// Where the models' documents lie in the state bucket.
 const MODELS: &str = "models/";
+/// Where the documents of experiments lie in the state bucket.
+const EXPERIMENTS: &str = "experiments/";
 /// Where the monitors' ledgers lie in the state bucket.
 const MONITORS: &str = "monitors/";
 
@@ -263,14 +266,37 @@ pub(crate) async fn model(world: &impl Documents, model: &str) -> Result<Option<
     document(world, &format!("{MODELS}{model}.json")).await
 }
 
-/// The documents of all models by their names.
-pub(crate) async fn models(world: &impl Documents) -> Result<Vec<(String, Result<ModelDocument, String>)>, Failure> {
+/// The documents below a prefix by what is between it and `.json`.
+async fn named<T: DeserializeOwned>(
+    world: &impl Documents,
+    prefix: &str,
+) -> Result<Vec<(String, Result<T, String>)>, Failure> {
     let name = |key: &str| {
-        let name = key.strip_prefix(MODELS).and_then(|key| key.strip_suffix(".json"));
+        let name = key.strip_prefix(prefix).and_then(|key| key.strip_suffix(".json"));
         name.unwrap_or(key).to_owned()
     };
-    let models = documents(world, MODELS).await?;
-    Ok(models.into_iter().map(|(key, model)| (name(&key), model)).collect())
+    let found = documents(world, prefix).await?;
+    Ok(found
+        .into_iter()
+        .map(|(key, document)| (name(&key), document))
+        .collect())
+}
+
+/// The documents of all models by their names.
+pub(crate) async fn models(world: &impl Documents) -> Result<Vec<(String, Result<ModelDocument, String>)>, Failure> {
+    named(world, MODELS).await
+}
+
+/// The document of a model's experiments.
+pub(crate) async fn experiments_of(world: &impl Documents, model: &str) -> Result<Option<ExperimentDocument>, String> {
+    document(world, &format!("{EXPERIMENTS}{model}.json")).await
+}
+
+/// The documents of all models' experiments by the models' names.
+pub(crate) async fn experiments(
+    world: &impl Documents,
+) -> Result<Vec<(String, Result<ExperimentDocument, String>)>, Failure> {
+    named(world, EXPERIMENTS).await
 }
 
 /// The ledger of a schedule.

@@ -1,13 +1,19 @@
-//! `driftwarden experiment`: A/B tests of a challenger against the champion.
+//! `driftwarden experiment`: A/B tests of a candidate against the champion.
+
+mod order;
+mod status;
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, json_line},
+    cloud::{Failure, Surroundings, json_line},
     table::Table,
 };
 use experiment::Plan;
+use order::OrderArgs;
+use promotion::Order;
+use status::Status;
 
-/// A/B tests of a challenger against the champion.
+/// A/B tests of a candidate against the champion.
 #[derive(Debug, clap::Args)]
 pub struct Experiment {
     #[command(subcommand)]
@@ -17,6 +23,27 @@ pub struct Experiment {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Plan(PlanArgs),
+    Status(Status),
+    /// End an experiment: the champion stays.
+    ///
+    /// Puts `Experiment Command` on the bus. The champion gets all the traffic again, and what was made for the candidate is
+    /// removed. Of one that is over, or being rolled back, nothing is put.
+    Stop(OrderArgs),
+    /// Give the candidate all the traffic, whatever the numbers say.
+    ///
+    /// Puts `Experiment Command` on the bus. The old champion stands by for as long as the policy's `bake` says: until then
+    /// `rollback` brings it back within seconds. Of one that is promoted already nothing is put.
+    Promote(OrderArgs),
+    /// Bring the champion back: as `stop`, but noted as a loss of the candidate's.
+    ///
+    /// Puts `Experiment Command` on the bus. It works as long as the old champion stands by. Of one that is rolled back
+    /// already nothing is put.
+    Rollback(OrderArgs),
+    /// Let a paused experiment go on.
+    ///
+    /// Puts `Experiment Command` on the bus. Its step of the traffic begins anew, and so does the time that a test may last.
+    /// Of one that is not paused nothing is put.
+    Resume(OrderArgs),
 }
 
 /// How many requests a test needs, and how long that takes.
@@ -64,9 +91,15 @@ struct PlanArgs {
 
 impl Experiment {
     /// Runs the command.
-    pub(crate) fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let Command::Plan(plan) = &self.command;
-        plan.run(streams)
+    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        match &self.command {
+            Command::Plan(plan) => plan.run(streams),
+            Command::Status(status) => status.run(around, streams).await,
+            Command::Stop(order) => order.run(Order::Stop, around, streams).await,
+            Command::Promote(order) => order.run(Order::Promote, around, streams).await,
+            Command::Rollback(order) => order.run(Order::Rollback, around, streams).await,
+            Command::Resume(order) => order.run(Order::Resume, around, streams).await,
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`alerts`](Alerts) | compares a monitor's alert with SageMaker's own |
 //! | [`backtest`](Backtest) | replays a history under a policy, or under many |
 //! | [`baseline`](Baseline), [`analyze`](Analyze) | makes a baseline of a dataset, holds another against it |
+//! | [`experiment`](Experiment) | plans A/B tests, shows those of candidates, stops, promotes, rolls back, resumes them |
 //! | [`compute`](Compute) | the metrics of the analyses, JSON Lines in and out |
 //! | [`redrive`](Redrive) | hands failed events to their functions again |
 //!
@@ -114,7 +115,9 @@ impl Cli {
                 }
             }
             Command::Compute(compute) => compute.run(streams),
-            Command::Experiment(experiment) => cloud::run(streams, async |streams| experiment.run(streams)),
+            Command::Experiment(experiment) => {
+                cloud::run(streams, async |streams| experiment.run(around, streams).await)
+            }
             Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }
     }

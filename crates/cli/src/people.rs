@@ -12,7 +12,7 @@ use remediation::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use shell::ports::{Clock as _, OperatorBus as _};
+use shell::ports::Clock as _;
 
 /// Say that an incident's retraining may be started, or that it may not.
 ///
@@ -48,19 +48,86 @@ struct Word {
     /// The incident, as events and `driftwarden incidents` name it: the model's name and a number.
     #[arg(value_name = "INCIDENT_ID")]
     incident_id: String,
-    /// Why; told in the decision and its event.
+    #[command(flatten)]
+    state_bucket: StateBucket,
+    #[command(flatten)]
+    said: Said,
+}
+
+/// What every word of a person's has.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Said {
+    /// Why; told in what follows from it.
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Who says so [env: USER].
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
     #[command(flatten)]
     event_bus: EventBus,
-    #[command(flatten)]
-    state_bucket: StateBucket,
     /// Print the event, and put nothing on the bus.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Who says something, and on which bus; none for a dry run without one.
+pub(crate) struct Speaker {
+    /// Who.
+    pub(crate) by: String,
+    /// On which bus.
+    pub(crate) event_bus: Option<String>,
+}
+
+impl Said {
+    /// Who says it, and on which bus.
+    pub(crate) fn speaker(&self, around: &impl Surroundings) -> Result<Speaker, Failure> {
+        let by = option(self.by.as_ref(), "USER", around)
+            .ok_or_else(|| Failure::Usage("who says so? Neither --by is given nor is USER set".to_owned()))?;
+        let event_bus = match self.event_bus.required(around) {
+            Ok(event_bus) => Some(event_bus),
+            Err(_) if self.dry_run => None,
+            Err(failure) => return Err(failure),
+        };
+        Ok(Speaker { by, event_bus })
+    }
+
+    /// Puts an event about something on the bus, or prints it.
+    pub(crate) async fn put(
+        &self,
+        world: &impl World,
+        streams: &mut Streams<'_>,
+        detail_type: &str,
+        event: &impl Serialize,
+        told: Told<'_>,
+    ) -> Result<Exit, Failure> {
+        let detail = serde_json::to_value(event).map_err(|error| error.to_string())?;
+        if self.dry_run {
+            let event: Value = json!({"source": OPERATOR_SOURCE, "detail-type": detail_type, "detail": detail});
+            writeln!(streams.out, "{event:#}\ndry run: nothing is put on the bus")?;
+            return Ok(Exit::Done);
+        }
+        world.put_as_operator(detail_type, detail.to_string()).await?;
+        writeln!(
+            streams.out,
+            "{}: `{detail_type}` of {} by {} is on bus `{}`",
+            told.done,
+            plain(told.about),
+            plain(&told.speaker.by),
+            plain(told.speaker.event_bus.as_deref().unwrap_or_default())
+        )?;
+        Ok(Exit::Done)
+    }
+}
+
+/// How it is told that an event was put.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// What was done: `approved`.
+    pub(crate) done: &'a str,
+    /// To what: an incident, an experiment.
+    pub(crate) about: &'a str,
+    /// By whom.
+    pub(crate) speaker: &'a Speaker,
 }
 
 fn parse_duration(text: &str) -> Result<SignedDuration, String> {
@@ -78,7 +145,7 @@ impl Approve {
             valid_until: self
                 .valid_for
                 .map(|valid_for| now.saturating_add(valid_for).unwrap_or(Timestamp::MAX)),
-            reason: self.word.reason.clone(),
+            reason: self.word.said.reason.clone(),
         };
         let can = |incident: &Incident, now: Timestamp| match incident.asked_until {
             _ if !incident.stage.is_undecided() => Err("there is nothing to approve".to_owned()),
@@ -103,7 +170,7 @@ impl Resolve {
             incident_id: self.word.incident_id.clone(),
             by,
             time: now,
-            reason: self.word.reason.clone(),
+            reason: self.word.said.reason.clone(),
         };
         let can = |incident: &Incident, _: Timestamp| match incident.stage.after(Cause::Resolved) {
             None if incident.stage == Stage::Retraining => {
@@ -130,17 +197,11 @@ impl Word {
         done: &str,
     ) -> Result<Exit, Failure> {
         let model = model_of(&self.incident_id)?;
-        let by = option(self.by.as_ref(), "USER", around)
-            .ok_or_else(|| Failure::Usage("who says so? Neither --by is given nor is USER set".to_owned()))?;
+        let speaker = self.said.speaker(around)?;
         let state_bucket = self.state_bucket.given(around);
-        let event_bus = match self.event_bus.required(around) {
-            Ok(event_bus) => Some(event_bus),
-            Err(_) if self.dry_run => None,
-            Err(failure) => return Err(failure),
-        };
         let places = Places {
             state_bucket: state_bucket.clone(),
-            event_bus: event_bus.clone(),
+            event_bus: speaker.event_bus.clone(),
         };
         let world = around.connect(places).await?;
         let now = world.now();
@@ -160,21 +221,13 @@ impl Word {
                 plain(waits_for)
             )?;
         }
-        let detail = serde_json::to_value(event(by.clone(), now)).map_err(|error| error.to_string())?;
-        if self.dry_run {
-            let event: Value = json!({"source": OPERATOR_SOURCE, "detail-type": detail_type, "detail": detail});
-            writeln!(streams.out, "{event:#}\ndry run: nothing is put on the bus")?;
-            return Ok(Exit::Done);
-        }
-        world.put_as_operator(detail_type, detail.to_string()).await?;
-        writeln!(
-            streams.out,
-            "{done}: `{detail_type}` of {} by {} is on bus `{}`",
-            plain(&self.incident_id),
-            plain(&by),
-            plain(&event_bus.unwrap_or_default())
-        )?;
-        Ok(Exit::Done)
+        let told = Told {
+            done,
+            about: &self.incident_id,
+            speaker: &speaker,
+        };
+        let event = event(speaker.by.clone(), now);
+        self.said.put(world.as_ref(), streams, detail_type, &event, told).await
     }
 }
 

@@ -637,3 +637,317 @@ fn without_aws_they_say_so() {
     });
     insta::assert_snapshot!(String::from_utf8(err).unwrap(), @"error: this command talks to AWS, and is run without");
 }
+
+/// An object with other values for some of its keys.
+fn with(mut object: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
+    if let serde_json::Value::Object(more) = more {
+        object.as_object_mut().unwrap().extend(more);
+    }
+    object
+}
+
+/// An experiment in its document, at hour 90 and later.
+fn experiment(model: &str, number: u64, more: serde_json::Value) -> serde_json::Value {
+    let arn = format!(
+        "arn:aws:sagemaker:eu-west-1:111122223333:model-package/{model}/{}",
+        number + 9
+    );
+    let experiment = json!({
+        "number": number,
+        "id": format!("{model}-ab-{number}"),
+        "package": {"arn": arn, "version": number + 9, "approval_status": "Approved"},
+        "endpoint": model,
+        "mode": "variants",
+        "stage": "Testing",
+        "sentence": format!("Experiment {model}-ab-{number} of `{model}` is as it is; its next step of the traffic begins."),
+        "opened_at": hour(90),
+        "since": hour(91),
+        "started_at": hour(91),
+        "step": 1,
+        "base": {
+            "config": format!("{model}-config-7"),
+            "variants": [{"name": "AllTraffic", "weight": 1.0}],
+        },
+        "share": 10.0,
+        "comparison": {"metric": "accuracy", "lower_is_better": false, "margin": 0.01, "alpha": 0.0125},
+        "token": "1a2b3c4d",
+    });
+    with(experiment, more)
+}
+
+/// A step, champion and candidate (right ones of all), the difference with its ends.
+type Seen = (u32, [u64; 2], [u64; 2], [f64; 3]);
+
+/// Looks, one an hour.
+fn looks(looks: &[Seen], last: &str) -> serde_json::Value {
+    let sample = |[right, all]: [u64; 2]| json!({"count": all, "sum": right, "sumOfSquares": right});
+    let look = |(at, (step, champion, candidate, [estimate, low, high])): (usize, &Seen)| {
+        json!({
+            "time": hour(92 + i64::try_from(at).unwrap()),
+            "step": step,
+            "champion": sample(*champion),
+            "candidate": sample(*candidate),
+            "share": if *step == 0 { 5.0 } else { 10.0 },
+            "interval": {"low": low, "estimate": estimate, "high": high},
+            "outcome": if at + 1 == looks.len() { last } else { "Continue" },
+        })
+    };
+    looks.iter().enumerate().map(look).collect()
+}
+
+/// A model whose third experiment is open, in that stage.
+fn tested(model: &str, stage: &str, more: serde_json::Value) -> serde_json::Value {
+    let open = json!({
+        "stage": stage,
+        "waits_for": "the weights of its variants",
+        "reasons": [{"code": "TooFew", "count": 1043, "minimum": 2000}],
+        "looks": looks(
+            &[
+                (0, [4250, 5000], [225, 260], [0.0154, -0.0918, 0.1226]),
+                (1, [4200, 5000], [470, 540], [0.0304, -0.0301, 0.0909]),
+                (1, [8460, 10_000], [907, 1043], [0.0236, -0.0187, 0.0659]),
+            ],
+            "Continue",
+        ),
+    });
+    let lost = json!({
+        "stage": "Ended",
+        "conclusion": "RolledBack",
+        "share": 0.0,
+        "reasons": [{"code": "Inferior", "atLeast": 0.0214}],
+        "looks": looks(&[(0, [4250, 5000], [180, 260], [-0.1577, -0.2649, -0.0505])], "RollBack"),
+    });
+    let won = json!({
+        "stage": "Ended",
+        "conclusion": "Promoted",
+        "share": 100.0,
+        "refused": "Rate exceeded",
+        "baselines": {
+            "answered": true,
+            "changed": [{
+                "monitoringSchedule": "data-quality",
+                "monitorType": "DataQuality",
+                "own": true,
+                "baselineUri": "s3://baselines/10/data-quality",
+            }],
+            "not_created": [{"monitoringSchedule": "bias", "reason": "its configuration cannot be read"}],
+        },
+    });
+    json!({
+        "version": 1,
+        "model": model,
+        "experiments": 3,
+        "experiment": experiment(model, 3, with(open, more)),
+        "next": {
+            "arn": format!("arn:aws:sagemaker:eu-west-1:111122223333:model-package/{model}/13"),
+            "version": 13,
+            "approval_status": "PendingManualApproval",
+        },
+        "ended": [
+            {"experiment": experiment(model, 1, won), "conclusion": "Promoted", "ended_at": hour(93)},
+            {"experiment": experiment(model, 2, lost), "conclusion": "RolledBack", "ended_at": hour(96)},
+        ],
+    })
+}
+
+impl Deployment {
+    fn put_experiments(&self, document: &serde_json::Value) {
+        let key = format!("experiments/{}.json", document["model"].as_str().unwrap());
+        self.world.put_document(&key, document.to_string());
+    }
+
+    /// A model whose open experiment is in that stage.
+    fn at_stage(stage: &str, more: serde_json::Value) -> Self {
+        let deployment = Self::new();
+        deployment.put_experiments(&tested("churn", stage, more));
+        deployment
+    }
+}
+
+#[test]
+fn experiment_status() {
+    let deployment = Deployment::new();
+    let mut said = deployment.run(&["experiment", "status"]);
+    deployment.put_experiments(&tested("churn", "Testing", json!({})));
+    let over = with(
+        tested("fraud", "Testing", json!({})),
+        json!({"experiment": null, "next": null}),
+    );
+    deployment.put_experiments(&over);
+    deployment.put_experiments(&json!({"version": 1, "model": "quiet"}));
+    deployment.world.put_document("experiments/torn.json", "{");
+    said += "\n";
+    said += &deployment.run_all(&[
+        &["experiment", "status"],
+        &["experiment", "status", "churn"],
+        &["experiment", "status", "fraud"],
+        &["experiment", "status", "quiet"],
+        &["experiment", "status", "churn-ab-1"],
+        &["experiment", "status", "churn-ab-7"],
+        &["experiment", "status", "unheard-of"],
+    ]);
+    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(deployment.run(&["experiment", "status", "--json"]));
+}
+
+#[test]
+fn experiment_status_of_shadows_and_of_what_has_not_begun() {
+    let deployment = Deployment::at_stage(
+        "AwaitingApproval",
+        json!({"looks": [], "reasons": [], "share": null, "base": null, "comparison": null, "started_at": null, "step": 0}),
+    );
+    let mut looks = looks(&[(0, [8460, 10_000], [907, 1043], [0.0; 3])], "Continue");
+    for look in looks.as_array_mut().unwrap() {
+        *look = with(look.take(), json!({"share": null, "interval": null}));
+    }
+    let shadow = json!({
+        "mode": "shadow",
+        "share": null,
+        "comparison": {"metric": "cost", "lower_is_better": true, "alpha": 0.05},
+        "looks": looks,
+    });
+    let shadow = with(tested("fraud", "Paused", shadow), json!({"ended": []}));
+    deployment.put_experiments(&shadow);
+    insta::assert_snapshot!(deployment.run_all(&[
+        &["experiment", "status"],
+        &["experiment", "status", "churn-ab-3"],
+        &["experiment", "status", "fraud"],
+    ]));
+}
+
+#[test]
+fn experiment_status_is_drawn() {
+    let deployment = Deployment::at_stage("Testing", json!({}));
+    deployment.put_experiments(&json!({"version": 1, "model": "quiet"}));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (svg, html) = (file("a.svg"), file("a.html"));
+    let said = deployment.run(&["experiment", "status", "churn", "--plot", &svg, "--html", &html]);
+    assert!(said.contains(&format!("written: {svg}\nwritten: {html}\n")), "{said}");
+    let (svg, html) = (
+        std::fs::read_to_string(svg).unwrap(),
+        std::fs::read_to_string(html).unwrap(),
+    );
+    assert!(svg.contains("Experiment churn-ab-3: Testing</title>") && html.contains(&svg));
+    let over = file("b.svg");
+    deployment.run(&["experiment", "status", "churn-ab-2", "--json", "--plot", &over]);
+    let over = std::fs::read_to_string(over).unwrap();
+    assert!(over.contains("Experiment churn-ab-2: RolledBack</title>"));
+    let said = deployment.run(&["experiment", "status", "quiet", "--plot", &file("c.svg")]);
+    assert!(
+        said.ends_with("error: model `quiet` has had no experiment that could be drawn\n"),
+        "{said}"
+    );
+    let nowhere = file("no/such/folder.svg");
+    let said = deployment.run(&["experiment", "status", "churn", "--plot", &nowhere]);
+    assert!(said.contains("exit 1") && said.contains("cannot be written"), "{said}");
+    let line = ["driftwarden", "experiment", "status", "--plot", &nowhere];
+    assert!(Cli::try_parse_from(line).is_err(), "of which model?");
+}
+
+#[test]
+fn experiment_orders() {
+    let deployment = Deployment::at_stage("Testing", json!({}));
+    let mut said = deployment.run_all(&[
+        &[
+            "experiment",
+            "stop",
+            "churn-ab-3",
+            "--dry-run",
+            "--reason",
+            "the campaign ends",
+        ],
+        &["experiment", "stop", "churn-ab-3", "--reason", "the campaign ends"],
+        &["experiment", "rollback", "churn-ab-3"],
+        &["experiment", "promote", "churn-ab-3", "--by", "bob"],
+    ]);
+    deployment.put_experiments(&tested("churn", "Paused", json!({})));
+    said += "\n";
+    said += &deployment.run(&["experiment", "resume", "churn-ab-3"]);
+    insta::assert_snapshot!(said);
+    let details: Vec<String> = deployment
+        .world
+        .events()
+        .into_iter()
+        .map(|(detail_type, detail)| {
+            let command: promotion::ExperimentCommand = serde_json::from_str(&detail).unwrap();
+            assert_eq!(
+                (detail_type.as_str(), command.model.as_str()),
+                (promotion::EXPERIMENT_COMMAND, "churn")
+            );
+            detail
+        })
+        .collect();
+    insta::assert_snapshot!(details.join("\n"));
+}
+
+#[test]
+fn every_order_in_every_stage_is_put_or_answered() {
+    let mut said = Vec::new();
+    for stage in promotion::ExperimentStage::ALL {
+        let more = match stage {
+            promotion::ExperimentStage::Ended => continue,
+            promotion::ExperimentStage::AwaitingApproval => json!({"base": null, "share": null}),
+            _ => json!({}),
+        };
+        for order in ["stop", "rollback", "promote", "resume"] {
+            let deployment = Deployment::at_stage(stage.as_str(), more.clone());
+            let answer = deployment.run(&["experiment", order, "churn-ab-3"]);
+            let put = deployment.world.events().len();
+            // What is put is what the state machine takes, and nothing else.
+            let cause = match order {
+                "promote" => promotion::Cause::Promote,
+                "resume" => promotion::Cause::Resume,
+                _ => promotion::Cause::RollBack,
+            };
+            assert_eq!(put == 1, stage.after(cause).is_some(), "{answer}");
+            let answer: Vec<&str> = answer
+                .lines()
+                .filter(|line| !line.starts_with(['-', ' ', '$', 'c']))
+                .collect();
+            said.push(format!("{} {order}: {}", stage.as_str(), answer.join(" / ")));
+        }
+    }
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn experiment_orders_that_come_too_late_or_cannot_be() {
+    let deployment = Deployment::at_stage("Testing", json!({}));
+    let mut said = deployment.run_all(&[
+        &["experiment", "promote", "churn-ab-1"],
+        &["experiment", "rollback", "churn-ab-1"],
+        &["experiment", "stop", "churn-ab-2"],
+        &["experiment", "rollback", "churn-ab-2"],
+        &["experiment", "resume", "churn-ab-2"],
+        &["experiment", "promote", "churn-ab-2"],
+        &["experiment", "promote", "churn-ab-9"],
+        &["experiment", "promote", "nothing-ab-1"],
+        &["experiment", "promote", "churn-3"],
+    ]);
+    assert_eq!(deployment.world.events(), []);
+    let blue_green = Deployment::at_stage("Preparing", json!({"mode": "blue-green", "share": null}));
+    let shadow = Deployment::at_stage("Testing", json!({"mode": "shadow", "share": null}));
+    for deployment in [&blue_green, &shadow] {
+        said += "\n";
+        said += &deployment.run_all(&[
+            &["experiment", "promote", "churn-ab-3"],
+            &["experiment", "stop", "churn-ab-3", "--dry-run"],
+        ]);
+    }
+    let empty = Deployment::new();
+    said += "\n";
+    said += &empty.run(&["experiment", "promote", "churn-ab-3"]);
+    let bare = Deployment::new().without(&["USER", "EVENT_BUS_NAME", "STATE_BUCKET"]);
+    said += "\n";
+    said += &bare.run_all(&[
+        &["experiment", "stop", "churn-ab-3"],
+        &["experiment", "stop", "churn-ab-3", "--by", "bob"],
+        &["experiment", "stop", "churn-ab-3", "--by", "bob", "--event-bus", "bus"],
+        &["experiment", "status"],
+    ]);
+    deployment.world.fail("events:PutEvents", Fault::Before(Kind::Denied));
+    said += "\n";
+    said += &deployment.run(&["experiment", "stop", "churn-ab-3"]);
+    insta::assert_snapshot!(said);
+}

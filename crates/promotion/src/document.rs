@@ -266,11 +266,28 @@ pub struct Look {
     pub champion: Sample,
     /// The candidate's.
     pub candidate: Sample,
+    /// The candidate's share of the traffic, per cent; none where it is not Driftwarden's to set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
     /// Candidate less champion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
     /// What follows.
     pub outcome: Outcome,
+}
+
+/// By what the variants were compared at the last look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The metric.
+    pub metric: String,
+    /// Whether a lower value is better.
+    pub lower_is_better: bool,
+    /// Non-inferiority: how much worse the candidate may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// The probability that an interval of this step misses the truth, over all its looks together.
+    pub alpha: f64,
 }
 
 /// What became of the baselines of a promoted model's monitors.
@@ -353,6 +370,9 @@ pub struct Experiment {
     pub reasons: Vec<Reason>,
     /// The last sentence, for people.
     pub sentence: String,
+    /// Why it was concluded, once it was: at the end it is told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<String>,
     /// What is waited for, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
@@ -371,6 +391,12 @@ pub struct Experiment {
     /// The endpoint before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
+    /// The candidate's share of the traffic as it should be, per cent; none where it is not Driftwarden's to set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// By what they are compared; none before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// The looks of the test, oldest first, bounded.
     #[serde(default)]
     pub looks: Vec<Look>,
@@ -438,6 +464,11 @@ pub struct ExperimentDocument {
 }
 
 impl Experiment {
+    /// How many changes of its state were told, or are owed.
+    pub fn told(&self) -> usize {
+        usize::try_from(self.changes).unwrap_or(usize::MAX)
+    }
+
     /// Name of the candidate's variant: what its captured data and its metrics are known by.
     pub fn variant_name(&self) -> String {
         format!("candidate-{}", self.token)
@@ -506,6 +537,8 @@ impl Experiment {
             return BTreeMap::new();
         };
         let share = match self.stage {
+            ExperimentStage::Ended if self.conclusion == Some(Conclusion::Abandoned) => return BTreeMap::new(),
+            ExperimentStage::Ended if self.conclusion == Some(Conclusion::Promoted) => 100.0,
             ExperimentStage::Promoting | ExperimentStage::Baking | ExperimentStage::Retiring => 100.0,
             ExperimentStage::RollingBack | ExperimentStage::Ended | ExperimentStage::AwaitingApproval => 0.0,
             ExperimentStage::Preparing | ExperimentStage::Testing | ExperimentStage::Paused => policy
@@ -672,6 +705,7 @@ impl ExperimentDocument {
             conclusion: None,
             reasons: Vec::new(),
             sentence: String::new(),
+            decided: None,
             waits_for: None,
             opened_at: caller.now,
             since: caller.now,
@@ -679,6 +713,8 @@ impl ExperimentDocument {
             step: 0,
             step_since: None,
             base: None,
+            share: None,
+            comparison: None,
             looks: Vec::new(),
             reported: BTreeMap::new(),
             counted_at: None,
@@ -1030,9 +1066,16 @@ impl ExperimentDocument {
         let (champion, candidate) = (outcomes(&champion), outcomes(&candidate));
         let steps = u32::try_from(given.policy.traffic.len()).unwrap_or(u32::MAX);
         let steps = if open.mode == Mode::Variants { steps } else { 1 };
+        // Each step is a test of its own.
+        let rule = given.policy.rule().among(steps);
+        open.comparison = Some(Comparison {
+            metric: given.policy.metric.name().to_owned(),
+            lower_is_better: rule.lower_is_better,
+            margin: rule.margin,
+            alpha: rule.alpha,
+        });
         let verdict = judge(
-            // Each step is a test of its own.
-            &given.policy.rule().among(steps),
+            &rule,
             &experiment::Look {
                 champion,
                 challenger: candidate,
@@ -1046,6 +1089,7 @@ impl ExperimentDocument {
             step: open.step,
             champion,
             candidate,
+            share: weights.get(&open.variant_name()).copied(),
             interval: verdict.interval,
             outcome: verdict.outcome,
         };
@@ -1345,6 +1389,10 @@ impl ExperimentDocument {
         open.stage = stage;
         open.since = caller.now;
         open.waits_for = None;
+        let overrules = matches!(cause, Cause::RollBack | Cause::Changed | Cause::Failed);
+        if open.conclusion.is_some() && (overrules || open.decided.is_none()) {
+            open.decided = Some(why.to_owned());
+        }
         if cause == Cause::Resume {
             // The weights may be others by now, and the time is counted anew.
             open.started_at = Some(caller.now);
@@ -1391,15 +1439,22 @@ impl ExperimentDocument {
             (ExperimentStage::Ended, Some(conclusion)) => conclusion.as_str(),
             (stage, _) => stage.as_str(),
         };
-        let share = weights.get(&open.variant_name()).copied().unwrap_or(0.0);
-        let traffic = if open.mode == Mode::Variants && open.base.is_some() {
-            format!(", with {share} % of the traffic")
-        } else {
-            String::new()
-        };
+        open.share = weights.get(&open.variant_name()).copied();
+        let traffic = open
+            .share
+            .map_or_else(String::new, |share| format!(", with {share} % of the traffic"));
+        let decided = open.decided.as_deref().filter(|decided| {
+            let ended = open.stage == ExperimentStage::Ended;
+            ended && *decided != why
+        });
+        let why = decided.map_or_else(|| why.to_owned(), |decided| format!("{decided}; {why}"));
         open.sentence = format!(
-            "Experiment {} of `{}` is {what}: candidate {} on endpoint `{}`{traffic}; {why}.",
-            open.id, self.model, open.package.arn, open.endpoint
+            "Experiment {} of `{}` is {what}: candidate {} on endpoint `{}`{traffic}; {}.",
+            open.id,
+            self.model,
+            open.package.arn,
+            open.endpoint,
+            why.trim_end_matches('.')
         );
         let change = ExperimentStateChange {
             version: "1".into(),

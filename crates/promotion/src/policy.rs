@@ -131,6 +131,7 @@ pub struct Gate {
 
 /// What must not get worse, of `CloudWatch`'s metrics of a variant (developer guide, page `monitoring-cloudwatch`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum GuardrailMetric {
     /// `ModelLatency`, p50 of each minute.
     #[serde(rename = "latency_p50")]

@@ -370,6 +370,19 @@ fn what_becomes_of_a_candidate() {
         history.offer(1, "Approved");
         assert_eq!(history.run(), conclusion, "{truth:?}: {:#?}", history.told);
         let ended = &history.document.ended.last().unwrap().experiment;
+        // The last that is told says why, and what became of the traffic.
+        let (share, why) = match conclusion {
+            Conclusion::Promoted => ("100 %", "the candidate is better by"),
+            Conclusion::Inconclusive => ("0 %", "the time is over"),
+            Conclusion::Invalid => ("0 %", "did not get the shares"),
+            _ if truth.errors > 0.1 => ("0 %", "passed its limit"),
+            _ => ("0 %", "the candidate is worse by"),
+        };
+        let last = history.told.last().unwrap();
+        assert!(
+            last.contains(&format!("with {share} of the traffic; ")) && last.contains(why),
+            "{last}"
+        );
         let alone = history.sage.config == ended.final_config();
         assert_eq!(alone, conclusion == Conclusion::Promoted);
         assert!(alone || history.sage.config == BASE);

@@ -4,9 +4,10 @@
 use alerting::{AlertStateChange, AlertStatus, DatapointState, EventDatapoint, Severity};
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
+use promotion::Conclusion;
 use proptest::prelude::*;
 use remediation::{
-    Cause, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, Outcome, PipelineExecution,
+    CandidateStatus, Cause, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, Outcome, PipelineExecution,
     PipelineStart, Policy, Reason, RemediationApproval, RemediationResolution, RiskRating, Settings, Stage,
     StartPipelineExecution, Stepped, TRANSITIONS, Verdict, diagram, model_of_display_name,
 };
@@ -809,4 +810,104 @@ proptest! {
         let text = serde_json::to_vec(&play.document).unwrap();
         prop_assert_eq!(serde_json::from_slice::<ModelDocument>(&text).unwrap(), play.document);
     }
+}
+
+/// The policy of a model whose candidates are tested.
+const TESTED: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0m'\n\
+    [promotion]\nmode = 'variants'\nmetric = 'purchases'\ncandidate_within = '6h'\n";
+
+const RUN: &str = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/churn/execution/e1";
+
+fn candidate(ended: Option<Conclusion>, run: Option<&str>, second: i64) -> Input {
+    Input::Experiment(CandidateStatus {
+        experiment_id: "churn-ab-1".into(),
+        pipeline_execution_arn: run.map(str::to_owned),
+        ended,
+        sentence: "Candidate 2 was worse by 0.1.".into(),
+        at: at(second),
+    })
+}
+
+/// A model whose retraining has succeeded, and whose candidate is to be tested.
+fn with_candidate() -> Play {
+    let mut play = Play::under(TESTED);
+    play.take_at(1, alert("quality", 1, AlertStatus::InAlert));
+    play.document.started(1, RUN);
+    let execution = PipelineExecution {
+        arn: RUN.into(),
+        status: ExecutionStatus::Succeeded,
+        start_time: Some(at(10)),
+        end_time: Some(at(100)),
+    };
+    play.take_at(100, Input::PipelineExecution { incident: 1, execution });
+    assert_eq!(play.stage(), Stage::Candidate);
+    play
+}
+
+fn judged(executions: i64) -> Input {
+    let level = MonitorLevel {
+        judged: (1..=executions).map(|number| at(1000 + number)).collect(),
+        evaluation_period: 2,
+    };
+    Input::Tick([("quality".to_owned(), level)].into())
+}
+
+#[test]
+fn a_promoted_model_is_verified_by_as_many_executions_as_its_window_has() {
+    let mut play = with_candidate();
+    // That every monitor is OK says nothing yet: nothing has changed for them.
+    play.take_at(200, alert("quality", 2, AlertStatus::Ok));
+    assert_eq!(play.stage(), Stage::Candidate);
+    assert_eq!(play.take_at(300, candidate(None, Some(RUN), 300)), Stage::Candidate);
+    assert_eq!(play.take_at(1000, candidate(Some(Conclusion::Promoted), Some(RUN), 1000)), Stage::Verifying);
+    assert_eq!(play.take_at(2000, judged(1)), Stage::Verifying);
+    assert_eq!(play.take_at(2001, judged(2)), Stage::Healthy);
+    let closed = play.document.outbox.entries().iter().rev().find_map(|entry| match &entry.effect {
+        ModelEffect::PutIncidentClosed(closed) => Some(closed.clone()),
+        _ => None,
+    });
+    let closed = closed.unwrap();
+    assert_eq!((closed.outcome, closed.experiment_id.as_deref()), (Outcome::Repaired, Some("churn-ab-1")));
+    assert_eq!(closed.time_to_decide_seconds, Some(0));
+    assert_eq!(closed.time_to_retrain_seconds, Some(99));
+    assert_eq!(closed.time_to_promote_seconds, Some(900));
+}
+
+#[test]
+fn drift_that_is_still_there_on_the_promoted_model_calls_a_person() {
+    let mut play = with_candidate();
+    play.take_at(1000, candidate(Some(Conclusion::Promoted), Some(RUN), 1000));
+    assert_eq!(play.take_at(2000, judged(2)), Stage::Escalated);
+    assert!(matches!(play.decided().1[..], [Reason::DriftPersists { .. }]));
+}
+
+#[test]
+fn a_candidate_that_lost_or_never_came_calls_a_person() {
+    let mut play = with_candidate();
+    assert_eq!(play.take_at(1000, candidate(Some(Conclusion::RolledBack), Some(RUN), 1000)), Stage::Escalated);
+    let (verdict, reasons) = play.decided();
+    assert_eq!(verdict, Verdict::Escalate);
+    assert!(matches!(&reasons[..], [Reason::NotPromoted { conclusion: Conclusion::RolledBack, .. }]), "{reasons:?}");
+    assert!(play.sentence().contains("Candidate 2 was worse by 0.1"), "{}", play.sentence());
+
+    let mut play = with_candidate();
+    assert_eq!(play.take_at(100 + 6 * 3600 - 1, judged(0)), Stage::Candidate);
+    assert_eq!(play.take_at(100 + 6 * 3600, judged(0)), Stage::Escalated);
+    assert!(matches!(play.decided().1[..], [Reason::CandidateMissing { .. }]));
+    // One that is being tested is waited for.
+    let mut play = with_candidate();
+    play.take_at(200, candidate(None, None, 200));
+    assert_eq!(play.take_at(100 + 7 * 3600, judged(0)), Stage::Candidate);
+}
+
+#[test]
+fn experiments_of_other_runs_say_nothing_of_an_incident() {
+    let mut play = with_candidate();
+    let other = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/churn/execution/other";
+    assert_eq!(play.take_at(200, candidate(Some(Conclusion::Promoted), Some(other), 200)), Stage::Candidate);
+    // One that nobody knows the run of, and that was over before this retraining ended.
+    assert_eq!(play.take_at(300, candidate(Some(Conclusion::Promoted), None, 50)), Stage::Candidate);
+    assert_eq!(play.take_at(400, candidate(Some(Conclusion::Promoted), None, 400)), Stage::Verifying);
+    // Told again, it changes nothing.
+    assert_eq!(play.take(candidate(Some(Conclusion::RolledBack), Some(RUN), 500)), Stepped::Nothing);
 }

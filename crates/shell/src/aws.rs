@@ -412,6 +412,17 @@ impl Datasets for Aws {
             .map_err(|error| failed("s3:PutObject", format!("s3://{bucket}/{key}"), &error))?;
         Ok(())
     }
+
+    async fn store_new(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<bool, AwsError> {
+        let request = self.s3().put_object().bucket(bucket).key(key);
+        let request = request.if_none_match("*").body(ByteStream::from(body));
+        match request.send().await {
+            Ok(_) => Ok(true),
+            // 409, that somebody is writing it at the same time, is no answer yet: whoever it is may fail.
+            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 412) => Ok(false),
+            Err(error) => Err(failed("s3:PutObject", format!("s3://{bucket}/{key}"), &error)),
+        }
+    }
 }
 
 impl Metrics for Aws {

@@ -570,6 +570,23 @@ impl Datasets for Memory {
         })
         .await
     }
+
+    async fn store_new(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<bool, AwsError> {
+        let uri = format!("s3://{bucket}/{key}");
+        self.call("s3:PutObject", &uri, |inner| {
+            if inner.objects.contains_key(&uri) {
+                return Ok(false);
+            }
+            let object = Object {
+                etag: ETag(format!("\"{}\"", body.len())),
+                body,
+                last_modified: inner.now,
+            };
+            inner.objects.insert(uri.clone(), Ok(object));
+            Ok(true)
+        })
+        .await
+    }
 }
 
 impl Metrics for Memory {

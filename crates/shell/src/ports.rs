@@ -114,6 +114,9 @@ pub trait Datasets {
 
     /// Writes an object, whether there is one or not.
     fn store(&self, bucket: &str, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), AwsError>>;
+
+    /// Writes an object, but only if there is none (`If-None-Match: *`); says whether it was written.
+    fn store_new(&self, bucket: &str, key: &str, body: Vec<u8>) -> impl Future<Output = Result<bool, AwsError>>;
 }
 
 /// CloudWatch metrics.

@@ -10,6 +10,9 @@ pub enum AnalyzeError {
     /// The event is none that the function knows.
     #[error("the event is no tick of the schedule, and asks for no analysis")]
     Event(#[source] serde_json::Error),
+    /// The request for baselines cannot be read.
+    #[error("the detail of the event is not that of a request for baselines")]
+    Baselines(#[source] serde_json::Error),
     /// There is no policy that says what to analyse.
     #[error("there is no policy that says what to analyse")]
     Policy(#[source] LoadPolicyError),
@@ -46,7 +49,7 @@ pub enum AnalyzeError {
 impl From<AnalyzeError> for Diagnostic {
     fn from(error: AnalyzeError) -> Self {
         let error_type = match &error {
-            AnalyzeError::Event(_) => "EventUnreadable",
+            AnalyzeError::Event(_) | AnalyzeError::Baselines(_) => "EventUnreadable",
             AnalyzeError::Policy(error) => error.error_type(),
             AnalyzeError::Unknown(_) => "ScheduleUnknown",
             AnalyzeError::Aws(error) => error.error_type(),

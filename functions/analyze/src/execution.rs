@@ -12,10 +12,11 @@ use analyzer::{
 };
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use model_monitor::{MonitorType, S3Uri};
+use promotion::BaselineDocument;
 use remediation::AnalysisSchedule;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 use shell::{
-    ports::{FetchedObject, ListedObject, ModelEndpoint},
+    ports::{Fetched, FetchedObject, ListedObject, ModelEndpoint},
     stream::asking,
 };
 use std::{cell::RefCell, sync::Arc};
@@ -65,7 +66,8 @@ impl<'a> Execution<'a> {
 
     /// Carries the execution out: its report is written, its event is on the bus.
     pub(crate) async fn carry_out(&self, world: &impl World) -> Result<Executed, AnalyzeError> {
-        let report = self.report(world).await;
+        let baseline_uri = self.baseline_uri(world).await?;
+        let report = self.report(world, &baseline_uri).await;
         self.conclude(world, report).await
     }
 
@@ -185,8 +187,8 @@ impl<'a> Execution<'a> {
     }
 
     /// The report; `None` if there is nothing to analyse.
-    async fn report(&self, world: &impl World) -> Result<Option<Report>, Failed> {
-        let baseline = self.baseline(world).await?;
+    async fn report(&self, world: &impl World, baseline_uri: &S3Uri) -> Result<Option<Report>, Failed> {
+        let baseline = baseline(world, baseline_uri).await?;
         let objects = listed(world, &self.analysis.data, self.analysis.hours(self.scheduled_time)).await?;
         if objects.is_empty() {
             return Ok(None);
@@ -296,25 +298,45 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The files of the baseline.
-    pub(crate) async fn baseline(&self, world: &impl World) -> Result<Baseline, Failed> {
-        let S3Uri { bucket, key } = &self.analysis.baseline;
-        let mut baseline = Baseline::default();
-        for name in BASELINE_FILES {
-            let key = if key.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{key}/{name}")
-            };
-            let uri = S3Uri {
-                bucket: bucket.clone(),
-                key,
-            };
-            if let Some(body) = content(world, &uri).await? {
-                baseline.add(name, &uri.to_string(), &body)?;
-            }
+    /// The folder of the baseline: that of the model that was promoted last, else the policy's. Not to know which is no
+    /// failed execution: held against the wrong one, good data drift.
+    pub(crate) async fn baseline_uri(&self, world: &impl World) -> Result<S3Uri, AnalyzeError> {
+        let key = BaselineDocument::key(self.analysis.schedule.as_str());
+        let Fetched::Found(body, _) = world.read(&key, None).await? else {
+            return Ok(self.analysis.baseline.clone());
+        };
+        let document = serde_json::from_slice::<BaselineDocument>(&body);
+        let unreadable = |source| AnalyzeError::Document {
+            key: key.clone(),
+            source,
+        };
+        let uri = document.map_err(unreadable)?.change.baseline_uri;
+        S3Uri::parse(&uri).ok_or_else(|| unreadable(serde_json::Error::custom(format_args!("`{uri}` is no s3:// URI"))))
+    }
+}
+
+/// The files of a baseline.
+pub(crate) async fn baseline(world: &impl World, folder: &S3Uri) -> Result<Baseline, Failed> {
+    let mut baseline = Baseline::default();
+    for name in BASELINE_FILES {
+        let uri = file_in(folder, name);
+        if let Some(body) = content(world, &uri).await? {
+            baseline.add(name, &uri.to_string(), &body)?;
         }
-        Ok(baseline)
+    }
+    Ok(baseline)
+}
+
+/// A file, or a folder, in a folder.
+pub(crate) fn file_in(folder: &S3Uri, name: &str) -> S3Uri {
+    let S3Uri { bucket, key } = folder;
+    S3Uri {
+        bucket: bucket.clone(),
+        key: if key.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{key}/{name}")
+        },
     }
 }
 

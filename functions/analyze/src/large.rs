@@ -5,7 +5,7 @@
 use crate::{
     AnalyzeError, World,
     datasets::{Failed, read_objects},
-    execution::{Executed, Execution},
+    execution::{Executed, Execution, baseline},
 };
 use analysis::{PartialProfile, Profile};
 use analyzer::{Dataset, findings::Findings};
@@ -80,9 +80,10 @@ pub(crate) async fn profile(
     if listed.is_empty() {
         return Err(AnalyzeError::Data(format!("{uri} does not exist (any more)")));
     }
+    let baseline_uri = execution.baseline_uri(world).await?;
     let read = async {
         // Objects that do not name their columns have those of the baseline.
-        let options = execution.options(execution.baseline(world).await?.columns());
+        let options = execution.options(baseline(world, &baseline_uri).await?.columns());
         read_objects(world, &request.bucket, &listed, options, Profile::default).await
     };
     let dataset: Dataset<Profile> = match read.await {
@@ -140,7 +141,8 @@ pub(crate) async fn merge(
         merged.merge(&profile).map_err(|error| unreadable(error.to_string()))?;
         notes.extend(partial.notes);
     }
-    let report = match execution.baseline(world).await {
+    let baseline_uri = execution.baseline_uri(world).await?;
+    let report = match baseline(world, &baseline_uri).await {
         Err(failed) => Err(failed),
         Ok(_) if keys.is_empty() => Ok(None),
         Ok(baseline) => {

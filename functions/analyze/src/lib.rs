@@ -8,10 +8,12 @@
 //! | `{"schedule": …, "scheduledTime"?: …}` | one execution, now |
 //! | `{"profile": {…}}` | one object becomes one partial profile (a branch of the state machine for large datasets) |
 //! | `{"merge": {…}}` | the partial profiles become the report of an execution |
+//! | `Model Baselines Requested` | the monitors of a promoted model get baselines of what it was trained on |
 //!
 //! An execution is carried out at least once: the same data give the same files and the same event, so that twice is no
 //! more than once. Only when its report is written and its event is on the bus is it noted as done.
 
+mod baselines;
 pub mod datasets;
 mod error;
 mod execution;
@@ -21,8 +23,10 @@ pub use error::AnalyzeError;
 
 use execution::{Executed, Execution};
 use jiff::{SignedDuration, Timestamp};
+use promotion::{BaselinesCreated, MODEL_BASELINES_REQUESTED};
 use remediation::AnalysisSchedule;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use shell::{
     Kind, PolicyStore,
     config::{ConfigError, Vars},
@@ -69,6 +73,22 @@ struct Request {
     profile: Option<large::ProfileRequest>,
     #[serde(default)]
     merge: Option<large::MergeRequest>,
+    /// Of an EventBridge event.
+    #[serde(default)]
+    source: Option<String>,
+    #[serde(default, rename = "detail-type")]
+    detail_type: Option<String>,
+    #[serde(default)]
+    detail: Option<Box<RawValue>>,
+}
+
+impl Request {
+    /// The detail of a request for baselines, if it is one.
+    fn baselines(&self) -> Option<&RawValue> {
+        let ours = self.source.as_deref() == Some(alerting::EVENT_SOURCE)
+            && self.detail_type.as_deref() == Some(MODEL_BASELINES_REQUESTED);
+        self.detail.as_deref().filter(|_| ours)
+    }
 }
 
 /// What was done: the function's answer.
@@ -84,6 +104,8 @@ pub enum Handled {
     },
     /// A partial profile was written.
     Profiled(large::Profiled),
+    /// Baselines were asked for.
+    Baselines(BaselinesCreated),
 }
 
 impl Analyze {
@@ -109,6 +131,10 @@ impl Analyze {
         deadline: Timestamp,
     ) -> Result<Handled, AnalyzeError> {
         let request: Request = serde_json::from_str(payload).map_err(AnalyzeError::Event)?;
+        if let Some(detail) = request.baselines() {
+            let request = serde_json::from_str(detail.get()).map_err(AnalyzeError::Baselines)?;
+            return baselines::create(world, request).await.map(Handled::Baselines);
+        }
         let policy = self.policy.load(world).await.map_err(AnalyzeError::Policy)?;
         let analyses = policy.analyses();
         let named = |name: &str| {

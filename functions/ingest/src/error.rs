@@ -13,6 +13,9 @@ pub enum IngestError {
     /// The event of an execution of our own cannot be read.
     #[error("the detail of the event is not that of a monitoring execution")]
     Execution(#[source] serde_json::Error),
+    /// The event of a changed baseline cannot be read.
+    #[error("the detail of the event is not that of a changed baseline")]
+    BaselineChange(#[source] serde_json::Error),
     /// The report cannot be read as one.
     #[error("the violation report cannot be read")]
     Report(#[source] ParseError),
@@ -58,7 +61,7 @@ impl IngestError {
 impl From<IngestError> for Diagnostic {
     fn from(error: IngestError) -> Self {
         let error_type = match &error {
-            IngestError::Event(_) | IngestError::Execution(_) => "EventUnreadable",
+            IngestError::Event(_) | IngestError::Execution(_) | IngestError::BaselineChange(_) => "EventUnreadable",
             IngestError::Report(_) => "ReportUnreadable",
             IngestError::ReportTooLarge { .. } => "ReportTooLarge",
             IngestError::ReportGone { .. } => "ReportGone",

@@ -5,9 +5,11 @@
 //! | S3 `Object Created` of a violation report | the report |
 //! | `SageMaker Processing Job State Change` of an analysis job | how the execution ended; its report, if there is one |
 //! | `Monitoring Execution State Change` of our own | the same of an execution that `analyze` carried out |
+//! | `Monitor Baseline Change` of our own | since when executions are held against another baseline |
 //!
-//! Both lead to the same datapoint (schedule and scheduled time), whichever comes first and however often. What is
-//! owed from there, metrics and the event of a changed alert, is in the monitor's ledger before it is carried out.
+//! Those of an execution lead to the same datapoint (schedule and scheduled time), whichever comes first and however often. A changed
+//! baseline restarts the alert window. What is owed from there, metrics and the event of a changed alert, is in the monitor's
+//! ledger before it is carried out.
 //!
 //! AWS round trips of an event, one after another: everything is read at once; the ledger is written; metrics and
 //! event go out at once; the ledger notes that they have. A duplicate costs the first alone.
@@ -29,6 +31,7 @@ use futures_util::future::{join, join3};
 use jiff::Timestamp;
 use model_monitor::{Detail, EndpointName, Event, ProcessingJobStateChange, ReportFolder};
 use outbox::Caller;
+use promotion::{MONITOR_BASELINE_CHANGE, MonitorBaselineChange};
 use remediation::{MonitorOf, MonitorPolicy, Policy};
 use serde::Serialize;
 use shell::{
@@ -63,6 +66,13 @@ pub enum Handled {
         monitoring_schedule: String,
         /// The datapoint's scheduled time.
         scheduled_time: String,
+    },
+    /// The alert window of a monitor began anew.
+    Restarted {
+        /// The monitoring schedule.
+        monitoring_schedule: String,
+        /// Since when executions count.
+        restarted_at: String,
     },
     /// It does not concern us.
     Ignored {
@@ -108,6 +118,14 @@ impl Ingest {
             {
                 let execution = serde_json::from_value(detail).map_err(IngestError::Execution)?;
                 Source::of_execution(execution, &self.config)
+            }
+            Detail::Other(detail)
+                if event.source == alerting::EVENT_SOURCE && event.detail_type == MONITOR_BASELINE_CHANGE =>
+            {
+                let change: MonitorBaselineChange =
+                    serde_json::from_value(detail).map_err(IngestError::BaselineChange)?;
+                let schedule = &change.monitoring_schedule;
+                return self.restart(world, schedule, change.time, request_id).await;
             }
             _ => Err(format!(
                 "`{}` does not concern monitoring executions",
@@ -172,9 +190,59 @@ impl Ingest {
         self.record(world, of, found, &policy, loaded?, request_id).await
     }
 
-    /// Judges a monitor again by the policy and the time of now, notes up to which scheduled time its ledger has been
-    /// compared with SageMaker's list, and carries out what the ledger still owes. Returns the ledger as it then is;
-    /// `None` if there is none.
+    /// Begins a monitor's alert window anew, as its baseline changed. A monitor of which nothing was ever recorded has none:
+    /// the sweep restarts it, should there be one later.
+    ///
+    /// # Errors
+    /// If there is no policy to judge by, or AWS fails.
+    pub async fn restart<W>(
+        &self,
+        world: &W,
+        schedule: &str,
+        changed_at: Timestamp,
+        request_id: &str,
+    ) -> Result<Handled, IngestError>
+    where
+        W: Documents + Metrics + EventBus + Clock,
+    {
+        let key = monitor_key(schedule);
+        let (policy, loaded) = join(self.policy.load(world), load::<MonitorLedger>(world, &key)).await;
+        let policy = policy.map_err(IngestError::Policy)?;
+        let loaded = loaded?;
+        let Some(monitor) = loaded.document().map(|ledger| ledger.monitor.clone()) else {
+            return Ok(ignored(format!("nothing was ever recorded of `{schedule}`")));
+        };
+        let caller = caller(world, request_id);
+        let rules = rules_of(&policy, &monitor).rules;
+        let restarted = turn(
+            world,
+            &key,
+            loaded,
+            &caller,
+            || MonitorLedger::new(monitor.clone()),
+            |ledger| ledger.restart(changed_at, &rules, &caller),
+            async |effect| self.carry_out(world, effect).await,
+        )
+        .await?;
+        if !restarted {
+            return Ok(ignored(format!(
+                "the window of `{schedule}` has been restarted at {changed_at} or later"
+            )));
+        }
+        tracing::info!(
+            monitoring_schedule = %schedule,
+            restarted_at = %changed_at,
+            "alert window restarted"
+        );
+        Ok(Handled::Restarted {
+            monitoring_schedule: schedule.to_owned(),
+            restarted_at: changed_at.to_string(),
+        })
+    }
+
+    /// Judges a monitor again by the policy and the time of now, restarts its window if its baseline changed later than it
+    /// knows, notes up to which scheduled time its ledger has been compared with SageMaker's list, and carries out what the
+    /// ledger still owes. `None` if there is no ledger.
     ///
     /// # Errors
     /// If there is no policy to judge by, or AWS fails.
@@ -182,9 +250,9 @@ impl Ingest {
         &self,
         world: &W,
         schedule: &str,
-        compared_until: Option<Timestamp>,
+        found: SweepFound,
         request_id: &str,
-    ) -> Result<Option<(MonitorLedger, MonitorRules)>, IngestError>
+    ) -> Result<Option<SweptMonitor>, IngestError>
     where
         W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
     {
@@ -199,7 +267,7 @@ impl Ingest {
         let rules = rules_of(&policy, &ledger.monitor).rules;
         let followed = follow(world, ledger, &rules, &caller).await;
         let monitor = ledger.monitor.clone();
-        let ledger = turn(
+        let (ledger, restarted) = turn(
             world,
             &key,
             loaded,
@@ -207,16 +275,22 @@ impl Ingest {
             || MonitorLedger::new(monitor.clone()),
             |ledger| {
                 ledger.followed = followed.or(ledger.followed);
-                if let Some(until) = compared_until {
+                if let Some(until) = found.compared_until {
                     ledger.compared(until);
                 }
+                let changed = found.baseline_changed_at;
+                let restarted = changed.is_some_and(|at| ledger.restart(at, &rules, &caller));
                 ledger.sweep(&rules, &caller);
-                ledger.clone()
+                (ledger.clone(), restarted)
             },
             async |effect| self.carry_out(world, effect).await,
         )
         .await?;
-        Ok(Some((ledger, rules)))
+        Ok(Some(SweptMonitor {
+            ledger,
+            rules,
+            restarted,
+        }))
     }
 
     async fn observe<W>(
@@ -388,6 +462,26 @@ pub struct ListedExecution<'a> {
     pub scheduled_time: Timestamp,
     /// How it ended; `None` if it never ran.
     pub evidence: Option<ExecutionEvidence>,
+}
+
+/// What a sweep has found out about a monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SweepFound {
+    /// Up to this scheduled time SageMaker's list and the ledger agree.
+    pub compared_until: Option<Timestamp>,
+    /// When the monitor's baseline changed, if it ever did.
+    pub baseline_changed_at: Option<Timestamp>,
+}
+
+/// A monitor that was swept.
+#[derive(Debug, Clone)]
+pub struct SweptMonitor {
+    /// Its ledger.
+    pub ledger: MonitorLedger,
+    /// The rules that it was judged by.
+    pub rules: MonitorRules,
+    /// Whether its window was restarted, which no event had told of.
+    pub restarted: bool,
 }
 
 /// Where the ledger of a monitor lies in the state bucket.

@@ -344,3 +344,83 @@ fn a_wrong_configuration_names_the_variable_and_what_it_should_be() {
     insta::assert_snapshot!(error("MAX_REPORT_BYTES", "16 MB"), @"environment variable MAX_REPORT_BYTES is `16 MB`: it should be a number of bytes");
     insta::assert_snapshot!(error("METRIC_NAMESPACE", "AWS/Lambda"), @"environment variable METRIC_NAMESPACE is `AWS/Lambda`: it should be a CloudWatch namespace: at most 255 of letters, digits and .-_/#: , not beginning with `AWS/` or `:`");
 }
+
+#[tokio::test]
+async fn a_changed_baseline_restarts_the_window_once() {
+    let world = world();
+    let change = event("monitor-baseline-change").replace("churn-own-data-quality", "churn-data-quality");
+    // Nothing is known of the monitor: it has no window.
+    let handled = function().handle(&world, &change, "first").await.unwrap();
+    assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
+    assert!(world.document("monitors/churn-data-quality.json").is_none());
+    function()
+        .handle(&world, &event("s3-object-created"), "second")
+        .await
+        .unwrap();
+    assert_eq!(
+        ledger(&world, "churn-data-quality").alert.status,
+        alerting::AlertStatus::InAlert
+    );
+    let told = world.events().len();
+    let handled = function().handle(&world, &change, "third").await.unwrap();
+    insta::assert_snapshot!(
+        serde_json::to_string(&handled).unwrap(),
+        @r#"{"outcome":"restarted","monitoringSchedule":"churn-data-quality","restartedAt":"2026-11-23T03:30:00Z"}"#
+    );
+    let handled = function().handle(&world, &change, "fourth").await.unwrap();
+    assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
+    let [(detail_type, detail)] = &world.events_after(told)[..] else {
+        panic!("one event")
+    };
+    assert_eq!(detail_type, "Model Monitor Alert State Change");
+    let detail: alerting::AlertStateChange = serde_json::from_str(detail).unwrap();
+    assert_eq!(detail.alert_status, alerting::AlertStatus::Ok);
+    assert!(detail.reason.contains("because of a new baseline"), "{}", detail.reason);
+    // The job of an execution of before changes nothing any more, one of after does.
+    for (name, status) in [
+        ("processing-job-completed-with-violations", alerting::AlertStatus::Ok),
+        ("later", alerting::AlertStatus::InAlert),
+    ] {
+        let event = if name == "later" {
+            world.put_object(&report_uri("04"), REPORT);
+            event("s3-object-created").replace("/23/03/", "/23/04/")
+        } else {
+            event(name)
+        };
+        function().handle(&world, &event, name).await.unwrap();
+        assert_eq!(ledger(&world, "churn-data-quality").alert.status, status, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_while_a_window_is_restarted_loses_nothing() {
+    for fault in [Fault::Before(Kind::Transient), Fault::After] {
+        for operation in ["s3:GetObject", "s3:PutObject", "events:PutEvents"] {
+            let world = world();
+            function()
+                .handle(&world, &event("s3-object-created"), "alert")
+                .await
+                .unwrap();
+            let change = event("monitor-baseline-change").replace("churn-own-data-quality", "churn-data-quality");
+            world.fail(operation, fault);
+            let mut attempts = 0;
+            while function().handle(&world, &change, "restart").await.is_err() {
+                attempts += 1;
+                assert!(attempts < 3, "{operation} {fault:?}");
+            }
+            let ledger = ledger(&world, "churn-data-quality");
+            assert_eq!(ledger.alert.status, alerting::AlertStatus::Ok, "{operation} {fault:?}");
+            assert!(ledger.outbox.is_empty(), "{operation} {fault:?}");
+            let ids: std::collections::BTreeSet<_> = world.events().into_iter().map(|(_, detail)| detail).collect();
+            assert_eq!(ids.len(), 2, "an alert and its end: {operation} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_changed_baseline_that_cannot_be_read_is_an_error() {
+    let world = world();
+    let change = event("monitor-baseline-change").replace("monitoringSchedule", "schedule");
+    let error = function().handle(&world, &change, "request").await.unwrap_err();
+    assert_eq!(Diagnostic::from(error).error_type, "EventUnreadable");
+}

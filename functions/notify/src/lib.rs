@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `Model Monitor Alert State Change` | what drifted, by how much against which threshold, M of N |
 //! | `Model Monitor Health State Change` | which monitor says nothing any more, and what to look at |
+//! | `Experiment State Change` | that a candidate waits for approval, is tested, waits for a decision, or how its experiment ended |
+//! | `Monitor Baseline Change` | which baseline a monitor is held against from now on |
 //! | `Remediation Incident Closed` | how an incident ended, and how long it took |
 //! | `Remediation Decided` | what was decided and why, what happens next |
 //! | `Retraining Pipeline Execution Status Change` | how the retraining ended |
@@ -11,6 +13,7 @@
 //! An event delivered twice is told once: a small document remembers, by the event's `detail.id`, what has been said.
 
 mod error;
+mod experiment;
 mod message;
 
 pub use error::NotifyError;

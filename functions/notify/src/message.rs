@@ -1,10 +1,12 @@
 //! Events in words: a subject and a body that a person understands without opening the console.
 
+use crate::experiment::{baseline_message, state_message};
 use alerting::{
     AlertStateChange, AlertStatus, EventDatapoint, HealthStateChange, HealthStatus, MODEL_MONITOR_ALERT_STATE_CHANGE,
     MODEL_MONITOR_HEALTH_STATE_CHANGE, ReportedViolation,
 };
 use jiff::Timestamp;
+use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentStateChange, MONITOR_BASELINE_CHANGE, MonitorBaselineChange};
 use remediation::{
     Automation, ExecutionStatus, IncidentClosed, Outcome, PipelineStart, REMEDIATION_DECIDED,
     REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationDecided,
@@ -27,7 +29,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message of an event of ours, with the event's id; `None` for a detail-type that people are not told of.
+    /// The message of an event of ours, with the event's id; `None` for one that people are not told of.
     ///
     /// # Errors
     /// If the detail is not in the layout of its detail-type.
@@ -68,6 +70,14 @@ impl Message {
             RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE => {
                 let change = RetrainingStatusChange::deserialize(detail)?;
                 Some((change.id.clone(), outcome_message(&change)))
+            }
+            EXPERIMENT_STATE_CHANGE => {
+                let change = ExperimentStateChange::deserialize(detail)?;
+                state_message(&change, &links).map(|message| (change.id.clone(), message))
+            }
+            MONITOR_BASELINE_CHANGE => {
+                let change = MonitorBaselineChange::deserialize(detail)?;
+                Some((change.id.clone(), baseline_message(&change, &links)))
             }
             _ => None,
         })
@@ -245,10 +255,7 @@ fn health_message(change: &HealthStateChange, links: &Links<'_>) -> Message {
         body.item("Failed: the logs of the processing job. NoData: data capture, or the endpoint's traffic.");
         body.item("Missing: the monitoring schedule's status, and its role.");
         if let Some(endpoint) = &change.endpoint {
-            body.item(&format!("Endpoint: {endpoint}"));
-            if let Some(link) = links.endpoint(endpoint) {
-                body.item(&format!("        {link}"));
-            }
+            body.endpoint(endpoint, links);
         }
     }
     body.footer(&change.id, &change.policy_version);
@@ -312,7 +319,7 @@ fn outcome_message(change: &RetrainingStatusChange) -> Message {
 }
 
 /// A time as people read it.
-fn second(time: Timestamp) -> String {
+pub(crate) fn second(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -333,7 +340,7 @@ fn plural(count: u64) -> &'static str {
 }
 
 /// One line of ASCII, cut to SNS's limit.
-fn subject(text: &str) -> String {
+pub(crate) fn subject(text: &str) -> String {
     let plain: String = format!("[Driftwarden] {text}")
         .chars()
         .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
@@ -345,24 +352,25 @@ fn subject(text: &str) -> String {
     }
 }
 
+/// The lines of a message.
 #[derive(Default)]
-struct Body {
-    text: String,
+pub(crate) struct Body {
+    pub(crate) text: String,
 }
 
 impl Body {
-    fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
     }
 
-    fn section(&mut self, title: &str) {
+    pub(crate) fn section(&mut self, title: &str) {
         self.text.push('\n');
         self.text.push_str(title);
         self.text.push_str(":\n");
     }
 
-    fn item(&mut self, item: &str) {
+    pub(crate) fn item(&mut self, item: &str) {
         self.text.push_str("  ");
         self.line(item);
     }
@@ -405,10 +413,14 @@ impl Body {
             None => self.item("Report: none was written; the execution's exit message told of the violations"),
         }
         if let Some(endpoint) = endpoint {
-            self.item(&format!("Endpoint: {endpoint}"));
-            if let Some(link) = links.endpoint(endpoint) {
-                self.item(&format!("        {link}"));
-            }
+            self.endpoint(endpoint, links);
+        }
+    }
+
+    pub(crate) fn endpoint(&mut self, endpoint: &str, links: &Links<'_>) {
+        self.item(&format!("Endpoint: {endpoint}"));
+        if let Some(link) = links.endpoint(endpoint) {
+            self.item(&format!("        {link}"));
         }
     }
 
@@ -418,7 +430,7 @@ impl Body {
 }
 
 /// Links into the AWS console.
-struct Links<'a> {
+pub(crate) struct Links<'a> {
     region: Option<&'a str>,
 }
 
@@ -435,7 +447,7 @@ impl Links<'_> {
         ))
     }
 
-    fn object(&self, uri: &str) -> Option<String> {
+    pub(crate) fn object(&self, uri: &str) -> Option<String> {
         let (region, domain) = self.console()?;
         let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
         let prefix = key

@@ -115,6 +115,19 @@ async fn what_is_not_ours_is_ignored_without_a_call() {
 }
 
 #[tokio::test]
+async fn the_steps_between_are_not_told() {
+    let world = world();
+    let between = ["Preparing", "Promoting", "Baking", "Retiring", "RollingBack", "Testing"];
+    for stage in between {
+        // A later step of the traffic: a look lies behind it.
+        let event = event("experiment-paused").replace("\"stage\": \"Paused\"", &format!("\"stage\": \"{stage}\""));
+        let handled = Notify.handle(&world, &event, "request").await.unwrap();
+        assert!(matches!(handled, Handled::Ignored { .. }), "{stage}");
+    }
+    assert!(world.calls().is_empty());
+}
+
+#[tokio::test]
 async fn a_detail_of_another_layout_is_an_error_that_says_so() {
     let broken = event("alert-in-alert").replace("\"alertStatus\": \"InAlert\"", "\"alertStatus\": \"Alarmed\"");
     let error = Notify.handle(&world(), &broken, "request").await.unwrap_err();

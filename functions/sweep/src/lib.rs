@@ -3,6 +3,7 @@
 //! - executions that SageMaker's own list has and the ledger has not (their events were lost) are recorded, by the code
 //!   of ingest;
 //! - executions that the schedule's expression made due and that never ran are recorded as `Missing`;
+//! - windows of monitors whose baseline changed begin anew, where no event told of the change;
 //! - what documents still owe is carried out; windows over time go on; a changed policy judges what is known;
 //! - alerts that a model's document has not heard of are told to it; decisions that waited are taken; runs whose end
 //!   nobody told are asked after; retrained models are verified: by the code of remediate.
@@ -15,25 +16,26 @@ pub use error::SweepError;
 
 use alerting::{AlertStateChange, AlertWindow, ExecutionEvidence, ExecutionStatus, MonitorLedger};
 use futures_util::{
-    future::join,
+    future::join3,
     stream::{self, StreamExt as _},
 };
-use ingest::{Handled, Ingest, ListedExecution, monitor_key};
+use ingest::{Handled, Ingest, ListedExecution, SweepFound, SweptMonitor, monitor_key};
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::{ProcessingJobStateChange, ScheduleExpression};
+use promotion::BaselineDocument;
 use remediate::{Remediate, World as RemediateWorld, model_key};
 use remediation::{Input, ModelDocument, MonitorLevel, schedule_key};
 use serde::Serialize;
 use shell::{
-    PolicyStore,
+    PolicyStore, TurnError,
     config::{ConfigError, Vars},
     load,
     ports::{
-        DescribedJob, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules, ProcessingJobs, Reports,
-        Schedule,
+        DescribedJob, Documents, Fetched, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
+        ProcessingJobs, Reports, Schedule,
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// So far back executions are looked for, at least: longer than a day, so that a daily monitor's last one is among them.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
@@ -78,23 +80,28 @@ pub struct Swept {
     pub repaired: usize,
     /// How many executions were due and never ran, newly found.
     pub missing: usize,
+    /// How many alert windows were restarted, as their baseline changed and no event had told of it.
+    pub restarted: usize,
     /// How many alerts were told to models that had not heard of them.
     pub told: usize,
     /// How many monitors and models were left for the next sweep, for want of time.
     pub left: usize,
 }
 
-/// One monitor to be swept: its schedule, as SageMaker lists it, and whether it has a ledger.
+/// One monitor to be swept: its schedule, as SageMaker lists it, and which documents it has.
 struct Candidate {
     name: String,
     listed: Option<Schedule>,
     has_ledger: bool,
+    /// Whether a promotion ever changed its baseline.
+    has_baseline: bool,
 }
 
 #[derive(Default)]
 struct OfMonitor {
     repaired: usize,
     missing: usize,
+    restarted: bool,
     /// Up to this scheduled time the list and the ledger agree.
     compared_until: Option<Timestamp>,
     ledger: Option<(MonitorLedger, MonitorLevel)>,
@@ -129,8 +136,9 @@ impl Sweep {
     /// If something could not be swept; all else has been.
     pub async fn run<W: World>(&self, world: &W, request_id: &str, deadline: Timestamp) -> Result<Swept, SweepError> {
         let policy = self.policy.load(world).await.map_err(SweepError::Policy)?;
-        let (schedules, ledgers) = join(world.schedules(), world.list("monitors/")).await;
-        let mut candidates = candidates(schedules?, &ledgers?);
+        let (schedules, ledgers, baselines) =
+            join3(world.schedules(), world.list("monitors/"), world.list("baselines/")).await;
+        let mut candidates = candidates(schedules?, &ledgers?, baselines?);
         // Every sweep begins elsewhere, so that the same ones are not always left.
         let turn = usize::try_from(world.now().as_second().div_euclid(60)).unwrap_or_default();
         let begin = turn.checked_rem(candidates.len()).unwrap_or_default();
@@ -158,6 +166,7 @@ impl Sweep {
                     swept.monitors += 1;
                     swept.repaired += of.repaired;
                     swept.missing += of.missing;
+                    swept.restarted += usize::from(of.restarted);
                     if let Some((ledger, level)) = of.ledger {
                         let of_model = levels.entry(ledger.monitor.model.clone()).or_default();
                         of_model.insert(schedule_key(&ledger.monitor.schedule), level);
@@ -199,6 +208,7 @@ impl Sweep {
             models = swept.models,
             repaired = swept.repaired,
             missing = swept.missing,
+            restarted = swept.restarted,
             told = swept.told,
             left = swept.left,
             failed = failures.len(),
@@ -256,14 +266,24 @@ impl Sweep {
         request_id: &str,
     ) -> Result<OfMonitor, SweepError> {
         let mut of = OfMonitor::default();
+        let changed_at = if candidate.has_baseline {
+            baseline_changed_at(world, &candidate.name).await?
+        } else {
+            None
+        };
         if let Some(schedule) = &candidate.listed {
-            self.compare(world, schedule, named, &mut of, request_id).await?;
+            self.compare(world, schedule, named, changed_at, &mut of, request_id)
+                .await?;
         }
         // A monitor whose ledger has just been begun is judged already, yet its model has not heard of it.
         if candidate.has_ledger || of.repaired + of.missing > 0 {
-            let until = of.compared_until;
-            let ledger = self.ingest.sweep(world, &candidate.name, until, request_id).await?;
-            of.ledger = ledger.map(|(ledger, rules)| {
+            let found = SweepFound {
+                compared_until: of.compared_until,
+                baseline_changed_at: changed_at,
+            };
+            let ledger = self.ingest.sweep(world, &candidate.name, found, request_id).await?;
+            of.restarted |= ledger.as_ref().is_some_and(|swept| swept.restarted);
+            of.ledger = ledger.map(|SweptMonitor { ledger, rules, .. }| {
                 let level = MonitorLevel {
                     judged: ledger.judged(&rules).take(LEVELS).collect(),
                     evaluation_period: match ledger.window(&rules) {
@@ -283,11 +303,19 @@ impl Sweep {
         world: &W,
         schedule: &Schedule,
         named: bool,
+        changed_at: Option<Timestamp>,
         of: &mut OfMonitor,
         request_id: &str,
     ) -> Result<(), SweepError> {
         let loaded = load::<MonitorLedger>(world, &monitor_key(&schedule.name)).await?;
         let ledger = loaded.document();
+        // First of all: executions of before the change are not to alert once more.
+        if let (Some(ledger), Some(at)) = (ledger, changed_at)
+            && ledger.restarted_at < changed_at
+        {
+            let handled = self.ingest.restart(world, &schedule.name, at, request_id).await?;
+            of.restarted |= matches!(handled, Handled::Restarted { .. });
+        }
         let now = world.now();
         let after = look_back(ledger, schedule.created, now);
         let mut executions = world.executions(&schedule.name, after).await?;
@@ -416,13 +444,29 @@ fn full_hour(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second().div_euclid(3600) * 3600).unwrap_or(time)
 }
 
-fn candidates(schedules: Vec<Schedule>, ledgers: &[String]) -> Vec<Candidate> {
+/// When the baseline of a monitor last changed.
+async fn baseline_changed_at(world: &impl Documents, schedule: &str) -> Result<Option<Timestamp>, SweepError> {
+    let key = BaselineDocument::key(schedule);
+    match world.read(&key, None).await? {
+        Fetched::Absent | Fetched::Unchanged => Ok(None),
+        Fetched::Found(body, _) => {
+            let document: BaselineDocument =
+                serde_json::from_slice(&body).map_err(|source| TurnError::Unreadable { key, source })?;
+            Ok(Some(document.change.time))
+        }
+    }
+}
+
+fn candidates(schedules: Vec<Schedule>, ledgers: &[String], baselines: Vec<String>) -> Vec<Candidate> {
+    let baselines: BTreeSet<String> = baselines.into_iter().collect();
+    let has_baseline = |name: &str| baselines.contains(&BaselineDocument::key(name));
     let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
     for key in ledgers.iter().filter_map(|key| name_of(key, "monitors/")) {
         let candidate = Candidate {
             name: key.to_owned(),
             listed: None,
             has_ledger: true,
+            has_baseline: has_baseline(key),
         };
         candidates.insert(key.to_owned(), candidate);
     }
@@ -431,6 +475,7 @@ fn candidates(schedules: Vec<Schedule>, ledgers: &[String]) -> Vec<Candidate> {
         let has_ledger = candidates.contains_key(&key);
         let candidate = Candidate {
             name: schedule.name.clone(),
+            has_baseline: has_baseline(&key),
             listed: Some(schedule),
             has_ledger,
         };

@@ -340,3 +340,74 @@ async fn a_fault_at_any_call_is_mended_by_the_next_sweep() {
     }
     assert!(calls > 12, "{calls}");
 }
+
+fn changed_baseline(world: &Memory, time: &str) {
+    let change = serde_json::json!({
+        "version": "1", "id": time, "model": "churn", "monitoringSchedule": "Churn-DQ", "monitorType": "DataQuality",
+        "baselineUri": "s3://data/baselines/churn/7/Churn-DQ", "experimentId": "churn-7", "sentence": "changed",
+        "time": at(time),
+    });
+    let document = serde_json::json!({"version": 1, "change": change}).to_string();
+    world.put_document("baselines/churn-dq.json", document);
+}
+
+#[tokio::test]
+async fn a_window_is_restarted_where_no_event_told_of_the_new_baseline() {
+    let world = world();
+    world.put_document("policy.toml", "[remediation]\nautomation = 'observe'\n");
+    execution(&world, 4, "CompletedWithViolations");
+    assert_eq!(sweep(&world).await.restarted, 0);
+    assert_eq!(ledger(&world).alert.status, AlertStatus::InAlert);
+    changed_baseline(&world, "05:30:00");
+    // What is found late of before the change does not alert again.
+    execution(&world, 5, "CompletedWithViolations");
+    let told = world.events().len();
+    let swept = sweep(&world).await;
+    assert_eq!((swept.restarted, swept.repaired), (1, 1));
+    assert_eq!(ledger(&world).alert.status, AlertStatus::Ok);
+    assert_eq!(ledger(&world).restarted_at, Some(at("05:30:00")));
+    let kinds: Vec<_> = world.events_after(told).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(
+        kinds.iter().filter(|kind| kind.contains("Alert")).count(),
+        1,
+        "{kinds:?}"
+    );
+    let calls = world.call_count();
+    assert_eq!(sweep(&world).await.restarted, 0);
+    assert_eq!(
+        world.calls()[calls..]
+            .iter()
+            .filter(|call| **call == "s3:PutObject")
+            .count(),
+        0
+    );
+    // And on the new baseline it drifts as well.
+    world.set_time(at("07:30:00"));
+    execution(&world, 6, "CompletedWithViolations");
+    sweep(&world).await;
+    assert_eq!(ledger(&world).alert.status, AlertStatus::InAlert);
+    assert_eq!(ledger(&world).alert.transition, 3);
+}
+
+#[tokio::test]
+async fn a_monitor_without_events_of_sagemakers_is_restarted_too_and_a_bad_document_is_told() {
+    let of_ours = world();
+    execution(&of_ours, 5, "CompletedWithViolations");
+    sweep(&of_ours).await;
+    // As of a monitor of our own: SageMaker lists nothing.
+    let world = Memory::at(at("06:30:00"));
+    world.put_document("policy.toml", POLICY);
+    world.put_document(
+        "monitors/churn-dq.json",
+        of_ours.document("monitors/churn-dq.json").unwrap(),
+    );
+    changed_baseline(&world, "05:30:00");
+    assert_eq!(sweep(&world).await.restarted, 1);
+    assert_eq!(ledger(&world).alert.status, AlertStatus::Ok);
+    world.put_document("baselines/churn-dq.json", "none");
+    let error = function().run(&world, "sweep", Timestamp::MAX).await.unwrap_err();
+    assert!(error.to_string().starts_with("1 of "), "{error}");
+    world.put_document("baselines/other.json", "none");
+    changed_baseline(&world, "05:30:00");
+    sweep(&world).await;
+}

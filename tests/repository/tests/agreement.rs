@@ -54,6 +54,30 @@ fn the_template_sets_exactly_the_variables_that_the_functions_read() {
 }
 
 #[test]
+fn what_a_rule_could_not_deliver_may_go_to_the_dead_letter_queue() {
+    let template = read("infra/template.yaml");
+    let mut rules = Vec::new();
+    let mut lines = template.lines().peekable();
+    while let Some(line) = lines.next() {
+        if lines
+            .peek()
+            .is_some_and(|next| next.trim() == "Type: AWS::Events::Rule")
+        {
+            rules.push(line.trim().trim_end_matches(':').to_owned());
+        }
+    }
+    assert!(rules.len() > 10, "{rules:?}");
+    let policy = template.split("Sid: AllowRules").nth(1).unwrap();
+    let policy = policy.split("Sid: DenyInsecureTransport").next().unwrap();
+    for rule in rules {
+        assert!(
+            policy.contains(&format!("!GetAtt {rule}.Arn")),
+            "{rule} may not send there"
+        );
+    }
+}
+
+#[test]
 fn the_dashboard_shows_metrics_that_exist() {
     let template = read("infra/template.yaml");
     for name in ["ConstraintViolations", "Breaching", "ExecutionFailed"] {
@@ -105,6 +129,15 @@ fn schemas_of_our_events_are_those_of_the_types() {
         "retraining-pipeline-execution-status-change.v1.json",
         "Retraining Pipeline Execution Status Change",
     );
+    check_schema::<promotion::ExperimentStateChange>("experiment-state-change.v1.json", "Experiment State Change");
+    check_schema::<promotion::ExperimentCommand>("experiment-command.v1.json", "Experiment Command");
+    check_schema::<promotion::OutcomesReported>(
+        "experiment-outcomes-reported.v1.json",
+        "Experiment Outcomes Reported",
+    );
+    check_schema::<promotion::BaselinesRequested>("model-baselines-requested.v1.json", "Model Baselines Requested");
+    check_schema::<promotion::BaselinesCreated>("model-baselines-created.v1.json", "Model Baselines Created");
+    check_schema::<promotion::MonitorBaselineChange>("monitor-baseline-change.v1.json", "Monitor Baseline Change");
 }
 
 #[test]

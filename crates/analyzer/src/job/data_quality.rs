@@ -9,8 +9,9 @@ use analysis::{
     ConstraintViolation, Profile,
     data_quality::{ColumnDrift, check, metrics, statistics, suggest},
 };
-use model_monitor::{ConstraintCheckType, Constraints, MonitorType, Statistics, Switch};
+use model_monitor::{ConstraintCheckType, Constraints, MonitorType, MonitoringConfig, Statistics, Switch};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// So many columns with values of several types are told one by one.
 const MIXED: usize = 10;
@@ -44,6 +45,15 @@ impl DataQualityJob {
     /// # Errors
     /// If the dataset has no rows.
     pub fn baseline(&self, dataset: &Dataset<Profile>) -> Result<Report, JobError> {
+        self.next_baseline(dataset, None)
+    }
+
+    /// The baseline that a dataset makes, in the place of one before: its settings of how to check go on, those of a column
+    /// as long as there is such a column.
+    ///
+    /// # Errors
+    /// If the dataset has no rows.
+    pub fn next_baseline(&self, dataset: &Dataset<Profile>, before: Option<&Constraints>) -> Result<Report, JobError> {
         let profile = &dataset.sink;
         if profile.item_count() == 0 {
             return Err(JobError::Data(
@@ -79,7 +89,10 @@ impl DataQualityJob {
         if beyond > 0 {
             notes.push(format!("so are values of {beyond} more columns"));
         }
-        let constraints = suggest(profile);
+        let mut constraints = suggest(profile);
+        if let Some(before) = before {
+            keep_settings(&mut constraints, before);
+        }
         Ok(Report {
             monitor_type: MonitorType::DataQuality,
             item_count: profile.item_count(),
@@ -159,6 +172,22 @@ impl DataQualityJob {
             drift: found.drift,
         };
         Ok((report, compared))
+    }
+}
+
+/// Takes over how a baseline before was checked.
+fn keep_settings(constraints: &mut Constraints, before: &Constraints) {
+    if before.monitoring_config.is_some() {
+        constraints.monitoring_config.clone_from(&before.monitoring_config);
+    }
+    let overrides: BTreeMap<&str, &MonitoringConfig> = before
+        .features
+        .iter()
+        .flatten()
+        .filter_map(|feature| Some((feature.name.as_str(), feature.overrides()?)))
+        .collect();
+    for feature in constraints.features.iter_mut().flatten() {
+        feature.monitoring_config_overrides = overrides.get(feature.name.as_str()).copied().cloned();
     }
 }
 
