@@ -22,7 +22,6 @@ from harness.world import AUTO, World, eventually, folder
 from test_cli import driftwarden
 
 GOOD, POOR = 0.95, 0.7
-NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
 
 class Laboratory:
@@ -110,7 +109,7 @@ OF_THE_ENDPOINT = (
 )
 FAULTS: dict[str, dict[str, Any]] = {
     "throttled": {"status": 400, "code": "ThrottlingException", "count": 3},
-    "down": {"status": 500, "count": 5},
+    "down": {"status": 500, "count": 3},
     "done-but-the-answer-lost": {"status": 500, "after": True, "count": 1},
 }
 
@@ -148,7 +147,9 @@ def test_whatever_s3_cloudwatch_and_eventbridge_answer_too(make_world, stack, mo
     lab = Laboratory(world, models)
     with proxy(stack.url) as (url, faulty):
         world.through(url)
-        hosted = lab.hosted(POOR, guardrails=[{"metric": "errors_5xx", "margin": 0.5}])
+        # The first step outlasts a period of CloudWatch's.
+        steps = {"traffic": [25.0, 50.0], "step_lasts": "12s"}
+        hosted = lab.hosted(POOR, guardrails=[{"metric": "errors_5xx", "margin": 0.5}], **steps)
         with lab.asked(hosted):
             package = hosted.package(models(GOOD))
             lab.reached(hosted, "Testing")
@@ -236,6 +237,7 @@ def test_an_endpoint_that_somebody_else_updates_is_left_to_them(lab):
     hosted.sagemaker.create_endpoint_config(EndpointConfigName=theirs, ProductionVariants=known["ProductionVariants"])
     hosted.package(lab.url(GOOD))
     lab.reached(hosted, "Testing")
+    eventually(hosted.in_service, "the endpoint in service")
     hosted.sagemaker.update_endpoint(EndpointName=hosted.name, EndpointConfigName=theirs)
     assert lab.ended(hosted)["conclusion"] == "Abandoned"
     for _ in range(3):
@@ -386,7 +388,8 @@ def test_an_incident_waits_for_its_candidate_and_verifies_it_once_it_is_promoted
     schedule = f"{hosted.name}-dq"
     lab.tables.append(f'[[monitor]]\nschedule = "{schedule}"\nmodel = "{hosted.name}"\n')
     world.put_policy("\n".join(lab.tables))
-    at = NOW - timedelta(hours=2)
+    now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+    at = now - timedelta(hours=2)
     world.put_report(folder(hosted.name, schedule, at), reports("data-quality-drift"))
     runs = lambda: [run for run in world.executions() if run["parameters"]["DriftwardenModel"] == hosted.name]
     run = eventually(runs, "a pipeline execution")[0]
@@ -397,7 +400,7 @@ def test_an_incident_waits_for_its_candidate_and_verifies_it_once_it_is_promoted
         eventually(lambda: stage() == "Candidate", "the incident at its candidate")
         promoted(hosted, package, lab.ended(hosted))
     eventually(lambda: stage() == "Verifying", "the incident verifying the candidate")
-    world.put_events(world.job_event(folder(hosted.name, schedule, at + timedelta(hours=3)), schedule))
+    world.put_events(world.job_event(folder(hosted.name, schedule, now + timedelta(hours=2)), schedule))
     eventually(lambda: (world.model(hosted.name) or {}).get("closed"), "the incident closed", 60)
     (closed,) = [event["detail"] for event in world.events("Remediation Incident Closed") if event["detail"]["model"] == hosted.name]
     assert closed["outcome"] == "Repaired"

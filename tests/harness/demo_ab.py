@@ -172,7 +172,7 @@ class Story:
             for change in hosted.changes():
                 if change["id"] not in self.told:
                     self.told.add(change["id"])
-                    self.screen.step(f"{name:<7} {change['stage']:<12} {change['sentence']}")
+                    self.screen.step(f"{name:<7} {change['stage']:<12} {said(change)}")
         return all(hosted.ended() for hosted in self.hosted.values())
 
     def schedules(self) -> list[str]:
@@ -216,7 +216,7 @@ def show(screen: Screen, story: Story) -> None:
         begun = parse(changes[0]["time"])
         for change in changes:
             since = (parse(change["time"]) - begun) / timedelta(seconds=1)
-            screen.line(f"  {since:6.1f} s  {change['stage']:<12} {change['sentence']}")
+            screen.line(f"  {since:6.1f} s  {change['stage']:<12} {said(change)}")
         looks = [look for look in story.looks(name) if look.get("interval")]
         for look in looks[:: max(len(looks) // 6, 1)][-7:]:
             since, interval = (parse(look["time"]) - begun) / timedelta(seconds=1), look["interval"]
@@ -232,6 +232,11 @@ def show(screen: Screen, story: Story) -> None:
     for schedule in story.schedules():
         change = story.baseline(schedule)
         screen.line(f"  {schedule}: {change['previousBaselineUri']} → {change['baselineUri']}")
+
+
+def said(change: dict[str, Any]) -> str:
+    """What the sentence says that is new: candidate and endpoint stay the same."""
+    return str(change["sentence"]).rsplit(f"on endpoint `{change['endpoint']}`", 1)[-1].lstrip(",; ")
 
 
 def mean(sample: dict[str, Any]) -> str:

@@ -86,6 +86,8 @@ class World:
             "SweepRate": "rate(1 day)",
             "AnalyzeRate": "rate(1 day)",
             "PromoteRate": "rate(1 day)",
+            "PromotedEndpointPattern": "*",
+            "PassedRoleArns": f"arn:aws:iam::{ACCOUNT}:role/hosting,arn:aws:iam::{ACCOUNT}:role/monitor",
         }
         self.outputs = stack.deploy(self.name, given | parameters)
         self.state = self.outputs["StateBucketName"]
