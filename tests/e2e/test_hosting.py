@@ -126,6 +126,12 @@ def test_an_endpoint_has_a_life(hosting, stack):
     assert (seen["DesiredWeight"], round(seen["CurrentWeight"], 6)) == (0.5, 0.1)
     assert hosting.settled()["ProductionVariants"][1]["CurrentWeight"] == 0.5
     eventually(lambda: hosting.statuses() == ["CREATING", "IN_SERVICE", "UPDATING", "IN_SERVICE", "UPDATING", "IN_SERVICE"], "its events")
+    # What is kept of the old variants, and what is not.
+    third = hosting.config("third", {"a": 1, "b": 7})
+    hosting.update(third, RetainAllVariantProperties=True)
+    assert [variant["CurrentWeight"] for variant in hosting.settled()["ProductionVariants"]] == [pytest.approx(0.9), 0.5]
+    hosting.update(second, RetainAllVariantProperties=True, ExcludeRetainedVariantProperties=[{"VariantPropertyType": "DesiredWeight"}])
+    assert [variant["CurrentWeight"] for variant in hosting.settled()["ProductionVariants"]] == [pytest.approx(0.9), pytest.approx(0.1)]
     # Under an endpoint its configuration may be deleted: then it cannot be updated any more.
     sagemaker.delete_endpoint_config(EndpointConfigName=second)
     assert second in refusal(hosting.update, first)["Message"]

@@ -43,6 +43,8 @@ from .answers import REGION, arn_of, invalid, page, refused, told
 
 NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
+# What RetainAllVariantProperties keeps (API, `VariantProperty`).
+RETAINED = {"DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig"}
 # A file of captured data is written when it has so many records, or when its first is so many seconds old.
 CAPTURED, CAPTURED_FOR = 500, 3.0
 # PutMetricData takes so many values in one metric, and so many metrics.
@@ -214,7 +216,7 @@ class Hosting:
                 return invalid(f'Could not find endpoint configuration "{arn_of("endpoint-config", config)}".')
             endpoint = Endpoint(name, config, [], [], None)
             self.endpoints[name] = endpoint
-        self.change(endpoint, lambda: self.deploy(endpoint, config, {}))
+        self.change(endpoint, lambda: self.deploy(endpoint, config, set()))
         return told({"EndpointArn": endpoint.arn})
 
     def DescribeEndpoint(self, body: dict[str, Any]) -> Response:
@@ -265,8 +267,8 @@ class Hosting:
             sized = {"ALL_AT_ONCE": "Type", "CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
             if sized.get(routing.get("Type", "")) not in routing:
                 return invalid("The traffic routing configuration is not complete.")
-            weights = {variant["VariantName"]: variant["CurrentWeight"] for variant in endpoint.variants}
-            kept = weights if body.get("RetainAllVariantProperties") else {}
+            excluded = {one["VariantPropertyType"] for one in body.get("ExcludeRetainedVariantProperties", [])}
+            kept = RETAINED - excluded if body.get("RetainAllVariantProperties") else set()
             endpoint.status, endpoint.reason = "Updating", None
             variants = [{"VariantName": variant["VariantName"]} for variant in self.configs[config]["ProductionVariants"]]
             endpoint.pending = {"EndpointConfigName": config, "ProductionVariants": variants, "StartTime": time.time()}
@@ -319,19 +321,24 @@ class Hosting:
             return invalid(f'Cannot update in-progress endpoint "{endpoint.arn}".')
         return None if endpoint.status == "InService" else invalid(f'Endpoint "{endpoint.arn}" is {endpoint.status}.')
 
-    def deploy(self, endpoint: Endpoint, config: str, kept: dict[str, float]) -> None:
-        """The endpoint has the variants of a configuration from now on; of the old weights, those that are kept."""
+    def deploy(self, endpoint: Endpoint, config: str, kept: set[str]) -> None:
+        """The endpoint has the variants of a configuration from now on; what is kept stays as it was."""
         # Copied: the configuration may be deleted, and the weights change.
         known = json.loads(json.dumps(self.configs[config]))
+        before = {variant["VariantName"]: variant for variant in endpoint.variants}
 
         def variants(name: str) -> list[dict[str, Any]]:
             some = known.get(name, [])
             for variant in some:
-                weight, count = kept.get(variant["VariantName"], variant["InitialVariantWeight"]), variant.get("InitialInstanceCount", 1)
+                old = before.get(variant["VariantName"], {})
+                weight = old["DesiredWeight"] if old and "DesiredWeight" in kept else variant["InitialVariantWeight"]
+                count = old["DesiredInstanceCount"] if old and "DesiredInstanceCount" in kept else variant.get("InitialInstanceCount", 1)
                 variant |= {"CurrentWeight": weight, "DesiredWeight": weight, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
             return some
 
-        endpoint.config, endpoint.capture = config, known.get("DataCaptureConfig")
+        endpoint.config = config
+        if "DataCaptureConfig" not in kept:
+            endpoint.capture = known.get("DataCaptureConfig")
         endpoint.variants, endpoint.shadows = variants("ProductionVariants"), variants("ShadowProductionVariants")
 
     def change(self, endpoint: Endpoint, done: Callable[[], Any], alarms: list[str] | None = None) -> None:
