@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-standalone test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
+.PHONY: help setup demo demo-standalone demo-ab test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze promote
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -38,6 +38,12 @@ demo-standalone: setup ## the loop with no Model Monitor at all: a real model, s
 	@echo "Building the functions and the command line (the first time takes some minutes) …"
 	@$(MAKE) --no-print-directory binaries cli
 	@$(HARNESS) demo-standalone
+
+demo-ab: setup ## five candidates against their champions on live traffic: promoted, rolled back, inconclusive, invalid
+	@bash tests/setup.sh demo
+	@echo "Building the functions and the command line (the first time takes some minutes) …"
+	@$(MAKE) --no-print-directory binaries cli
+	@$(HARNESS) demo-ab
 
 test: unit sdk e2e ## all tests: Rust, our reports in the SageMaker SDK, then end to end on LocalStack
 

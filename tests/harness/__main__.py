@@ -1,12 +1,12 @@
-"""`python -m harness demo` plays the demo, `demo-standalone` the one without Model Monitor; `up` keeps a deployment up to
-look around in."""
+"""`python -m harness demo` plays the demo, `demo-standalone` the one without Model Monitor, `demo-ab` that of candidates and
+champions; `up` keeps a deployment up to look around in."""
 
 import argparse
 import signal
 import sys
 from pathlib import Path
 
-from . import demo, standalone
+from . import demo, demo_ab, standalone
 from .stack import Failed, running
 from .world import World
 
@@ -31,10 +31,13 @@ def main() -> int:
     play = commands.add_parser("demo", help="play the demo and check the world at its end")
     play.add_argument("--report", type=Path, help="a constraint_violations.json of your own to play")
     commands.add_parser("demo-standalone", help="the loop with no Model Monitor at all: a real model, served, drifting, retrained")
+    commands.add_parser("demo-ab", help="five candidates against their champions, on live traffic: promoted, rolled back, not trusted")
     arguments = parser.parse_args()
     try:
         if arguments.command == "demo-standalone":
             return standalone.play()
+        if arguments.command == "demo-ab":
+            return demo_ab.play()
         return up() if arguments.command == "up" else demo.play(arguments.report)
     except Failed as failure:
         print(failure, file=sys.stderr)

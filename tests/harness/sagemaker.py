@@ -9,7 +9,8 @@ nobody. In front of it stands a small WSGI layer that adds SageMaker's documente
 - each change of status puts `SageMaker Model Building Pipeline Execution Status Change` on the default bus;
 - processing jobs and model cards are described, monitoring schedules and their executions listed, as the test says;
 - a monitoring schedule's own alert follows its executions by SageMaker's rule, with its history (developer guide, page
-  `model-dashboard-alerts`).
+  `model-dashboard-alerts`), and it is held against the job definition that it is given;
+- models, endpoints, model packages and SageMaker Runtime are those of `harness.hosting`.
 
 Tests steer it under `/_stand-in/`: see `Control`.
 """
@@ -17,10 +18,12 @@ Tests steer it under `/_stand-in/`: see `Control`.
 import argparse
 import io
 import json
+import re
 import threading
 import time
 from collections import defaultdict
 from datetime import datetime, timezone
+from functools import partialmethod
 from typing import Any, Callable
 
 import boto3
@@ -30,10 +33,13 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, run_simple
 from werkzeug.wrappers import Request, Response
 
-ACCOUNT, REGION = "000000000000", "us-east-1"
+from .answers import ACCOUNT, REGION, arn_of, page, refused, told
+from .hosting import Hosting, HostingControl
+
 FINAL = {"Succeeded", "Failed", "Stopped"}
 # Model Monitor creates one alert with each schedule.
 ALERT = "monitoring-alert"
+MONITORING_TYPES = ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
 
 
 def iso(time: datetime) -> str:
@@ -45,12 +51,7 @@ def seconds(time: datetime) -> float:
     return time.replace(tzinfo=timezone.utc).timestamp()
 
 
-def refused(code: str, message: str, status: int = 400) -> Response:
-    body = json.dumps({"__type": code, "message": message})
-    return Response(body, status, content_type="application/x-amz-json-1.1")
-
-
-class StandIn:
+class StandIn(Hosting):
     """moto's SageMaker and what is added to it."""
 
     def __init__(self, localstack_url: str, finish_after: float | None):
@@ -61,6 +62,7 @@ class StandIn:
         self.tokens: dict[str, str] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.cards: dict[str, dict[str, Any]] = {}
+        self.definitions: dict[tuple[str, str], dict[str, Any]] = {}
         self.schedules: dict[str, dict[str, Any]] = {}
         self.monitored: dict[str, dict[float, dict[str, Any]]] = defaultdict(dict)
         self.alert_history: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -72,6 +74,7 @@ class StandIn:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
+        super().__init__(localstack_url)
         begin = FakePipelineExecution.__init__
 
         def executing(execution: FakePipelineExecution, *args: Any, **kwargs: Any) -> None:
@@ -93,6 +96,9 @@ class StandIn:
         request = Request(environ)
         if request.path.startswith("/_stand-in/"):
             return Control(self).answer(request)(environ, start_response)
+        if request.path.startswith("/endpoints/"):
+            fault = self.take_fault("InvokeEndpoint")
+            return (self.fault(fault) if fault else self.InvokeEndpoint(request))(environ, start_response)
         target = request.headers.get("X-Amz-Target", "")
         if not target.startswith("SageMaker."):
             return self.moto(environ, start_response)
@@ -101,7 +107,7 @@ class StandIn:
         body = json.loads(data or b"{}")
         with self.lock:
             self.calls.append({"operation": operation, "time": time.time(), "body": body})
-            fault = self.faults[operation].pop(0) if self.faults[operation] else None
+        fault = self.take_fault(operation)
         if fault and not fault.get("after"):
             time.sleep(fault.get("seconds", 0))
             return self.fault(fault)(environ, start_response)
@@ -116,6 +122,10 @@ class StandIn:
         # The body has been read: moto gets a copy.
         environ["wsgi.input"] = io.BytesIO(data)
         return self.moto(environ, start_response)
+
+    def take_fault(self, operation: str) -> dict[str, Any] | None:
+        with self.lock:
+            return self.faults[operation].pop(0) if self.faults[operation] else None
 
     @staticmethod
     def fault(fault: dict[str, Any]) -> Response:
@@ -132,7 +142,7 @@ class StandIn:
                 return refused("ResourceNotFound", f"Pipeline '{name}' does not exist.", 404)
             pipeline = self.backend.pipelines[known[name.lower()]]
             if token in self.tokens:
-                return self.json({"PipelineExecutionArn": self.tokens[token]})
+                return told({"PipelineExecutionArn": self.tokens[token]})
             definition = pipeline.pipeline_definition
             definition = json.loads(definition) if isinstance(definition, str) else definition
             declared = {parameter["Name"] for parameter in definition.get("Parameters", [])}
@@ -153,17 +163,17 @@ class StandIn:
         threading.Thread(target=self.tell, args=(arn, None), daemon=True).start()
         if self.finish_after is not None:
             threading.Timer(self.finish_after, self.finish, args=(arn, "Succeeded")).start()
-        return self.json(answer)
+        return told(answer)
 
     def StopPipelineExecution(self, body: dict[str, Any]) -> Response:
         self.finish(body["PipelineExecutionArn"], "Stopped")
-        return self.json({"PipelineExecutionArn": body["PipelineExecutionArn"]})
+        return told({"PipelineExecutionArn": body["PipelineExecutionArn"]})
 
     def DescribeProcessingJob(self, body: dict[str, Any]) -> Response:
         job = self.jobs.get(body["ProcessingJobName"])
         if job is None:
             return refused("ResourceNotFound", "Could not find requested job with name: " + body["ProcessingJobName"])
-        return self.json(job)
+        return told(job)
 
     def ListPipelineExecutions(self, body: dict[str, Any]) -> Response:
         name = body["PipelineName"].rsplit("/", 1)[-1].lower()
@@ -180,13 +190,13 @@ class StandIn:
             }
             for run in runs
         ]
-        return self.page("PipelineExecutionSummaries", summaries, body)
+        return page("PipelineExecutionSummaries", summaries, body)
 
     def DescribePipelineExecution(self, body: dict[str, Any]) -> Response:
         run = next((run for run in self.executions() if run.arn == body["PipelineExecutionArn"]), None)
         if run is None:
             return refused("ResourceNotFound", "The execution does not exist.", 404)
-        return self.json(
+        return told(
             {
                 "PipelineArn": run.arn.split("/execution/")[0],
                 "PipelineExecutionArn": run.arn,
@@ -199,7 +209,7 @@ class StandIn:
 
     def DescribeModelCard(self, body: dict[str, Any]) -> Response:
         card = self.cards.get(body["ModelCardName"])
-        return self.json(card) if card else refused("ResourceNotFound", "The model card does not exist.", 404)
+        return told(card) if card else refused("ResourceNotFound", "The model card does not exist.", 404)
 
     # Monitoring schedules, their executions and alerts.
 
@@ -210,29 +220,54 @@ class StandIn:
         wanted = ("MonitoringScheduleName", "EndpointName", "MonitoringScheduleStatus", "MonitoringType")
         summaries = [
             {key: schedule[key] for key in wanted if key in schedule}
-            | {"MonitoringScheduleArn": schedule["Arn"], "CreationTime": schedule["CreationTime"], "LastModifiedTime": schedule["CreationTime"]}
+            | {"MonitoringScheduleArn": schedule["Arn"], "CreationTime": schedule["CreationTime"], "LastModifiedTime": schedule["LastModifiedTime"]}
+            | {key: name for key, name in schedule["MonitoringScheduleConfig"].items() if key == "MonitoringJobDefinitionName"}
             for schedule in self.schedules.values()
+            if body.get("EndpointName") in (None, schedule.get("EndpointName"))
         ]
-        return self.page("MonitoringScheduleSummaries", summaries, body)
+        return page("MonitoringScheduleSummaries", summaries, body)
 
     def DescribeMonitoringSchedule(self, body: dict[str, Any]) -> Response:
         schedule = self.schedule_of(body)
         if schedule is None:
             return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
-        return self.json(
+        return told(
             {
                 "MonitoringScheduleArn": schedule["Arn"],
                 "MonitoringScheduleName": schedule["MonitoringScheduleName"],
                 "MonitoringScheduleStatus": schedule["MonitoringScheduleStatus"],
                 "CreationTime": schedule["CreationTime"],
-                "LastModifiedTime": schedule["CreationTime"],
-                "MonitoringScheduleConfig": {
-                    "ScheduleConfig": {"ScheduleExpression": schedule["ScheduleExpression"]},
-                    "MonitoringJobDefinitionName": "definition",
-                    "MonitoringType": "DataQuality",
-                },
+                "LastModifiedTime": schedule["LastModifiedTime"],
+                "MonitoringScheduleConfig": schedule["MonitoringScheduleConfig"],
             }
+            | {key: schedule[key] for key in ("EndpointName", "MonitoringType") if key in schedule}
         )
+
+    def UpdateMonitoringSchedule(self, body: dict[str, Any]) -> Response:
+        schedule, config = self.schedule_of(body), body["MonitoringScheduleConfig"]
+        if schedule is None:
+            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+        definition = config.get("MonitoringJobDefinitionName")
+        if definition is not None and (config.get("MonitoringType"), definition) not in self.definitions:
+            return refused("ResourceNotFound", f"Could not find job definition {definition}.", 404)
+        # The configuration as a whole: what is not said is not so any more.
+        schedule |= {"MonitoringScheduleConfig": config, "LastModifiedTime": time.time()}
+        return told({"MonitoringScheduleArn": schedule["Arn"]})
+
+    def create_definition(self, body: dict[str, Any], kind: str) -> Response:
+        name = body["JobDefinitionName"]
+        arn = arn_of(f"{re.sub(r'(?<=[a-z])(?=[A-Z])', '-', kind).lower()}-job-definition", name.lower())
+        if (kind, name) in self.definitions:
+            return refused("ResourceInUse", f"Job definition {arn} already exists.")
+        if missing := {f"{kind}AppSpecification", f"{kind}JobInput", f"{kind}JobOutputConfig", "JobResources", "RoleArn"} - set(body):
+            return refused("ValidationException", f"Members {sorted(missing)} must not be null")
+        more = {"JobDefinitionArn": arn, "CreationTime": time.time()}
+        self.definitions[kind, name] = {key: value for key, value in body.items() if key != "Tags"} | more
+        return told({"JobDefinitionArn": arn})
+
+    def describe_definition(self, body: dict[str, Any], kind: str) -> Response:
+        known = self.definitions.get((kind, body["JobDefinitionName"]))
+        return told(known) if known else refused("ResourceNotFound", "Could not find the job definition.", 404)
 
     def ListMonitoringExecutions(self, body: dict[str, Any]) -> Response:
         name = body.get("MonitoringScheduleName", "").lower()
@@ -241,7 +276,7 @@ class StandIn:
         executions = [e for e in executions if after < e["ScheduledTime"] < before]
         key = {"ScheduledTime": "ScheduledTime", "Status": "MonitoringExecutionStatus"}.get(body.get("SortBy", ""), "CreationTime")
         executions.sort(key=lambda e: e[key], reverse=body.get("SortOrder", "Descending") == "Descending")
-        return self.page("MonitoringExecutionSummaries", executions, body)
+        return page("MonitoringExecutionSummaries", executions, body)
 
     def ListMonitoringAlerts(self, body: dict[str, Any]) -> Response:
         schedule = self.schedule_of(body)
@@ -257,19 +292,19 @@ class StandIn:
             "EvaluationPeriod": schedule["EvaluationPeriod"],
             "Actions": {"ModelDashboardIndicator": {"Enabled": True}},
         }
-        return self.page("MonitoringAlertSummaries", [alert], body)
+        return page("MonitoringAlertSummaries", [alert], body)
 
     def UpdateMonitoringAlert(self, body: dict[str, Any]) -> Response:
         schedule = self.schedule_of(body)
         if schedule is None:
             return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
         schedule |= {key: body[key] for key in ("DatapointsToAlert", "EvaluationPeriod")}
-        return self.json({"MonitoringScheduleArn": schedule["Arn"], "MonitoringAlertName": ALERT})
+        return told({"MonitoringScheduleArn": schedule["Arn"], "MonitoringAlertName": ALERT})
 
     def ListMonitoringAlertHistory(self, body: dict[str, Any]) -> Response:
         items = self.alert_history[body["MonitoringScheduleName"].lower()]
         items = items if body.get("SortOrder") == "Ascending" else items[::-1]
-        return self.page("MonitoringAlertHistory", items, body)
+        return page("MonitoringAlertHistory", items, body)
 
     def monitor(self, execution: dict[str, Any]) -> None:
         """Lists an execution, and judges the schedule's alert: M violations among the N latest that ended alert."""
@@ -286,18 +321,6 @@ class StandIn:
                 name = schedule["MonitoringScheduleName"]
                 item = {"MonitoringScheduleName": name, "MonitoringAlertName": ALERT, "CreationTime": time.time(), "AlertStatus": status}
                 history.append(item)
-
-    def page(self, name: str, items: list[Any], body: dict[str, Any]) -> Response:
-        """A part of a list, as MaxResults and NextToken ask."""
-        start, most = int(body.get("NextToken") or 0), body.get("MaxResults", 100)
-        answer: dict[str, Any] = {name: items[start : start + most]}
-        if start + most < len(items):
-            answer["NextToken"] = str(start + most)
-        return self.json(answer)
-
-    @staticmethod
-    def json(answer: Any) -> Response:
-        return Response(json.dumps(answer), 200, content_type="application/x-amz-json-1.1")
 
     # What tests and time do.
 
@@ -340,8 +363,13 @@ class StandIn:
         )
 
 
-class Control:
-    """How tests steer the stand-in.
+for kind in MONITORING_TYPES:
+    setattr(StandIn, f"Create{kind}JobDefinition", partialmethod(StandIn.create_definition, kind=kind))
+    setattr(StandIn, f"Describe{kind}JobDefinition", partialmethod(StandIn.describe_definition, kind=kind))
+
+
+class Control(HostingControl):
+    """How tests steer the stand-in; of hosting see `HostingControl`.
 
     GET  /_stand-in/calls       every SageMaker call so far: operation, time, body
     GET  /_stand-in/executions  every pipeline execution: arn, status, token, display name, parameters
@@ -349,9 +377,10 @@ class Control:
     POST /_stand-in/job         a DescribeProcessingJob answer, by its ProcessingJobName
     POST /_stand-in/card        {"ModelCardName", "Content"}
     POST /_stand-in/schedule    {"MonitoringScheduleName", "ScheduleExpression", "EndpointName"?, "MonitoringScheduleStatus"?,
-                                "CreationTime"?, "DatapointsToAlert"?, "EvaluationPeriod"?}
+                                "CreationTime"?, "DatapointsToAlert"?, "EvaluationPeriod"?, "MonitoringType"?,
+                                "MonitoringJobDefinitionName"?}
     POST /_stand-in/execution   a MonitoringExecutionSummary, by its schedule and ScheduledTime
-    POST /_stand-in/calm        {"operation"}: it fails no more
+    POST /_stand-in/calm        {"operation"}: it fails no more; how many faults were left
     POST /_stand-in/fault       {"operation", "count", "status", "code", "seconds", "after"}: the next calls fail,
                                 before or after having been done
     """
@@ -392,7 +421,7 @@ class Control:
 
     def card(self, body: dict[str, Any]) -> Any:
         now = time.time()
-        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-card/{body['ModelCardName']}"
+        arn = arn_of("model-card", body["ModelCardName"])
         more = {"ModelCardArn": arn, "ModelCardVersion": 1, "ModelCardStatus": "Approved", "CreationTime": now, "CreatedBy": {}}
         self.stand_in.cards[body["ModelCardName"]] = body | more
         return {}
@@ -404,9 +433,16 @@ class Control:
             "CreationTime": time.time() - 86400,
             "DatapointsToAlert": 1,
             "EvaluationPeriod": 1,
-            "Arn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:monitoring-schedule/{name}",
+            "Arn": arn_of("monitoring-schedule", name),
         }
-        self.stand_in.schedules[name] = defaults | body
+        schedule = defaults | body
+        schedule["LastModifiedTime"] = schedule["CreationTime"]
+        schedule["MonitoringScheduleConfig"] = {
+            "ScheduleConfig": {"ScheduleExpression": schedule["ScheduleExpression"]},
+            "MonitoringJobDefinitionName": schedule.get("MonitoringJobDefinitionName", "definition"),
+            "MonitoringType": schedule.get("MonitoringType", "DataQuality"),
+        }
+        self.stand_in.schedules[name] = schedule
         return {}
 
     def execution(self, body: dict[str, Any]) -> Any:
@@ -414,8 +450,7 @@ class Control:
         return {}
 
     def calm(self, body: dict[str, Any]) -> Any:
-        self.stand_in.faults.pop(body["operation"], None)
-        return {}
+        return {"left": len(self.stand_in.faults.pop(body["operation"], []))}
 
     def fault(self, body: dict[str, Any]) -> Any:
         with self.stand_in.lock:

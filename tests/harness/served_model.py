@@ -3,8 +3,10 @@
 Runs in the environment `.venv/demo`, apart from the harness:
 
     python served_model.py rows OUTPUT            the data set as CSV: eight measurements and the label
-    python served_model.py train ROWS MODEL SCORED  trains a model; SCORED is ROWS with the model's answer before them
+    python served_model.py train ROWS MODEL SCORED [COLUMNS]  trains a model, of some columns only if they are named; SCORED is
+                                                  ROWS with the model's answer before them
     python served_model.py serve MODEL CAPTURE    answers as SageMaker Runtime does, and captures what it answered
+    python served_model.py containers FOLDER      answers for every model in FOLDER, as their containers do
 
 The data are the Breast Cancer Wisconsin (Diagnostic) set, which scikit-learn's package contains: 569 patients, of whom a
 model tells from measurements of cell nuclei whether a tumour is benign. It is small, it is real, and what happens here
@@ -17,6 +19,7 @@ import json
 import pickle
 import sys
 import threading
+import time
 import uuid
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -54,9 +58,11 @@ def scores(model: Any, features: np.ndarray) -> list[float]:
     return [round(float(score), 6) for score in model.predict_proba(features)[:, 1]]
 
 
-def train(source: Path, model: Path, scored: Path) -> None:
+def train(source: Path, model: Path, scored: Path, columns: str | None = None) -> None:
     names, features, labels = read(source)
-    fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features, labels)
+    looked_at = [names.index(name) for name in columns.split(",")] if columns else list(range(len(names)))
+    scaled = ColumnTransformer([("scaled", StandardScaler(), looked_at)])
+    fitted = make_pipeline(scaled, LogisticRegression(max_iter=1000)).fit(features, labels)
     model.write_bytes(pickle.dumps(fitted))
     with scored.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -128,15 +134,43 @@ def serve(model: Path, capture: Path) -> None:
     server.serve_forever()
 
 
+class Containers(Endpoint):
+    """POST /NAME/SECONDS answers as the container of the model NAME does, after so many seconds more than it takes."""
+
+    disable_nagle_algorithm = True
+    models: dict[str, Any] = {}
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        _, name, seconds = self.path.split("/")
+        time.sleep(float(seconds))
+        try:
+            features = np.array([line.split(",") for line in body.splitlines()], dtype=float)
+            self.answer(200, "\n".join(map(str, scores(Containers.models[name], features))).encode())
+        except ValueError as error:
+            self.answer(400, str(error).encode())
+
+
+def containers(folder: Path) -> None:
+    Containers.models = {file.stem: pickle.loads(file.read_bytes()) for file in folder.glob("*.model")}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Containers)
+    server.daemon_threads = True
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command, arguments in {"rows": ["output"], "train": ["rows", "model", "scored"], "serve": ["model", "capture"]}.items():
+    known = {"rows": ["output"], "train": ["rows", "model", "scored"], "serve": ["model", "capture"], "containers": ["folder"]}
+    for command, arguments in known.items():
         of = commands.add_parser(command)
         for name in arguments:
             of.add_argument(name, type=Path)
+        if command == "train":
+            of.add_argument("columns", nargs="?")
     given = vars(parser.parse_args())
-    {"rows": rows, "train": train, "serve": serve}[given.pop("command")](*given.values())
+    {"rows": rows, "train": train, "serve": serve, "containers": containers}[given.pop("command")](*given.values())
     return 0
 
 

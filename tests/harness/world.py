@@ -85,6 +85,9 @@ class World:
             # Tests sweep when they mean to.
             "SweepRate": "rate(1 day)",
             "AnalyzeRate": "rate(1 day)",
+            "PromoteRate": "rate(1 day)",
+            "PromotedEndpointPattern": "*",
+            "PassedRoleArns": f"arn:aws:iam::{ACCOUNT}:role/hosting,arn:aws:iam::{ACCOUNT}:role/monitor",
         }
         self.outputs = stack.deploy(self.name, given | parameters)
         self.state = self.outputs["StateBucketName"]
@@ -288,6 +291,11 @@ class World:
         assert done, answer
         return answer
 
+    def promote(self) -> bool:
+        """One tick over all experiments; whether it went well."""
+        tick = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+        return self.invoke("promote", tick)[0]
+
     def put_events(self, *entries: dict[str, Any]) -> None:
         """Puts events on the default bus, where AWS's services put theirs."""
         for start in range(0, len(entries), 10):
@@ -308,6 +316,9 @@ class World:
 
     def model(self, name: str) -> Any:
         return self.document(f"models/{name}.json")
+
+    def experiments(self, model: str) -> Any:
+        return self.document(f"experiments/{model}.json")
 
     def events(self, detail_type: str | None = None) -> list[Any]:
         return [event for event in self.bus.bodies() if detail_type in (None, event["detail-type"])]

@@ -1,10 +1,13 @@
-"""The few places where LocalStack 4.14 does not do what EventBridge does, and the tests need that it does."""
+"""The few places where LocalStack 4.14 does not do what EventBridge and CloudWatch do, and the tests need that it does."""
 
 import json
 import logging
+import math
 import os
+import sqlite3
 import threading
 import time
+from datetime import UTC, datetime
 
 import boto3
 from localstack.runtime import hooks
@@ -15,12 +18,14 @@ LOG = logging.getLogger(__name__)
 
 @hooks.on_infra_start()
 def apply() -> None:
+    from localstack.services.cloudwatch.cloudwatch_database_helper import CloudwatchDatabase
     from localstack.services.events import target as targets
     from localstack.services.events.provider import EventsProvider
 
     leave_disabled_rules_alone(EventsProvider)
     deliver_again_then_keep(targets.TargetSender)
     start_pipelines(targets.SagemakerTargetSender)
+    tell_percentiles(CloudwatchDatabase)
 
 
 def leave_disabled_rules_alone(provider: type) -> None:
@@ -99,3 +104,46 @@ def start_pipelines(sender: type) -> None:
             PipelineName=self.target["Arn"],
             PipelineParameters=[{"Name": p["Name"], "Value": value(p["Value"])} for p in listed],
         )
+
+
+def tell_percentiles(database: type) -> None:
+    """GetMetricData fails for a percentile (`p99`) in LocalStack, begins its periods at any second, and takes a dimension's value
+    for another that it is the beginning of.
+
+    CloudWatch has percentiles of values that were put with Values and Counts, which LocalStack keeps one by one; rounds the
+    start down to the period (API, `GetMetricData`: to whole minutes, for periods below a minute to these); and knows a
+    metric by its whole dimensions.
+    """
+
+    @patch(database._get_ordered_dimensions_with_separator)
+    def ordered(fn, self, dims, for_search=False):
+        text = fn(self, dims)
+        if not (for_search and text):
+            return text
+        # Each dimension with the separator at its end: where `churn` is searched, `churn-2` is not found.
+        return "".join(f"%{dimension}\t%" for dimension in text.rstrip("\t").split("\t"))
+
+    @patch(database.get_metric_data_stat)
+    def get_metric_data_stat(fn, self, account_id, region, query, start_time, end_time, scan_by):
+        asked = query["MetricStat"]
+        stat, period = asked["Stat"], asked["Period"]
+        start, end = self._convert_timestamp_to_unix(start_time), self._convert_timestamp_to_unix(end_time)
+        start -= start % min(period, 60)
+        if not stat.startswith("p"):
+            return fn(self, account_id, region, query, datetime.fromtimestamp(start, UTC), end_time, scan_by)
+        metric = asked["Metric"]
+        searched = self._get_ordered_dimensions_with_separator(metric.get("Dimensions"), for_search=True) or ""
+        with self.DATABASE_LOCK, sqlite3.connect(self.METRICS_DB_READ_ONLY, uri=True) as connection:
+            rows = connection.execute(
+                f"SELECT timestamp, value FROM {self.TABLE_SINGLE_METRICS} WHERE account_id = ? AND region = ? AND namespace = ? "
+                "AND metric_name = ? AND COALESCE(dimensions, '') LIKE ? AND timestamp >= ? AND timestamp < ? ORDER BY value",
+                (account_id, region, metric["Namespace"], metric["MetricName"], searched, start, end),
+            ).fetchall()
+        periods = {}
+        for timestamp, value in rows:
+            periods.setdefault(start + (timestamp - start) // period * period, []).append(value)
+        share = float(stat[1:]) / 100
+        found = sorted((at, values[max(math.ceil(share * len(values)) - 1, 0)]) for at, values in periods.items())
+        if scan_by != "TimestampAscending":
+            found.reverse()
+        return {"timestamps": [at for at, _ in found], "values": [value for _, value in found]}

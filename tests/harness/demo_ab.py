@@ -1,0 +1,300 @@
+"""From candidate to production, as a story: five endpoints with real models, five candidates, and nobody who decides.
+
+Every endpoint has a champion that answers, and its model package group gets a new version, as the last step of a retraining
+pipeline registers it. From there on the functions do everything: they put the candidate beside the champion, look at
+captured data, late labels and CloudWatch's metrics, and end each experiment as it should.
+"""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from .demo import Screen, parse
+from .experiments import Callers, Hosted, Request, ticked
+from .stack import REGION, ROOT, Failed, Stack, running
+from .standalone import DRIFTWARDEN, SERVED, driftwarden
+from .world import World
+
+PLOTS = ROOT / "target/demo-ab"
+POLICY = """\
+[promotion]
+alpha = 0.02
+
+[[analysis]]
+schedule = "better-drift"
+endpoint = "better"
+expression = "rate(1 hour)"
+data = "s3://{bucket}/capture/better"
+baseline = "s3://{bucket}/baselines/better/first"
+output = "s3://{bucket}/reports"
+
+"""
+# What each model looks at: all eight measurements, or few of them.
+WEAK, WEAKER = "mean_texture,mean_smoothness,mean_symmetry", "mean_symmetry"
+MODELS = {"full": None, "weak": WEAK, "weaker": WEAKER}
+SLOW = 0.4
+# Champion and candidate of each endpoint, and what the policy says of it beside the rest.
+STORIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "better": ("weak", "full", {"traffic": [20.0, 50.0], "step_lasts": "5s", "bake": "5s"}),
+    "equal": ("full", "full", {"traffic": [50.0], "maximum_duration": "60s", "inconclusive": "roll-back"}),
+    "worse": ("full", "weaker", {"traffic": [20.0, 50.0], "step_lasts": "5s"}),
+    "slow": ("full", "full", {"traffic": [20.0], "guardrails": [{"metric": "latency_p50", "margin": 0.5, "limit": SLOW * 1e6 / 2}]}),
+    "skewed": ("full", "full", {"traffic": [10.0], "assignment": "weights"}),
+}
+ENDS = {"better": "Promoted", "equal": "Inconclusive", "worse": "RolledBack", "slow": "RolledBack", "skewed": "Invalid"}
+BECAUSE = {"better": "Superior", "equal": "TimeOver", "worse": "Inferior", "slow": "GuardrailBroken", "skewed": "SampleRatioMismatch"}
+
+
+class Containers:
+    """The models, trained and answering: a process of another environment, which stands for the containers of an endpoint."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.python = folder, ROOT / ".venv/demo/bin/python"
+        if not self.python.exists():
+            raise Failed("scikit-learn is not installed here: run `bash tests/setup.sh demo`")
+        self._run("rows", folder / "all.csv")
+        with (folder / "all.csv").open(newline="") as file:
+            self.header, *patients = csv.reader(file)
+        random.Random(1).shuffle(patients)
+        # Three of five patients are for training; the others are who comes.
+        trained, self.patients = patients[: len(patients) * 3 // 5], patients[len(patients) * 3 // 5 :]
+        self.trained = len(trained)
+        with (folder / "training.csv").open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([self.header, *trained])
+        for name, columns in MODELS.items():
+            self._run("train", folder / "training.csv", folder / f"{name}.model", folder / f"{name}-scored.csv", *([columns] if columns else []))
+
+    def _run(self, *arguments: Any) -> None:
+        done = subprocess.run([self.python, SERVED, *map(str, arguments)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(f"the model's process failed: {done.stderr.strip()}")
+
+    def __enter__(self) -> "Containers":
+        self.process = subprocess.Popen([self.python, SERVED, "containers", self.folder], stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        port = self.process.stdout.readline().strip()
+        if not port:
+            raise Failed("the models' containers did not start")
+        self.url = f"http://127.0.0.1:{port}"
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def of(self, model: str, slower_by: float = 0) -> str:
+        return f"{self.url}/{model}/{slower_by}"
+
+    def training_data(self, model: str) -> bytes:
+        """What a model was trained on, with its answers in front, as captured data have them; without the label."""
+        with (self.folder / f"{model}-scored.csv").open(newline="") as file:
+            return "".join(",".join(row[:-1]) + "\n" for row in csv.reader(file)).encode()
+
+    def request(self, chance: random.Random) -> Request:
+        some = chance.choices(self.patients, k=2)
+        return [",".join(row[:-1]) for row in some], [row[-1] for row in some]
+
+
+class Story:
+    """Five champions, five candidates."""
+
+    def __init__(self, screen: Screen, stack: Stack, containers: Containers):
+        self.screen, self.stack, self.containers = screen, stack, containers
+        self.world = World(stack)
+        self.hosted = {name: Hosted(self.world, name, {"champion": (1.0, containers.of(champion))}) for name, (champion, _, _) in STORIES.items()}
+        self.monitored(self.hosted["better"])
+        policy = POLICY.format(bucket=self.world.reports)
+        for name, (_, _, settings) in STORIES.items():
+            policy += self.hosted[name].policy(**settings | (self.baselines() if name == "better" else {}))
+        self.world.put_policy(policy)
+        screen.step("infra/template.yaml is deployed; five endpoints are in service, each a model of the policy, each with its champion")
+        self.told: set[str] = set()
+
+    def baselines(self) -> dict[str, Any]:
+        bucket = self.world.reports
+        return {"baselines": {"output": f"s3://{bucket}/baselines/better", "training_data": f"s3://{bucket}/training/better/{{version}}.csv"}}
+
+    def monitored(self, hosted: Hosted) -> None:
+        """A monitor of Model Monitor's own on the endpoint, and one of ours: both are held against the first model's baseline."""
+        data = self.containers.training_data("weak")
+        self.put("training/better/1.csv", data)
+        (self.containers.folder / "first.csv").write_bytes(data)
+        made = self.containers.folder / "baseline"
+        driftwarden("baseline", self.containers.folder / "first.csv", "--output", made)
+        for file in made.iterdir():
+            self.put(f"baselines/better/first/{file.name}", file.read_bytes())
+        output = {"S3Uri": f"s3://{self.world.reports}/reports", "LocalPath": "/opt/ml/processing/output"}
+        first, name = f"s3://{self.world.reports}/baselines/better/first", "better-data-quality"
+        hosted.sagemaker.create_data_quality_job_definition(
+            JobDefinitionName=f"{name}-1",
+            DataQualityBaselineConfig={
+                "ConstraintsResource": {"S3Uri": f"{first}/constraints.json"},
+                "StatisticsResource": {"S3Uri": f"{first}/statistics.json"},
+            },
+            DataQualityAppSpecification={"ImageUri": "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"},
+            DataQualityJobInput={"EndpointInput": {"EndpointName": hosted.name, "LocalPath": "/opt/ml/processing/input"}},
+            DataQualityJobOutputConfig={"MonitoringOutputs": [{"S3Output": output}]},
+            JobResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 20}},
+            RoleArn="arn:aws:iam::000000000000:role/monitor",
+        )
+        self.world.schedule(name, hosted.name, MonitoringType="DataQuality", MonitoringJobDefinitionName=f"{name}-1")
+
+    def put(self, key: str, body: bytes) -> None:
+        self.stack.client("s3").put_object(Bucket=self.world.reports, Key=key, Body=body)
+
+    def tell(self) -> None:
+        callers = Callers(requests_a_second=15)
+        for at, (name, hosted) in enumerate(self.hosted.items()):
+            chance = random.Random(at)
+            ask = lambda chance=chance: self.containers.request(chance)
+            # Somebody has built a caller that takes variants in turn, whatever their weights.
+            turn = (lambda variants: variants[random.Random().randrange(len(variants))]) if name == "skewed" else None
+            callers.of(hosted, ask, turn)
+        with callers:
+            self.screen.step("callers ask all five, twice 15 patients a second; labels come two seconds later")
+            self.packages = {}
+            for name, (_, candidate, _) in STORIES.items():
+                if name == "better":
+                    self.put("training/better/2.csv", self.containers.training_data(candidate))
+                self.packages[name] = self.hosted[name].package(self.containers.of(candidate, SLOW if name == "slow" else 0))
+            self.screen.step("a retraining pipeline registers a new model package for each: from now on nobody does anything")
+            ticked(self.world, self.over, "the end of all five experiments", 300, 1.5)
+            ticked(self.world, self.based, "the monitors of the promoted model on its baselines", 120, 1.5)
+
+    def over(self) -> bool:
+        for name, hosted in self.hosted.items():
+            for change in hosted.changes():
+                if change["id"] not in self.told:
+                    self.told.add(change["id"])
+                    self.screen.step(f"{name:<7} {change['stage']:<12} {said(change)}")
+        return all(hosted.ended() for hosted in self.hosted.values())
+
+    def schedules(self) -> list[str]:
+        return ["better-data-quality", "better-drift"]
+
+    def baseline(self, schedule: str) -> Any:
+        return (self.world.document(f"baselines/{schedule}.json") or {}).get("change")
+
+    def based(self) -> bool:
+        return all(self.baseline(schedule) for schedule in self.schedules())
+
+    def looks(self, name: str) -> list[Any]:
+        return list(self.hosted[name].ended()["experiment"]["looks"])
+
+    def plot(self, name: str) -> Path:
+        """The confidence sequence, as the command line draws it."""
+        PLOTS.mkdir(parents=True, exist_ok=True)
+        file = PLOTS / f"{name}.svg"
+        file.unlink(missing_ok=True)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "AWS_ENDPOINT_URL": self.stack.url,
+            "AWS_ENDPOINT_URL_SAGEMAKER": self.stack.sagemaker_url,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        command = [DRIFTWARDEN, "experiment", "status", name, "--state-bucket", self.world.state, "--plot", file]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise Failed(f"driftwarden experiment status failed: {done.stderr.strip()}")
+        return file
+
+
+def show(screen: Screen, story: Story) -> None:
+    for name, hosted in story.hosted.items():
+        champion, candidate, _ = STORIES[name]
+        slower = f", slower by {SLOW} s" if name == "slow" else ""
+        screen.title(f"{name}: champion `{champion}`, candidate `{candidate}`{slower}")
+        changes = hosted.changes()
+        begun = parse(changes[0]["time"])
+        for change in changes:
+            since = (parse(change["time"]) - begun) / timedelta(seconds=1)
+            screen.line(f"  {since:6.1f} s  {change['stage']:<12} {said(change)}")
+        looks = [look for look in story.looks(name) if look.get("interval")]
+        for look in looks[:: max(len(looks) // 6, 1)][-7:]:
+            since, interval = (parse(look["time"]) - begun) / timedelta(seconds=1), look["interval"]
+            screen.line(
+                f"  {since:6.1f} s  step {look['step'] + 1}: {mean(look['champion'])} and {mean(look['candidate'])}, difference "
+                f"{interval['estimate']:+.3f} in [{interval['low']:+.3f}, {interval['high']:+.3f}]: {look['outcome']}"
+            )
+        seen = hosted.describe()
+        weights = ", ".join(f"{variant} {weight:g}" for variant, weight in seen["weights"].items())
+        screen.line(f"  endpoint: {seen['status']}, {seen['config']}, {weights}")
+        screen.line(f"  plot: {story.plot(name).relative_to(ROOT)}")
+    screen.title("Baselines of the promoted model")
+    for schedule in story.schedules():
+        change = story.baseline(schedule)
+        screen.line(f"  {schedule}: {change['previousBaselineUri']} → {change['baselineUri']}")
+
+
+def said(change: dict[str, Any]) -> str:
+    """What the sentence says that is new: candidate and endpoint stay the same."""
+    return str(change["sentence"]).rsplit(f"on endpoint `{change['endpoint']}`", 1)[-1].lstrip(",; ")
+
+
+def mean(sample: dict[str, Any]) -> str:
+    return f"{sample['sum'] / sample['count']:.1%} of {sample['count']}" if sample["count"] else "nothing yet"
+
+
+def check(screen: Screen, story: Story) -> None:
+    screen.title("Checks")
+    for name, hosted in story.hosted.items():
+        ended = hosted.ended()
+        screen.check(f"{name}: ended {ENDS[name]}", ended["conclusion"] == ENDS[name], ended["conclusion"])
+        screen.check(f"{name}: because {BECAUSE[name]}", BECAUSE[name] in hosted.reasons(), hosted.reasons())
+        once = story.world.experiments(name)["experiments"] == 1 and ended["experiment"]["package"]["arn"] == story.packages[name]
+        screen.check(f"{name}: one experiment, of the package that was registered", once, ended["experiment"]["package"])
+        seen = hosted.describe()
+        if ENDS[name] == "Promoted":
+            served = hosted.sagemaker.describe_endpoint_config(EndpointConfigName=seen["config"])["ProductionVariants"]
+            packages = [hosted.sagemaker.describe_model(ModelName=one["ModelName"])["PrimaryContainer"]["ModelPackageName"] for one in served]
+            screen.check(f"{name}: the candidate alone is on the endpoint", packages == [story.packages[name]] and len(seen["weights"]) == 1, packages)
+            screen.check(f"{name}: of the test only the final configuration and its model are left", len(hosted.leftovers()) == 2, hosted.leftovers())
+        else:
+            screen.check(f"{name}: the endpoint is as it was, and nothing of the test is left", hosted.back_as_before(), (seen, hosted.leftovers()))
+        screen.check(f"{name}: its plot is drawn", "<svg" in (PLOTS / f"{name}.svg").read_text(), name)
+    for schedule in story.schedules():
+        change = story.baseline(schedule)
+        screen.check(f"{schedule} is held against the promoted model's baseline", change["modelPackageArn"] == story.packages["better"], change)
+    sagemaker = story.hosted["better"].sagemaker
+    config = sagemaker.describe_monitoring_schedule(MonitoringScheduleName="better-data-quality")["MonitoringScheduleConfig"]
+    definition = sagemaker.describe_data_quality_job_definition(JobDefinitionName=config["MonitoringJobDefinitionName"])
+    constraints = definition["DataQualityBaselineConfig"]["ConstraintsResource"]["S3Uri"]
+    goes_on = constraints.startswith(story.baseline("better-data-quality")["baselineUri"]) and "ScheduleConfig" in config
+    screen.check("Model Monitor's schedule goes on, with a job definition of that baseline", goes_on, constraints)
+    told = {message["Subject"] for message in story.world.messages()}
+    screen.check("people were told of all five", all(any(name in subject for subject in told) for name in STORIES), told)
+    dead = story.world.dead_letters.drain()
+    screen.check("the dead-letter queue is empty", not dead, dead)
+
+
+def play() -> int:
+    screen = Screen()
+    with running() as stack:
+        screen.step("LocalStack is up, and a stand-in for SageMaker's endpoints, model registry and runtime")
+        folder = stack.folder / "models"
+        folder.mkdir()
+        containers = Containers(folder)
+        screen.step(f"three models are trained on {containers.trained} patients: with all eight measurements, with three, and with one")
+        with containers:
+            story = Story(screen, stack, containers)
+            story.tell()
+            show(screen, story)
+            check(screen, story)
+    took = time.monotonic() - screen.begun
+    if screen.failed:
+        screen.title(f"The world is not as it should be: {len(screen.failed)} check(s) failed. ({took:.0f} s)")
+        return 1
+    screen.title(f"The world is as it should be; the plots lie in {PLOTS.relative_to(ROOT)}. ({took:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(play())
