@@ -544,6 +544,7 @@ impl Experiment {
             ExperimentStage::Ended if self.conclusion == Some(Conclusion::Abandoned) => return BTreeMap::new(),
             ExperimentStage::Ended if self.conclusion == Some(Conclusion::Promoted) => 100.0,
             ExperimentStage::Promoting | ExperimentStage::Baking | ExperimentStage::Retiring => 100.0,
+            ExperimentStage::Ended if self.conclusion == Some(Conclusion::Promoted) => 100.0,
             ExperimentStage::RollingBack | ExperimentStage::Ended | ExperimentStage::AwaitingApproval => 0.0,
             ExperimentStage::Preparing | ExperimentStage::Testing | ExperimentStage::Paused => policy
                 .traffic
@@ -627,6 +628,12 @@ impl ExperimentDocument {
     /// Takes one input, and goes on as far as what is seen allows. What follows from it is in the outbox.
     pub fn step(&mut self, input: &Input, given: Given<'_>, caller: &Caller) -> Stepped {
         let before = self.clone();
+        // Somebody was faster, and saw more: a look from before that says nothing of what is there now.
+        let overtaken = given.endpoint.is_some_and(|seen| seen.at < self.changed_at());
+        let given = Given {
+            endpoint: given.endpoint.filter(|_| !overtaken),
+            ..given
+        };
         match input {
             Input::Candidate(candidate) => self.on_candidate(candidate, given, caller),
             Input::Command(command) => self.on_command(command, given, caller),
@@ -634,13 +641,23 @@ impl ExperimentDocument {
             Input::Baselines(created) => self.on_baselines(created, caller),
             Input::Tick => {}
         }
-        self.reconcile(given, caller);
+        if !overtaken {
+            self.reconcile(given, caller);
+        }
         self.request_baselines(given, caller);
         if *self == before {
             Stepped::Nothing
         } else {
             Stepped::Changed
         }
+    }
+
+    /// When the endpoint, or what it should be, was last known to change.
+    fn changed_at(&self) -> Timestamp {
+        let open = self.experiment.iter();
+        let open = open.flat_map(|open| [Some(open.since), open.step_since, open.issued_at]);
+        let ended = self.ended.last().map(|ended| ended.ended_at);
+        open.flatten().chain(ended).max().unwrap_or(Timestamp::MIN)
     }
 
     /// Notes what carrying an effect out has told.
@@ -836,6 +853,12 @@ impl ExperimentDocument {
         }
         let Some(open) = &mut self.experiment else { return };
         open.waits_for = None;
+        if open.stage == ExperimentStage::AwaitingApproval && given.policy.mode == Mode::Off {
+            // Nobody would hear of its approval.
+            let why = "the policy has no more candidates tested";
+            self.end(Conclusion::Stopped, why, given, caller);
+            return;
+        }
         if open.stage == ExperimentStage::AwaitingApproval {
             open.waits_for = Some("the approval of its model package".to_owned());
             return;
@@ -1176,7 +1199,8 @@ impl ExperimentDocument {
             Outcome::Invalid => self.conclude(Conclusion::Invalid, &why, given, caller),
             // A person decides, or lets it go on.
             _ if paused => {}
-            Outcome::Promote if last => self.promote(&why, given, caller),
+            // Guardrails need some periods to say anything: until then no outcomes are good enough.
+            Outcome::Promote if last && step_over => self.promote(&why, given, caller),
             Outcome::Inconclusive => match given.policy.inconclusive {
                 Inconclusive::Pause => self.go(Cause::Pause, &why, given, caller),
                 Inconclusive::RollBack => self.conclude(Conclusion::Inconclusive, &why, given, caller),

@@ -394,6 +394,75 @@ fn what_becomes_of_a_candidate() {
 }
 
 #[test]
+fn a_package_that_waits_for_its_approval_waits_no_more_where_promotion_is_switched_off() {
+    let mut history = History::new(1, Mode::Variants, BETTER);
+    history.offer(1, "PendingManualApproval");
+    history.policy.mode = Mode::Off;
+    assert_eq!(history.run(), Conclusion::Stopped);
+    assert_eq!(history.sage.updates, 0);
+}
+
+#[test]
+fn a_look_from_before_the_last_change_is_none() {
+    let mut history = History::new(1, Mode::Variants, BETTER);
+    let mut base = history.sage.seen();
+    history.offer(1, "Approved");
+    let mut looks = vec![base.clone()];
+    let stale = |history: &mut History, seen: &Endpoint| {
+        let caller = Caller {
+            id: "stalled".into(),
+            now: history.sage.now,
+            lease: SignedDuration::from_mins(2),
+        };
+        let given = Given {
+            policy: &history.policy,
+            endpoint: Some(seen),
+            evidence: None,
+            monitors: None,
+        };
+        history.document.step(&Input::Tick, given, &caller)
+    };
+    while history.document.experiment.is_some() {
+        history.sage.pass(SignedDuration::from_mins(5));
+        looks.push(history.sage.seen());
+        history.sage.pass(SignedDuration::from_secs(1));
+        history.turn(&Input::Tick);
+        let Some(open) = &history.document.experiment else {
+            break;
+        };
+        let since = open.step_since.unwrap_or(open.since).max(open.since);
+        // Whoever looked before, and comes now, finds what has changed since then as it is.
+        for seen in looks.iter().filter(|seen| seen.at < since) {
+            assert_eq!(stale(&mut history, seen), promotion::Stepped::Nothing, "{seen:?}");
+        }
+    }
+    assert_eq!(history.document.ended.last().unwrap().conclusion, Conclusion::Promoted);
+    // Nor is it where the next candidate begins.
+    history.turn(&Input::Tick);
+    base.at = history.document.ended.last().unwrap().ended_at - SignedDuration::from_secs(1);
+    let candidate = Candidate {
+        package: package(2, "Approved"),
+        champion: None,
+    };
+    let caller = Caller {
+        id: "stalled".into(),
+        now: history.sage.now,
+        lease: SignedDuration::from_mins(2),
+    };
+    let given = Given {
+        policy: &history.policy,
+        endpoint: Some(&base),
+        evidence: None,
+        monitors: None,
+    };
+    history
+        .document
+        .step(&Input::Candidate(Box::new(candidate)), given, &caller);
+    let open = history.document.experiment.as_ref().unwrap();
+    assert_eq!((open.stage, &open.base), (ExperimentStage::Preparing, &None));
+}
+
+#[test]
 fn an_equal_candidate_is_promoted_where_that_is_enough_and_a_person_is_asked_where_the_policy_says_so() {
     let mut history = History::new(1, Mode::Variants, EQUAL);
     history.policy.margin = Some(0.03);

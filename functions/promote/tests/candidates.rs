@@ -283,6 +283,10 @@ async fn a_better_candidate_is_promoted_and_what_is_used_no_more_is_removed() {
     play.run(180).await;
     assert_eq!(play.conclusion(), Conclusion::Promoted);
     let ended = play.document().ended.pop().unwrap().experiment;
+    let told = play.told("Experiment State Change").pop().unwrap();
+    let sentence = told["sentence"].as_str().unwrap();
+    assert!(sentence.contains("with 100 % of the traffic"), "{sentence}");
+    assert_eq!(told["variants"][1]["weight"], 100.0);
     let (config, variants) = play.world.hosted("churn").unwrap();
     assert_eq!(config, ended.final_config());
     assert_eq!(variants.len(), 1);
@@ -353,6 +357,23 @@ async fn a_slow_candidate_is_stopped_within_minutes() {
     let took = ended.ended_at.duration_since(started);
     // Three minutes of latencies, then five for the endpoint's update back.
     assert!(took <= SignedDuration::from_mins(12), "{took}");
+}
+
+#[tokio::test]
+async fn outcomes_that_are_certain_at_once_wait_for_the_guardrails() {
+    let policy = POLICY.replace("traffic = [20.0, 50.0]", "traffic = [50.0]");
+    let mut play = Play::new(&policy, SLOW);
+    play.offer(2, "Approved").await;
+    let mut minutes = 0;
+    while play.document().experiment.is_some() {
+        minutes += 1;
+        assert!(minutes < 60);
+        // Within a minute there are outcomes enough, and no guardrail has been heard.
+        play.traffic(2000);
+        play.world.pass(SignedDuration::from_mins(1));
+        play.tick().await;
+    }
+    assert_eq!(play.conclusion(), Conclusion::RolledBack);
 }
 
 #[tokio::test]
