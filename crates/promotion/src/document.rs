@@ -544,7 +544,6 @@ impl Experiment {
             ExperimentStage::Ended if self.conclusion == Some(Conclusion::Abandoned) => return BTreeMap::new(),
             ExperimentStage::Ended if self.conclusion == Some(Conclusion::Promoted) => 100.0,
             ExperimentStage::Promoting | ExperimentStage::Baking | ExperimentStage::Retiring => 100.0,
-            ExperimentStage::Ended if self.conclusion == Some(Conclusion::Promoted) => 100.0,
             ExperimentStage::RollingBack | ExperimentStage::Ended | ExperimentStage::AwaitingApproval => 0.0,
             ExperimentStage::Preparing | ExperimentStage::Testing | ExperimentStage::Paused => policy
                 .traffic
@@ -853,12 +852,6 @@ impl ExperimentDocument {
         }
         let Some(open) = &mut self.experiment else { return };
         open.waits_for = None;
-        if open.stage == ExperimentStage::AwaitingApproval && given.policy.mode == Mode::Off {
-            // Nobody would hear of its approval.
-            let why = "the policy has no more candidates tested";
-            self.end(Conclusion::Stopped, why, given, caller);
-            return;
-        }
         if open.stage == ExperimentStage::AwaitingApproval {
             open.waits_for = Some("the approval of its model package".to_owned());
             return;
