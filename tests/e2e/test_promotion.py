@@ -401,7 +401,10 @@ def test_an_incident_waits_for_its_candidate_and_verifies_it_once_it_is_promoted
         promoted(hosted, package, lab.ended(hosted))
     eventually(lambda: stage() == "Verifying", "the incident verifying the candidate")
     world.put_events(world.job_event(folder(hosted.name, schedule, now + timedelta(hours=2)), schedule))
-    eventually(lambda: (world.model(hosted.name) or {}).get("closed"), "the incident closed", 60)
+    eventually(lambda: (world.ledger(schedule) or {}).get("alert", {}).get("status") == "OK", "the alert over")
+    # A sweep closes it, once the promoted model has been judged.
+    eventually(lambda: world.sweep() and world.model(hosted.name)["closed"], "the incident closed", 60)
+    eventually(lambda: not world.model(hosted.name)["outbox"], "everything told")
     (closed,) = [event["detail"] for event in world.events("Remediation Incident Closed") if event["detail"]["model"] == hosted.name]
     assert closed["outcome"] == "Repaired"
     (told,) = [change for change in hosted.changes() if change["stage"] == "Ended"]
