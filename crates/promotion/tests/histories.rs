@@ -298,9 +298,10 @@ impl History {
             match &entry.effect {
                 ExperimentEffect::PutStateChange(change) => self.told.push(change.sentence.clone()),
                 effect => {
-                    let carried = match accepted {
-                        true => Carried::Accepted(self.sage.now),
-                        false => Carried::Done,
+                    let carried = if accepted {
+                        Carried::Accepted(self.sage.now)
+                    } else {
+                        Carried::Done
                     };
                     self.document.carried(effect, carried);
                 }
