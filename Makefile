@@ -72,7 +72,7 @@ infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
 	.venv/checkov/bin/checkov --config-file infra/.checkov.yaml --file infra/template.yaml
 	.venv/permissions/bin/python infra/check_permissions.py
 
-simulate: ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag
+simulate: ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag|blind-update
 	cargo run --quiet --locked -p simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
 
 bench: setup ## ingest and backtest, each beside a Python peer

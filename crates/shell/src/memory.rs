@@ -49,6 +49,8 @@ pub enum PlantedBug {
     SkipOutbox,
     /// `If-Match` and `If-None-Match` are not looked at.
     LooseETag,
+    /// An update of an endpoint is carried out once more, later, without a look at whether it still fits.
+    BlindUpdate,
 }
 
 /// A model: from the body of a request to that of its answer.
@@ -222,6 +224,11 @@ impl Memory {
     /// How many operations have been called.
     pub fn call_count(&self) -> usize {
         self.inner().calls.len()
+    }
+
+    /// The operation called last.
+    pub fn last_call(&self) -> Option<&'static str> {
+        self.inner().calls.last().copied()
     }
 
     /// The pipeline executions started so far, each token once, with their ARNs.

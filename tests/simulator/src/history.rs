@@ -1,9 +1,14 @@
 //! One history from its seed: what happens when, which handler takes its next step, and where one dies.
 
-use crate::world::{BUCKET, Monitor, after, check, check_event, check_runs, event, midnight};
+use crate::{
+    candidates::{self, Candidates, MODEL, Word},
+    world::{BUCKET, Monitor, after, check, check_event, check_runs, event, midnight},
+};
+use alerting::DatapointState;
 use fastrand::Rng;
 use ingest::{Config, Ingest};
 use jiff::Timestamp;
+use promote::Promote;
 use remediate::Remediate;
 use remediation::{ExecutionStatus, PipelineStart, Policy, Settings};
 use serde_json::{Value, json};
@@ -23,8 +28,17 @@ use sweep::Sweep;
 
 /// A function is ended by Lambda after this many seconds.
 const TIMEOUT: i64 = 60;
+/// Promote, which may have much to read, and the sweep have longer.
+const LONG_TIMEOUT: i64 = 300;
+const SWEEP_TIMEOUT: i64 = 600;
 /// Lambda tries an asynchronous invocation so often.
 const ATTEMPTS: u8 = 3;
+/// With this call promote begins to read what is known of the traffic.
+const READS: &str = "cloudwatch:GetMetricData";
+/// The longest window that a policy has here: so many hours more tell whether a promoted model helps.
+const AGAIN: usize = 3;
+/// Of so many histories one tests candidates: each takes several times as long as one that does not.
+const PROMOTING: u64 = 4;
 /// A history that takes more steps than this does not come to rest.
 const STEPS: u64 = 200_000;
 
@@ -47,6 +61,10 @@ pub struct Statistics {
     pub duplicates: u64,
     /// Runs that were started for an incident.
     pub runs: u64,
+    /// Candidates that were tested.
+    pub experiments: u64,
+    /// Those of them that were promoted.
+    pub promoted: u64,
 }
 
 impl Statistics {
@@ -60,6 +78,8 @@ impl Statistics {
         self.lost += other.lost;
         self.duplicates += other.duplicates;
         self.runs += other.runs;
+        self.experiments += other.experiments;
+        self.promoted += other.promoted;
     }
 }
 
@@ -67,7 +87,8 @@ impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} histories: {} invocations in {} steps, {} died, {} failed; {} events lost, {} duplicated; {} runs",
+            "{} histories: {} invocations in {} steps, {} died, {} failed; {} events lost, {} duplicated; {} runs; {} \
+             experiments, {} promoted",
             self.histories,
             self.invocations,
             self.steps,
@@ -75,7 +96,9 @@ impl fmt::Display for Statistics {
             self.errors,
             self.lost,
             self.duplicates,
-            self.runs
+            self.runs,
+            self.experiments,
+            self.promoted
         )
     }
 }
@@ -109,6 +132,18 @@ enum Function {
     Ingest,
     Remediate,
     Sweep,
+    Promote,
+}
+
+impl Function {
+    /// A function is ended by Lambda after so many seconds.
+    fn timeout(self) -> i64 {
+        match self {
+            Self::Ingest | Self::Remediate => TIMEOUT,
+            Self::Promote => LONG_TIMEOUT,
+            Self::Sweep => SWEEP_TIMEOUT,
+        }
+    }
 }
 
 /// An invocation that is due.
@@ -134,6 +169,16 @@ enum Happening {
     StartByHand,
     /// A person puts another policy in force.
     Policy(String),
+    /// A run registers what it made.
+    Register(String),
+    /// The rule's minute: experiments go on.
+    Tick,
+    /// A minute of requests to the endpoint.
+    Traffic,
+    /// An update of the endpoint has ended, one way or the other.
+    Updated,
+    /// A person says something to an experiment.
+    Say(Word),
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
@@ -142,6 +187,8 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
 struct Active<'a> {
     invocation: Invocation,
     began: Timestamp,
+    /// Until when it does not get an answer.
+    stalls: Timestamp,
     future: Running<'a>,
 }
 
@@ -149,6 +196,7 @@ struct Functions {
     ingest: Ingest,
     remediate: Remediate,
     sweep: Sweep,
+    promote: Promote,
 }
 
 impl Functions {
@@ -172,6 +220,7 @@ impl Functions {
             ingest: Ingest::new(config.clone()),
             remediate: Remediate::new(settings.clone()),
             sweep: Sweep::new(Ingest::new(config), Remediate::new(settings), false),
+            promote: Promote::default(),
         })
     }
 
@@ -187,8 +236,13 @@ impl Functions {
                 let handled = self.remediate.handle(world, &payload, &request).await;
                 handled.map(drop).map_err(|error| error.to_string())
             }),
+            Function::Promote => Box::pin(async move {
+                let deadline = after(world.time(), LONG_TIMEOUT);
+                let handled = self.promote.handle(world, &payload, &request, deadline).await;
+                handled.map(drop).map_err(|error| error.to_string())
+            }),
             Function::Sweep => Box::pin(async move {
-                let deadline = after(world.time(), 600);
+                let deadline = after(world.time(), SWEEP_TIMEOUT);
                 let swept = self.sweep.run(world, &request, deadline).await;
                 swept.map(drop).map_err(|error| error.to_string())
             }),
@@ -217,7 +271,9 @@ struct History<'a> {
     random: Rng,
     world: &'a Memory,
     functions: &'a Functions,
-    monitors: &'a [Monitor],
+    monitors: Vec<Monitor>,
+    /// Of the model whose candidates are tested, if they are in this history.
+    candidates: Option<Candidates>,
     due: BinaryHeap<Reverse<(Timestamp, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     next: u64,
@@ -257,14 +313,24 @@ pub fn simulate(seed: u64, bug: Option<PlantedBug>, tell: bool) -> Result<Statis
     let monitors: Vec<Monitor> = (0..random.usize(1..=2))
         .map(|number| Monitor::new(number, &mut random))
         .collect();
-    let of_one_model = if random.u8(0..4) > 0 { monitors.len() } else { 0 };
-    let policy = some_policy(&mut random, of_one_model);
+    let promotes = seed % PROMOTING == PROMOTING - 1;
+    let of_one_model = if random.u8(0..4) > 0 || promotes {
+        monitors.len()
+    } else {
+        0
+    };
+    let mut policy = some_policy(&mut random, of_one_model);
+    let candidates = promotes.then(|| {
+        policy.push_str(&candidates::table(&mut random));
+        Candidates::new(&mut random, &world)
+    });
     world.put_document("policy.toml", policy.as_str());
     let mut history = History {
         random,
         world: &world,
         functions: &functions,
-        monitors: &monitors,
+        monitors,
+        candidates,
         due: BinaryHeap::new(),
         happenings: BTreeMap::new(),
         next: 0,
@@ -291,7 +357,10 @@ pub fn simulate(seed: u64, bug: Option<PlantedBug>, tell: bool) -> Result<Statis
 impl History<'_> {
     fn play(&mut self, of_one_model: usize) -> Result<(), String> {
         let mut last = 0;
-        for (number, monitor) in self.monitors.iter().enumerate() {
+        for number in 0..self.monitors.len() {
+            let Some(monitor) = self.monitors.get(number) else {
+                continue;
+            };
             self.world
                 .put_schedule(monitor.schedule("Scheduled"), "cron(0 * ? * * *)");
             let hours = monitor.states.len();
@@ -310,7 +379,13 @@ impl History<'_> {
         }
         if self.random.u8(0..5) == 0 {
             let at = after(midnight(), self.random.i64(3600..end));
-            let policy = some_policy(&mut self.random, of_one_model);
+            let mut policy = some_policy(&mut self.random, of_one_model);
+            if self.candidates.is_some() {
+                let (_, table) = self.policy.split_once("[[model]]").unwrap_or_default();
+                let table = format!("[[model]]{table}");
+                let stays = self.random.u8(0..3) > 0;
+                policy.push_str(&if stays { table } else { candidates::off(&table) });
+            }
             self.plan(at, Happening::Policy(policy));
         }
         if self.random.u8(0..10) == 0 {
@@ -319,8 +394,16 @@ impl History<'_> {
         }
         self.run()?;
         self.settle()?;
+        if self.candidates.is_some() {
+            self.execute_again()?;
+        }
         let policy = Policy::parse(self.policy.as_bytes()).map_err(|error| error.to_string())?;
-        check(self.world, self.monitors, &policy, &self.told)
+        check(self.world, &self.monitors, &policy, &self.told)?;
+        if let Some(candidates) = &self.candidates {
+            candidates.check(self.world, &policy)?;
+            (self.statistics.experiments, self.statistics.promoted) = Candidates::counts(self.world)?;
+        }
+        Ok(())
     }
 
     /// The worst is over: what failed is redriven, runs end, and sweeps mend the rest.
@@ -328,6 +411,10 @@ impl History<'_> {
         self.settling = true;
         self.world.trouble(0, 0);
         self.tell(|| "--- from here on nothing is lost, fails or dies".to_owned());
+        if let Some(candidates) = &self.candidates {
+            self.world.updates(jiff::SignedDuration::from_mins(candidates.takes), 0);
+            self.tick_at(1);
+        }
         for invocation in std::mem::take(&mut self.dead_letters) {
             self.tell(|| format!("redriven: {:?} request-{}", invocation.function, invocation.request));
             let request = self.request();
@@ -345,6 +432,7 @@ impl History<'_> {
             let at = after(self.world.time(), 900);
             self.plan_sweep(at);
             self.run()?;
+            self.word_at_last()?;
         }
         // A retrained model's cooldown, or a run, may have held the last decision.
         let at = after(self.world.time(), 6 * 3600);
@@ -354,6 +442,48 @@ impl History<'_> {
             let at = after(self.world.time(), 900);
             self.plan_sweep(at);
             self.run()?;
+        }
+        Ok(())
+    }
+
+    /// What a person left unsaid is said now: an experiment would wait for it for ever.
+    fn word_at_last(&mut self) -> Result<(), String> {
+        while let Some(candidates) = &mut self.candidates
+            && let Some(word) = candidates.word_at_last(&mut self.random, self.world)?
+        {
+            let at = after(self.world.time(), 60);
+            self.plan(at, Happening::Say(word));
+            self.run()?;
+        }
+        Ok(())
+    }
+
+    /// The monitors execute for some more hours, so that what became of the candidates shows in the incidents.
+    fn execute_again(&mut self) -> Result<(), String> {
+        let state = if self.random.u8(0..3) > 0 {
+            DatapointState::Clean
+        } else {
+            DatapointState::Violations
+        };
+        for number in 0..self.monitors.len() {
+            let since = self.world.time().duration_since(midnight()).as_hours();
+            let first = usize::try_from(since).unwrap_or_default() + 1;
+            let Some(monitor) = self.monitors.get_mut(number) else {
+                continue;
+            };
+            monitor.states.resize(first, DatapointState::Missing);
+            monitor.states.resize(first + AGAIN, state);
+            for at in first..first + AGAIN {
+                let ended = after(Monitor::hour(at), 600 + self.random.i64(0..1800));
+                self.plan(ended, Happening::Execute(number, at));
+            }
+        }
+        self.run()?;
+        for seconds in [900, 900, 6 * 3600, 900, 900] {
+            let at = after(self.world.time(), seconds);
+            self.plan_sweep(at);
+            self.run()?;
+            self.word_at_last()?;
         }
         Ok(())
     }
@@ -386,6 +516,14 @@ impl History<'_> {
         self.next += 1;
         self.due.push(Reverse((at, self.next)));
         self.happenings.insert(self.next, happening);
+    }
+
+    fn tick_at(&mut self, seconds: i64) {
+        let at = after(self.world.time(), seconds);
+        if let Some(candidates) = self.candidates.as_mut().filter(|candidates| !candidates.ticking) {
+            candidates.ticking = true;
+            self.plan(at, Happening::Tick);
+        }
     }
 
     fn plan_sweep(&mut self, at: Timestamp) {
@@ -468,6 +606,7 @@ impl History<'_> {
                 });
                 self.active.push(Active {
                     began: self.world.time(),
+                    stalls: Timestamp::MIN,
                     future: self.functions.invoke(self.world, &invocation),
                     invocation,
                 });
@@ -476,15 +615,10 @@ impl History<'_> {
                 let Some(monitor) = self.monitors.get(number) else {
                     return;
                 };
-                self.tell(|| {
-                    format!(
-                        "{} ends its execution {}: {:?}",
-                        monitor.schedule,
-                        at + 1,
-                        monitor.states.get(at)
-                    )
-                });
-                for event in monitor.execute(at, self.world) {
+                let (schedule, state) = (monitor.schedule.clone(), monitor.states.get(at).copied());
+                let events = monitor.execute(at, self.world);
+                self.tell(|| format!("{schedule} ends its execution {}: {state:?}", at + 1));
+                for event in events {
                     self.send(&event, Function::Ingest, 10);
                 }
             }
@@ -504,7 +638,85 @@ impl History<'_> {
                 self.world.put_document("policy.toml", policy.as_str());
                 self.policy = policy;
             }
+            Happening::Register(run) => self.register(&run),
+            Happening::Tick => self.tick(),
+            Happening::Traffic => {
+                if let Some(candidates) = &self.candidates {
+                    candidates.traffic(&mut self.random, self.world);
+                }
+            }
+            Happening::Updated => {
+                let status = json!({"EndpointName": MODEL, "EndpointStatus": "IN_SERVICE"});
+                let event = event("aws.sagemaker", "SageMaker Endpoint State Change", &status);
+                self.send(&event, Function::Promote, 10);
+            }
+            Happening::Say(word) => self.say(word),
         }
+    }
+
+    fn register(&mut self, run: &str) {
+        let Some(candidates) = &mut self.candidates else { return };
+        let (detail, what) = candidates.made(&mut self.random, self.world, run);
+        self.tell(|| format!("{run} registers {what}"));
+        let event = event("aws.sagemaker", "SageMaker Model Package State Change", &detail);
+        self.send(&event, Function::Promote, 10);
+        self.tick_at(60);
+    }
+
+    fn tick(&mut self) {
+        let Some(candidates) = &mut self.candidates else { return };
+        candidates.ticking = false;
+        let next = candidates.after_tick(&mut self.random, self.world);
+        let event = event("aws.events", "Scheduled Event", &json!({}));
+        self.invoke_at(0, Function::Promote, &event);
+        if self.random.u8(0..6) == 0 {
+            // Twice, or the one of the minute before is late.
+            let late = self.random.i64(0..60);
+            self.invoke_at(late, Function::Promote, &event);
+        }
+        // A document that cannot be read is found at the end.
+        if let Ok(Some(seconds)) = next {
+            self.tick_at(seconds);
+            let (begin, end) = (self.world.time(), after(self.world.time(), seconds));
+            let mut minute = begin;
+            while minute < end {
+                self.plan(minute, Happening::Traffic);
+                minute = after(minute, 60);
+            }
+        }
+    }
+
+    /// A person says something: directly, and once.
+    fn say(&mut self, word: Word) {
+        let event = match word {
+            Word::Order(detail) => {
+                self.tell(|| format!("ada orders: {detail}"));
+                event("driftwarden.operator", "Experiment Command", &detail)
+            }
+            Word::Approval(arn, status) => {
+                self.tell(|| format!("{arn} is {status}"));
+                let Some(detail) = Candidates::approve(self.world, &arn, status) else {
+                    return;
+                };
+                event("aws.sagemaker", "SageMaker Model Package State Change", &detail)
+            }
+        };
+        self.invoke_at(0, Function::Promote, &event);
+        self.tick_at(60);
+    }
+
+    fn invoke_at(&mut self, seconds: i64, function: Function, event: &Value) {
+        let request = self.request();
+        let at = after(self.world.time(), seconds);
+        self.plan(
+            at,
+            Happening::Invoke(Invocation {
+                function,
+                payload: event.to_string().into(),
+                request,
+                attempt: 1,
+            }),
+        );
     }
 
     fn finish(&mut self, arn: &str, status: ExecutionStatus) {
@@ -536,25 +748,42 @@ impl History<'_> {
         if self.statistics.steps > STEPS {
             return Err("the history does not come to rest".into());
         }
-        let at = self.random.usize(0..self.active.len());
+        let mut at = self.random.usize(0..self.active.len());
+        if self.candidates.is_some() {
+            let now = self.world.time();
+            let awake = |active: &&Active| active.stalls <= now;
+            let count = self.active.iter().filter(awake).count();
+            if count == 0 {
+                self.wait();
+                return Ok(());
+            }
+            let nth = self.random.usize(0..count);
+            let mut awake = self.active.iter().enumerate().filter(|(_, active)| awake(active));
+            at = awake.nth(nth).map_or(at, |(at, _)| at);
+        }
         let mut active = self.active.swap_remove(at);
         let name = format!("request-{}", active.invocation.request);
         let dies = !self.settling && self.random.u16(0..1000) < 8;
         let took = self.world.time().duration_since(active.began).as_secs();
-        let limit = if active.invocation.function == Function::Sweep {
-            600
-        } else {
-            TIMEOUT
-        };
-        if dies || took > limit {
+        if dies || took > active.invocation.function.timeout() {
             self.statistics.crashes += 1;
             self.tell(|| format!("{name} dies"));
             drop(active.future);
             self.again(active.invocation);
         } else {
             let mut context = Context::from_waker(Waker::noop());
+            let calls = self.world.call_count();
             match active.future.as_mut().poll(&mut context) {
-                Poll::Pending => self.active.push(active),
+                Poll::Pending => {
+                    // To read what was captured takes its time, and others go on meanwhile.
+                    let called = self.candidates.is_some() && self.world.call_count() > calls;
+                    let reads = called && self.world.last_call() == Some(READS);
+                    if reads && self.random.u8(0..100) < 6 {
+                        active.stalls = after(self.world.time(), self.random.i64(20..LONG_TIMEOUT));
+                        self.tell(|| format!("{name} reads for long"));
+                    }
+                    self.active.push(active);
+                }
                 Poll::Ready(Ok(())) => self.tell(|| format!("{name} is done")),
                 Poll::Ready(Err(error)) => {
                     self.statistics.errors += 1;
@@ -571,10 +800,20 @@ impl History<'_> {
         self.hear()
     }
 
+    /// Everybody at work waits for an answer: time passes.
+    fn wait(&mut self) {
+        let due = self.due.peek().map(|Reverse((at, _))| *at);
+        let answers = self.active.iter().map(|active| active.stalls);
+        if let Some(next) = answers.chain(due).min() {
+            self.world.set_time(next.max(self.world.time()));
+        }
+    }
+
     /// Lambda tries again, with the same request id, or gives up.
     fn again(&mut self, invocation: Invocation) {
-        // The next sweep makes a failed one needless.
-        if invocation.function == Function::Sweep {
+        // The next sweep, and the next tick, make a failed one needless.
+        let ticks = invocation.payload.contains("\"Scheduled Event\"");
+        if invocation.function == Function::Sweep || ticks {
             return;
         }
         if invocation.attempt >= ATTEMPTS {
@@ -597,6 +836,18 @@ impl History<'_> {
 
     /// What the last step put on the bus, and the runs that it started.
     fn hear(&mut self) -> Result<(), String> {
+        if let Some(candidates) = &mut self.candidates {
+            if let Some(wrong) = self.world.wrong_with(MODEL) {
+                return Err(wrong);
+            }
+            let updates = self.world.update_count();
+            if updates > candidates.updates_seen {
+                candidates.updates_seen = updates;
+                let at = after(self.world.time(), candidates.takes * 60 + self.random.i64(0..30));
+                self.plan(at, Happening::Updated);
+                self.tell(|| "the endpoint is being updated".to_owned());
+            }
+        }
         if self.world.run_count() > self.runs_seen {
             check_runs(self.world)?;
             self.runs_seen = self.world.run_count();
@@ -615,6 +866,14 @@ impl History<'_> {
                     ExecutionStatus::Failed
                 };
                 let at = after(self.world.time(), self.random.i64(60..2 * 3600));
+                // A run may end well, and register nothing.
+                let registers = status == ExecutionStatus::Succeeded
+                    && self.candidates.is_some()
+                    && (self.settling || self.random.u8(0..20) > 0);
+                if registers {
+                    let before = after(at, -self.random.i64(0..60));
+                    self.plan(before, Happening::Register(run.arn.clone()));
+                }
                 self.plan(at, Happening::Finish(run.arn, status));
             }
         }
@@ -626,6 +885,19 @@ impl History<'_> {
             };
             match detail_type.as_str() {
                 "Model Monitor Alert State Change" => {
+                    let event = event("driftwarden", &detail_type, &detail);
+                    self.send(&event, Function::Remediate, 10);
+                }
+                "Experiment State Change" => {
+                    self.tell(|| format!("told: {}", detail.get("sentence").unwrap_or(&Value::Null)));
+                    if let Some(candidates) = &mut self.candidates
+                        && let Some((seconds, word)) =
+                            candidates.hear(&mut self.random, self.world, &detail, self.settling)?
+                    {
+                        let at = after(self.world.time(), seconds);
+                        self.plan(at, Happening::Say(word));
+                    }
+                    self.tick_at(60);
                     let event = event("driftwarden", &detail_type, &detail);
                     self.send(&event, Function::Remediate, 10);
                 }
@@ -678,6 +950,8 @@ fn what(event: &Value) -> String {
         "/detail/id",
         "/detail/pipelineExecutionDisplayName",
         "/detail/incidentId",
+        "/detail/ModelPackageArn",
+        "/detail/order",
     ];
     let of = of.iter().find_map(|pointer| text(pointer)).unwrap_or_default();
     format!("«{}» {of}", text("/detail-type").unwrap_or_default())

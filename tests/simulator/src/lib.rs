@@ -1,4 +1,4 @@
-//! Seeded histories of the whole loop: the real handlers of ingest, remediate and sweep on AWS in memory, under lost,
+//! Seeded histories of the whole loop: the real handlers of ingest, remediate, sweep and promote on AWS in memory, under lost,
 //! duplicated, reordered and late events, concurrent invocations, failing calls, answers lost after success, and functions
 //! that die between any two calls.
 //!
@@ -7,6 +7,7 @@
 //! no incident has two runs. When all is quiet, the world must be as the same history without any trouble would have left
 //! it: see `world::check`.
 
+mod candidates;
 mod history;
 mod world;
 

@@ -34,6 +34,8 @@ enum Bug {
     SkipOutbox,
     /// Conditional writes look at no `ETag`.
     LooseEtag,
+    /// Updates of an endpoint are carried out once more, without a look.
+    BlindUpdate,
 }
 
 impl From<Bug> for PlantedBug {
@@ -42,6 +44,7 @@ impl From<Bug> for PlantedBug {
             Bug::DropToken => Self::DropToken,
             Bug::SkipOutbox => Self::SkipOutbox,
             Bug::LooseEtag => Self::LooseETag,
+            Bug::BlindUpdate => Self::BlindUpdate,
         }
     }
 }

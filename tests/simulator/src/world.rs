@@ -68,7 +68,8 @@ impl Monitor {
     }
 
     fn folder(&self, at: usize) -> String {
-        format!("out/{}/{}/2026/11/23/{:02}", self.endpoint, self.schedule, at + 1)
+        let hour = Self::hour(at).strftime("%Y/%m/%d/%H");
+        format!("out/{}/{}/{hour}", self.endpoint, self.schedule)
     }
 
     /// Lets an execution end: SageMaker lists it, its report lies in S3, and events tell of it.
@@ -213,7 +214,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-fn read<T: DeserializeOwned>(world: &Memory, key: &str) -> Result<T, String> {
+pub(crate) fn read<T: DeserializeOwned>(world: &Memory, key: &str) -> Result<T, String> {
     let body = world
         .document(key)
         .ok_or_else(|| format!("there is no document {key}"))?;

@@ -16,11 +16,18 @@ fn a_hundred_thousand_histories_hold_every_promise() {
     for count in [seen.crashes, seen.errors, seen.lost, seen.duplicates, seen.runs] {
         assert!(count > SEEDS / 2, "{seen}");
     }
+    assert!(seen.experiments > SEEDS / 10 && seen.promoted > SEEDS / 50, "{seen}");
+    assert!(seen.experiments > seen.promoted + SEEDS / 50, "{seen}");
 }
 
 #[test]
 fn each_planted_bug_is_found() {
-    for bug in [PlantedBug::DropToken, PlantedBug::SkipOutbox, PlantedBug::LooseETag] {
+    for bug in [
+        PlantedBug::DropToken,
+        PlantedBug::SkipOutbox,
+        PlantedBug::LooseETag,
+        PlantedBug::BlindUpdate,
+    ] {
         let found = simulate_all(0, 2000, Some(bug), |_| {}).unwrap_err();
         assert!(!found.story.is_empty(), "{bug:?} has a story");
         // And replays.

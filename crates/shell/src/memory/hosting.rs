@@ -1,7 +1,7 @@
 //! SageMaker's hosting, registry and CloudWatch metrics in memory: an endpoint is updated for a while, an update may fail and
 //! leaves the endpoint as it was, and nothing can be changed meanwhile.
 
-use super::{Inner, Memory, not_found};
+use super::{Inner, Memory, PlantedBug, not_found};
 use crate::{
     AwsError, Kind,
     ports::{
@@ -56,6 +56,8 @@ pub(super) struct Hosted {
     failing: u16,
     /// How many updates of an endpoint were accepted.
     updates: usize,
+    /// Planted: updates that are carried out once more, at some time.
+    again: Vec<(String, String, Timestamp)>,
 }
 
 impl Default for Hosted {
@@ -71,6 +73,7 @@ impl Default for Hosted {
             fail_next: 0,
             failing: 0,
             updates: 0,
+            again: Vec::new(),
         }
     }
 }
@@ -97,7 +100,13 @@ impl Inner {
     /// Lets the updates end whose time is over.
     fn settle(&mut self) {
         let now = self.now;
-        let Hosted { endpoints, configs, .. } = &mut self.hosted;
+        let Hosted {
+            endpoints,
+            configs,
+            again,
+            takes,
+            ..
+        } = &mut self.hosted;
         for endpoint in endpoints.values_mut() {
             let Some(update) = endpoint.updating.take_if(|update| update.until <= now) else {
                 continue;
@@ -110,6 +119,18 @@ impl Inner {
             endpoint.variants = config.variants.iter().map(|(variant, _)| variant.clone()).collect();
             (endpoint.config, endpoint.failure_reason) = (update.to, None);
         }
+        again.retain(|(endpoint, to, at)| {
+            let served = endpoints.get_mut(endpoint).filter(|served| served.updating.is_none());
+            let Some(served) = served.filter(|_| *at <= now && configs.contains_key(to)) else {
+                return *at > now;
+            };
+            served.updating = Some(Update {
+                to: to.clone(),
+                until: now.saturating_add(*takes).unwrap_or(Timestamp::MAX),
+                fails: false,
+            });
+            false
+        });
     }
 }
 
@@ -210,6 +231,36 @@ impl Memory {
             inner.hosted.configs.keys().cloned().collect(),
             inner.hosted.models.keys().cloned().collect(),
         )
+    }
+
+    /// What is wrong with an endpoint, if anything: whatever happens, it is there, a variant of it has a weight, and the
+    /// configuration that it has, or is given, has not been deleted.
+    pub fn wrong_with(&self, endpoint: &str) -> Option<String> {
+        let mut inner = self.inner();
+        inner.settle();
+        let Hosted { endpoints, configs, .. } = &inner.hosted;
+        let Some(served) = endpoints.get(endpoint) else {
+            return Some(format!("endpoint {endpoint} does not exist"));
+        };
+        let pending = served.updating.as_ref().map(|update| &update.to);
+        if let Some(gone) = pending
+            .into_iter()
+            .chain([&served.config])
+            .find(|config| !configs.contains_key(*config))
+        {
+            return Some(format!("configuration {gone} of endpoint {endpoint} was deleted"));
+        }
+        let all = served.variants.iter();
+        let fits = all
+            .clone()
+            .all(|variant| variant.weight.is_finite() && variant.weight >= 0.0);
+        let weighs = all.clone().any(|variant| variant.weight > 0.0);
+        (!fits || !weighs).then(|| format!("endpoint {endpoint} has the variants {:?}", served.variants))
+    }
+
+    /// A model package.
+    pub fn package(&self, arn: &str) -> Option<DescribedModelPackage> {
+        self.inner().hosted.packages.get(arn).cloned()
     }
 
     /// Registers a model package, or replaces the one of the same ARN.
@@ -313,6 +364,7 @@ impl Hosting for Memory {
         self.call(operation, endpoint, |inner| {
             inner.settle();
             let chance = inner.trouble.0.u16(0..1000);
+            let blind = inner.planted == Some(PlantedBug::BlindUpdate);
             let (now, hosted) = (inner.now, &mut inner.hosted);
             if !hosted.configs.contains_key(config) {
                 return Err(rejected(operation, endpoint, "Could not find endpoint configuration"));
@@ -325,6 +377,10 @@ impl Hosting for Memory {
             let fails = hosted.fail_next > 0 || chance < hosted.failing;
             hosted.fail_next = hosted.fail_next.saturating_sub(1);
             hosted.updates += 1;
+            if blind {
+                let later = now.saturating_add(hosted.takes * 8).unwrap_or(Timestamp::MAX);
+                hosted.again.push((endpoint.to_owned(), config.to_owned(), later));
+            }
             served.updating = Some(Update {
                 to: config.to_owned(),
                 until: now.saturating_add(hosted.takes).unwrap_or(Timestamp::MAX),
