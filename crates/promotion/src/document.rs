@@ -1183,10 +1183,12 @@ impl ExperimentDocument {
         let Some(open) = &mut self.experiment else { return };
         let why = verdict.reasons.iter().map(Reason::words).collect::<Vec<_>>().join("; ");
         let last = open.step + 1 >= given.policy.steps();
+        // What took long to read is of the time when it began to be read.
+        let looked_at = given.endpoint.map_or(caller.now, |seen| seen.at);
         let step_over = open
             .step_since
             .and_then(|since| since.checked_add(given.policy.step_lasts).ok())
-            .is_some_and(|over| caller.now >= over);
+            .is_some_and(|over| looked_at >= over);
         match verdict.outcome {
             Outcome::RollBack => self.conclude(Conclusion::RolledBack, &why, given, caller),
             Outcome::Invalid => self.conclude(Conclusion::Invalid, &why, given, caller),
@@ -1274,7 +1276,7 @@ impl ExperimentDocument {
         let baked = open
             .since
             .checked_add(given.policy.bake)
-            .is_ok_and(|over| caller.now >= over);
+            .is_ok_and(|over| seen.at >= over);
         if baked {
             self.go(Cause::Baked, "it has been alone for long enough", given, caller);
         }

@@ -688,3 +688,39 @@ fn a_test_that_the_policy_does_not_want_any_more_is_stopped() {
     assert_eq!(history.run(), Conclusion::Stopped);
     assert_eq!(history.sage.config, BASE);
 }
+
+#[test]
+fn what_was_read_long_ago_does_not_end_a_step() {
+    let mut history = History::new(1, Mode::Variants, BETTER);
+    history.policy.traffic = vec![50.0];
+    history.offer(1, "Approved");
+    while history
+        .document
+        .experiment
+        .as_ref()
+        .is_none_or(|open| open.counts_since().is_none())
+    {
+        history.sage.pass(SignedDuration::from_mins(5));
+        history.turn(&Input::Tick);
+    }
+    // Looked at after ten minutes, judged after an hour: the step lasts half an hour.
+    history.sage.pass(SignedDuration::from_mins(10));
+    let seen = history.sage.seen();
+    let evidence = evidence(&history.document, &history.policy, history.sage.now, BETTER);
+    history.sage.pass(SignedDuration::from_mins(50));
+    let caller = Caller {
+        id: "stalled".into(),
+        now: history.sage.now,
+        lease: SignedDuration::from_mins(2),
+    };
+    let given = Given {
+        policy: &history.policy,
+        endpoint: Some(&seen),
+        evidence: evidence.as_ref(),
+        monitors: None,
+    };
+    history.document.step(&Input::Tick, given, &caller);
+    let open = history.document.experiment.as_ref().unwrap();
+    assert_eq!(open.looks.last().unwrap().outcome, experiment::Outcome::Promote);
+    assert_eq!(open.stage, ExperimentStage::Testing);
+}
