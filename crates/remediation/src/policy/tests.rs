@@ -1,4 +1,5 @@
 use super::*;
+use ::promotion::Mode;
 
 fn rejected(text: &str) -> String {
     let error = Policy::parse(text.as_bytes()).unwrap_err();
@@ -172,4 +173,58 @@ fn what_cannot_hold_is_rejected_with_its_place() {
     .map(|text| format!("{text}\n=> {}\n", rejected(text)))
     .collect();
     insta::assert_snapshot!(rejections.join("\n"));
+}
+
+#[test]
+fn a_model_says_how_its_candidates_are_tested_and_inherits_the_rest() {
+    let policy = Policy::parse(
+        b"[promotion]\nstep_lasts = '30m'\n[[model]]\nname = 'churn'\npromotion = { mode = 'variants', metric = 'purchases', \
+          lower_is_better = true, traffic = [10.0, 50.0], metrics_period = '10s' }\n[[model]]\nname = 'fraud'\n",
+    )
+    .unwrap();
+    let churn = policy.promotion("churn");
+    assert_eq!((churn.mode, churn.endpoint.as_str()), (Mode::Variants, "churn"));
+    assert_eq!(churn.step_lasts, SignedDuration::from_mins(30));
+    assert_eq!(churn.metrics_period, SignedDuration::from_secs(10));
+    assert!(churn.metric.lower_is_better() && churn.guardrails.len() == 2 && churn.margin.is_none());
+    let promoted: Vec<String> = policy.promoted_models().into_iter().map(|(model, _)| model).collect();
+    assert_eq!(promoted, ["churn"]);
+}
+
+#[test]
+fn a_test_of_candidates_that_cannot_be_is_refused() {
+    for (settings, expected) in [
+        ("mode = 'variants'", "without `capture` nobody knows the outcomes"),
+        ("traffic = [50.0, 10.0]", "a list of per cents that rises"),
+        ("traffic = [100.0]", "a list of per cents that rises"),
+        ("alpha = 1.0", "a probability between 0 and 1"),
+        ("effect = 0.0", "a number above 0"),
+        ("margin = -0.1", "a number above 0"),
+        ("metrics_period = '7s'", "whole minutes"),
+        ("allocation = 'thompson'", "with assignment = \"target-variant\""),
+        ("gate = { metric = 'auc' }", "a JSON pointer"),
+        (
+            "guardrails = [{ metric = 'latency_p99', margin = -1.0 }]",
+            "a margin from 0",
+        ),
+        (
+            "guardrails = [{ metric = 'errors_5xx', margin = 0.1 }, { metric = 'errors_5xx', margin = 0.2 }]",
+            "listed once",
+        ),
+        (
+            "capture = { data = 'here', ground_truth = 's3://b/l', config = 's3://b/c' }",
+            "an s3:// URI",
+        ),
+        ("baselines = { output = 'here' }", "an s3:// URI"),
+        ("endpoint = '-'", "letters, digits and hyphens"),
+    ] {
+        let error = Policy::parse(format!("[promotion]\n{settings}\n").as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{settings}: {error}");
+        assert!(
+            error.contains("[promotion]") && error.contains("line 2"),
+            "{settings}: {error}"
+        );
+    }
 }
