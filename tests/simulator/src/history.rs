@@ -38,7 +38,7 @@ const READS: &str = "cloudwatch:GetMetricData";
 /// The longest window that a policy has here: so many hours more tell whether a promoted model helps.
 const AGAIN: usize = 3;
 /// Of so many histories one tests candidates: each takes several times as long as one that does not.
-const PROMOTING: u64 = 4;
+const PROMOTING: u64 = 10;
 /// A history that takes more steps than this does not come to rest.
 const STEPS: u64 = 200_000;
 

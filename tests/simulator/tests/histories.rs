@@ -16,8 +16,8 @@ fn a_hundred_thousand_histories_hold_every_promise() {
     for count in [seen.crashes, seen.errors, seen.lost, seen.duplicates, seen.runs] {
         assert!(count > SEEDS / 2, "{seen}");
     }
-    assert!(seen.experiments > SEEDS / 10 && seen.promoted > SEEDS / 50, "{seen}");
-    assert!(seen.experiments > seen.promoted + SEEDS / 50, "{seen}");
+    assert!(seen.experiments > SEEDS / 25 && seen.promoted > SEEDS / 125, "{seen}");
+    assert!(seen.experiments > seen.promoted + SEEDS / 125, "{seen}");
 }
 
 #[test]
