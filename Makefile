@@ -52,7 +52,7 @@ unit: ## the Rust tests
 
 e2e: setup binaries cli ## end-to-end tests on LocalStack
 	@bash tests/setup.sh demo
-	PYTHONPATH=tests $(PYTHON) -m pytest tests/e2e $(PYTEST)
+	@PYTHON=$(PYTHON) bash tests/e2e.sh $(PYTEST)
 
 sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python SDK
 	@bash tests/setup.sh sdk
