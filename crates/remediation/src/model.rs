@@ -809,9 +809,11 @@ impl ModelDocument {
     fn candidate_missing(&mut self, given: Given<'_>, caller: &Caller) -> bool {
         let Some(open) = &self.incident else { return false };
         let waits = open.stage == Stage::Candidate && open.experiment_id.is_none();
+        let Some(since) = open.candidate_since.filter(|_| waits) else {
+            return false;
+        };
         let promotion = given.policy.promotion(&self.model);
-        let since = open.candidate_since.filter(|_| waits);
-        let until = since.and_then(|since| since.checked_add(promotion.candidate_within).ok());
+        let until = since.checked_add(promotion.candidate_within).ok();
         let Some(until) = until.filter(|until| *until <= caller.now) else {
             return false;
         };

@@ -72,9 +72,13 @@ impl Policy {
             model: model.to_owned(),
             policy_version: self.version().to_owned(),
             settings: self.placed(
-                self.model_settings(model)
-                    .map(|(_, settings)| settings)
-                    .unwrap_or_default(),
+                [
+                    self.model_settings(model).map(|(_, settings)| settings),
+                    self.promotion_settings(model).map(|(_, settings)| settings),
+                ]
+                .into_iter()
+                .flat_map(Result::unwrap_or_default)
+                .collect(),
             ),
             monitors: explained,
         }

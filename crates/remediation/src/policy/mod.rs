@@ -612,7 +612,6 @@ impl Policy {
         }
         let retraining = retraining(&mut layers)?;
         settings.extend(layers.settings);
-        settings.extend(self.promotion_settings(name)?.1);
         let policy = ModelPolicy {
             paused,
             model_card,
@@ -676,6 +675,7 @@ impl Policy {
             }
         }
         self.model_settings("")?;
+        self.promotion_settings("")?;
         let mut names = BTreeSet::new();
         for (at, table) in self.file.model.iter().enumerate() {
             if !is_name(&table.name) {
@@ -687,6 +687,7 @@ impl Policy {
                 });
             }
             self.model_settings(&table.name)?;
+            self.promotion_settings(&table.name)?;
         }
         for (at, table) in self.file.alarm.iter().enumerate() {
             if !is_name(&table.model) {
