@@ -228,7 +228,6 @@ async fn outcomes(
     let mut counted = BTreeMap::new();
     for variant in variants {
         let captured = uri(&format!("{}/{variant}", capture.data.trim_end_matches('/')))?;
-        // Whose labels may still come are not asked for: they would count as none in any case.
         let objects = listed(world, &captured, hours.clone()).await?;
         let prediction = PredictionJob::new(MonitorType::ModelQuality, Some(config.clone()))?;
         let mut options = ReadOptions::default();
