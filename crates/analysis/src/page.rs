@@ -99,6 +99,24 @@ fn real(count: u64) -> f64 {
     count as f64
 }
 
+/// What the colours of [`column_sections`] mean, as HTML.
+pub const COLUMN_LEGEND: &str = "<svg width=\"12\" height=\"10\" aria-hidden=\"true\"><rect width=\"12\" height=\"10\" \
+class=\"fthen\"/></svg> baseline &nbsp; <svg width=\"12\" height=\"10\" aria-hidden=\"true\"><rect width=\"12\" \
+height=\"10\" class=\"fnow\"/></svg> now. Shares of the values of each column.";
+
+/// A section for each of some columns, with its figures and its distribution now and in the baseline: HTML for a page that
+/// styles the classes `then`, `now`, `fthen`, `fnow`, `n`, `faint` and `columns`.
+pub fn column_sections(features: &[&FeatureStatistics], baseline: Option<&Statistics>) -> String {
+    let mut html = String::new();
+    for now in features {
+        let mut known = baseline.into_iter().flat_map(|baseline| baseline.features.iter().flatten());
+        let then = known.find(|feature| feature.name == now.name);
+        // Writing to a text does not fail.
+        let _written = column(&mut html, &now.name, then, Some(now), None);
+    }
+    html
+}
+
 /// Writes the page.
 pub fn render(page: &Page<'_>) -> String {
     let mut html = String::new();
@@ -201,11 +219,7 @@ fn columns(html: &mut String, page: &Page<'_>) -> std::fmt::Result {
         let ((a_fine, a_over), (b_fine, b_over)) = (rank(a), rank(b));
         a_fine.cmp(&b_fine).then(b_over.total_cmp(&a_over))
     });
-    html.push_str(
-        "<h2>Columns</h2>\n<p class=\"faint\"><svg width=\"12\" height=\"10\" aria-hidden=\"true\"><rect width=\"12\" height=\"10\" \
-         class=\"fthen\"/></svg> baseline &nbsp; <svg width=\"12\" height=\"10\" aria-hidden=\"true\"><rect width=\"12\" \
-         height=\"10\" class=\"fnow\"/></svg> now. Shares of the values of each column.</p>\n",
-    );
+    writeln!(html, "<h2>Columns</h2>\n<p class=\"faint\">{COLUMN_LEGEND}</p>")?;
     for name in names.iter().take(DRAWN) {
         column(html, name, then.get(*name), now.get(*name), drift.get(name).copied())?;
     }

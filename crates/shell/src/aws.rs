@@ -2,6 +2,7 @@
 
 mod baselines;
 mod hosting;
+mod lineage;
 
 use crate::{
     AwsError, Kind, POLICY_KEY,
@@ -300,6 +301,8 @@ impl Documents for Aws {
     async fn write(&self, key: &str, body: Vec<u8>, precondition: &Precondition) -> Result<ETag, AwsError> {
         let content_type = if key == POLICY_KEY {
             "application/toml"
+        } else if key.rsplit_once('.').is_some_and(|(_, extension)| extension == "html") {
+            "text/html; charset=utf-8"
         } else {
             "application/json"
         };

@@ -5,6 +5,7 @@
 //! decides in which order they act, and where one dies.
 
 mod hosting;
+mod lineage;
 
 #[cfg(feature = "operator")]
 use crate::operator::{DeadLetter, DeadLetters, Functions};
@@ -88,6 +89,7 @@ struct Inner {
     messages: Vec<(String, String)>,
     models: BTreeMap<String, Model>,
     hosted: hosting::Hosted,
+    lineage: lineage::Told,
     calls: Vec<&'static str>,
     faults: Vec<(&'static str, Fault)>,
     /// Every message of the dead-letter queue, and until when nobody sees it.
@@ -123,6 +125,7 @@ impl Memory {
                 messages: Vec::new(),
                 models: BTreeMap::new(),
                 hosted: hosting::Hosted::default(),
+                lineage: lineage::Told::default(),
                 calls: Vec::new(),
                 faults: Vec::new(),
                 #[cfg(feature = "operator")]

@@ -4,6 +4,7 @@ use crate::AwsError;
 use alerting::{AlertStatus, ExecutionWindow, Metric};
 use analysis::metric::AnalysisMetric;
 use jiff::Timestamp;
+use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use remediation::{PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -405,6 +406,25 @@ pub trait MetricData {
         until: Timestamp,
         period: Duration,
     ) -> impl Future<Output = Result<Vec<Vec<(Timestamp, f64)>>, AwsError>>;
+}
+
+/// SageMaker's batch transform jobs.
+pub trait TransformJobs {
+    /// The most recent job whose name contains a text; `None` if there is none.
+    fn latest_transform_job(
+        &self,
+        name_contains: &str,
+    ) -> impl Future<Output = Result<Option<TransformJob>, AwsError>>;
+}
+
+/// SageMaker's lineage: which entities contributed to which.
+pub trait Lineage {
+    /// The entities that a model package, or an endpoint, comes from, and how they belong together; none of what SageMaker has
+    /// no lineage of.
+    fn lineage(
+        &self,
+        arn: &str,
+    ) -> impl Future<Output = Result<(Vec<LineageArtifact>, Vec<LineageAssociation>), AwsError>>;
 }
 
 /// What Model Monitor's schedules are held against.

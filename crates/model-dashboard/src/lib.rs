@@ -1,0 +1,49 @@
+//! The model dashboard as static HTML: one page for all models, and one for each. Pure: documents and what AWS said of the
+//! models in, pages out; no AWS, no clock, no I/O.
+//!
+//! A page is one file: no server, no external script, style or font, so that it works offline, from a folder, and on paper.
+//! Every picture has its numbers in words or in a table beside it.
+//!
+//! | in | out |
+//! | --- | --- |
+//! | [`Documents`] of a model, [`Facts`] | [`Summary`]: what the overview says of it, small enough to be kept |
+//! | all summaries ([`Deployment`]) | [`overview`] |
+//! | [`ModelView`]: documents, facts, [`Measured`] values, a [`Comparison`] | [`model_page`] |
+
+mod chart;
+mod console;
+mod facts;
+mod frame;
+mod history;
+mod lineage;
+mod model;
+mod overview;
+mod series;
+mod summary;
+mod timeline;
+
+pub use console::Console;
+pub use facts::{EndpointFacts, Facts, LineageArtifact, LineageAssociation, TransformJob, VariantFacts};
+pub use model::{Comparison, ModelView, model_page};
+pub use overview::{Deployment, overview};
+pub use series::Measured;
+pub use summary::{
+    Documents, ExperimentSummary, IncidentSummary, LastDecision, LastRetraining, MonitorSummary, STRIP, Summary,
+};
+
+/// The file of a model's page, in the folder of the overview.
+pub fn page_of(model: &str) -> String {
+    let mut name = String::with_capacity(model.len());
+    for byte in model.bytes() {
+        // A model may be called anything; a file, and a link to it, may not.
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("~{byte:02x}"));
+        }
+    }
+    format!("models/{name}.html")
+}
+
+/// The file of the overview.
+pub const OVERVIEW: &str = "index.html";

@@ -1,0 +1,130 @@
+//! SageMaker's lineage, and its batch transform jobs: what only a dashboard asks for.
+
+use super::{Aws, failed, seconds};
+use crate::{
+    AwsError, Kind,
+    ports::{Lineage, TransformJobs},
+};
+use aws_sdk_sagemaker::types::{Direction, SortBy, SortOrder};
+use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
+use std::collections::BTreeMap;
+
+/// How far back from a model package, or an endpoint, is looked: data, training job, model, package, endpoint, and what lies
+/// between (API, `QueryLineage`: at most 10).
+const DEPTH: i32 = 6;
+/// So many entities are described at most: one request each.
+const DESCRIBED: usize = 24;
+
+impl TransformJobs for Aws {
+    async fn latest_transform_job(&self, name_contains: &str) -> Result<Option<TransformJob>, AwsError> {
+        let listed = self
+            .sagemaker()
+            .list_transform_jobs()
+            .name_contains(name_contains)
+            .sort_by(SortBy::CreationTime)
+            .sort_order(SortOrder::Descending)
+            .max_results(1)
+            .send()
+            .await
+            .map_err(|error| failed("sagemaker:ListTransformJobs", name_contains, &error))?;
+        let newest = listed.transform_job_summaries.unwrap_or_default().into_iter().next();
+        Ok(newest.map(|job| TransformJob {
+            name: job.transform_job_name.unwrap_or_default(),
+            status: job.transform_job_status.map_or_else(String::new, |status| status.to_string()),
+            created: seconds(job.creation_time.map_or(0, |time| time.secs())),
+            ended: job.transform_end_time.map(|time| seconds(time.secs())),
+            failure_reason: job.failure_reason,
+        }))
+    }
+}
+
+impl Lineage for Aws {
+    async fn lineage(&self, arn: &str) -> Result<(Vec<LineageArtifact>, Vec<LineageAssociation>), AwsError> {
+        let starts = self.entities_of(arn).await?;
+        if starts.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let asked = self
+            .sagemaker()
+            .query_lineage()
+            .set_start_arns(Some(starts))
+            .direction(Direction::Ascendants)
+            .include_edges(true)
+            .max_depth(DEPTH)
+            .send()
+            .await;
+        let answer = match asked.map_err(|error| failed("sagemaker:QueryLineage", arn, &error)) {
+            Ok(answer) => answer,
+            Err(error) if error.kind == Kind::NotFound => return Ok((Vec::new(), Vec::new())),
+            Err(error) => return Err(error),
+        };
+        let mut artifacts = BTreeMap::new();
+        for vertex in answer.vertices() {
+            let (Some(arn), true) = (vertex.arn(), artifacts.len() < DESCRIBED) else {
+                continue;
+            };
+            // What a vertex stands for is in its own description: its ARN is that of the lineage entity.
+            let Some(source) = self.source_of(arn).await? else {
+                continue;
+            };
+            let artifact = LineageArtifact {
+                arn: arn.to_owned(),
+                kind: vertex.r#type().unwrap_or_default().to_owned(),
+                source,
+            };
+            artifacts.insert(arn.to_owned(), artifact);
+        }
+        let associations = answer.edges().iter().filter_map(|edge| {
+            Some(LineageAssociation {
+                source: edge.source_arn()?.to_owned(),
+                destination: edge.destination_arn()?.to_owned(),
+                kind: edge.association_type().map_or_else(String::new, ToString::to_string),
+            })
+        });
+        Ok((artifacts.into_values().collect(), associations.collect()))
+    }
+}
+
+impl Aws {
+    /// The lineage entities, artifacts and contexts, that stand for something with an ARN.
+    async fn entities_of(&self, arn: &str) -> Result<Vec<String>, AwsError> {
+        let artifacts = self.sagemaker().list_artifacts().source_uri(arn).send().await;
+        let artifacts = artifacts.map_err(|error| failed("sagemaker:ListArtifacts", arn, &error))?;
+        let contexts = self.sagemaker().list_contexts().source_uri(arn).send().await;
+        let contexts = contexts.map_err(|error| failed("sagemaker:ListContexts", arn, &error))?;
+        let artifacts = artifacts.artifact_summaries.unwrap_or_default().into_iter();
+        let contexts = contexts.context_summaries.unwrap_or_default().into_iter();
+        let found = artifacts.filter_map(|artifact| artifact.artifact_arn);
+        Ok(found.chain(contexts.filter_map(|context| context.context_arn)).collect())
+    }
+
+    /// What a lineage entity stands for; `None` if it has been deleted, or is of a kind that stands for nothing.
+    async fn source_of(&self, arn: &str) -> Result<Option<String>, AwsError> {
+        let (kind, name) = {
+            let resource = arn.rsplit(':').next().unwrap_or_default();
+            resource.split_once('/').unwrap_or((resource, ""))
+        };
+        let found = match kind {
+            "artifact" => {
+                let described = self.sagemaker().describe_artifact().artifact_arn(arn).send().await;
+                described
+                    .map_err(|error| failed("sagemaker:DescribeArtifact", arn, &error))
+                    .map(|described| described.source.and_then(|source| source.source_uri))
+            }
+            "context" => {
+                let described = self.sagemaker().describe_context().context_name(name).send().await;
+                described
+                    .map_err(|error| failed("sagemaker:DescribeContext", arn, &error))
+                    .map(|described| described.source.and_then(|source| source.source_uri))
+            }
+            // A step of a run, in lineage a trial component: its job has the same name.
+            "experiment-trial-component" => return Ok(Some(arn.to_owned())),
+            _ => return Ok(None),
+        };
+        match found {
+            Ok(source) => Ok(source),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Placeholder until the story is written below.
+#[test]
+fn placeholder() {}
