@@ -253,7 +253,7 @@ fn column(
     if drift.is_some_and(|drift| drift.drifted) {
         html.push_str(" <span class=\"bad\">drifted</span>");
     }
-    html.push_str("</h3>\n<div class=\"columns\"><table><thead><tr><th></th><th class=\"n\">baseline</th><th class=\"n\">now</th></tr></thead><tbody>\n");
+    html.push_str("</h3>\n<div class=\"columns\"><table><thead><tr><td></td><th class=\"n\">baseline</th><th class=\"n\">now</th></tr></thead><tbody>\n");
     let mut line = |what: &str, value: &dyn Fn(&FeatureStatistics) -> Option<String>| -> std::fmt::Result {
         let (before, after) = (then.and_then(value), now.and_then(value));
         if before.is_some() || after.is_some() {

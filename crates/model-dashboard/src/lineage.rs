@@ -11,7 +11,7 @@ const GAP: (f64, f64) = (46.0, 14.0);
 /// So many things of a kind are drawn; the others are listed.
 const DRAWN: usize = 6;
 /// A label longer than this is cut; a title tells it all.
-const LABEL: usize = 25;
+const LABEL: usize = 22;
 
 /// What a thing is: its column, from left to right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -180,8 +180,9 @@ fn monitors(view: &ModelView<'_>) -> Markup {
             @if summary.monitors.is_empty() { p.soft { "No monitor has reported yet." } }
             @for monitor in &summary.monitors {
                 h3 { (monitor.monitor_type.as_deref().unwrap_or("Not told yet")) " " span.soft { (monitor.schedule) } }
-                p.num { (alert(monitor)) " " span.soft { "(" (monitor.datapoints_to_alert) " of " (monitor.evaluation_period) " alert" } 
-                    @if let Some(latest) = monitor.latest { span.soft { "; latest " (time(latest)) } } span.soft { ")" } }
+                p.num { (alert(monitor)) span.soft {
+                    " (alerts at " (monitor.datapoints_to_alert) " of " (monitor.evaluation_period)
+                    @if let Some(latest) = monitor.latest { "; latest " (time(latest)) } ")" } }
                 (strip(&monitor.states, STRIP, &format!("{}: {}", monitor.schedule, counts(&monitor.states))))
                 p.soft { (counts(&monitor.states)) " of the latest " (STRIP) }
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     Console, EndpointFacts, MonitorSummary, STRIP, Summary, VariantFacts,
-    frame::{Frame, badge, counts, lasting, legend, number, strip, time},
+    frame::{Frame, badge, counts, lasting, legend, minute, number, strip, time},
     page_of,
 };
 use alerting::{AlertStatus, HealthStatus};
@@ -53,7 +53,7 @@ pub fn overview(deployment: &Deployment<'_>) -> String {
                     thead { tr {
                         th scope="col" { "Model" }
                         th scope="col" { "Stage, last decision and why" }
-                        th scope="col" { "Monitors, latest " (STRIP) " executions, datapoints in alert" }
+                        th scope="col" { "Monitors: latest " (STRIP) " executions; breaching of N, alert at M" }
                         th scope="col" { "Endpoint, last hour" }
                         th scope="col" { "Last retraining, experiment" }
                         th scope="col" { "Batch transform" }
@@ -182,11 +182,11 @@ fn row(model: &Summary, deployment: &Deployment<'_>) -> Markup {
                 }
                 (risk(model.risk_rating))
             }
-            td data-l="Stage, last decision and why" { (stage(model, deployment.now)) }
-            td data-l="Monitors" { (monitors(model)) }
-            td data-l="Endpoint, last hour" { @if let Some(endpoint) = &model.facts.endpoint { (endpoint_cell(endpoint)) } }
-            td data-l="Last retraining, experiment" { (retraining(model, deployment.now)) }
-            td data-l="Batch transform" { (batch(model, deployment.now)) }
+            td { (stage(model, deployment.now)) }
+            td { (monitors(model)) }
+            td { @if let Some(endpoint) = &model.facts.endpoint { (endpoint_cell(endpoint)) } }
+            td { (retraining(model, deployment.now)) }
+            td { (batch(model, deployment.now)) }
         }
     }
 }
@@ -218,8 +218,8 @@ fn stage(model: &Summary, now: Timestamp) -> Markup {
         }
         @if let Some(decision) = &model.decision {
             p.w { (cut(&decision.sentence)) }
-            p.soft { (time(decision.time))
-                @if let Some(until) = model.incident.as_ref().and_then(|incident| incident.until) { ", until " (time(until)) } }
+            p.soft { (minute(decision.time))
+                @if let Some(until) = model.incident.as_ref().and_then(|incident| incident.until) { ", until " (minute(until)) } }
         }
     }
 }
@@ -253,11 +253,11 @@ fn monitor_row(monitor: &MonitorSummary) -> Markup {
     html! {
         dt { (name) }
         dd { (strip(&monitor.states, STRIP, &label)) }
-        dd.num { (alert(monitor)) }
+        dd { (alert(monitor)) }
     }
 }
 
-/// The alert of a monitor: its datapoints of the window, M of N.
+/// The alert of a monitor: how many of its N evaluated datapoints breach, and at how many, M, it alerts.
 pub(crate) fn alert(monitor: &MonitorSummary) -> Markup {
     let MonitorSummary {
         breaching,
@@ -265,14 +265,13 @@ pub(crate) fn alert(monitor: &MonitorSummary) -> Markup {
         evaluation_period,
         ..
     } = monitor;
-    let window = format!("{breaching} of {evaluation_period}, alert at {datapoints_to_alert}");
+    let window = format!("{breaching}/{evaluation_period} at {datapoints_to_alert}");
     html! {
-        @if monitor.health == HealthStatus::Unhealthy { span.warn { b { "silent" } " " } }
+        @if monitor.health == HealthStatus::Unhealthy { b.warn { "silent" } " " }
         @match monitor.status {
-            AlertStatus::InAlert => span.bad { b { "InAlert" } " " (breaching) "/" (evaluation_period) },
-            AlertStatus::Ok if *breaching > 0 => span title=(window) { (breaching) "/" (evaluation_period) },
-            AlertStatus::Ok => span.soft title=(window) { "OK" },
-            AlertStatus::InsufficientData => span.soft { "INSUFFICIENT_DATA" },
+            AlertStatus::InAlert => span.bad { b { "InAlert" } " " (window) },
+            AlertStatus::Ok => { span.soft { "OK" } " " (window) }
+            AlertStatus::InsufficientData => { span.soft { "INSUFFICIENT_DATA" } " " (window) }
         }
     }
 }
