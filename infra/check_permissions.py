@@ -184,7 +184,7 @@ ALLOWED = {
     "RemediateRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
         ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
-        ("events:PutEvents", BUS, event("Remediation Decided")),
+        ("s3:GetObject", f"{STATE}/pause.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
         ("events:PutEvents", BUS, event("Remediation Incident Closed")), *LOOK_AT,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
@@ -194,7 +194,7 @@ ALLOWED = {
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"),
         ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("s3:GetObject", f"{STATE}/baselines/churn-quality.json"),
-        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS, ("s3:GetObject", f"{STATE}/pause.json"),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
             "Model Monitor Alert State Change", "Model Monitor Health State Change", "Remediation Decided",
@@ -258,7 +258,7 @@ PROMOTES = [
 FOR_ALL = [
     ("s3:DeleteObject", f"{STATE}/monitors/churn-quality.json"), ("s3:DeleteObject", f"{STATE}/models/churn.json"),
     ("s3:DeleteObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/policy.toml"),
-    ("s3:PutBucketPolicy", STATE), ("s3:GetObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
+    ("s3:PutObject", f"{STATE}/pause.json"), ("s3:PutBucketPolicy", STATE), ("s3:GetObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
     ("s3:GetObject", "arn:aws:s3:::other/monitors/x.json"), ("s3:ListBucket", "arn:aws:s3:::other"),
     ("s3:ListAllMyBuckets", "*"), ("events:PutRule", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}/x"),
     ("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default", event("Remediation Decided")),

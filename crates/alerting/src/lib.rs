@@ -30,8 +30,8 @@ pub use event::{
 };
 pub use history::{MonitoringAlertTransition, OnlyBecause, Transition, compare};
 pub use ledger::{
-    Alert, AlertHistoryItem, FollowedAlert, Health, HealthStatus, KEPT_DATAPOINTS, Monitor, MonitorEffect,
-    MonitorLedger, Observation, Recorded,
+    Alert, AlertHistoryItem, DOCTOR_SCHEDULE, FollowedAlert, Health, HealthStatus, KEPT_DATAPOINTS, Monitor,
+    MonitorEffect, MonitorLedger, Observation, Recorded,
 };
 pub use metric::{Metric, MetricName, Unit};
 pub use rules::{

@@ -202,6 +202,7 @@ impl Model<'_> {
                 .map(|(incident, _)| format!("backtest/{incident}"))
                 .collect(),
             risk_rating: self.assumptions.risk_rating,
+            paused: None,
         };
         let given = Given {
             policy: self.policy,

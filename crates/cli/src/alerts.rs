@@ -50,7 +50,7 @@ struct Sides {
 impl Alerts {
     /// Runs the command.
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let state_bucket = Some(self.state_bucket.required(around)?);
+        let state_bucket = Some(self.state_bucket.required(around).await?);
         let places = Places {
             state_bucket,
             event_bus: None,

@@ -37,6 +37,9 @@ pub struct Baseline {
     /// The folder, or s3:// prefix, to write the files to.
     #[arg(long, short, value_name = "DIR")]
     output: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Hold a dataset against a baseline.
@@ -100,6 +103,15 @@ struct Answer<'a> {
     files: Vec<String>,
 }
 
+/// What `--json` prints of a baseline.
+#[derive(Serialize)]
+struct Made<'a> {
+    monitor_type: &'a str,
+    item_count: u64,
+    notes: &'a [String],
+    files: Vec<String>,
+}
+
 impl Baseline {
     /// Runs the command.
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
@@ -118,6 +130,16 @@ impl Baseline {
         };
         tell(&report, streams)?;
         let files = write_report(&output, report.all_files(), report.violations_file(), around).await?;
+        if self.json {
+            let made = Made {
+                monitor_type: kind.as_str(),
+                item_count: report.item_count,
+                notes: &report.notes,
+                files,
+            };
+            json_line(streams.out, &made)?;
+            return Ok(Exit::Done);
+        }
         let rows = counted_rows(report.item_count);
         writeln!(streams.out, "{kind} baseline of {rows}{of}:")?;
         if kind != MonitorType::DataQuality {

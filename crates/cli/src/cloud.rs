@@ -1,15 +1,22 @@
 //! What the commands share that talk to AWS: where they look, the runtime that they run on, and how they fail.
 
-use crate::{Exit, Streams, table::plain};
+use crate::{
+    Exit, Streams,
+    table::{Table, plain},
+    terminal::{progress, progress_ended},
+};
 use alerting::{Monitor, MonitorLedger};
 use futures_util::future::join_all;
 use promotion::ExperimentDocument;
 use remediation::ModelDocument;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shell::{
     AwsError, Kind,
-    operator::{DeadLetters, Functions},
-    ports::{Clock, Datasets, Documents, Endpoints, Fetched, MonitoringAlerts, OperatorBus, Reports},
+    operator::{DeadLetters, Deployment, Functions, Stack, Stacks},
+    ports::{
+        Clock, Datasets, Documents, Endpoints, Fetched, MetricData, MonitoringAlerts, MonitoringSchedules, OperatorBus,
+        Reports,
+    },
 };
 use std::{error::Error, io, sync::Arc};
 
@@ -18,12 +25,36 @@ const READ_AT_ONCE: usize = 16;
 
 /// What commands touch of AWS.
 pub trait World:
-    Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + Endpoints + DeadLetters + Functions + Clock
+    Documents
+    + Datasets
+    + Reports
+    + OperatorBus
+    + MonitoringAlerts
+    + MonitoringSchedules
+    + MetricData
+    + Endpoints
+    + DeadLetters
+    + Functions
+    + Stacks
+    + Deployment
+    + Clock
 {
 }
 
 impl<W> World for W where
-    W: Documents + Datasets + Reports + OperatorBus + MonitoringAlerts + Endpoints + DeadLetters + Functions + Clock
+    W: Documents
+        + Datasets
+        + Reports
+        + OperatorBus
+        + MonitoringAlerts
+        + MonitoringSchedules
+        + MetricData
+        + Endpoints
+        + DeadLetters
+        + Functions
+        + Stacks
+        + Deployment
+        + Clock
 {
 }
 
@@ -139,6 +170,7 @@ pub(crate) fn run(streams: Streams<'_>, command: impl AsyncFnOnce(&mut Streams<'
         Ok(runtime) => runtime.block_on(command(&mut streams)),
         Err(error) => Err(Failure::Said(format!("no runtime could be made: {error}"))),
     };
+    progress_ended();
     let (exit, said) = match result {
         Ok(exit) => return exit,
         Err(Failure::Output(error)) => return Exit::of_output(&error),
@@ -158,13 +190,111 @@ pub(crate) fn option(given: Option<&String>, variable: &str, around: &impl Surro
     given.filter(said)
 }
 
-fn missing(option: &str, variable: &str, what: &str) -> Failure {
-    Failure::Usage(format!(
-        "neither --{option} is given nor is {variable} set: it is {what}"
-    ))
+/// A place in AWS: how an option, a variable and the stack's outputs name it.
+struct Place {
+    option: &'static str,
+    variable: &'static str,
+    output: &'static str,
+    what: &'static str,
 }
 
-/// `--state-bucket`.
+const STATE_BUCKET: Place = Place {
+    option: "state-bucket",
+    variable: "STATE_BUCKET",
+    output: "StateBucketName",
+    what: "the bucket of the documents",
+};
+
+const EVENT_BUS: Place = Place {
+    option: "event-bus",
+    variable: "EVENT_BUS_NAME",
+    output: "EventBusName",
+    what: "our bus",
+};
+
+const QUEUE_URL: Place = Place {
+    option: "queue-url",
+    variable: "QUEUE_URL",
+    output: "DeadLetterQueueUrl",
+    what: "the dead-letter queue",
+};
+
+impl Place {
+    /// The place, if it is named: by its option, by a stack that is named on the command line, by its variable, by a
+    /// stack that the environment names.
+    async fn find(
+        &self,
+        given: Option<&String>,
+        of: &StackName,
+        around: &impl Surroundings,
+    ) -> Result<Option<String>, Failure> {
+        if let Some(given) = given.filter(|given| !given.trim().is_empty()) {
+            return Ok(Some(given.clone()));
+        }
+        let variable = || option(None, self.variable, around);
+        let stack = match (&of.stack, variable()) {
+            (None, Some(named)) => return Ok(Some(named)),
+            _ => of.given(around),
+        };
+        let Some(name) = stack else {
+            return Ok(variable());
+        };
+        let world = around.connect(Places::default()).await?;
+        let stack = stack_of(world.as_ref(), &name).await?;
+        let found = stack.outputs.get(self.output).cloned();
+        found.map(Some).ok_or_else(|| {
+            Failure::Said(format!(
+                "stack `{name}` has no output `{}`: is it Driftwarden's?",
+                self.output
+            ))
+        })
+    }
+
+    /// That it is not named.
+    fn missing(&self) -> Failure {
+        let Self {
+            option,
+            variable,
+            output,
+            what,
+        } = self;
+        Failure::Usage(format!(
+            "neither --{option} nor --stack is given, nor is {variable} or DRIFTWARDEN_STACK set: it is {what}, `{output}` of \
+             the stack's outputs"
+        ))
+    }
+}
+
+/// The stack of that name.
+pub(crate) async fn stack_of(world: &impl Stacks, name: &str) -> Result<Stack, Failure> {
+    let stack = world.stack(name).await?;
+    stack.ok_or_else(|| {
+        Failure::Said(format!(
+            "there is no stack `{name}` in this account and region: name another with --stack, or another region with \
+             AWS_REGION"
+        ))
+    })
+}
+
+/// `--stack`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StackName {
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The CloudFormation stack, whose outputs name what is not named otherwise [env: DRIFTWARDEN_STACK]"
+    )]
+    stack: Option<String>,
+}
+
+impl StackName {
+    /// The stack, if one is named.
+    pub(crate) fn given(&self, around: &impl Surroundings) -> Option<String> {
+        option(self.stack.as_ref(), "DRIFTWARDEN_STACK", around)
+    }
+}
+
+/// `--state-bucket`, and `--stack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StateBucket {
     #[arg(
@@ -173,19 +303,19 @@ pub(crate) struct StateBucket {
         help = "The bucket of the documents: StateBucketName of the stack's outputs [env: STATE_BUCKET]"
     )]
     state_bucket: Option<String>,
+    #[command(flatten)]
+    pub(crate) stack: StackName,
 }
 
 impl StateBucket {
     /// The bucket, if one is named.
-    pub(crate) fn given(&self, around: &impl Surroundings) -> Option<String> {
-        option(self.state_bucket.as_ref(), "STATE_BUCKET", around)
+    pub(crate) async fn given(&self, around: &impl Surroundings) -> Result<Option<String>, Failure> {
+        STATE_BUCKET.find(self.state_bucket.as_ref(), &self.stack, around).await
     }
 
     /// The bucket.
-    pub(crate) fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
-        let what = "the bucket of the documents, `StateBucketName` of the stack's outputs";
-        self.given(around)
-            .ok_or_else(|| missing("state-bucket", "STATE_BUCKET", what))
+    pub(crate) async fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
+        self.given(around).await?.ok_or_else(|| STATE_BUCKET.missing())
     }
 }
 
@@ -201,11 +331,14 @@ pub(crate) struct EventBus {
 }
 
 impl EventBus {
+    /// The bus, if one is named.
+    pub(crate) async fn given(&self, stack: &StackName, around: &impl Surroundings) -> Result<Option<String>, Failure> {
+        EVENT_BUS.find(self.event_bus.as_ref(), stack, around).await
+    }
+
     /// The bus.
-    pub(crate) fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
-        let what = "our bus, `EventBusName` of the stack's outputs";
-        option(self.event_bus.as_ref(), "EVENT_BUS_NAME", around)
-            .ok_or_else(|| missing("event-bus", "EVENT_BUS_NAME", what))
+    pub(crate) async fn required(&self, stack: &StackName, around: &impl Surroundings) -> Result<String, Failure> {
+        self.given(stack, around).await?.ok_or_else(|| EVENT_BUS.missing())
     }
 }
 
@@ -221,10 +354,14 @@ pub(crate) struct QueueUrl {
 }
 
 impl QueueUrl {
+    /// The queue, if one is named.
+    pub(crate) async fn given(&self, stack: &StackName, around: &impl Surroundings) -> Result<Option<String>, Failure> {
+        QUEUE_URL.find(self.queue_url.as_ref(), stack, around).await
+    }
+
     /// The queue.
-    pub(crate) fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
-        let what = "the dead-letter queue, `DeadLetterQueueUrl` of the stack's outputs";
-        option(self.queue_url.as_ref(), "QUEUE_URL", around).ok_or_else(|| missing("queue-url", "QUEUE_URL", what))
+    pub(crate) async fn required(&self, stack: &StackName, around: &impl Surroundings) -> Result<String, Failure> {
+        self.given(stack, around).await?.ok_or_else(|| QUEUE_URL.missing())
     }
 }
 
@@ -242,7 +379,7 @@ pub(crate) async fn document<T: DeserializeOwned>(world: &impl Documents, key: &
 async fn documents<T: DeserializeOwned>(
     world: &impl Documents,
     prefix: &str,
-) -> Result<Vec<(String, Result<T, String>)>, Failure> {
+) -> Result<Vec<(String, Result<T, String>)>, AwsError> {
     let mut keys = world.list(prefix).await?;
     keys.retain(|key| key.strip_suffix(".json").is_some());
     let mut documents = Vec::new();
@@ -250,7 +387,11 @@ async fn documents<T: DeserializeOwned>(
         let read = join_all(some.iter().map(|key| document(world, key))).await;
         let found = some.iter().zip(read);
         documents.extend(found.filter_map(|(key, read)| Some((key.clone(), read.transpose()?))));
+        if keys.len() > READ_AT_ONCE {
+            progress(&format!("{} of {} documents", documents.len(), keys.len()));
+        }
     }
+    progress_ended();
     Ok(documents)
 }
 
@@ -270,7 +411,7 @@ pub(crate) async fn model(world: &impl Documents, model: &str) -> Result<Option<
 async fn named<T: DeserializeOwned>(
     world: &impl Documents,
     prefix: &str,
-) -> Result<Vec<(String, Result<T, String>)>, Failure> {
+) -> Result<Vec<(String, Result<T, String>)>, AwsError> {
     let name = |key: &str| {
         let name = key.strip_prefix(prefix).and_then(|key| key.strip_suffix(".json"));
         name.unwrap_or(key).to_owned()
@@ -284,7 +425,7 @@ async fn named<T: DeserializeOwned>(
 
 /// The documents of all models by their names.
 pub(crate) async fn models(world: &impl Documents) -> Result<Vec<(String, Result<ModelDocument, String>)>, Failure> {
-    named(world, MODELS).await
+    Ok(named(world, MODELS).await?)
 }
 
 /// The document of a model's experiments.
@@ -296,12 +437,19 @@ pub(crate) async fn experiments_of(world: &impl Documents, model: &str) -> Resul
 pub(crate) async fn experiments(
     world: &impl Documents,
 ) -> Result<Vec<(String, Result<ExperimentDocument, String>)>, Failure> {
-    named(world, EXPERIMENTS).await
+    Ok(named(world, EXPERIMENTS).await?)
 }
 
 /// The ledger of a schedule.
 pub(crate) async fn ledger(world: &impl Documents, schedule: &str) -> Result<Option<MonitorLedger>, String> {
     document(world, &format!("{MONITORS}{}.json", schedule.to_ascii_lowercase())).await
+}
+
+/// Every ledger by the name of its schedule, in lower case.
+pub(crate) async fn named_ledgers(
+    world: &impl Documents,
+) -> Result<Vec<(String, Result<MonitorLedger, String>)>, AwsError> {
+    named(world, MONITORS).await
 }
 
 /// Every monitor that has a ledger.
@@ -314,6 +462,48 @@ pub(crate) async fn monitors(world: &impl Documents) -> Result<Vec<Result<Monito
 
     let ledgers = documents::<Named>(world, MONITORS).await?.into_iter();
     Ok(ledgers.map(|(_, ledger)| ledger.map(|named| named.monitor)).collect())
+}
+
+/// What `--json` prints of a document that cannot be read.
+#[derive(Serialize)]
+struct Unreadable<'a> {
+    model: &'a str,
+    error: &'a str,
+}
+
+/// Shows the models' documents: each as a line of JSON, or as a row of a table. One that cannot be read stops no other.
+pub(crate) fn show_all<D, const N: usize>(
+    documents: &[(String, Result<D, String>)],
+    json: bool,
+    header: [&str; N],
+    line: impl Fn(&D, &mut dyn io::Write) -> io::Result<()>,
+    row: impl Fn(&D) -> Option<[String; N]>,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let mut exit = Exit::Done;
+    let mut table = Table::new(header);
+    for (model, document) in documents {
+        match document {
+            Ok(document) if json => line(document, streams.out)?,
+            Ok(document) => {
+                if let Some(row) = row(document) {
+                    table.row(row);
+                }
+            }
+            Err(error) => {
+                exit = Exit::Failed;
+                if json {
+                    json_line(streams.out, &Unreadable { model, error })?;
+                } else {
+                    writeln!(streams.err, "error: {}", plain(error))?;
+                }
+            }
+        }
+    }
+    if !json {
+        table.write(streams.out)?;
+    }
+    Ok(exit)
 }
 
 /// A count with its noun: `1 model`, `2 models`.
@@ -331,7 +521,7 @@ pub(crate) fn second(time: jiff::Timestamp) -> String {
 }
 
 /// Writes something as JSON on a line.
-pub(crate) fn json_line(out: &mut dyn io::Write, value: &impl serde::Serialize) -> io::Result<()> {
+pub(crate) fn json_line(out: &mut dyn io::Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
 }

@@ -2,11 +2,15 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, World, json_line, model, models, plain_lines, second},
+    cloud::{
+        Failure, Places, StateBucket, Surroundings, World, json_line, model, models, plain_lines, second, show_all,
+    },
+    pause::{self, all_paused},
     table::{Table, plain},
+    terminal::{coloured, hanging},
 };
 use jiff::Timestamp;
-use remediation::{ClosedIncident, Decision, Incident, ModelDocument, Reason, in_words};
+use remediation::{ClosedIncident, Decision, Incident, ModelDocument, Pause, Reason, in_words};
 use serde::Serialize;
 use serde_json::Value;
 use shell::ports::Clock as _;
@@ -33,21 +37,21 @@ pub struct Incidents {
 struct Line<'a> {
     model: &'a str,
     stage: &'a str,
+    /// What was last said about pausing the model, if that holds.
+    pause: Option<&'a Pause>,
+    /// The same of all models.
+    all_paused: Option<&'a Pause>,
     incident: Option<&'a Incident>,
     closed: &'a [ClosedIncident],
 }
 
-#[derive(Serialize)]
-struct Unreadable<'a> {
-    model: &'a str,
-    error: &'a str,
-}
-
 impl<'a> Line<'a> {
-    fn new(document: &'a ModelDocument) -> Self {
+    fn new(document: &'a ModelDocument, all_paused: Option<&'a Pause>, now: Timestamp) -> Self {
         Self {
             model: &document.model,
             stage: document.stage().as_str(),
+            pause: document.pause.as_ref().filter(|pause| pause.holds(now)),
+            all_paused,
             incident: document.incident.as_ref(),
             closed: &document.closed,
         }
@@ -57,70 +61,70 @@ impl<'a> Line<'a> {
 impl Incidents {
     /// Runs the command.
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let state_bucket = Some(self.state_bucket.required(around)?);
+        let state_bucket = Some(self.state_bucket.required(around).await?);
         let places = Places {
             state_bucket,
             event_bus: None,
         };
         let world = around.connect(places).await?;
+        let now = world.now();
+        let paused = all_paused(world.as_ref(), now).await?;
+        let paused = paused.as_ref();
+        if let Some(paused) = paused.filter(|_| !self.json) {
+            writeln!(streams.out, "all models are {}\n", plain(&pause::in_words(paused)))?;
+        }
         let Some(name) = &self.model else {
-            return self.all(world.as_ref(), streams).await;
+            return self.all(world.as_ref(), paused, streams).await;
         };
         let document = model(world.as_ref(), name).await?;
         let document = document.ok_or_else(|| {
             format!("there is no model `{name}` in the state bucket: none of its monitors has ever been in alert")
         })?;
         if self.json {
-            json_line(streams.out, &Line::new(&document))?;
+            json_line(streams.out, &Line::new(&document, paused, now))?;
         } else {
-            detail(streams.out, &document, world.now())?;
+            detail(streams.out, &document, now)?;
         }
         Ok(Exit::Done)
     }
 
-    async fn all(&self, world: &impl World, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let mut table = Table::new([
+    async fn all(
+        &self,
+        world: &impl World,
+        paused: Option<&Pause>,
+        streams: &mut Streams<'_>,
+    ) -> Result<Exit, Failure> {
+        let header = [
             "model",
             "stage",
+            "paused until",
             "incident",
             "since",
             "monitors",
             "until",
             "last decision",
-        ]);
-        let mut exit = Exit::Done;
+        ];
+        let now = world.now();
         let models = models(world).await?;
-        for (name, document) in &models {
-            match document {
-                Ok(document) if self.json => json_line(streams.out, &Line::new(document))?,
-                Ok(document) => table.row(row(document)),
-                Err(error) => {
-                    exit = Exit::Failed;
-                    if self.json {
-                        json_line(streams.out, &Unreadable { model: name, error })?;
-                    } else {
-                        writeln!(streams.err, "error: {}", plain(error))?;
-                    }
-                }
-            }
-        }
-        if self.json {
-            return Ok(exit);
-        }
-        if models.is_empty() {
+        if models.is_empty() && !self.json {
             writeln!(streams.out, "no monitor has ever been in alert")?;
         }
-        table.write(streams.out)?;
-        Ok(exit)
+        let line = |document: &ModelDocument, out: &mut dyn Write| json_line(out, &Line::new(document, paused, now));
+        let row = |document: &ModelDocument| Some(row(document, now));
+        Ok(show_all(&models, self.json, header, line, row, streams)?)
     }
 }
 
-fn row(document: &ModelDocument) -> [String; 7] {
+fn row(document: &ModelDocument, now: Timestamp) -> [String; 8] {
+    let pause = document.pause.as_ref().filter(|pause| pause.holds(now));
     let incident = document.incident.as_ref();
     let decision = incident.and_then(|incident| incident.decision.as_ref());
     [
         document.model.clone(),
         document.stage().as_str().to_owned(),
+        pause.map_or_else(String::new, |pause| {
+            pause.until.map_or_else(|| "resumed".to_owned(), second)
+        }),
         incident.map(|incident| incident.id.clone()).unwrap_or_default(),
         incident.map(|incident| second(incident.opened_at)).unwrap_or_default(),
         incident
@@ -145,7 +149,15 @@ fn until(incident: &Incident) -> Option<Timestamp> {
 }
 
 fn detail(out: &mut dyn Write, document: &ModelDocument, now: Timestamp) -> io::Result<()> {
-    writeln!(out, "model `{}`: {}", plain(&document.model), document.stage().as_str())?;
+    writeln!(
+        out,
+        "model `{}`: {}",
+        plain(&document.model),
+        coloured(document.stage().as_str())
+    )?;
+    if let Some(pause) = document.pause.as_ref().filter(|pause| pause.holds(now)) {
+        writeln!(out, "  {}", plain(&pause::in_words(pause)))?;
+    }
     if let Some(incident) = &document.incident {
         writeln!(out)?;
         show(out, incident, now)?;
@@ -229,9 +241,9 @@ fn show(out: &mut dyn Write, incident: &Incident, now: Timestamp) -> io::Result<
         decision.number,
         second(decision.time),
         plain(&decision.policy_version),
-        decision.verdict.as_str()
+        coloured(decision.verdict.as_str())
     )?;
-    writeln!(out, "  {}", plain_lines(&decision.sentence))?;
+    writeln!(out, "  {}", hanging(&plain_lines(&decision.sentence), 2))?;
     if let Some(until) = until(incident) {
         writeln!(out, "  until {}", second(until))?;
     }

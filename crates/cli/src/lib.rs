@@ -8,12 +8,15 @@
 //! | [`policy`](PolicyCommand) | checks a policy, explains what holds by it, puts it in force |
 //! | [`incidents`](Incidents) | shows where the models stand, and why |
 //! | [`approve`](Approve), [`resolve`](Resolve) | says yes or no to a retraining, closes an incident |
+//! | [`pause`](Pause), [`resume`](Resume) | holds the retrainings of a model, or of all, and lets them go on |
 //! | [`alerts`](Alerts) | compares a monitor's alert with SageMaker's own |
 //! | [`backtest`](Backtest) | replays a history under a policy, or under many |
 //! | [`baseline`](Baseline), [`analyze`](Analyze) | makes a baseline of a dataset, holds another against it |
 //! | [`experiment`](Experiment) | plans A/B tests, shows those of candidates, stops, promotes, rolls back, resumes them |
+//! | [`completions`](Completions), [`man`](Man) | completions for a shell, man pages |
 //! | [`compute`](Compute) | the metrics of the analyses, JSON Lines in and out |
 //! | [`redrive`](Redrive) | hands failed events to their functions again |
+//! | [`doctor`](Doctor) | looks a deployment over, and says what to mend |
 //!
 //! Data goes to standard output, everything else to standard error. An input that cannot be answered never stops the
 //! others: with `--json` it gives `{"error": "…"}` on its line. [`Exit`] says what the exit codes mean. In JSON a number
@@ -23,17 +26,21 @@ mod alerts;
 mod analysis;
 mod backtest;
 mod cloud;
+mod completions;
 mod compute;
+mod doctor;
 mod exit;
 mod experiment;
 mod incidents;
 mod input;
 mod inspect;
 mod lines;
+mod pause;
 mod people;
 mod policy;
 mod redrive;
 mod table;
+mod terminal;
 mod window;
 
 pub use self::analysis::{Analyze, Baseline};
@@ -41,13 +48,17 @@ pub use self::experiment::Experiment;
 pub use alerts::Alerts;
 pub use backtest::Backtest;
 pub use cloud::{Places, Surroundings, World};
+pub use completions::{Completions, Man};
 pub use compute::Compute;
+pub use doctor::Doctor;
 pub use exit::Exit;
 pub use incidents::Incidents;
 pub use inspect::Inspect;
+pub use pause::{Pause, Resume};
 pub use people::{Approve, Resolve};
 pub use policy::PolicyCommand;
 pub use redrive::Redrive;
+pub use terminal::Terminal;
 pub use window::Window;
 
 use cloud::Nowhere;
@@ -55,7 +66,7 @@ use std::io::{Read, Write};
 
 /// Watches SageMaker Model Monitor and starts what is due when a model drifts.
 #[derive(Debug, clap::Parser)]
-#[command(name = "driftwarden", version, about)]
+#[command(name = "driftwarden", version, about, after_help = exit::EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -69,13 +80,18 @@ enum Command {
     Incidents(Incidents),
     Approve(Approve),
     Resolve(Resolve),
+    Pause(Pause),
+    Resume(Resume),
     Alerts(Alerts),
     Redrive(Redrive),
+    Doctor(Doctor),
     Backtest(Backtest),
     Baseline(Baseline),
     Analyze(Box<Analyze>),
     Compute(Compute),
     Experiment(Experiment),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// What a command reads and writes.
@@ -104,6 +120,8 @@ impl Cli {
             Command::Incidents(incidents) => cloud::run(streams, async |streams| incidents.run(around, streams).await),
             Command::Approve(approve) => cloud::run(streams, async |streams| approve.run(around, streams).await),
             Command::Resolve(resolve) => cloud::run(streams, async |streams| resolve.run(around, streams).await),
+            Command::Pause(pause) => cloud::run(streams, async |streams| pause.run(around, streams).await),
+            Command::Resume(resume) => cloud::run(streams, async |streams| resume.run(around, streams).await),
             Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(around, streams).await),
             Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(around, streams).await),
             Command::Baseline(baseline) => cloud::run(streams, async |streams| baseline.run(around, streams).await),
@@ -115,9 +133,12 @@ impl Cli {
                 }
             }
             Command::Compute(compute) => compute.run(streams),
+            Command::Completions(completions) => completions.run(streams),
+            Command::Man(man) => man.run(streams),
             Command::Experiment(experiment) => {
                 cloud::run(streams, async |streams| experiment.run(around, streams).await)
             }
+            Command::Doctor(doctor) => cloud::run(streams, async |streams| doctor.run(around, streams).await),
             Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }
     }

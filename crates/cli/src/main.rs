@@ -1,7 +1,7 @@
 //! The `driftwarden` command line. See the library.
 
 use clap::Parser as _;
-use cli::{Cli, Exit, Places, Streams, Surroundings};
+use cli::{Cli, Exit, Places, Streams, Surroundings, Terminal};
 use shell::Aws;
 use std::{
     io::{self, BufWriter, Write as _},
@@ -27,6 +27,7 @@ impl Surroundings for Environment {
 }
 
 fn main() -> Exit {
+    Terminal::of_process(|name| Environment.variable(name)).set();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

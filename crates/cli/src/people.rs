@@ -2,7 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{EventBus, Failure, Places, StateBucket, Surroundings, World, model, option, second},
+    cloud::{EventBus, Failure, Places, StackName, StateBucket, Surroundings, World, json_line, model, option, second},
     table::plain,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -65,9 +65,12 @@ pub(crate) struct Said {
     by: Option<String>,
     #[command(flatten)]
     event_bus: EventBus,
-    /// Print the event, and put nothing on the bus.
+    /// Show what would be said, and say nothing.
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Who says something, and on which bus; none for a dry run without one.
@@ -79,14 +82,19 @@ pub(crate) struct Speaker {
 }
 
 impl Said {
+    /// Who says it.
+    pub(crate) fn by(&self, around: &impl Surroundings) -> Result<String, Failure> {
+        option(self.by.as_ref(), "USER", around)
+            .ok_or_else(|| Failure::Usage("who says so? Neither --by is given nor is USER set".to_owned()))
+    }
+
     /// Who says it, and on which bus.
-    pub(crate) fn speaker(&self, around: &impl Surroundings) -> Result<Speaker, Failure> {
-        let by = option(self.by.as_ref(), "USER", around)
-            .ok_or_else(|| Failure::Usage("who says so? Neither --by is given nor is USER set".to_owned()))?;
-        let event_bus = match self.event_bus.required(around) {
-            Ok(event_bus) => Some(event_bus),
-            Err(_) if self.dry_run => None,
-            Err(failure) => return Err(failure),
+    pub(crate) async fn speaker(&self, stack: &StackName, around: &impl Surroundings) -> Result<Speaker, Failure> {
+        let by = self.by(around)?;
+        let event_bus = if self.dry_run {
+            self.event_bus.given(stack, around).await?
+        } else {
+            Some(self.event_bus.required(stack, around).await?)
         };
         Ok(Speaker { by, event_bus })
     }
@@ -101,12 +109,22 @@ impl Said {
         told: Told<'_>,
     ) -> Result<Exit, Failure> {
         let detail = serde_json::to_value(event).map_err(|error| error.to_string())?;
-        if self.dry_run {
-            let event: Value = json!({"source": OPERATOR_SOURCE, "detail-type": detail_type, "detail": detail});
+        let event: Value = json!({"source": OPERATOR_SOURCE, "detail-type": detail_type, "detail": detail});
+        if self.dry_run && !self.json {
             writeln!(streams.out, "{event:#}\ndry run: nothing is put on the bus")?;
             return Ok(Exit::Done);
         }
-        world.put_as_operator(detail_type, detail.to_string()).await?;
+        if !self.dry_run {
+            world.put_as_operator(detail_type, detail.to_string()).await?;
+        }
+        if self.json {
+            let bus = &told.speaker.event_bus;
+            json_line(
+                streams.out,
+                &json!({"event": event, "event_bus": bus, "put": !self.dry_run}),
+            )?;
+            return Ok(Exit::Done);
+        }
         writeln!(
             streams.out,
             "{}: `{detail_type}` of {} by {} is on bus `{}`",
@@ -130,8 +148,8 @@ pub(crate) struct Told<'a> {
     pub(crate) speaker: &'a Speaker,
 }
 
-fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    duration(text).ok_or_else(|| "expected a duration: 30m, 24h, 7d, 2w".to_owned())
+pub(crate) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    duration(text).ok_or_else(|| "expected a duration: 60s, 30m, 24h, 7d, 2w".to_owned())
 }
 
 impl Approve {
@@ -197,8 +215,8 @@ impl Word {
         done: &str,
     ) -> Result<Exit, Failure> {
         let model = model_of(&self.incident_id)?;
-        let speaker = self.said.speaker(around)?;
-        let state_bucket = self.state_bucket.given(around);
+        let speaker = self.said.speaker(&self.state_bucket.stack, around).await?;
+        let state_bucket = self.state_bucket.given(around).await?;
         let places = Places {
             state_bucket: state_bucket.clone(),
             event_bus: speaker.event_bus.clone(),
@@ -209,17 +227,20 @@ impl Word {
             let incident = open(world.as_ref(), model, &self.incident_id).await?;
             let stage = incident.stage.as_str();
             can(&incident, now).map_err(|why| format!("incident `{}` is {stage}: {why}", incident.id))?;
+            if self.said.json {}
             let waits_for = match &incident.decision {
                 Some(decision) => decision.sentence.as_str(),
                 None => "no decision has been taken yet",
             };
-            writeln!(
-                streams.out,
-                "{}: {stage}, open since {}\n  {}",
-                plain(&incident.id),
-                second(incident.opened_at),
-                plain(waits_for)
-            )?;
+            if !self.said.json {
+                writeln!(
+                    streams.out,
+                    "{}: {stage}, open since {}\n  {}",
+                    plain(&incident.id),
+                    second(incident.opened_at),
+                    plain(waits_for)
+                )?;
+            }
         }
         let told = Told {
             done,

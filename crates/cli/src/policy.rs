@@ -8,6 +8,7 @@ use crate::{
 };
 use alerting::Monitor;
 use remediation::{Explanation, MonitorOf, Policy, Setting};
+use serde_json::json;
 use shell::{
     AwsError, Kind, LoadPolicyError, POLICY_KEY, PolicyStore,
     ports::{Documents as _, Fetched, Precondition},
@@ -44,6 +45,9 @@ struct Check {
     /// The policy; `-` is standard input.
     #[arg(value_name = "FILE")]
     file: String,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Explain what holds for a model and its monitors, and which line of the policy says so.
@@ -80,6 +84,9 @@ struct Push {
     /// Show what would change, and write nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 impl PolicyCommand {
@@ -95,8 +102,23 @@ impl PolicyCommand {
 
 impl Check {
     fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let (_, policy) = read(&self.file, streams.input)?;
+        let policy = match read(&self.file, streams.input) {
+            Ok((_, policy)) => policy,
+            Err(error) if self.json => {
+                json_line(streams.out, &json!({"holds": false, "error": error}))?;
+                return Ok(Exit::Failed);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let (monitors, alarms) = policy.monitors_and_alarms();
+        if self.json {
+            let (version, models) = (policy.version(), policy.models().len());
+            let line = json!({
+                "holds": true, "version": version, "models": models, "monitors": monitors, "alarms": alarms,
+            });
+            json_line(streams.out, &line)?;
+            return Ok(Exit::Done);
+        }
         let alarms = match alarms {
             0 => String::new(),
             alarms => format!(", {}", counted(alarms, "alarm")),
@@ -129,7 +151,7 @@ fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), String> {
 
 impl Explain {
     async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let bucket = self.state_bucket.given(around);
+        let bucket = self.state_bucket.given(around).await?;
         let world = match &bucket {
             Some(_) => Some(connect(around, bucket.clone()).await?),
             None => None,
@@ -218,7 +240,7 @@ fn settings(out: &mut dyn Write, settings: &[Setting]) -> io::Result<()> {
 impl Push {
     async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let (bytes, policy) = read(&self.file, streams.input)?;
-        let bucket = self.state_bucket.required(around)?;
+        let bucket = self.state_bucket.required(around).await?;
         let world = connect(around, Some(bucket.clone())).await?;
         let place = format!("s3://{bucket}/{POLICY_KEY}");
         let version = policy.version();
@@ -230,24 +252,39 @@ impl Push {
                 (body, version, Precondition::Unchanged(etag))
             }
         };
-        if old == bytes && matches!(precondition, Precondition::Unchanged(_)) {
+        let in_force = old == bytes && matches!(precondition, Precondition::Unchanged(_));
+        if in_force && !self.json {
             writeln!(
                 streams.out,
                 "{place}: version {version} is in force already, nothing is changed"
             )?;
             return Ok(Exit::Done);
         }
-        writeln!(streams.out, "{place}: {old_version} → {version}")?;
         let (before, after) = (String::from_utf8_lossy(&old), String::from_utf8_lossy(&bytes));
         let diff = TextDiff::from_lines(before.as_ref(), after.as_ref());
         let mut unified = diff.unified_diff();
         let unified = unified.header(&old_version, version).to_string();
-        writeln!(streams.out, "{}", plain_lines(&unified))?;
+        let answer = |written: bool| {
+            let diff = if in_force { "" } else { &unified };
+            json!({"place": place, "from": old_version, "to": version, "diff": diff, "written": written})
+        };
+        if self.json && (self.dry_run || in_force) {
+            json_line(streams.out, &answer(false))?;
+            return Ok(Exit::Done);
+        }
+        if !self.json {
+            writeln!(streams.out, "{place}: {old_version} → {version}")?;
+            writeln!(streams.out, "{}", plain_lines(&unified))?;
+        }
         if self.dry_run {
             writeln!(streams.out, "dry run: nothing is written")?;
             return Ok(Exit::Done);
         }
         match world.write(POLICY_KEY, bytes, &precondition).await {
+            Ok(_) if self.json => {
+                json_line(streams.out, &answer(true))?;
+                Ok(Exit::Done)
+            }
             Ok(_) => {
                 writeln!(
                     streams.out,

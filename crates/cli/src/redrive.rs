@@ -2,11 +2,13 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, QueueUrl, Surroundings, counted, said, second, warn},
+    cloud::{Failure, Places, QueueUrl, StackName, Surroundings, counted, json_line, said, second, warn},
     table::{Table, plain},
+    terminal::{progress, progress_ended},
 };
 use futures_util::future::join_all;
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shell::{
     Kind,
@@ -22,8 +24,8 @@ use std::{
 const HIDDEN: Duration = Duration::from_mins(5);
 /// So many messages are restored at the same time.
 const RESTORED_AT_ONCE: usize = 16;
-/// After so many messages it is said how far it is.
-const PROGRESS: usize = 100;
+/// After so many messages it is said on a terminal how far it is.
+const PROGRESS: usize = 10;
 
 /// Hand failed events to their functions again.
 ///
@@ -39,6 +41,8 @@ const PROGRESS: usize = 100;
 pub struct Redrive {
     #[command(flatten)]
     queue_url: QueueUrl,
+    #[command(flatten)]
+    stack: StackName,
     /// Hand over no more than so many.
     #[arg(long, value_name = "N")]
     max: Option<usize>,
@@ -48,6 +52,9 @@ pub struct Redrive {
     /// List the messages, and leave them in the queue.
     #[arg(long)]
     dry_run: bool,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What Lambda sends to the destination of failures (Lambda's developer guide, `invocation-async-retain-records`).
@@ -109,9 +116,30 @@ struct Counts {
     others: usize,
 }
 
+/// What became of a message.
+#[derive(Serialize)]
+struct Redriven {
+    message_id: String,
+    time: Option<Timestamp>,
+    function: String,
+    outcome: &'static str,
+    error_type: String,
+    error_message: String,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Json<'a> {
+    dry_run: bool,
+    handed_over: usize,
+    left: usize,
+    not_looked_at: usize,
+    messages: &'a [Redriven],
+}
+
 /// What goes on in a run.
 struct Run {
-    table: Table<5>,
+    messages: Vec<Redriven>,
     counts: Counts,
     /// The messages that stay, by id, as they were last received.
     kept: BTreeMap<String, DeadLetter>,
@@ -122,15 +150,16 @@ struct Run {
 impl Redrive {
     /// Runs the command.
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let queue_url = self.queue_url.required(around)?;
+        let queue_url = self.queue_url.required(&self.stack, around).await?;
         let world = around.connect(Places::default()).await?;
         let mut run = Run {
-            table: Table::new(["when", "function", "what became of it", "error type", "message"]),
+            messages: Vec::new(),
             counts: Counts::default(),
             kept: BTreeMap::new(),
             gone: BTreeSet::new(),
         };
         let ended = self.drain(world.as_ref(), &queue_url, &mut run, streams).await;
+        progress_ended();
         // Whatever happened: what stays can be seen again at once, and what was done is shown.
         let kept: Vec<&DeadLetter> = run.kept.values().collect();
         for some in kept.chunks(RESTORED_AT_ONCE) {
@@ -139,8 +168,30 @@ impl Redrive {
                 warn(streams.err, &said(error))?;
             }
         }
-        run.table.write(streams.out)?;
         let Counts { handed, left, others } = run.counts;
+        if self.json {
+            let json = Json {
+                dry_run: self.dry_run,
+                handed_over: handed,
+                left,
+                not_looked_at: others,
+                messages: &run.messages,
+            };
+            json_line(streams.out, &json)?;
+            ended?;
+            return Ok(if left == 0 { Exit::Done } else { Exit::Failed });
+        }
+        let mut table = Table::new(["when", "function", "what became of it", "error type", "message"]);
+        for message in &run.messages {
+            table.row([
+                message.time.map_or_else(|| "-".to_owned(), second),
+                message.function.clone(),
+                message.outcome.to_owned(),
+                message.error_type.clone(),
+                message.error_message.clone(),
+            ]);
+        }
+        table.write(streams.out)?;
         let what = if self.dry_run {
             "would be handed over"
         } else {
@@ -192,7 +243,7 @@ impl Redrive {
                 self.take(world, queue_url, &letter, run, streams).await?;
                 looked_at += 1;
                 if looked_at % PROGRESS == 0 {
-                    writeln!(streams.err, "{} so far", counted(looked_at, "message"))?;
+                    progress(&format!("{} so far", counted(looked_at, "message")));
                 }
             }
         }
@@ -221,23 +272,21 @@ impl Redrive {
             run.counts.others += 1;
             return Ok(());
         }
-        let when = letter.sent.map_or_else(|| "-".to_owned(), second);
-        let row = |became: &str| {
-            [
-                when,
-                name(target).to_owned(),
-                became.to_owned(),
-                error_type.clone(),
-                message.clone(),
-            ]
+        let redriven = |outcome: &'static str| Redriven {
+            message_id: letter.id.clone(),
+            time: letter.sent,
+            function: name(target).to_owned(),
+            outcome,
+            error_type: error_type.clone(),
+            error_message: message.clone(),
         };
         match &content {
             Content::Foreign { why, .. } => {
-                run.table.row(row("left"));
+                run.messages.push(redriven("left"));
                 run.leave(letter, why, streams)?;
             }
             Content::Failed(_) if self.dry_run => {
-                run.table.row(row("would be handed over"));
+                run.messages.push(redriven("would be handed over"));
                 run.counts.handed += 1;
             }
             Content::Failed(failed) => {
@@ -245,7 +294,7 @@ impl Redrive {
                     Ok(()) => {}
                     // The SDK has tried again already: the next ones would not fare better.
                     Err(error) => {
-                        run.table.row(row("left"));
+                        run.messages.push(redriven("left"));
                         run.leave(letter, &said(&error), streams)?;
                         return match error.kind {
                             Kind::Transient => {
@@ -258,12 +307,12 @@ impl Redrive {
                 run.counts.handed += 1;
                 match world.delete(queue_url, letter).await {
                     Ok(()) => {
-                        run.table.row(row("handed over"));
+                        run.messages.push(redriven("handed over"));
                         run.kept.remove(&letter.id);
                         run.gone.insert(letter.id.clone());
                     }
                     Err(error) => {
-                        run.table.row(row("handed over, and left"));
+                        run.messages.push(redriven("handed over, and left"));
                         run.leave(letter, &said(&error), streams)?;
                     }
                 }
@@ -309,6 +358,16 @@ fn content(letter: &DeadLetter) -> Content {
     };
     let payload = invocation.request_payload.get().to_owned();
     failed(invocation.request_context.function_arn, payload, error_type, message)
+}
+
+/// What kind of error a message is of.
+pub(crate) fn error_type(letter: &DeadLetter) -> String {
+    let (Content::Failed(Failed { error_type, .. }) | Content::Foreign { error_type, .. }) = content(letter);
+    if error_type.is_empty() {
+        "of an unknown kind".to_owned()
+    } else {
+        error_type
+    }
 }
 
 fn failed(target: String, payload: String, error_type: String, message: String) -> Content {

@@ -22,6 +22,11 @@ use shell::{
 };
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
+#[path = "operator/doctor.rs"]
+mod doctor;
+#[path = "operator/pause.rs"]
+mod pause;
+
 /// A world, and an environment in which everything is named.
 struct Deployment {
     world: Arc<Memory>,
@@ -61,7 +66,7 @@ impl Deployment {
             err: &mut err,
         };
         let exit = cli.run_in(streams, self);
-        let mut text = format!("$ driftwarden {}\nexit {}\n", line.join(" "), exit as u8);
+        let mut text = format!("$ driftwarden {}\nexit {}\n", line.join(" "), exit.code());
         for (name, bytes) in [("out", out), ("err", err)] {
             if !bytes.is_empty() {
                 write!(text, "--- {name}\n{}", String::from_utf8(bytes).unwrap()).unwrap();
@@ -565,10 +570,6 @@ fn redrive_of_many_takes_each_once() {
     }
     let said = deployment.run(&["redrive"]);
     assert!(said.contains("250 events handed over, 0 could not be\n"), "{said}");
-    assert!(
-        said.ends_with("--- err\n100 messages so far\n200 messages so far\n"),
-        "{said}"
-    );
     assert_eq!(deployment.world.invocations().len(), 250);
     assert_eq!(deployment.world.dead_letters(), []);
 }

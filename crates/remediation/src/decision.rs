@@ -57,10 +57,24 @@ pub enum Reason {
         /// `constraint_check_type`s.
         check_types: Vec<String>,
     },
-    /// A kill switch is on.
+    /// A kill switch is on: the policy's, or one that a person has thrown.
     Paused {
         /// That of all models, or that of this one.
         globally: bool,
+        /// Who paused it; absent of the policy's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// When they did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+        at: Option<Timestamp>,
+        /// Until when, if they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+        until: Option<Timestamp>,
+        /// Why, if they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The alerts are less grave than what is acted on.
     SeverityBelow {
@@ -178,6 +192,7 @@ impl Reason {
             Self::Cooldown { until, .. } | Self::BudgetPerDay { until, .. } | Self::BudgetPerMonth { until, .. } => {
                 Some(*until)
             }
+            Self::Paused { until, .. } => *until,
             _ => None,
         }
     }
@@ -197,8 +212,21 @@ impl Reason {
                  make it worse",
                 check_types.join(", ")
             ),
-            Self::Paused { globally: true } => "the kill switch of the policy is on".into(),
-            Self::Paused { globally: false } => "the model's kill switch is on".into(),
+            Self::Paused {
+                globally,
+                by: Some(by),
+                at,
+                until,
+                why,
+            } => {
+                let what = if *globally { "all models" } else { "the model" };
+                let at = at.map_or_else(String::new, |at| format!(" at {}", second(&at)));
+                let until = until.map_or_else(String::new, |until| format!(" until {}", second(&until)));
+                let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+                format!("{by} paused {what}{at}{until}{why}")
+            }
+            Self::Paused { globally: true, .. } => "the kill switch of the policy is on".into(),
+            Self::Paused { globally: false, .. } => "the model's kill switch is on".into(),
             Self::SeverityBelow {
                 severity,
                 minimum_severity,
@@ -384,6 +412,10 @@ pub(crate) struct Circumstances<'a> {
     /// When the model's retrainings were started, oldest first.
     pub(crate) retrainings: &'a [Timestamp],
     pub(crate) approval: Option<&'a Approval>,
+    /// What a person last said about pausing all models.
+    pub(crate) paused_globally: Option<&'a Pause>,
+    /// What a person last said about pausing this one.
+    pub(crate) paused: Option<&'a Pause>,
     /// Until when an approval is waited for.
     pub(crate) asked_until: Timestamp,
     pub(crate) now: Timestamp,
@@ -404,6 +436,35 @@ pub struct Approval {
     /// Why, if they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What a person last said about pausing retrainings: of one model, in its document, or of all, in [`PAUSE_KEY`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// Whether they are held.
+    pub paused: bool,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub time: Timestamp,
+    /// Until when they are held; `None` until somebody lets them go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The document of the state bucket that holds what was last said about pausing all models. It lies beside the policy, not
+/// in the models' documents, so that a model that is not known yet is held as well.
+pub const PAUSE_KEY: &str = "pause.json";
+
+impl Pause {
+    /// Whether retrainings are held at that time.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.paused && self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl Circumstances<'_> {
@@ -427,8 +488,23 @@ impl Circumstances<'_> {
         if let Some(paused) = self.policy.paused {
             against.push(Reason::Paused {
                 globally: paused == Paused::Globally,
+                by: None,
+                at: None,
+                until: None,
+                why: None,
             });
         }
+        let pauses = [(true, self.paused_globally), (false, self.paused)];
+        against.extend(pauses.into_iter().filter_map(|(globally, pause)| {
+            let pause = pause.filter(|pause| pause.holds(self.now))?;
+            Some(Reason::Paused {
+                globally,
+                by: Some(pause.by.clone()),
+                at: Some(pause.time),
+                until: pause.until,
+                why: pause.reason.clone(),
+            })
+        }));
         let severity = alerts
             .iter()
             .filter_map(|alert| alert.severity)

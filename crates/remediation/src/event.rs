@@ -20,6 +20,8 @@ pub const OPERATOR_SOURCE: &str = "driftwarden.operator";
 pub const REMEDIATION_APPROVAL: &str = "Remediation Approval";
 /// Detail-type of [`RemediationResolution`].
 pub const REMEDIATION_RESOLUTION: &str = "Remediation Resolution";
+/// Detail-type of [`RemediationPause`].
+pub const REMEDIATION_PAUSE: &str = "Remediation Pause";
 /// Detail-type of [`RetrainingStatusReported`].
 pub const RETRAINING_STATUS_REPORTED: &str = "Retraining Status Reported";
 
@@ -301,6 +303,29 @@ pub struct RemediationResolution {
     /// When.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Detail of `Remediation Pause`, version 1: a person holds a model's retrainings, or lets them go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RemediationPause {
+    /// The model.
+    pub model: String,
+    /// Whether its retrainings are held from now on.
+    pub paused: bool,
+    /// Who.
+    pub by: String,
+    /// When.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+    /// Until when they are held; until somebody lets them go on, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub until: Option<Timestamp>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -11,12 +11,12 @@ mod lifecycle;
 mod model;
 mod policy;
 
-pub use decision::{Approval, Decision, Reason, Verdict};
+pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Reason, Verdict};
 pub use event::{
     DecidedAlert, IncidentClosed, OPERATOR_SOURCE, Outcome, REMEDIATION_APPROVAL, REMEDIATION_DECIDED,
-    REMEDIATION_INCIDENT_CLOSED, REMEDIATION_RESOLUTION, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE,
-    RETRAINING_STATUS_REPORTED, RemediationApproval, RemediationDecided, RemediationResolution, RetrainingStatusChange,
-    RetrainingStatusReported,
+    REMEDIATION_INCIDENT_CLOSED, REMEDIATION_PAUSE, REMEDIATION_RESOLUTION,
+    RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED, RemediationApproval, RemediationDecided,
+    RemediationPause, RemediationResolution, RetrainingStatusChange, RetrainingStatusReported,
 };
 pub use lifecycle::{Cause, Stage, TRANSITIONS, diagram};
 pub use model::{

@@ -5,10 +5,10 @@
 //! retraining is started: never twice for one incident. After it the next executions say whether it helped.
 
 use crate::{
-    Approval, Cause, DecidedAlert, Decision, IncidentClosed, ModelPolicy, Outcome, Policy, REMEDIATION_DECIDED,
+    Approval, Cause, DecidedAlert, Decision, IncidentClosed, ModelPolicy, Outcome, Pause, Policy, REMEDIATION_DECIDED,
     REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationApproval,
-    RemediationDecided, RemediationResolution, RetrainingStatusChange, RiskRating, Stage, StartKind, Verdict,
-    decision::Circumstances, policy::PIPELINE_PARAMETERS,
+    RemediationDecided, RemediationPause, RemediationResolution, RetrainingStatusChange, RiskRating, Stage, StartKind,
+    Verdict, decision::Circumstances, policy::PIPELINE_PARAMETERS,
 };
 use alerting::{AlertStateChange, AlertStatus, DatapointState};
 use jiff::{SignedDuration, Timestamp};
@@ -152,6 +152,8 @@ pub enum Input {
     Approval(RemediationApproval),
     /// A person closes the incident.
     Resolution(RemediationResolution),
+    /// A person pauses the model, or lets it go on.
+    Pause(RemediationPause),
     /// The experiment of a retrained model went on.
     Experiment(CandidateStatus),
     /// Time has passed: what the monitors have judged by now, by [`schedule_key`].
@@ -217,6 +219,8 @@ pub struct Facts {
     pub in_flight: Vec<String>,
     /// The risk rating of the model card.
     pub risk_rating: RiskRating,
+    /// What a person last said about pausing all models.
+    pub paused: Option<Pause>,
 }
 
 /// What an input is taken under.
@@ -370,6 +374,9 @@ pub struct ModelDocument {
     /// How many incidents it has had, with the open one.
     #[serde(default)]
     pub incidents: u64,
+    /// What a person last said about pausing it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// The open incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<Incident>,
@@ -396,6 +403,7 @@ impl ModelDocument {
             alerts: BTreeMap::new(),
             retrainings: Vec::new(),
             incidents: 0,
+            pause: None,
             incident: None,
             closed: Vec::new(),
             outbox: Outbox::default(),
@@ -411,7 +419,7 @@ impl ModelDocument {
                 let news = known.is_none_or(|known| known.transition < alert.transition);
                 news && undecided.unwrap_or(alert.alert_status == AlertStatus::InAlert) || self.is_deciding()
             }
-            Input::Approval(_) | Input::Tick(_) => undecided == Some(true),
+            Input::Approval(_) | Input::Pause(_) | Input::Tick(_) => undecided == Some(true),
             Input::Resolution(_) => self.in_alert().next().is_some(),
             Input::PipelineExecution { .. } | Input::Experiment(_) => false,
         }
@@ -435,6 +443,7 @@ impl ModelDocument {
             Input::PipelineExecution { incident, execution } => self.on_execution(incident, execution, given, caller),
             Input::Approval(approval) => self.on_approval(approval, given, caller),
             Input::Resolution(resolution) => self.on_resolution(&resolution, given, caller),
+            Input::Pause(pause) => self.on_pause(pause, given, caller),
             Input::Experiment(status) => self.on_experiment(status, given, caller),
             Input::Tick(levels) => self.on_tick(&levels, given, caller),
         };
@@ -557,6 +566,8 @@ impl ModelDocument {
             in_flight: &facts.in_flight,
             retrainings: &self.retrainings,
             approval: incident.approval.as_ref(),
+            paused_globally: facts.paused.as_ref(),
+            paused: self.pause.as_ref(),
             asked_until,
             now: caller.now,
         };
@@ -845,6 +856,22 @@ impl ModelDocument {
             at: approval.time,
             valid_until: approval.valid_until.unwrap_or(valid_until),
             reason: approval.reason,
+        });
+        self.decide_if_due(given, caller);
+        Stepped::Changed
+    }
+
+    /// The latest word counts. It changes no stage by itself: what is not decided yet is decided anew.
+    fn on_pause(&mut self, said: RemediationPause, given: Given<'_>, caller: &Caller) -> Stepped {
+        if self.pause.as_ref().is_some_and(|known| known.time >= said.time) {
+            return self.decide_if_due(given, caller);
+        }
+        self.pause = Some(Pause {
+            paused: said.paused,
+            by: said.by,
+            time: said.time,
+            until: said.until,
+            reason: said.reason,
         });
         self.decide_if_due(given, caller);
         Stepped::Changed

@@ -8,8 +8,9 @@ use promotion::Conclusion;
 use proptest::prelude::*;
 use remediation::{
     CandidateStatus, Cause, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, Outcome,
-    PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationResolution, RiskRating, Settings,
-    Stage, StartPipelineExecution, Stepped, TRANSITIONS, Verdict, diagram, model_of_display_name,
+    Pause, PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationPause,
+    RemediationResolution, RiskRating, Settings, Stage, StartPipelineExecution, Stepped, TRANSITIONS, Verdict, diagram,
+    model_of_display_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,6 +124,18 @@ fn approval(granted: bool, second: i64) -> Input {
         time: at(second),
         valid_until: None,
         reason: None,
+    })
+}
+
+/// A person pauses the model at a time, for so many seconds or until somebody says otherwise; or lets it go on.
+fn pause(paused: bool, second: i64, seconds: Option<i64>) -> Input {
+    Input::Pause(RemediationPause {
+        model: "churn".into(),
+        paused,
+        by: "ada".into(),
+        time: at(second),
+        until: seconds.map(|seconds| at(second + seconds)),
+        reason: Some("the season's data are late".into()),
     })
 }
 
@@ -534,6 +547,80 @@ fn the_kill_switch_holds_everything_and_off_again_decides() {
 }
 
 #[test]
+fn a_paused_model_holds_until_somebody_lets_it_go_on() {
+    let mut play = Play::under(AUTO);
+    // Before anything was ever heard of it.
+    play.take_at(5, pause(true, 5, None));
+    assert_eq!(play.take_at(10, in_alert("dq", 1)), Stage::Holding);
+    insta::assert_snapshot!(play.sentence(), @"Hold the retraining of `churn`: monitor `dq` is in alert (2 of the 3 latest executions had violations; 2 of 3 alert). Ada paused the model at 2026-09-21T14:13:25Z (the season's data are late).");
+    let (verdict, reasons) = play.decided();
+    assert_eq!(verdict, Verdict::Hold);
+    assert!(matches!(&reasons[..], [Reason::Paused { globally: false, by: Some(by), .. }] if by == "ada"));
+    assert_eq!(play.take_at(20, tick()), Stage::Holding);
+    // An older word that comes late changes nothing, and the newer one lets it go on at once.
+    assert_eq!(play.take_at(25, pause(false, 4, None)), Stage::Holding);
+    assert_eq!(play.take_at(30, pause(false, 30, None)), Stage::Retraining);
+    // The first word comes again: nothing is held by it.
+    play.take_at(40, pause(true, 5, None));
+    assert!(!play.document.pause.as_ref().unwrap().paused);
+}
+
+#[test]
+fn a_pause_that_ends_by_itself_lets_the_next_tick_decide() {
+    let mut play = Play::under(AUTO);
+    assert_eq!(play.take_at(10, in_alert("dq", 1)), Stage::Retraining);
+    assert_eq!(
+        play.take_at(15, pause(true, 15, Some(100))),
+        Stage::Retraining,
+        "a run is not stopped"
+    );
+    play.take_at(20, execution(1, ExecutionStatus::Succeeded));
+    play.take_at(30, ok("dq", 2));
+    assert_eq!(play.take_at(40, in_alert("dq", 3)), Stage::Holding);
+    let until = play
+        .document
+        .incident
+        .as_ref()
+        .unwrap()
+        .decision
+        .as_ref()
+        .unwrap()
+        .until;
+    assert_eq!(until, Some(at(115)));
+    assert_eq!(play.take_at(114, tick()), Stage::Holding);
+    assert_eq!(play.take_at(115, tick()), Stage::Retraining);
+}
+
+#[test]
+fn a_pause_of_all_models_holds_one_that_nobody_knew() {
+    let mut play = Play::under(AUTO);
+    let paused = Pause {
+        paused: true,
+        by: "ada".into(),
+        time: at(1),
+        until: None,
+        reason: None,
+    };
+    let facts = |paused: &Pause| Facts {
+        paused: Some(paused.clone()),
+        ..Facts::default()
+    };
+    play.facts = Some(facts(&paused));
+    assert_eq!(play.take_at(10, in_alert("dq", 1)), Stage::Holding);
+    assert!(
+        play.sentence()
+            .ends_with("Ada paused all models at 2026-09-21T14:13:21Z.")
+    );
+    // To let one model go on does not lift what holds all.
+    assert_eq!(play.take_at(15, pause(false, 15, None)), Stage::Holding);
+    play.facts = Some(facts(&Pause {
+        paused: false,
+        ..paused
+    }));
+    assert_eq!(play.take_at(20, tick()), Stage::Retraining);
+}
+
+#[test]
 fn a_run_that_somebody_started_by_hand_counts() {
     let mut play = Play::under(AUTO);
     play.facts = Some(Facts {
@@ -746,6 +833,8 @@ fn some_input() -> impl Strategy<Value = (Input, bool)> {
         2 => (1..4_u64, prop_oneof![Just(Executing), Just(Failed), Just(Stopped), Just(Succeeded)])
             .prop_map(|(incident, status)| execution(incident, status)),
         1 => (any::<bool>(), 0..60_i64).prop_map(|(granted, second)| approval(granted, second)),
+        1 => (any::<bool>(), 0..60_i64, prop::option::of(1..30_i64))
+            .prop_map(|(paused, second, seconds)| pause(paused, second, seconds)),
         1 => Just(tick()),
         1 => Just(levels(&[4000, 3000, 2000])),
     ];
@@ -783,6 +872,8 @@ proptest! {
                     match &entry.effect {
                         ModelEffect::StartPipelineExecution(start) => {
                             prop_assert!(before.is_undecided() || before == Stage::Healthy);
+                            let held = play.document.pause.as_ref().is_some_and(|pause| pause.holds(at(play.second)));
+                            prop_assert!(!held, "nothing is started while the model is paused");
                             started.push(start.incident);
                         }
                         ModelEffect::PutRemediationDecided(decided) => {

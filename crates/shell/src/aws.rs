@@ -116,21 +116,21 @@ impl Aws {
         self
     }
 
-    fn s3(&self) -> &aws_sdk_s3::Client {
+    pub(crate) fn s3(&self) -> &aws_sdk_s3::Client {
         self.s3.get_or_init(|| aws_sdk_s3::Client::new(&self.config))
     }
 
-    fn cloudwatch(&self) -> &aws_sdk_cloudwatch::Client {
+    pub(crate) fn cloudwatch(&self) -> &aws_sdk_cloudwatch::Client {
         self.cloudwatch
             .get_or_init(|| aws_sdk_cloudwatch::Client::new(&self.config))
     }
 
-    fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {
+    pub(crate) fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {
         self.eventbridge
             .get_or_init(|| aws_sdk_eventbridge::Client::new(&self.config))
     }
 
-    fn sagemaker(&self) -> &aws_sdk_sagemaker::Client {
+    pub(crate) fn sagemaker(&self) -> &aws_sdk_sagemaker::Client {
         self.sagemaker
             .get_or_init(|| aws_sdk_sagemaker::Client::new(&self.config))
     }
@@ -155,7 +155,7 @@ impl Aws {
         &self.config
     }
 
-    fn sns(&self) -> &aws_sdk_sns::Client {
+    pub(crate) fn sns(&self) -> &aws_sdk_sns::Client {
         self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.config))
     }
 }
@@ -193,7 +193,7 @@ pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
 }
 
 /// An error and its sources, each once.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

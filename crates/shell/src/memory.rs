@@ -4,6 +4,8 @@
 //! With [`Memory::interleave`] every operation waits once before and once after it is done: whoever polls several handlers
 //! decides in which order they act, and where one dies.
 
+#[cfg(feature = "operator")]
+mod deployment;
 mod hosting;
 mod lineage;
 
@@ -97,6 +99,11 @@ struct Inner {
     dead_letters: Vec<(DeadLetter, Timestamp)>,
     #[cfg(feature = "operator")]
     invocations: Vec<(String, String)>,
+    #[cfg(feature = "operator")]
+    deployed: deployment::Deployed,
+    /// The document that appears when the next object is stored.
+    #[cfg(feature = "operator")]
+    when_stored: Option<(String, Vec<u8>)>,
 }
 
 impl Memory {
@@ -132,6 +139,10 @@ impl Memory {
                 dead_letters: Vec::new(),
                 #[cfg(feature = "operator")]
                 invocations: Vec::new(),
+                #[cfg(feature = "operator")]
+                deployed: deployment::Deployed::default(),
+                #[cfg(feature = "operator")]
+                when_stored: None,
             }),
         }
     }
@@ -576,6 +587,12 @@ impl Datasets for Memory {
                 last_modified: inner.now,
             };
             inner.objects.insert(uri.clone(), Ok(object));
+            #[cfg(feature = "operator")]
+            if let Some((key, body)) = inner.when_stored.take() {
+                inner.writes += 1;
+                let etag = ETag(format!("\"{}\"", inner.writes));
+                inner.documents.insert(key, (body, etag));
+            }
             Ok(())
         })
         .await

@@ -1,4 +1,11 @@
-//! What only people do, by the command line: look after the dead-letter queue, and call functions.
+//! What only people do, by the command line: look after the dead-letter queue, call functions, and look a deployment over.
+
+mod deployment;
+
+pub use deployment::{
+    Alarm, BucketSettings, Deployment, FunctionConfiguration, Rule, RuleTarget, Stack, StackResource, Stacks,
+    Subscription,
+};
 
 use crate::{Aws, AwsError, aws::failed};
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};

@@ -2,8 +2,8 @@
 
 use crate::{Config, IngestError};
 use alerting::{
-    Evidence, ExecutionEvidence, ExecutionStatus, JobEvidence, JobStatus, MonitoringExecutionStateChange,
-    ReportEvidence,
+    DOCTOR_SCHEDULE, Evidence, ExecutionEvidence, ExecutionStatus, JobEvidence, JobStatus,
+    MonitoringExecutionStateChange, ReportEvidence,
 };
 use futures_util::future::{OptionFuture, join};
 use jiff::Timestamp;
@@ -102,6 +102,10 @@ pub(crate) async fn gather(
                 },
                 monitor_type,
             })),
+            // `driftwarden doctor` removes its report once it has seen the datapoint; S3's event may come twice.
+            None if folder.schedule.as_str() == DOCTOR_SCHEDULE => {
+                Ok(Err(format!("s3://{bucket}/{key} has been removed by who wrote it")))
+            }
             None => Err(IngestError::ReportGone {
                 uri: format!("s3://{bucket}/{key}"),
             }),

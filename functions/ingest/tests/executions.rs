@@ -424,3 +424,33 @@ async fn a_changed_baseline_that_cannot_be_read_is_an_error() {
     let error = function().handle(&world, &change, "request").await.unwrap_err();
     assert_eq!(Diagnostic::from(error).error_type, "EventUnreadable");
 }
+
+#[tokio::test]
+async fn a_report_of_the_doctors_is_recorded_and_nobody_is_told() {
+    let world = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
+    let doctor = alerting::DOCTOR_SCHEDULE;
+    let own = format!("{doctor}/{doctor}");
+    let event = event("s3-object-created").replace("churn-endpoint/churn-data-quality", &own);
+    let uri = report_uri("03").replace("churn-endpoint/churn-data-quality", &own);
+    // Even one with violations, and even by a policy that alerts on the first.
+    world.put_object(&uri, REPORT);
+    world.put_document(
+        "policy.toml",
+        "[alert]\ndatapoints_to_alert = 1\nevaluation_period = 1\n",
+    );
+    let handled = function().handle(&world, &event, "request").await.unwrap();
+    assert!(matches!(handled, Handled::Recorded { .. }), "{handled:?}");
+    assert_eq!(states(&world, doctor), [DatapointState::Violations]);
+    assert!(ledger(&world, doctor).outbox.entries().is_empty());
+    assert!(!world.metrics().is_empty());
+    // A sweep leaves it alone as well.
+    let swept = function()
+        .sweep(&world, doctor, ingest::SweepFound::default(), "sweep")
+        .await;
+    assert!(swept.unwrap().is_some());
+    assert_eq!(world.events(), []);
+    // S3's event comes again after the report has been removed.
+    let world = Memory::at(world.time());
+    let handled = function().handle(&world, &event, "again").await.unwrap();
+    assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
+}

@@ -9,6 +9,9 @@
 //! | `Step Functions Execution Status Change`, `Retraining Status Reported` | the same |
 //! | `Remediation Approval` (a person, our bus) | lets the retraining be started, or not |
 //! | `Remediation Resolution` (a person, our bus) | closes the incident |
+//! | `Remediation Pause` (a person, our bus) | holds the model's retrainings, or lets them go on |
+//!
+//! What a person said about pausing all models is read from [`PAUSE_KEY`] in the state bucket with each decision.
 //!
 //! The decision itself is the pure crate `remediation`; here its document is loaded, what it needs to know is asked of
 //! SageMaker, the document is written, and its effects are carried out.
@@ -18,17 +21,17 @@ mod error;
 pub use error::RemediateError;
 
 use alerting::{AlertStateChange, AlertStatus, MODEL_MONITOR_ALERT_STATE_CHANGE};
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use jiff::Timestamp;
 use model_monitor::{AlarmStateChange, Detail, Event, PipelineExecutionStatusChange};
 use outbox::Caller;
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentDocument, ExperimentStateChange};
 use remediation::{
-    CandidateStatus, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PipelineExecution,
-    PipelineStart, Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
-    REMEDIATION_RESOLUTION, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED,
-    RemediationApproval, RemediationResolution, RetrainingStatusReported, RiskRating, Settings, Stage, StartKind,
-    Stepped, model_of_display_name,
+    CandidateStatus, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PAUSE_KEY, Pause,
+    PipelineExecution, PipelineStart, Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
+    REMEDIATION_PAUSE, REMEDIATION_RESOLUTION, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED,
+    RemediationApproval, RemediationPause, RemediationResolution, RetrainingStatusReported, RiskRating, Settings,
+    Stage, StartKind, Stepped, model_of_display_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -36,7 +39,7 @@ use shell::{
     AwsError, Kind, LEASE, PolicyStore, TurnError,
     config::{ConfigError, Vars},
     load,
-    ports::{Clock, Documents, EventBus, ModelCards, Pipelines, StateMachines},
+    ports::{Clock, Documents, EventBus, Fetched, ModelCards, Pipelines, StateMachines},
     turn,
 };
 use std::collections::BTreeMap;
@@ -156,6 +159,10 @@ impl Remediate {
                 REMEDIATION_RESOLUTION => {
                     let resolution: RemediationResolution = read(detail, detail_type)?;
                     of_incident(&resolution.incident_id).map(|(model, _)| (model, Input::Resolution(resolution)))
+                }
+                REMEDIATION_PAUSE => {
+                    let pause: RemediationPause = read(detail, detail_type)?;
+                    Ok((pause.model.clone(), Input::Pause(pause)))
                 }
                 RETRAINING_STATUS_REPORTED => {
                     let reported: RetrainingStatusReported = read(detail, detail_type)?;
@@ -313,7 +320,7 @@ impl Remediate {
     }
 
     /// What a decision needs to know and only AWS can tell.
-    async fn facts<W: Pipelines + ModelCards>(
+    async fn facts<W: Documents + Pipelines + ModelCards>(
         &self,
         world: &W,
         model: &str,
@@ -336,10 +343,11 @@ impl Remediate {
                 None => world.risk_rating(&rules.model_card).await,
             }
         };
-        let (in_flight, risk_rating) = join(in_flight, risk_rating).await;
+        let (in_flight, risk_rating, paused) = join3(in_flight, risk_rating, paused(world)).await;
         Ok(Facts {
             in_flight: in_flight?,
             risk_rating: risk_rating?,
+            paused: paused?,
         })
     }
 
@@ -431,6 +439,20 @@ impl Remediate {
             time,
         };
         Ok(Ok((rules.model, Input::Alert(Box::new(change)))))
+    }
+}
+
+/// What a person last said about pausing all models. What cannot be read holds the decision back, as any fact that cannot be
+/// asked: a kill switch that nobody can read is not off.
+async fn paused(world: &impl Documents) -> Result<Option<Pause>, AwsError> {
+    match world.read(PAUSE_KEY, None).await? {
+        Fetched::Absent | Fetched::Unchanged => Ok(None),
+        Fetched::Found(body, _) => serde_json::from_slice(&body).map(Some).map_err(|error| AwsError {
+            operation: "s3:GetObject",
+            resource: PAUSE_KEY.to_owned(),
+            kind: Kind::Rejected,
+            message: format!("it cannot be read: {error}; `driftwarden pause` or `resume` writes it anew"),
+        }),
     }
 }
 

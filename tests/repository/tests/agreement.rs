@@ -119,6 +119,7 @@ fn schemas_of_our_events_are_those_of_the_types() {
     );
     check_schema::<remediation::IncidentClosed>("remediation-incident-closed.v1.json", "Remediation Incident Closed");
     check_schema::<remediation::RemediationApproval>("remediation-approval.v1.json", "Remediation Approval");
+    check_schema::<remediation::RemediationPause>("remediation-pause.v1.json", "Remediation Pause");
     check_schema::<remediation::RemediationResolution>("remediation-resolution.v1.json", "Remediation Resolution");
     check_schema::<remediation::RetrainingStatusReported>(
         "retraining-status-reported.v1.json",

@@ -3,6 +3,7 @@
 use crate::{
     Streams,
     cloud::{Failure, Places, Surroundings},
+    terminal::{progress, progress_ended},
 };
 use alerting::{DatapointState, ReportEvidence};
 use backtest::{Execution, History, Recorded};
@@ -14,7 +15,7 @@ use shell::ports::{Documents as _, Fetched};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, BufRead, BufReader, IsTerminal as _, Write as _},
+    io::{self, BufRead, BufReader},
     path::Path,
 };
 
@@ -304,16 +305,14 @@ impl Reader {
     }
 
     fn progress(&self) {
-        if self.read.is_multiple_of(10_000) && io::stderr().is_terminal() {
-            let _shown = write!(io::stderr(), "\r{} executions read", self.read).is_ok();
+        if self.read.is_multiple_of(100) {
+            progress(&format!("{} executions read", self.read));
         }
     }
 
     /// The history, and whether something of it could not be read.
     pub(super) fn finish(self, streams: &mut Streams<'_>) -> Result<(History, bool), Failure> {
-        if self.read >= 10_000 && io::stderr().is_terminal() {
-            let _shown = write!(io::stderr(), "\r{:40}\r", "").is_ok();
-        }
+        progress_ended();
         if self.unread > TOLD {
             writeln!(streams.err, "not read: {} more", self.unread - TOLD)?;
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, experiments, experiments_of, second},
+    cloud::{Failure, Places, StateBucket, Surroundings, experiments, experiments_of, json_line, second},
     people::{Said, Told},
     table::plain,
 };
@@ -10,6 +10,7 @@ use promotion::{
     Conclusion, EXPERIMENT_COMMAND, Ended, Experiment, ExperimentCommand, ExperimentDocument, ExperimentStage, Mode,
     Order,
 };
+use serde_json::json;
 use shell::ports::{Clock as _, Documents};
 
 /// What all orders have.
@@ -46,9 +47,9 @@ impl OrderArgs {
                 "`{id}` is no experiment's id, which is the model's name, `-ab-` and a number: churn-ab-3"
             ))
         })?;
-        let speaker = self.said.speaker(around)?;
+        let speaker = self.said.speaker(&self.state_bucket.stack, around).await?;
         let places = Places {
-            state_bucket: Some(self.state_bucket.required(around)?),
+            state_bucket: Some(self.state_bucket.required(around).await?),
             event_bus: speaker.event_bus.clone(),
         };
         let world = around.connect(places).await?;
@@ -56,14 +57,16 @@ impl OrderArgs {
             return Err(nothing_of(world.as_ref(), model).await?);
         };
         let answer = if let Some(open) = document.experiment.as_ref().filter(|open| open.id == *id) {
-            writeln!(
-                streams.out,
-                "{}: {} since {}\n  {}",
-                plain(id),
-                open.stage.as_str(),
-                second(open.since),
-                plain(&open.sentence)
-            )?;
+            if !self.said.json {
+                writeln!(
+                    streams.out,
+                    "{}: {} since {}\n  {}",
+                    plain(id),
+                    open.stage.as_str(),
+                    second(open.since),
+                    plain(&open.sentence)
+                )?;
+            }
             of_open(order, open).map_err(|why| format!("experiment `{id}` is {}: {why}", open.stage.as_str()))?
         } else if let Some(ended) = document.ended.iter().find(|ended| ended.experiment.id == *id) {
             of_ended(order, ended, &document)?
@@ -74,12 +77,18 @@ impl OrderArgs {
             )));
         };
         match answer {
+            Answer::Nothing(why) if self.said.json => {
+                json_line(streams.out, &json!({"event": null, "put": false, "why": why}))?;
+                Ok(Exit::Done)
+            }
             Answer::Nothing(why) => {
                 writeln!(streams.out, "nothing to do: {}", plain(&why))?;
                 Ok(Exit::Done)
             }
             Answer::Put(then) => {
-                writeln!(streams.out, "then: {}", plain(&then))?;
+                if !self.said.json {
+                    writeln!(streams.out, "then: {}", plain(&then))?;
+                }
                 let command = ExperimentCommand {
                     model: model.to_owned(),
                     experiment_id: id.clone(),

@@ -5,8 +5,10 @@ use crate::{
     Exit, Streams,
     cloud::{
         Failure, Places, StateBucket, Surroundings, World, experiments, experiments_of, json_line, plain_lines, second,
+        show_all,
     },
     table::{Table, plain},
+    terminal::hanging,
 };
 use experiment::Sample;
 use jiff::Timestamp;
@@ -58,12 +60,6 @@ struct Line<'a> {
     opinion: Option<Opinion>,
     next: Option<&'a ModelPackage>,
     ended: Vec<&'a Ended>,
-}
-
-#[derive(Serialize)]
-struct Unreadable<'a> {
-    model: &'a str,
-    error: &'a str,
 }
 
 /// An experiment, and how it ended if it is over.
@@ -133,7 +129,7 @@ impl Status {
     /// Runs the command.
     pub(super) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let places = Places {
-            state_bucket: Some(self.state_bucket.required(around)?),
+            state_bucket: Some(self.state_bucket.required(around).await?),
             event_bus: None,
         };
         let world = around.connect(places).await?;
@@ -206,7 +202,7 @@ impl Status {
     }
 
     async fn all(&self, world: &impl World, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let mut table = Table::new([
+        let header = [
             "experiment",
             "stage",
             "since",
@@ -216,35 +212,14 @@ impl Status {
             "candidate",
             "difference",
             "waits for",
-        ]);
-        let mut exit = Exit::Done;
+        ];
         let all = experiments(world).await?;
-        for (name, document) in &all {
-            match document {
-                Ok(document) if self.json => json_line(streams.out, &line(document))?,
-                Ok(document) => {
-                    if let Some(shown) = Shown::all(document).next() {
-                        table.row(row(&shown));
-                    }
-                }
-                Err(error) => {
-                    exit = Exit::Failed;
-                    if self.json {
-                        json_line(streams.out, &Unreadable { model: name, error })?;
-                    } else {
-                        writeln!(streams.err, "error: {}", plain(error))?;
-                    }
-                }
-            }
-        }
-        if self.json {
-            return Ok(exit);
-        }
-        if all.is_empty() {
+        if all.is_empty() && !self.json {
             writeln!(streams.out, "no model has had an experiment")?;
         }
-        table.write(streams.out)?;
-        Ok(exit)
+        let print = |document: &ExperimentDocument, out: &mut dyn Write| json_line(out, &line(document));
+        let row = |document: &ExperimentDocument| Shown::all(document).next().map(|shown| row(&shown));
+        Ok(show_all(&all, self.json, header, print, row, streams)?)
     }
 }
 
@@ -348,7 +323,7 @@ fn show(out: &mut dyn Write, shown: &Shown<'_>, now: Timestamp) -> io::Result<()
             in_words(now.duration_since(experiment.since))
         )?,
     }
-    writeln!(out, "  {}", plain_lines(&experiment.sentence))?;
+    writeln!(out, "  {}", hanging(&plain_lines(&experiment.sentence), 2))?;
     fields(shown).write(out)?;
     if let Some(look) = shown.last() {
         compared(out, shown, look)?;
