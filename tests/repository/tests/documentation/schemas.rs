@@ -93,7 +93,7 @@ impl Definitions<'_> {
             return self.kind(definition);
         }
         self.asked.insert(name.to_owned());
-        format!("[{name}](#{})", name.to_lowercase())
+        format!("[{name}](#{})", name.to_lowercase().replace(' ', "-"))
     }
 
     /// The fields of an object as a table.
@@ -196,6 +196,10 @@ fn told(definitions: &mut Definitions<'_>, with_default: bool) -> String {
     page
 }
 
+fn defined(schema: &Value) -> Map<String, Value> {
+    schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
 #[test]
 fn the_event_reference_is_that_of_the_schemas() {
     let index = read("events/README.md");
@@ -204,14 +208,19 @@ fn the_event_reference_is_that_of_the_schemas() {
     for row in index.lines().filter(|row| row.contains("](schemas/")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect();
         let file = row.split("](schemas/").nth(1).unwrap().split(')').next().unwrap();
-        let schema: Value = serde_json::from_str(&read(&format!("events/schemas/{file}"))).unwrap();
-        for (name, definition) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
-            let earlier = known.insert(name.clone(), definition.clone());
-            assert!(
-                earlier.is_none_or(|earlier| earlier == *definition),
-                "two schemas mean different things by {name}"
-            );
+        let mut text_of = read(&format!("events/schemas/{file}"));
+        let mut schema: Value = serde_json::from_str(&text_of).unwrap();
+        // Two crates may call different things by one name: then the later one says whose it is.
+        let title = text(&schema, "title").to_owned();
+        for (name, definition) in defined(&schema) {
+            if known.get(&name).is_some_and(|earlier| *earlier != definition) {
+                let own = format!("{name} of {title}");
+                text_of = text_of.replace(&format!("#/$defs/{name}\""), &format!("#/$defs/{own}\""));
+                text_of = text_of.replace(&format!("\n    \"{name}\": {{"), &format!("\n    \"{own}\": {{"));
+                schema = serde_json::from_str(&text_of).unwrap();
+            }
         }
+        known.extend(defined(&schema));
         let from = if cells.len() > 2 { cells.get(1).copied() } else { None };
         schemas.push((file.to_owned(), from.map(str::to_owned), schema));
     }
