@@ -174,7 +174,8 @@ class Account:
 
     def _experiment(self, url: Callable[..., str]) -> None:
         hosted = Hosted(self.world, "churn", {"champion": (1.0, url(0.9))})
-        self.world.put_policy(POLICY + hosted.policy())
+        # Of the same table, which POLICY begins.
+        self.world.put_policy(POLICY + hosted.policy().removeprefix('[[model]]\nname = "churn"\n'))
         hosted.package(url(0.95))
         ticked(self.world, lambda: (hosted.open() or {}).get("stage") == "Testing", "the experiment of churn")
 

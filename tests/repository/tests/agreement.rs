@@ -129,7 +129,10 @@ fn saved_queries_ask_for_what_is_logged() {
                 .iter()
                 .any(|form| code.contains(form.as_str()));
             if !logged {
-                assert!(query.contains(&format!(" as {word}")), "{name} asks for {word}, which nothing logs");
+                assert!(
+                    query.contains(&format!(" as {word}")),
+                    "{name} asks for {word}, which nothing logs"
+                );
                 made.insert(word.to_owned());
             }
         }
@@ -139,8 +142,28 @@ fn saved_queries_ask_for_what_is_logged() {
 /// The fields that a query of Logs Insights names: its words but for texts, comments and what belongs to the language.
 fn words(query: &str) -> BTreeSet<String> {
     const LANGUAGE: [&str; 22] = [
-        "and", "as", "asc", "by", "coalesce", "count", "desc", "fields", "filter", "in", "ispresent", "latest", "like", "limit",
-        "max", "not", "or", "sort", "stats", "min", "sum", "avg",
+        "and",
+        "as",
+        "asc",
+        "by",
+        "coalesce",
+        "count",
+        "desc",
+        "fields",
+        "filter",
+        "in",
+        "ispresent",
+        "latest",
+        "like",
+        "limit",
+        "max",
+        "not",
+        "or",
+        "sort",
+        "stats",
+        "min",
+        "sum",
+        "avg",
     ];
     let plain: String = query
         .lines()
@@ -159,7 +182,14 @@ fn metric_names() -> BTreeSet<String> {
     let code = read("crates/alerting/src/metric.rs");
     let names: BTreeSet<String> = code
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \"")?.1.split('"').next())
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix("Self::")?
+                .split_once("=> \"")?
+                .1
+                .split('"')
+                .next()
+        })
         .map(str::to_owned)
         .collect();
     assert!(names.len() >= 5, "{names:?}");

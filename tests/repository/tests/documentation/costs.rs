@@ -11,10 +11,15 @@ const S3_GET: f64 = 0.0004e-3;
 /// PUT and LIST.
 const S3_PUT: f64 = 0.005e-3;
 const METRIC_REQUEST: f64 = 0.01e-3;
-/// GetMetricData, for each metric.
+/// `GetMetricData`, for each metric.
 const METRIC_ASKED: f64 = 0.01e-3;
 /// Custom metrics a month: up to so many for so much each.
-const METRICS: [(f64, f64); 4] = [(10_000.0, 0.30), (250_000.0, 0.10), (1_000_000.0, 0.05), (f64::INFINITY, 0.02)];
+const METRICS: [(f64, f64); 4] = [
+    (10_000.0, 0.30),
+    (250_000.0, 0.10),
+    (1_000_000.0, 0.05),
+    (f64::INFINITY, 0.02),
+];
 const EVENT: f64 = 1.0e-6;
 const LOG_GB: f64 = 0.50;
 const ALARM: f64 = 0.10;
@@ -79,7 +84,11 @@ fn custom_metrics(models: f64) -> f64 {
 
 /// Invocations that depend on the number of models, and those that do not.
 fn invocations(models: f64) -> f64 {
-    executions(models) * EVENTS_AN_EXECUTION + models * INCIDENTS * EVENTS_AN_INCIDENT + SWEEPS + MINUTES + MINUTES / 5.0
+    executions(models) * EVENTS_AN_EXECUTION
+        + models * INCIDENTS * EVENTS_AN_INCIDENT
+        + SWEEPS
+        + MINUTES
+        + MINUTES / 5.0
 }
 
 fn seconds(models: f64) -> f64 {
@@ -165,13 +174,18 @@ fn dollars(amount: f64) -> String {
 #[test]
 fn the_table_of_costs_is_computed() {
     let sizes = [5.0, 100.0, 1_000.0, 5_000.0];
-    let mut page = "| dollars a month | 5 models | 100 | 1,000 | 5,000 | how |\n| --- | ---: | ---: | ---: | ---: | --- |\n".to_owned();
+    let mut page =
+        "| dollars a month | 5 models | 100 | 1,000 | 5,000 | how |\n| --- | ---: | ---: | ---: | ---: | --- |\n"
+            .to_owned();
     for line in &LINES {
         let amounts: Vec<String> = sizes.iter().map(|models| dollars((line.dollars)(*models))).collect();
         writeln!(page, "| {} | {} | {} |", line.what, amounts.join(" | "), line.how).unwrap();
     }
     let sum = |models: f64| LINES.iter().map(|line| (line.dollars)(models)).sum::<f64>();
-    let sums: Vec<String> = sizes.iter().map(|models| format!("**{}**", dollars(sum(*models)))).collect();
+    let sums: Vec<String> = sizes
+        .iter()
+        .map(|models| format!("**{}**", dollars(sum(*models))))
+        .collect();
     let each: Vec<String> = sizes.iter().map(|models| dollars(sum(*models) / models)).collect();
     writeln!(page, "| **together** | {} | |", sums.join(" | ")).unwrap();
     writeln!(page, "| a model | {} | |", each.join(" | ")).unwrap();

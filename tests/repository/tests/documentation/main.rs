@@ -45,16 +45,23 @@ fn check(document: &str, generated: &str) {
 
 /// A text as it stands in a cell of a table.
 fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
 }
 
 #[test]
 fn every_document_is_in_the_index() {
     let index = read("docs/README.md");
     for entry in std::fs::read_dir(root().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") && name != "README.md" {
-            assert!(index.contains(&format!("({name})")), "docs/README.md does not name {name}");
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|extension| extension == "md") && name != "README.md" {
+            assert!(
+                index.contains(&format!("({name})")),
+                "docs/README.md does not name {name}"
+            );
         }
     }
 }

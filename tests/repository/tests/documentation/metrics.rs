@@ -42,7 +42,13 @@ fn published() -> BTreeMap<(String, Vec<String>), Unit> {
         };
         // One violation alone is kept, so that those that are summed are among the metrics too.
         for top in [1, 20] {
-            let report = ReportEvidence::new("s3://reports/r".into(), "\"1\"".into(), Timestamp::UNIX_EPOCH, &report, top);
+            let report = ReportEvidence::new(
+                "s3://reports/r".into(),
+                "\"1\"".into(),
+                Timestamp::UNIX_EPOCH,
+                &report,
+                top,
+            );
             let check_types: BTreeSet<String> = report.by_check_type.keys().cloned().collect();
             let datapoint = Datapoint {
                 scheduled_time: Timestamp::UNIX_EPOCH,
@@ -62,13 +68,48 @@ fn published() -> BTreeMap<(String, Vec<String>), Unit> {
 
 /// Metrics of the analyses: namespace, the beginning of the name as the code has it, dimensions beyond the monitor's, meaning.
 const ANALYSES: [(&str, &str, &str, &str); 10] = [
-    ("data-metrics", "feature_data_", "–", "the values of a column of numbers, as a statistic set"),
-    ("data-metrics", "feature_non_null_", "–", "rows in which the column is present"),
-    ("data-metrics", "feature_baseline_drift_", "–", "the distance that is held against the constraint"),
-    ("data-metrics", "feature_psi_", "–", "population stability index; Driftwarden's own"),
-    ("data-metrics", "feature_jensen_shannon_", "–", "Jensen-Shannon distance; Driftwarden's own"),
-    ("data-metrics", "feature_wasserstein_", "–", "Wasserstein distance, of columns of numbers; Driftwarden's own"),
-    ("data-metrics", "feature_p_value_", "–", "p-value of the Kolmogorov-Smirnov, or of the chi-squared test; Driftwarden's own"),
+    (
+        "data-metrics",
+        "feature_data_",
+        "–",
+        "the values of a column of numbers, as a statistic set",
+    ),
+    (
+        "data-metrics",
+        "feature_non_null_",
+        "–",
+        "rows in which the column is present",
+    ),
+    (
+        "data-metrics",
+        "feature_baseline_drift_",
+        "–",
+        "the distance that is held against the constraint",
+    ),
+    (
+        "data-metrics",
+        "feature_psi_",
+        "–",
+        "population stability index; Driftwarden's own",
+    ),
+    (
+        "data-metrics",
+        "feature_jensen_shannon_",
+        "–",
+        "Jensen-Shannon distance; Driftwarden's own",
+    ),
+    (
+        "data-metrics",
+        "feature_wasserstein_",
+        "–",
+        "Wasserstein distance, of columns of numbers; Driftwarden's own",
+    ),
+    (
+        "data-metrics",
+        "feature_p_value_",
+        "–",
+        "p-value of the Kolmogorov-Smirnov, or of the chi-squared test; Driftwarden's own",
+    ),
     (
         "bias-metrics",
         "bias_metric_",
@@ -98,12 +139,21 @@ fn the_metric_reference_is_that_of_the_code() {
     let published = published();
     for ((name, more), unit) in &published {
         let more: Vec<String> = more.iter().map(|name| format!("`{name}`")).collect();
-        let more = if more.is_empty() { "–".to_owned() } else { more.join(", ") };
+        let more = if more.is_empty() {
+            "–".to_owned()
+        } else {
+            more.join(", ")
+        };
         let unit = match unit {
             Unit::Count => "Count",
             Unit::None => "None",
         };
-        writeln!(page, "| `{name}` | {more} | {unit} | {} |", cell(meanings.get(name).unwrap())).unwrap();
+        writeln!(
+            page,
+            "| `{name}` | {more} | {unit} | {} |",
+            cell(meanings.get(name).unwrap())
+        )
+        .unwrap();
         seen.insert(name.clone());
     }
     for (name, meaning) in meanings.iter().filter(|(name, _)| !seen.contains(*name)) {
@@ -112,13 +162,21 @@ fn the_metric_reference_is_that_of_the_code() {
 
     page += "\n## Of the analyses\n\n| namespace | metric | more dimensions | value |\n| --- | --- | --- | --- |\n";
     for (namespace, name, dimensions, meaning) in ANALYSES {
-        let shown = if name.ends_with('_') { format!("{name}…") } else { name.to_owned() };
+        let shown = if name.ends_with('_') {
+            format!("{name}…")
+        } else {
+            name.to_owned()
+        };
         writeln!(page, "| `…/{namespace}` | `{shown}` | {dimensions} | {meaning} |").unwrap();
     }
     writeln!(
         page,
         "| `…/model-metrics` | by the names of statistics.json: {} | – | the metric |",
-        quality().into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        quality()
+            .into_iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
     )
     .unwrap();
     check("docs/metrics.md", &page);
@@ -154,6 +212,10 @@ fn every_metric_of_the_analyses_is_in_the_table() {
         .filter_map(|rest| rest.split('{').next())
         .filter(|name| name.starts_with("feature_") || name.starts_with("bias_metric"))
         .collect();
-    let told: BTreeSet<&str> = ANALYSES.iter().map(|(_, name, ..)| *name).filter(|name| name.ends_with('_')).collect();
+    let told: BTreeSet<&str> = ANALYSES
+        .iter()
+        .map(|(_, name, ..)| *name)
+        .filter(|name| name.ends_with('_'))
+        .collect();
     assert_eq!(named, told, "left: the code, right: the table");
 }

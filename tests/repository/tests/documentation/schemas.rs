@@ -56,10 +56,9 @@ impl Definitions<'_> {
             kind => kind,
         };
         match kind {
-            "array" => schema.get("items").map_or_else(
-                || "list".to_owned(),
-                |items| format!("list of {}", self.kind(items)),
-            ),
+            "array" => schema
+                .get("items")
+                .map_or_else(|| "list".to_owned(), |items| format!("list of {}", self.kind(items))),
             "object" => schema
                 .get("additionalProperties")
                 .filter(|more| more.is_object())
@@ -116,7 +115,11 @@ impl Definitions<'_> {
                 };
                 writeln!(table, "| `{name}` | {kind} | {} | {} |", cell(default), cell(meaning)).unwrap();
             } else {
-                let optional = if required.contains(name.as_str()) { "" } else { ", optional" };
+                let optional = if required.contains(name.as_str()) {
+                    ""
+                } else {
+                    ", optional"
+                };
                 writeln!(table, "| `{name}` | {kind}{optional} | {} |", cell(meaning)).unwrap();
             }
         }
@@ -138,7 +141,13 @@ impl Definitions<'_> {
             } else {
                 (parts.join(", "), "object".to_owned())
             };
-            writeln!(table, "| {} | {kind} | {} |", cell(&variant), cell(text(choice, "description"))).unwrap();
+            writeln!(
+                table,
+                "| {} | {kind} | {} |",
+                cell(&variant),
+                cell(text(choice, "description"))
+            )
+            .unwrap();
         }
         table
     }
@@ -167,9 +176,16 @@ fn the_policy_reference_is_that_of_the_schema() {
             }
         }
     }
-    let mut definitions = Definitions { known, linked, asked: BTreeSet::new() };
+    let mut definitions = Definitions {
+        known,
+        linked,
+        asked: BTreeSet::new(),
+    };
     let mut page = "## Of the file itself\n\n".to_owned();
-    page += &definitions.fields(&Value::Object(Map::from_iter([("properties".to_owned(), Value::Object(plain))])), true);
+    page += &definitions.fields(
+        &Value::Object(Map::from_iter([("properties".to_owned(), Value::Object(plain))])),
+        true,
+    );
     for (title, description, table) in sections {
         write!(page, "\n## `{title}`\n\n{description}\n\n").unwrap();
         page += &definitions.fields(table, true);
@@ -197,7 +213,11 @@ fn told(definitions: &mut Definitions<'_>, with_default: bool) -> String {
 }
 
 fn defined(schema: &Value) -> Map<String, Value> {
-    schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default()
+    schema
+        .get("$defs")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
 }
 
 #[test]
@@ -225,12 +245,19 @@ fn the_event_reference_is_that_of_the_schemas() {
         schemas.push((file.to_owned(), from.map(str::to_owned), schema));
     }
     assert!(schemas.len() >= 15, "{}", schemas.len());
-    let mut definitions = Definitions { known: &known, linked: BTreeMap::new(), asked: BTreeSet::new() };
+    let mut definitions = Definitions {
+        known: &known,
+        linked: BTreeMap::new(),
+        asked: BTreeSet::new(),
+    };
     let mut page = "## Events\n".to_owned();
     for (file, from, schema) in &schemas {
         let (source, from) = match from {
             Some(from) => ("driftwarden", format!("put by {from}")),
-            None => ("driftwarden.operator", "put by people, or by whoever retrains".to_owned()),
+            None => (
+                "driftwarden.operator",
+                "put by people, or by whoever retrains".to_owned(),
+            ),
         };
         write!(
             page,
