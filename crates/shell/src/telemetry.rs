@@ -13,7 +13,7 @@ pub fn init(level: Option<&str>) {
     };
     // The SDK and the HTTP stack speak of payloads at debug level.
     let filter = EnvFilter::new(format!(
-        "warn,ingest={level},sweep={level},remediate={level},notify={level},analyze={level},promote={level},shell={level}"
+        "warn,ingest={level},remediate={level},notify={level},shell={level}"
     ));
     let subscriber = tracing_subscriber::fmt()
         .json()
@@ -29,14 +29,11 @@ pub fn init(level: Option<&str>) {
     }
 }
 
-/// An error as Lambda is told of it: a stable type for alarms and runbooks, and the whole chain of causes. It is logged too, since
-/// Lambda logs neither.
+/// An error as Lambda is told of it: a stable type for alarms and runbooks, and the whole chain of causes.
 pub fn diagnostic(error_type: &str, error: &(dyn std::error::Error + 'static)) -> Diagnostic {
-    let error_message = chain(error);
-    tracing::error!(error_type, error = %error_message, "the invocation failed");
     Diagnostic {
         error_type: error_type.to_owned(),
-        error_message,
+        error_message: chain(error),
     }
 }
 
