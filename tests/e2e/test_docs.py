@@ -222,16 +222,16 @@ def files(folder: Path, report: bytes) -> None:
     write("scored.csv", "score,truth", [(0.8 if at % 7 else 0.2, 1) if at % 2 else (0.2, 0) for at in range(400)])
     write("loans.csv", "sex,label,predicted", [("fm"[at % 2], int(at % 3 > at % 2), int(at % 5 > 1)) for at in range(600)])
     write("rows.csv", "hard,side", [(round(chance.random(), 3), chance.randint(0, 1)) for _ in range(50)])
-    config = {
-        "problem_type": "BinaryClassification", "probability_attribute": "score", "probability_threshold_attribute": 0.5,
-        "ground_truth_attribute": "truth",
-        "label": "label", "label_values_or_threshold": [1], "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}],
-        "predicted_label": "predicted",
-        "methods": {"pre_training_bias": {"methods": "all"}, "post_training_bias": {"methods": "all"},
-                    "shap": {"baseline": [[0, 0]], "num_samples": 20, "agg_method": "mean_abs"}},
-        "predictor": {"content_type": "text/csv", "accept_type": "text/csv"},
+    configurations = {
+        "quality.json": {"problem_type": "BinaryClassification", "probability_attribute": "score", "probability_threshold_attribute": 0.5,
+                         "ground_truth_attribute": "truth"},
+        "bias.json": {"label": "label", "label_values_or_threshold": [1], "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}],
+                      "predicted_label": "predicted"},
+        "attributions.json": {"methods": {"shap": {"baseline": [[0, 0]], "num_samples": 20, "agg_method": "mean_abs"}},
+                              "predictor": {"content_type": "text/csv", "accept_type": "text/csv"}},
     }
-    (folder / "analysis_config.json").write_text(json.dumps(config))
+    for name, configuration in configurations.items():
+        (folder / name).write_text(json.dumps(configuration))
     (folder / "constraint_violations.json").write_bytes(report)
     alert = "[alert]\ndatapoints_to_alert = {}\nevaluation_period = 3\n"
     for name, datapoints in (("policy.toml", 2), ("other.toml", 1)):
@@ -287,9 +287,9 @@ def test_the_commands_of(document: str, account: Account, tmp_path: Path) -> Non
         if beginning := elsewhere(command):
             ELSEWHERE[beginning][1](command)
             continue
-        # What a command exports, the next one has.
-        script = f"set -o pipefail\n{command}\ncode=$?\nexport -p > .environment\nexit $code\n"
-        before = f". ./.environment\n" if (tmp_path / ".environment").exists() else ""
+        # What a command sets, the next one has.
+        script = f"set -a -o pipefail\n{command}\ncode=$?\nexport -p > .environment\nexit $code\n"
+        before = ". ./.environment\n" if (tmp_path / ".environment").exists() else ""
         done = subprocess.run(
             ["bash", "-c", before + script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
         )

@@ -118,3 +118,23 @@ fn the_runbook_knows_every_alarm() {
     }
     assert!(checked >= 13, "{checked} alarms");
 }
+
+#[test]
+fn every_policy_that_a_document_shows_can_hold() {
+    let mut documents = vec!["README.md".to_owned()];
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        documents.push(format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()));
+    }
+    let mut checked = 0;
+    for document in documents {
+        let text = read(&document);
+        for block in text.split("```toml\n").skip(1) {
+            let policy = block.split("```").next().unwrap();
+            checked += 1;
+            if let Err(error) = remediation::Policy::parse(policy.as_bytes()) {
+                panic!("{document}: {error}\n{policy}");
+            }
+        }
+    }
+    assert!(checked > 5, "{checked}");
+}
