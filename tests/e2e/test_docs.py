@@ -113,7 +113,7 @@ def elsewhere(command: str) -> str | None:
 # The account.
 
 HOUR = "2026/11/23/14"
-DATA, REPORTS, STATE_OF = "my-data", "my-reports", "churn"
+DATA, REPORTS = "my-data", "my-reports"
 SCHEDULE = "churn-data-quality"
 POLICY = """
 [remediation]
@@ -183,7 +183,6 @@ class Account:
         """Everything as it was before any command; what the environment says."""
         for key, body in self.kept.items():
             self.s3.put_object(Bucket=self.world.state, Key=key, Body=body)
-        self.s3.delete_bucket_policy(Bucket=DATA)
         key = f"monitoring/reports/churn/{SCHEDULE}/{HOUR}/constraint_violations.json"
         letter = {
             "requestContext": {
@@ -261,6 +260,8 @@ def account(stack: Stack, reports: Callable[[str], bytes]) -> Iterator[Account]:
         made = [driftwarden, "baseline", f"s3://{DATA}/capture/churn/AllTraffic/2026/11/23/", "--output", f"s3://{DATA}/baselines/churn"]
         subprocess.run(made, env=environment, check=True, capture_output=True)
         yield account
+        # Other deployments that share SageMaker's lists are to see nothing due of it.
+        account.world.schedule(SCHEDULE, "churn", MonitoringScheduleStatus="Stopped")
 
 
 def variables(account: Account, folder: Path) -> dict[str, str]:
