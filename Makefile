@@ -2,12 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-standalone demo-ab test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
+.PHONY: help setup localstack newcomer demo demo-standalone demo-ab test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze promote
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden
+# LOCAL=1 deploys the tests' binaries to the LocalStack of AWS_ENDPOINT_URL, by the same command and template, and asks nothing.
+LOCAL ?=
 # What `make invoke` sends, and to which function.
 FUNCTION ?= ingest
 EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 1)
@@ -99,9 +101,22 @@ build: rust-target ## release binaries for AWS Lambda, in target/lambda (ARCH=ar
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) $(addprefix -p ,$(FUNCTIONS))
 
-deploy: build ## builds and deploys to the AWS account of your credentials; PARAMETERS="ReportBucketName=… RetrainingPipelineName=…"
+localstack: setup ## LocalStack and a SageMaker stand-in, with nothing deployed, until Ctrl-C; prints what to set for `make deploy LOCAL=1`
+	@$(HARNESS) up --bare
+
+deploy: $(if $(LOCAL),binaries,build) ## builds and deploys to the AWS account of your credentials; PARAMETERS="ReportBucketName=… RetrainingPipelineName=…"; LOCAL=1
 	@bash tests/setup.sh infra
+ifneq ($(LOCAL),)
+	@[ -n "$${AWS_ENDPOINT_URL:-}" ] || { echo "LOCAL=1 deploys to a LocalStack, and AWS_ENDPOINT_URL is not set: 'make localstack' starts one and says what to set"; exit 2; }
+	@sed 's|CodeUri: ../target/lambda/|CodeUri: lambda-test/|' infra/template.yaml > target/template.yaml
+	cd infra && SAM_CLI_TELEMETRY=0 ../.venv/infra/bin/sam deploy --stack-name $(STACK) --template-file ../target/template.yaml --config-file $(CURDIR)/infra/samconfig.toml --no-confirm-changeset \
+	  --parameter-overrides Architecture=$(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64) $(PARAMETERS)
+else
 	cd infra && ../.venv/infra/bin/sam deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+endif
+
+newcomer: ## a newcomer's path, timed: clone, demo, own report, deploy to LocalStack, first alert; SHARED=1 builds into this folder's target
+	bash tests/newcomer.sh $(if $(SHARED),--shared)
 
 destroy: ## deletes the deployed stack (the state bucket is kept)
 	@bash tests/setup.sh infra

@@ -8,6 +8,7 @@
 #   checkov     checks of the template's security
 #   permissions the IAM simulator that infra/check_permissions.py asks
 #   build       cargo-lambda
+#   aws         the AWS CLI, for the commands of the documents
 #   demo        scikit-learn: the model that make demo-standalone trains and serves
 #   sdk         the SageMaker Python SDK, for tests/peers/sagemaker_sdk
 #   bench-…     what benches/analysis measures Driftwarden beside: duckdb, polars, whylogs, evidently

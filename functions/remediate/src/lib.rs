@@ -546,6 +546,7 @@ async fn carry_out(
         }
         ModelEffect::PutRemediationDecided(decided) => {
             world.put(REMEDIATION_DECIDED, json(decided)?).await?;
+            tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decided");
             Ok(None)
         }
         ModelEffect::PutRetrainingStatusChange(change) => {

@@ -78,11 +78,155 @@ fn what_a_rule_could_not_deliver_may_go_to_the_dead_letter_queue() {
 }
 
 #[test]
-fn the_dashboard_shows_metrics_that_exist() {
+fn the_dashboard_shows_every_metric_every_function_and_every_alarm() {
     let template = read("infra/template.yaml");
-    for name in ["ConstraintViolations", "Breaching", "ExecutionFailed"] {
-        assert!(template.contains(name), "the dashboard lacks {name}");
+    let dashboard = template.split("DashboardBody: !Sub |").nth(1).unwrap();
+    let dashboard = dashboard.split("Type: AWS::Logs::QueryDefinition").next().unwrap();
+    for name in metric_names() {
+        assert!(
+            dashboard.contains(&format!("MetricName=\\\"{name}\\\"")),
+            "the dashboard lacks {name}"
+        );
     }
+    for function in ["Ingest", "Remediate", "Sweep", "Analyze", "Promote", "Notify"] {
+        for metric in ["Invocations", "Throttles", "Duration", "DestinationDeliveryFailures"] {
+            let line = format!("[\"AWS/Lambda\", \"{metric}\", \"FunctionName\", \"${{{function}Function}}\"");
+            assert!(dashboard.contains(&line), "the dashboard lacks {metric} of {function}");
+        }
+    }
+    let mut alarms = 0;
+    for (name, _) in resources(&template, "AWS::CloudWatch::Alarm") {
+        alarms += 1;
+        assert!(
+            dashboard.contains(&format!("${{{name}.Arn}}")),
+            "the dashboard lacks the alarm {name}"
+        );
+    }
+    assert!(alarms >= 13, "{alarms} alarms");
+}
+
+#[test]
+fn saved_queries_ask_for_what_is_logged() {
+    let template = read("infra/template.yaml");
+    let code: String = ["functions", "crates/shell/src"]
+        .iter()
+        .flat_map(|folder| rust(&root().join(folder)))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    // Added by the formatter, by Lambda, by the query itself, or by the span of an invocation.
+    let elsewhere = ["level", "message", "type", "correlation_id"];
+    let queries = resources(&template, "AWS::Logs::QueryDefinition");
+    assert!(queries.len() >= 6, "{}", queries.len());
+    for (name, text) in queries {
+        let query = text.split("QueryString: |-").nth(1).unwrap();
+        let mut made = BTreeSet::new();
+        for word in words(query) {
+            let word = word.as_str();
+            if word.starts_with("record.") || elsewhere.contains(&word) || made.contains(word) {
+                continue;
+            }
+            let logged = [format!("{word} = "), format!("{word},"), format!("%{word}")]
+                .iter()
+                .any(|form| code.contains(form.as_str()));
+            if !logged {
+                assert!(
+                    query.contains(&format!(" as {word}")),
+                    "{name} asks for {word}, which nothing logs"
+                );
+                made.insert(word.to_owned());
+            }
+        }
+    }
+}
+
+/// The fields that a query of Logs Insights names: its words but for texts, comments and what belongs to the language.
+fn words(query: &str) -> BTreeSet<String> {
+    const LANGUAGE: [&str; 22] = [
+        "and",
+        "as",
+        "asc",
+        "by",
+        "coalesce",
+        "count",
+        "desc",
+        "fields",
+        "filter",
+        "in",
+        "ispresent",
+        "latest",
+        "like",
+        "limit",
+        "max",
+        "not",
+        "or",
+        "sort",
+        "stats",
+        "min",
+        "sum",
+        "avg",
+    ];
+    let plain: String = query
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .map(|line| line.split('"').step_by(2).collect::<Vec<_>>().join(" ") + "\n")
+        .collect();
+    plain
+        .split(|c: char| !(c.is_ascii_alphanumeric() || "_.@".contains(c)))
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()) && !LANGUAGE.contains(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The names of the metrics that ingest publishes, from the code.
+fn metric_names() -> BTreeSet<String> {
+    let code = read("crates/alerting/src/metric.rs");
+    let names: BTreeSet<String> = code
+        .lines()
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix("Self::")?
+                .split_once("=> \"")?
+                .1
+                .split('"')
+                .next()
+        })
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() >= 5, "{names:?}");
+    names
+}
+
+/// The resources of a type, by logical id, each with its lines.
+fn resources(template: &str, of: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for line in template.split("\nResources:\n").nth(1).unwrap().lines() {
+        if line == "Outputs:" {
+            break;
+        }
+        if line.starts_with("  ") && !line.starts_with("   ") && !line.trim().starts_with('#') {
+            found.push((line.trim().trim_end_matches(':').to_owned(), String::new()));
+        } else if let Some((_, text)) = found.last_mut()
+            && !line.starts_with("  #")
+        {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    found.retain(|(_, text)| text.lines().any(|line| line.trim() == format!("Type: {of}")));
+    found
+}
+
+fn rust(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
 }
 
 fn check_schema<T: JsonSchema>(file: &str, title: &str) {

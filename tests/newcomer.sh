@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# A newcomer's path from the README, timed: clone → demo → a report of one's own → deploy to LocalStack → the first alert there.
+#
+#   tests/newcomer.sh            from nothing: everything is installed and built in the clone
+#   tests/newcomer.sh --shared   with the dependencies that are built, and the environments that are made, in this folder
+set -euo pipefail
+here="$(cd "$(dirname "$0")/.." && pwd)"
+shared="${1:-}"
+folder="$(mktemp -d)"
+localstack=""
+finish() {
+  if [ -n "$localstack" ]; then kill -INT "$localstack" 2>/dev/null && wait "$localstack" 2>/dev/null || true; fi
+  rm -rf "$folder"
+}
+trap finish EXIT
+
+names=() times=()
+step() {
+  local name="$1" begun="$SECONDS"
+  shift
+  printf '\n=== %s\n' "$name"
+  "$@"
+  names+=("$name") times+=("$((SECONDS - begun))")
+}
+
+clone() {
+  git clone --quiet "$here" "$folder/driftwarden"
+  cd "$folder/driftwarden"
+  if [ "$shared" = --shared ]; then
+    mkdir -p "$here/target" "$here/.venv"
+    ln -s "$here/target" target
+    ln -s "$here/.venv" .venv
+  fi
+}
+
+start_localstack() {
+  PYTHONPATH=tests .venv/tools/bin/python -m harness up --bare >"$folder/up" &
+  localstack=$!
+  until grep -q "Ctrl-C" "$folder/up"; do
+    kill -0 "$localstack" || { echo "LocalStack did not start"; exit 1; }
+    sleep 0.5
+  done
+  eval "$(grep '^export' "$folder/up")"
+  bash tests/setup.sh aws
+  export PATH="$PWD/.venv/aws/bin:$PATH"
+  # What a customer of Model Monitor has: a bucket with reports, and EventBridge on for it.
+  aws s3 mb --quiet s3://my-reports 2>/dev/null || aws s3api create-bucket --bucket my-reports >/dev/null
+  aws s3api put-bucket-notification-configuration --bucket my-reports --notification-configuration '{"EventBridgeConfiguration": {}}'
+}
+
+deploy() {
+  make deploy LOCAL=1 PARAMETERS="ReportBucketName=my-reports ReportPrefix=monitoring/reports"
+}
+
+first_alert() {
+  make cli
+  export PATH="$PWD/target/debug:$PATH"
+  STATE_BUCKET="$(aws cloudformation describe-stacks --stack-name driftwarden \
+    --query "Stacks[0].Outputs[?OutputKey=='StateBucketName'].OutputValue" --output text)"
+  export STATE_BUCKET
+  aws s3 cp --quiet tests/harness/reports/data-quality-drift.json \
+    "s3://my-reports/monitoring/reports/churn/churn-data-quality/$(date -u +%Y/%m/%d/%H)/constraint_violations.json"
+  for _ in $(seq 120); do
+    if driftwarden incidents | grep -q churn-1; then break; fi
+    sleep 0.5
+  done
+  driftwarden incidents churn
+}
+
+step "clone" clone
+step "make demo" make demo
+step "make demo REPORT=…, a report of one's own" make demo REPORT=tests/harness/reports/model-quality.json
+step "start LocalStack" start_localstack
+step "make deploy LOCAL=1" deploy
+step "a report into the bucket, until its incident" first_alert
+
+printf '\n'
+for at in "${!names[@]}"; do printf '%6d s  %s\n' "${times[$at]}" "${names[$at]}"; done
+printf '%6d s  together\n' "$SECONDS"

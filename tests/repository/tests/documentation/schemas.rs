@@ -1,0 +1,274 @@
+//! `docs/policy.md` and `docs/events.md`, from the JSON Schemas.
+
+use crate::{cell, check, read};
+use serde_json::{Map, Value};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+/// A schema's definitions, and what was asked for of them.
+struct Definitions<'a> {
+    known: &'a Map<String, Value>,
+    /// Those that are told in a place of their own, with the link to it.
+    linked: BTreeMap<String, String>,
+    asked: BTreeSet<String>,
+}
+
+fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
+    schema.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'a>(schema: &'a Value, key: &str) -> &'a [Value] {
+    schema.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn null(schema: &Value) -> bool {
+    text(schema, "type") == "null"
+}
+
+impl Definitions<'_> {
+    /// A type in words.
+    fn kind(&mut self, schema: &Value) -> String {
+        if let Some(name) = text(schema, "$ref").strip_prefix("#/$defs/") {
+            return self.named(name);
+        }
+        if let Some(value) = schema.get("const") {
+            return format!("`{}`", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        if !list(schema, "enum").is_empty() {
+            let values = list(schema, "enum").iter().filter_map(Value::as_str);
+            return values.map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+        }
+        for key in ["anyOf", "oneOf"] {
+            let choices: Vec<String> = list(schema, key)
+                .iter()
+                .filter(|choice| !null(choice))
+                .map(|choice| self.kind(choice))
+                .collect();
+            if !choices.is_empty() {
+                return choices.join(" or ");
+            }
+        }
+        let mut kinds = list(schema, "type").iter().filter_map(Value::as_str);
+        let kind = match text(schema, "type") {
+            "" => kinds.find(|kind| *kind != "null").unwrap_or_default(),
+            kind => kind,
+        };
+        match kind {
+            "array" => schema
+                .get("items")
+                .map_or_else(|| "list".to_owned(), |items| format!("list of {}", self.kind(items))),
+            "object" => schema
+                .get("additionalProperties")
+                .filter(|more| more.is_object())
+                .map_or_else(|| "object".to_owned(), |more| format!("{} by name", self.kind(more))),
+            "string" => "text".to_owned(),
+            "integer" => {
+                // Those of the Rust type say nothing.
+                let bound = |key: &str| schema.get(key).and_then(Value::as_i64);
+                match (bound("minimum"), bound("maximum")) {
+                    (Some(least), Some(most)) if most < 255 => format!("integer, {least} to {most}"),
+                    _ => "integer".to_owned(),
+                }
+            }
+            "" => "any".to_owned(),
+            kind => kind.to_owned(),
+        }
+    }
+
+    fn named(&mut self, name: &str) -> String {
+        if let Some(link) = self.linked.get(name) {
+            return link.clone();
+        }
+        let definition = self.known.get(name).unwrap();
+        let choices = list(definition, "oneOf");
+        let simple = !choices.is_empty() && choices.iter().all(|choice| choice.get("const").is_some());
+        if simple {
+            return self.kind(definition);
+        }
+        // A text or a list with a name of its own is what it is; what has fields is told below.
+        if definition.get("properties").is_none() && choices.is_empty() {
+            return self.kind(definition);
+        }
+        self.asked.insert(name.to_owned());
+        format!("[{name}](#{})", name.to_lowercase().replace(' ', "-"))
+    }
+
+    /// The fields of an object as a table.
+    fn fields(&mut self, schema: &Value, with_default: bool) -> String {
+        let mut table = if with_default {
+            "| setting | type | default | meaning |\n| --- | --- | --- | --- |\n".to_owned()
+        } else {
+            "| field | type | meaning |\n| --- | --- | --- |\n".to_owned()
+        };
+        let required: BTreeSet<&str> = list(schema, "required").iter().filter_map(Value::as_str).collect();
+        let properties = schema.get("properties").and_then(Value::as_object);
+        for (name, property) in properties.into_iter().flatten() {
+            let kind = cell(&self.kind(property));
+            let meaning = text(property, "description");
+            if with_default {
+                let (meaning, default) = match meaning.split_once(" Default: ") {
+                    _ if required.contains(name.as_str()) => (meaning, "required"),
+                    Some((meaning, default)) => (meaning, default.strip_suffix('.').unwrap_or(default)),
+                    None => (meaning, "–"),
+                };
+                writeln!(table, "| `{name}` | {kind} | {} | {} |", cell(default), cell(meaning)).unwrap();
+            } else {
+                let optional = if required.contains(name.as_str()) {
+                    ""
+                } else {
+                    ", optional"
+                };
+                writeln!(table, "| `{name}` | {kind}{optional} | {} |", cell(meaning)).unwrap();
+            }
+        }
+        table
+    }
+
+    /// The variants of a choice, each with its fields, as a table.
+    fn variants(&mut self, schema: &Value) -> String {
+        let mut table = "| variant | type | meaning |\n| --- | --- | --- |\n".to_owned();
+        for choice in list(schema, "oneOf").iter().chain(list(schema, "anyOf")) {
+            let properties = choice.get("properties").and_then(Value::as_object);
+            let parts: Vec<String> = properties
+                .into_iter()
+                .flatten()
+                .map(|(name, property)| format!("`{name}`: {}", self.kind(property)))
+                .collect();
+            let (variant, kind) = if parts.is_empty() {
+                (self.kind(choice), String::new())
+            } else {
+                (parts.join(", "), "object".to_owned())
+            };
+            writeln!(
+                table,
+                "| {} | {kind} | {} |",
+                cell(&variant),
+                cell(text(choice, "description"))
+            )
+            .unwrap();
+        }
+        table
+    }
+}
+
+#[test]
+fn the_policy_reference_is_that_of_the_schema() {
+    let schema: Value = serde_json::from_str(&read("infra/policy.schema.json")).unwrap();
+    let known = schema.get("$defs").and_then(Value::as_object).unwrap();
+    // Every table has a section; inline ones are those that no top-level key is.
+    let mut sections: Vec<(String, String, &Value)> = Vec::new();
+    let mut linked = BTreeMap::new();
+    let mut plain = Map::new();
+    for (name, property) in schema.get("properties").and_then(Value::as_object).unwrap() {
+        let (title, reference) = match property.get("items") {
+            Some(items) => (format!("[[{name}]]"), text(items, "$ref")),
+            None => (format!("[{name}]"), text(property, "$ref")),
+        };
+        match reference.strip_prefix("#/$defs/") {
+            Some(of) => {
+                linked.insert(of.to_owned(), format!("as [`{title}`](#{name})"));
+                sections.push((title, text(property, "description").to_owned(), known.get(of).unwrap()));
+            }
+            None => {
+                plain.insert(name.clone(), property.clone());
+            }
+        }
+    }
+    let mut definitions = Definitions {
+        known,
+        linked,
+        asked: BTreeSet::new(),
+    };
+    let mut page = "## Of the file itself\n\n".to_owned();
+    page += &definitions.fields(
+        &Value::Object(Map::from_iter([("properties".to_owned(), Value::Object(plain))])),
+        true,
+    );
+    for (title, description, table) in sections {
+        write!(page, "\n## `{title}`\n\n{description}\n\n").unwrap();
+        page += &definitions.fields(table, true);
+    }
+    page += "\n## Tables within tables\n";
+    page += &told(&mut definitions, true);
+    check("docs/policy.md", &page);
+}
+
+/// What was asked for, and what that asks for in its turn.
+fn told(definitions: &mut Definitions<'_>, with_default: bool) -> String {
+    let mut page = String::new();
+    let mut done = BTreeSet::new();
+    while let Some(name) = definitions.asked.difference(&done).next().cloned() {
+        let schema = definitions.known.get(&name).unwrap();
+        write!(page, "\n### {name}\n\n{}\n\n", cell(text(schema, "description"))).unwrap();
+        page += &if schema.get("properties").is_some() {
+            definitions.fields(schema, with_default)
+        } else {
+            definitions.variants(schema)
+        };
+        done.insert(name);
+    }
+    page
+}
+
+fn defined(schema: &Value) -> Map<String, Value> {
+    schema
+        .get("$defs")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
+}
+
+#[test]
+fn the_event_reference_is_that_of_the_schemas() {
+    let index = read("events/README.md");
+    let mut known: Map<String, Value> = Map::new();
+    let mut schemas = Vec::new();
+    for row in index.lines().filter(|row| row.contains("](schemas/")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        let file = row.split("](schemas/").nth(1).unwrap().split(')').next().unwrap();
+        let mut text_of = read(&format!("events/schemas/{file}"));
+        let mut schema: Value = serde_json::from_str(&text_of).unwrap();
+        // Two crates may call different things by one name: then the later one says whose it is.
+        let title = text(&schema, "title").to_owned();
+        for (name, definition) in defined(&schema) {
+            if known.get(&name).is_some_and(|earlier| *earlier != definition) {
+                let own = format!("{name} of {title}");
+                text_of = text_of.replace(&format!("#/$defs/{name}\""), &format!("#/$defs/{own}\""));
+                text_of = text_of.replace(&format!("\n    \"{name}\": {{"), &format!("\n    \"{own}\": {{"));
+                schema = serde_json::from_str(&text_of).unwrap();
+            }
+        }
+        known.extend(defined(&schema));
+        let from = if cells.len() > 2 { cells.get(1).copied() } else { None };
+        schemas.push((file.to_owned(), from.map(str::to_owned), schema));
+    }
+    assert!(schemas.len() >= 15, "{}", schemas.len());
+    let mut definitions = Definitions {
+        known: &known,
+        linked: BTreeMap::new(),
+        asked: BTreeSet::new(),
+    };
+    let mut page = "## Events\n".to_owned();
+    for (file, from, schema) in &schemas {
+        let (source, from) = match from {
+            Some(from) => ("driftwarden", format!("put by {from}")),
+            None => (
+                "driftwarden.operator",
+                "put by people, or by whoever retrains".to_owned(),
+            ),
+        };
+        write!(
+            page,
+            "\n### {title}\n\n{} Source `{source}`, {from}; [schema](../events/schemas/{file}).\n\n",
+            cell(text(schema, "description")),
+            title = text(schema, "title"),
+        )
+        .unwrap();
+        page += &definitions.fields(schema, false);
+    }
+    page += "\n## Types\n";
+    page += &told(&mut definitions, false);
+    check("docs/events.md", &page);
+}
