@@ -16,6 +16,7 @@ use analyzer::{
 };
 use inputs::{InputArgs, read_all};
 use model_monitor::MonitorType;
+pub(crate) use places::open_page;
 use places::{Place, read_baseline, write_report};
 use prediction::PredictionArgs;
 use serde::Serialize;

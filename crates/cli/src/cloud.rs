@@ -14,7 +14,7 @@ use shell::{
     AwsError, Kind,
     operator::{DeadLetters, Deployment, Functions, Stack, Stacks},
     ports::{
-        Clock, Datasets, Documents, Endpoints, Fetched, MetricData, MonitoringAlerts, MonitoringSchedules, OperatorBus,
+        Datasets, Documents, Endpoints, Fetched, MetricData, MonitoringAlerts, MonitoringSchedules, OperatorBus,
         Reports,
     },
 };
@@ -37,7 +37,7 @@ pub trait World:
     + Functions
     + Stacks
     + Deployment
-    + Clock
+    + dashboard::World
 {
 }
 
@@ -54,7 +54,7 @@ impl<W> World for W where
         + Functions
         + Stacks
         + Deployment
-        + Clock
+        + dashboard::World
 {
 }
 

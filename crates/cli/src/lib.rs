@@ -28,6 +28,7 @@ mod backtest;
 mod cloud;
 mod completions;
 mod compute;
+mod dashboard;
 mod doctor;
 mod exit;
 mod experiment;
@@ -50,6 +51,7 @@ pub use backtest::Backtest;
 pub use cloud::{Places, Surroundings, World};
 pub use completions::{Completions, Man};
 pub use compute::Compute;
+pub use self::dashboard::Dashboard;
 pub use doctor::Doctor;
 pub use exit::Exit;
 pub use incidents::Incidents;
@@ -84,6 +86,7 @@ enum Command {
     Resume(Resume),
     Alerts(Alerts),
     Redrive(Redrive),
+    Dashboard(Dashboard),
     Doctor(Doctor),
     Backtest(Backtest),
     Baseline(Baseline),
@@ -138,6 +141,7 @@ impl Cli {
             Command::Experiment(experiment) => {
                 cloud::run(streams, async |streams| experiment.run(around, streams).await)
             }
+            Command::Dashboard(dashboard) => cloud::run(streams, async |streams| dashboard.run(around, streams).await),
             Command::Doctor(doctor) => cloud::run(streams, async |streams| doctor.run(around, streams).await),
             Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
         }

@@ -1,6 +1,6 @@
 //! The documents of models, out of the state bucket or a copy of it.
 
-use alerting::{Monitor, MonitorLedger};
+use alerting::{DOCTOR_SCHEDULE, Monitor, MonitorLedger};
 use futures_util::stream::{self, StreamExt as _};
 use model_dashboard::Documents;
 use promotion::ExperimentDocument;
@@ -86,7 +86,9 @@ pub async fn models(world: &impl Bucket) -> Result<(BTreeMap<String, BTreeSet<St
         }
     }
     let mut notes = Vec::new();
-    let schedules = names(world, "monitors/").await?;
+    let mut schedules = names(world, "monitors/").await?;
+    // Made by `driftwarden doctor`: no model's.
+    schedules.retain(|schedule| schedule != DOCTOR_SCHEDULE);
     let read = schedules.iter().map(|schedule| async move {
         let mut notes = Vec::new();
         let named = document::<Named>(world, &format!("monitors/{schedule}.json"), &mut notes).await;

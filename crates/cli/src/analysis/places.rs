@@ -157,7 +157,7 @@ pub(super) async fn write_report(
     Ok(written)
 }
 
-/// Opens the page in the browser, with what the system has for it.
+/// Opens the page among some files.
 pub(super) fn open(files: &[String], streams: &mut Streams<'_>) -> Result<(), Failure> {
     let Some(page) = files
         .iter()
@@ -166,6 +166,11 @@ pub(super) fn open(files: &[String], streams: &mut Streams<'_>) -> Result<(), Fa
         writeln!(streams.err, "note: the page is in S3: it is not opened")?;
         return Ok(());
     };
+    open_page(Path::new(page), streams)
+}
+
+/// Opens a page in the browser, with what the system has for it.
+pub(crate) fn open_page(page: &Path, streams: &mut Streams<'_>) -> Result<(), Failure> {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let quiet = Command::new(opener)
         .arg(page)
@@ -173,7 +178,7 @@ pub(super) fn open(files: &[String], streams: &mut Streams<'_>) -> Result<(), Fa
         .stderr(Stdio::null())
         .spawn();
     if quiet.is_err() {
-        writeln!(streams.err, "note: {opener} is not there to open {page}")?;
+        writeln!(streams.err, "note: {opener} is not there to open {}", page.display())?;
     }
     Ok(())
 }
