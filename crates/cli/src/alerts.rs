@@ -2,7 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, json_line, ledger, second},
+    cloud::{Failure, StateBucket, Surroundings, json_line, ledger, second},
     policy::{in_force, of},
     table::{Table, plain},
 };
@@ -50,12 +50,7 @@ struct Sides {
 impl Alerts {
     /// Runs the command.
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let state_bucket = Some(self.state_bucket.required(around).await?);
-        let places = Places {
-            state_bucket,
-            event_bus: None,
-        };
-        let world = around.connect(places).await?;
+        let world = self.state_bucket.connect(around).await?;
         let ledger = ledger(world.as_ref(), &self.schedule).await?.ok_or_else(|| {
             format!(
                 "there is no ledger of schedule `{}` in the state bucket: none of its executions has been heard of",

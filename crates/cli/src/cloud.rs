@@ -317,6 +317,24 @@ impl StateBucket {
     pub(crate) async fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
         self.given(around).await?.ok_or_else(|| STATE_BUCKET.missing())
     }
+
+    /// AWS with the bucket that is named.
+    pub(crate) async fn connect<S: Surroundings>(&self, around: &S) -> Result<Arc<S::World>, Failure> {
+        let state_bucket = Some(self.required(around).await?);
+        connect(around, state_bucket).await
+    }
+}
+
+/// AWS with that bucket of documents.
+pub(crate) async fn connect<S: Surroundings>(
+    around: &S,
+    state_bucket: Option<String>,
+) -> Result<Arc<S::World>, Failure> {
+    let places = Places {
+        state_bucket,
+        event_bus: None,
+    };
+    Ok(around.connect(places).await?)
 }
 
 /// `--event-bus`.

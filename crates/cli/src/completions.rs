@@ -25,7 +25,7 @@ pub struct Man {
 
 impl Completions {
     /// Runs the command.
-    pub(crate) fn run(&self, streams: Streams<'_>) -> Exit {
+    pub(crate) fn run(&self, streams: &mut Streams<'_>) -> Exit {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "driftwarden", &mut script);
         ended(streams.out.write_all(&script))
@@ -34,7 +34,7 @@ impl Completions {
 
 impl Man {
     /// Runs the command.
-    pub(crate) fn run(&self, streams: Streams<'_>) -> Exit {
+    pub(crate) fn run(&self, streams: &mut Streams<'_>) -> Exit {
         let Some(folder) = &self.output else {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);

@@ -39,11 +39,17 @@ pub struct Doctor {
     event_bus: EventBus,
     #[command(flatten)]
     queue_url: QueueUrl,
-    /// The bucket that the monitoring schedules write to: ReportBucketName of the stack's parameters [env: REPORT_BUCKET].
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The bucket that the schedules write to: ReportBucketName of the stack's parameters [env: REPORT_BUCKET]"
+    )]
     report_bucket: Option<String>,
-    /// The prefix of their S3OutputUri: ReportPrefix of the stack's parameters [env: REPORT_PREFIX].
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        help = "The prefix of their S3OutputUri: ReportPrefix of the stack's parameters [env: REPORT_PREFIX]"
+    )]
     report_prefix: Option<String>,
     /// Write nothing: leave out whether events flow.
     #[arg(long)]

@@ -2,9 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{
-        Failure, Places, StateBucket, Surroundings, World, json_line, model, models, plain_lines, second, show_all,
-    },
+    cloud::{Failure, StateBucket, Surroundings, World, json_line, model, models, plain_lines, second, show_all},
     pause::{self, all_paused},
     table::{Table, plain},
     terminal::{coloured, hanging},
@@ -61,12 +59,7 @@ impl<'a> Line<'a> {
 impl Incidents {
     /// Runs the command.
     pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let state_bucket = Some(self.state_bucket.required(around).await?);
-        let places = Places {
-            state_bucket,
-            event_bus: None,
-        };
-        let world = around.connect(places).await?;
+        let world = self.state_bucket.connect(around).await?;
         let now = world.now();
         let paused = all_paused(world.as_ref(), now).await?;
         let paused = paused.as_ref();

@@ -116,6 +116,7 @@ impl Cli {
 
     /// Runs the command. Those that talk to AWS do so on a runtime of their own.
     pub fn run_in(&self, streams: Streams<'_>, around: &impl Surroundings) -> Exit {
+        let mut streams = streams;
         match &self.command {
             Command::Inspect(inspect) => inspect.run(streams),
             Command::Window(_) => Window::run(streams),
@@ -136,8 +137,8 @@ impl Cli {
                 }
             }
             Command::Compute(compute) => compute.run(streams),
-            Command::Completions(completions) => completions.run(streams),
-            Command::Man(man) => man.run(streams),
+            Command::Completions(completions) => completions.run(&mut streams),
+            Command::Man(man) => man.run(&mut streams),
             Command::Experiment(experiment) => {
                 cloud::run(streams, async |streams| experiment.run(around, streams).await)
             }

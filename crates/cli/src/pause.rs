@@ -2,7 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, World, json_line, second},
+    cloud::{Failure, Places, StateBucket, Surroundings, World, document, json_line, second},
     people::{Said, Speaker, Told},
     table::plain,
 };
@@ -127,7 +127,7 @@ impl Of {
             }
             Some(Until::At(at)) => Some(at),
         };
-        let word = Word {
+        let pause = Word {
             paused,
             by: speaker.by.clone(),
             time: now,
@@ -136,15 +136,15 @@ impl Of {
         };
         let Some(model) = &self.model else {
             let bucket = state_bucket.unwrap_or_default();
-            return self.write(world.as_ref(), &bucket, &word, streams).await;
+            return self.write(world.as_ref(), &bucket, &pause, streams).await;
         };
         let event = RemediationPause {
             model: model.clone(),
-            paused: word.paused,
-            by: word.by,
-            time: word.time,
-            until: word.until,
-            reason: word.reason,
+            paused: pause.paused,
+            by: pause.by,
+            time: pause.time,
+            until: pause.until,
+            reason: pause.reason,
         };
         let told = Told {
             done: if paused { "paused" } else { "resumed" },
@@ -161,7 +161,7 @@ impl Of {
         &self,
         world: &impl World,
         bucket: &str,
-        word: &Word,
+        pause: &Word,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
         let place = format!("s3://{bucket}/{PAUSE_KEY}");
@@ -169,7 +169,7 @@ impl Of {
             Fetched::Absent | Fetched::Unchanged => Precondition::Absent,
             Fetched::Found(_, etag) => Precondition::Unchanged(etag),
         };
-        let body = serde_json::to_vec(word).map_err(|error| error.to_string())?;
+        let body = serde_json::to_vec(pause).map_err(|error| error.to_string())?;
         if !self.said.dry_run {
             match world.write(PAUSE_KEY, body, &precondition).await {
                 Ok(_) => {}
@@ -185,23 +185,23 @@ impl Of {
             }
         }
         if self.said.json {
-            let line = json!({"place": place, "document": word, "written": !self.said.dry_run});
+            let line = json!({"place": place, "document": pause, "written": !self.said.dry_run});
             json_line(streams.out, &line)?;
             return Ok(Exit::Done);
         }
-        let until = match word.until {
+        let until = match pause.until {
             Some(until) => format!("until {}", second(until)),
             None => "until somebody resumes them".to_owned(),
         };
-        let said = if word.paused {
+        let said = if pause.paused {
             format!(
                 "all models are paused by {}, {until}: no retraining is started",
-                plain(&word.by)
+                plain(&pause.by)
             )
         } else {
             format!(
                 "all models go on, by {}: the next sweep decides what was held",
-                plain(&word.by)
+                plain(&pause.by)
             )
         };
         let written = if self.said.dry_run {
@@ -216,8 +216,8 @@ impl Of {
 
 /// What was last said about pausing all models, if that holds at a time.
 pub(crate) async fn all_paused(world: &impl Documents, now: Timestamp) -> Result<Option<Word>, Failure> {
-    let word: Option<Word> = crate::cloud::document(world, PAUSE_KEY).await?;
-    Ok(word.filter(|word| word.holds(now)))
+    let pause: Option<Word> = document(world, PAUSE_KEY).await?;
+    Ok(pause.filter(|pause| pause.holds(now)))
 }
 
 /// A pause in words: `paused by ada until … (why)`.

@@ -227,7 +227,6 @@ impl Word {
             let incident = open(world.as_ref(), model, &self.incident_id).await?;
             let stage = incident.stage.as_str();
             can(&incident, now).map_err(|why| format!("incident `{}` is {stage}: {why}", incident.id))?;
-            if self.said.json {}
             let waits_for = match &incident.decision {
                 Some(decision) => decision.sentence.as_str(),
                 None => "no decision has been taken yet",

@@ -2,7 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, World, chain, counted, json_line, monitors, plain_lines},
+    cloud::{Failure, StateBucket, Surroundings, World, chain, connect, counted, json_line, monitors, plain_lines},
     input,
     table::{Table, plain},
 };
@@ -300,12 +300,4 @@ impl Push {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-async fn connect<S: Surroundings>(around: &S, state_bucket: Option<String>) -> Result<Arc<S::World>, Failure> {
-    let places = Places {
-        state_bucket,
-        event_bus: None,
-    };
-    Ok(around.connect(places).await?)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Streams,
-    cloud::{Failure, Places, Surroundings},
+    cloud::{Failure, Surroundings, connect},
     terminal::{progress, progress_ended},
 };
 use alerting::{DatapointState, ReportEvidence};
@@ -175,11 +175,7 @@ impl Reader {
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        let places = Places {
-            state_bucket: Some(bucket.to_owned()),
-            event_bus: None,
-        };
-        let world = around.connect(places).await?;
+        let world = connect(around, Some(bucket.to_owned())).await?;
         let keys = world.list(prefix).await?;
         let world = world.as_ref();
         let mut objects = stream::iter(keys.iter().map(async |key| {

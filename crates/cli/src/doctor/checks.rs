@@ -119,16 +119,12 @@ fn separator(text: &str) -> &'static str {
 
 /// Some names, and how many there are more.
 fn some(names: &[String]) -> String {
-    let mut text = names
-        .iter()
-        .take(NAMED)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > NAMED {
-        text.push_str(&format!(" and {} more", names.len() - NAMED));
+    let named: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    let named = named.join(", ");
+    match names.len() {
+        all if all > NAMED => format!("{named} and {} more", all - NAMED),
+        _ => named,
     }
-    text
 }
 
 /// A rule of the stack, where it was found.

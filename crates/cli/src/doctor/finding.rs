@@ -1,7 +1,7 @@
 //! What a check found.
 
 use crate::{
-    cloud::said,
+    cloud::{plain_lines, said},
     table::plain,
     terminal::{coloured, hanging},
 };
@@ -114,7 +114,9 @@ impl Finding {
         } = self;
         let word = verdict.as_str();
         let missing = VERDICT.saturating_sub(word.len());
-        let seen = hanging(&plain(seen), INDENT);
+        let seen = plain_lines(seen);
+        let seen: Vec<String> = seen.lines().map(|line| hanging(line, INDENT)).collect();
+        let seen = seen.join(&format!("\n{:INDENT$}", ""));
         writeln!(out, "{}{:missing$}{check:<CHECK$}{seen}", coloured(word), "")?;
         if let Some(remedy) = remedy {
             writeln!(out, "{:INDENT$}mend: {}", "", plain(remedy))?;

@@ -4,7 +4,7 @@ use super::order::{known, model_of, nothing_of};
 use crate::{
     Exit, Streams,
     cloud::{
-        Failure, Places, StateBucket, Surroundings, World, experiments, experiments_of, json_line, plain_lines, second,
+        Failure, StateBucket, Surroundings, World, experiments, experiments_of, json_line, plain_lines, second,
         show_all,
     },
     table::{Table, plain},
@@ -128,11 +128,7 @@ fn line(document: &ExperimentDocument) -> Line<'_> {
 impl Status {
     /// Runs the command.
     pub(super) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let places = Places {
-            state_bucket: Some(self.state_bucket.required(around).await?),
-            event_bus: None,
-        };
-        let world = around.connect(places).await?;
+        let world = self.state_bucket.connect(around).await?;
         let Some(name) = &self.model else {
             return self.all(world.as_ref(), streams).await;
         };

@@ -1,4 +1,4 @@
-//! A deployment as it stands: its CloudFormation stack, and what the stack's resources are set to. Only looked at, but for
+//! A deployment as it stands: its `CloudFormation` stack, and what the stack's resources are set to. Only looked at, but for
 //! one object that is removed again.
 
 use crate::{
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// `DescribeAlarms` takes no more names at once.
 const ALARMS_A_REQUEST: usize = 100;
 
-/// A CloudFormation stack.
+/// A `CloudFormation` stack.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stack {
     /// Its ARN, which tells account and region.
@@ -109,7 +109,7 @@ pub struct Alarm {
     pub reason: String,
 }
 
-/// CloudFormation's stacks.
+/// `CloudFormation`'s stacks.
 pub trait Stacks {
     /// A stack; `None` if there is none.
     fn stack(&self, name: &str) -> impl Future<Output = Result<Option<Stack>, AwsError>>;
