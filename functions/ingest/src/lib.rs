@@ -90,6 +90,12 @@ impl Ingest {
         }
     }
 
+    /// With a policy that is shared with other functions of this process.
+    #[must_use]
+    pub fn with_policy(self, policy: PolicyStore) -> Self {
+        Self { policy, ..self }
+    }
+
     /// The function as the environment configures it, with the state bucket and the event bus. See [`Config`].
     ///
     /// # Errors
@@ -242,7 +248,7 @@ impl Ingest {
 
     /// Judges a monitor again by the policy and the time of now, restarts its window if its baseline changed later than it
     /// knows, notes up to which scheduled time its ledger has been compared with SageMaker's list, and carries out what the
-    /// ledger still owes. `None` if there is no ledger.
+    /// ledger still owes. `known` is the ledger, if the sweep has just read it. `None` if there is no ledger.
     ///
     /// # Errors
     /// If there is no policy to judge by, or AWS fails.
@@ -250,6 +256,7 @@ impl Ingest {
         &self,
         world: &W,
         schedule: &str,
+        known: Option<Loaded<MonitorLedger>>,
         found: SweepFound,
         request_id: &str,
     ) -> Result<Option<SweptMonitor>, IngestError>
@@ -257,7 +264,13 @@ impl Ingest {
         W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
     {
         let key = monitor_key(schedule);
-        let (policy, loaded) = join(self.policy.load(world), load::<MonitorLedger>(world, &key)).await;
+        let loaded = async {
+            match known {
+                Some(known) => Ok(known),
+                None => load::<MonitorLedger>(world, &key).await,
+            }
+        };
+        let (policy, loaded) = join(self.policy.load(world), loaded).await;
         let policy = policy.map_err(IngestError::Policy)?;
         let loaded = loaded?;
         let Some(ledger) = loaded.document() else {

@@ -33,7 +33,7 @@ use remediation::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shell::{
-    AwsError, Kind, LEASE, PolicyStore, TurnError,
+    AwsError, Kind, LEASE, Loaded, PolicyStore, TurnError,
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, ModelCards, Pipelines, StateMachines},
@@ -87,6 +87,12 @@ impl Remediate {
             settings,
             policy: PolicyStore::default(),
         }
+    }
+
+    /// With a policy that is shared with other functions of this process.
+    #[must_use]
+    pub fn with_policy(self, policy: PolicyStore) -> Self {
+        Self { policy, ..self }
     }
 
     /// The function as the environment configures it, with the state bucket and the event bus.
@@ -193,13 +199,31 @@ impl Remediate {
         input: Input,
         request_id: &str,
     ) -> Result<Handled, RemediateError> {
+        self.take_known(world, model, None, input, request_id).await
+    }
+
+    /// Takes an input; `known` is the model's document, if it has just been read.
+    async fn take_known<W: World>(
+        &self,
+        world: &W,
+        model: String,
+        known: Option<Loaded<ModelDocument>>,
+        input: Input,
+        request_id: &str,
+    ) -> Result<Handled, RemediateError> {
         let key = model_key(&model);
         let caller = Caller {
             id: request_id.to_owned(),
             now: world.now(),
             lease: LEASE,
         };
-        let (policy, loaded) = join(self.policy.load(world), load::<ModelDocument>(world, &key)).await;
+        let loaded = async {
+            match known {
+                Some(known) => Ok(known),
+                None => load::<ModelDocument>(world, &key).await,
+            }
+        };
+        let (policy, loaded) = join(self.policy.load(world), loaded).await;
         let (policy, loaded) = (policy.map_err(RemediateError::Policy)?, loaded?);
         let asks = match loaded.document() {
             Some(document) => document.needs_facts(&input),
@@ -257,7 +281,7 @@ impl Remediate {
     }
 
     /// Looks after a model: hears how its run goes, if nobody said; decides again, or verifies; carries out what its
-    /// document still owes. Returns the stage that it is in; `None` if there is no such model.
+    /// document still owes. Nothing if there is no such model.
     ///
     /// # Errors
     /// As [`Remediate::take`].
@@ -267,11 +291,12 @@ impl Remediate {
         model: &str,
         levels: BTreeMap<String, MonitorLevel>,
         request_id: &str,
-    ) -> Result<Option<Stage>, RemediateError> {
+    ) -> Result<(), RemediateError> {
         let loaded = load::<ModelDocument>(world, &model_key(model)).await?;
         let Some(document) = loaded.document() else {
-            return Ok(None);
+            return Ok(());
         };
+        let mut taken = false;
         let running = document
             .incident
             .as_ref()
@@ -288,6 +313,7 @@ impl Remediate {
                 Ok(Some(execution)) if execution.status.is_final() => {
                     let input = Input::PipelineExecution { incident, execution };
                     self.take(world, model.to_owned(), input, request_id).await?;
+                    taken = true;
                 }
                 Ok(_) => {}
                 // A run that somebody deleted, or that is no run of AWS's, says nothing more.
@@ -304,12 +330,14 @@ impl Remediate {
             {
                 self.take(world, model.to_owned(), Input::Experiment(status), request_id)
                     .await?;
+                taken = true;
             }
         }
-        self.take(world, model.to_owned(), Input::Tick(levels), request_id)
+        // What was taken is in a newer one.
+        let known = Some(loaded).filter(|_| !taken);
+        self.take_known(world, model.to_owned(), known, Input::Tick(levels), request_id)
             .await?;
-        let loaded = load::<ModelDocument>(world, &model_key(model)).await?;
-        Ok(loaded.document().map(ModelDocument::stage))
+        Ok(())
     }
 
     /// What a decision needs to know and only AWS can tell.
