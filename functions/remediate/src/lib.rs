@@ -21,7 +21,7 @@ use alerting::{AlertStateChange, AlertStatus, MODEL_MONITOR_ALERT_STATE_CHANGE};
 use futures_util::future::join;
 use jiff::Timestamp;
 use model_monitor::{AlarmStateChange, Detail, Event, PipelineExecutionStatusChange};
-use outbox::Caller;
+use outbox::{Caller, correlation_id};
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentDocument, ExperimentStateChange};
 use remediation::{
     CandidateStatus, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PipelineExecution,
@@ -37,9 +37,10 @@ use shell::{
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, ModelCards, Pipelines, StateMachines},
-    turn,
+    telemetry, turn,
 };
 use std::collections::BTreeMap;
+use tracing::Instrument as _;
 
 /// Step Functions' event (user guide, page `eventbridge-integration`).
 const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution Status Change";
@@ -199,7 +200,16 @@ impl Remediate {
         input: Input,
         request_id: &str,
     ) -> Result<Handled, RemediateError> {
-        self.take_known(world, model, None, input, request_id).await
+        let (schedule, correlation_id) = match &input {
+            Input::Alert(alert) => (
+                Some(alert.monitoring_schedule.as_str()),
+                alert.correlation_id.as_deref(),
+            ),
+            _ => (None, None),
+        };
+        let about = telemetry::about(Some(&model), schedule, correlation_id);
+        let taken = self.take_known(world, model, None, input, request_id);
+        taken.instrument(about).await
     }
 
     /// Takes an input; `known` is the model's document, if it has just been read.
@@ -254,7 +264,10 @@ impl Remediate {
                 &caller,
                 || ModelDocument::new(&model),
                 |document| {
+                    // It is about the incident, whichever alert joins it.
+                    telemetry::correlated(document.correlation_id());
                     let stepped = document.step(input.clone(), given, &caller);
+                    telemetry::correlated(document.correlation_id());
                     (stepped, document.stage(), document.is_deciding())
                 },
                 async |effect| carry_out(world, effect).await,
@@ -335,8 +348,9 @@ impl Remediate {
         }
         // What was taken is in a newer one.
         let known = Some(loaded).filter(|_| !taken);
-        self.take_known(world, model.to_owned(), known, Input::Tick(levels), request_id)
-            .await?;
+        let about = telemetry::about(Some(model), None, None);
+        let ticked = self.take_known(world, model.to_owned(), known, Input::Tick(levels), request_id);
+        ticked.instrument(about).await?;
         Ok(())
     }
 
@@ -435,6 +449,7 @@ impl Remediate {
         let change = AlertStateChange {
             version: "1".into(),
             id: format!("alarm-{name}-{transition}"),
+            correlation_id: Some(correlation_id("alarm", &format!("{name}/{time}"))),
             model: rules.model.clone(),
             endpoint: None,
             monitoring_schedule: format!("alarm:{name}"),
@@ -464,7 +479,7 @@ impl Remediate {
 
 /// Where the document of a model lies in the state bucket.
 pub fn model_key(model: &str) -> String {
-    format!("models/{model}.json")
+    ModelDocument::key(model)
 }
 
 /// The runs of a pipeline in flight that are, or may be, of a model: those that its incidents started, and those that

@@ -34,8 +34,10 @@ use shell::{
         DescribedJob, Documents, Fetched, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
         ProcessingJobs, Reports, Schedule,
     },
+    telemetry,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use tracing::Instrument as _;
 
 /// So far back executions are looked for, at least: longer than a day, so that a daily monitor's last one is among them.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
@@ -157,7 +159,10 @@ impl Sweep {
                 return (candidate, None);
             }
             let named = policy.names(&candidate.name) || self.any_bucket;
-            let swept = Box::pin(self.monitor(world, candidate, named, request_id)).await;
+            let about = telemetry::about(None, Some(&candidate.name), None);
+            let swept = Box::pin(self.monitor(world, candidate, named, request_id))
+                .instrument(about)
+                .await;
             (candidate, Some(swept))
         }))
         .buffer_unordered(AT_ONCE);
