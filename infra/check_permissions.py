@@ -221,7 +221,7 @@ ALLOWED = {
     "PromoteRole": [
         ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         *((action, f"{STATE}/{key}") for action in ("s3:GetObject", "s3:PutObject") for key in ("experiments/churn.json", "baselines/churn-quality.json")),
-        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
             "Experiment State Change", "Model Baselines Requested", "Monitor Baseline Change")),
         ("cloudwatch:GetMetricData", "*"), ("sagemaker:ListMonitoringSchedules", "*"), ("sagemaker:ListModelPackages", "*"),
@@ -306,7 +306,7 @@ DENIED = {
         ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/other"),
     ],
     "PromoteRole": FOR_ALL + [
-        START, LOOK_UP, *PROMOTES, ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/models/churn.json"),
+        START, LOOK_UP, *PROMOTES, ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
         ("s3:PutObject", f"{REPORTS}/baselines/churn/statistics.json"), ("sns:Publish", TOPIC), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
         ("events:PutEvents", BUS, event("Remediation Decided")), ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn"),
         ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/churn/7"), ("sagemaker:DeleteModel", f"{SAGEMAKER}:model/churn"),

@@ -1,6 +1,7 @@
 """From candidate to production: what becomes of an experiment, whatever happens to it, seen at the endpoint."""
 
 import functools
+import hashlib
 import json
 import os
 import random
@@ -10,8 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
+import harness
+import jsonschema
 import pytest
 from harness.demo import Screen
 from harness.demo_ab import Containers, Story, check, show
@@ -409,3 +413,43 @@ def test_an_incident_waits_for_its_candidate_and_verifies_it_once_it_is_promoted
     assert closed["outcome"] == "Repaired"
     (told,) = [change for change in hosted.changes() if change["stage"] == "Ended"]
     assert told["pipelineExecutionArn"] == run["arn"] and json.dumps(told)
+    one_id_leads_from_the_report_to_the_promotion(world, hosted.name, schedule, at)
+
+
+EMF = json.loads((Path(harness.__file__).parent / "emf.schema.json").read_text())
+
+
+def one_id_leads_from_the_report_to_the_promotion(world: World, model: str, schedule: str, at: datetime) -> None:
+    """The execution's correlation id, computed as events/README.md tells, is in every event that followed and in the functions' logs."""
+    identity = f"driftwarden/execution/{schedule.lower()}/{at:%Y-%m-%dT%H}"
+    wanted = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    followed = {
+        kind: [event["detail"].get("correlationId") for event in world.events(kind) if event["detail"]["model"] == model]
+        for kind in (
+            "Remediation Decided",
+            "Retraining Pipeline Execution Status Change",
+            "Experiment State Change",
+            "Remediation Incident Closed",
+        )
+    }
+    assert all(ids and set(ids) == {wanted} for ids in followed.values()), (wanted, followed)
+    alerts = [event["detail"] for event in world.events("Model Monitor Alert State Change") if event["detail"]["monitoringSchedule"] == schedule]
+    assert [alert["correlationId"] == wanted for alert in alerts if alert["alertStatus"] == "InAlert"] == [True], alerts
+    assert (world.model(model) or {})["closed"][-1]["incident"]["correlation_id"] == wanted
+    for function in ("ingest", "remediate", "promote", "notify"):
+        said = [line for line in read_lines(world, function) if line.get("correlation_id") == wanted and "_aws" not in line]
+        assert said, f"{function} logged nothing under {wanted}"
+        assert all(line["request_id"] for line in said), said
+        metrics = [line for line in read_lines(world, function) if "_aws" in line]
+        assert metrics, f"{function} wrote no record of metrics"
+        for record in metrics:
+            jsonschema.validate(record, EMF)
+            for directive in record["_aws"]["CloudWatchMetrics"]:
+                named = [metric["Name"] for metric in directive["Metrics"]]
+                assert all(isinstance(record[name], int) for name in named), record
+                assert all(isinstance(record[name], str) for names in directive["Dimensions"] for name in names), record
+
+
+def read_lines(world: World, function: str) -> list[dict[str, Any]]:
+    """The lines of a function's log that are JSON objects: Lambda's own are not."""
+    return [json.loads(line) for text in world.logs(function) for line in text.splitlines() if line.startswith("{")]

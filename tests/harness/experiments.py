@@ -79,7 +79,7 @@ class Hosted:
     def policy(self, **settings: Any) -> str:
         """The policy's table of the model."""
         where = {"data": f"s3://{self.bucket}/capture/{self.name}", "ground_truth": f"s3://{self.bucket}/labels/{self.name}"}
-        where |= {"config": f"s3://{self.bucket}/config/{self.name}.json", "labels_within": "1m"}
+        where |= {"config": f"s3://{self.bucket}/config/{self.name}.json"}
         given = QUICK | {"capture": where} | settings
         return f'[[model]]\nname = "{self.name}"\n[model.promotion]\n' + "".join(f"{key} = {toml(value)}\n" for key, value in given.items())
 

@@ -3,6 +3,7 @@
 
 use crate::{AlertStatus, DatapointState, HealthStatus, ReportedViolation, Severity};
 use jiff::Timestamp;
+use outbox::correlation_id;
 use serde::{Deserialize, Serialize};
 
 /// The `source` of Driftwarden's events.
@@ -17,6 +18,13 @@ pub const MODEL_MONITOR_HEALTH_STATE_CHANGE: &str = "Model Monitor Health State 
 /// The detail-type of [`MonitoringExecutionStateChange`].
 pub const MONITORING_EXECUTION_STATE_CHANGE: &str = "Monitoring Execution State Change";
 
+/// The correlation id of an execution, which what follows from it carries on: of its schedule and the hour that it was due.
+pub fn execution_correlation_id(schedule: &str, scheduled_time: Timestamp) -> String {
+    // SageMaker lower-cases schedule names in ARNs.
+    let identity = format!("{}/{}", schedule.to_lowercase(), scheduled_time.strftime("%Y-%m-%dT%H"));
+    correlation_id("execution", &identity)
+}
+
 /// Detail of `Monitoring Execution State Change`, version 1: an execution of a monitoring schedule of Driftwarden's own
 /// has ended. SageMaker has no such event of its own executions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +35,9 @@ pub struct MonitoringExecutionStateChange {
     pub version: String,
     /// Deterministic: the same execution has the same id, however often it is carried out.
     pub id: String,
+    /// Ties together all that follows from the execution, up to a promotion: a W3C trace id, [`execution_correlation_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The monitoring schedule.
     pub monitoring_schedule: String,
     /// The monitored endpoint; absent as for batch transform.
@@ -62,6 +73,9 @@ pub struct AlertStateChange {
     pub version: String,
     /// Deterministic: the same transition has the same id, however often it is delivered.
     pub id: String,
+    /// The correlation id of the execution that made the transition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model that the monitor watches: the policy's name for it, else its endpoint, else its schedule.
     pub model: String,
     /// The monitored endpoint; absent for batch transform.
@@ -137,6 +151,9 @@ pub struct HealthStateChange {
     pub version: String,
     /// Deterministic: the same transition has the same id, however often it is delivered.
     pub id: String,
+    /// The correlation id of the execution that made the transition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model that the monitor watches.
     pub model: String,
     /// The monitored endpoint; absent for batch transform.

@@ -3,6 +3,7 @@
 use crate::{
     AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, EventDatapoint, Evidence, ExecutionWindow,
     HealthStateChange, MaintenanceWindow, Metric, MonitorRules, Period, ReportedViolation, Treatment, ViolationFacts,
+    execution_correlation_id,
 };
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::MonitorType;
@@ -223,7 +224,7 @@ impl MonitorLedger {
                 ..monitor
             };
         }
-        self.rejudge(rules, caller);
+        self.rejudge(Some(scheduled_time), rules, caller);
         recorded
     }
 
@@ -242,7 +243,7 @@ impl MonitorLedger {
         if matches!(rules.window, AlertWindow::Time { .. }) && !self.datapoints.is_empty() {
             self.as_of = self.as_of.max(Some(caller.now));
         }
-        self.rejudge(rules, caller);
+        self.rejudge(None, rules, caller);
     }
 
     /// Begins the alert window anew, as the baseline that the monitor is held against changed: datapoints that are scheduled
@@ -253,7 +254,7 @@ impl MonitorLedger {
             return false;
         }
         self.restarted_at = Some(at);
-        let change = self.judge(rules, caller.now, true);
+        let change = self.judge(None, rules, caller.now, true);
         self.owe_change(change, caller);
         true
     }
@@ -275,7 +276,7 @@ impl MonitorLedger {
         now: Timestamp,
     ) -> Option<Box<AlertStateChange>> {
         self.merge(scheduled_time, evidence);
-        self.judge(rules, now, false)
+        self.judge(Some(scheduled_time), rules, now, false)
     }
 
     /// Whether the settings of the schedule's own alert are to be read (again): at most once in ten minutes.
@@ -299,13 +300,14 @@ impl MonitorLedger {
             .map(|datapoint| datapoint.scheduled_time)
     }
 
-    fn rejudge(&mut self, rules: &MonitorRules, caller: &Caller) {
+    /// Judges what is known; `made_by` is the execution that there is news of, if it is one.
+    fn rejudge(&mut self, made_by: Option<Timestamp>, rules: &MonitorRules, caller: &Caller) {
         if self.monitor.schedule == DOCTOR_SCHEDULE {
             return;
         }
-        let change = self.judge(rules, caller.now, false);
+        let change = self.judge(made_by, rules, caller.now, false);
         self.owe_change(change, caller);
-        if let Some(change) = self.judge_health(rules, caller.now) {
+        if let Some(change) = self.judge_health(made_by, rules, caller.now) {
             self.outbox
                 .owe(change.id.clone(), MonitorEffect::PutHealthStateChange(change), caller);
         }
@@ -374,7 +376,13 @@ impl MonitorLedger {
         }
     }
 
-    fn judge(&mut self, rules: &MonitorRules, now: Timestamp, restarted: bool) -> Option<Box<AlertStateChange>> {
+    fn judge(
+        &mut self,
+        made_by: Option<Timestamp>,
+        rules: &MonitorRules,
+        now: Timestamp,
+        restarted: bool,
+    ) -> Option<Box<AlertStateChange>> {
         let newest = self.datapoints.back()?.scheduled_time;
         let window = self.window(rules);
         let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
@@ -400,6 +408,7 @@ impl MonitorLedger {
             self.history.pop_front();
         }
         let mut change = self.change(&window, rules, previous, as_of, now);
+        change.correlation_id = Some(self.correlation_id(made_by.unwrap_or(newest)));
         if let (true, Some(since)) = (restarted, self.restarted_at) {
             let so_far = if change.datapoints.is_empty() {
                 "none of them says anything of the data yet".to_owned()
@@ -439,6 +448,10 @@ impl MonitorLedger {
             self.status(window, rules, without, *time, previous)
         });
         self.status(window, rules, 0, as_of, status)
+    }
+
+    fn correlation_id(&self, scheduled_time: Timestamp) -> String {
+        execution_correlation_id(&self.monitor.schedule, scheduled_time)
     }
 
     /// The event of the transition that has just been made.
@@ -491,6 +504,7 @@ impl MonitorLedger {
                 self.monitor.schedule.to_lowercase(),
                 self.alert.transition
             ),
+            correlation_id: None,
             model: self.monitor.model.clone(),
             endpoint: self.monitor.endpoint.clone(),
             monitoring_schedule: self.monitor.schedule.clone(),
@@ -526,7 +540,12 @@ impl MonitorLedger {
         }
     }
 
-    fn judge_health(&mut self, rules: &MonitorRules, now: Timestamp) -> Option<Box<HealthStateChange>> {
+    fn judge_health(
+        &mut self,
+        made_by: Option<Timestamp>,
+        rules: &MonitorRules,
+        now: Timestamp,
+    ) -> Option<Box<HealthStateChange>> {
         let silent = |datapoint: &&Datapoint| {
             let muted = |window: &MaintenanceWindow| window.covers(datapoint.scheduled_time);
             matches!(
@@ -565,6 +584,9 @@ impl MonitorLedger {
                 self.monitor.schedule.to_lowercase(),
                 self.health.transition
             ),
+            correlation_id: made_by
+                .or_else(|| self.datapoints.back().map(|datapoint| datapoint.scheduled_time))
+                .map(|time| self.correlation_id(time)),
             model: self.monitor.model.clone(),
             endpoint: self.monitor.endpoint.clone(),
             monitoring_schedule: self.monitor.schedule.clone(),

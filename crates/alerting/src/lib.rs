@@ -27,6 +27,7 @@ pub use datapoint::{
 pub use event::{
     AlertStateChange, EVENT_SOURCE, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
     MODEL_MONITOR_HEALTH_STATE_CHANGE, MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange,
+    execution_correlation_id,
 };
 pub use history::{MonitoringAlertTransition, OnlyBecause, Transition, compare};
 pub use ledger::{

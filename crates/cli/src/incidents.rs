@@ -197,6 +197,9 @@ fn show(out: &mut dyn Write, incident: &Incident, now: Timestamp) -> io::Result<
     let mut table = Table::new(["field", "value"]);
     let mut field = |name: &str, value: String| table.row([name.to_owned(), value]);
     field("monitors", incident.monitors.join(", "));
+    if let Some(id) = &incident.correlation_id {
+        field("correlation id", id.clone());
+    }
     if let Some(approval) = &incident.approval {
         let said = if approval.granted {
             format!("approved until {}", second(approval.valid_until))

@@ -118,6 +118,7 @@ fn alert(model: &str, schedule: &str, transition: u64, status: AlertStatus, at: 
     Input::Alert(Box::new(AlertStateChange {
         version: "1".into(),
         id: format!("alert-{schedule}-{transition}"),
+        correlation_id: Some(format!("4bf92f3577b34da6a3ce929d0e0e47{transition:02}")),
         model: model.into(),
         endpoint: None,
         monitoring_schedule: schedule.into(),

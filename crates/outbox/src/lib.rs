@@ -10,6 +10,10 @@
 //! it out and settling it. What must never happen twice therefore needs an id that its receiver knows:
 //! SageMaker's `ClientRequestToken`, the event's `detail.id`.
 
+mod correlation;
+
+pub use correlation::correlation_id;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 

@@ -36,6 +36,9 @@ pub struct BaselinesRequested {
     pub version: String,
     /// Deterministic: the same request has the same id, however often it is delivered.
     pub id: String,
+    /// The experiment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model.
     pub model: String,
     /// The experiment that promoted the model package.
@@ -78,6 +81,9 @@ pub struct BaselinesCreated {
     pub version: String,
     /// Deterministic: that of the request.
     pub id: String,
+    /// The experiment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model.
     pub model: String,
     /// The experiment that promoted the model package.
@@ -104,6 +110,9 @@ pub struct MonitorBaselineChange {
     pub version: String,
     /// Deterministic: the same change has the same id, however often it is delivered.
     pub id: String,
+    /// The experiment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model.
     pub model: String,
     /// The monitoring schedule.

@@ -56,6 +56,8 @@ pub struct Candidate {
     pub package: ModelPackage,
     /// The champion's package, if it is one and could be read.
     pub champion: Option<ModelPackage>,
+    /// The correlation id of the incident whose retraining made the candidate, if one did.
+    pub correlation_id: Option<String>,
 }
 
 /// `EndpointStatus`, as far as it matters here.
@@ -354,6 +356,9 @@ pub struct Experiment {
     pub number: u64,
     /// `{model}-ab-{number}`.
     pub id: String,
+    /// That of the incident whose retraining made the candidate, else one of the model package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The candidate.
     pub package: ModelPackage,
     /// The endpoint.
@@ -659,6 +664,12 @@ impl ExperimentDocument {
         open.flatten().chain(ended).max().unwrap_or(Timestamp::MIN)
     }
 
+    /// The correlation id of the open experiment, else of the one that was over last.
+    pub fn correlation_id(&self) -> Option<&str> {
+        let ended = self.ended.last().map(|ended| &ended.experiment);
+        self.experiment.as_ref().or(ended)?.correlation_id.as_deref()
+    }
+
     /// Notes what carrying an effect out has told.
     pub fn carried(&mut self, effect: &ExperimentEffect, carried: Carried) {
         let Some(open) = &mut self.experiment else { return };
@@ -685,7 +696,11 @@ impl ExperimentDocument {
     }
 
     fn on_candidate(&mut self, candidate: &Candidate, given: Given<'_>, caller: &Caller) {
-        let Candidate { package, champion } = candidate;
+        let Candidate {
+            package,
+            champion,
+            correlation_id,
+        } = candidate;
         if given.policy.mode == Mode::Off {
             return;
         }
@@ -706,7 +721,7 @@ impl ExperimentDocument {
             return;
         }
         self.next = self.next.take().filter(|next| next.arn != *arn);
-        self.open(package, given, caller);
+        self.open(package, correlation_id.clone(), given, caller);
         if let Some(worse) = Self::worse(package, champion.as_ref(), given.policy) {
             self.end(Conclusion::Rejected, &worse, given, caller);
         }
@@ -735,12 +750,13 @@ impl ExperimentDocument {
         })
     }
 
-    fn open(&mut self, package: &ModelPackage, given: Given<'_>, caller: &Caller) {
+    fn open(&mut self, package: &ModelPackage, correlation_id: Option<String>, given: Given<'_>, caller: &Caller) {
         self.experiments += 1;
         let number = self.experiments;
         let id = format!("{}-ab-{number}", self.model);
         let mut token = hex::encode(Sha256::digest(format!("driftwarden/experiment/{id}/{}", package.arn)));
         token.truncate(8);
+        let correlation_id = correlation_id.unwrap_or_else(|| outbox::correlation_id("model-package", &package.arn));
         let approved = package.approval_status == "Approved" || given.policy.unapproved;
         let stage = if approved {
             ExperimentStage::Preparing
@@ -750,6 +766,7 @@ impl ExperimentDocument {
         self.experiment = Some(Experiment {
             number,
             id,
+            correlation_id: Some(correlation_id),
             package: package.clone(),
             endpoint: given.policy.endpoint.clone(),
             mode: given.policy.mode,
@@ -1367,6 +1384,7 @@ impl ExperimentDocument {
         let request = BaselinesRequested {
             version: "1".into(),
             id: format!("baselines-{}-{}", open.id, open.token),
+            correlation_id: open.correlation_id.clone(),
             model: self.model.clone(),
             experiment_id: open.id.clone(),
             model_package_arn: open.package.arn.clone(),
@@ -1531,6 +1549,7 @@ impl ExperimentDocument {
         let change = ExperimentStateChange {
             version: "1".into(),
             id: format!("experiment-{}-{}-{}", open.id, open.changes, open.token),
+            correlation_id: open.correlation_id.clone(),
             model: self.model.clone(),
             experiment_id: open.id.clone(),
             endpoint: open.endpoint.clone(),
@@ -1575,6 +1594,7 @@ fn baseline_change(
     let change = MonitorBaselineChange {
         version: "1".into(),
         id: format!("baseline-{what}-{}-{schedule}-{}", experiment.id, experiment.token),
+        correlation_id: experiment.correlation_id.clone(),
         model: model.to_owned(),
         monitoring_schedule: schedule.clone(),
         monitor_type: after.monitor_type.clone(),

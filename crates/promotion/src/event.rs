@@ -34,6 +34,9 @@ pub struct ExperimentStateChange {
     pub version: String,
     /// Deterministic: the same change has the same id, however often it is delivered.
     pub id: String,
+    /// The experiment's: that of the incident whose retraining made the candidate, else one of the model package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model.
     pub model: String,
     /// The experiment.

@@ -242,8 +242,6 @@ pub struct Capture {
     pub ground_truth: String,
     /// `s3://` URI of `analysis_config.json`: which columns are label and prediction.
     pub config: String,
-    /// How long after a request its ground truth is waited for.
-    pub labels_within: SignedDuration,
 }
 
 /// A `CloudWatch` metric of the owner's, with the dimensions `EndpointName` and `VariantName`.

@@ -338,6 +338,7 @@ impl History {
         let candidate = Candidate {
             package: package(version, status),
             champion: None,
+            correlation_id: None,
         };
         self.turn(&Input::Candidate(Box::new(candidate)));
     }
@@ -403,6 +404,21 @@ fn a_package_that_waits_for_its_approval_waits_no_more_where_promotion_is_switch
 }
 
 #[test]
+fn an_experiment_has_the_id_of_its_incident_or_one_of_its_own() {
+    for given in [Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()), None] {
+        let mut history = History::new(1, Mode::Variants, BETTER);
+        let candidate = Candidate {
+            package: package(2, "Approved"),
+            champion: None,
+            correlation_id: given.clone(),
+        };
+        let own = outbox::correlation_id("model-package", &candidate.package.arn);
+        history.turn(&Input::Candidate(Box::new(candidate)));
+        assert_eq!(history.document.correlation_id(), Some(given.unwrap_or(own).as_str()));
+    }
+}
+
+#[test]
 fn a_look_from_before_the_last_change_is_none() {
     let mut history = History::new(1, Mode::Variants, BETTER);
     let mut base = history.sage.seen();
@@ -443,6 +459,7 @@ fn a_look_from_before_the_last_change_is_none() {
     let candidate = Candidate {
         package: package(2, "Approved"),
         champion: None,
+        correlation_id: None,
     };
     let caller = Caller {
         id: "stalled".into(),
@@ -526,6 +543,7 @@ fn a_candidate_that_is_worse_on_paper_never_sees_traffic() {
         let candidate = Candidate {
             package: of(version, metric),
             champion: Some(of(1, Some(0.85))),
+            correlation_id: None,
         };
         history.turn(&Input::Candidate(Box::new(candidate)));
         assert_eq!(history.document.ended.last().unwrap().conclusion, Conclusion::Rejected);

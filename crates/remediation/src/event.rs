@@ -38,6 +38,9 @@ const VIOLATIONS_TOLD: usize = 10;
 pub struct DecidedAlert {
     /// Id of the `Model Monitor Alert State Change`.
     pub id: String,
+    /// Its correlation id: that of the execution that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The monitoring schedule.
     pub monitoring_schedule: String,
     /// What it monitors, once a report has told.
@@ -73,6 +76,7 @@ impl DecidedAlert {
     pub(crate) fn new(alert: &AlertStateChange) -> Self {
         Self {
             id: alert.id.clone(),
+            correlation_id: alert.correlation_id.clone(),
             monitoring_schedule: alert.monitoring_schedule.clone(),
             monitor_type: alert.monitor_type.clone(),
             endpoint: alert.endpoint.clone(),
@@ -116,6 +120,9 @@ pub struct RemediationDecided {
     pub version: String,
     /// Deterministic: the same decision has the same id, however often it is delivered.
     pub id: String,
+    /// The incident's: that of the execution whose alert opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model.
     pub model: String,
     /// The how-manieth incident of the model.
@@ -166,6 +173,9 @@ pub struct RetrainingStatusChange {
     pub version: String,
     /// Deterministic: the same end has the same id, however often it is delivered.
     pub id: String,
+    /// The incident's: that of the execution whose alert opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model.
     pub model: String,
     /// The incident's id.
@@ -221,6 +231,9 @@ pub struct IncidentClosed {
     pub version: String,
     /// Deterministic.
     pub id: String,
+    /// The incident's: that of the execution whose alert opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// The model.
     pub model: String,
     /// The how-manieth incident of the model.

@@ -310,6 +310,9 @@ pub struct Incident {
     pub number: u64,
     /// `{model}-{number}`.
     pub id: String,
+    /// The correlation id of the alert that opened it: that of the execution which made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
     /// Under this the retraining is started, once.
     pub token: String,
     /// Where it stands; never [`Stage::Healthy`].
@@ -410,6 +413,11 @@ impl ModelDocument {
         }
     }
 
+    /// The document's key in the state bucket.
+    pub fn key(model: &str) -> String {
+        format!("models/{model}.json")
+    }
+
     /// Whether taking an input needs [`Facts`], because a retraining may be decided.
     pub fn needs_facts(&self, input: &Input) -> bool {
         let undecided = self.incident.as_ref().map(|incident| incident.stage.is_undecided());
@@ -433,6 +441,23 @@ impl ModelDocument {
     /// Where the model stands.
     pub fn stage(&self) -> Stage {
         self.incident.as_ref().map_or(Stage::Healthy, |incident| incident.stage)
+    }
+
+    /// The correlation id of the open incident.
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.incident.as_ref()?.correlation_id.as_deref()
+    }
+
+    /// The correlation id of the incident whose retraining made a model package, if one did: by the run that registered it, and
+    /// where SageMaker tells none, of the incident that waits for its candidate.
+    pub fn correlation_id_of_candidate(&self, generated_by: Option<&str>) -> Option<&str> {
+        let closed = self.closed.iter().rev().map(|closed| &closed.incident);
+        let mut incidents = self.incident.iter().chain(closed);
+        let found = match generated_by {
+            Some(arn) => incidents.find(|incident| incident.execution.as_ref().is_some_and(|run| run.arn == arn)),
+            None => incidents.find(|incident| matches!(incident.stage, Stage::Retraining | Stage::Candidate)),
+        };
+        found?.correlation_id.as_deref()
     }
 
     /// Takes one input. What follows from it is in the outbox.
@@ -493,7 +518,8 @@ impl ModelDocument {
             match &mut self.incident {
                 None => {
                     let seed = format!("{}/{}", alert.id, alert.time);
-                    self.open(vec![alert.monitoring_schedule.clone()], &seed, caller);
+                    let correlation_id = alert.correlation_id.clone();
+                    self.open(vec![alert.monitoring_schedule.clone()], correlation_id, &seed, caller);
                 }
                 Some(incident) => {
                     if !incident.monitors.contains(&alert.monitoring_schedule) {
@@ -518,7 +544,7 @@ impl ModelDocument {
 
     /// Opens an incident for monitors in alert. `seed` is part of its token: a document that was lost and began anew at
     /// incident 1 must not be answered with the run of an older incident 1.
-    fn open(&mut self, monitors: Vec<String>, seed: &str, caller: &Caller) {
+    fn open(&mut self, monitors: Vec<String>, correlation_id: Option<String>, seed: &str, caller: &Caller) {
         let Some(stage) = Stage::Healthy.after(Cause::InAlert) else {
             return;
         };
@@ -529,6 +555,7 @@ impl ModelDocument {
         self.incident = Some(Incident {
             number,
             id,
+            correlation_id,
             token,
             stage,
             opened_at: caller.now,
@@ -670,6 +697,7 @@ impl ModelDocument {
                 decision.number,
                 incident.token.get(..8).unwrap_or_default()
             ),
+            correlation_id: incident.correlation_id.clone(),
             model: self.model.clone(),
             incident: incident.number,
             incident_id: incident.id.clone(),
@@ -739,6 +767,7 @@ impl ModelDocument {
         let change = RetrainingStatusChange {
             version: "1".into(),
             id: format!("{id}-{}", last_part(&execution.arn)),
+            correlation_id: open.correlation_id.clone(),
             model: self.model.clone(),
             incident_id: open.id.clone(),
             pipeline_execution_arn: execution.arn.clone(),
@@ -891,7 +920,8 @@ impl ModelDocument {
         if let Some(first) = still.first() {
             let seed = format!("{}/{}", first.id, resolution.time);
             let monitors = still.iter().map(|alert| alert.monitoring_schedule.clone()).collect();
-            self.open(monitors, &seed, caller);
+            let correlation_id = first.correlation_id.clone();
+            self.open(monitors, correlation_id, &seed, caller);
             self.decide_if_due(given, caller);
         }
         Stepped::Changed
@@ -993,6 +1023,7 @@ impl ModelDocument {
         let closed = IncidentClosed {
             version: "1".into(),
             id: format!("closed-{}-{}", incident.id, incident.token.get(..8).unwrap_or_default()),
+            correlation_id: incident.correlation_id.clone(),
             model: self.model.clone(),
             incident: incident.number,
             incident_id: incident.id.clone(),

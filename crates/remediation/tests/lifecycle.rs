@@ -148,6 +148,7 @@ fn alert(schedule: &str, transition: u64, status: AlertStatus) -> Input {
     Input::Alert(Box::new(AlertStateChange {
         version: "1".into(),
         id: format!("alert-{schedule}-{transition}"),
+        correlation_id: Some(format!("of-{schedule}-{transition}")),
         model: "churn".into(),
         endpoint: Some("churn".into()),
         monitoring_schedule: schedule.into(),
@@ -822,6 +823,36 @@ fn a_lost_document_begins_anew_with_another_token() {
         token(&Play::of([in_alert("dq", 1)])),
         "and the same alert with the same"
     );
+}
+
+#[test]
+fn an_incident_and_all_that_follows_carry_the_id_of_what_opened_it() {
+    let mut play = with_candidate();
+    play.take(in_alert("dq", 1));
+    play.take(candidate(Some(Conclusion::Promoted), Some(RUN), 300));
+    let json = serde_json::to_string(&play.document).unwrap();
+    let ids: Vec<Option<&str>> = play
+        .document
+        .outbox
+        .entries()
+        .iter()
+        .filter_map(|entry| match &entry.effect {
+            ModelEffect::PutRemediationDecided(decided) => Some(decided.correlation_id.as_deref()),
+            ModelEffect::PutRetrainingStatusChange(change) => Some(change.correlation_id.as_deref()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids, [Some("of-quality-1"); 2]);
+    assert_eq!(play.document.correlation_id(), Some("of-quality-1"));
+    // Its candidate takes it over, and nobody else's does.
+    let of = |run| play.document.correlation_id_of_candidate(run);
+    assert_eq!(of(Some(RUN)), Some("of-quality-1"));
+    assert_eq!(of(Some("another run")), None);
+    // A document from before there were ids is read as ever.
+    let mut before: serde_json::Value = serde_json::from_str(&json).unwrap();
+    before["incident"].as_object_mut().unwrap().remove("correlation_id");
+    let before: ModelDocument = serde_json::from_value(before).unwrap();
+    assert_eq!(before.correlation_id(), None);
 }
 
 fn some_input() -> impl Strategy<Value = (Input, bool)> {

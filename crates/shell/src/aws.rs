@@ -6,6 +6,7 @@ mod lineage;
 
 use crate::{
     AwsError, Kind, POLICY_KEY,
+    invocation::trace_header,
     ports::{
         Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
         Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
@@ -550,12 +551,7 @@ impl OperatorBus for Aws {
 impl Aws {
     async fn put_from(&self, source: &str, detail_type: &str, detail: String) -> Result<(), AwsError> {
         let operation = "events:PutEvents";
-        let entry = PutEventsRequestEntry::builder()
-            .event_bus_name(&self.event_bus)
-            .source(source)
-            .detail_type(detail_type)
-            .detail(detail)
-            .build();
+        let entry = entry(&self.event_bus, source, detail_type, detail);
         let response = self
             .eventbridge()
             .put_events()
@@ -582,6 +578,18 @@ impl Aws {
             }),
         }
     }
+}
+
+/// An entry of `PutEvents`, in the X-Ray trace of the invocation under way: EventBridge hands the header to whom the event is
+/// delivered, so that one trace spans all functions.
+fn entry(event_bus: &str, source: &str, detail_type: &str, detail: String) -> PutEventsRequestEntry {
+    PutEventsRequestEntry::builder()
+        .event_bus_name(event_bus)
+        .source(source)
+        .detail_type(detail_type)
+        .detail(detail)
+        .set_trace_header(trace_header())
+        .build()
 }
 
 impl ProcessingJobs for Aws {
@@ -948,5 +956,20 @@ impl Clock for Aws {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invocation::Invocation;
+
+    #[tokio::test]
+    async fn an_event_goes_out_in_the_trace_of_its_invocation() {
+        let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+        let put = || entry("bus", EVENT_SOURCE, "Remediation Decided", "{}".to_owned());
+        let traced = Invocation::new(Some(header.to_owned())).scope(async { put() }).await;
+        assert_eq!(traced.trace_header(), Some(header));
+        assert_eq!(put().trace_header(), None);
     }
 }

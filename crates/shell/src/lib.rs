@@ -6,7 +6,10 @@
 
 mod aws;
 pub mod config;
+pub mod emf;
 mod error;
+pub mod invocation;
+pub mod lambda;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "operator")]

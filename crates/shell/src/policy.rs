@@ -31,10 +31,10 @@ impl LoadPolicyError {
     }
 }
 
-/// The policy that was last read.
-#[derive(Debug, Default)]
+/// The policy that was last read. Clones share it.
+#[derive(Debug, Clone, Default)]
 pub struct PolicyStore {
-    last: Mutex<Option<(ETag, Arc<Policy>)>>,
+    last: Arc<Mutex<Option<(ETag, Arc<Policy>)>>>,
 }
 
 impl PolicyStore {

@@ -5,6 +5,7 @@
 
 use crate::{
     AwsError, Kind,
+    invocation::{carried_out, conflict_retried},
     ports::{Clock, Documents, ETag, Fetched, Precondition},
 };
 use alerting::{MonitorEffect, MonitorLedger};
@@ -213,6 +214,7 @@ pub async fn turn<D: Owing, R>(
             Err(error) => failure = failure.or(Some(error)),
         }
     }
+    carried_out(done.len());
     if !done.is_empty() {
         let mut attempt = 0;
         loop {
@@ -260,6 +262,7 @@ async fn write<D: Owing>(
 /// Waits a random time, longer after more losses, so that writers who met once do not meet again.
 async fn back_off(world: &impl Clock, key: &str, attempt: &mut u32) -> Result<(), TurnError> {
     *attempt += 1;
+    conflict_retried();
     if *attempt >= ATTEMPTS {
         return Err(TurnError::Contended { key: key.to_owned() });
     }

@@ -49,6 +49,7 @@ pub(crate) async fn create(world: &impl World, request: BaselinesRequested) -> R
     let created = BaselinesCreated {
         version: "1".to_owned(),
         id: request.id,
+        correlation_id: request.correlation_id,
         model: request.model,
         experiment_id: request.experiment_id,
         model_package_arn: request.model_package_arn,

@@ -4,7 +4,7 @@ use crate::{
     AnalyzeError, World,
     datasets::{Failed, config, content, listed, read_objects, with_objects},
 };
-use alerting::{MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange};
+use alerting::{MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange, execution_correlation_id};
 use analysis::Profile;
 use analyzer::{
     CaptureColumns, Dataset, GroundTruth, Outcome, OutputColumns, ReadOptions, Report, Table,
@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use shell::{
     ports::{Fetched, FetchedObject, ListedObject, ModelEndpoint},
     stream::asking,
+    telemetry,
 };
 use std::{cell::RefCell, sync::Arc};
+use tracing::{Instrument as _, Span};
 
 /// What the service says of an execution without data.
 const NO_DATA: &str = "Job inputs had no data";
@@ -66,9 +68,25 @@ impl<'a> Execution<'a> {
 
     /// Carries the execution out: its report is written, its event is on the bus.
     pub(crate) async fn carry_out(&self, world: &impl World) -> Result<Executed, AnalyzeError> {
-        let baseline_uri = self.baseline_uri(world).await?;
-        let report = self.report(world, &baseline_uri).await;
-        self.conclude(world, report).await
+        let work = async {
+            let baseline_uri = self.baseline_uri(world).await?;
+            let report = self.report(world, &baseline_uri).await;
+            self.conclude(world, report).await
+        };
+        work.instrument(self.about()).await
+    }
+
+    /// The span of what is logged about it.
+    pub(crate) fn about(&self) -> Span {
+        telemetry::about(
+            None,
+            Some(self.analysis.schedule.as_str()),
+            Some(&self.correlation_id()),
+        )
+    }
+
+    fn correlation_id(&self) -> String {
+        execution_correlation_id(self.analysis.schedule.as_str(), self.scheduled_time)
     }
 
     /// Writes what came of the execution, and tells of it.
@@ -148,6 +166,7 @@ impl<'a> Execution<'a> {
                 self.analysis.schedule.key(),
                 self.scheduled_time.strftime("%Y%m%dT%H")
             ),
+            correlation_id: Some(self.correlation_id()),
             monitoring_schedule: executed.monitoring_schedule.clone(),
             endpoint: self.analysis.endpoint.as_ref().map(ToString::to_string),
             monitor_type: self.analysis.monitor_type.to_string(),

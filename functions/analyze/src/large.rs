@@ -15,6 +15,7 @@ use shell::{
     Kind,
     ports::{ListedObject, Precondition},
 };
+use tracing::Instrument as _;
 
 /// Where partial profiles lie in the state bucket, until its lifecycle rule removes them.
 const PARTIALS: &str = "partials/";
@@ -160,5 +161,5 @@ pub(crate) async fn merge(
             })
         }
     };
-    execution.conclude(world, report).await
+    execution.conclude(world, report).instrument(execution.about()).await
 }

@@ -24,7 +24,7 @@ pub use error::IngestError;
 use alerting::{
     Evidence, ExecutionEvidence, FollowedAlert, MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE,
     MONITORING_EXECUTION_STATE_CHANGE, Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
-    Observation, Recorded,
+    Observation, Recorded, execution_correlation_id,
 };
 use evidence::{Found, Source};
 use futures_util::future::{join, join3};
@@ -39,8 +39,9 @@ use shell::{
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, Metrics, MonitoringAlerts, ProcessingJobs, Reports},
-    turn,
+    telemetry, turn,
 };
+use tracing::{Instrument as _, Span};
 
 /// The function, configured.
 #[derive(Debug)]
@@ -90,6 +91,12 @@ impl Ingest {
         }
     }
 
+    /// With a policy that is shared with other functions of this process.
+    #[must_use]
+    pub fn with_policy(self, policy: PolicyStore) -> Self {
+        Self { policy, ..self }
+    }
+
     /// The function as the environment configures it, with the state bucket and the event bus. See [`Config`].
     ///
     /// # Errors
@@ -125,7 +132,9 @@ impl Ingest {
                 let change: MonitorBaselineChange =
                     serde_json::from_value(detail).map_err(IngestError::BaselineChange)?;
                 let schedule = &change.monitoring_schedule;
-                return self.restart(world, schedule, change.time, request_id).await;
+                let about = telemetry::about(Some(&change.model), Some(schedule), change.correlation_id.as_deref());
+                let restarted = self.restart(world, schedule, change.time, request_id);
+                return restarted.instrument(about).await;
             }
             _ => Err(format!(
                 "`{}` does not concern monitoring executions",
@@ -133,7 +142,11 @@ impl Ingest {
             )),
         };
         match source {
-            Ok((folder, source)) => self.observe(world, folder, source, request_id).await,
+            Ok((folder, source)) => {
+                let about = about(folder.schedule.as_str(), folder.scheduled_time);
+                let observed = self.observe(world, folder, source, request_id);
+                observed.instrument(about).await
+            }
             Err(reason) => Ok(ignored(reason)),
         }
     }
@@ -152,7 +165,11 @@ impl Ingest {
         W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
     {
         match Source::of_job(job, &self.config) {
-            Ok((folder, source)) => self.observe(world, folder, source, request_id).await,
+            Ok((folder, source)) => {
+                let about = about(folder.schedule.as_str(), folder.scheduled_time);
+                let observed = self.observe(world, folder, source, request_id);
+                observed.instrument(about).await
+            }
             Err(reason) => Ok(ignored(reason)),
         }
     }
@@ -187,7 +204,8 @@ impl Ingest {
             ..
         } = execution;
         let of = (schedule, endpoint, scheduled_time);
-        self.record(world, of, found, &policy, loaded?, request_id).await
+        let recorded = self.record(world, of, found, &policy, loaded?, request_id);
+        recorded.instrument(about(schedule, scheduled_time)).await
     }
 
     /// Begins a monitor's alert window anew, as its baseline changed. A monitor of which nothing was ever recorded has none:
@@ -242,7 +260,7 @@ impl Ingest {
 
     /// Judges a monitor again by the policy and the time of now, restarts its window if its baseline changed later than it
     /// knows, notes up to which scheduled time its ledger has been compared with SageMaker's list, and carries out what the
-    /// ledger still owes. `None` if there is no ledger.
+    /// ledger still owes. `known` is the ledger, if the sweep has just read it. `None` if there is no ledger.
     ///
     /// # Errors
     /// If there is no policy to judge by, or AWS fails.
@@ -250,6 +268,7 @@ impl Ingest {
         &self,
         world: &W,
         schedule: &str,
+        known: Option<Loaded<MonitorLedger>>,
         found: SweepFound,
         request_id: &str,
     ) -> Result<Option<SweptMonitor>, IngestError>
@@ -257,7 +276,13 @@ impl Ingest {
         W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
     {
         let key = monitor_key(schedule);
-        let (policy, loaded) = join(self.policy.load(world), load::<MonitorLedger>(world, &key)).await;
+        let loaded = async {
+            match known {
+                Some(known) => Ok(known),
+                None => load::<MonitorLedger>(world, &key).await,
+            }
+        };
+        let (policy, loaded) = join(self.policy.load(world), loaded).await;
         let policy = policy.map_err(IngestError::Policy)?;
         let loaded = loaded?;
         let Some(ledger) = loaded.document() else {
@@ -482,6 +507,12 @@ pub struct SweptMonitor {
     pub rules: MonitorRules,
     /// Whether its window was restarted, which no event had told of.
     pub restarted: bool,
+}
+
+/// The span of what is logged about an execution.
+fn about(schedule: &str, scheduled_time: Timestamp) -> Span {
+    let correlation_id = execution_correlation_id(schedule, scheduled_time);
+    telemetry::about(None, Some(schedule), Some(&correlation_id))
 }
 
 /// Where the ledger of a monitor lies in the state bucket.

@@ -1,27 +1,17 @@
 //! The `ingest` Lambda function: configuration, clients, run. See the library.
 
 use ingest::Ingest;
-use lambda_runtime::{LambdaEvent, run, service_fn};
-use serde_json::value::RawValue;
-use shell::{Aws, config::Vars, telemetry};
+use shell::lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-    let vars = Vars(|name: &str| std::env::var(name).ok());
-    telemetry::init(vars.optional("AWS_LAMBDA_LOG_LEVEL").as_deref());
-    let (ingest, state_bucket, event_bus) = match Ingest::from_vars(&vars) {
-        Ok(configured) => configured,
-        Err(error) => return telemetry::cannot_start(&error),
-    };
-    let aws = Aws::from_env()
-        .await
-        .with_state_bucket(state_bucket)
-        .with_event_bus(event_bus);
-    // Boxed: the future is large, and the runtime would move it about.
-    let handler = async |event: LambdaEvent<Box<RawValue>>| {
-        Box::pin(ingest.handle(&aws, event.payload.get(), &event.context.request_id)).await
-    };
-    telemetry::ended(Box::pin(run(service_fn(handler))).await)
+    serve(
+        |vars, aws| {
+            let (ingest, state_bucket, event_bus) = Ingest::from_vars(vars)?;
+            Ok((ingest, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
+        },
+        async |ingest, aws, request| ingest.handle(aws, request.payload.get(), &request.request_id).await,
+    )
+    .await
 }

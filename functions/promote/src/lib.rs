@@ -27,7 +27,7 @@ use promotion::{
     ExperimentDocument, ExperimentStage, Given, Input, MODEL_BASELINES_CREATED, Mode, ModelPackage, MonitorBaseline,
     OutcomesReported, PromotionPolicy, Stepped,
 };
-use remediation::{MonitorOf, Policy};
+use remediation::{ModelDocument, MonitorOf, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shell::{
@@ -38,9 +38,10 @@ use shell::{
         Clock, Datasets, DescribedModelPackage, Documents, EventBus, Fetched, FetchedObject, Hosting, MetricData,
         ModelPackages, MonitoringBaselines, Reports,
     },
-    turn,
+    telemetry, turn,
 };
 use std::collections::BTreeSet;
+use tracing::Instrument as _;
 
 /// So long before the function's deadline no other model is begun with.
 const RESERVE: SignedDuration = SignedDuration::from_secs(20);
@@ -168,7 +169,7 @@ impl Promote {
         if described.status != "Completed" {
             return Ok(ignored(format!("model package {} is {}", change.arn, described.status)));
         }
-        let candidate = candidate(world, &promotion, described).await?;
+        let candidate = candidate(world, &model, &promotion, described).await?;
         self.take(world, policy, model, Input::Candidate(Box::new(candidate)), request_id)
             .await
     }
@@ -185,9 +186,23 @@ impl Promote {
         input: Input,
         request_id: &str,
     ) -> Result<Handled, PromoteError> {
+        let about = telemetry::about(Some(&model), None, None);
+        let taken = self.take_about(world, policy, model, input, request_id);
+        taken.instrument(about).await
+    }
+
+    async fn take_about<W: World>(
+        &self,
+        world: &W,
+        policy: &Policy,
+        model: String,
+        input: Input,
+        request_id: &str,
+    ) -> Result<Handled, PromoteError> {
         let promotion = policy.promotion(&model);
         let key = ExperimentDocument::key(&model);
         let loaded = load::<ExperimentDocument>(world, &key).await?;
+        telemetry::correlated(loaded.document().and_then(ExperimentDocument::correlation_id));
         let known = loaded.document().and_then(|document| document.experiment.as_ref());
         let concerns = known.is_some() || matches!(input, Input::Candidate(_) | Input::Baselines(_));
         // An experiment stays on the endpoint that it began on.
@@ -224,6 +239,7 @@ impl Promote {
             || ExperimentDocument::new(&model),
             |document| {
                 let stepped = document.step(&input, given, &caller);
+                telemetry::correlated(document.correlation_id());
                 (stepped, document.experiment.as_ref().map(|open| open.stage))
             },
             async |effect| effects::carry_out(world, effect).await,
@@ -260,7 +276,7 @@ impl Promote {
             }
             if let Err(error) = self.look_after(world, policy, model, request_id).await {
                 tracing::error!(model = %model, error = %error, "model not looked after");
-                failures.push(format!("model {model}: {}", shell::telemetry::chain(&error)));
+                failures.push(format!("model {model}: {}", telemetry::chain(&error)));
             }
         }
         let failed = failures.len();
@@ -312,7 +328,7 @@ impl Promote {
             None => None,
         };
         if let Some(described) = described.filter(|described| described.status == "Completed") {
-            let candidate = candidate(world, &promotion, described).await?;
+            let candidate = candidate(world, model, &promotion, described).await?;
             self.take(
                 world,
                 policy,
@@ -361,6 +377,7 @@ fn of_group(policy: &Policy, group: &str) -> Option<(String, PromotionPolicy)> {
 /// A package beside the champion's, each with the metric of the gate, if there is a gate.
 async fn candidate<W: World>(
     world: &W,
+    model: &str,
     promotion: &PromotionPolicy,
     described: DescribedModelPackage,
 ) -> Result<Candidate, PromoteError> {
@@ -382,7 +399,29 @@ async fn candidate<W: World>(
         Some(champion) => Some(measured(world, promotion, champion).await?),
         None => None,
     };
-    Ok(Candidate { package, champion })
+    let correlation_id = correlation_id(world, model, &package).await?;
+    Ok(Candidate {
+        package,
+        champion,
+        correlation_id,
+    })
+}
+
+/// The correlation id of the incident whose retraining made a package, if one did. It is not worth a failure: of a document that
+/// cannot be read remediation tells.
+async fn correlation_id<W: World>(
+    world: &W,
+    model: &str,
+    package: &ModelPackage,
+) -> Result<Option<String>, PromoteError> {
+    let Fetched::Found(body, _) = world.read(&ModelDocument::key(model), None).await? else {
+        return Ok(None);
+    };
+    let document: Option<ModelDocument> = serde_json::from_slice(&body).ok();
+    let id = document
+        .as_ref()
+        .and_then(|document| document.correlation_id_of_candidate(package.generated_by.as_deref()));
+    Ok(id.map(str::to_owned))
 }
 
 /// A package with the metric of the gate, as its own report has it.

@@ -1,30 +1,21 @@
 //! The `promote` Lambda function: configuration, clients, run. See the library.
 
-use jiff::Timestamp;
-use lambda_runtime::{LambdaEvent, run, service_fn};
 use promote::Promote;
-use serde_json::value::RawValue;
-use shell::{Aws, config::Vars, telemetry};
+use shell::lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-    let vars = Vars(|name: &str| std::env::var(name).ok());
-    telemetry::init(vars.optional("AWS_LAMBDA_LOG_LEVEL").as_deref());
-    let (promote, state_bucket, event_bus) = match Promote::from_vars(&vars) {
-        Ok(configured) => configured,
-        Err(error) => return telemetry::cannot_start(&error),
-    };
-    let aws = Aws::from_env()
-        .await
-        .with_state_bucket(state_bucket)
-        .with_event_bus(event_bus);
-    let handler = async |event: LambdaEvent<Box<RawValue>>| {
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let deadline = Timestamp::from_millisecond(deadline).unwrap_or(Timestamp::MAX);
-        let request_id = &event.context.request_id;
-        Box::pin(promote.handle(&aws, event.payload.get(), request_id, deadline)).await
-    };
-    telemetry::ended(Box::pin(run(service_fn(handler))).await)
+    serve(
+        |vars, aws| {
+            let (promote, state_bucket, event_bus) = Promote::from_vars(vars)?;
+            Ok((promote, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
+        },
+        async |promote, aws, request| {
+            promote
+                .handle(aws, request.payload.get(), &request.request_id, request.deadline)
+                .await
+        },
+    )
+    .await
 }

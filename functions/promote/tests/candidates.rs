@@ -317,6 +317,24 @@ async fn a_better_candidate_is_promoted_and_what_is_used_no_more_is_removed() {
 }
 
 #[tokio::test]
+async fn a_candidate_that_an_incident_waits_for_takes_over_its_correlation_id() {
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut play = Play::new(POLICY, BETTER);
+    let incident = json!({
+        "number": 1, "id": "churn-1", "correlation_id": id, "token": "t", "stage": "Candidate",
+        "opened_at": play.world.time(), "monitors": [],
+    });
+    let document = json!({"version": 1, "model": "churn", "incidents": 1, "incident": incident});
+    play.world.put_document("models/churn.json", document.to_string());
+    play.offer(2, "Approved").await;
+    play.run(180).await;
+    assert_eq!(play.conclusion(), Conclusion::Promoted);
+    let told = play.told("Experiment State Change");
+    assert!(told.len() > 3);
+    assert!(told.iter().all(|told| told["correlationId"] == id), "{told:?}");
+}
+
+#[tokio::test]
 async fn candidates_that_are_worse_equal_slow_or_skewed_are_rolled_back_each_for_its_reason() {
     for (truth, conclusion, why) in [
         (WORSE, Conclusion::RolledBack, "worse by"),
@@ -640,6 +658,7 @@ async fn the_monitors_of_a_promoted_model_get_its_baselines_and_their_old_ones_b
     let created = BaselinesCreated {
         version: "1".to_owned(),
         id: request["id"].as_str().unwrap().to_owned(),
+        correlation_id: request["correlationId"].as_str().map(str::to_owned),
         model: "churn".to_owned(),
         experiment_id: "churn-ab-1".to_owned(),
         model_package_arn: CHAMPION.replace("churn/1", "churn/2"),

@@ -24,7 +24,7 @@ use alerting::{AlertStateChange, AlertStatus, MODEL_MONITOR_ALERT_STATE_CHANGE};
 use futures_util::future::{join, join3};
 use jiff::Timestamp;
 use model_monitor::{AlarmStateChange, Detail, Event, PipelineExecutionStatusChange};
-use outbox::Caller;
+use outbox::{Caller, correlation_id};
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentDocument, ExperimentStateChange};
 use remediation::{
     CandidateStatus, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PAUSE_KEY, Pause,
@@ -36,13 +36,14 @@ use remediation::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shell::{
-    AwsError, Kind, LEASE, PolicyStore, TurnError,
+    AwsError, Kind, LEASE, Loaded, PolicyStore, TurnError,
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, Fetched, ModelCards, Pipelines, StateMachines},
-    turn,
+    telemetry, turn,
 };
 use std::collections::BTreeMap;
+use tracing::Instrument as _;
 
 /// Step Functions' event (user guide, page `eventbridge-integration`).
 const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution Status Change";
@@ -90,6 +91,12 @@ impl Remediate {
             settings,
             policy: PolicyStore::default(),
         }
+    }
+
+    /// With a policy that is shared with other functions of this process.
+    #[must_use]
+    pub fn with_policy(self, policy: PolicyStore) -> Self {
+        Self { policy, ..self }
     }
 
     /// The function as the environment configures it, with the state bucket and the event bus.
@@ -200,13 +207,40 @@ impl Remediate {
         input: Input,
         request_id: &str,
     ) -> Result<Handled, RemediateError> {
+        let (schedule, correlation_id) = match &input {
+            Input::Alert(alert) => (
+                Some(alert.monitoring_schedule.as_str()),
+                alert.correlation_id.as_deref(),
+            ),
+            _ => (None, None),
+        };
+        let about = telemetry::about(Some(&model), schedule, correlation_id);
+        let taken = self.take_known(world, model, None, input, request_id);
+        taken.instrument(about).await
+    }
+
+    /// Takes an input; `known` is the model's document, if it has just been read.
+    async fn take_known<W: World>(
+        &self,
+        world: &W,
+        model: String,
+        known: Option<Loaded<ModelDocument>>,
+        input: Input,
+        request_id: &str,
+    ) -> Result<Handled, RemediateError> {
         let key = model_key(&model);
         let caller = Caller {
             id: request_id.to_owned(),
             now: world.now(),
             lease: LEASE,
         };
-        let (policy, loaded) = join(self.policy.load(world), load::<ModelDocument>(world, &key)).await;
+        let loaded = async {
+            match known {
+                Some(known) => Ok(known),
+                None => load::<ModelDocument>(world, &key).await,
+            }
+        };
+        let (policy, loaded) = join(self.policy.load(world), loaded).await;
         let (policy, loaded) = (policy.map_err(RemediateError::Policy)?, loaded?);
         let asks = match loaded.document() {
             Some(document) => document.needs_facts(&input),
@@ -237,7 +271,10 @@ impl Remediate {
                 &caller,
                 || ModelDocument::new(&model),
                 |document| {
+                    // It is about the incident, whichever alert joins it.
+                    telemetry::correlated(document.correlation_id());
                     let stepped = document.step(input.clone(), given, &caller);
+                    telemetry::correlated(document.correlation_id());
                     (stepped, document.stage(), document.is_deciding())
                 },
                 async |effect| carry_out(world, effect).await,
@@ -264,7 +301,7 @@ impl Remediate {
     }
 
     /// Looks after a model: hears how its run goes, if nobody said; decides again, or verifies; carries out what its
-    /// document still owes. Returns the stage that it is in; `None` if there is no such model.
+    /// document still owes. Nothing if there is no such model.
     ///
     /// # Errors
     /// As [`Remediate::take`].
@@ -274,11 +311,12 @@ impl Remediate {
         model: &str,
         levels: BTreeMap<String, MonitorLevel>,
         request_id: &str,
-    ) -> Result<Option<Stage>, RemediateError> {
+    ) -> Result<(), RemediateError> {
         let loaded = load::<ModelDocument>(world, &model_key(model)).await?;
         let Some(document) = loaded.document() else {
-            return Ok(None);
+            return Ok(());
         };
+        let mut taken = false;
         let running = document
             .incident
             .as_ref()
@@ -295,6 +333,7 @@ impl Remediate {
                 Ok(Some(execution)) if execution.status.is_final() => {
                     let input = Input::PipelineExecution { incident, execution };
                     self.take(world, model.to_owned(), input, request_id).await?;
+                    taken = true;
                 }
                 Ok(_) => {}
                 // A run that somebody deleted, or that is no run of AWS's, says nothing more.
@@ -311,12 +350,15 @@ impl Remediate {
             {
                 self.take(world, model.to_owned(), Input::Experiment(status), request_id)
                     .await?;
+                taken = true;
             }
         }
-        self.take(world, model.to_owned(), Input::Tick(levels), request_id)
-            .await?;
-        let loaded = load::<ModelDocument>(world, &model_key(model)).await?;
-        Ok(loaded.document().map(ModelDocument::stage))
+        // What was taken is in a newer one.
+        let known = Some(loaded).filter(|_| !taken);
+        let about = telemetry::about(Some(model), None, None);
+        let ticked = self.take_known(world, model.to_owned(), known, Input::Tick(levels), request_id);
+        ticked.instrument(about).await?;
+        Ok(())
     }
 
     /// What a decision needs to know and only AWS can tell.
@@ -415,6 +457,7 @@ impl Remediate {
         let change = AlertStateChange {
             version: "1".into(),
             id: format!("alarm-{name}-{transition}"),
+            correlation_id: Some(correlation_id("alarm", &format!("{name}/{time}"))),
             model: rules.model.clone(),
             endpoint: None,
             monitoring_schedule: format!("alarm:{name}"),
@@ -458,7 +501,7 @@ async fn paused(world: &impl Documents) -> Result<Option<Pause>, AwsError> {
 
 /// Where the document of a model lies in the state bucket.
 pub fn model_key(model: &str) -> String {
-    format!("models/{model}.json")
+    ModelDocument::key(model)
 }
 
 /// The runs of a pipeline in flight that are, or may be, of a model: those that its incidents started, and those that

@@ -27,15 +27,17 @@ use remediate::{Remediate, World as RemediateWorld, model_key};
 use remediation::{Input, ModelDocument, MonitorLevel, schedule_key};
 use serde::Serialize;
 use shell::{
-    PolicyStore, TurnError,
+    Loaded, PolicyStore, TurnError,
     config::{ConfigError, Vars},
     load,
     ports::{
         DescribedJob, Documents, Fetched, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
         ProcessingJobs, Reports, Schedule,
     },
+    telemetry,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use tracing::Instrument as _;
 
 /// So far back executions are looked for, at least: longer than a day, so that a daily monitor's last one is among them.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
@@ -110,10 +112,12 @@ struct OfMonitor {
 impl Sweep {
     /// The function with those whose work it repeats. `any_bucket` says that every monitor of the account is watched.
     pub fn new(ingest: Ingest, remediate: Remediate, any_bucket: bool) -> Self {
+        // One policy for all three: it is read and parsed once.
+        let policy = PolicyStore::default();
         Self {
-            ingest,
-            remediate,
-            policy: PolicyStore::default(),
+            ingest: ingest.with_policy(policy.clone()),
+            remediate: remediate.with_policy(policy.clone()),
+            policy,
             any_bucket,
         }
     }
@@ -155,7 +159,10 @@ impl Sweep {
                 return (candidate, None);
             }
             let named = policy.names(&candidate.name) || self.any_bucket;
-            let swept = Box::pin(self.monitor(world, candidate, named, request_id)).await;
+            let about = telemetry::about(None, Some(&candidate.name), None);
+            let swept = Box::pin(self.monitor(world, candidate, named, request_id))
+                .instrument(about)
+                .await;
             (candidate, Some(swept))
         }))
         .buffer_unordered(AT_ONCE);
@@ -271,9 +278,13 @@ impl Sweep {
         } else {
             None
         };
+        let mut known = None;
         if let Some(schedule) = &candidate.listed {
-            self.compare(world, schedule, named, changed_at, &mut of, request_id)
+            let loaded = self
+                .compare(world, schedule, named, changed_at, &mut of, request_id)
                 .await?;
+            // What was repaired is in a newer one.
+            known = Some(loaded).filter(|_| of.repaired + of.missing == 0 && !of.restarted);
         }
         // A monitor whose ledger has just been begun is judged already, yet its model has not heard of it.
         if candidate.has_ledger || of.repaired + of.missing > 0 {
@@ -281,7 +292,8 @@ impl Sweep {
                 compared_until: of.compared_until,
                 baseline_changed_at: changed_at,
             };
-            let ledger = self.ingest.sweep(world, &candidate.name, found, request_id).await?;
+            let swept = self.ingest.sweep(world, &candidate.name, known, found, request_id);
+            let ledger = swept.await?;
             of.restarted |= ledger.as_ref().is_some_and(|swept| swept.restarted);
             of.ledger = ledger.map(|SweptMonitor { ledger, rules, .. }| {
                 let level = MonitorLevel {
@@ -297,7 +309,7 @@ impl Sweep {
         Ok(of)
     }
 
-    /// Compares SageMaker's list, and the schedule's expression, with the ledger.
+    /// Compares SageMaker's list, and the schedule's expression, with the ledger, and returns the ledger that it read.
     async fn compare<W: World>(
         &self,
         world: &W,
@@ -306,7 +318,7 @@ impl Sweep {
         changed_at: Option<Timestamp>,
         of: &mut OfMonitor,
         request_id: &str,
-    ) -> Result<(), SweepError> {
+    ) -> Result<Loaded<MonitorLedger>, SweepError> {
         let loaded = load::<MonitorLedger>(world, &monitor_key(&schedule.name)).await?;
         let ledger = loaded.document();
         // First of all: executions of before the change are not to alert once more.
@@ -346,18 +358,18 @@ impl Sweep {
             foreign += usize::from(!ours && execution.processing_job_arn.is_some());
             if foreign >= FOREIGN_JOBS {
                 tracing::debug!(monitoring_schedule = %schedule.name, "its jobs write where nobody watches");
-                return Ok(());
+                return Ok(loaded);
             }
         }
         // Only of what had a ledger before: a new one is compared from the schedule's first hour on.
         of.compared_until = ledger.map(|_| compared_until);
         if !ours || schedule.status != "Scheduled" {
-            return Ok(());
+            return Ok(loaded);
         }
         let expression = world.schedule_expression(&schedule.name).await?;
         let Some(expression) = ScheduleExpression::parse(&expression) else {
             tracing::debug!(monitoring_schedule = %schedule.name, expression, "no expression that says when it is due");
-            return Ok(());
+            return Ok(loaded);
         };
         for hour in expression.due(after, until) {
             let listed = executions
@@ -375,7 +387,7 @@ impl Sweep {
             self.ingest.handle_execution(world, never_ran, request_id).await?;
             of.missing += 1;
         }
-        Ok(())
+        Ok(loaded)
     }
 
     /// Records an execution that no event told of; whether it is one of a monitor that is watched.

@@ -1,29 +1,17 @@
 //! The `sweep` Lambda function: configuration, clients, run. See the library.
 
-use jiff::Timestamp;
-use lambda_runtime::{LambdaEvent, run, service_fn};
-use serde::de::IgnoredAny;
-use shell::{Aws, config::Vars, telemetry};
+use shell::lambda::serve;
 use std::process::ExitCode;
 use sweep::Sweep;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-    let vars = Vars(|name: &str| std::env::var(name).ok());
-    telemetry::init(vars.optional("AWS_LAMBDA_LOG_LEVEL").as_deref());
-    let (sweep, state_bucket, event_bus) = match Sweep::from_vars(&vars) {
-        Ok(configured) => configured,
-        Err(error) => return telemetry::cannot_start(&error),
-    };
-    let aws = Aws::from_env()
-        .await
-        .with_state_bucket(state_bucket)
-        .with_event_bus(event_bus);
-    let handler = async |event: LambdaEvent<IgnoredAny>| {
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let deadline = Timestamp::from_millisecond(deadline).unwrap_or(Timestamp::MAX);
-        Box::pin(sweep.run(&aws, &event.context.request_id, deadline)).await
-    };
-    telemetry::ended(Box::pin(run(service_fn(handler))).await)
+    serve(
+        |vars, aws| {
+            let (sweep, state_bucket, event_bus) = Sweep::from_vars(vars)?;
+            Ok((sweep, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
+        },
+        async |sweep, aws, request| sweep.run(aws, &request.request_id, request.deadline).await,
+    )
+    .await
 }

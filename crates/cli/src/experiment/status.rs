@@ -347,6 +347,9 @@ fn fields(shown: &Shown<'_>) -> Table<2> {
     if let Some(pipeline) = &package.generated_by {
         field("made by", pipeline.clone());
     }
+    if let Some(id) = &experiment.correlation_id {
+        field("correlation id", id.clone());
+    }
     field(
         "endpoint",
         format!("{}, mode {}", experiment.endpoint, experiment.mode.as_str()),

@@ -359,8 +359,6 @@ pub(crate) struct CaptureTable {
     pub(crate) ground_truth: String,
     /// `s3://` URI of `analysis_config.json`: which columns are label and prediction.
     pub(crate) config: String,
-    /// How long after a request its ground truth is waited for. Default: 24h.
-    pub(crate) labels_within: Option<String>,
 }
 
 /// A metric of yours in CloudWatch, with the dimensions `EndpointName` and `VariantName`.

@@ -1,7 +1,7 @@
 //! How a retrained model is tested and promoted, as the policy has it.
 
 use super::{
-    Layers, Policy, PolicyError, duration,
+    Layers, Policy, PolicyError,
     explain::Setting,
     file::{CaptureTable, CloudWatchTable, GuardrailTable, PromotionTable},
     is_name,
@@ -13,8 +13,6 @@ use promotion::{
     Inconclusive, Metric, Mode, PromotionPolicy,
 };
 
-/// How long ground truth is waited for, if the policy does not say.
-const LABELS_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 /// `CloudWatch` takes these periods, or multiples of a minute (API, `MetricStat`).
 const SHORT_PERIODS: [i64; 3] = [10, 20, 30];
 /// More steps than this are a slip.
@@ -269,15 +267,10 @@ fn capture(layers: &mut Layers<'_, PromotionTable>) -> Result<Option<Capture>, P
             return Err(layers.wrong("capture", uri, "an s3:// URI"));
         }
     }
-    let labels_within = match &table.labels_within {
-        None => LABELS_WITHIN,
-        Some(text) => duration(text).ok_or_else(|| layers.wrong("capture", text, "a duration: 30m, 24h, 7d"))?,
-    };
     Ok(Some(Capture {
         data: table.data,
         ground_truth: table.ground_truth,
         config: table.config,
-        labels_within,
     }))
 }
 
