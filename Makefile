@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup localstack newcomer demo demo-standalone demo-ab test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
 
-FUNCTIONS := ingest sweep remediate notify analyze promote
+FUNCTIONS := ingest sweep remediate notify analyze promote dashboard
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden

@@ -231,6 +231,22 @@ ALLOWED = {
         *((f"sagemaker:Describe{kind}JobDefinition", f"{SAGEMAKER}:{name}-job-definition/churn") for kind, name in JOB_DEFINITIONS),
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("promote")), ("logs:PutLogEvents", logs("promote")),
     ],
+    "DashboardRole": [
+        *(("s3:GetObject", f"{REPORTS}/reports/churn/churn-quality/2026/11/23/08/{name}.json")
+          for name in ("statistics", "analysis", "drift", "attribution_drift")),
+        ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
+        *(("s3:GetObject", f"{STATE}/{key}.json") for key in ("monitors/churn-quality", "models/churn", "experiments/churn", "baselines/churn-quality")),
+        *((action, f"{STATE}/dashboard/index.html") for action in ("s3:GetObject", "s3:PutObject")),
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        *((action, "*") for action in ("cloudwatch:GetMetricData", "sagemaker:ListMonitoringSchedules", "sagemaker:ListTransformJobs",
+                                        "sagemaker:ListArtifacts", "sagemaker:ListContexts", "sagemaker:QueryLineage")),
+        ("sagemaker:DescribeArtifact", f"{SAGEMAKER}:artifact/0"), ("sagemaker:DescribeContext", f"{SAGEMAKER}:context/0"),
+        ("sagemaker:DescribeEndpoint", f"{SAGEMAKER}:endpoint/churn"), ("sagemaker:DescribeEndpointConfig", f"{SAGEMAKER}:endpoint-config/churn"),
+        ("sagemaker:DescribeModel", f"{SAGEMAKER}:model/churn"), ("sagemaker:DescribeModelCard", f"{SAGEMAKER}:model-card/churn"),
+        ("sagemaker:DescribeMonitoringSchedule", SCHEDULE),
+        *((f"sagemaker:Describe{kind}JobDefinition", f"{SAGEMAKER}:{name}-job-definition/churn") for kind, name in JOB_DEFINITIONS),
+        ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("dashboard")), ("logs:PutLogEvents", logs("dashboard")),
+    ],
     "AnalyzeStateMachineRole": [
         ("lambda:InvokeFunction", ANALYZE), ("s3:ListBucket", REPORTS),
         ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"),
@@ -312,6 +328,13 @@ DENIED = {
         ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/churn/7"), ("sagemaker:DeleteModel", f"{SAGEMAKER}:model/churn"),
         ("sagemaker:DeleteEndpointConfig", f"{SAGEMAKER}:endpoint-config/churn"), ("sagemaker:CreateEndpoint", f"{SAGEMAKER}:endpoint/churn"),
     ],
+    "DashboardRole": FOR_ALL + [
+        START, LOOK_UP, *PROMOTES, ("s3:GetObject", REPORT), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
+        ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:PutObject", f"{STATE}/models/churn.json"),
+        ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", REPORT), ("sns:Publish", TOPIC),
+        ("events:PutEvents", BUS, event("Remediation Decided")), ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn"),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
+    ],
     "AnalyzeStateMachineRole": [denied for denied in FOR_ALL if denied[0] != "lambda:InvokeFunction"] + [
         ("lambda:InvokeFunction", ANALYZE + "-other"), ("s3:GetObject", REPORT), ("s3:ListBucket", STATE), *MACHINE_START,
     ],
@@ -341,7 +364,8 @@ DEPLOYMENTS = {
         {"RemediateRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
          "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data"),
                          *(("s3:PutObject", f"arn:aws:s3:::data/baselines/churn/{name}.json", NEW) for name in BASELINE_FILES)],
-         "PromoteRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")]},
+         "PromoteRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")],
+         "DashboardRole": [("s3:GetObject", "arn:aws:s3:::data/baselines/statistics.json"), ("s3:ListBucket", "arn:aws:s3:::data")]},
         {"AnalyzeRole": [*(("s3:PutObject", f"arn:aws:s3:::data/baselines/churn/{name}.json") for name in BASELINE_FILES),
                          ("s3:PutObject", "arn:aws:s3:::data/training/7.csv", NEW)]}),
     "with endpoints to explain": (
@@ -359,6 +383,7 @@ DEPLOYMENTS = {
          "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), TRACE],
          "SweepRole": [START, *S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "AnalyzeStateMachineRole": [TRACE],
          "PromoteRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE],
+         "DashboardRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE],
          "AnalyzeRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), ("kms:GenerateDataKey", REPORT_KEY, via("s3")), TRACE]},
         {"IngestRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "PromoteRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "RemediateRole": [("kms:Decrypt", REPORT_KEY, via("s3"))]}),
 }

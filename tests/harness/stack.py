@@ -22,7 +22,7 @@ import yaml
 from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTIONS = ("ingest", "sweep", "remediate", "notify", "analyze", "promote")
+FUNCTIONS = ("ingest", "sweep", "remediate", "notify", "analyze", "promote", "dashboard")
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 

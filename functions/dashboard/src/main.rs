@@ -1,26 +1,17 @@
 //! The `dashboard` Lambda function: configuration, clients, run. See the library.
 
 use dashboard::Dashboard;
-use jiff::Timestamp;
-use lambda_runtime::{LambdaEvent, run, service_fn};
-use serde_json::value::RawValue;
-use shell::{Aws, config::Vars, telemetry};
+use shell::lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-    let vars = Vars(|name: &str| std::env::var(name).ok());
-    telemetry::init(vars.optional("AWS_LAMBDA_LOG_LEVEL").as_deref());
-    let (dashboard, state_bucket) = match Dashboard::from_vars(&vars) {
-        Ok(configured) => configured,
-        Err(error) => return telemetry::cannot_start(&error),
-    };
-    let aws = Aws::from_env().await.with_state_bucket(state_bucket);
-    let handler = async |event: LambdaEvent<Box<RawValue>>| {
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let deadline = Timestamp::from_millisecond(deadline).unwrap_or(Timestamp::MAX);
-        Box::pin(dashboard.handle(&aws, event.payload.get(), deadline)).await
-    };
-    telemetry::ended(Box::pin(run(service_fn(handler))).await)
+    serve(
+        |vars, aws| {
+            let (dashboard, state_bucket) = Dashboard::from_vars(vars)?;
+            Ok((dashboard, aws.with_state_bucket(state_bucket)))
+        },
+        async |dashboard, aws, request| dashboard.handle(aws, request.payload.get(), request.deadline).await,
+    )
+    .await
 }
