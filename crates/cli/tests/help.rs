@@ -3,6 +3,7 @@
 
 use clap::{Command, CommandFactory as _, Parser as _};
 use cli::{Cli, Streams};
+use std::fmt::Write as _;
 
 fn run(line: &[&str]) -> (u8, String, String) {
     let cli = Cli::try_parse_from(["driftwarden"].iter().chain(line)).unwrap();
@@ -17,20 +18,20 @@ fn run(line: &[&str]) -> (u8, String, String) {
 }
 
 /// Every command with those below it, as they are called.
-fn each(command: Command, name: &str, see: &mut impl FnMut(&str, Command)) {
-    see(name, command.clone());
+fn each(command: &Command, name: &str, see: &mut impl FnMut(&str, &Command)) {
+    see(name, command);
     for below in command.get_subcommands() {
         let name = format!("{name} {}", below.get_name());
-        each(below.clone().bin_name(&name), &name, see);
+        each(&below.clone().bin_name(&name), &name, see);
     }
 }
 
 #[test]
 fn help_of_every_command() {
     let mut all = String::new();
-    each(Cli::command().term_width(100), "driftwarden", &mut |name, command| {
-        let help = command.term_width(100).render_long_help();
-        all.push_str(&format!("$ {name} --help\n{help}\n"));
+    each(&Cli::command(), "driftwarden", &mut |name, command| {
+        let help = command.clone().term_width(100).render_long_help();
+        writeln!(all, "$ {name} --help\n{help}").unwrap();
     });
     // What clap pads, no editor keeps.
     let all: Vec<&str> = all.lines().map(str::trim_end).collect();
@@ -48,7 +49,7 @@ fn what_shows_something_can_show_it_as_json() {
         "policy",
         "dashboard",
     ];
-    each(Cli::command(), "driftwarden", &mut |name, command| {
+    each(&Cli::command(), "driftwarden", &mut |name, command| {
         let last = name.rsplit(' ').next().unwrap();
         let json = command.get_arguments().any(|argument| argument.get_id() == "json");
         let exempt = without.contains(&last) || name.contains(" compute ") || last == "driftwarden";
@@ -76,7 +77,7 @@ fn completions_and_man_pages_know_every_command() {
     let place = folder.path().join("man1");
     let (exit, said, _) = run(&["man", "--output", place.to_str().unwrap()]);
     assert!(exit == 0 && said.starts_with("written: "), "{said}");
-    each(Cli::command(), "driftwarden", &mut |name, _| {
+    each(&Cli::command(), "driftwarden", &mut |name, _| {
         let file = place.join(format!("{}.1", name.replace(' ', "-")));
         assert!(file.exists(), "{}", file.display());
     });

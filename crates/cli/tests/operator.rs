@@ -576,6 +576,25 @@ fn redrive_of_many_takes_each_once() {
 }
 
 #[test]
+fn what_is_done_is_told_as_json_as_well() {
+    let deployment = dead_letters();
+    let mut said = vec![
+        deployment.run_with(&["policy", "check", "-", "--json"], POLICY),
+        deployment.run_with(&["policy", "check", "-", "--json"], "[alert]\nwindow = 3\n"),
+        deployment.run_with(&["policy", "push", "-", "--json", "--dry-run"], POLICY),
+        deployment.run_with(&["policy", "push", "-", "--json"], POLICY),
+        deployment.run_with(&["policy", "push", "-", "--json"], POLICY),
+    ];
+    deployment.put_model(&asking());
+    said.push(deployment.run(&["approve", "churn-3", "--json"]));
+    said.push(deployment.run(&["resolve", "churn-3", "--json", "--dry-run"]));
+    said.push(deployment.run(&["redrive", "--json", "--only", "AwsAccessDenied"]));
+    insta::assert_snapshot!(said.join("\n"));
+    assert_eq!(deployment.world.events().len(), 1);
+    assert_eq!(deployment.world.document("policy.toml").unwrap(), POLICY.as_bytes());
+}
+
+#[test]
 fn alerts() {
     let deployment = Deployment::new();
     let mut said = deployment.run(&["alerts", "churn-dq"]);

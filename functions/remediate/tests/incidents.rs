@@ -316,3 +316,32 @@ fn a_wrong_configuration_names_the_variable_and_what_it_should_be() {
     insta::assert_snapshot!(error("RETRAINING_PIPELINE", ""), @"environment variable RETRAINING_PIPELINE is not set: it should be the name or ARN of a SageMaker pipeline");
     insta::assert_snapshot!(error("PIPELINE_START", "auto"), @"environment variable PIPELINE_START is `auto`: it should be `remediate` (this function starts the pipeline) or `rule` (an EventBridge rule does)");
 }
+
+#[tokio::test]
+async fn what_all_models_are_paused_by_is_read_with_each_decision() {
+    let world = world();
+    let paused = r#"{"paused":true,"by":"ada","time":"2026-11-23T03:00:00Z","until":"2026-11-24T03:00:00Z"}"#;
+    world.put_document("pause.json", paused);
+    let function = function();
+    function
+        .handle(&world, &event("alert-in-alert"), "request")
+        .await
+        .unwrap();
+    assert_eq!(model(&world).stage(), Stage::Holding);
+    assert_eq!(world.executions(), []);
+    // One that cannot be read is not off: the decision waits.
+    world.put_document("pause.json", "{");
+    let swept = function
+        .sweep(&world, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
+        .await;
+    assert!(swept.is_err());
+    assert_eq!(model(&world).stage(), Stage::Holding);
+    // A day later it is over, and the sweep decides.
+    world.put_document("pause.json", paused);
+    world.pass(jiff::SignedDuration::from_hours(24));
+    let swept = function
+        .sweep(&world, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
+        .await;
+    assert_eq!(swept.unwrap(), Some(Stage::Retraining));
+    assert_eq!(world.executions().len(), 1);
+}

@@ -119,11 +119,11 @@ fn separator(text: &str) -> &'static str {
 
 /// Some names, and how many there are more.
 fn some(names: &[String]) -> String {
-    let named: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
-    let named = named.join(", ");
+    let first: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    let text = first.join(", ");
     match names.len() {
-        all if all > NAMED => format!("{named} and {} more", all - NAMED),
-        _ => named,
+        all if all > NAMED => format!("{text} and {} more", all - NAMED),
+        _ => text,
     }
 }
 
