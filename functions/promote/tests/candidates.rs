@@ -322,7 +322,7 @@ async fn a_candidate_that_an_incident_waits_for_takes_over_its_correlation_id() 
     let mut play = Play::new(POLICY, BETTER);
     let incident = json!({
         "number": 1, "id": "churn-1", "correlation_id": id, "token": "t", "stage": "Candidate",
-        "opened_at": play.world.time(), "monitors": [],
+        "opened_at": play.world.time(), "monitors": [], "execution": {"arn": RUN, "status": "Succeeded"},
     });
     let document = json!({"version": 1, "model": "churn", "incidents": 1, "incident": incident});
     play.world.put_document("models/churn.json", document.to_string());
