@@ -9,7 +9,7 @@ shared="${1:-}"
 folder="$(mktemp -d)"
 localstack=""
 finish() {
-  if [ -n "$localstack" ]; then kill -INT "$localstack" 2>/dev/null && wait "$localstack" 2>/dev/null || true; fi
+  if [ -n "$localstack" ]; then kill -TERM "$localstack" 2>/dev/null && wait "$localstack" 2>/dev/null || true; fi
   rm -rf "$folder"
 }
 trap finish EXIT
@@ -43,13 +43,15 @@ start_localstack() {
   eval "$(grep '^export' "$folder/up")"
   bash tests/setup.sh aws
   export PATH="$PWD/.venv/aws/bin:$PATH"
-  # What a customer of Model Monitor has: a bucket with reports, and EventBridge on for it.
-  aws s3 mb --quiet s3://my-reports 2>/dev/null || aws s3api create-bucket --bucket my-reports >/dev/null
+  # What a customer of Model Monitor has: a bucket for reports, EventBridge on for it, and a pipeline that retrains.
+  aws s3api create-bucket --bucket my-reports >/dev/null
   aws s3api put-bucket-notification-configuration --bucket my-reports --notification-configuration '{"EventBridgeConfiguration": {}}'
+  aws sagemaker create-pipeline --pipeline-name my-pipeline --role-arn arn:aws:iam::000000000000:role/pipeline \
+    --pipeline-definition '{"Version": "2020-12-01", "Parameters": [{"Name": "ReportUri", "Type": "String", "DefaultValue": "none"}], "Steps": []}' >/dev/null
 }
 
 deploy() {
-  make deploy LOCAL=1 PARAMETERS="ReportBucketName=my-reports ReportPrefix=monitoring/reports"
+  make deploy LOCAL=1 PARAMETERS="ReportBucketName=my-reports ReportPrefix=monitoring/reports RetrainingPipelineName=my-pipeline"
 }
 
 first_alert() {
@@ -61,10 +63,12 @@ first_alert() {
   aws s3 cp --quiet tests/harness/reports/data-quality-drift.json \
     "s3://my-reports/monitoring/reports/churn/churn-data-quality/$(date -u +%Y/%m/%d/%H)/constraint_violations.json"
   for _ in $(seq 120); do
-    if driftwarden incidents | grep -q churn-1; then break; fi
+    if driftwarden incidents 2>/dev/null | grep -q 'churn .*Hold'; then break; fi
     sleep 0.5
   done
-  driftwarden incidents churn
+  driftwarden incidents churn | tee "$folder/incident"
+  # No model card rates the risk: the retraining is suggested, and nothing is started.
+  grep -q Hold "$folder/incident"
 }
 
 step "clone" clone
@@ -72,7 +76,7 @@ step "make demo" make demo
 step "make demo REPORT=…, a report of one's own" make demo REPORT=tests/harness/reports/model-quality.json
 step "start LocalStack" start_localstack
 step "make deploy LOCAL=1" deploy
-step "a report into the bucket, until its incident" first_alert
+step "a report into the bucket, until it is decided on" first_alert
 
 printf '\n'
 for at in "${!names[@]}"; do printf '%6d s  %s\n' "${times[$at]}" "${names[$at]}"; done
