@@ -5,6 +5,7 @@
 //! decides in which order they act, and where one dies.
 
 mod hosting;
+mod outside;
 
 #[cfg(feature = "operator")]
 use crate::operator::{DeadLetter, DeadLetters, Functions};
@@ -14,7 +15,7 @@ use crate::{
         Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
         Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
         Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
-        StateMachines, Topic,
+        StateMachines,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -85,7 +86,7 @@ struct Inner {
     trouble: (fastrand::Rng, u16),
     planted: Option<PlantedBug>,
     jobs: BTreeMap<String, DescribedJob>,
-    messages: Vec<(String, String)>,
+    outside: outside::Outside,
     models: BTreeMap<String, Model>,
     hosted: hosting::Hosted,
     calls: Vec<&'static str>,
@@ -120,7 +121,7 @@ impl Memory {
                 trouble: (fastrand::Rng::with_seed(0), 0),
                 planted: None,
                 jobs: BTreeMap::new(),
-                messages: Vec::new(),
+                outside: outside::Outside::default(),
                 models: BTreeMap::new(),
                 hosted: hosting::Hosted::default(),
                 calls: Vec::new(),
@@ -234,11 +235,6 @@ impl Memory {
     /// The pipeline executions started so far, each token once, with their ARNs.
     pub fn executions(&self) -> Vec<(StartPipelineExecution, String)> {
         self.inner().executions.clone()
-    }
-
-    /// Subject and body of the messages published so far.
-    pub fn messages(&self) -> Vec<(String, String)> {
-        self.inner().messages.clone()
     }
 
     /// The operations called so far, in order.
@@ -812,16 +808,6 @@ fn without_outbox(body: Vec<u8>) -> Vec<u8> {
     };
     document.remove("outbox");
     serde_json::to_vec(&document).unwrap_or(body)
-}
-
-impl Topic for Memory {
-    async fn tell(&self, subject: &str, body: &str) -> Result<(), AwsError> {
-        self.call("sns:Publish", subject, |inner| {
-            inner.messages.push((subject.to_owned(), body.to_owned()));
-            Ok(())
-        })
-        .await
-    }
 }
 
 impl Endpoints for Memory {
