@@ -1,5 +1,6 @@
 //! The `notify` Lambda function: configuration, clients, run. See the library.
 
+use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use notify::Notify;
 use serde_json::value::RawValue;
@@ -21,7 +22,9 @@ async fn main() -> ExitCode {
         .with_topic(topic_arn);
     // Boxed: the future is large, and the runtime would move it about.
     let handler = async |event: LambdaEvent<Box<RawValue>>| {
-        Box::pin(notify.handle(&aws, event.payload.get(), &event.context.request_id)).await
+        let deadline = Timestamp::from_millisecond(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        let deadline = deadline.unwrap_or(Timestamp::MAX);
+        Box::pin(notify.handle(&aws, event.payload.get(), &event.context.request_id, deadline)).await
     };
     telemetry::ended(Box::pin(run(service_fn(handler))).await)
 }
