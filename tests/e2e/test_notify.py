@@ -160,7 +160,7 @@ def test_the_same_alert_twenty_times_is_one_message_and_a_count(make_world, rece
     assert len(sent) == 1 and sent[0]["repeats"][0]["count"] == 19
     held = world.stack.client("s3").list_objects_v2(Bucket=world.state, Prefix="notifications/held/")["Contents"]
     document = world.document(held[0]["Key"])
-    assert [one["notification"]["kind"] for one in document["held"]] == ["alert", "incident"]
+    assert [one["notification"]["kind"] for one in document["entries"]] == ["alert", "incident"]
     assert world.messages() == [], "quiet hours hold"
     done, answer = world.invoke("notify", TICK)
     assert done and answer["outcome"] == "ticked", answer

@@ -119,10 +119,9 @@ impl Notify {
             }
             Destination::Chat { topic } => {
                 let described = match templated(world, notification, "md").await? {
-                    Templated::None => None,
                     Templated::Text(text) => Some(text),
                     // The built-in description has no room to spare: the log says what is wrong.
-                    Templated::Wrong(_) => None,
+                    Templated::None | Templated::Wrong(_) => None,
                 };
                 let json = as_json(&ChatNotification::of(notification, described))?;
                 let line = subject(&notification.subject);

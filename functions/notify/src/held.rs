@@ -48,7 +48,7 @@ pub(crate) struct Held {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     #[serde(default)]
-    held: Vec<One>,
+    entries: Vec<One>,
     /// How many more there were than are held.
     #[serde(default)]
     more: u64,
@@ -86,7 +86,7 @@ impl Held {
             to: to.clone(),
             form,
             until: None,
-            held: Vec::new(),
+            entries: Vec::new(),
             more: 0,
             seen: Vec::new(),
             refused: Vec::new(),
@@ -115,20 +115,20 @@ impl Held {
         keep(&mut self.seen, id.to_owned(), SEEN);
         // What is held already is not held for longer.
         self.until = Some(self.until.map_or(until, |earlier| earlier.min(until)));
-        if let Some(one) = self.held.iter_mut().find(|one| one.key == key) {
+        if let Some(one) = self.entries.iter_mut().find(|one| one.key == key) {
             one.count += 1;
             one.last = now;
             return;
         }
-        if self.held.len() >= HELD {
+        if self.entries.len() >= HELD {
             self.more += 1;
             return;
         }
         let mut notification = notification.clone();
-        if self.held.len() >= IN_FULL {
+        if self.entries.len() >= IN_FULL {
             notification.facts.clear();
         }
-        self.held.push(One {
+        self.entries.push(One {
             key: key.to_owned(),
             count: 1,
             first: now,
@@ -148,7 +148,7 @@ impl Held {
             return;
         };
         self.until = None;
-        let held = std::mem::take(&mut self.held);
+        let held = std::mem::take(&mut self.entries);
         let more = std::mem::take(&mut self.more);
         for notification in self.as_one(held, more, until) {
             let effect = Effect::Deliver {

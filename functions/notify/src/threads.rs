@@ -188,7 +188,7 @@ pub(crate) struct Threads {
     #[serde(default)]
     seen: Vec<String>,
     #[serde(default)]
-    threads: Vec<Thread>,
+    known: Vec<Thread>,
     #[serde(default)]
     told: Vec<Told>,
     /// Whether the ticks look at it.
@@ -236,7 +236,7 @@ impl Threads {
             version: 1,
             model: model.to_owned(),
             seen: Vec::new(),
-            threads: Vec::new(),
+            known: Vec::new(),
             told: Vec::new(),
             remembered: false,
             refused: Vec::new(),
@@ -288,7 +288,7 @@ impl Threads {
         if notification.status == ThreadStatus::Closed && (over || thread.kind != ThreadKind::Incident) {
             thread.closed = true;
         }
-        keep(&mut self.threads, thread, THREADS);
+        keep(&mut self.known, thread, THREADS);
         self.forget(routes, now);
         became
     }
@@ -297,7 +297,7 @@ impl Threads {
     fn take_thread(&mut self, heard: &Heard, now: Timestamp) -> Thread {
         let within = |thread: &Thread, limit: SignedDuration| now.duration_since(thread.last) < limit;
         let model = &heard.model;
-        let position = |fits: &dyn Fn(&Thread) -> bool| self.threads.iter().rposition(fits);
+        let position = |fits: &dyn Fn(&Thread) -> bool| self.known.iter().rposition(fits);
         let incident = |thread: &Thread| thread.kind == ThreadKind::Incident && !thread.closed;
         let found = match &heard.belongs {
             Belongs::Alert => {
@@ -318,7 +318,7 @@ impl Threads {
             }),
         };
         let mut thread = match (found, &heard.belongs) {
-            (Some(at), _) => self.threads.remove(at),
+            (Some(at), _) => self.known.remove(at),
             (None, Belongs::Alert) => {
                 Thread::new(format!("{model}/{}", heard.notification.id), ThreadKind::Incident, now)
             }
@@ -409,7 +409,7 @@ impl Threads {
     ) -> Vec<&'a NotificationRoute> {
         let mut takers: Vec<&NotificationRoute> = Vec::new();
         for route in routes {
-            let takes = notification
+            let matches = notification
                 .kind
                 .is_some_and(|kind| route.takes(&self.model, kind, notification.severity));
             let ends = notification.status == ThreadStatus::Closed && told_to.contains(&name(route));
@@ -417,7 +417,7 @@ impl Threads {
             let pages = matches!(route.destination, Destination::PagerDuty { .. });
             let idle = pages && notification.status == ThreadStatus::Note;
             let first = takers.iter().all(|taker| name(taker) != name(route));
-            if (takes || ends) && !idle && first {
+            if (matches || ends) && !idle && first {
                 takers.push(route);
             }
         }
@@ -519,7 +519,7 @@ impl Threads {
     }
 
     fn open_incidents(&self) -> BTreeSet<String> {
-        let open = self.threads.iter().filter(|thread| thread.of_open_incident());
+        let open = self.known.iter().filter(|thread| thread.of_open_incident());
         open.map(|thread| thread.id.clone()).collect()
     }
 

@@ -207,7 +207,7 @@ fn health(change: &HealthStateChange, links: &Links<'_>) -> Heard {
         told.status = ThreadStatus::Open;
         told.severity = NotificationSeverity::Warning;
         told.how_bad = Some("warning: until it works again nobody sees whether the model drifts".to_owned());
-        let silent = change.datapoints.iter().rev().take(change.in_a_row).last();
+        let silent = change.datapoints.iter().rev().take(change.in_a_row).next_back();
         told.since = silent.map(|datapoint| datapoint.scheduled_time);
         if let Some(endpoint) = &change.endpoint {
             told.look("Endpoint", endpoint, links.endpoint(endpoint));
@@ -399,7 +399,7 @@ fn closed(closed: &IncidentClosed) -> Heard {
     told.incident_id = Some(id.clone());
     told.status = ThreadStatus::Closed;
     told.subject = format!("{}: incident {} ({id})", closed.model, closed.outcome.as_str());
-    told.what = closed.sentence.clone();
+    told.what.clone_from(&closed.sentence);
     told.since = Some(closed.opened_at);
     let mut lines = vec![format!("{} to {}", second(closed.opened_at), second(closed.closed_at))];
     if closed.outcome == Outcome::Recovered && closed.pipeline_execution_arn.is_none() {
