@@ -31,6 +31,7 @@ STATE, REPORTS = "arn:aws:s3:::state", "arn:aws:s3:::reports"
 BUS = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{STACK}"
 QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"
+SECRET, PARAMETER = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/"
 SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 PIPELINE = f"{SAGEMAKER}:pipeline/churn"
 REPORT = f"{REPORTS}/churn/2026/11/23/08/constraint_violations.json"
@@ -254,10 +255,19 @@ ALLOWED = {
     ],
     "NotifyRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/notifications/1.json"),
-        ("s3:PutObject", f"{STATE}/notifications/1.json"), ("sns:Publish", TOPIC),
+        ("s3:PutObject", f"{STATE}/notifications/1.json"), ("sns:Publish", TOPIC), ("s3:GetObject", f"{STATE}/policy.toml"),
+        ("s3:GetObjectVersion", f"{STATE}/policy.toml"), ("s3:ListBucketVersions", STATE),
+        ("s3:GetObject", f"{STATE}/notification-templates/alert.txt"),
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("notify")), ("logs:PutLogEvents", logs("notify")),
     ],
 }
+# What notify may read and publish to where the template names it.
+NOTIFIES = [
+    ("sns:Publish", TOPIC + "-ml-team"), ("ssm:GetParameter", PARAMETER + "driftwarden/webhook"),
+    ("ssm:GetParameter", PARAMETER + "aws/reference/secretsmanager/driftwarden/pagerduty"),
+    ("secretsmanager:GetSecretValue", SECRET + "driftwarden/pagerduty-AbCdEf"),
+    ("secretsmanager:DescribeSecret", SECRET + "driftwarden/pagerduty-AbCdEf"),
+]
 TRACE = ("xray:PutTraceSegments", "*")
 # What promote may change where the template names endpoints.
 PROMOTES = [
@@ -339,8 +349,10 @@ DENIED = {
         ("lambda:InvokeFunction", ANALYZE + "-other"), ("s3:GetObject", REPORT), ("s3:ListBucket", STATE), *MACHINE_START,
     ],
     "NotifyRole": FOR_ALL + [
-        START, LOOK_UP, ("s3:GetObject", REPORT), ("s3:GetObject", f"{STATE}/policy.toml"), ("s3:ListBucket", REPORTS),
+        START, LOOK_UP, ("s3:GetObject", REPORT), ("s3:ListBucket", REPORTS), ("s3:PutObject", f"{STATE}/notification-templates/alert.txt"),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
+        ("secretsmanager:GetSecretValue", SECRET + "other-AbCdEf"), ("ssm:GetParameter", PARAMETER + "other"),
+        ("secretsmanager:PutSecretValue", SECRET + "driftwarden/webhook-AbCdEf"), ("ssm:PutParameter", PARAMETER + "driftwarden/webhook"),
     ],
     "StartPipelineRole": FOR_ALL + [LOOK_UP, *MACHINE_START, ("s3:GetObject", f"{STATE}/policy.toml"), ("sns:Publish", TOPIC)],
 }
@@ -349,7 +361,7 @@ S3_KEY = [("kms:Decrypt", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("s3"
 # Each deployment: its parameters, and by role what is then allowed and denied beside the above.
 DEPLOYMENTS = {
     "by remediate": (BASE, {"RemediateRole": [START], "SweepRole": [START]}, {
-        "RemediateRole": [TRACE, *MACHINE_START, *OTHER_START], "IngestRole": [TRACE, *S3_KEY], "NotifyRole": [TRACE, *S3_KEY],
+        "RemediateRole": [TRACE, *MACHINE_START, *OTHER_START], "IngestRole": [TRACE, *S3_KEY], "NotifyRole": [TRACE, *S3_KEY, *NOTIFIES],
         "SweepRole": [TRACE, *S3_KEY, *MACHINE_START, *OTHER_START]}),
     "by rule": (BASE | {"PipelineStart": "rule"}, {"StartPipelineRole": [START]},
                 {"RemediateRole": [START], "SweepRole": [START]}),
@@ -377,10 +389,14 @@ DEPLOYMENTS = {
         {"RemediateRole": [START], "SweepRole": [START], "PromoteRole": PROMOTES},
         {"PromoteRole": [("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/fraud"), ("sagemaker:CreateModel", f"{SAGEMAKER}:model/churn"),
                          ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/model", {"iam:PassedToService": "ec2.amazonaws.com"})]}),
+    "with topics and secrets of notifications": (
+        BASE | {"NotificationTopicArns": f"{TOPIC}-ml-team,{TOPIC}-chat", "NotificationSecretPattern": "driftwarden/*"},
+        {"RemediateRole": [START], "SweepRole": [START], "NotifyRole": NOTIFIES}, {}),
     "with keys and traces": (
         BASE | {"KmsKeyArn": KEY, "ReportBucketKmsKeyArn": REPORT_KEY, "Tracing": "Active"},
         {"IngestRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "RemediateRole": [START, *S3_KEY, TRACE],
-         "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), TRACE],
+         "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), ("kms:Decrypt", KEY, via("ssm")),
+                        ("kms:Decrypt", KEY, via("secretsmanager")), TRACE],
          "SweepRole": [START, *S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "AnalyzeStateMachineRole": [TRACE],
          "PromoteRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE],
          "DashboardRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE],

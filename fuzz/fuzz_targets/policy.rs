@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use remediation::{MonitorOf, Policy};
+use jiff::Timestamp;
+use remediation::{MonitorOf, NotificationSeverity, Policy};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(policy) = Policy::parse(bytes) {
@@ -18,5 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
             policy.explain(model, &[any]);
         }
         policy.alarm("any");
+        for route in policy.notifications() {
+            let now = Timestamp::UNIX_EPOCH;
+            let held = route.held_until(NotificationSeverity::Info, now);
+            assert!(held.is_none_or(|until| until > now), "a notification is held until later");
+        }
     }
 });

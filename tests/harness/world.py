@@ -86,6 +86,9 @@ class World:
             "SweepRate": "rate(1 day)",
             "AnalyzeRate": "rate(1 day)",
             "PromoteRate": "rate(1 day)",
+            "NotifyRate": "rate(1 day)",
+            "NotificationTopicArns": f"arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-json,arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-chat",
+            "NotificationSecretPattern": f"{self.name}/*",
             "PromotedEndpointPattern": "*",
             "PassedRoleArns": f"arn:aws:iam::{ACCOUNT}:role/hosting,arn:aws:iam::{ACCOUNT}:role/monitor",
         }

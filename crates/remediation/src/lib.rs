@@ -27,6 +27,7 @@ pub use model::{
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;
 pub use policy::{
-    AlarmPolicy, AnalysisSchedule, Automation, Explanation, HourlyUri, ModelPolicy, MonitorOf, MonitorPolicy, Paused,
-    Policy, PolicyError, RetrainingPolicy, RiskRating, Setting, StartKind, duration,
+    AlarmPolicy, AnalysisSchedule, Automation, DailyAt, Destination, Explanation, HourlyUri, ModelPolicy, MonitorOf,
+    MonitorPolicy, NotificationKind, NotificationRoute, NotificationSeverity, Paused, Policy, PolicyError, QuietHours,
+    RetrainingPolicy, RiskRating, SecretReference, Setting, StartKind, duration,
 };

@@ -3,6 +3,7 @@
 mod baselines;
 mod hosting;
 mod lineage;
+mod outside;
 
 use crate::{
     AwsError, Kind, POLICY_KEY,
@@ -11,7 +12,7 @@ use crate::{
         Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
         Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
         Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
-        StateMachines, Topic,
+        StateMachines, Topics,
     },
 };
 use alerting::{AlertStatus, EVENT_SOURCE, ExecutionWindow, Metric, Unit};
@@ -25,7 +26,10 @@ use aws_sdk_s3::{
     primitives::{ByteStream, DateTime},
 };
 use aws_sdk_sagemaker::types::{MonitoringAlertHistorySortKey, MonitoringExecutionSortKey, Parameter, SortOrder};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 use jiff::{SignedDuration, Timestamp};
 use remediation::{
     ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine,
@@ -54,6 +58,8 @@ pub struct Aws {
     sagemaker_runtime: OnceLock<aws_sdk_sagemakerruntime::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     sfn: OnceLock<aws_sdk_sfn::Client>,
+    ssm: OnceLock<aws_sdk_ssm::Client>,
+    web: OnceLock<Connector>,
 }
 
 impl Aws {
@@ -93,6 +99,8 @@ impl Aws {
             sagemaker_runtime: OnceLock::new(),
             sns: OnceLock::new(),
             sfn: OnceLock::new(),
+            ssm: OnceLock::new(),
+            web: OnceLock::new(),
         }
     }
 
@@ -178,9 +186,11 @@ pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
         {
             Kind::Transient
         }
-        (_, Some("ResourceNotFound" | "ResourceNotFoundException" | "NoSuchKey" | "NoSuchBucket")) | (Some(404), _) => {
-            Kind::NotFound
-        }
+        (
+            _,
+            Some("ResourceNotFound" | "ResourceNotFoundException" | "NoSuchKey" | "NoSuchBucket" | "ParameterNotFound"),
+        )
+        | (Some(404), _) => Kind::NotFound,
         (_, Some("AccessDenied" | "AccessDeniedException")) | (Some(401 | 403), _) => Kind::Denied,
         (Some(400..=499), _) if status != Some(408) && status != Some(429) => Kind::Rejected,
         _ => Kind::Transient,
@@ -898,16 +908,17 @@ fn seconds(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-impl Topic for Aws {
-    async fn tell(&self, subject: &str, body: &str) -> Result<(), AwsError> {
+impl Topics for Aws {
+    async fn publish_message(&self, topic: Option<&str>, subject: &str, message: &str) -> Result<(), AwsError> {
+        let topic = topic.unwrap_or(&self.topic_arn);
         self.sns()
             .publish()
-            .topic_arn(&self.topic_arn)
+            .topic_arn(topic)
             .subject(subject)
-            .message(body)
+            .message(message)
             .send()
             .await
-            .map_err(|error| failed("sns:Publish", &self.topic_arn, &error))?;
+            .map_err(|error| failed("sns:Publish", topic, &error))?;
         Ok(())
     }
 }

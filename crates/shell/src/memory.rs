@@ -8,6 +8,7 @@
 mod deployment;
 mod hosting;
 mod lineage;
+mod outside;
 
 #[cfg(feature = "operator")]
 use crate::operator::{DeadLetter, DeadLetters, Functions};
@@ -17,7 +18,7 @@ use crate::{
         Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
         Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
         Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
-        StateMachines, Topic,
+        StateMachines,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -88,7 +89,7 @@ struct Inner {
     trouble: (fastrand::Rng, u16),
     planted: Option<PlantedBug>,
     jobs: BTreeMap<String, DescribedJob>,
-    messages: Vec<(String, String)>,
+    outside: outside::Outside,
     models: BTreeMap<String, Model>,
     hosted: hosting::Hosted,
     lineage: lineage::Told,
@@ -129,7 +130,7 @@ impl Memory {
                 trouble: (fastrand::Rng::with_seed(0), 0),
                 planted: None,
                 jobs: BTreeMap::new(),
-                messages: Vec::new(),
+                outside: outside::Outside::default(),
                 models: BTreeMap::new(),
                 hosted: hosting::Hosted::default(),
                 lineage: lineage::Told::default(),
@@ -248,11 +249,6 @@ impl Memory {
     /// The pipeline executions started so far, each token once, with their ARNs.
     pub fn executions(&self) -> Vec<(StartPipelineExecution, String)> {
         self.inner().executions.clone()
-    }
-
-    /// Subject and body of the messages published so far.
-    pub fn messages(&self) -> Vec<(String, String)> {
-        self.inner().messages.clone()
     }
 
     /// The operations called so far, in order.
@@ -832,16 +828,6 @@ fn without_outbox(body: Vec<u8>) -> Vec<u8> {
     };
     document.remove("outbox");
     serde_json::to_vec(&document).unwrap_or(body)
-}
-
-impl Topic for Memory {
-    async fn tell(&self, subject: &str, body: &str) -> Result<(), AwsError> {
-        self.call("sns:Publish", subject, |inner| {
-            inner.messages.push((subject.to_owned(), body.to_owned()));
-            Ok(())
-        })
-        .await
-    }
 }
 
 impl Endpoints for Memory {

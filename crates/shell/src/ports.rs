@@ -436,10 +436,77 @@ pub trait MonitoringBaselines {
     fn hold_against(&self, schedule: &str, baseline_uri: &str) -> impl Future<Output = Result<(), AwsError>>;
 }
 
-/// The topic that people listen to.
-pub trait Topic {
-    /// Publishes a message.
-    fn tell(&self, subject: &str, body: &str) -> impl Future<Output = Result<(), AwsError>>;
+/// SNS topics.
+pub trait Topics {
+    /// Publishes a message to a topic; to the deployment's if none is named.
+    fn publish_message(
+        &self,
+        topic: Option<&str>,
+        subject: &str,
+        message: &str,
+    ) -> impl Future<Output = Result<(), AwsError>>;
+}
+
+/// What nobody may read in a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Parameter Store, and by way of it Secrets Manager.
+pub trait Secrets {
+    /// The value of a parameter, decrypted.
+    fn secret(&self, parameter: &str) -> impl Future<Output = Result<Secret, AwsError>>;
+}
+
+/// A POST request to a server outside of AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// Its URL.
+    pub url: String,
+    /// Headers beside `Content-Type: application/json`.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Post {
+    /// Scheme and host of the URL: its path may be a secret, and is not told.
+    pub fn host(&self) -> &str {
+        let end = self.url.match_indices('/').nth(2).map_or(self.url.len(), |(at, _)| at);
+        self.url.get(..end).unwrap_or_default()
+    }
+}
+
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The beginning of the body.
+    pub body: String,
+}
+
+/// Servers outside of AWS.
+pub trait Web {
+    /// Sends a request. Any answer is one, whatever its status; redirects are not followed.
+    fn post(&self, request: &Post) -> impl Future<Output = Result<PostAnswer, AwsError>>;
 }
 
 /// Time.

@@ -18,9 +18,12 @@ pub enum NotifyError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// The message could not be published, or that it was could not be remembered.
-    #[error("the message could not be published")]
+    /// The notification could not be delivered, or that it was could not be remembered. It is still owed.
+    #[error("the notification could not be delivered")]
     Turn(#[from] TurnError),
+    /// A destination will never take it. It is not owed any more; the document of the model keeps the reason.
+    #[error("{0}: mend the destination, or its [[notification]] in the policy")]
+    Refused(String),
 }
 
 impl From<NotifyError> for Diagnostic {
@@ -28,6 +31,7 @@ impl From<NotifyError> for Diagnostic {
         let error_type = match &error {
             NotifyError::Event(_) | NotifyError::Detail { .. } => "EventUnreadable",
             NotifyError::Turn(error) => error.error_type(),
+            NotifyError::Refused(_) => "NotificationRefused",
         };
         telemetry::diagnostic(error_type, &error)
     }

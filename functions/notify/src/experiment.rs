@@ -1,8 +1,12 @@
 //! What people are told of experiments: that one waits for them, begins, or is over. The steps between are in `driftwarden
 //! experiment status`.
 
-use crate::message::{Body, Links, Message, second, subject};
+use crate::{
+    notification::{Action, Notification, ThreadStatus},
+    words::{Links, about, second},
+};
 use promotion::{Conclusion, ExperimentStage, ExperimentStateChange, MonitorBaselineChange, number, signed};
+use remediation::{NotificationKind, NotificationSeverity};
 
 /// What a change comes to for people.
 #[derive(Clone, Copy)]
@@ -80,124 +84,130 @@ impl News {
         }
     }
 
-    /// What people can do, commands indented.
-    fn remedies(self, change: &ExperimentStateChange) -> Vec<String> {
+    /// What it means for the experiment's thread, and how grave it is.
+    fn weight(self) -> (ThreadStatus, NotificationSeverity) {
+        match self {
+            Self::Approval | Self::Paused => (ThreadStatus::Open, NotificationSeverity::Warning),
+            Self::Begun => (ThreadStatus::Note, NotificationSeverity::Info),
+            Self::Over(Conclusion::Invalid | Conclusion::Abandoned | Conclusion::Failed) => {
+                (ThreadStatus::Closed, NotificationSeverity::Warning)
+            }
+            Self::Over(_) => (ThreadStatus::Closed, NotificationSeverity::Info),
+        }
+    }
+
+    /// What people can do.
+    fn actions(self, change: &ExperimentStateChange) -> Vec<Action> {
         let id = &change.experiment_id;
-        let command = |word: &str| format!("    driftwarden experiment {word}");
+        let command = |word: &str| format!("driftwarden experiment {word}");
         let status = || command(&format!("status {}", change.model));
+        let page = || command(&format!("status {id} --html {id}.html"));
         let package = |status: &str| {
             let arn = &change.model_package_arn;
-            format!("    aws sagemaker update-model-package --model-package-arn {arn} --model-approval-status {status}")
+            format!("aws sagemaker update-model-package --model-package-arn {arn} --model-approval-status {status}")
+        };
+        let action = |what: &str, commands: Vec<String>| Action {
+            what: what.to_owned(),
+            commands,
         };
         match self {
-            Self::Approval => vec![
-                "Approve or reject its model package:".to_owned(),
-                package("Approved"),
-                package("Rejected"),
-            ],
-            Self::Begun => vec![
-                "Look on, or end it:".to_owned(),
-                status(),
-                command(&format!("stop {id} --reason \"…\"")),
-            ],
+            Self::Approval => vec![action(
+                "Approve or reject its model package:",
+                vec![package("Approved"), package("Rejected")],
+            )],
+            Self::Begun => vec![action(
+                "Look on, or end it:",
+                vec![status(), command(&format!("stop {id} --reason \"…\""))],
+            )],
             Self::Paused => vec![
-                "Decide:".to_owned(),
-                command(&format!("promote {id} --reason \"…\"")),
-                command(&format!("rollback {id} --reason \"…\"")),
-                "or let the comparison go on for as long again:".to_owned(),
-                command(&format!("resume {id}")),
-                "All that is known, and a picture of it:".to_owned(),
-                command(&format!("status {id} --html {id}.html")),
+                action(
+                    "Decide:",
+                    vec![
+                        command(&format!("promote {id} --reason \"…\"")),
+                        command(&format!("rollback {id} --reason \"…\"")),
+                    ],
+                ),
+                action(
+                    "Or let the comparison go on for as long again:",
+                    vec![command(&format!("resume {id}"))],
+                ),
+                action("All that is known, and a picture of it:", vec![page()]),
             ],
             Self::Over(Conclusion::Promoted) => vec![
-                "See what it was decided by:".to_owned(),
-                command(&format!("status {id} --html {id}.html")),
-                "How to bring the old champion back is what this says:".to_owned(),
-                command(&format!("rollback {id} --dry-run")),
-            ],
-            Self::Over(Conclusion::RolledBack | Conclusion::Rejected | Conclusion::Stopped) => vec![
-                "See what it was decided by:".to_owned(),
-                command(&format!("status {id} --html {id}.html")),
-            ],
-            Self::Over(Conclusion::Invalid) => vec![
-                "Find out why the variants did not get their shares: callers that repeat requests, a variant that answers none,"
-                    .to_owned(),
-                "or callers that choose the variant themselves (the policy's `assignment` is \"target-variant\" then):"
-                    .to_owned(),
-                command(&format!("status {id} --html {id}.html")),
-            ],
-            Self::Over(Conclusion::Inconclusive) => vec![
-                "More traffic, a longer `maximum_duration`, or a larger `effect` would have said more; how long a test takes:"
-                    .to_owned(),
-                command("plan --help"),
-                command(&format!("status {id} --html {id}.html")),
-            ],
-            Self::Over(Conclusion::Abandoned) => vec![
-                "If nobody meant to change the endpoint, look who did. The experiment's endpoint configurations and its model, whose"
-                    .to_owned(),
-                "names begin with driftwarden-, are left, and may be deleted if the endpoint does not use them.".to_owned(),
-                status(),
-            ],
-            Self::Over(Conclusion::Failed) => vec![
-                format!(
-                    "Look at the container's log, the log group /aws/sagemaker/Endpoints/{}.",
-                    change.endpoint
+                action("See what it was decided by:", vec![page()]),
+                action(
+                    "How to bring the old champion back is what this says:",
+                    vec![command(&format!("rollback {id} --dry-run"))],
                 ),
-                "A mended model is a new version of its model package group, and a candidate again.".to_owned(),
-                status(),
+            ],
+            Self::Over(Conclusion::RolledBack | Conclusion::Rejected | Conclusion::Stopped) => {
+                vec![action("See what it was decided by:", vec![page()])]
+            }
+            Self::Over(Conclusion::Invalid) => vec![action(
+                "Find out why the variants did not get their shares: callers that repeat requests, a variant that answers \
+                 none, or callers that choose the variant themselves (the policy's `assignment` is \"target-variant\" then):",
+                vec![page()],
+            )],
+            Self::Over(Conclusion::Inconclusive) => vec![action(
+                "More traffic, a longer `maximum_duration`, or a larger `effect` would have said more; how long a test takes:",
+                vec![command("plan --help"), page()],
+            )],
+            Self::Over(Conclusion::Abandoned) => vec![action(
+                "If nobody meant to change the endpoint, look who did. The experiment's endpoint configurations and its \
+                 model, whose names begin with driftwarden-, are left, and may be deleted if the endpoint does not use them:",
+                vec![status()],
+            )],
+            Self::Over(Conclusion::Failed) => vec![
+                action(
+                    &format!(
+                        "Look at the container's log, the log group /aws/sagemaker/Endpoints/{}.",
+                        change.endpoint
+                    ),
+                    vec![],
+                ),
+                action(
+                    "A mended model is a new version of its model package group, and a candidate again:",
+                    vec![status()],
+                ),
             ],
         }
     }
 }
 
-/// The message of an experiment's change; `None` if nobody has to know.
-pub(crate) fn state_message(change: &ExperimentStateChange, links: &Links<'_>) -> Option<Message> {
+/// What an experiment's change tells; `None` if nobody has to know.
+pub(crate) fn experiment_change(change: &ExperimentStateChange, links: &Links<'_>) -> Option<Notification> {
     let news = News::of(change)?;
-    let mut body = Body::default();
-    body.line(&format!(
+    let mut told = about(&change.id, NotificationKind::Experiment, &change.model, change.time);
+    (told.status, told.severity) = news.weight();
+    told.subject = format!("{}: {} ({})", change.model, news.subject(), change.experiment_id);
+    told.what = format!(
         "Model {}: experiment {} {}.",
         change.model,
         change.experiment_id,
         news.said()
-    ));
-    body.line(&format!("Why: {}", change.sentence));
-    outcomes(&mut body, change);
-    body.section("Where to look");
-    body.item(&format!("Candidate: {}", change.model_package_arn));
+    );
+    told.why = Some(change.sentence.clone());
+    if change.outcome.is_some() {
+        told.facts("Outcomes at the last look", outcomes(change));
+    }
+    told.look("Candidate", &change.model_package_arn, None);
     if let Some(pipeline) = &change.pipeline_execution_arn {
-        body.item(&format!("Made by: {pipeline}"));
+        told.look("Made by", pipeline, None);
     }
-    body.endpoint(&change.endpoint, links);
-    body.section("What happens next");
-    body.item(news.next());
-    body.section("What you can do");
-    for line in news.remedies(change) {
-        body.item(&line);
-    }
-    body.line(&format!("\n--\nEvent {}", change.id));
-    Some(Message {
-        subject: subject(&format!(
-            "{}: {} ({})",
-            change.model,
-            news.subject(),
-            change.experiment_id
-        )),
-        body: body.text,
-    })
+    told.look("Endpoint", &change.endpoint, links.endpoint(&change.endpoint));
+    told.next(news.next());
+    told.actions = news.actions(change);
+    Some(told)
 }
 
 /// How both did at the last look.
-fn outcomes(body: &mut Body, change: &ExperimentStateChange) {
-    if change.outcome.is_none() {
-        return;
-    }
-    body.section("Outcomes at the last look");
-    let width = change
+fn outcomes(change: &ExperimentStateChange) -> Vec<String> {
+    let mut lines = Vec::new();
+    let names = change
         .variants
         .iter()
-        .map(|variant| variant.variant_name.chars().count())
-        .max();
-    let width = width.unwrap_or(0);
+        .map(|variant| variant.variant_name.chars().count());
+    let width = names.max().unwrap_or(0);
     for (at, variant) in change.variants.iter().enumerate() {
         let role = if at + 1 == change.variants.len() {
             "candidate"
@@ -209,10 +219,10 @@ fn outcomes(body: &mut Body, change: &ExperimentStateChange) {
             1 => format!("1 outcome, {}", number(variant.outcomes.mean())),
             count => format!("{count} outcomes, on average {}", number(variant.outcomes.mean())),
         };
-        body.item(&format!("{:width$}  {role:9}  {mean}", variant.variant_name));
+        lines.push(format!("{:width$}  {role:9}  {mean}", variant.variant_name));
     }
     if let Some(interval) = change.interval {
-        body.item(&format!(
+        lines.push(format!(
             "Candidate less champion: {}, between {} and {}",
             signed(interval.estimate),
             signed(interval.low),
@@ -223,44 +233,41 @@ fn outcomes(body: &mut Body, change: &ExperimentStateChange) {
         let words = reason.words();
         // What the sentence says already is not said again.
         if !change.sentence.contains(&words) {
-            body.item(&format!("Found: {words}"));
+            lines.push(format!("Found: {words}"));
         }
     }
+    lines
 }
 
-/// The message of a monitor that is held against another baseline.
-pub(crate) fn baseline_message(change: &MonitorBaselineChange, links: &Links<'_>) -> Message {
+/// That a monitor is held against another baseline.
+pub(crate) fn baseline_change(change: &MonitorBaselineChange, links: &Links<'_>) -> Notification {
     let schedule = &change.monitoring_schedule;
-    let mut body = Body::default();
-    body.line(&format!(
+    let mut told = about(&change.id, NotificationKind::Baseline, &change.model, change.time);
+    told.monitoring_schedule = Some(schedule.clone());
+    told.subject = format!("{}: monitor {schedule} has another baseline", change.model);
+    told.what = format!(
         "Model {}: the {} monitor {schedule} is held against another baseline.",
         change.model, change.monitor_type
-    ));
-    body.line(&format!("Why: {}", change.sentence));
-    body.section("Where to look");
-    body.item(&format!("Baseline: {}", change.baseline_uri));
+    );
+    told.why = Some(change.sentence.clone());
     let constraints = format!("{}/constraints.json", change.baseline_uri.trim_end_matches('/'));
-    if let Some(link) = links.object(&constraints) {
-        body.item(&format!("        {link}"));
-    }
+    told.look("Baseline", &change.baseline_uri, links.object(&constraints));
     if let Some(previous) = &change.previous_baseline_uri {
-        body.item(&format!("Before: {previous}"));
+        told.look("Before", previous, None);
     }
     if let Some(package) = &change.model_package_arn {
-        body.item(&format!("Model package: {package}"));
+        told.look("Model package", package, None);
     }
-    body.section("What happens next");
-    body.item(&format!(
+    told.next(&format!(
         "Executions scheduled after {} are held against it, and the monitor's alert window begins anew.",
         second(change.time)
     ));
-    body.section("What you can do");
-    body.item("Nothing has to be done. Its constraints are worth a look; the alert, and what it was held against:");
-    body.item(&format!("    driftwarden alerts {schedule}"));
-    body.item(&format!("    driftwarden experiment status {}", change.experiment_id));
-    body.line(&format!("\n--\nEvent {}", change.id));
-    Message {
-        subject: subject(&format!("{}: monitor {schedule} has another baseline", change.model)),
-        body: body.text,
-    }
+    told.action(
+        "Nothing has to be done. Its constraints are worth a look; the alert, and what it was held against:",
+        &[
+            format!("driftwarden alerts {schedule}"),
+            format!("driftwarden experiment status {}", change.experiment_id),
+        ],
+    );
+    told
 }

@@ -11,7 +11,11 @@ async fn main() -> ExitCode {
             let (notify, state_bucket, topic_arn) = Notify::from_vars(vars)?;
             Ok((notify, aws.with_state_bucket(state_bucket).with_topic(topic_arn)))
         },
-        async |notify, aws, request| notify.handle(aws, request.payload.get(), &request.request_id).await,
+        async |notify, aws, request| {
+            notify
+                .handle(aws, request.payload.get(), &request.request_id, request.deadline)
+                .await
+        },
     )
     .await
 }

@@ -199,6 +199,7 @@ fn step(document: &mut ModelDocument, input: Input, policy: &Policy, at: i64, mi
     let facts = Given {
         in_flight: Vec::new(),
         risk_rating: RiskRating::Low,
+        paused: None,
     };
     let given = remediation::Given {
         policy,

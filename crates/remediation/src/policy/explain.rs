@@ -75,6 +75,7 @@ impl Policy {
                 [
                     self.model_settings(model).map(|(_, settings)| settings),
                     self.promotion_settings(model).map(|(_, settings)| settings),
+                    Ok(self.notification_settings(model)),
                 ]
                 .into_iter()
                 .flat_map(Result::unwrap_or_default)

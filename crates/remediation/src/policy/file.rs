@@ -43,6 +43,9 @@ pub(crate) struct PolicyFile {
     /// Monitoring schedules of Driftwarden's own: what is analysed by itself, when, and against what.
     #[serde(default)]
     pub(crate) analysis: Vec<AnalysisTable>,
+    /// Where notifications go. Default: all of them, as text, to the deployment's SNS topic.
+    #[serde(default)]
+    pub(crate) notification: Vec<NotificationTable>,
 }
 
 /// Over what a window goes.
@@ -499,4 +502,123 @@ pub(crate) struct AnalysisTable {
     /// `s3://` URI of `analysis_config.json`: which columns are what, for all analyses but data quality. Default: that in
     /// the baseline's folder.
     pub(crate) config: Option<String>,
+}
+
+/// In which form, and by which way, notifications go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NotificationChannel {
+    /// An SNS topic, as text: e-mail.
+    SnsText,
+    /// An SNS topic, as JSON (`events/schemas/notification.v1.json`): queues, functions.
+    SnsJson,
+    /// An SNS topic that Amazon Q Developer in chat applications listens to: Slack, Microsoft Teams.
+    Chat,
+    /// PagerDuty, by its Events API v2.
+    #[serde(rename = "pagerduty")]
+    PagerDuty,
+    /// A URL of yours: a signed POST request with that JSON.
+    Webhook,
+}
+
+impl NotificationChannel {
+    /// The name as written in policies.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::SnsText => "sns-text",
+            Self::SnsJson => "sns-json",
+            Self::Chat => "chat",
+            Self::PagerDuty => "pagerduty",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// How grave what a notification tells is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum NotificationSeverity {
+    /// Good to know.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Worth waking somebody.
+    Critical,
+}
+
+impl NotificationSeverity {
+    /// The name as written in policies and notifications.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What a notification is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum NotificationKind {
+    /// The alert of a monitor changed its status.
+    Alert,
+    /// A monitor says nothing any more, or works again.
+    Health,
+    /// What was decided for an incident.
+    Decision,
+    /// How a retraining ended.
+    Retraining,
+    /// How an incident ended.
+    Incident,
+    /// Where an experiment stands.
+    Experiment,
+    /// A monitor is held against another baseline.
+    Baseline,
+}
+
+impl NotificationKind {
+    /// The name as written in policies and notifications.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Health => "health",
+            Self::Decision => "decision",
+            Self::Retraining => "retraining",
+            Self::Incident => "incident",
+            Self::Experiment => "experiment",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+/// Where notifications go. Of several tables with the same destination the first that matches a notification decides.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NotificationTable {
+    /// `sns-text`, `sns-json`, `chat`, `pagerduty` or `webhook`.
+    pub(crate) to: NotificationChannel,
+    /// ARN of the SNS topic of `sns-text`, `sns-json` and `chat`. Default: the deployment's.
+    pub(crate) topic: Option<String>,
+    /// `https://` URL of a `webhook`; of `pagerduty` by default `https://events.pagerduty.com/v2/enqueue`.
+    pub(crate) url: Option<String>,
+    /// Where the routing key of `pagerduty`, or the signing key of a `webhook`, is kept: `secretsmanager:NAME` or `ssm:/NAME`.
+    pub(crate) secret: Option<String>,
+    /// Of which models; `*` stands for any characters. Default: all.
+    pub(crate) models: Option<Vec<String>>,
+    /// At least how grave: `info`, `warning` or `critical`. Default: info.
+    pub(crate) severity: Option<NotificationSeverity>,
+    /// About what: `alert`, `health`, `decision`, `retraining`, `incident`, `experiment`, `baseline`. Default: all.
+    pub(crate) kinds: Option<Vec<NotificationKind>>,
+    /// Times of the day, UTC, in which notifications are held, to be told as one afterwards: `22:00-07:00`, or with the
+    /// days on which they begin, `Sat-Sun 00:00-24:00`. Default: none.
+    pub(crate) quiet: Option<Vec<String>>,
+    /// What is at least this grave is told at once all the same. Default: nothing.
+    pub(crate) urgent: Option<NotificationSeverity>,
+    /// Tells everything as one, once a day, UTC: `daily at 08:00`. Default: one by one.
+    pub(crate) digest: Option<String>,
 }

@@ -7,11 +7,13 @@
 mod analysis;
 mod explain;
 mod file;
+mod notification;
 mod promotion;
 
 pub use analysis::{AnalysisSchedule, HourlyUri};
 pub use explain::{Explanation, Setting};
-pub use file::{Automation, RiskRating, StartKind};
+pub use file::{Automation, NotificationKind, NotificationSeverity, RiskRating, StartKind};
+pub use notification::{DailyAt, Destination, NotificationRoute, QuietHours, SecretReference};
 
 use alerting::{
     AlertWindow, ExecutionWindow, MaintenanceWindow, MonitorRules, Pattern, PeriodLength, Severity, TimeWindow,
@@ -702,6 +704,9 @@ impl Policy {
                     of: format!("{} (`{}`)", self.place(&format!("analysis.{at}")), table.schedule),
                 });
             }
+        }
+        for (at, table) in self.file.notification.iter().enumerate() {
+            self.notification(at, table)?;
         }
         Ok(())
     }

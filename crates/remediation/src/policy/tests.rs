@@ -228,3 +228,118 @@ fn a_test_of_candidates_that_cannot_be_is_refused() {
         );
     }
 }
+
+fn routes(text: &str) -> Vec<NotificationRoute> {
+    Policy::parse(text.as_bytes()).unwrap().notifications()
+}
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+#[test]
+fn without_a_table_everything_goes_to_the_topic_as_text() {
+    assert_eq!(routes("paused = true"), [NotificationRoute::default()]);
+    let route = NotificationRoute::default();
+    assert!(route.takes("any", NotificationKind::Baseline, NotificationSeverity::Info));
+    assert_eq!(
+        route.held_until(NotificationSeverity::Info, at("2026-11-28T03:00:00Z")),
+        None
+    );
+}
+
+#[test]
+fn a_notification_goes_where_its_model_severity_and_kind_say() {
+    let text = "[[notification]]\nto = 'pagerduty'\nsecret = 'secretsmanager:dw/pd'\nseverity = 'critical'\nmodels = ['churn-*']\n\
+                kinds = ['decision', 'alert']\n[[notification]]\nto = 'webhook'\nurl = 'http://localhost:80/x'\nsecret = 'ssm:/k'\n";
+    let [page, hook] = &routes(text)[..] else {
+        panic!("two routes")
+    };
+    let Destination::PagerDuty { url, routing_key } = &page.destination else {
+        panic!("a page")
+    };
+    assert_eq!(url, "https://events.pagerduty.com/v2/enqueue");
+    assert_eq!(routing_key.parameter(), "/aws/reference/secretsmanager/dw/pd");
+    assert!(page.takes("churn-1", NotificationKind::Alert, NotificationSeverity::Critical));
+    assert!(!page.takes("churn-1", NotificationKind::Alert, NotificationSeverity::Warning));
+    assert!(!page.takes("churn-1", NotificationKind::Health, NotificationSeverity::Critical));
+    assert!(!page.takes("fraud", NotificationKind::Alert, NotificationSeverity::Critical));
+    assert!(hook.takes("fraud", NotificationKind::Health, NotificationSeverity::Info));
+}
+
+#[test]
+fn quiet_hours_end_and_begin_by_the_minute() {
+    let text =
+        "[[notification]]\nto = 'sns-text'\nquiet = ['22:00-07:00', 'Sat-Sun 00:00-24:00']\nurgent = 'critical'\n";
+    let route = &routes(text)[0];
+    let until = |time| route.held_until(NotificationSeverity::Warning, at(time));
+    // A Thursday.
+    assert_eq!(until("2026-11-26T21:59:59Z"), None);
+    assert_eq!(until("2026-11-26T22:00:00Z"), Some(at("2026-11-27T07:00:00Z")));
+    assert_eq!(until("2026-11-27T06:59:59Z"), Some(at("2026-11-27T07:00:00Z")));
+    assert_eq!(until("2026-11-27T07:00:00Z"), None);
+    // One after the other over the weekend.
+    assert_eq!(until("2026-11-27T23:00:00Z"), Some(at("2026-11-30T07:00:00Z")));
+    assert_eq!(until("2026-11-29T12:00:00Z"), Some(at("2026-11-30T07:00:00Z")));
+    let urgent = route.held_until(NotificationSeverity::Critical, at("2026-11-26T22:00:00Z"));
+    assert_eq!(urgent, None);
+    // Who is always quiet is told once a day.
+    let always = &routes("[[notification]]\nto = 'sns-text'\nquiet = ['00:00-24:00']\n")[0];
+    let until = always.held_until(NotificationSeverity::Warning, at("2026-11-26T12:00:00Z"));
+    assert_eq!(until, Some(at("2026-11-27T00:00:00Z")));
+}
+
+#[test]
+fn a_digest_comes_at_its_time() {
+    let route = &routes("[[notification]]\nto = 'sns-text'\ndigest = 'daily at 08:00'\n")[0];
+    let until = |time| route.held_until(NotificationSeverity::Critical, at(time));
+    assert_eq!(until("2026-11-26T07:59:59Z"), Some(at("2026-11-26T08:00:00Z")));
+    assert_eq!(until("2026-11-26T08:00:00Z"), Some(at("2026-11-27T08:00:00Z")));
+}
+
+#[test]
+fn a_notification_that_cannot_be_is_refused_with_its_place() {
+    let rejections: Vec<String> = [
+        "to = 'email'",
+        "to = 'webhook'",
+        "to = 'webhook'\nurl = 'https://example.com'",
+        "to = 'webhook'\nurl = 'http://example.com'\nsecret = 'ssm:/k'",
+        "to = 'webhook'\nurl = 'http://localhost.example.com'\nsecret = 'ssm:/k'",
+        "to = 'webhook'\nurl = 'http://localhost@example.com'\nsecret = 'ssm:/k'",
+        "to = 'pagerduty'",
+        "to = 'pagerduty'\nsecret = 'R0123456789'",
+        "to = 'sns-text'\nsecret = 'ssm:/k'",
+        "to = 'sns-text'\ntopic = 'my-topic'",
+        "to = 'chat'\nmodels = []",
+        "to = 'chat'\nkinds = ['alarm']",
+        "to = 'chat'\nquiet = ['22:00-25:00']",
+        "to = 'chat'\nquiet = ['Foo 22:00-23:00']",
+        "to = 'chat'\nquiet = ['22:00-07:00']\ndigest = 'daily at 08:00'",
+        "to = 'chat'\ndigest = '08:00'",
+        "to = 'pagerduty'\nsecret = 'ssm:/k'\ndigest = 'daily at 08:00'",
+        "to = 'chat'\nurgent = 'critical'",
+        "to = 'chat'\nquite = ['22:00-07:00']",
+    ]
+    .iter()
+    .map(|text| {
+        let text = format!("[[notification]]\n{text}");
+        format!("{text}\n=> {}\n", rejected(&text))
+    })
+    .collect();
+    insta::assert_snapshot!(rejections.join("\n"));
+}
+
+#[test]
+fn what_a_model_s_notifications_go_by_is_explained() {
+    let text =
+        "[[notification]]\nto = 'chat'\nmodels = ['fraud']\n[[notification]]\nto = 'sns-text'\nseverity = 'warning'\n";
+    let explained = Policy::parse(text.as_bytes()).unwrap().explain("churn", &[]);
+    let told: Vec<_> = explained
+        .settings
+        .iter()
+        .filter(|setting| setting.name == "notification")
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].value, "sns-text the deployment's topic, from warning");
+    assert_eq!(told[0].place.as_deref(), Some("[[notification]], line 4"));
+}
