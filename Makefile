@@ -53,7 +53,8 @@ unit: ## the Rust tests
 	cargo test --locked --workspace --quiet
 
 e2e: setup binaries cli ## end-to-end tests on LocalStack
-	@bash tests/setup.sh demo
+	@bash tests/setup.sh demo aws pages
+	@cargo build --quiet --locked -p model-dashboard --example fleet
 	@PYTHON=$(PYTHON) bash tests/e2e.sh $(PYTEST)
 
 sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python SDK

@@ -10,6 +10,7 @@
 #   build       cargo-lambda
 #   aws         the AWS CLI, for the commands of the documents
 #   demo        scikit-learn: the model that make demo-standalone trains and serves
+#   pages       axe-core, which looks at the accessibility of pages
 #   sdk         the SageMaker Python SDK, for tests/peers/sagemaker_sdk
 #   bench-…     what benches/analysis measures Driftwarden beside: duckdb, polars, whylogs, evidently
 set -euo pipefail

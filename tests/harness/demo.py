@@ -82,12 +82,13 @@ def play(report: Path | None) -> int:
         screen.step("LocalStack and the SageMaker stand-in are up")
         # A report of the user's own is played as drift, whatever broke in it.
         policy = POLICY.replace('automation = "auto"', 'automation = "auto"\nfix_data_check_types = []') if own else POLICY
-        world = World(stack, name="driftwarden", policy=policy)
+        world = World(stack, name="driftwarden", policy=policy, Dashboard="on")
         screen.step("infra/template.yaml is deployed: functions, bus, rules, bucket, topic, queue, alarms")
         screen.step("policy: 2 datapoints to alert within an evaluation period of 3 executions")
         executions = tell_the_story(screen, world, own)
         show(screen, world, executions)
         check(screen, world, executions)
+        pages(screen, world)
     took = time.monotonic() - screen.begun
     if screen.failed:
         screen.title(f"The world is not as it should be: {len(screen.failed)} check(s) failed. ({took:.0f} s)")
@@ -166,7 +167,21 @@ def tell_the_story(screen: Screen, world: World, own: bytes | None) -> list[Exec
     clean(DATA_QUALITY, hours[5], f"{hours[5]:%H:%M}  data quality on the retrained model: clean, the alert is over")
     eventually(lambda: (world.model("churn") or {}).get("closed"), "the incident closed")
     eventually(lambda: len(world.messages()) >= 5, "the messages that the alert and the incident are over")
+    eventually(lambda: b"helped" in world.pages().get("dashboard/index.html", b""), "the dashboard's overview", 60)
     return executions
+
+
+def pages(screen: Screen, world: World) -> None:
+    """The model dashboard as the function keeps it, copied to where a browser can open it."""
+    kept = world.pages()
+    for key, body in kept.items():
+        path = ROOT / "target/demo" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    overview = kept.get("dashboard/index.html", b"").decode()
+    screen.check("the model dashboard has the model's page", "models/churn.html" in overview, sorted(kept))
+    screen.check("and says that the retraining helped", "helped" in overview, overview[-2000:])
+    screen.title(f"The model dashboard: {ROOT / 'target/demo/dashboard/index.html'}")
 
 
 def parse(text: str) -> datetime:

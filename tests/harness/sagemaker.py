@@ -10,7 +10,8 @@ nobody. In front of it stands a small WSGI layer that adds SageMaker's documente
 - processing jobs and model cards are described, monitoring schedules and their executions listed, as the test says;
 - a monitoring schedule's own alert follows its executions by SageMaker's rule, with its history (developer guide, page
   `model-dashboard-alerts`), and it is held against the job definition that it is given;
-- models, endpoints, model packages and SageMaker Runtime are those of `harness.hosting`.
+- models, endpoints, model packages and SageMaker Runtime are those of `harness.hosting`, lineage and batch transform jobs those of
+  `harness.lineage`.
 
 Tests steer it under `/_stand-in/`: see `Control`.
 """
@@ -35,6 +36,7 @@ from werkzeug.wrappers import Request, Response
 
 from .answers import ACCOUNT, REGION, arn_of, page, refused, told
 from .hosting import Hosting, HostingControl
+from .lineage import Lineage, LineageControl
 
 FINAL = {"Succeeded", "Failed", "Stopped"}
 # Model Monitor creates one alert with each schedule.
@@ -51,10 +53,11 @@ def seconds(time: datetime) -> float:
     return time.replace(tzinfo=timezone.utc).timestamp()
 
 
-class StandIn(Hosting):
+class StandIn(Hosting, Lineage):
     """moto's SageMaker and what is added to it."""
 
     def __init__(self, localstack_url: str, finish_after: float | None):
+        Lineage.__init__(self)
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.finish_after = finish_after
         self.lock = threading.RLock()
@@ -368,8 +371,8 @@ for kind in MONITORING_TYPES:
     setattr(StandIn, f"Describe{kind}JobDefinition", partialmethod(StandIn.describe_definition, kind=kind))
 
 
-class Control(HostingControl):
-    """How tests steer the stand-in; of hosting see `HostingControl`.
+class Control(HostingControl, LineageControl):
+    """How tests steer the stand-in; of hosting see `HostingControl`, of lineage `LineageControl`.
 
     GET  /_stand-in/calls       every SageMaker call so far: operation, time, body
     GET  /_stand-in/executions  every pipeline execution: arn, status, token, display name, parameters

@@ -87,6 +87,9 @@ class World:
             "AnalyzeRate": "rate(1 day)",
             "PromoteRate": "rate(1 day)",
             "NotifyRate": "rate(1 day)",
+            # Tests of the dashboard have it on.
+            "Dashboard": "off",
+            "DashboardRate": "rate(1 day)",
             "NotificationTopicArns": f"arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-json,arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-chat",
             "NotificationSecretPattern": f"{self.name}/*",
             "PromotedEndpointPattern": "*",
@@ -322,6 +325,13 @@ class World:
 
     def experiments(self, model: str) -> Any:
         return self.document(f"experiments/{model}.json")
+
+    def pages(self) -> dict[str, bytes]:
+        """The pages of the model dashboard by their keys."""
+        s3 = self.stack.client("s3")
+        listed = s3.list_objects_v2(Bucket=self.state, Prefix="dashboard/").get("Contents", [])
+        keys = [entry["Key"] for entry in listed if entry["Key"].endswith(".html")]
+        return {key: s3.get_object(Bucket=self.state, Key=key)["Body"].read() for key in keys}
 
     def events(self, detail_type: str | None = None) -> list[Any]:
         return [event for event in self.bus.bodies() if detail_type in (None, event["detail-type"])]

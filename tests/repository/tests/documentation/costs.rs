@@ -98,7 +98,7 @@ fn seconds(models: f64) -> f64 {
         + (MINUTES + MINUTES / 5.0) * TICK_SECONDS
 }
 
-const LINES: [Line; 10] = [
+const LINES: [Line; 12] = [
     Line {
         what: "custom metrics",
         how: "models × 2 × (3 + 2 check types + 5 features × 2 %) metrics; tiers of $0.30, $0.10, $0.05",
@@ -147,13 +147,26 @@ const LINES: [Line; 10] = [
     },
     Line {
         what: "alarms",
-        how: "13 × $0.10",
-        dollars: |_| 13.0 * ALARM,
+        how: "15 × $0.10",
+        dollars: |_| 15.0 * ALARM,
     },
     Line {
-        what: "dashboard",
+        what: "CloudWatch dashboard",
         how: "1 × $3.00",
         dollars: |_| DASHBOARD,
+    },
+    Line {
+        what: "metrics of the functions",
+        how: "7 functions × (5 + 4 outcomes) × $0.30; FunctionMetrics=off: none",
+        dollars: |_| 63.0 * 0.30,
+    },
+    Line {
+        what: "pages of the dashboard",
+        how: "each hour and model: 8 metrics asked, 12 reads, 2 writes, 0.05 s × 0.5 GB; by DashboardRate",
+        dollars: |models| {
+            let page = 8.0 * METRIC_ASKED + 12.0 * S3_GET + 2.0 * S3_PUT + 0.05 * 0.5 * LAMBDA_GB_SECOND;
+            models * EXECUTIONS * page
+        },
     },
 ];
 

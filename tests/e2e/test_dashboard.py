@@ -1,0 +1,173 @@
+"""The model dashboard: pages that the function keeps as things happen, the command that makes them, and what a browser
+says of them. Screenshots stay in target/screenshots to be looked at."""
+
+import json
+import os
+import shutil
+import subprocess
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from harness import browser
+from harness.stack import ACCOUNT, REGION, ROOT, Stack
+from harness.world import World, eventually, folder
+from test_cli import driftwarden
+
+NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+SCREENSHOTS = ROOT / "target/screenshots"
+POLICY = """
+[remediation]
+automation = "approve"
+[alert]
+datapoints_to_alert = 2
+evaluation_period = 3
+"""
+
+in_a_browser = pytest.mark.skipif(
+    browser.chromium() is None and not os.environ.get("CI"), reason="no Chromium is installed: apt-get install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> World:
+    world = World(stack, policy=POLICY, Dashboard="on")
+    yield world
+    world.silence()
+
+
+@pytest.fixture(scope="module")
+def pages(world: World, reports, tmp_path_factory) -> Path:
+    """The story of a model that drifts, as pages in a folder."""
+    endpoint, schedule = "churn", "churn-data-quality"
+    package = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/churn/7"
+    world.card(endpoint, "Medium")
+    world.stack.stand_in("transform_job", {
+        "TransformJobName": "churn-nightly", "TransformJobArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:transform-job/churn-nightly",
+        "TransformJobStatus": "Completed", "CreationTime": (NOW - timedelta(hours=3)).timestamp(),
+    })
+    world.stack.stand_in("lineage", {"chain": [
+        {"type": "DataSet", "source": "s3://ml-data/train/october.csv"},
+        {"type": "ModelPackage", "source": package},
+    ]})
+    for at in (5, 4):
+        hour = NOW - timedelta(hours=at)
+        world.put_events(world.job_event(folder(endpoint, schedule, hour), schedule))
+    for at in (3, 2):
+        hour = NOW - timedelta(hours=at)
+        where = folder(endpoint, schedule, hour)
+        drift = {"version": 0.0, "features": [{"name": "total_day_minutes", "distance": 0.2 + at / 10, "threshold": 0.1}]}
+        world.stack.client("s3").put_object(Bucket=world.reports, Key=f"{where}/drift.json", Body=json.dumps(drift))
+        world.put_report(where, reports("data-quality-drift"))
+    eventually(lambda: (world.model(endpoint) or {}).get("incident", {}).get("decision"), "a decision", 60)
+
+    def kept() -> bool:
+        found = world.pages()
+        return b"AwaitingApproval" in found.get("dashboard/index.html", b"") and b"AwaitingApproval" in found.get("dashboard/models/churn.html", b"")
+
+    eventually(kept, "pages of the decision", 90, 0.5)
+    target = tmp_path_factory.mktemp("pages")
+    for key, body in world.pages().items():
+        path = target / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    return target / "dashboard"
+
+
+def test_an_alert_and_its_decision_are_on_the_pages_at_once(world: World, pages: Path):
+    overview, model = (pages / "index.html").read_text(), (pages / "models/churn.html").read_text()
+    for said in ("models/churn.html", "InAlert", "2/3 at 2", "churn-1", "risk medium", "churn-nightly", "Not configured: ModelQuality"):
+        assert said in overview, said
+    for said in ("driftwarden approve churn-1", "total_day_minutes", "0.500", "constraint_violations.json", "a person has to approve"):
+        assert said in model, said
+    head = world.stack.client("s3").head_object(Bucket=world.state, Key="dashboard/index.html")
+    assert head["ContentType"] == "text/html; charset=utf-8"
+    assert not world.dead_letters.drain()
+
+
+def test_pages_need_nothing_from_outside(pages: Path):
+    for page in pages.rglob("*.html"):
+        text = page.read_text()
+        for loads in ("src=", "@import", "url(", "<link", "fetch("):
+            assert loads not in text, f"{page.name} has {loads}"
+
+
+def test_the_command_makes_the_same_pages(world: World, pages: Path, tmp_path: Path):
+    done = driftwarden(world, "dashboard", "--output", str(tmp_path / "out"))
+    assert done.returncode == 0, done
+    assert "1 model" in done.stdout
+    assert "driftwarden approve churn-1" in (tmp_path / "out/models/churn.html").read_text()
+    told = driftwarden(world, "dashboard", "--json", "--output", str(tmp_path / "json"), "churn")
+    assert json.loads(told.stdout)["incident"]["id"] == "churn-1", told
+
+
+def test_a_copy_of_the_state_bucket_is_enough(world: World, pages: Path, tmp_path: Path):
+    s3 = world.stack.client("s3")
+    for entry in s3.list_objects_v2(Bucket=world.state)["Contents"]:
+        path = tmp_path / "copy" / entry["Key"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(s3.get_object(Bucket=world.state, Key=entry["Key"])["Body"].read())
+    command = [ROOT / "target/debug/driftwarden", "dashboard", "--from", str(tmp_path / "copy"), "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done
+    assert "AwaitingApproval" in (tmp_path / "out/index.html").read_text()
+
+
+@in_a_browser
+def test_screenshots_of_every_look(pages: Path):
+    looks = {"desktop": (1500, 1000, False), "dark": (1500, 1000, True), "phone": (500, 1600, False)}
+    shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+    for name, page in {"overview": pages / "index.html", "model": pages / "models/churn.html"}.items():
+        for look, (width, height, dark) in looks.items():
+            to = SCREENSHOTS / f"{name}-{look}.png"
+            browser.screenshot(page, to, width, height if name == "overview" else 2600, dark)
+            assert to.stat().st_size > 20_000, to
+        browser.printed(page, SCREENSHOTS / f"{name}-printed.pdf")
+        assert (SCREENSHOTS / f"{name}-printed.pdf").read_bytes().startswith(b"%PDF")
+
+
+@in_a_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(pages: Path, dark: bool):
+    for page in (pages / "index.html", pages / "models/churn.html"):
+        for width in (1400, 500):
+            assert browser.accessibility(page, dark, width) == [], f"{page.name} at {width}"
+
+
+@in_a_browser
+def test_a_page_is_no_wider_than_a_phone(pages: Path):
+    for page in (pages / "index.html", pages / "models/churn.html"):
+        wide = browser.told(page, "tell(document.documentElement.scrollWidth - document.documentElement.clientWidth)", width=500)
+        assert wide <= 0, f"{page.name} is {wide} pixels too wide"
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory) -> Path:
+    """Pages of a thousand invented models."""
+    to = tmp_path_factory.mktemp("thousand")
+    subprocess.run([ROOT / "target/debug/examples/fleet", to, "1000"], check=True, timeout=300, stdout=subprocess.DEVNULL)
+    return to
+
+
+def test_a_thousand_models_stay_below_two_megabytes(thousand: Path):
+    size = (thousand / "index.html").stat().st_size
+    print(f"overview of 1,000 models: {size} bytes")
+    assert size < 2_000_000
+
+
+@in_a_browser
+def test_a_thousand_models_are_searched_filtered_and_sorted(thousand: Path):
+    script = """
+    const opened = Math.round(performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd);
+    const set = (id, value, event) => { const e = document.getElementById(id); e.value = value; e.dispatchEvent(new Event(event)); };
+    const shown = () => [...document.querySelectorAll("#models tbody tr")].filter((r) => !r.hidden);
+    const all = shown().length;
+    set("q", "churn-007", "input"); const found = shown().length;
+    set("q", "", "input"); set("f", "a", "change"); const alerting = shown().every((r) => r.textContent.includes("InAlert")) && shown().length;
+    set("f", "", "change"); set("s", "name", "change"); const first = shown()[0].dataset.k.split("|")[0];
+    tell({ opened, all, found, alerting, first, words: document.getElementById("shown").textContent });
+    """
+    told = browser.told(thousand / "index.html", script)
+    print(f"opened after {told['opened']} ms")
+    assert told["all"] == 1000 and told["found"] == 1 and told["first"] == "ad-clicks", told
+    assert told["alerting"] == 400 and told["words"] == "1000 of 1000 models", told
