@@ -23,12 +23,13 @@ setup: ## Python environments of the tests and the demo (LocalStack, moto), once
 	@bash tests/setup.sh
 
 binaries:
-	@cargo build --quiet --locked $(addprefix -p ,$(FUNCTIONS))
+	@# Of the whole workspace, so that what the tests have compiled is not compiled again with other features.
+	@cargo build --quiet --locked --workspace $(addprefix --bin ,$(FUNCTIONS))
 	@for f in $(FUNCTIONS); do mkdir -p target/lambda-test/$$f; \
 	  if [ target/debug/$$f -nt target/lambda-test/$$f/bootstrap ]; then strip -o target/lambda-test/$$f/bootstrap target/debug/$$f; fi; done
 
 cli:
-	@cargo build --quiet --locked -p cli
+	@cargo build --quiet --locked --workspace --bin driftwarden
 
 demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays a report of your own
 	@echo "Building the functions (the first time takes some minutes) …"
@@ -54,7 +55,7 @@ unit: ## the Rust tests
 
 e2e: setup binaries cli ## end-to-end tests on LocalStack
 	@bash tests/setup.sh demo aws pages
-	@cargo build --quiet --locked -p model-dashboard --example fleet
+	@cargo build --quiet --locked --workspace --example fleet
 	@PYTHON=$(PYTHON) bash tests/e2e.sh $(PYTEST)
 
 sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python SDK

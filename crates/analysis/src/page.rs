@@ -109,7 +109,9 @@ height=\"10\" class=\"fnow\"/></svg> now. Shares of the values of each column.";
 pub fn column_sections(features: &[&FeatureStatistics], baseline: Option<&Statistics>) -> String {
     let mut html = String::new();
     for now in features {
-        let mut known = baseline.into_iter().flat_map(|baseline| baseline.features.iter().flatten());
+        let mut known = baseline
+            .into_iter()
+            .flat_map(|baseline| baseline.features.iter().flatten());
         let then = known.find(|feature| feature.name == now.name);
         // Writing to a text does not fail.
         let _written = column(&mut html, &now.name, then, Some(now), None);

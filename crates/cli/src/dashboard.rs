@@ -129,7 +129,11 @@ impl Dashboard {
                         folder.display()
                     )));
                 }
-                let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+                let name = folder
+                    .file_name()
+                    .unwrap_or(folder.as_os_str())
+                    .to_string_lossy()
+                    .into_owned();
                 self.write(&Folder(folder), &name, &console, Timestamp::now(), nothing, streams)
                     .await
             }
@@ -213,7 +217,12 @@ impl Dashboard {
                 Err(error) => {
                     progress_ended();
                     exit = Exit::Failed;
-                    writeln!(streams.err, "error: model `{}`: {}", plain(&model), plain(&said(&error)))?;
+                    writeln!(
+                        streams.err,
+                        "error: model `{}`: {}",
+                        plain(&model),
+                        plain(&said(&error))
+                    )?;
                 }
             }
         }
@@ -235,7 +244,12 @@ impl Dashboard {
             }
         };
         if !self.json {
-            writeln!(streams.out, "{}: {}", first.display(), counted(summaries.len(), "model"))?;
+            writeln!(
+                streams.out,
+                "{}: {}",
+                first.display(),
+                counted(summaries.len(), "model")
+            )?;
         }
         if self.open {
             crate::analysis::open_page(&first, streams)?;

@@ -45,13 +45,13 @@ mod terminal;
 mod window;
 
 pub use self::analysis::{Analyze, Baseline};
+pub use self::dashboard::Dashboard;
 pub use self::experiment::Experiment;
 pub use alerts::Alerts;
 pub use backtest::Backtest;
 pub use cloud::{Places, Surroundings, World};
 pub use completions::{Completions, Man};
 pub use compute::Compute;
-pub use self::dashboard::Dashboard;
 pub use doctor::Doctor;
 pub use exit::Exit;
 pub use incidents::Incidents;

@@ -16,6 +16,9 @@ fn main() {
     println!("overview of {count} models: {} bytes", overview.len());
     fs::write(folder.join(model_dashboard::OVERVIEW), overview).unwrap();
     for fixture in &fleet {
+        if count <= 20 {
+            println!("{}: {:?}", fixture.model, fixture.story);
+        }
         fs::write(folder.join(model_dashboard::page_of(&fixture.model)), fixture.page()).unwrap();
     }
 }

@@ -27,7 +27,9 @@ impl Span {
             return None;
         }
         if to.duration_since(from) < SignedDuration::from_hours(1) {
-            from = from.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
+            from = from
+                .saturating_sub(SignedDuration::from_hours(1))
+                .unwrap_or(Timestamp::MIN);
         }
         Some(Self { from, to, left, width })
     }

@@ -45,7 +45,10 @@ impl Console {
 
     /// An endpoint.
     pub fn endpoint(&self, name: &str) -> Option<String> {
-        self.service(&format!("sagemaker/home?region={{region}}#/endpoints/{}", encoded(name)))
+        self.service(&format!(
+            "sagemaker/home?region={{region}}#/endpoints/{}",
+            encoded(name)
+        ))
     }
 
     /// A batch transform job.
@@ -123,7 +126,10 @@ mod tests {
                 .unwrap(),
             "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1#/jobs/churn-7"
         );
-        assert_eq!(console.arn("arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p/execution/x"), None);
+        assert_eq!(
+            console.arn("arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p/execution/x"),
+            None
+        );
         assert_eq!(console.arn("nonsense"), None);
         assert_eq!(Console::default().endpoint("churn"), None);
     }

@@ -147,7 +147,10 @@ pub(crate) fn counts(states: &str) -> String {
 pub(crate) fn strip(states: &str, slots: usize, label: &str) -> Markup {
     let empty = slots.saturating_sub(states.len());
     let label = html! { (label) }.into_string();
-    let mut svg = format!("<svg class=h viewBox=\"0 0 {} 12\" role=img aria-label=\"{label}\">", slots * 3);
+    let mut svg = format!(
+        "<svg class=h viewBox=\"0 0 {} 12\" role=img aria-label=\"{label}\">",
+        slots * 3
+    );
     for (state, class) in STATES {
         let path = runs(states, letter(state), empty, state);
         if !path.is_empty() {
@@ -204,8 +207,31 @@ mod tests {
 
     #[test]
     fn numbers_are_for_people() {
-        let said = [0.0, 0.123_456, 1.5, 34.26, 512.4, 1240.0, 98_765.4, 12.0, -3.0, f64::NAN].map(number);
-        let expected = ["0", "0.123", "1.50", "34.3", "512", "1\u{202f}240", "98\u{202f}765", "12", "−3", "–"];
+        let said = [
+            0.0,
+            0.123_456,
+            1.5,
+            34.26,
+            512.4,
+            1240.0,
+            98_765.4,
+            12.0,
+            -3.0,
+            f64::NAN,
+        ]
+        .map(number);
+        let expected = [
+            "0",
+            "0.123",
+            "1.50",
+            "34.3",
+            "512",
+            "1\u{202f}240",
+            "98\u{202f}765",
+            "12",
+            "−3",
+            "–",
+        ];
         assert_eq!(said, expected);
     }
 
@@ -218,7 +244,10 @@ mod tests {
     #[test]
     fn runs_of_a_state_are_one_shape() {
         assert_eq!(runs("CCVVC", 'V', 0, DatapointState::Violations), "M6 0h6v12h-6z");
-        assert_eq!(runs("CCVVC", 'C', 1, DatapointState::Clean), "M3 2h6v10h-6zM15 2h3v10h-3z");
+        assert_eq!(
+            runs("CCVVC", 'C', 1, DatapointState::Clean),
+            "M3 2h6v10h-6zM15 2h3v10h-3z"
+        );
         assert_eq!(counts("CCVVC"), "3 Clean, 2 Violations");
     }
 }

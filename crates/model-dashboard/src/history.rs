@@ -86,8 +86,16 @@ pub(crate) fn log(documents: &Documents<'_>) -> Vec<Entry> {
             entries.push(Entry {
                 at: closed.closed_at,
                 kind: Kind::Incident,
-                class: if closed.outcome == Outcome::Resolved { "" } else { "good" },
-                what: format!("{} closed: {}, after {after}", closed.incident.id, closed.outcome.as_str()),
+                class: if closed.outcome == Outcome::Resolved {
+                    ""
+                } else {
+                    "good"
+                },
+                what: format!(
+                    "{} closed: {}, after {after}",
+                    closed.incident.id,
+                    closed.outcome.as_str()
+                ),
                 about: None,
             });
         }
@@ -97,7 +105,11 @@ pub(crate) fn log(documents: &Documents<'_>) -> Vec<Entry> {
     }
     if let Some(document) = documents.experiments {
         for ended in &document.ended {
-            of_experiment(&mut entries, &ended.experiment, Some((ended.conclusion, ended.ended_at)));
+            of_experiment(
+                &mut entries,
+                &ended.experiment,
+                Some((ended.conclusion, ended.ended_at)),
+            );
         }
         if let Some(open) = &document.experiment {
             of_experiment(&mut entries, open, None);
@@ -153,7 +165,10 @@ fn of_experiment(entries: &mut Vec<Entry>, experiment: &Experiment, ended: Optio
         at: experiment.opened_at,
         kind: Kind::Experiment,
         class: "",
-        what: format!("{}: version {} is a candidate", experiment.id, experiment.package.version),
+        what: format!(
+            "{}: version {} is a candidate",
+            experiment.id, experiment.package.version
+        ),
         about: about.clone(),
     });
     entries.extend(experiment.started_at.map(|at| Entry {
@@ -175,7 +190,12 @@ fn of_experiment(entries: &mut Vec<Entry>, experiment: &Experiment, ended: Optio
             at: experiment.since,
             kind: Kind::Experiment,
             class: "",
-            what: format!("{} {}: {}", experiment.id, experiment.stage.as_str(), experiment.sentence),
+            what: format!(
+                "{} {}: {}",
+                experiment.id,
+                experiment.stage.as_str(),
+                experiment.sentence
+            ),
             about,
         }),
     }

@@ -151,7 +151,10 @@ fn graph(view: &ModelView<'_>) -> Graph {
     let endpoint = view.summary.endpoint.as_deref();
     let endpoint = endpoint.map(|name| {
         let status = facts.endpoint.as_ref().map_or("", |endpoint| endpoint.status.as_str());
-        let same = graph.nodes.iter().find(|node| node.kind == Kind::Endpoint && last(&node.id) == name);
+        let same = graph
+            .nodes
+            .iter()
+            .find(|node| node.kind == Kind::Endpoint && last(&node.id) == name);
         match same.map(|node| node.id.clone()) {
             Some(id) => id,
             None => graph.add(Kind::Endpoint, name, name, status, ""),
@@ -171,7 +174,13 @@ fn graph(view: &ModelView<'_>) -> Graph {
         .next_back();
     if let (Some(promoted), Some(endpoint)) = (promoted, &endpoint) {
         let package = &promoted.experiment.package;
-        let id = graph.add(Kind::ModelPackage, &package.arn, &package_label(&package.arn), "promoted", "good");
+        let id = graph.add(
+            Kind::ModelPackage,
+            &package.arn,
+            &package_label(&package.arn),
+            "promoted",
+            "good",
+        );
         graph.edge(&id, endpoint, "promoted");
         if let Some(made_by) = &package.generated_by {
             let training = graph.add(Kind::Training, made_by, last(made_by), "pipeline execution", "");
@@ -193,7 +202,11 @@ fn graph(view: &ModelView<'_>) -> Graph {
             Kind::Monitor,
             schedule,
             schedule,
-            if in_alert { format!("{kind}, InAlert") } else { kind.to_owned() },
+            if in_alert {
+                format!("{kind}, InAlert")
+            } else {
+                kind.to_owned()
+            },
             if in_alert { "bad" } else { "" },
         );
         if let Some(endpoint) = &endpoint {
@@ -266,18 +279,22 @@ pub(crate) fn section(view: &ModelView<'_>) -> Markup {
         .filter(|(_, nodes): &(Kind, Vec<&Node>)| !nodes.is_empty())
         .collect();
     let mut places: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    let most = columns.iter().map(|(_, nodes)| nodes.len().min(DRAWN)).max().unwrap_or(1);
+    let most = columns
+        .iter()
+        .map(|(_, nodes)| nodes.len().min(DRAWN))
+        .max()
+        .unwrap_or(1);
     let step = (BOX.0 + GAP.0, BOX.1 + GAP.1);
     #[expect(clippy::cast_precision_loss, reason = "few")]
-    let (width, height) = (
-        columns.len() as f64 * step.0 - GAP.0 + 2.0,
-        most as f64 * step.1 + 26.0,
-    );
+    let (width, height) = (columns.len() as f64 * step.0 - GAP.0 + 2.0, most as f64 * step.1 + 26.0);
     for ((_, nodes), column) in columns.iter().zip(0u32..) {
         #[expect(clippy::cast_precision_loss, reason = "few")]
         let above = (most - nodes.len().min(DRAWN)) as f64 * step.1 / 2.0;
         for (node, row) in nodes.iter().take(DRAWN).zip(0u32..) {
-            places.insert(&node.id, (1.0 + f64::from(column) * step.0, 25.0 + above + f64::from(row) * step.1));
+            places.insert(
+                &node.id,
+                (1.0 + f64::from(column) * step.0, 25.0 + above + f64::from(row) * step.1),
+            );
         }
     }
     html! {
@@ -339,5 +356,9 @@ fn short(text: &str) -> String {
 fn curve(a: (f64, f64), b: (f64, f64)) -> String {
     let (x1, y1, x2, y2) = (a.0 + BOX.0, a.1 + BOX.1 / 2.0, b.0, b.1 + BOX.1 / 2.0);
     let bend = ((x2 - x1) / 2.0).max(GAP.0 / 2.0);
-    format!("M{x1:.1} {y1:.1}C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}", x1 + bend, x2 - bend)
+    format!(
+        "M{x1:.1} {y1:.1}C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}",
+        x1 + bend,
+        x2 - bend
+    )
 }

@@ -193,7 +193,9 @@ fn monitors(view: &ModelView<'_>) -> Markup {
 
 fn endpoint_card(endpoint: &EndpointFacts, view: &ModelView<'_>) -> Markup {
     let columns = ["CPU", "memory", "disk", "GPU", "requests", "p99", "4xx", "5xx"];
-    let cell = |value: Option<f64>, unit: &str| value.map_or_else(|| "–".to_owned(), |value| format!("{}{unit}", number(value)));
+    let cell = |value: Option<f64>, unit: &str| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{}{unit}", number(value)))
+    };
     html! {
         section.card aria-labelledby="endpoint" {
             h2 #endpoint { "Endpoint" }
@@ -233,6 +235,7 @@ fn retrainings(view: &ModelView<'_>) -> Markup {
                         }
                     }
                     p { (summary.retrainings) " known"
+                        @if let Some(cost) = summary.cost { ", cost " (number(cost)) " so far" }
                         @if summary.retraining_seconds > 0 { ", " (lasting(jiff::SignedDuration::from_secs(summary.retraining_seconds))) " of runs" } "." }
                 }
                 None => p.soft { "Never retrained by Driftwarden." },
@@ -364,7 +367,11 @@ fn experiments(document: &ExperimentDocument, view: &ModelView<'_>) -> Markup {
 }
 
 fn incidents(view: &ModelView<'_>) -> Markup {
-    let closed = view.documents.document.map(|document| document.closed.as_slice()).unwrap_or_default();
+    let closed = view
+        .documents
+        .document
+        .map(|document| document.closed.as_slice())
+        .unwrap_or_default();
     html! {
         @if !closed.is_empty() {
             h2 #incidents { "Incidents that are over" }

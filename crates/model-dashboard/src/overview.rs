@@ -91,6 +91,8 @@ fn header(deployment: &Deployment<'_>) -> Markup {
         let open = |of: &crate::ExperimentSummary| of.stage != ExperimentStage::Ended;
         model.experiment.as_ref().is_some_and(open)
     };
+    let costs: Vec<f64> = deployment.models.iter().filter_map(|model| model.cost).collect();
+    let cost = (!costs.is_empty()).then(|| costs.iter().sum::<f64>());
     let figures = [
         (deployment.models.len(), "models", ""),
         (count(&Summary::needs_a_person), "need a person", "bad"),
@@ -107,6 +109,7 @@ fn header(deployment: &Deployment<'_>) -> Markup {
                 li { b class=[(count > 0 && !class.is_empty()).then_some(class)] { (count) } (what) }
             }
         }
+        @if let Some(cost) = cost { p { "Retrainings so far cost " b { (number(cost)) } ", as the policy says what one costs." } }
         @if !deployment.notes.is_empty() {
             section aria-label="What could not be read" {
                 @for note in deployment.notes { p.bad { (note) } }
@@ -148,7 +151,10 @@ fn key(model: &Summary) -> String {
     let variants = || model.facts.endpoint.iter().flat_map(|endpoint| &endpoint.variants);
     let most = |of: fn(&VariantFacts) -> Option<f64>| variants().filter_map(of).fold(-1.0, f64::max);
     let sum = |of: fn(&VariantFacts) -> f64| variants().map(of).sum::<f64>();
-    let retrained = model.retraining.as_ref().map_or(0, |retraining| retraining.time.as_second());
+    let retrained = model
+        .retraining
+        .as_ref()
+        .map_or(0, |retraining| retraining.time.as_second());
     let tested = model.experiment.as_ref().map(|of| of.stage);
     let flags = [
         (model.needs_a_person(), 'p'),
@@ -321,6 +327,7 @@ fn retraining(model: &Summary, now: Timestamp) -> Markup {
                 }
             }
             p.soft { (model.retrainings) " so far"
+                @if let Some(cost) = model.cost { ", cost " (number(cost)) }
                 @if model.retraining_seconds > 0 { ", " (lasting(SignedDuration::from_secs(model.retraining_seconds))) " of pipeline runs" } }
         }
         @if let Some(experiment) = &model.experiment {
@@ -348,4 +355,3 @@ fn batch(model: &Summary, now: Timestamp) -> Markup {
         }
     }
 }
-

@@ -59,7 +59,10 @@ impl Measured {
 
     /// The metrics of a bias monitor's `analysis.json`, after training and before.
     pub fn of_analysis(analysis: &Analysis) -> BTreeMap<String, f64> {
-        let stages = [&analysis.post_training_bias_metrics, &analysis.pre_training_bias_metrics];
+        let stages = [
+            &analysis.post_training_bias_metrics,
+            &analysis.pre_training_bias_metrics,
+        ];
         let mut values = BTreeMap::new();
         for (name, facets) in stages.into_iter().flatten().flat_map(|stage| &stage.facets) {
             for facet in facets {
@@ -110,7 +113,10 @@ fn of_monitor(ledger: &MonitorLedger, measured: &[Measured]) -> Vec<Series> {
                 continue;
             };
             let check = violation.constraint_check_type.clone();
-            let key = (violation.subject.clone(), if by_check { check.clone() } else { String::new() });
+            let key = (
+                violation.subject.clone(),
+                if by_check { check.clone() } else { String::new() },
+            );
             let one = series.entry(key).or_insert_with(|| Series {
                 subject: violation.subject.clone(),
                 check_type: check,

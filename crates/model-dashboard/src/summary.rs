@@ -57,10 +57,13 @@ pub struct Summary {
     pub retraining: Option<LastRetraining>,
     /// How many retrainings the documents know of.
     #[serde(default)]
-    pub retrainings: u64,
+    pub retrainings: u32,
     /// How long they ran, in seconds, as far as SageMaker told.
     #[serde(default)]
     pub retraining_seconds: i64,
+    /// What they cost so far, if the policy says what one costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
     /// The open experiment, else the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<ExperimentSummary>,
@@ -174,6 +177,10 @@ impl Summary {
         let incidents = all_incidents(document);
         let runs = incidents.iter().filter_map(|incident| incident.execution.as_ref());
         let seconds = runs.filter_map(|run| Some(run.end_time?.duration_since(run.start_time?)));
+        let decided = incidents
+            .iter()
+            .filter(|incident| incident.retrain_decided_at.is_some());
+        let retrainings = u32::try_from(decided.count()).unwrap_or(u32::MAX);
         Self {
             model: documents.model.to_owned(),
             at: now,
@@ -192,12 +199,8 @@ impl Summary {
             }),
             decision: last_decision(document),
             retraining: last_retraining(document),
-            retrainings: incidents
-                .iter()
-                .filter(|incident| incident.retrain_decided_at.is_some())
-                .count()
-                .try_into()
-                .unwrap_or(u64::MAX),
+            retrainings,
+            cost: settings.retraining.cost.map(|cost| cost * f64::from(retrainings)),
             retraining_seconds: seconds.map(|of| of.as_secs()).sum(),
             experiment: documents.experiments.and_then(ExperimentSummary::of),
             facts,
@@ -220,12 +223,8 @@ impl Summary {
             self.stage,
             Stage::AwaitingApproval | Stage::AwaitingData | Stage::Escalated
         );
-        let paused = |of: &ExperimentSummary| {
-            matches!(
-                of.stage,
-                ExperimentStage::Paused | ExperimentStage::AwaitingApproval
-            )
-        };
+        let paused =
+            |of: &ExperimentSummary| matches!(of.stage, ExperimentStage::Paused | ExperimentStage::AwaitingApproval);
         asks || self.experiment.as_ref().is_some_and(paused)
     }
 

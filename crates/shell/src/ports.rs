@@ -411,10 +411,8 @@ pub trait MetricData {
 /// SageMaker's batch transform jobs.
 pub trait TransformJobs {
     /// The most recent job whose name contains a text; `None` if there is none.
-    fn latest_transform_job(
-        &self,
-        name_contains: &str,
-    ) -> impl Future<Output = Result<Option<TransformJob>, AwsError>>;
+    fn latest_transform_job(&self, name_contains: &str)
+    -> impl Future<Output = Result<Option<TransformJob>, AwsError>>;
 }
 
 /// SageMaker's lineage: which entities contributed to which.

@@ -31,7 +31,13 @@ pub trait Asked: Hosting + MetricData + ModelCards + TransformJobs + Lineage {}
 impl<W: Hosting + MetricData + ModelCards + TransformJobs + Lineage> Asked for W {}
 
 /// What AWS says of a model now. `before` is what it said last: a lineage that is known is not asked for again.
-pub async fn facts(world: &impl Asked, known: &Known, policy: &Policy, before: Option<&Facts>, now: Timestamp) -> Facts {
+pub async fn facts(
+    world: &impl Asked,
+    known: &Known,
+    policy: &Policy,
+    before: Option<&Facts>,
+    now: Timestamp,
+) -> Facts {
     let mut facts = Facts {
         at: Some(now),
         ..Facts::default()
@@ -113,7 +119,9 @@ async fn endpoint(
         }));
     }
     let from = now.checked_sub(HOUR).unwrap_or(Timestamp::MIN);
-    let answers = world.metric_data(&queries, from, now, Duration::from_secs(3600)).await?;
+    let answers = world
+        .metric_data(&queries, from, now, Duration::from_secs(3600))
+        .await?;
     for (variant, values) in variants.iter_mut().zip(answers.chunks(METRICS.len())) {
         // An hour that begins between two of CloudWatch's has values of both.
         let most = |at: usize| values.get(at)?.iter().map(|(_, value)| *value).reduce(f64::max);

@@ -154,7 +154,10 @@ impl Dashboard {
         };
         let named = detail.get("model").and_then(serde_json::Value::as_str);
         let (true, Some(model)) = (event.source == "driftwarden", named) else {
-            return Ok(ignored(format!("`{detail_type}` of `{}` names no model of ours", event.source)));
+            return Ok(ignored(format!(
+                "`{detail_type}` of `{}` names no model of ours",
+                event.source
+            )));
         };
         let schedule = detail.get("monitoringSchedule").and_then(serde_json::Value::as_str);
         let policy = self.policy.load(world).await.map_err(DashboardError::Policy)?;
@@ -196,7 +199,10 @@ impl Dashboard {
         if failed > 0 {
             return Err(DashboardError::Incomplete { failed, models: count });
         }
-        Ok(Handled::Rendered { models: count - left, left })
+        Ok(Handled::Rendered {
+            models: count - left,
+            left,
+        })
     }
 
     /// Makes the page of a model, and its part of the overview.
@@ -219,7 +225,9 @@ impl Dashboard {
             let now = world.now();
             let of_before = before.iter().flat_map(|summary| &summary.monitors);
             schedules.extend(of_before.map(|monitor| monitor.schedule.clone()));
-            let mut known = read::model(world, model, &schedules).await.map_err(DashboardError::Aws)?;
+            let mut known = read::model(world, model, &schedules)
+                .await
+                .map_err(DashboardError::Aws)?;
             let facts_before = before.as_ref().map(|summary| &summary.facts);
             let fresh = facts_before.filter(|facts| facts.at.is_some_and(|at| now.duration_since(at) < FRESH));
             let said = match fresh {
@@ -235,7 +243,14 @@ impl Dashboard {
                 .await
                 .map_err(DashboardError::Aws)?;
             known.notes.append(&mut notes);
-            let page = page(&self.name, &known, policy, (said, &values, &distributions), &self.console, now);
+            let page = page(
+                &self.name,
+                &known,
+                policy,
+                (said, &values, &distributions),
+                &self.console,
+                now,
+            );
             if values != before {
                 // Only what was read of reports: who loses it reads it again.
                 written(put(world, &measured_key, json(&values), measured_etag).await)?;

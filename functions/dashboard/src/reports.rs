@@ -48,7 +48,9 @@ fn folder(ledger: &MonitorLedger, datapoint: &Datapoint, policy: &Policy) -> Opt
     }
     let schedule = &ledger.monitor.schedule;
     let analyses = policy.analyses();
-    let analysis = analyses.iter().find(|analysis| analysis.schedule.as_str() == schedule)?;
+    let analysis = analyses
+        .iter()
+        .find(|analysis| analysis.schedule.as_str() == schedule)?;
     Some(S3Uri {
         bucket: analysis.output.bucket.clone(),
         key: analysis
@@ -119,7 +121,8 @@ fn values(monitor_type: MonitorType, body: &[u8]) -> Values {
             columns.sort_by(|a, b| b.distance.total_cmp(&a.distance));
             columns.truncate(COLUMNS);
             let held = columns.into_iter();
-            held.map(|of| ((of.name.clone(), of.distance), (of.name, of.threshold))).unzip()
+            held.map(|of| ((of.name.clone(), of.distance), (of.name, of.threshold)))
+                .unzip()
         }
         MonitorType::ModelQuality => {
             let statistics = Statistics::parse("statistics.json", body, &limits);
@@ -135,8 +138,11 @@ fn values(monitor_type: MonitorType, body: &[u8]) -> Values {
             let drift: Option<Attribution> = serde_json::from_slice(body).ok();
             let labels = drift.map(|drift| drift.labels).unwrap_or_default();
             // As violations name it.
-            let held = labels.into_iter().map(|(label, judged)| (format!("{label} shap"), judged));
-            held.map(|(label, of)| ((label.clone(), of.ndcg), (label, of.threshold))).unzip()
+            let held = labels
+                .into_iter()
+                .map(|(label, judged)| (format!("{label} shap"), judged));
+            held.map(|(label, of)| ((label.clone(), of.ndcg), (label, of.threshold)))
+                .unzip()
         }
         MonitorType::Custom => Values::default(),
     }
@@ -159,10 +165,8 @@ pub async fn measured(
     let mut oldest: BTreeMap<&str, Timestamp> = BTreeMap::new();
     for ledger in &known.ledgers {
         let schedule = ledger.monitor.schedule.as_str();
-        let (Some(monitor_type), Some(name)) = (
-            ledger.monitor.monitor_type,
-            measured_in(ledger.monitor.monitor_type),
-        ) else {
+        let (Some(monitor_type), Some(name)) = (ledger.monitor.monitor_type, measured_in(ledger.monitor.monitor_type))
+        else {
             continue;
         };
         for datapoint in ledger.datapoints.iter().rev().take(EXECUTIONS) {
@@ -171,7 +175,13 @@ pub async fn measured(
             let mut before = kept.iter();
             let read = before.any(|of| of.schedule == schedule && of.scheduled_time == datapoint.scheduled_time);
             if let (true, false, Some(folder)) = (says, read, folder(ledger, datapoint, policy)) {
-                wanted.push((schedule.to_owned(), datapoint.scheduled_time, monitor_type, folder, name));
+                wanted.push((
+                    schedule.to_owned(),
+                    datapoint.scheduled_time,
+                    monitor_type,
+                    folder,
+                    name,
+                ));
             }
         }
     }
@@ -179,16 +189,18 @@ pub async fn measured(
         let since = oldest.get(of.schedule.as_str());
         since.is_some_and(|since| of.scheduled_time >= *since)
     });
-    let read = wanted.into_iter().map(|(schedule, scheduled_time, monitor_type, folder, name)| async move {
-        let body = file(world, &folder, name).await?;
-        let (values, thresholds) = body.map(|(_, body)| values(monitor_type, &body)).unwrap_or_default();
-        Ok::<_, AwsError>(Measured {
-            schedule,
-            scheduled_time,
-            values,
-            thresholds,
-        })
-    });
+    let read = wanted
+        .into_iter()
+        .map(|(schedule, scheduled_time, monitor_type, folder, name)| async move {
+            let body = file(world, &folder, name).await?;
+            let (values, thresholds) = body.map(|(_, body)| values(monitor_type, &body)).unwrap_or_default();
+            Ok::<_, AwsError>(Measured {
+                schedule,
+                scheduled_time,
+                values,
+                thresholds,
+            })
+        });
     let mut read = stream::iter(read).buffer_unordered(AT_ONCE);
     while let Some(measured) = read.next().await {
         kept.push(measured?);
@@ -220,9 +232,8 @@ pub async fn comparisons(
         if ledger.monitor.monitor_type != Some(MonitorType::DataQuality) {
             continue;
         }
-        let says = |datapoint: &&Datapoint| {
-            matches!(datapoint.state(), DatapointState::Clean | DatapointState::Violations)
-        };
+        let says =
+            |datapoint: &&Datapoint| matches!(datapoint.state(), DatapointState::Clean | DatapointState::Violations);
         let Some(datapoint) = ledger.datapoints.iter().rev().find(says) else {
             continue;
         };

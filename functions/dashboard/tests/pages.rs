@@ -70,11 +70,19 @@ fn ledger(model: &str) -> MonitorLedger {
 
 /// A world with a model that has a monitor, an endpoint with numbers, a lineage, and files of reports.
 fn world() -> Memory {
-    let world = Memory::at(start() + SignedDuration::from_mins(30));
+    let world = Memory::at(start() + SignedDuration::from_mins(29));
     put(&world, "churn");
     world.put_endpoint("churn", "churn-1", &[("AllTraffic", 1.0, Some(PACKAGE))]);
     world.put_value("AWS/SageMaker", "Invocations", "churn", "AllTraffic", 1.0, 1234);
-    world.put_value("/aws/sagemaker/Endpoints", "CPUUtilization", "churn", "AllTraffic", 37.5, 1);
+    world.put_value(
+        "/aws/sagemaker/Endpoints",
+        "CPUUtilization",
+        "churn",
+        "AllTraffic",
+        37.5,
+        1,
+    );
+    world.pass(SignedDuration::from_mins(1));
     world.put_risk_rating("churn", RiskRating::High);
     world.put_transform_job(TransformJob {
         name: "churn-nightly".into(),
@@ -105,14 +113,21 @@ fn put(world: &Memory, model: &str) {
 }
 
 fn event(detail_type: &str, detail: &serde_json::Value) -> String {
-    let source = if detail_type == "Scheduled Event" { "aws.events" } else { "driftwarden" };
+    let source = if detail_type == "Scheduled Event" {
+        "aws.events"
+    } else {
+        "driftwarden"
+    };
     json!({"version": "0", "id": "e1", "source": source, "detail-type": detail_type, "time": "2026-11-29T02:30:00Z", "account": "111122223333",
            "region": "us-east-1", "resources": [], "detail": detail})
     .to_string()
 }
 
 fn alert() -> String {
-    event("Model Monitor Alert State Change", &json!({"model": "churn", "monitoringSchedule": "churn-data-quality"}))
+    event(
+        "Model Monitor Alert State Change",
+        &json!({"model": "churn", "monitoringSchedule": "churn-data-quality"}),
+    )
 }
 
 async fn handle(world: &Memory, event: &str) -> Result<Handled, dashboard::DashboardError> {
@@ -131,7 +146,15 @@ async fn an_event_makes_the_page_of_its_model_and_the_overview() {
     let handled = handle(&world, &alert()).await.unwrap();
     assert_eq!(handled, Handled::Rendered { models: 1, left: 0 });
     let model = page(&world, "dashboard/models/churn.html");
-    for said in ["InAlert", "1\u{202f}234", "37.5 %", "risk high", "churn-nightly", "october.csv", "0.270"] {
+    for said in [
+        "InAlert",
+        "1\u{202f}234",
+        "37.5 %",
+        "risk high",
+        "churn-nightly",
+        "october.csv",
+        "0.270",
+    ] {
         assert!(model.contains(said), "the page says {said}");
     }
     let overview = page(&world, "dashboard/index.html");
@@ -150,7 +173,11 @@ async fn files_and_lineage_are_read_once() {
     world.pass(SignedDuration::from_mins(10));
     handle(&world, &event("Scheduled Event", &json!({}))).await.unwrap();
     assert_eq!(calls(&world, "sagemaker:QueryLineage"), lineage);
-    assert_eq!(calls(&world, "cloudwatch:GetMetricData"), 2, "numbers are asked for anew");
+    assert_eq!(
+        calls(&world, "cloudwatch:GetMetricData"),
+        2,
+        "numbers are asked for anew"
+    );
     let again = calls(&world, "s3:GetObject") - files;
     assert!(again < files, "{again} of {files}");
 }
@@ -216,7 +243,10 @@ async fn a_fault_at_any_call_is_mended_by_the_retry() {
             let summary: Summary =
                 serde_json::from_slice(&world.document("dashboard/data/summaries/churn.json").unwrap()).unwrap();
             assert!(summary.in_alert(), "{operation} {fault:?}");
-            assert!(page(&world, "dashboard/index.html").contains("models/churn.html"), "{operation} {fault:?}");
+            assert!(
+                page(&world, "dashboard/index.html").contains("models/churn.html"),
+                "{operation} {fault:?}"
+            );
         }
     }
 }

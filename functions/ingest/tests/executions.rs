@@ -445,7 +445,7 @@ async fn a_report_of_the_doctors_is_recorded_and_nobody_is_told() {
     assert!(!world.metrics().is_empty());
     // A sweep leaves it alone as well.
     let swept = function()
-        .sweep(&world, doctor, ingest::SweepFound::default(), "sweep")
+        .sweep(&world, doctor, None, ingest::SweepFound::default(), "sweep")
         .await;
     assert!(swept.unwrap().is_some());
     assert_eq!(world.events(), []);

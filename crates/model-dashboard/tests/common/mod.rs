@@ -16,8 +16,8 @@ use model_monitor::{Limits, MonitorType, Statistics, ViolationReport};
 use outbox::Caller;
 use promotion::{Comparison as Compared, ExperimentDocument, Look};
 use remediation::{
-    ExecutionStatus, Facts as Given, Input, ModelDocument, ModelEffect, MonitorOf, PipelineExecution, PipelineStart, Policy,
-    RiskRating, Settings,
+    ExecutionStatus, Facts as Given, Input, ModelDocument, ModelEffect, MonitorOf, PipelineExecution, PipelineStart,
+    Policy, RiskRating, Settings,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, f64::consts::TAU};
@@ -86,11 +86,26 @@ fn caller(at: i64, minute: i64) -> Caller {
 
 /// The models of a fleet; the first one is `churn`.
 pub(crate) fn fleet(count: usize) -> Vec<Fixture> {
-    let names = ["churn", "fraud-score", "loan-default", "delivery-eta", "nightly-segments", "ad-clicks", "recommender", "credit-limit", "support-triage", "price-elasticity"];
+    let names = [
+        "churn",
+        "fraud-score",
+        "loan-default",
+        "delivery-eta",
+        "nightly-segments",
+        "ad-clicks",
+        "recommender",
+        "credit-limit",
+        "support-triage",
+        "price-elasticity",
+    ];
     (0..count)
         .map(|at| {
             let name = names.get(at % names.len()).unwrap();
-            let name = if at < names.len() { (*name).to_owned() } else { format!("{name}-{:03}", at / names.len()) };
+            let name = if at < names.len() {
+                (*name).to_owned()
+            } else {
+                format!("{name}-{:03}", at / names.len())
+            };
             fixture(*STORIES.get(at % STORIES.len()).unwrap(), &name, at as u64)
         })
         .collect()
@@ -103,7 +118,7 @@ fn policy(story: Story) -> Policy {
     };
     let paused = if story == Story::Holding { "paused = true\n" } else { "" };
     let text = format!(
-        "{paused}[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\nautomation = \"{automation}\"\nfix_data_check_types = [\"data_type_check\", \"completeness_check\"]\n"
+        "{paused}[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\nautomation = \"{automation}\"\nfix_data_check_types = [\"data_type_check\", \"completeness_check\"]\n[retraining]\ncost = 42.5\n"
     );
     Policy::parse(text.as_bytes()).unwrap()
 }
@@ -145,7 +160,12 @@ fn fixture(story: Story, model: &str, seed: u64) -> Fixture {
         }
         for ledger in &mut ledgers {
             play(ledger, &policy, story, at, &mut rng, &mut measured);
-            let events: Vec<_> = ledger.outbox.entries().iter().map(|entry| (entry.id.clone(), entry.effect.clone())).collect();
+            let events: Vec<_> = ledger
+                .outbox
+                .entries()
+                .iter()
+                .map(|entry| (entry.id.clone(), entry.effect.clone()))
+                .collect();
             for (id, effect) in events {
                 ledger.outbox.settle(&id);
                 if let MonitorEffect::PutAlertStateChange(alert) = effect {
@@ -153,7 +173,12 @@ fn fixture(story: Story, model: &str, seed: u64) -> Fixture {
                 }
             }
         }
-        let effects: Vec<_> = document.outbox.entries().iter().map(|entry| (entry.id.clone(), entry.effect.clone())).collect();
+        let effects: Vec<_> = document
+            .outbox
+            .entries()
+            .iter()
+            .map(|entry| (entry.id.clone(), entry.effect.clone()))
+            .collect();
         for (id, effect) in effects {
             document.outbox.settle(&id);
             if let ModelEffect::StartPipelineExecution(start) = effect {
@@ -212,11 +237,21 @@ fn step(document: &mut ModelDocument, input: Input, policy: &Policy, at: i64, mi
 fn end_run(document: &mut ModelDocument, policy: &Policy, incident: u64, since: i64, at: i64, story: Story) {
     let execution = PipelineExecution {
         arn: run_of(&document.model, incident),
-        status: if story == Story::Escalated { ExecutionStatus::Failed } else { ExecutionStatus::Succeeded },
+        status: if story == Story::Escalated {
+            ExecutionStatus::Failed
+        } else {
+            ExecutionStatus::Succeeded
+        },
         start_time: Some(hour(since) + SignedDuration::from_mins(13)),
         end_time: Some(hour(at) + SignedDuration::from_mins(4)),
     };
-    step(document, Input::PipelineExecution { incident, execution }, policy, at, 5);
+    step(
+        document,
+        Input::PipelineExecution { incident, execution },
+        policy,
+        at,
+        5,
+    );
 }
 
 /// How far the world has drifted at an hour: at two times, in the stories that have drift.
@@ -226,12 +261,23 @@ fn drift(story: Story, at: i64) -> f64 {
         Story::Healthy | Story::Silent => 0.0,
         Story::Repaired | Story::Testing | Story::Promoted | Story::Batch => first,
         Story::AwaitingApproval | Story::Holding | Story::FixData | Story::Escalated => {
-            if at >= HOURS - 9 { 1.0 } else { first * 0.0 }
+            if at >= HOURS - 9 {
+                1.0
+            } else {
+                first * 0.0
+            }
         }
     }
 }
 
-fn play(ledger: &mut MonitorLedger, policy: &Policy, story: Story, at: i64, rng: &mut Rng, measured: &mut Vec<Measured>) {
+fn play(
+    ledger: &mut MonitorLedger,
+    policy: &Policy,
+    story: Story,
+    at: i64,
+    rng: &mut Rng,
+    measured: &mut Vec<Measured>,
+) {
     let monitor = ledger.monitor.clone();
     let monitor_type = monitor.monitor_type.unwrap();
     let rules = policy
@@ -244,7 +290,11 @@ fn play(ledger: &mut MonitorLedger, policy: &Policy, story: Story, at: i64, rng:
     let scheduled_time = hour(at);
     let silent = story == Story::Silent && monitor_type == MonitorType::DataQuality && at >= HOURS - 7;
     let evidence = if silent || rng.u32(0..160) == 0 {
-        job(JobStatus::Failed, "AlgorithmError: the container ended with exit code 1", at)
+        job(
+            JobStatus::Failed,
+            "AlgorithmError: the container ended with exit code 1",
+            at,
+        )
     } else {
         let values = values(monitor_type, drift(story, at), at, rng);
         let report = violations(monitor_type, &values, story);
@@ -259,7 +309,11 @@ fn play(ledger: &mut MonitorLedger, policy: &Policy, story: Story, at: i64, rng:
         });
         match report {
             Some(report) => reported(&monitor, &report, at),
-            None => job(JobStatus::Completed, "Completed: Job completed successfully with no violations.", at),
+            None => job(
+                JobStatus::Completed,
+                "Completed: Job completed successfully with no violations.",
+                at,
+            ),
         }
     };
     let observation = Observation {
@@ -288,8 +342,14 @@ fn reported(monitor: &Monitor, report: &Value, at: i64) -> Evidence {
     let body = report.to_string();
     let parsed = ViolationReport::parse("report", body.as_bytes(), &Limits::default()).unwrap();
     let hours = hour(at).strftime("%Y/%m/%d/%H").to_string();
-    let endpoint = monitor.endpoint.as_ref().map_or_else(String::new, |endpoint| format!("{endpoint}/"));
-    let uri = format!("s3://ml-reports/monitoring/{endpoint}{}/{hours}/constraint_violations.json", monitor.schedule);
+    let endpoint = monitor
+        .endpoint
+        .as_ref()
+        .map_or_else(String::new, |endpoint| format!("{endpoint}/"));
+    let uri = format!(
+        "s3://ml-reports/monitoring/{endpoint}{}/{hours}/constraint_violations.json",
+        monitor.schedule
+    );
     let at = hour(at) + SignedDuration::from_mins(9);
     Evidence {
         report: Some(ReportEvidence::new(uri, format!("\"{at}\""), at, &parsed, 20)),
@@ -312,7 +372,12 @@ fn values(monitor_type: MonitorType, drift: f64, at: i64, rng: &mut Rng) -> BTre
     match monitor_type {
         MonitorType::DataQuality => FEATURES
             .iter()
-            .map(|(name, moved)| ((*name).to_owned(), 0.035 + 0.012 * wave + moved * drift + noise(0.02).abs()))
+            .map(|(name, moved)| {
+                (
+                    (*name).to_owned(),
+                    0.035 + 0.012 * wave + moved * drift + noise(0.02).abs(),
+                )
+            })
             .collect(),
         MonitorType::ModelQuality => [
             ("auc", 0.91 - 0.11 * drift + noise(0.01)),
@@ -378,7 +443,11 @@ fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDoc
         for at in 1..=120 {
             for _ in 0..60 {
                 let ours = rng.f64() < share / 100.0;
-                let (sample, rate) = if ours { (&mut candidate, 0.82 + gain) } else { (&mut champion, 0.82) };
+                let (sample, rate) = if ours {
+                    (&mut candidate, 0.82 + gain)
+                } else {
+                    (&mut champion, 0.82)
+                };
                 sample.add(f64::from(u8::from(rng.f64() < rate)));
             }
             if at % 6 == 0 {
@@ -397,9 +466,17 @@ fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDoc
     }
     let last = minute(now);
     let (stage, sentence) = if ended {
-        ("Ended", format!("The candidate of `{model}` is better than the champion: accuracy +0.043, between +0.012 and +0.074; it is promoted."))
+        (
+            "Ended",
+            format!(
+                "The candidate of `{model}` is better than the champion: accuracy +0.043, between +0.012 and +0.074; it is promoted."
+            ),
+        )
     } else {
-        ("Paused", format!("The experiment of `{model}` is over its time and nothing is certain: a person has to decide."))
+        (
+            "Paused",
+            format!("The experiment of `{model}` is over its time and nothing is certain: a person has to decide."),
+        )
     };
     let mut experiment = json!({
         "number": 1, "id": format!("{model}-ab-1"), "endpoint": model, "mode": "variants", "stage": stage,
@@ -435,7 +512,10 @@ fn facts(story: Story, model: &str, rng: &mut Rng) -> Facts {
     };
     let variants = match story {
         Story::Batch => Vec::new(),
-        Story::Testing => vec![variant(rng, "AllTraffic", 50.0, 7), variant(rng, "candidate-8", 50.0, 8)],
+        Story::Testing => vec![
+            variant(rng, "AllTraffic", 50.0, 7),
+            variant(rng, "candidate-8", 50.0, 8),
+        ],
         _ => vec![variant(rng, "AllTraffic", 100.0, 7)],
     };
     let artifact = |kind: &str, source: &str| LineageArtifact {
@@ -457,7 +537,14 @@ fn facts(story: Story, model: &str, rng: &mut Rng) -> Facts {
             config: format!("{model}-2026-11-02"),
             variants,
         }),
-        risk_rating: Some([RiskRating::Low, RiskRating::Medium, RiskRating::High, RiskRating::Unknown][rng.usize(0..4)]),
+        risk_rating: Some(
+            [
+                RiskRating::Low,
+                RiskRating::Medium,
+                RiskRating::High,
+                RiskRating::Unknown,
+            ][rng.usize(0..4)],
+        ),
         transform_job: (story == Story::Batch).then(|| TransformJob {
             name: format!("{model}-2026-11-29-01-00"),
             status: "Completed".to_owned(),
@@ -503,7 +590,8 @@ fn statistics(shift: f64, rng: &mut Rng) -> Statistics {
     let yes = 400 + if shift > 0.0 { 900 } else { 0 };
     features.push(json!({"name": "intl_plan", "inferred_type": "String", "string_statistics": {"common": {"num_present": 4000, "num_missing": 0}, "distinct_count": 2.0,
         "distribution": {"categorical": {"buckets": [{"value": "no", "count": 4000 - yes}, {"value": "yes", "count": yes}]}}}}));
-    serde_json::from_value(json!({"version": 0.0, "dataset": {"item_count": 4003}, "features": features})).expect("statistics")
+    serde_json::from_value(json!({"version": 0.0, "dataset": {"item_count": 4003}, "features": features}))
+        .expect("statistics")
 }
 
 fn comparison(ledgers: &[MonitorLedger], rng: &mut Rng) -> Option<Comparison> {

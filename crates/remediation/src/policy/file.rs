@@ -237,6 +237,8 @@ pub(crate) struct RetrainingTable {
     pub(crate) state_machine: Option<String>,
     /// The parameters of the run. Default: all of Driftwarden's own.
     pub(crate) parameters: Option<ParametersTable>,
+    /// What a run costs, in whatever currency: the dashboard adds it up.
+    pub(crate) cost: Option<f64>,
 }
 
 /// What holds for one model.

@@ -142,7 +142,7 @@ pub enum Paused {
 }
 
 /// How a retraining is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RetrainingPolicy {
     /// What is started.
     pub start: StartKind,
@@ -152,6 +152,8 @@ pub struct RetrainingPolicy {
     pub state_machine: Option<String>,
     /// The parameters that a run is given, as templates.
     pub parameters: BTreeMap<String, String>,
+    /// What a run costs, in whatever currency, if the policy says it.
+    pub cost: Option<f64>,
 }
 
 /// What a CloudWatch alarm triggers.
@@ -792,11 +794,21 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
             templates
         }
     };
+    let cost = layers.setting(
+        "cost",
+        None,
+        |t| t.cost.map(Some),
+        |cost: &Option<f64>| cost.map_or_else(|| "not said".to_owned(), |cost| cost.to_string()),
+    );
+    if let Some(cost) = cost.filter(|cost| !(cost.is_finite() && *cost >= 0.0)) {
+        return Err(layers.wrong("cost", &cost.to_string(), "what a run costs, not negative"));
+    }
     Ok(RetrainingPolicy {
         start,
         pipeline,
         state_machine,
         parameters,
+        cost,
     })
 }
 

@@ -30,7 +30,9 @@ impl TransformJobs for Aws {
         let newest = listed.transform_job_summaries.unwrap_or_default().into_iter().next();
         Ok(newest.map(|job| TransformJob {
             name: job.transform_job_name.unwrap_or_default(),
-            status: job.transform_job_status.map_or_else(String::new, |status| status.to_string()),
+            status: job
+                .transform_job_status
+                .map_or_else(String::new, |status| status.to_string()),
             created: seconds(job.creation_time.map_or(0, |time| time.secs())),
             ended: job.transform_end_time.map(|time| seconds(time.secs())),
             failure_reason: job.failure_reason,
@@ -95,7 +97,9 @@ impl Aws {
         let artifacts = artifacts.artifact_summaries.unwrap_or_default().into_iter();
         let contexts = contexts.context_summaries.unwrap_or_default().into_iter();
         let found = artifacts.filter_map(|artifact| artifact.artifact_arn);
-        Ok(found.chain(contexts.filter_map(|context| context.context_arn)).collect())
+        Ok(found
+            .chain(contexts.filter_map(|context| context.context_arn))
+            .collect())
     }
 
     /// What a lineage entity stands for; `None` if it has been deleted, or is of a kind that stands for nothing.
