@@ -1,5 +1,7 @@
 //! Links into the AWS console.
 
+use std::fmt::Write as _;
+
 /// The console of a region; without one there are no links.
 #[derive(Debug, Clone, Default)]
 pub struct Console {
@@ -103,7 +105,10 @@ fn encoded(text: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' => {
                 url.push(char::from(byte));
             }
-            _ => url.push_str(&format!("%{byte:02X}")),
+            _ => {
+                // Writing to a text does not fail.
+                let _written = write!(url, "%{byte:02X}");
+            }
         }
     }
     url

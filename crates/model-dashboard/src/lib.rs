@@ -31,6 +31,8 @@ pub use summary::{
     Documents, ExperimentSummary, IncidentSummary, LastDecision, LastRetraining, MonitorSummary, STRIP, Summary,
 };
 
+use std::fmt::Write as _;
+
 /// The file of a model's page, in the folder of the overview.
 pub fn page_of(model: &str) -> String {
     let mut name = String::with_capacity(model.len());
@@ -39,7 +41,8 @@ pub fn page_of(model: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("~{byte:02x}"));
+            // Writing to a text does not fail.
+            let _written = write!(name, "~{byte:02x}");
         }
     }
     format!("models/{name}.html")

@@ -168,10 +168,8 @@ fn graph(view: &ModelView<'_>) -> Graph {
         }
     }
     // What was promoted, and what it was made by.
-    let ended = documents.experiments.iter().flat_map(|document| &document.ended);
-    let promoted = ended
-        .filter(|ended| ended.conclusion == promotion::Conclusion::Promoted)
-        .next_back();
+    let mut ended = documents.experiments.iter().flat_map(|document| &document.ended);
+    let promoted = ended.rfind(|ended| ended.conclusion == promotion::Conclusion::Promoted);
     if let (Some(promoted), Some(endpoint)) = (promoted, &endpoint) {
         let package = &promoted.experiment.package;
         let id = graph.add(

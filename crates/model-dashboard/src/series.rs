@@ -11,7 +11,7 @@ use crate::{
 use alerting::MonitorLedger;
 use jiff::Timestamp;
 use maud::{Markup, html};
-use model_monitor::{Analysis, MonitorType, Statistics};
+use model_monitor::{Analysis, MonitorType, Quantity, Statistics};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -109,7 +109,7 @@ fn of_monitor(ledger: &MonitorLedger, measured: &[Measured]) -> Vec<Series> {
             continue;
         };
         for violation in &report.top {
-            let Some(value) = violation.observed.as_ref().and_then(|observed| observed.as_number()) else {
+            let Some(value) = violation.observed.as_ref().and_then(Quantity::as_number) else {
                 continue;
             };
             let check = violation.constraint_check_type.clone();
@@ -124,7 +124,7 @@ fn of_monitor(ledger: &MonitorLedger, measured: &[Measured]) -> Vec<Series> {
                 threshold: None,
             });
             one.points.insert(datapoint.scheduled_time, (value, true));
-            let threshold = violation.threshold.as_ref().and_then(|threshold| threshold.as_number());
+            let threshold = violation.threshold.as_ref().and_then(Quantity::as_number);
             one.threshold = threshold.or(one.threshold);
         }
     }

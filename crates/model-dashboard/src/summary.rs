@@ -3,6 +3,7 @@
 use crate::Facts;
 use alerting::{AlertStatus, DatapointState, HealthStatus, MonitorLedger, Period};
 use jiff::Timestamp;
+use model_monitor::MonitorType;
 use promotion::{Conclusion, ExperimentDocument, ExperimentStage};
 use remediation::{
     Decision, ExecutionStatus, Incident, ModelDocument, MonitorOf, Outcome, Policy, RiskRating, Stage, Verdict,
@@ -246,7 +247,7 @@ impl Summary {
 impl MonitorSummary {
     fn of(ledger: &MonitorLedger, policy: &Policy, now: Timestamp) -> Self {
         let monitor = &ledger.monitor;
-        let monitor_type = monitor.monitor_type.map(|of| of.as_str());
+        let monitor_type = monitor.monitor_type.map(MonitorType::as_str);
         let rules = policy
             .monitor(&MonitorOf {
                 schedule: &monitor.schedule,
@@ -339,9 +340,8 @@ fn last_retraining(document: Option<&ModelDocument>) -> Option<LastRetraining> {
         closed.find_map(|closed| {
             let helped = match closed.outcome {
                 Outcome::Repaired => Some(true),
-                Outcome::Recovered => None,
                 Outcome::Resolved if closed.incident.stage == Stage::Escalated => Some(false),
-                Outcome::Resolved => None,
+                Outcome::Recovered | Outcome::Resolved => None,
             };
             of(&closed.incident, helped)
         })
