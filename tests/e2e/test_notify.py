@@ -106,32 +106,32 @@ secret = "ssm:/{name}/webhook"
     eventually(lambda: len(receiver.bodies("/webhook")) == 2, "the alert and the decision at the webhook")
     world.finish(run["arn"], "Failed")
     notifications = eventually(
-        lambda: (seen := as_json.bodies()) and len(seen) == 3 and seen, "three notifications as JSON"
+        lambda: (seen := as_json.bodies()) and len(seen) == 4 and seen, "four notifications as JSON"
     )
-    assert sorted(n["kind"] for n in notifications) == ["alert", "decision", "retraining"]
+    assert sorted(n["kind"] for n in notifications) == ["alert", "decision", "decision", "retraining"]
     for notification in notifications:
         jsonschema.validate(notification, schema("events/schemas/notification.v1.json"))
     assert len({n["thread"] for n in notifications}) == 1, "one incident is one thread"
 
-    chat = eventually(lambda: (seen := as_chat.bodies()) and len(seen) == 3 and seen, "three in the chat")
+    chat = eventually(lambda: (seen := as_chat.bodies()) and len(seen) == 4 and seen, "four in the chat")
     for message in chat:
         jsonschema.validate(message, schema("functions/notify/tests/schemas/amazon-q-custom-notification.json"))
     assert {m["metadata"]["threadId"] for m in chat} == {notifications[0]["thread"]}
 
-    pages = eventually(lambda: (seen := receiver.bodies("/pagerduty")) and len(seen) == 3 and seen, "three pages")
+    pages = eventually(lambda: (seen := receiver.bodies("/pagerduty")) and len(seen) == 4 and seen, "four pages")
     for page in pages:
         jsonschema.validate(page, schema("functions/notify/tests/schemas/pagerduty-events-v2.json"))
         assert page["routing_key"] == ROUTING_KEY
-    assert sorted(p["event_action"] for p in pages) == ["acknowledge", "trigger", "trigger"]
+    assert sorted(p["event_action"] for p in pages) == ["acknowledge", "trigger", "trigger", "trigger"]
 
-    eventually(lambda: len(receiver.bodies("/webhook")) == 3, "three at the webhook")
+    eventually(lambda: len(receiver.bodies("/webhook")) == 4, "four at the webhook")
     for path, headers, body in receiver.requests:
         if path == "/webhook":
             t, v1 = (part.split("=", 1)[1] for part in headers["driftwarden-signature"].split(","))
             expected = hmac.new(SIGNING_KEY.encode(), t.encode() + b"." + body, hashlib.sha256).hexdigest()
             assert hmac.compare_digest(v1, expected) and abs(time.time() - int(t)) < 300
             assert headers["driftwarden-id"] == json.loads(body)["id"]
-    texts = eventually(lambda: (seen := world.messages()) and len(seen) == 3 and seen, "three texts")
+    texts = eventually(lambda: (seen := world.messages()) and len(seen) == 4 and seen, "four texts")
     decision = next(m["Message"] for m in texts if "decided" in m["Subject"])
     for answer in ("Why: ", "How bad: ", "Since: ", "What happens next:", "What you can do:"):
         assert answer in decision

@@ -33,8 +33,11 @@ pub struct Dashboard {
     /// Only the page of this model.
     #[arg(value_name = "MODEL")]
     model: Option<String>,
-    /// Where the documents lie: s3://BUCKET, or a folder that is a copy of the state bucket; by default the state bucket.
-    #[arg(long, value_name = "S3_URI|DIR")]
+    #[arg(
+        long,
+        value_name = "S3_URI|DIR",
+        help = "Where the documents lie: s3://BUCKET, or a folder that is a copy of the state bucket; by default the state bucket"
+    )]
     from: Option<String>,
     #[command(flatten)]
     state_bucket: StateBucket,
@@ -64,7 +67,7 @@ struct Line<'a> {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn failed(&self, operation: &'static str, key: &str, message: impl ToString) -> AwsError {
+    fn failed(&self, operation: &'static str, key: &str, message: &dyn std::fmt::Display) -> AwsError {
         AwsError {
             operation,
             resource: self.0.join(key).display().to_string(),
@@ -79,7 +82,7 @@ impl Documents for Folder {
         match fs::read(self.0.join(key)) {
             Ok(body) => Ok(Fetched::Found(body, ETag(String::new()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Fetched::Absent),
-            Err(error) => Err(self.failed("reading", key, error)),
+            Err(error) => Err(self.failed("reading", key, &error)),
         }
     }
 
@@ -87,7 +90,7 @@ impl Documents for Folder {
         let entries = match fs::read_dir(self.0.join(prefix)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(self.failed("listing", prefix, error)),
+            Err(error) => return Err(self.failed("listing", prefix, &error)),
         };
         let mut keys: Vec<String> = entries
             .filter_map(|entry| Some(format!("{prefix}{}", entry.ok()?.file_name().to_str()?)))
@@ -101,7 +104,7 @@ impl Documents for Folder {
     }
 
     async fn write(&self, key: &str, _: Vec<u8>, _: &Precondition) -> Result<ETag, AwsError> {
-        Err(self.failed("writing", key, "a copy of the state bucket is only read"))
+        Err(self.failed("writing", key, &"a copy of the state bucket is only read"))
     }
 }
 
@@ -134,7 +137,7 @@ impl Dashboard {
                     .unwrap_or(folder.as_os_str())
                     .to_string_lossy()
                     .into_owned();
-                self.write(&Folder(folder), &name, &console, Timestamp::now(), nothing, streams)
+                self.write(&Folder(folder), &name, &console, now_here(), nothing, streams)
                     .await
             }
             from => {
@@ -227,21 +230,20 @@ impl Dashboard {
             }
         }
         progress_ended();
-        let first = match &self.model {
-            Some(model) => self.output.join(page_of(model)),
-            None => {
-                let path = self.output.join(OVERVIEW);
-                let deployment = Deployment {
-                    name,
-                    now,
-                    policy_version: policy.version(),
-                    models: &summaries,
-                    notes: &notes,
-                    console,
-                };
-                put(&path, &overview(&deployment))?;
-                path
-            }
+        let first = if let Some(model) = &self.model {
+            self.output.join(page_of(model))
+        } else {
+            let path = self.output.join(OVERVIEW);
+            let deployment = Deployment {
+                name,
+                now,
+                policy_version: policy.version(),
+                models: &summaries,
+                notes: &notes,
+                console,
+            };
+            put(&path, &overview(&deployment))?;
+            path
         };
         if !self.json {
             writeln!(
@@ -270,6 +272,12 @@ impl Dashboard {
         let of_aws = (beside.facts, &beside.measured[..], &beside.comparisons[..]);
         Ok(dashboard::page(name, &known, policy, of_aws, console, now))
     }
+}
+
+/// The time of this machine.
+#[expect(clippy::disallowed_methods, reason = "a folder has no clock of its own, as AWS has")]
+fn now_here() -> Timestamp {
+    Timestamp::now()
 }
 
 /// Writes a page, and the folder that it is in.

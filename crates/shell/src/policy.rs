@@ -31,10 +31,13 @@ impl LoadPolicyError {
     }
 }
 
+/// A policy that was read, and the entity tag of its object.
+type Known = (ETag, Arc<Policy>);
+
 /// The policy that was last read. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyStore {
-    last: Arc<Mutex<Option<(ETag, Arc<Policy>)>>>,
+    last: Arc<Mutex<Option<Known>>>,
 }
 
 impl PolicyStore {

@@ -11,7 +11,8 @@ async fn main() -> ExitCode {
             let (analyze, state_bucket, event_bus) = Analyze::from_vars(vars)?;
             Ok((analyze, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        async |analyze, aws, request| analyze.handle(aws, request.payload.get(), request.deadline).await,
+        // Boxed: the future is large, and would be moved about.
+        async |analyze, aws, request| Box::pin(analyze.handle(aws, request.payload.get(), request.deadline)).await,
     )
     .await
 }

@@ -119,9 +119,7 @@ async fn endpoint(
         }));
     }
     let from = now.checked_sub(HOUR).unwrap_or(Timestamp::MIN);
-    let answers = world
-        .metric_data(&queries, from, now, Duration::from_secs(3600))
-        .await?;
+    let answers = world.metric_data(&queries, from, now, Duration::from_hours(1)).await?;
     for (variant, values) in variants.iter_mut().zip(answers.chunks(METRICS.len())) {
         // An hour that begins between two of CloudWatch's has values of both.
         let most = |at: usize| values.get(at)?.iter().map(|(_, value)| *value).reduce(f64::max);

@@ -47,10 +47,8 @@ fn folder(ledger: &MonitorLedger, datapoint: &Datapoint, policy: &Policy) -> Opt
         });
     }
     let schedule = &ledger.monitor.schedule;
-    let analyses = policy.analyses();
-    let analysis = analyses
-        .iter()
-        .find(|analysis| analysis.schedule.as_str() == schedule)?;
+    let mut own = policy.analyses().into_iter();
+    let analysis = own.find(|analysis| analysis.schedule.as_str() == schedule)?;
     Some(S3Uri {
         bucket: analysis.output.bucket.clone(),
         key: analysis
@@ -284,8 +282,8 @@ async fn baseline_of(
     if let Some(set) = set {
         return Ok(Some(set.change.baseline_uri));
     }
-    let analyses = policy.analyses();
-    if let Some(analysis) = analyses.iter().find(|analysis| analysis.schedule.as_str() == schedule) {
+    let own = policy.analyses();
+    if let Some(analysis) = own.iter().find(|analysis| analysis.schedule.as_str() == schedule) {
         return Ok(Some(analysis.baseline.to_string()));
     }
     let Some(endpoint) = &ledger.monitor.endpoint else {

@@ -137,7 +137,7 @@ async fn handle(world: &Memory, event: &str) -> Result<Handled, dashboard::Dashb
 }
 
 fn page(world: &Memory, key: &str) -> String {
-    String::from_utf8(world.document(key).unwrap_or_else(|| panic!("{key} is there"))).unwrap()
+    String::from_utf8(world.document(key).unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -11,7 +11,8 @@ async fn main() -> ExitCode {
             let (ingest, state_bucket, event_bus) = Ingest::from_vars(vars)?;
             Ok((ingest, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        async |ingest, aws, request| ingest.handle(aws, request.payload.get(), &request.request_id).await,
+        // Boxed: the future is large, and would be moved about.
+        async |ingest, aws, request| Box::pin(ingest.handle(aws, request.payload.get(), &request.request_id)).await,
     )
     .await
 }

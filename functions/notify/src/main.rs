@@ -11,10 +11,9 @@ async fn main() -> ExitCode {
             let (notify, state_bucket, topic_arn) = Notify::from_vars(vars)?;
             Ok((notify, aws.with_state_bucket(state_bucket).with_topic(topic_arn)))
         },
+        // Boxed: the future is large, and would be moved about.
         async |notify, aws, request| {
-            notify
-                .handle(aws, request.payload.get(), &request.request_id, request.deadline)
-                .await
+            Box::pin(notify.handle(aws, request.payload.get(), &request.request_id, request.deadline)).await
         },
     )
     .await

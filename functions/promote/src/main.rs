@@ -11,10 +11,9 @@ async fn main() -> ExitCode {
             let (promote, state_bucket, event_bus) = Promote::from_vars(vars)?;
             Ok((promote, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
+        // Boxed: the future is large, and would be moved about.
         async |promote, aws, request| {
-            promote
-                .handle(aws, request.payload.get(), &request.request_id, request.deadline)
-                .await
+            Box::pin(promote.handle(aws, request.payload.get(), &request.request_id, request.deadline)).await
         },
     )
     .await

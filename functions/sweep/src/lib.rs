@@ -203,7 +203,7 @@ impl Sweep {
         while let Some((model, of)) = sweeps.next().await {
             match of {
                 None => swept.left += 1,
-                Some(Ok(_)) => swept.models += 1,
+                Some(Ok(())) => swept.models += 1,
                 Some(Err(error)) => {
                     tracing::error!(model, error = %error, "model not swept");
                     failures.push(format!("model {model}: {error}"));

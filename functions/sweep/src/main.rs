@@ -11,7 +11,8 @@ async fn main() -> ExitCode {
             let (sweep, state_bucket, event_bus) = Sweep::from_vars(vars)?;
             Ok((sweep, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        async |sweep, aws, request| sweep.run(aws, &request.request_id, request.deadline).await,
+        // Boxed: the future is large, and would be moved about.
+        async |sweep, aws, request| Box::pin(sweep.run(aws, &request.request_id, request.deadline)).await,
     )
     .await
 }

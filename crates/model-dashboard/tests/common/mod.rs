@@ -367,7 +367,7 @@ const FEATURES: [(&str, f64); 6] = [
 ];
 
 fn values(monitor_type: MonitorType, drift: f64, at: i64, rng: &mut Rng) -> BTreeMap<String, f64> {
-    let wave = ((at % 24) as f64 / 24.0 * TAU).sin();
+    let wave = (f64::from(i32::try_from(at % 24).unwrap()) / 24.0 * TAU).sin();
     let mut noise = |size: f64| (rng.f64() - 0.5) * size;
     match monitor_type {
         MonitorType::DataQuality => FEATURES
@@ -486,7 +486,8 @@ fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDoc
         "looks": looks,
     });
     if ended {
-        experiment["conclusion"] = json!("Promoted");
+        let fields = experiment.as_object_mut().unwrap();
+        fields.insert("conclusion".to_owned(), json!("Promoted"));
     }
     let document = if ended {
         json!({"version": 1, "model": model, "experiments": 1, "ended": [{"experiment": experiment, "conclusion": "Promoted", "ended_at": last}]})
@@ -537,14 +538,12 @@ fn facts(story: Story, model: &str, rng: &mut Rng) -> Facts {
             config: format!("{model}-2026-11-02"),
             variants,
         }),
-        risk_rating: Some(
-            [
-                RiskRating::Low,
-                RiskRating::Medium,
-                RiskRating::High,
-                RiskRating::Unknown,
-            ][rng.usize(0..4)],
-        ),
+        risk_rating: Some(match rng.u8(0..4) {
+            0 => RiskRating::Low,
+            1 => RiskRating::Medium,
+            2 => RiskRating::High,
+            _ => RiskRating::Unknown,
+        }),
         transform_job: (story == Story::Batch).then(|| TransformJob {
             name: format!("{model}-2026-11-29-01-00"),
             status: "Completed".to_owned(),
