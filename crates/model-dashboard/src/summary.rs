@@ -91,7 +91,7 @@ pub struct MonitorSummary {
     pub datapoints_to_alert: u8,
     /// N.
     pub evaluation_period: u8,
-    /// The states of its latest executions, oldest first, a letter each: see [`letter`].
+    /// The states of its latest executions, oldest first, a letter each: `C`lean, `V`iolations, `N`oData, `F`ailed, `M`issing.
     pub states: String,
     /// When the latest of them was scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
