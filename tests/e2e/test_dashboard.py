@@ -56,7 +56,8 @@ def pages(world: World, reports, tmp_path_factory) -> Path:
     for at in (3, 2):
         hour = NOW - timedelta(hours=at)
         where = folder(endpoint, schedule, hour)
-        drift = {"version": 0.0, "features": [{"name": "total_day_minutes", "distance": 0.2 + at / 10, "threshold": 0.1}]}
+        # What drifted too little to be in the report.
+        drift = {"version": 0.0, "features": [{"name": "total_night_minutes", "distance": 0.02 + at / 100, "threshold": 0.1}]}
         world.stack.client("s3").put_object(Bucket=world.reports, Key=f"{where}/drift.json", Body=json.dumps(drift))
         world.put_report(where, reports("data-quality-drift"))
     eventually(lambda: (world.model(endpoint) or {}).get("incident", {}).get("decision"), "a decision", 60)
@@ -78,7 +79,7 @@ def test_an_alert_and_its_decision_are_on_the_pages_at_once(world: World, pages:
     overview, model = (pages / "index.html").read_text(), (pages / "models/churn.html").read_text()
     for said in ("models/churn.html", "InAlert", "2/3 at 2", "churn-1", "risk medium", "churn-nightly", "Not configured: ModelQuality"):
         assert said in overview, said
-    for said in ("driftwarden approve churn-1", "total_day_minutes", "0.500", "constraint_violations.json", "a person has to approve"):
+    for said in ("driftwarden approve churn-1", "total_day_minutes", "0.232", "total_night_minutes", "0.040", "constraint_violations.json", "a person has to approve"):
         assert said in model, said
     head = world.stack.client("s3").head_object(Bucket=world.state, Key="dashboard/index.html")
     assert head["ContentType"] == "text/html; charset=utf-8"
