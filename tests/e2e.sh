@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The end-to-end tests. They wait more than they work: those of promotion and of the dashboard run beside all others, each half on a LocalStack of
+# The end-to-end tests. They wait more than they work: those of promotion and of what people see run beside all others, each half on a LocalStack of
 # its own; what they print comes last. With arguments, which are pytest's, or with a LocalStack that is given, all run one after
 # another.
 set -euo pipefail
@@ -10,7 +10,7 @@ if [ $# -gt 0 ] || [ -n "${AWS_ENDPOINT_URL:-}" ]; then
   exec "$python" -m pytest tests/e2e "$@"
 fi
 
-promotion=(tests/e2e/test_promotion.py tests/e2e/test_hosting.py tests/e2e/test_dashboard.py)
+promotion=(tests/e2e/test_promotion.py tests/e2e/test_hosting.py tests/e2e/test_{dashboard,docs,doctor,notify}.py)
 log="$(mktemp)"
 # In a process group of its own, so that it can be told to end, with all that it started, when this is interrupted.
 set -m
