@@ -31,7 +31,7 @@ in_a_browser = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def world(stack: Stack) -> World:
-    world = World(stack, policy=POLICY, Dashboard="on")
+    world = World(stack, policy=POLICY, DashboardPages="on")
     yield world
     world.silence()
 

@@ -82,7 +82,7 @@ def play(report: Path | None) -> int:
         screen.step("LocalStack and the SageMaker stand-in are up")
         # A report of the user's own is played as drift, whatever broke in it.
         policy = POLICY.replace('automation = "auto"', 'automation = "auto"\nfix_data_check_types = []') if own else POLICY
-        world = World(stack, name="driftwarden", policy=policy, Dashboard="on")
+        world = World(stack, name="driftwarden", policy=policy, DashboardPages="on")
         screen.step("infra/template.yaml is deployed: functions, bus, rules, bucket, topic, queue, alarms")
         screen.step("policy: 2 datapoints to alert within an evaluation period of 3 executions")
         executions = tell_the_story(screen, world, own)

@@ -88,7 +88,7 @@ class World:
             "PromoteRate": "rate(1 day)",
             "NotifyRate": "rate(1 day)",
             # Tests of the dashboard have it on.
-            "Dashboard": "off",
+            "DashboardPages": "off",
             "DashboardRate": "rate(1 day)",
             "NotificationTopicArns": f"arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-json,arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-chat",
             "NotificationSecretPattern": f"{self.name}/*",
