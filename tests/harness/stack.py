@@ -54,6 +54,7 @@ class Stack:
         host = os.environ.get("STAND_IN_HOST", "127.0.0.1") if self.external else "127.0.0.1"
         self.sagemaker_url = f"http://{host}:{self.sagemaker_port}"
         self._clients: dict[str, Any] = {}
+        self._packages: dict[Path, str] = {}
 
     def __enter__(self) -> "Stack":
         try:
@@ -174,6 +175,17 @@ class Stack:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
+    def package(self, bootstrap: Path) -> str:
+        """Where a function's zip lies: made and uploaded once, however many deployments there are."""
+        if bootstrap not in self._packages:
+            s3, bucket = self.client("s3"), "packages"
+            if not self._packages:
+                s3.create_bucket(Bucket=bucket)
+            key = f"{len(self._packages)}-{bootstrap.parent.name}.zip"
+            s3.put_object(Bucket=bucket, Key=key, Body=package(bootstrap))
+            self._packages[bootstrap] = f"s3://{bucket}/{key}"
+        return self._packages[bootstrap]
+
     def deploy(self, name: str, parameters: dict[str, str], binaries: Path | None = None) -> dict[str, str]:
         """Deploys infra/template.yaml with the binaries through CloudFormation and returns the stack's outputs."""
         binaries = binaries or ROOT / "target/lambda-test"
@@ -184,10 +196,7 @@ class Stack:
         for resource in template["Resources"].values():
             code = resource.get("Properties", {}).get("CodeUri")
             if isinstance(code, str):
-                function = code.rsplit("/", 1)[1]
-                key = f"{function}.zip"
-                s3.put_object(Bucket=bucket, Key=key, Body=package(binaries / function / "bootstrap"))
-                resource["Properties"]["CodeUri"] = f"s3://{bucket}/{key}"
+                resource["Properties"]["CodeUri"] = self.package(binaries / code.rsplit("/", 1)[1] / "bootstrap")
         architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
         parameters = {"Architecture": architecture} | parameters
         # Too large to be sent with the request, as SAM's own upload knows.
