@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup localstack newcomer demo demo-standalone demo-ab test unit sdk e2e lint simulate bench bench-analysis build container deploy destroy invoke clean binaries cli infra-check rust-target
+.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze promote dashboard
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -13,6 +13,8 @@ LOCAL ?=
 # What `make invoke` sends, and to which function.
 FUNCTION ?= ingest
 EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 1)
+# All packages that compile without the AWS SDK.
+NO_AWS := --workspace --exclude driftwarden-aws --exclude driftwarden-lambda --no-default-features
 PYTHON := .venv/tools/bin/python
 HARNESS := PYTHONPATH=tests $(PYTHON) -m harness
 
@@ -23,8 +25,8 @@ setup: ## Python environments of the tests and the demo (LocalStack, moto), once
 	@bash tests/setup.sh
 
 binaries:
-	@# Of the whole workspace, so that what the tests have compiled is not compiled again with other features.
-	@cargo build --quiet --locked --workspace $(addprefix --bin ,$(FUNCTIONS))
+	@# The whole workspace: its features are those of the tests, so nothing is compiled twice.
+	@cargo build --quiet --locked --workspace --bins
 	@for f in $(FUNCTIONS); do mkdir -p target/lambda-test/$$f; \
 	  if [ target/debug/$$f -nt target/lambda-test/$$f/bootstrap ]; then strip -o target/lambda-test/$$f/bootstrap target/debug/$$f; fi; done
 
@@ -39,21 +41,31 @@ demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays
 demo-standalone: setup ## the loop with no Model Monitor at all: a real model, served, drifting at hour 10, retrained
 	@bash tests/setup.sh demo
 	@echo "Building the functions and the command line (the first time takes some minutes) …"
-	@$(MAKE) --no-print-directory binaries cli
+	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo-standalone
 
 demo-ab: setup ## five candidates against their champions on live traffic: promoted, rolled back, inconclusive, invalid
 	@bash tests/setup.sh demo
 	@echo "Building the functions and the command line (the first time takes some minutes) …"
-	@$(MAKE) --no-print-directory binaries cli
+	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo-ab
+
+check: ## what to run before a commit: formatting, clippy, unit tests, doc tests; no LocalStack, no AWS SDK
+	@bash tests/setup.sh rust
+	cargo fmt --all --check
+	cargo clippy --locked $(NO_AWS) --all-targets --quiet -- -D warnings
+	$(NEXTEST) run --locked $(NO_AWS)
+	cargo test --locked $(NO_AWS) --doc --quiet
 
 test: unit sdk e2e ## all tests: Rust, our reports in the SageMaker SDK, then end to end on LocalStack
 
-unit: ## the Rust tests
-	cargo test --locked --workspace --quiet
+unit: ## the Rust tests; SIMULATOR_SEEDS=100000 plays more histories
+	@bash tests/setup.sh rust
+	$(NEXTEST) run --locked --workspace
+	@$(PYTHON) tests/slowest.py target/nextest/default/junit.xml
+	cargo test --locked --workspace --doc --quiet
 
-e2e: setup binaries cli ## end-to-end tests on LocalStack
+e2e: setup binaries ## end-to-end tests on LocalStack
 	@bash tests/setup.sh demo aws pages
 	@cargo build --quiet --locked --workspace --example fleet
 	@PYTHON=$(PYTHON) bash tests/e2e.sh $(PYTEST)
@@ -77,17 +89,17 @@ infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
 	.venv/permissions/bin/python infra/check_permissions.py
 
 simulate: ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag|blind-update
-	cargo run --quiet --locked -p simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
+	cargo run --quiet --locked -p driftwarden-simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
 
 bench: setup ## ingest and backtest, each beside a Python peer
 	$(PYTHON) benches/backtest/run.py
 	@bash tests/setup.sh build
-	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --x86-64 -p ingest
+	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --x86-64 -p driftwarden-lambda --bin ingest
 	$(PYTHON) benches/ingest/run.py --binary target/lambda/ingest/bootstrap
 
 bench-analysis: ## statistics and drift of two files, beside DuckDB, Polars, whylogs and Evidently; ROWS=1000000
 	@bash tests/setup.sh bench-duckdb bench-polars bench-whylogs bench-evidently
-	@cargo build --quiet --locked --profile bench -p cli
+	@cargo build --quiet --locked --profile bench -p driftwarden --no-default-features
 	.venv/bench-polars/bin/python benches/analysis/run.py --driftwarden target/release/driftwarden $(if $(ROWS),--rows $(ROWS))
 
 container: ## the analyses as a container for SageMaker Processing (needs Docker); IMAGE=name
@@ -101,7 +113,7 @@ rust-target:
 
 build: rust-target ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
 	@bash tests/setup.sh build
-	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) $(addprefix -p ,$(FUNCTIONS))
+	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) -p driftwarden-lambda
 
 localstack: setup ## LocalStack and a SageMaker stand-in, with nothing deployed, until Ctrl-C; prints what to set for `make deploy LOCAL=1`
 	@$(HARNESS) up --bare

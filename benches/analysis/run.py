@@ -186,7 +186,7 @@ def agreement(distances: dict[str, dict[str, float]], columns: list[str]) -> tup
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--driftwarden", type=Path, help="the binary, built with `cargo build --profile bench -p cli`")
+    parser.add_argument("--driftwarden", type=Path, help="the binary, built with `cargo build --profile bench -p driftwarden --no-default-features`")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--formats", nargs="+", default=["csv", "parquet"], choices=["csv", "parquet"])
     parser.add_argument("--runs", type=int, default=3)

@@ -37,7 +37,7 @@ def peer() -> tuple[float, int]:
 
 
 def main() -> int:
-    bench = ["cargo", "bench", "--quiet", "--locked", "-p", "backtest", "--bench", "replay"]
+    bench = ["cargo", "bench", "--quiet", "--locked", "-p", "driftwarden-backtest", "--bench", "replay"]
     ours = json.loads(subprocess.run(bench, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
     seconds, _ = peer()
     theirs = seconds * 1e9

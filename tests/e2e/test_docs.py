@@ -78,7 +78,7 @@ def is_a_rust_target(command: str) -> None:
 
 
 def is_a_function(command: str) -> None:
-    assert (ROOT / "functions" / command.split(" -p ")[1]).is_dir()
+    assert (ROOT / "functions/lambda/src/bin" / f"{command.split(' --bin ')[1]}.rs").is_file()
 
 
 def is_a_fuzz_target(command: str) -> None:

@@ -99,7 +99,7 @@ def play(report: Path | None) -> int:
 
 def describe(report: Path) -> str | None:
     """Reads the user's report with the program itself, so that its own error says what is wrong with it."""
-    command = ["cargo", "run", "--quiet", "--locked", "-p", "cli", "--", "inspect", "--json", str(report)]
+    command = [str(ROOT / "target/debug/driftwarden"), "inspect", "--json", str(report)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     try:
         told = json.loads(done.stdout)

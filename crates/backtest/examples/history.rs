@@ -1,4 +1,4 @@
-//! Writes an invented history as JSON Lines to standard output: `cargo run --release -p backtest --example history [YEARS
+//! Writes an invented history as JSON Lines to standard output: `cargo run --release -p driftwarden-backtest --example history [YEARS
 //! [MODELS]]`, hourly, three years of twenty models by default. Every model drifts now and then, for hours or for days;
 //! between that some executions are noise, some fail, some hours have no data.
 

@@ -84,13 +84,13 @@ pub trait Surroundings {
 pub(crate) struct Nowhere;
 
 impl Surroundings for Nowhere {
-    type World = shell::Aws;
+    type World = shell::memory::Memory;
 
     fn variable(&self, _: &str) -> Option<String> {
         None
     }
 
-    async fn connect(&self, _: Places) -> Result<Arc<shell::Aws>, String> {
+    async fn connect(&self, _: Places) -> Result<Arc<Self::World>, String> {
         Err("this command talks to AWS, and is run without".to_owned())
     }
 }

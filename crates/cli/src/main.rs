@@ -2,27 +2,43 @@
 
 use clap::Parser as _;
 use cli::{Cli, Exit, Places, Streams, Surroundings, Terminal};
-use shell::Aws;
 use std::{
     io::{self, BufWriter, Write as _},
     sync::Arc,
 };
 
-/// The environment, and AWS as it describes it.
+/// AWS as the environment describes it.
+#[cfg(feature = "aws")]
+type World = aws::Aws;
+/// Never connected: a build without the feature `aws` knows no AWS.
+#[cfg(not(feature = "aws"))]
+type World = shell::memory::Memory;
+
+/// The environment variables of the process, and AWS.
 struct Environment;
 
 impl Surroundings for Environment {
-    type World = Aws;
+    type World = World;
 
     fn variable(&self, name: &str) -> Option<String> {
         #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
         std::env::var(name).ok()
     }
 
-    async fn connect(&self, places: Places) -> Result<Arc<Aws>, String> {
-        let aws = Aws::from_env().await;
+    #[cfg(feature = "aws")]
+    async fn connect(&self, places: Places) -> Result<Arc<World>, String> {
+        let aws = World::from_env().await;
         let aws = aws.with_state_bucket(places.state_bucket.unwrap_or_default());
         Ok(Arc::new(aws.with_event_bus(places.event_bus.unwrap_or_default())))
+    }
+
+    #[cfg(not(feature = "aws"))]
+    async fn connect(&self, _: Places) -> Result<Arc<World>, String> {
+        Err(
+            "this command needs AWS, and this build of driftwarden has no AWS support\n\
+             hint: install driftwarden with its default features"
+                .to_owned(),
+        )
     }
 }
 

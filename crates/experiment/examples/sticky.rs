@@ -1,4 +1,4 @@
-//! Users who stay where they are, while the better variant gets more of them: `cargo run -p experiment --example sticky`.
+//! Users who stay where they are, while the better variant gets more of them: `cargo run -p driftwarden-experiment --example sticky`.
 //!
 //! Each hour the shares follow by Thompson sampling from what is known so far, and each user's key says which variant
 //! answers: its name goes into `TargetVariant` of `InvokeEndpoint`. As the challenger grows, users move to it, and few back.

@@ -1,4 +1,4 @@
-//! Pages of invented models, to look at and to measure: `cargo run -p model-dashboard --example fleet -- DIR [MODELS]`.
+//! Pages of invented models, to look at and to measure: `cargo run -p driftwarden-model-dashboard --example fleet -- DIR [MODELS]`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "an example")]
 
 #[path = "../tests/common/mod.rs"]

@@ -30,9 +30,27 @@ pub struct AwsError {
     pub message: String,
 }
 
-impl AwsError {
-    /// Stable name for alarms and runbooks: the `errorType` of the invocation.
-    pub fn error_type(&self) -> &'static str {
+/// An error with a stable name for alarms and runbooks.
+pub trait ErrorType: std::error::Error + 'static {
+    /// The `errorType` of the failed invocation.
+    fn error_type(&self) -> &'static str;
+}
+
+/// The message of an error followed by those of its sources, separated by colons. `Display` of Driftwarden's errors never
+/// repeats its source.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl ErrorType for AwsError {
+    fn error_type(&self) -> &'static str {
         match self.kind {
             Kind::Transient => "AwsTransient",
             Kind::Denied => "AwsAccessDenied",

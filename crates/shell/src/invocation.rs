@@ -50,7 +50,7 @@ impl Invocation {
 }
 
 /// The tracing header of the invocation under way, which what it puts on the bus carries on.
-pub(crate) fn trace_header() -> Option<String> {
+pub fn trace_header() -> Option<String> {
     let header = CURRENT.try_with(|current| current.trace_header.clone());
     header.ok().flatten()
 }

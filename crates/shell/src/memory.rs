@@ -3,14 +3,10 @@
 //!
 //! With [`Memory::interleave`] every operation waits once before and once after it is done: whoever polls several handlers
 //! decides in which order they act, and where one dies.
-
-#[cfg(feature = "operator")]
 mod deployment;
 mod hosting;
 mod lineage;
 mod outside;
-
-#[cfg(feature = "operator")]
 use crate::operator::{DeadLetter, DeadLetters, Functions};
 use crate::{
     AwsError, Kind,
@@ -96,14 +92,10 @@ struct Inner {
     calls: Vec<&'static str>,
     faults: Vec<(&'static str, Fault)>,
     /// Every message of the dead-letter queue, and until when nobody sees it.
-    #[cfg(feature = "operator")]
     dead_letters: Vec<(DeadLetter, Timestamp)>,
-    #[cfg(feature = "operator")]
     invocations: Vec<(String, String)>,
-    #[cfg(feature = "operator")]
     deployed: deployment::Deployed,
     /// The document that appears when the next object is stored.
-    #[cfg(feature = "operator")]
     when_stored: Option<(String, Vec<u8>)>,
 }
 
@@ -136,13 +128,9 @@ impl Memory {
                 lineage: lineage::Told::default(),
                 calls: Vec::new(),
                 faults: Vec::new(),
-                #[cfg(feature = "operator")]
                 dead_letters: Vec::new(),
-                #[cfg(feature = "operator")]
                 invocations: Vec::new(),
-                #[cfg(feature = "operator")]
                 deployed: deployment::Deployed::default(),
-                #[cfg(feature = "operator")]
                 when_stored: None,
             }),
         }
@@ -351,7 +339,6 @@ impl Memory {
     }
 
     /// Puts a message into the dead-letter queue.
-    #[cfg(feature = "operator")]
     pub fn put_dead_letter(&self, letter: DeadLetter) {
         let mut inner = self.inner();
         let now = inner.now;
@@ -359,7 +346,6 @@ impl Memory {
     }
 
     /// The ids of the messages in the dead-letter queue, and whether somebody who looks now sees them.
-    #[cfg(feature = "operator")]
     pub fn dead_letters(&self) -> Vec<(String, bool)> {
         let inner = self.inner();
         let letters = inner.dead_letters.iter();
@@ -369,7 +355,6 @@ impl Memory {
     }
 
     /// The functions invoked so far with their payloads.
-    #[cfg(feature = "operator")]
     pub fn invocations(&self) -> Vec<(String, String)> {
         self.inner().invocations.clone()
     }
@@ -583,7 +568,6 @@ impl Datasets for Memory {
                 last_modified: inner.now,
             };
             inner.objects.insert(uri.clone(), Ok(object));
-            #[cfg(feature = "operator")]
             if let Some((key, body)) = inner.when_stored.take() {
                 inner.writes += 1;
                 let etag = ETag(format!("\"{}\"", inner.writes));
@@ -852,8 +836,6 @@ impl Endpoints for Memory {
         .await
     }
 }
-
-#[cfg(feature = "operator")]
 impl DeadLetters for Memory {
     async fn receive(&self, queue_url: &str, hidden: Duration) -> Result<Vec<DeadLetter>, AwsError> {
         self.call("sqs:ReceiveMessage", queue_url, |inner| {
@@ -892,8 +874,6 @@ impl DeadLetters for Memory {
         .await
     }
 }
-
-#[cfg(feature = "operator")]
 impl Functions for Memory {
     async fn invoke_async(&self, function_arn: &str, payload: String) -> Result<(), AwsError> {
         self.call("lambda:InvokeFunction", function_arn, |inner| {

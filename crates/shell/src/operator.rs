@@ -7,17 +7,9 @@ pub use deployment::{
     Subscription,
 };
 
-use crate::{Aws, AwsError, aws::failed};
-use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
-use aws_sdk_sqs::{
-    operation::change_message_visibility::ChangeMessageVisibilityError,
-    types::{Message, MessageSystemAttributeName},
-};
+use crate::AwsError;
 use jiff::Timestamp;
 use std::{collections::BTreeMap, time::Duration};
-
-/// So many messages SQS hands out at once, at most.
-const MESSAGES_A_REQUEST: i32 = 10;
 
 /// A message of the dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,101 +42,4 @@ pub trait DeadLetters {
 pub trait Functions {
     /// Hands a payload to a function, and does not wait for what becomes of it.
     fn invoke_async(&self, function_arn: &str, payload: String) -> impl Future<Output = Result<(), AwsError>>;
-}
-
-// Clients are made as they are needed: they share the connections and the credentials of the configuration.
-impl Aws {
-    fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(self.config())
-    }
-
-    fn lambda(&self) -> aws_sdk_lambda::Client {
-        aws_sdk_lambda::Client::new(self.config())
-    }
-}
-
-impl DeadLetters for Aws {
-    async fn receive(&self, queue_url: &str, hidden: Duration) -> Result<Vec<DeadLetter>, AwsError> {
-        // With a wait SQS asks all its servers: without one an empty answer would mean nothing.
-        let received = self
-            .sqs()
-            .receive_message()
-            .queue_url(queue_url)
-            .max_number_of_messages(MESSAGES_A_REQUEST)
-            .visibility_timeout(i32::try_from(hidden.as_secs()).unwrap_or(i32::MAX))
-            .wait_time_seconds(2)
-            .message_attribute_names("All")
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .send()
-            .await
-            .map_err(|error| failed("sqs:ReceiveMessage", queue_url, &error))?;
-        Ok(received.messages.into_iter().flatten().map(letter).collect())
-    }
-
-    async fn delete(&self, queue_url: &str, letter: &DeadLetter) -> Result<(), AwsError> {
-        let deleted = self
-            .sqs()
-            .delete_message()
-            .queue_url(queue_url)
-            .receipt_handle(&letter.receipt)
-            .send()
-            .await;
-        let failure = |error| failed("sqs:DeleteMessage", queue_url, &error);
-        deleted.map(drop).map_err(failure)
-    }
-
-    async fn restore(&self, queue_url: &str, letter: &DeadLetter) -> Result<(), AwsError> {
-        let restored = self
-            .sqs()
-            .change_message_visibility()
-            .queue_url(queue_url)
-            .receipt_handle(&letter.receipt)
-            .visibility_timeout(0)
-            .send()
-            .await;
-        match restored {
-            Ok(_) => Ok(()),
-            // Its time has run out: others see it already.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(ChangeMessageVisibilityError::is_message_not_inflight) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(failed("sqs:ChangeMessageVisibility", queue_url, &error)),
-        }
-    }
-}
-
-fn letter(message: Message) -> DeadLetter {
-    let sent = message.attributes.as_ref().and_then(|attributes| {
-        let sent = attributes.get(&MessageSystemAttributeName::SentTimestamp)?;
-        Timestamp::from_millisecond(sent.parse().ok()?).ok()
-    });
-    let attributes = message.message_attributes.into_iter().flatten();
-    DeadLetter {
-        id: message.message_id.unwrap_or_default(),
-        receipt: message.receipt_handle.unwrap_or_default(),
-        body: message.body.unwrap_or_default(),
-        attributes: attributes
-            .filter_map(|(name, value)| Some((name, value.string_value?)))
-            .collect(),
-        sent,
-    }
-}
-
-impl Functions for Aws {
-    async fn invoke_async(&self, function_arn: &str, payload: String) -> Result<(), AwsError> {
-        let invoked = self
-            .lambda()
-            .invoke()
-            .function_name(function_arn)
-            .invocation_type(InvocationType::Event)
-            .payload(Blob::new(payload))
-            .send()
-            .await;
-        let failure = |error| failed("lambda:InvokeFunction", function_arn, &error);
-        invoked.map(drop).map_err(failure)
-    }
 }

@@ -1,7 +1,7 @@
 //! The policy as the state bucket holds it, kept between invocations and read again only when it has changed.
 
 use crate::{
-    AwsError,
+    AwsError, ErrorType,
     ports::{Documents, ETag, Fetched},
 };
 use remediation::{Policy, PolicyError};
@@ -21,9 +21,8 @@ pub enum LoadPolicyError {
     Invalid(#[source] PolicyError),
 }
 
-impl LoadPolicyError {
-    /// Stable name for alarms and runbooks: the `errorType` of the invocation.
-    pub fn error_type(&self) -> &'static str {
+impl ErrorType for LoadPolicyError {
+    fn error_type(&self) -> &'static str {
         match self {
             Self::Aws(error) => error.error_type(),
             Self::Invalid(_) => "PolicyInvalid",

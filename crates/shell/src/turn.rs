@@ -4,7 +4,7 @@
 //! who touches the document after the claim has lapsed, goes on from there. See the crate `outbox`.
 
 use crate::{
-    AwsError, Kind,
+    AwsError, ErrorType, Kind,
     invocation::{carried_out, conflict_retried},
     ports::{Clock, Documents, ETag, Fetched, Precondition},
 };
@@ -118,9 +118,8 @@ pub enum TurnError {
     },
 }
 
-impl TurnError {
-    /// Stable name for alarms and runbooks: the `errorType` of the invocation.
-    pub fn error_type(&self) -> &'static str {
+impl ErrorType for TurnError {
+    fn error_type(&self) -> &'static str {
         match self {
             Self::Aws(error) => error.error_type(),
             Self::Unreadable { .. } => "StateUnreadable",

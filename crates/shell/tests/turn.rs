@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
 use shell::{
-    AwsError, Kind, Owing, TurnError, load,
+    AwsError, ErrorType as _, Kind, Owing, TurnError, load,
     memory::{Fault, Memory},
     ports::{EventBus as _, Metrics as _},
     turn,

@@ -1,7 +1,6 @@
 //! Why an analysis could not be carried out.
 
-use lambda_runtime::Diagnostic;
-use shell::{AwsError, LoadPolicyError, telemetry};
+use shell::{AwsError, ErrorType, LoadPolicyError};
 
 /// Why an analysis could not be carried out. What is wrong with the data or the baseline is no error of the function but
 /// a failed execution.
@@ -46,17 +45,16 @@ pub enum AnalyzeError {
     },
 }
 
-impl From<AnalyzeError> for Diagnostic {
-    fn from(error: AnalyzeError) -> Self {
-        let error_type = match &error {
-            AnalyzeError::Event(_) | AnalyzeError::Baselines(_) => "EventUnreadable",
-            AnalyzeError::Policy(error) => error.error_type(),
-            AnalyzeError::Unknown(_) => "ScheduleUnknown",
-            AnalyzeError::Aws(error) => error.error_type(),
-            AnalyzeError::Document { .. } => "DocumentUnreadable",
-            AnalyzeError::Data(_) => "DataUnreadable",
-            AnalyzeError::Some { .. } => "AnalysisIncomplete",
-        };
-        telemetry::diagnostic(error_type, &error)
+impl ErrorType for AnalyzeError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(_) | Self::Baselines(_) => "EventUnreadable",
+            Self::Policy(error) => error.error_type(),
+            Self::Unknown(_) => "ScheduleUnknown",
+            Self::Aws(error) => error.error_type(),
+            Self::Document { .. } => "DocumentUnreadable",
+            Self::Data(_) => "DataUnreadable",
+            Self::Some { .. } => "AnalysisIncomplete",
+        }
     }
 }

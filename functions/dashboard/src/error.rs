@@ -1,8 +1,7 @@
 //! Why pages could not be made.
 
-use lambda_runtime::Diagnostic;
 use model_monitor::ParseError;
-use shell::{AwsError, LoadPolicyError, telemetry};
+use shell::{AwsError, ErrorType, LoadPolicyError};
 
 /// Why pages could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +31,14 @@ pub enum DashboardError {
     },
 }
 
-impl From<DashboardError> for Diagnostic {
-    fn from(error: DashboardError) -> Self {
-        let error_type = match &error {
-            DashboardError::Event(_) => "EventUnreadable",
-            DashboardError::Policy(error) => error.error_type(),
-            DashboardError::Aws(error) => error.error_type(),
-            DashboardError::Contended { .. } => "StateContended",
-            DashboardError::Incomplete { .. } => "DashboardIncomplete",
-        };
-        telemetry::diagnostic(error_type, &error)
+impl ErrorType for DashboardError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(_) => "EventUnreadable",
+            Self::Policy(error) => error.error_type(),
+            Self::Aws(error) => error.error_type(),
+            Self::Contended { .. } => "StateContended",
+            Self::Incomplete { .. } => "DashboardIncomplete",
+        }
     }
 }

@@ -190,7 +190,7 @@ impl Dashboard {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
                     failed += 1;
-                    tracing::error!(model, error = %shell::telemetry::chain(&error), "no page could be made");
+                    tracing::error!(model, error = %shell::chain(&error), "no page could be made");
                 }
             }
         }

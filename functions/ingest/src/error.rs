@@ -1,8 +1,7 @@
 //! Why an execution could not be recorded.
 
-use lambda_runtime::Diagnostic;
 use model_monitor::ParseError;
-use shell::{AwsError, LoadPolicyError, TurnError, telemetry};
+use shell::{AwsError, ErrorType, LoadPolicyError, TurnError};
 
 /// Why an execution could not be recorded. Whatever it is, no datapoint says that the execution was clean.
 #[derive(Debug, thiserror::Error)]
@@ -58,17 +57,16 @@ impl IngestError {
     }
 }
 
-impl From<IngestError> for Diagnostic {
-    fn from(error: IngestError) -> Self {
-        let error_type = match &error {
-            IngestError::Event(_) | IngestError::Execution(_) | IngestError::BaselineChange(_) => "EventUnreadable",
-            IngestError::Report(_) => "ReportUnreadable",
-            IngestError::ReportTooLarge { .. } => "ReportTooLarge",
-            IngestError::ReportGone { .. } => "ReportGone",
-            IngestError::Aws(error) => error.error_type(),
-            IngestError::Policy(error) => error.error_type(),
-            IngestError::Turn(error) => error.error_type(),
-        };
-        telemetry::diagnostic(error_type, &error)
+impl ErrorType for IngestError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(_) | Self::Execution(_) | Self::BaselineChange(_) => "EventUnreadable",
+            Self::Report(_) => "ReportUnreadable",
+            Self::ReportTooLarge { .. } => "ReportTooLarge",
+            Self::ReportGone { .. } => "ReportGone",
+            Self::Aws(error) => error.error_type(),
+            Self::Policy(error) => error.error_type(),
+            Self::Turn(error) => error.error_type(),
+        }
     }
 }

@@ -4,9 +4,8 @@
 use alerting::{DatapointState, MetricName, MonitorLedger};
 use ingest::{Config, Handled, Ingest, IngestError};
 use jiff::{SignedDuration, Timestamp};
-use lambda_runtime::Diagnostic;
 use shell::{
-    Kind,
+    ErrorType as _, Kind, chain,
     config::Vars,
     memory::{Fault, Memory},
     ports::DescribedJob,
@@ -184,9 +183,8 @@ async fn a_job_that_no_schedule_started_is_none_of_ours_although_its_output_look
     assert!(world.document("monitors/churn-data-quality.json").is_none());
 }
 
-async fn error_of(world: &Memory, name: &str) -> Diagnostic {
-    let error: IngestError = function().handle(world, &event(name), "request").await.unwrap_err();
-    Diagnostic::from(error)
+async fn error_of(world: &Memory, name: &str) -> IngestError {
+    function().handle(world, &event(name), "request").await.unwrap_err()
 }
 
 #[tokio::test]
@@ -202,7 +200,7 @@ async fn what_cannot_be_read_is_an_error_and_never_clean() {
         for (error_type, body) in &broken {
             let world = world();
             world.put_object(&report_uri("03"), body.clone());
-            assert_eq!(error_of(&world, name).await.error_type, *error_type);
+            assert_eq!(error_of(&world, name).await.error_type(), *error_type);
             assert!(world.document("monitors/churn-data-quality.json").is_none());
             let counted = world.metrics();
             assert_eq!(counted.len(), 1);
@@ -211,11 +209,11 @@ async fn what_cannot_be_read_is_an_error_and_never_clean() {
         let world = world();
         world.refuse_object(&report_uri("03"), Kind::Denied);
         let denied = error_of(&world, name).await;
-        assert_eq!(denied.error_type, "AwsAccessDenied");
+        assert_eq!(denied.error_type(), "AwsAccessDenied");
         assert!(
-            denied.error_message.contains("s3:ListBucket"),
+            chain(&denied).contains("s3:ListBucket"),
             "the remedy: {}",
-            denied.error_message
+            chain(&denied)
         );
         assert!(world.document("monitors/churn-data-quality.json").is_none());
     }
@@ -226,13 +224,13 @@ async fn errors_name_the_object_the_place_and_the_remedy() {
     let world = world();
     world.put_object(&report_uri("03"), r#"{"violations": [{"feature_name": "age"}]}"#);
     insta::assert_snapshot!(
-        error_of(&world, "s3-object-created").await.error_message,
+        chain(&error_of(&world, "s3-object-created").await),
         @"the violation report cannot be read: `s3://example-model-monitor-reports/monitoring/reports/churn-endpoint/churn-data-quality/2026/11/23/03/constraint_violations.json` at `violations[0].constraint_check_type`: expected the name of the check that was violated, found none"
     );
     world.put_document("policy.toml", "[alert]\ndatapoints_to_alert = 0\n");
     world.put_object(&report_uri("03"), REPORT);
     insta::assert_snapshot!(
-        error_of(&world, "s3-object-created").await.error_message,
+        chain(&error_of(&world, "s3-object-created").await),
         @"there is no policy to judge by: policy.toml in the state bucket is not a policy: [alert] datapoints_to_alert, line 2: datapoints_to_alert is 0: it must be from 1 to 100"
     );
 }
@@ -422,7 +420,7 @@ async fn a_changed_baseline_that_cannot_be_read_is_an_error() {
     let world = world();
     let change = event("monitor-baseline-change").replace("monitoringSchedule", "schedule");
     let error = function().handle(&world, &change, "request").await.unwrap_err();
-    assert_eq!(Diagnostic::from(error).error_type, "EventUnreadable");
+    assert_eq!(error.error_type(), "EventUnreadable");
 }
 
 #[tokio::test]

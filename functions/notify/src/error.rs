@@ -1,8 +1,7 @@
 //! Why an event could not be told.
 
-use lambda_runtime::Diagnostic;
 use model_monitor::ParseError;
-use shell::{TurnError, telemetry};
+use shell::{ErrorType, TurnError};
 
 /// Why an event could not be told.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +25,12 @@ pub enum NotifyError {
     Refused(String),
 }
 
-impl From<NotifyError> for Diagnostic {
-    fn from(error: NotifyError) -> Self {
-        let error_type = match &error {
-            NotifyError::Event(_) | NotifyError::Detail { .. } => "EventUnreadable",
-            NotifyError::Turn(error) => error.error_type(),
-            NotifyError::Refused(_) => "NotificationRefused",
-        };
-        telemetry::diagnostic(error_type, &error)
+impl ErrorType for NotifyError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(_) | Self::Detail { .. } => "EventUnreadable",
+            Self::Turn(error) => error.error_type(),
+            Self::Refused(_) => "NotificationRefused",
+        }
     }
 }

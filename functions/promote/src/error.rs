@@ -1,8 +1,7 @@
 //! Why an event could not be handled.
 
-use lambda_runtime::Diagnostic;
 use model_monitor::ParseError;
-use shell::{AwsError, LoadPolicyError, TurnError, telemetry};
+use shell::{AwsError, ErrorType, LoadPolicyError, TurnError};
 
 /// Why an event could not be handled.
 #[derive(Debug, thiserror::Error)]
@@ -42,14 +41,13 @@ impl From<AwsError> for PromoteError {
     }
 }
 
-impl From<PromoteError> for Diagnostic {
-    fn from(error: PromoteError) -> Self {
-        let error_type = match &error {
-            PromoteError::Event(_) | PromoteError::Detail { .. } => "EventUnreadable",
-            PromoteError::Policy(error) => error.error_type(),
-            PromoteError::Turn(error) => error.error_type(),
-            PromoteError::Some { .. } => "PromotionIncomplete",
-        };
-        telemetry::diagnostic(error_type, &error)
+impl ErrorType for PromoteError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(_) | Self::Detail { .. } => "EventUnreadable",
+            Self::Policy(error) => error.error_type(),
+            Self::Turn(error) => error.error_type(),
+            Self::Some { .. } => "PromotionIncomplete",
+        }
     }
 }

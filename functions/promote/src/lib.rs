@@ -276,7 +276,7 @@ impl Promote {
             }
             if let Err(error) = self.look_after(world, policy, model, request_id).await {
                 tracing::error!(model = %model, error = %error, "model not looked after");
-                failures.push(format!("model {model}: {}", telemetry::chain(&error)));
+                failures.push(format!("model {model}: {}", shell::chain(&error)));
             }
         }
         let failed = failures.len();

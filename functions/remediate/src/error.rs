@@ -1,8 +1,7 @@
 //! Why an event could not be handled.
 
-use lambda_runtime::Diagnostic;
 use model_monitor::ParseError;
-use shell::{LoadPolicyError, TurnError, telemetry};
+use shell::{ErrorType, LoadPolicyError, TurnError};
 
 /// Why an event could not be handled.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +25,12 @@ pub enum RemediateError {
     Turn(#[from] TurnError),
 }
 
-impl From<RemediateError> for Diagnostic {
-    fn from(error: RemediateError) -> Self {
-        let error_type = match &error {
-            RemediateError::Event(_) | RemediateError::Detail { .. } => "EventUnreadable",
-            RemediateError::Policy(error) => error.error_type(),
-            RemediateError::Turn(error) => error.error_type(),
-        };
-        telemetry::diagnostic(error_type, &error)
+impl ErrorType for RemediateError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Event(_) | Self::Detail { .. } => "EventUnreadable",
+            Self::Policy(error) => error.error_type(),
+            Self::Turn(error) => error.error_type(),
+        }
     }
 }

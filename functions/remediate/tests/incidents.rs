@@ -2,11 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use jiff::Timestamp;
-use lambda_runtime::Diagnostic;
 use remediate::{Handled, Remediate};
 use remediation::{ExecutionStatus, ModelDocument, PipelineStart, RiskRating, Settings, Stage};
 use shell::{
-    Kind,
+    ErrorType as _, Kind,
     config::Vars,
     memory::{Fault, Memory},
 };
@@ -183,8 +182,8 @@ async fn with_a_rule_the_parameters_lead_an_execution_to_its_incident() {
 #[tokio::test]
 async fn an_alert_of_another_layout_is_an_error() {
     let broken = event("alert-in-alert").replace("\"transition\": 1", "\"transition\": \"one\"");
-    let told = Diagnostic::from(function().handle(&world(), &broken, "request").await.unwrap_err());
-    assert_eq!(told.error_type, "EventUnreadable");
+    let error = function().handle(&world(), &broken, "request").await.unwrap_err();
+    assert_eq!(error.error_type(), "EventUnreadable");
 }
 
 #[tokio::test]

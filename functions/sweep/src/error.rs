@@ -1,9 +1,8 @@
 //! Why a sweep was not complete.
 
 use ingest::IngestError;
-use lambda_runtime::Diagnostic;
 use remediate::RemediateError;
-use shell::{AwsError, LoadPolicyError, TurnError, telemetry};
+use shell::{AwsError, ErrorType, LoadPolicyError, TurnError};
 
 /// Why a sweep was not complete. What could be swept was.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +34,13 @@ pub enum SweepError {
     },
 }
 
-impl From<SweepError> for Diagnostic {
-    fn from(error: SweepError) -> Self {
-        let error_type = match &error {
-            SweepError::Aws(error) => error.error_type(),
-            SweepError::Policy(error) => error.error_type(),
-            SweepError::Turn(error) => error.error_type(),
-            SweepError::Monitor(_) | SweepError::Model(_) | SweepError::Some { .. } => "SweepIncomplete",
-        };
-        telemetry::diagnostic(error_type, &error)
+impl ErrorType for SweepError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Aws(error) => error.error_type(),
+            Self::Policy(error) => error.error_type(),
+            Self::Turn(error) => error.error_type(),
+            Self::Monitor(_) | Self::Model(_) | Self::Some { .. } => "SweepIncomplete",
+        }
     }
 }

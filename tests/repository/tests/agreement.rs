@@ -108,7 +108,7 @@ fn the_dashboard_shows_every_metric_every_function_and_every_alarm() {
 #[test]
 fn saved_queries_ask_for_what_is_logged() {
     let template = read("infra/template.yaml");
-    let code: String = ["functions", "crates/shell/src"]
+    let code: String = ["functions", "crates/aws/src", "crates/shell/src"]
         .iter()
         .flat_map(|folder| rust(&root().join(folder)))
         .map(|path| std::fs::read_to_string(path).unwrap())
@@ -242,7 +242,7 @@ fn check_schema<T: JsonSchema>(file: &str, title: &str) {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == text,
-        "{} is not what the types say: run UPDATE_SCHEMAS=1 cargo test -p repository",
+        "{} is not what the types say: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-repository",
         path.display()
     );
 }
@@ -294,7 +294,7 @@ fn the_schema_of_the_policy_is_that_of_the_types() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == text,
-        "{} is not what the types say: run UPDATE_SCHEMAS=1 cargo test -p repository",
+        "{} is not what the types say: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-repository",
         path.display()
     );
 }

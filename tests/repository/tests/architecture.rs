@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Crates that know no AWS, no clock, no environment and no I/O.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "model-monitor",
     "outbox",
     "alerting",
@@ -18,7 +18,13 @@ const PURE: [&str; 8] = [
     "analysis",
     "experiment",
     "promotion",
+    "model-dashboard",
 ];
+
+/// The package of a crate of the workspace.
+fn package(name: &str) -> String {
+    format!("driftwarden-{name}")
+}
 
 /// What a pure crate must not reach, however indirectly: runtimes, networks, AWS, the shell.
 fn is_impure(name: &str) -> bool {
@@ -28,7 +34,7 @@ fn is_impure(name: &str) -> bool {
         "hyper",
         "reqwest",
         "lambda_runtime",
-        "shell",
+        "driftwarden-shell",
         "tracing-subscriber",
         "rand",
         "fastrand",
@@ -40,7 +46,11 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-fn metadata() -> Value {
+fn is_aws_sdk(name: &str) -> bool {
+    name.starts_with("aws-") || name == "driftwarden-aws"
+}
+
+fn metadata(features: &[&str]) -> Value {
     let output = Command::new(env!("CARGO"))
         // The graph as it is where the functions run.
         .args([
@@ -49,6 +59,7 @@ fn metadata() -> Value {
             "--locked",
             "--filter-platform=x86_64-unknown-linux-gnu",
         ])
+        .args(features)
         .current_dir(root())
         .output()
         .unwrap();
@@ -84,34 +95,54 @@ fn graph(metadata: &Value) -> BTreeMap<String, (String, Vec<String>)> {
         .collect()
 }
 
+/// The names of the packages that a package of the workspace depends on, directly or not, itself included.
+fn reached(graph: &BTreeMap<String, (String, Vec<String>)>, package: &str) -> BTreeSet<String> {
+    let roots: Vec<_> = graph.iter().filter(|(_, (name, _))| name == package).collect();
+    assert_eq!(roots.len(), 1, "{package} is a package of the workspace");
+    let mut seen = BTreeSet::new();
+    let mut next: Vec<_> = roots.into_iter().map(|(id, _)| id).collect();
+    while let Some(id) = next.pop() {
+        next.extend(graph[id].1.iter().filter(|id| seen.insert(graph[*id].0.clone())));
+    }
+    seen
+}
+
 #[test]
 fn pure_crates_reach_nothing_impure() {
-    let metadata = metadata();
-    let graph = graph(&metadata);
-    let workspace: BTreeSet<&str> = metadata["workspace_members"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| id.as_str().unwrap())
-        .collect();
-    let mut seen = 0;
-    for (id, (name, _)) in graph
-        .iter()
-        .filter(|(id, (name, _))| workspace.contains(id.as_str()) && PURE.contains(&name.as_str()))
-    {
-        seen += 1;
-        let mut reached = BTreeSet::new();
-        let mut next = vec![id];
-        while let Some(id) = next.pop() {
-            let (dependency, needs) = &graph[id];
-            assert!(
-                !is_impure(dependency),
-                "{name} must stay pure, and reaches {dependency}"
-            );
-            next.extend(needs.iter().filter(|id| reached.insert(*id)));
-        }
+    let graph = graph(&metadata(&[]));
+    for name in PURE {
+        let impure: Vec<_> = reached(&graph, &package(name))
+            .into_iter()
+            .filter(|name| is_impure(name))
+            .collect();
+        assert!(impure.is_empty(), "{name} must stay pure, and reaches {impure:?}");
     }
-    assert_eq!(seen, PURE.len(), "every pure crate is a member of the workspace");
+}
+
+#[test]
+fn function_libraries_reach_neither_the_aws_sdk_nor_the_lambda_runtime() {
+    let graph = graph(&metadata(&[]));
+    for entry in std::fs::read_dir(root().join("functions")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let reached = reached(&graph, &package(&name));
+        let found: Vec<_> = reached
+            .iter()
+            .filter(|name| is_aws_sdk(name) || *name == "lambda_runtime")
+            .collect();
+        assert_eq!(found.is_empty(), name != "lambda", "{name} reaches {found:?}");
+    }
+}
+
+#[test]
+fn command_line_without_aws_reaches_no_aws_sdk() {
+    let with = reached(&graph(&metadata(&[])), "driftwarden");
+    assert!(
+        with.iter().any(|name| is_aws_sdk(name)),
+        "the default features include AWS"
+    );
+    let without = reached(&graph(&metadata(&["--no-default-features"])), "driftwarden");
+    let found: Vec<_> = without.iter().filter(|name| is_aws_sdk(name)).collect();
+    assert!(found.is_empty(), "driftwarden --no-default-features reaches {found:?}");
 }
 
 #[test]
@@ -138,14 +169,28 @@ fn pure_crates_do_not_name_the_clock_the_environment_or_files() {
 }
 
 #[test]
-fn only_the_shell_knows_the_aws_sdk() {
+fn only_the_aws_adapter_names_the_aws_sdk() {
     for manifest in manifests() {
         let text = std::fs::read_to_string(&manifest).unwrap();
-        let shell = manifest.ends_with("crates/shell/Cargo.toml");
+        let adapter = manifest.ends_with("crates/aws/Cargo.toml");
         assert!(
-            shell || !text.contains("aws-"),
+            adapter || !text.lines().any(|line| line.starts_with("aws-")),
             "{} names a crate of the AWS SDK",
             manifest.display()
+        );
+    }
+}
+
+#[test]
+fn package_names_begin_with_driftwarden() {
+    let metadata = metadata(&[]);
+    let members = metadata["workspace_members"].as_array().unwrap();
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let ours = members.contains(&package["id"]);
+        assert!(
+            !ours || name == "driftwarden" || name.starts_with("driftwarden-"),
+            "{name} should begin with driftwarden-"
         );
     }
 }
@@ -166,7 +211,7 @@ fn every_member_inherits_the_house_rules() {
 }
 
 fn manifests() -> Vec<std::path::PathBuf> {
-    let metadata = metadata();
+    let metadata = metadata(&[]);
     let members = metadata["workspace_members"].as_array().unwrap();
     metadata["packages"]
         .as_array()

@@ -3,7 +3,10 @@
 use crate::told::{EVENTS, Told, check, event};
 use notify::{Handled, Notification, webhook};
 use serde_json::Value;
-use shell::ports::{Post, Secret};
+use shell::{
+    ErrorType as _, chain,
+    ports::{Post, Secret},
+};
 
 /// All ways at once.
 const EVERYWHERE: &str = "\
@@ -132,13 +135,8 @@ async fn the_steps_between_are_not_told() {
 async fn a_detail_of_another_layout_is_an_error_that_says_so() {
     let broken = event("alert-in-alert").replace("\"alertStatus\": \"InAlert\"", "\"alertStatus\": \"Alarmed\"");
     let error = Told::by("").try_hear(&broken).await.unwrap_err();
-    let told = lambda_runtime::Diagnostic::from(error);
-    assert_eq!(told.error_type, "EventUnreadable");
-    assert!(
-        told.error_message.contains("unknown variant `Alarmed`"),
-        "{}",
-        told.error_message
-    );
+    assert_eq!(error.error_type(), "EventUnreadable");
+    assert!(chain(&error).contains("unknown variant `Alarmed`"), "{}", chain(&error));
 }
 
 #[tokio::test]
@@ -185,6 +183,6 @@ fn the_schema_of_notifications_is_that_of_the_type() {
     let found = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         found == text,
-        "{path} is not what the type says: run UPDATE_SCHEMAS=1 cargo test -p notify"
+        "{path} is not what the type says: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-notify"
     );
 }

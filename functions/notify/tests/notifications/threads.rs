@@ -3,7 +3,7 @@
 use crate::told::{Told, check, event, event_as, with};
 use jiff::SignedDuration;
 use notify::Handled;
-use shell::{Kind, memory::Fault};
+use shell::{ErrorType as _, Kind, chain, memory::Fault};
 
 const PAGES: &str = "[[notification]]\nto = 'sns-text'\n\
                      [[notification]]\nto = 'pagerduty'\nsecret = 'secretsmanager:pd'\n\
@@ -318,14 +318,9 @@ async fn what_is_not_taken_is_said_and_kept_and_not_sent_again() {
     let told = Told::by(PAGES);
     told.world.answer("https://events.pagerduty.com/v2/enqueue", 400);
     let error = told.try_as(&event("alert-in-alert"), "request").await.unwrap_err();
-    let diagnostic = lambda_runtime::Diagnostic::from(error);
-    assert_eq!(diagnostic.error_type, "NotificationRefused");
-    assert!(
-        diagnostic.error_message.contains("status 400"),
-        "{}",
-        diagnostic.error_message
-    );
-    assert!(!diagnostic.error_message.contains("kkkk"), "a key is not told");
+    assert_eq!(error.error_type(), "NotificationRefused");
+    assert!(chain(&error).contains("status 400"), "{}", chain(&error));
+    assert!(!chain(&error).contains("kkkk"), "a key is not told");
     let sent = told.posts().len();
     told.try_as(&event("alert-in-alert"), "request").await.unwrap();
     told.pass(hours(1)).await;
@@ -344,12 +339,8 @@ async fn a_destination_that_is_gone_for_good_is_given_up() {
     told.world.answer("https://hooks.example.com/x", 503);
     told.try_hear(&event("alert-in-alert")).await.unwrap_err();
     told.world.pass(hours(73));
-    let error = lambda_runtime::Diagnostic::from(told.tick().await.unwrap_err());
-    assert!(
-        error.error_message.contains("given up after 72 h"),
-        "{}",
-        error.error_message
-    );
+    let error = told.tick().await.unwrap_err();
+    assert!(chain(&error).contains("given up after 72 h"), "{}", chain(&error));
     let sent = told.posts().len();
     told.pass(hours(1)).await;
     assert_eq!(told.posts().len(), sent);

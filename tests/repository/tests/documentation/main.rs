@@ -1,5 +1,5 @@
 //! The documents below `docs/` say what the code says. Three references and a table of costs are generated: each has a part between
-//! two marks that a test writes with `UPDATE_DOCS=1 cargo test -p repository` and otherwise compares.
+//! two marks that a test writes with `UPDATE_DOCS=1 cargo test -p driftwarden-repository` and otherwise compares.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod costs;
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const BEGINS: &str = "<!-- generated: UPDATE_DOCS=1 cargo test -p repository -->\n";
+const BEGINS: &str = "<!-- generated: UPDATE_DOCS=1 cargo test -p driftwarden-repository -->\n";
 const ENDS: &str = "<!-- end of what is generated -->\n";
 
 fn root() -> &'static Path {
@@ -39,7 +39,7 @@ fn check(document: &str, generated: &str) {
     if option_env!("UPDATE_DOCS").is_some() {
         std::fs::write(root().join(document), format!("{head}{BEGINS}{wanted}{ENDS}{tail}")).unwrap();
     } else {
-        panic!("{document} is not what the code says: run UPDATE_DOCS=1 cargo test -p repository");
+        panic!("{document} is not what the code says: run UPDATE_DOCS=1 cargo test -p driftwarden-repository");
     }
 }
 

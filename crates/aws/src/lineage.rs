@@ -1,12 +1,12 @@
 //! SageMaker's lineage, and its batch transform jobs: what only a dashboard asks for.
 
 use super::{Aws, failed, seconds};
-use crate::{
+use aws_sdk_sagemaker::types::{Direction, SortBy, SortOrder};
+use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
+use shell::{
     AwsError, Kind,
     ports::{Lineage, TransformJobs},
 };
-use aws_sdk_sagemaker::types::{Direction, SortBy, SortOrder};
-use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use std::collections::BTreeMap;
 
 /// How far back from a model package, or an endpoint, is looked: data, training job, model, package, endpoint, and what lies

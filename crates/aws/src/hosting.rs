@@ -1,10 +1,6 @@
 //! SageMaker's hosting and model registry, and CloudWatch's metrics of them, behind the ports.
 
 use super::{Aws, failed, seconds};
-use crate::{
-    AwsError, Kind,
-    ports::{Clock as _, DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, NewEndpointConfig},
-};
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_sagemaker::{
@@ -18,6 +14,10 @@ use aws_sdk_sagemaker::{
 };
 use jiff::Timestamp;
 use promotion::{BlueGreen, Endpoint, EndpointStatus, ModelPackage, Variant};
+use shell::{
+    AwsError, Kind,
+    ports::{Clock as _, DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, NewEndpointConfig},
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// `GetMetricData` takes no more queries at once.

@@ -1,18 +1,20 @@
-//! A function's life on Lambda: configured once, then one invocation after another, each with its log lines, its answer and
-//! its record of metrics.
+#![doc = include_str!("../README.md")]
 
-use crate::{
-    Aws,
-    config::{ConfigError, Vars},
-    emf::Record,
-    invocation::Invocation,
-    ports::Clock as _,
-    telemetry,
-};
+mod emf;
+mod telemetry;
+
+use aws::Aws;
+use emf::Record;
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, run, service_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
+use shell::{
+    ErrorType, chain,
+    config::{ConfigError, Vars},
+    invocation::Invocation,
+    ports::Clock as _,
+};
 use std::{
     fmt::Debug,
     io::{self, Write as _},
@@ -36,7 +38,7 @@ pub struct Request {
 
 /// Runs a function until its environment ends: `configure` makes it, and AWS as it needs it, from the environment; `handle`
 /// takes one invocation after another.
-pub async fn serve<F, A: Serialize, E: Into<Diagnostic>>(
+pub async fn serve<F, A: Serialize, E: ErrorType>(
     configure: impl FnOnce(&Environment, Aws) -> Result<(F, Aws), ConfigError>,
     handle: impl AsyncFn(&F, &Aws, &Request) -> Result<A, E>,
 ) -> ExitCode {
@@ -80,7 +82,12 @@ pub async fn serve<F, A: Serialize, E: Into<Diagnostic>>(
         );
         let work = async {
             // Boxed: the future is large, and the runtime would move it about.
-            let handled: Result<A, Diagnostic> = Box::pin(handle(&function, &aws, &request)).await.map_err(Into::into);
+            let handled = Box::pin(handle(&function, &aws, &request))
+                .await
+                .map_err(|error| Diagnostic {
+                    error_type: error.error_type().to_owned(),
+                    error_message: chain(&error),
+                });
             if let Err(Diagnostic {
                 error_type,
                 error_message,

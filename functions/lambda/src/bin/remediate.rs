@@ -1,7 +1,7 @@
-//! The `remediate` Lambda function: configuration, clients, run. See the library.
+//! The `remediate` Lambda function: configuration, clients, run. See the library `remediate`.
 
+use lambda::serve;
 use remediate::Remediate;
-use shell::lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,7 +1,7 @@
-//! The `analyze` Lambda function: configuration, clients, run. See the library.
+//! The `analyze` Lambda function: configuration, clients, run. See the library `analyze`.
 
 use analyze::Analyze;
-use shell::lambda::serve;
+use lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,10 +1,6 @@
 //! Servers outside of AWS, and the secrets that they ask for.
 
 use super::{Aws, chain, failed};
-use crate::{
-    AwsError, Kind,
-    ports::{Post, PostAnswer, Secret, Secrets, Web},
-};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_smithy_http_client::{
     Connector,
@@ -13,6 +9,10 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::{
     client::{http::HttpConnector as _, orchestrator::HttpRequest},
     http::HttpError,
+};
+use shell::{
+    AwsError, Kind,
+    ports::{Post, PostAnswer, Secret, Secrets, Web},
 };
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The `dashboard` Lambda function: configuration, clients, run. See the library.
+//! The `dashboard` Lambda function: configuration, clients, run. See the library `dashboard`.
 
 use dashboard::Dashboard;
-use shell::lambda::serve;
+use lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,6 +1,6 @@
-//! The `sweep` Lambda function: configuration, clients, run. See the library.
+//! The `sweep` Lambda function: configuration, clients, run. See the library `sweep`.
 
-use shell::lambda::serve;
+use lambda::serve;
 use std::process::ExitCode;
 use sweep::Sweep;
 

@@ -1,7 +1,7 @@
-//! The `notify` Lambda function: configuration, clients, run. See the library.
+//! The `notify` Lambda function: configuration, clients, run. See the library `notify`.
 
+use lambda::serve;
 use notify::Notify;
-use shell::lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

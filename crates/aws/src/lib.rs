@@ -1,20 +1,12 @@
-//! AWS itself behind the ports.
+#![doc = include_str!("../README.md")]
 
 mod baselines;
 mod hosting;
 mod lineage;
+#[cfg(feature = "operator")]
+mod operator;
 mod outside;
 
-use crate::{
-    AwsError, Kind, POLICY_KEY,
-    invocation::trace_header,
-    ports::{
-        Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
-        Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
-        Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
-        StateMachines, Topics,
-    },
-};
 use alerting::{AlertStatus, EVENT_SOURCE, ExecutionWindow, Metric, Unit};
 use analysis::metric::{AnalysisMetric, MetricValue};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -33,6 +25,16 @@ use aws_smithy_http_client::{
 use jiff::{SignedDuration, Timestamp};
 use remediation::{
     ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine,
+};
+use shell::{
+    AwsError, Kind, POLICY_KEY,
+    invocation::trace_header,
+    ports::{
+        Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
+        Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
+        Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
+        StateMachines, Topics,
+    },
 };
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
@@ -973,7 +975,7 @@ impl Clock for Aws {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invocation::Invocation;
+    use shell::invocation::Invocation;
 
     #[tokio::test]
     async fn an_event_goes_out_in_the_trace_of_its_invocation() {

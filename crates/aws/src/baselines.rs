@@ -2,7 +2,6 @@
 //! like the one that it has but for the baseline.
 
 use super::{Aws, failed};
-use crate::{AwsError, Kind, ports::MonitoringBaselines};
 use aws_sdk_sagemaker::{
     operation::describe_monitoring_schedule::DescribeMonitoringScheduleOutput,
     types::{
@@ -13,6 +12,7 @@ use aws_sdk_sagemaker::{
 };
 use promotion::MonitorBaseline;
 use sha2::{Digest as _, Sha256};
+use shell::{AwsError, Kind, ports::MonitoringBaselines};
 
 /// Of a job definition's name so much is kept in that of the next (API: 63 characters).
 const NAME_PART: usize = 50;

@@ -1,7 +1,7 @@
-//! The `promote` Lambda function: configuration, clients, run. See the library.
+//! The `promote` Lambda function: configuration, clients, run. See the library `promote`.
 
+use lambda::serve;
 use promote::Promote;
-use shell::lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,7 +1,7 @@
-//! The `ingest` Lambda function: configuration, clients, run. See the library.
+//! The `ingest` Lambda function: configuration, clients, run. See the library `ingest`.
 
 use ingest::Ingest;
-use shell::lambda::serve;
+use lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
