@@ -1,15 +1,4 @@
-//! Datapoints → alert window → alert state of one monitor. Pure: no AWS, no clock, no I/O.
-//!
-//! One monitoring execution is one [`Datapoint`] in one of five states ([`DatapointState`]). What is known of an
-//! execution is [`Evidence`]: its violation report, its processing job. Evidence merges in any order and any number of
-//! times to the same datapoint, and the [`ExecutionWindow`] is a pure function of the datapoints; so duplicate, late
-//! and out-of-order events end in the state that the same events in order would have given.
-//!
-//! [`TimeWindow`] is CloudWatch's own rule, over periods instead of executions. [`MonitorRules`] say by which window a
-//! monitor is judged, which violations count, and what a datapoint that says nothing of the data is taken for.
-//!
-//! [`MonitorLedger`] is the document that remembers a monitor: its latest datapoints, its alert state, and the effects
-//! ([`MonitorEffect`]) that the last change still owes.
+#![doc = include_str!("../README.md")]
 
 mod datapoint;
 mod event;

@@ -1,20 +1,4 @@
-//! The four analyses of Model Monitor and Clarify, natively: data quality, model quality, bias, feature attribution.
-//! Pure: values in, numbers out. The formulas are those of the developer guide and of Deequ and smclarify, whose
-//! monitors these stand in for; each says where it comes from.
-//!
-//! | module | what it computes |
-//! | --- | --- |
-//! | [`Profile`], [`ColumnProfile`], [`kll`] | what is known of a dataset and its columns, in bounded memory, mergeable |
-//! | [`data_quality`] | statistics, suggested constraints, and what violates them |
-//! | [`distance`] | how far two distributions are from one another |
-//! | [`model_quality`] | metrics of predictions against ground truth |
-//! | [`bias`] | pre- and post-training bias metrics of facets |
-//! | [`attribution`] | feature attribution drift, global SHAP |
-//! | [`shap`] | Kernel SHAP |
-//! | [`metric`] | the CloudWatch metrics of an analysis |
-//! | [`page`] | an analysis as a page to look at |
-//! | [`java`] | numbers as Java spells them, in descriptions |
-//! | [`compute`] | the pure functions as scripts call them: a line of JSON in, JSON out |
+#![doc = include_str!("../README.md")]
 
 mod cell;
 mod column;

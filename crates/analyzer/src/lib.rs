@@ -1,5 +1,4 @@
-//! From datasets to report files: reads CSV, JSON Lines, Parquet, captured data and ground truth, in parallel and in
-//! bounded memory, and carries out the analyses of the `analysis` crate on them. Knows files and streams, no AWS.
+#![doc = include_str!("../README.md")]
 
 pub mod container;
 pub mod findings;

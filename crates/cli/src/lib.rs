@@ -1,26 +1,4 @@
-//! The `driftwarden` command line: the pure parts of Driftwarden, reachable from a shell, a notebook or a pipeline, and
-//! what people do about a deployment.
-//!
-//! | command | what it does |
-//! | --- | --- |
-//! | [`inspect`](Inspect) | shows what Model Monitor's files and events say, or prints it as JSON Lines |
-//! | [`window`](Window) | judges alert windows, JSON Lines in and out |
-//! | [`policy`](PolicyCommand) | checks a policy, explains what holds by it, puts it in force |
-//! | [`incidents`](Incidents) | shows where the models stand, and why |
-//! | [`approve`](Approve), [`resolve`](Resolve) | says yes or no to a retraining, closes an incident |
-//! | [`pause`](Pause), [`resume`](Resume) | holds the retrainings of a model, or of all, and lets them go on |
-//! | [`alerts`](Alerts) | compares a monitor's alert with SageMaker's own |
-//! | [`backtest`](Backtest) | replays a history under a policy, or under many |
-//! | [`baseline`](Baseline), [`analyze`](Analyze) | makes a baseline of a dataset, holds another against it |
-//! | [`experiment`](Experiment) | plans A/B tests, shows those of candidates, stops, promotes, rolls back, resumes them |
-//! | [`completions`](Completions), [`man`](Man) | completions for a shell, man pages |
-//! | [`compute`](Compute) | the metrics of the analyses, JSON Lines in and out |
-//! | [`redrive`](Redrive) | hands failed events to their functions again |
-//! | [`doctor`](Doctor) | looks a deployment over, and says what to mend |
-//!
-//! Data goes to standard output, everything else to standard error. An input that cannot be answered never stops the
-//! others: with `--json` it gives `{"error": "…"}` on its line. [`Exit`] says what the exit codes mean. In JSON a number
-//! that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.
+#![doc = include_str!("../README.md")]
 
 mod alerts;
 mod analysis;

@@ -1,12 +1,4 @@
-//! A/B tests of a challenger against the champion on live traffic, with statistics that may be looked at at any time.
-//!
-//! A [`Sample`] is all that is known of a variant: how many, their sum, the sum of their squares. Of two samples follows a
-//! [`Difference`], of that a [`ConfidenceSequence`] that covers the true difference at every look together, and a
-//! [`Posterior`] as a second opinion in plainer words. [`judge`] makes of them, of the guardrails and of the
-//! [`SampleRatio`] one [`Outcome`] with its reasons. [`Plan::duration`] says beforehand how long that will take.
-//! [`Allocation`] spreads traffic over variants, also by Thompson sampling, and keeps a user where they were.
-//!
-//! Pure: no AWS, no clock, no I/O, no randomness but from a seed.
+#![doc = include_str!("../README.md")]
 
 mod allocation;
 mod confidence;

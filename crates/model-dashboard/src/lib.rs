@@ -1,14 +1,4 @@
-//! The model dashboard as static HTML: one page for all models, and one for each. Pure: documents and what AWS said of the
-//! models in, pages out; no AWS, no clock, no I/O.
-//!
-//! A page is one file: no server, no external script, style or font, so that it works offline, from a folder, and on paper.
-//! Every picture has its numbers in words or in a table beside it.
-//!
-//! | in | out |
-//! | --- | --- |
-//! | [`Documents`] of a model, [`Facts`] | [`Summary`]: what the overview says of it, small enough to be kept |
-//! | all summaries ([`Deployment`]) | [`overview`] |
-//! | [`ModelView`]: documents, facts, [`Measured`] values, a [`Comparison`] | [`model_page`] |
+#![doc = include_str!("../README.md")]
 
 mod chart;
 mod console;

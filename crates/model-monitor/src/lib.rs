@@ -1,23 +1,4 @@
-//! The wire formats of SageMaker Model Monitor and Clarify, and of the AWS events about them. Pure: bytes in, types out.
-//!
-//! | file or event | type |
-//! | --- | --- |
-//! | `constraint_violations.json` of all four monitor types and of custom containers | [`ViolationReport`] |
-//! | `statistics.json` (data quality, model quality) | [`Statistics`] |
-//! | `constraints.json` (data quality, model quality) | [`Constraints`] |
-//! | `analysis.json` (Clarify: bias, explainability) | [`Analysis`] |
-//! | where a monitor writes in S3 | [`ReportFolder`] |
-//! | EventBridge events about executions, pipelines and alarms | [`Event`] |
-//! | any of these files, recognised by what is in it | [`Document`] |
-//! | what the analyzer says at its end | [`ExitMessage`] |
-//!
-//! Two rules hold everywhere. What is unknown survives: check types, fields and texts that are not documented are kept
-//! as they are. What cannot be read is an error that names the object, the JSON path, what was expected and what was
-//! found, and is never taken for «no violations». Every size is bounded by [`Limits`].
-//!
-//! What is tolerated beyond JSON, since custom containers write it: a byte order mark, and bare `NaN`, `Infinity` and
-//! `-Infinity` (Python's `json`), which are read as text. A documented field that occurs twice in a file is an error, for
-//! nobody can tell which was meant; of an undocumented one, and in events, the last counts.
+#![doc = include_str!("../README.md")]
 
 mod analysis;
 mod constraints;

@@ -1,14 +1,4 @@
-//! Effects that a change of state owes to the world.
-//!
-//! A document (one per monitor, one per model) keeps the effects of its last change in the same conditional write that
-//! changes it, so that a state and what it owes can never part. Whoever made the change claims its effects, carries
-//! them out and settles them. A crash in between leaves them claimed: the retry of the same invocation finds its own
-//! claim and goes on, anybody else may take them over once the claim has lapsed. Until then others leave them alone,
-//! which is what keeps fifty deliveries of one event from publishing fifty metrics.
-//!
-//! Invariant: an effect is carried out at least once, and more than once only when its carrier died between carrying
-//! it out and settling it. What must never happen twice therefore needs an id that its receiver knows:
-//! SageMaker's `ClientRequestToken`, the event's `detail.id`.
+#![doc = include_str!("../README.md")]
 
 mod correlation;
 

@@ -1,9 +1,4 @@
-//! From candidate to production: one model's experiment as a state machine. Pure: no AWS, no clock, no I/O.
-//!
-//! [`ExperimentDocument`] is reconciled, level by level: what is seen of the endpoint ([`Endpoint`]) and of its traffic
-//! ([`Evidence`]) goes in, and what is to be changed comes out as effects ([`ExperimentEffect`]) in the document's outbox, each
-//! with a deterministic id. Nothing is taken for done because it was ordered: the next look says whether it is. So a
-//! crash, a repetition or a delay costs a round, and an endpoint that somebody else changes is left alone.
+#![doc = include_str!("../README.md")]
 
 mod baseline;
 mod document;

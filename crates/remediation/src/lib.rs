@@ -1,9 +1,4 @@
-//! Policy, the lifecycle of a model, and the decisions about it. Pure: no AWS, no clock, no I/O.
-//!
-//! [`ModelDocument`] is a state machine ([`TRANSITIONS`]). Alerts of the model's monitors, the state changes of its
-//! retraining, what people say and the passing of time go in ([`Input`]); what follows comes out as effects
-//! ([`ModelEffect`]) in the document's outbox, each with a deterministic id, for the shell to carry out. One model has at
-//! most one open incident, and one incident has at most one retraining.
+#![doc = include_str!("../README.md")]
 
 mod decision;
 mod event;

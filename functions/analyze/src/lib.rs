@@ -1,17 +1,4 @@
-//! `analyze`: monitoring executions of Driftwarden's own. On a schedule, for every `[[analysis]]` of the policy: which
-//! executions are due and have not been carried out, each from its data to its report, in the place and the shape of
-//! Model Monitor's.
-//!
-//! | event | what is done |
-//! | --- | --- |
-//! | a tick of the schedule (any EventBridge event, or `{}`) | every execution that is due |
-//! | `{"schedule": …, "scheduledTime"?: …}` | one execution, now |
-//! | `{"profile": {…}}` | one object becomes one partial profile (a branch of the state machine for large datasets) |
-//! | `{"merge": {…}}` | the partial profiles become the report of an execution |
-//! | `Model Baselines Requested` | the monitors of a promoted model get baselines of what it was trained on |
-//!
-//! An execution is carried out at least once: the same data give the same files and the same event, so that twice is no
-//! more than once. Only when its report is written and its event is on the bus is it noted as done.
+#![doc = include_str!("../README.md")]
 
 mod baselines;
 pub mod datasets;

@@ -1,13 +1,4 @@
-//! `dashboard`: the documents of models in, static HTML pages out, into the state bucket.
-//!
-//! | event | what it does |
-//! | --- | --- |
-//! | any of ours that names a model (our bus) | makes that model's page and the overview anew |
-//! | a tick of the schedule | makes every page anew, with what AWS says of the endpoints now |
-//!
-//! Pages are made of documents by the pure crate `model-dashboard`; here the documents are read, AWS is asked, and the pages
-//! are written: a page that somebody else wrote meanwhile is made anew, so that the last one written knows all that the one
-//! before it knew. `driftwarden dashboard` uses the same code.
+#![doc = include_str!("../README.md")]
 
 mod ask;
 mod error;

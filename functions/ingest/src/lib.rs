@@ -1,18 +1,4 @@
-//! `ingest`: one monitoring execution in, one datapoint out.
-//!
-//! | event | what it tells |
-//! | --- | --- |
-//! | S3 `Object Created` of a violation report | the report |
-//! | `SageMaker Processing Job State Change` of an analysis job | how the execution ended; its report, if there is one |
-//! | `Monitoring Execution State Change` of our own | the same of an execution that `analyze` carried out |
-//! | `Monitor Baseline Change` of our own | since when executions are held against another baseline |
-//!
-//! Those of an execution lead to the same datapoint (schedule and scheduled time), whichever comes first and however often. A changed
-//! baseline restarts the alert window. What is owed from there, metrics and the event of a changed alert, is in the monitor's
-//! ledger before it is carried out.
-//!
-//! AWS round trips of an event, one after another: everything is read at once; the ledger is written; metrics and
-//! event go out at once; the ledger notes that they have. A duplicate costs the first alone.
+#![doc = include_str!("../README.md")]
 
 mod config;
 mod error;

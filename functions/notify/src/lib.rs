@@ -1,19 +1,4 @@
-//! `notify`: alerts, decisions and outcomes in, notifications for people and machines out.
-//!
-//! | event | what it does |
-//! | --- | --- |
-//! | `Model Monitor Alert State Change` | tells what drifted, by how much against which threshold, M of N |
-//! | `Model Monitor Health State Change` | tells which monitor says nothing any more, and what to look at |
-//! | `Remediation Decided` | tells what was decided and why, what happens next |
-//! | `Retraining Pipeline Execution Status Change` | tells how the retraining ended |
-//! | `Remediation Incident Closed` | tells how an incident ended, and how long it took |
-//! | `Experiment State Change` | tells that a candidate waits for approval, is tested, waits for a decision, or how its experiment ended |
-//! | `Monitor Baseline Change` | tells which baseline a monitor is held against from now on |
-//! | a tick of the schedule | tells what quiet hours held, the day's digest, and counts whose hour is over; tries again what failed |
-//!
-//! The policy says where a notification goes: SNS as text or JSON, chat by way of Amazon Q Developer, PagerDuty, a signed
-//! webhook. All forms are made of one [`Notification`]. What belongs together is one thread, and what comes again is counted
-//! (`threads`); an event delivered twice is told once.
+#![doc = include_str!("../README.md")]
 
 mod chat;
 mod deliver;

@@ -1,16 +1,4 @@
-//! `promote`: candidates in; tested on live traffic, promoted or rolled back, out.
-//!
-//! | event | what it does |
-//! | --- | --- |
-//! | `SageMaker Model Package State Change` | a new version of a model's group is a candidate; an approval or a rejection is heard |
-//! | `SageMaker Endpoint State Change` | the experiments on that endpoint go on |
-//! | `Experiment Command` (a person, our bus) | stops, promotes, rolls back, resumes |
-//! | `Experiment Outcomes Reported` (the owner, our bus) | outcomes of a metric of theirs |
-//! | `Model Baselines Created` (our bus) | the monitors are held against the new baselines |
-//! | a tick of the schedule, every minute | every experiment goes on; candidates that no event told of are found |
-//!
-//! What is to be done is decided by the pure crate `promotion`; here its document is loaded, what it needs to know is asked
-//! of SageMaker, CloudWatch and S3, the document is written, and its effects are carried out.
+#![doc = include_str!("../README.md")]
 
 mod effects;
 mod error;

@@ -1,20 +1,4 @@
-//! `remediate`: alerts, runs and people's words in; decisions, and one retraining an incident, out.
-//!
-//! | event | what it does |
-//! | --- | --- |
-//! | `Model Monitor Alert State Change` (our bus) | opens, joins or closes the model's incident |
-//! | `CloudWatch Alarm State Change` of an alarm that the policy names | the same |
-//! | `SageMaker Model Building Pipeline Execution Status Change` | follows the incident's run to its end |
-//! | `Experiment State Change` (our bus) | follows the incident's candidate to its end |
-//! | `Step Functions Execution Status Change`, `Retraining Status Reported` | the same |
-//! | `Remediation Approval` (a person, our bus) | lets the retraining be started, or not |
-//! | `Remediation Resolution` (a person, our bus) | closes the incident |
-//! | `Remediation Pause` (a person, our bus) | holds the model's retrainings, or lets them go on |
-//!
-//! What a person said about pausing all models is read from [`PAUSE_KEY`] in the state bucket with each decision.
-//!
-//! The decision itself is the pure crate `remediation`; here its document is loaded, what it needs to know is asked of
-//! SageMaker, the document is written, and its effects are carried out.
+#![doc = include_str!("../README.md")]
 
 mod error;
 

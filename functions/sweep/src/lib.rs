@@ -1,14 +1,4 @@
-//! `sweep`: what should have happened and did not. On a schedule, for every monitor and every model:
-//!
-//! - executions that SageMaker's own list has and the ledger has not (their events were lost) are recorded, by the code
-//!   of ingest;
-//! - executions that the schedule's expression made due and that never ran are recorded as `Missing`;
-//! - windows of monitors whose baseline changed begin anew, where no event told of the change;
-//! - what documents still owe is carried out; windows over time go on; a changed policy judges what is known;
-//! - alerts that a model's document has not heard of are told to it; decisions that waited are taken; runs whose end
-//!   nobody told are asked after; retrained models are verified: by the code of remediate.
-//!
-//! Nothing here knows more than the events do: a sweep without lost events changes nothing.
+#![doc = include_str!("../README.md")]
 
 mod error;
 

@@ -1,11 +1,4 @@
-//! Seeded histories of the whole loop: the real handlers of ingest, remediate, sweep and promote on AWS in memory, under lost,
-//! duplicated, reordered and late events, concurrent invocations, failing calls, answers lost after success, and functions
-//! that die between any two calls.
-//!
-//! Everything follows from the seed: what SageMaker's monitors find, which events are lost or come thrice or two days
-//! late, in which order concurrent invocations take their next step, where one dies. After every step it is checked that
-//! no incident has two runs. When all is quiet, the world must be as the same history without any trouble would have left
-//! it: see `world::check`.
+#![doc = include_str!("../README.md")]
 
 mod candidates;
 mod history;
