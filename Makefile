@@ -16,6 +16,7 @@ EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 
 # All packages that compile without the AWS SDK.
 NO_AWS := --workspace --exclude driftwarden-aws --exclude driftwarden-lambda --no-default-features
 PYTHON := .venv/tools/bin/python
+NEXTEST := .venv/rust/bin/cargo-nextest nextest
 HARNESS := PYTHONPATH=tests $(PYTHON) -m harness
 
 help: ## this list
@@ -75,10 +76,23 @@ sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python
 	PATH="$(CURDIR)/target/debug:$$PATH" .venv/sdk/bin/python tests/peers/sagemaker_sdk/report.py target/sdk-report
 	.venv/sdk/bin/python -m pytest --quiet tests/peers/sagemaker_sdk --results target/sdk-report/report
 
-lint: infra-check ## formatting, clippy, docs, template
+clippy:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+lint: infra-check clippy docs ## formatting, clippy, documentation, template, licenses, known vulnerabilities, spelling, workflows
+	@bash tests/setup.sh lint
+	PATH="$(CURDIR)/.venv/lint/bin:$$PATH" cargo deny --locked check --hide-inclusion-graph -A duplicate licenses bans sources
+	@bash tests/advisories.sh
+	.venv/lint/bin/typos
+	.venv/lint/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv/lint/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	.venv/lint/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	.venv/lint/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	.venv/lint/bin/zizmor --offline --quiet .github
 
 infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
 	@bash tests/setup.sh infra checkov permissions

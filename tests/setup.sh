@@ -4,6 +4,8 @@
 #
 #   localstack  LocalStack in host mode; Python 3.13 exactly (its Lambda service fails on 3.11 and 3.12)
 #   tools       boto3, moto, pytest: what the harness and the tests are written with
+#   rust        cargo-nextest
+#   lint        cargo-deny, typos, zizmor, check-jsonschema
 #   infra       cfn-lint and the SAM CLI
 #   checkov     checks of the template's security
 #   permissions the IAM simulator that infra/check_permissions.py asks
