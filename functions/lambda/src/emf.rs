@@ -7,31 +7,31 @@ use serde_json::{Value, json};
 
 /// What an invocation was, for its record.
 #[derive(Debug, Clone)]
-pub struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// The namespace of the functions' metrics.
-    pub namespace: &'a str,
+    pub(crate) namespace: &'a str,
     /// The function's name.
-    pub function_name: &'a str,
+    pub(crate) function_name: &'a str,
     /// What became of the event: the answer's `outcome`, or the type of the error.
-    pub outcome: &'a str,
+    pub(crate) outcome: &'a str,
     /// When it began.
-    pub began: Timestamp,
+    pub(crate) began: Timestamp,
     /// When it ended.
-    pub ended: Timestamp,
+    pub(crate) ended: Timestamp,
     /// When the event happened, if it says so.
-    pub event_time: Option<Timestamp>,
+    pub(crate) event_time: Option<Timestamp>,
     /// How many conditional writes were lost and tried again.
-    pub conflicts_retried: u64,
+    pub(crate) conflicts_retried: u64,
     /// How many effects were carried out.
-    pub effects_carried_out: u64,
+    pub(crate) effects_carried_out: u64,
     /// Further members: what the log lines of the invocation have, that one be found from the other.
-    pub properties: Vec<(&'static str, Value)>,
+    pub(crate) properties: Vec<(&'static str, Value)>,
 }
 
 impl Record<'_> {
     /// The record: one line. By the function's name all metrics, by its outcome as well only how many events there were:
     /// each metric with its dimensions is paid for on its own.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let count = |name: &str| json!({"Name": name, "Unit": "Count"});
         let milliseconds = |name: &str| json!({"Name": name, "Unit": "Milliseconds"});
         let mut metrics = vec![

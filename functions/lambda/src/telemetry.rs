@@ -32,7 +32,7 @@ const OURS: [&str; 10] = [
 ];
 
 /// Starts logging: one JSON object a line, at the level that Lambda's `AWS_LAMBDA_LOG_LEVEL` says (default `info`).
-pub fn init(level: Option<&str>) {
+pub(crate) fn init(level: Option<&str>) {
     // A second call, in tests, keeps the first subscriber.
     if tracing::subscriber::set_global_default(subscriber(level, std::io::stdout)).is_err() {
         tracing::debug!("logging had been started before");
@@ -128,13 +128,13 @@ impl Visit for Line {
 }
 
 /// A function that cannot start says why, once, and ends: Lambda shows it as an error of the initialisation.
-pub fn cannot_start(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+pub(crate) fn cannot_start(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     tracing::error!(error = %chain(error), "the function cannot start");
     ExitCode::FAILURE
 }
 
 /// The end of the runtime's loop: it only ends when the Runtime API is gone.
-pub fn ended(result: Result<(), lambda_runtime::Error>) -> ExitCode {
+pub(crate) fn ended(result: Result<(), lambda_runtime::Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
