@@ -11,6 +11,7 @@ use outbox::Caller;
 const HISTORIES: u64 = 1_000_000;
 
 /// Number of histories: [`HISTORIES`], or fewer if `DRIFTWARDEN_TEST_CASES` limits the cases of each test.
+#[expect(clippy::disallowed_methods, reason = "a test reads its size from the environment")]
 fn histories() -> u64 {
     let limit = std::env::var("DRIFTWARDEN_TEST_CASES").map_or(HISTORIES, |limit| limit.parse().unwrap());
     HISTORIES.min(limit)

@@ -12,6 +12,7 @@ const EXPERIMENTS: u32 = 10_000;
 const ALPHA: f64 = 0.05;
 
 /// Number of experiments: `full`, or fewer if `DRIFTWARDEN_TEST_CASES` limits the cases of each test.
+#[expect(clippy::disallowed_methods, reason = "a test reads its size from the environment")]
 fn experiments(full: u32) -> u32 {
     let limit = std::env::var("DRIFTWARDEN_TEST_CASES").map_or(full, |limit| limit.parse().unwrap());
     full.min(limit)
