@@ -607,7 +607,7 @@ fn monitor_stays_healthy_if_health_check_is_off() {
 }
 
 #[test]
-fn schedules_own_alert_replaces_window_if_followed() {
+fn sagemaker_alert_replaces_window_if_followed() {
     let follow = MonitorRules {
         follow_monitoring_alert: true,
         ..window(1, 1)
@@ -623,7 +623,7 @@ fn schedules_own_alert_replaces_window_if_followed() {
     });
     assert_eq!(ledger.window(&follow), AlertWindow::Executions(own));
     assert_eq!(ledger.window(&window(1, 1)), window(1, 1).window);
-    // It is read at most once in ten minutes.
+    // Its settings are read at most once in ten minutes.
     let after = |seconds| hour(0) + SignedDuration::from_secs(seconds);
     assert!(!ledger.wants_monitoring_alert(&follow, after(599)));
     assert!(ledger.wants_monitoring_alert(&follow, after(600)));
@@ -660,7 +660,7 @@ fn known_monitor_type_is_not_lost() {
     observe(&mut ledger, 1, None, "new");
     assert_eq!(ledger.monitor.monitor_type, Some(MonitorType::DataQuality));
     assert_eq!(ledger.monitor.model, "new");
-    // A duplicate brings no news.
+    // A duplicate changes nothing.
     assert_eq!(observe(&mut ledger, 1, None, "newer"), Recorded::Duplicate);
     assert_eq!(ledger.monitor.model, "new");
 }
@@ -678,7 +678,7 @@ fn event_names_monitor_type() {
 }
 
 #[test]
-fn replay_owes_nothing() {
+fn replay_enqueues_nothing() {
     let mut ledger = MonitorLedger::new(monitor());
     assert!(
         ledger
@@ -872,7 +872,7 @@ fn time_windows_outside_their_range_are_rejected() {
 }
 
 #[test]
-fn alert_windows_have_one_of_one_to_hundred_of_hundred() {
+fn alert_window_survives_serialization() {
     for (m, n) in [(1, 1), (100, 100), (1, 100)] {
         let window = ExecutionWindow::new(m, n).unwrap();
         let text = serde_json::to_string(&window).unwrap();

@@ -401,13 +401,17 @@ fn datapoint_has_severity_from_worst_violation() {
 }
 
 #[test]
-fn severity_is_warning_without_rules_and_none_if_clean() {
-    let violated = datapoint(evidence(vec![drift("age", 2.0, 1.0)]));
-    let clean = datapoint(evidence(Vec::new()));
-    assert_eq!(rules(Vec::new()).severity(&violated), Some(Severity::Warning));
-    assert_eq!(rules(Vec::new()).severity(&clean), None);
-    assert_eq!(rules(vec![critical()]).severity(&clean), None);
-    assert_eq!(clean.state(), DatapointState::Clean);
+fn severity_is_warning_without_rules() {
+    let datapoint = datapoint(evidence(vec![drift("age", 2.0, 1.0)]));
+    assert_eq!(rules(Vec::new()).severity(&datapoint), Some(Severity::Warning));
+}
+
+#[test]
+fn clean_datapoint_has_no_severity() {
+    let datapoint = datapoint(evidence(Vec::new()));
+    assert_eq!(datapoint.state(), DatapointState::Clean);
+    assert_eq!(rules(Vec::new()).severity(&datapoint), None);
+    assert_eq!(rules(vec![critical()]).severity(&datapoint), None);
 }
 
 #[test]

@@ -438,7 +438,7 @@ fn perfect_sample_ratio_has_pvalue_one() {
 }
 
 #[test]
-fn sample_ratio_of_unequal_lists_is_none() {
+fn sample_ratio_without_valid_input_is_none() {
     assert_eq!(SampleRatio::of(&[], &[]), None);
     assert_eq!(SampleRatio::of(&[1, 2], &[1.0, 1.0, 1.0]), None);
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
