@@ -10,6 +10,13 @@ use outbox::Caller;
 
 const HISTORIES: u64 = 1_000_000;
 
+/// Number of histories: [`HISTORIES`], or fewer if `DRIFTWARDEN_TEST_CASES` limits the cases of each test.
+#[expect(clippy::disallowed_methods, reason = "a test reads its size from the environment")]
+fn histories() -> u64 {
+    let limit = std::env::var("DRIFTWARDEN_TEST_CASES").map_or(HISTORIES, |limit| limit.parse().unwrap());
+    HISTORIES.min(limit)
+}
+
 /// A generator that needs no crate (xorshift64*, Vigna 2016).
 struct Random(u64);
 
@@ -137,7 +144,8 @@ fn monitor() -> Monitor {
 fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
     let mut random = Random(0x0D12_F7A2_DE2B_2026);
     let mut transitions = 0;
-    for history in 0..HISTORIES {
+    let histories = histories();
+    for history in 0..histories {
         let n = 1 + random.below(8);
         let m = 1 + random.below(n);
         let (small_m, small_n) = (usize::try_from(m).unwrap(), usize::try_from(n).unwrap());
@@ -202,7 +210,7 @@ fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
         }
     }
     assert!(
-        transitions > HISTORIES / 2,
+        transitions > histories / 2,
         "{transitions} transitions: the histories say too little"
     );
 }
@@ -212,7 +220,8 @@ fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
 fn a_restarted_ledger_agrees_with_a_naive_reading_of_what_came_since() {
     let mut random = Random(0x0D12_F7A2_DE2B_2027);
     let mut ended = 0;
-    for history in 0..HISTORIES / 10 {
+    let histories = histories();
+    for history in 0..histories / 10 {
         let n = 1 + random.below(8);
         let m = 1 + random.below(n);
         let (small_m, small_n) = (usize::try_from(m).unwrap(), usize::try_from(n).unwrap());
@@ -275,5 +284,5 @@ fn a_restarted_ledger_agrees_with_a_naive_reading_of_what_came_since() {
             );
         }
     }
-    assert!(ended > HISTORIES / 100, "{ended} alerts ended by a restart");
+    assert!(ended > histories / 100, "{ended} alerts ended by a restart");
 }

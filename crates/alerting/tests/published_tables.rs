@@ -123,8 +123,15 @@ fn naive(periods: &[Period], m: usize, n: usize, treatment: TreatMissingData, pr
     }
 }
 
+/// Number of cases: 20,000, or fewer if `DRIFTWARDEN_TEST_CASES` limits the cases of each test.
+#[expect(clippy::disallowed_methods, reason = "a test reads its size from the environment")]
+fn cases() -> u32 {
+    let limit = std::env::var("DRIFTWARDEN_TEST_CASES").map_or(u32::MAX, |limit| limit.parse().unwrap());
+    limit.min(20_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn the_engine_agrees_with_the_naive_reading(

@@ -177,4 +177,40 @@ mod tests {
         assert_eq!(claimed(&outbox, &late), ["a"]);
         assert!(claimed(&outbox, &caller("one", 61)).is_empty());
     }
+
+    #[test]
+    fn outbox_is_empty_if_nothing_is_pending() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.is_empty());
+        outbox.owe("a", "effect", &caller("one", 0));
+        assert!(!outbox.is_empty());
+        assert_eq!(outbox.settle("b"), None);
+        assert!(!outbox.is_empty());
+        assert_eq!(outbox.settle("a"), Some("effect"));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn pending_effects_stay_in_order() {
+        let mut outbox = Outbox::default();
+        for id in ["c", "a", "b"] {
+            outbox.owe(id, "effect", &caller("one", 0));
+        }
+        outbox.settle("a");
+        assert_eq!(claimed(&outbox, &caller("one", 1)), ["c", "b"]);
+        let ids: Vec<&str> = outbox.entries().iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(ids, ["c", "b"]);
+    }
+
+    #[test]
+    fn claim_without_end_is_never_taken_over() {
+        let endless = Caller {
+            lease: SignedDuration::MAX,
+            ..caller("one", 0)
+        };
+        let mut outbox = Outbox::default();
+        outbox.owe("a", "effect", &endless);
+        assert!(!outbox.take_over(&caller("two", 1_000_000_000)));
+        assert!(outbox.withdraw(|_| true, &caller("two", 1_000_000_000)));
+    }
 }
