@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs infra-check rust-target
+.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze promote dashboard
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -15,6 +15,12 @@ FUNCTION ?= ingest
 EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 1)
 # All packages that compile without the AWS SDK.
 NO_AWS := --workspace --exclude driftwarden-aws --exclude driftwarden-lambda --no-default-features
+# The crates that `make mutants` tests: pure, and fast to compile.
+MUTATED := alerting outbox experiment model-monitor analysis remediation promotion backtest model-dashboard analyzer
+CARGO_MUTANTS := 27.1.0
+# The branch that `make mutants-diff` compares with.
+BASE ?= origin/main
+MUTANTS = CARGO_TARGET_DIR="$(CURDIR)/target/mutation" cargo mutants --output target/mutation $(if $(SHARD),--shard $(SHARD) --sharding round-robin)
 PYTHON := .venv/tools/bin/python
 NEXTEST := .venv/rust/bin/cargo-nextest nextest
 HARNESS := PYTHONPATH=tests $(PYTHON) -m harness
@@ -101,6 +107,19 @@ infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv/infra/bin/sam validate --lint --template infra/template.yaml
 	.venv/checkov/bin/checkov --config-file infra/.checkov.yaml --file infra/template.yaml
 	.venv/permissions/bin/python infra/check_permissions.py
+
+cargo-mutants:
+	@cargo mutants --version 2>/dev/null | grep -qx 'cargo-mutants $(CARGO_MUTANTS)' || \
+	  { echo "cargo-mutants $(CARGO_MUTANTS) is not installed: run 'cargo install --locked cargo-mutants@$(CARGO_MUTANTS)'"; exit 2; }
+
+mutants: cargo-mutants ## mutation tests of CRATE=driftwarden-…, or of each pure crate; SHARD=0/8 runs one part of 8
+	$(MUTANTS) $(addprefix --package ,$(or $(CRATE),$(addprefix driftwarden-,$(MUTATED))))
+
+mutants-diff: cargo-mutants ## mutation tests of the lines that differ from BASE=origin/main
+	@mkdir -p target/mutation
+	@git diff --no-ext-diff --merge-base $(BASE) -- $(patsubst %,crates/%/src/*.rs,$(MUTATED)) > target/mutation/changes.diff
+	@if [ -s target/mutation/changes.diff ]; then $(MUTANTS) --in-diff target/mutation/changes.diff; \
+	else echo "No code of the pure crates differs from $(BASE): there is nothing to test"; fi
 
 simulate: ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag|blind-update
 	cargo run --quiet --locked -p driftwarden-simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
