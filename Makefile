@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs infra-check rust-target
+.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze promote dashboard
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -89,7 +89,9 @@ clippy:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
-lint: infra-check clippy docs ## formatting, clippy, documentation, template, licenses, known vulnerabilities, spelling, workflows
+lint: infra-check clippy docs policies ## formatting, clippy, documentation, template, licenses, known vulnerabilities, spelling, workflows
+
+policies:
 	@bash tests/setup.sh lint
 	PATH="$(CURDIR)/.venv/lint/bin:$$PATH" cargo deny --locked check --hide-inclusion-graph -A duplicate licenses bans sources
 	@bash tests/advisories.sh
