@@ -17,13 +17,13 @@ use tracing_subscriber::{
 };
 
 /// Whose lines are wanted at the function's level. Of all others only warnings: the SDK and the HTTP stack speak of payloads at
-/// debug level.
+/// debug level. Names match by prefix: `aws` would let the lines of `aws_smithy_runtime` through.
 const OURS: [&str; 10] = [
     "analyze",
-    "aws",
     "dashboard",
+    "driftwarden_aws",
+    "driftwarden_lambda",
     "ingest",
-    "lambda",
     "notify",
     "promote",
     "remediate",
@@ -205,6 +205,7 @@ mod tests {
         let lines = lines("debug", || {
             tracing::debug!(target: "promote", "ours");
             tracing::info!(target: "aws_smithy_runtime", "theirs");
+            tracing::info!(target: "lambda_runtime", "theirs");
             tracing::warn!(target: "aws_smithy_runtime", "theirs, and grave");
         });
         let heard: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();

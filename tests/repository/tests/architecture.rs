@@ -184,14 +184,30 @@ fn only_the_aws_adapter_names_the_aws_sdk() {
 /// Every package with its features, as a build of the workspace resolves them, with or without the dependencies of tests.
 fn features(edges: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--workspace", "--target", "x86_64-unknown-linux-gnu"])
-        .args(["--prefix", "none", "--no-dedupe", "--format", "{p} [{f}]", "--edges", edges])
+        .args([
+            "tree",
+            "--locked",
+            "--workspace",
+            "--target",
+            "x86_64-unknown-linux-gnu",
+        ])
+        .args([
+            "--prefix",
+            "none",
+            "--no-dedupe",
+            "--format",
+            "{p} [{f}]",
+            "--edges",
+            edges,
+        ])
         .current_dir(root())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    text.lines()
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .collect()
 }
 
 #[test]

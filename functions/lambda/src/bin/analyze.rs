@@ -1,7 +1,7 @@
 //! The `analyze` Lambda function: configuration, clients, run. See the library `analyze`.
 
 use analyze::Analyze;
-use lambda::serve;
+use driftwarden_lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

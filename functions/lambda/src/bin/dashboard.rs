@@ -1,7 +1,7 @@
 //! The `dashboard` Lambda function: configuration, clients, run. See the library `dashboard`.
 
 use dashboard::Dashboard;
-use lambda::serve;
+use driftwarden_lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

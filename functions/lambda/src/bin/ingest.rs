@@ -1,7 +1,7 @@
 //! The `ingest` Lambda function: configuration, clients, run. See the library `ingest`.
 
+use driftwarden_lambda::serve;
 use ingest::Ingest;
-use lambda::serve;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

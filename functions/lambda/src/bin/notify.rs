@@ -1,6 +1,6 @@
 //! The `notify` Lambda function: configuration, clients, run. See the library `notify`.
 
-use lambda::serve;
+use driftwarden_lambda::serve;
 use notify::Notify;
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The `promote` Lambda function: configuration, clients, run. See the library `promote`.
 
-use lambda::serve;
+use driftwarden_lambda::serve;
 use promote::Promote;
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The `remediate` Lambda function: configuration, clients, run. See the library `remediate`.
 
-use lambda::serve;
+use driftwarden_lambda::serve;
 use remediate::Remediate;
 use std::process::ExitCode;
 

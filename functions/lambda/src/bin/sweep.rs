@@ -1,6 +1,6 @@
 //! The `sweep` Lambda function: configuration, clients, run. See the library `sweep`.
 
-use lambda::serve;
+use driftwarden_lambda::serve;
 use std::process::ExitCode;
 use sweep::Sweep;
 
