@@ -27,6 +27,12 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 
+# What a LocalStack with its deployments writes, at most.
+DISK = 1 << 30
+# Names of the deployments that this process made.
+deployments: list[str] = []
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -35,6 +41,34 @@ def free_port() -> int:
 
 class Failed(Exception):
     """The stack cannot be had; the message says why and what to do."""
+
+
+def check_tools() -> None:
+    """Raises `Failed` if something that every run needs is missing on this machine."""
+    tools = {"LocalStack": ROOT / ".venv/localstack/bin/python", "moto": ROOT / ".venv/tools/bin/python"}
+    for name, python in tools.items():
+        if not python.exists():
+            raise Failed(f"error: {name} is not installed: {python} does not exist\nhint: run `make setup`")
+    done = subprocess.run([tools["LocalStack"], "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=False)
+    if done.stdout.split() != ["3", "13"]:
+        found = ".".join(done.stdout.split()) or done.stderr.strip()
+        raise Failed(f"error: LocalStack needs Python 3.13, and .venv/localstack has {found}\nhint: run `rm -r .venv/localstack && make setup`")
+    if not shutil.which("pgrep"):
+        raise Failed("error: `pgrep` is not installed\nhint: install the package procps")
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < DISK:
+        raise Failed(f"error: {tempfile.gettempdir()} has {free >> 20} MiB free, and {DISK >> 20} MiB are needed\nhint: free disk space, or set TMPDIR")
+
+
+def hint(logs: str) -> str:
+    """What to do about a process that did not start."""
+    if "Address already in use" in logs or "address already in use" in logs:
+        return "hint: another process took the port: run again"
+    if "No space left on device" in logs:
+        return f"hint: free disk space in {tempfile.gettempdir()}, or set TMPDIR"
+    if os.environ.get("AWS_ENDPOINT_URL"):
+        return "hint: start the LocalStack of AWS_ENDPOINT_URL, or unset AWS_ENDPOINT_URL"
+    return "hint: run `make setup`; if that does not help, the log above has the reason"
 
 
 class Stack:
@@ -65,19 +99,16 @@ class Stack:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        for process in reversed(self.processes):
-            # Its own session: the functions that it started end with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-        for process in reversed(self.processes):
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                pass
+        # A second Ctrl-C must not leave processes behind.
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        # Each process has its own session: the functions that LocalStack started end with it.
+        for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
     def _spawn(self, name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{name}.log").open("wb")
@@ -90,9 +121,8 @@ class Stack:
     def _start(self) -> None:
         base = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LOCALSTACK_", "LAMBDA_"))}
         if not self.external:
+            check_tools()
             python = ROOT / ".venv/localstack/bin/python"
-            if not python.exists():
-                raise Failed("LocalStack is not installed here: run `make setup`")
             temporary = self.folder / "tmp"
             temporary.mkdir()
             port = self.url.rsplit(":", 1)[1]
@@ -119,15 +149,12 @@ class Stack:
                     "ENVIRONMENT_OF_FUNCTIONS": str(self.folder / "functions"),
                 },
             )
-        tools = ROOT / ".venv/tools/bin/python"
-        if not tools.exists():
-            raise Failed("moto is not installed here: run `make setup`")
-        command = [str(tools), "-m", "harness.sagemaker", "--port", str(self.sagemaker_port), "--localstack", self.url]
+        command = [str(ROOT / ".venv/tools/bin/python"), "-m", "harness.sagemaker", "--port", str(self.sagemaker_port), "--localstack", self.url]
         if self.finish_after is not None:
             command += ["--finish-after", str(self.finish_after)]
         environment = {"PYTHONPATH": str(ROOT / "tests"), "MOTO_ACCOUNT_ID": ACCOUNT}
         self._spawn("sagemaker", command, base | environment)
-        self._wait(f"{self.url}/_localstack/health", "LocalStack", 90)
+        self._wait(f"{self.url}/_localstack/health", "LocalStack", 10 if self.external else 90)
         self._wait(f"http://127.0.0.1:{self.sagemaker_port}/_stand-in/calls", "the SageMaker stand-in", 60)
 
     def _wait(self, url: str, what: str, seconds: float) -> None:
@@ -141,9 +168,11 @@ class Stack:
                 pass
             for process in self.processes:
                 if process.poll() is not None:
-                    raise Failed(f"{what} ended while it was starting:\n{self.logs()}")
+                    logs = self.logs()
+                    raise Failed(f"error: {what} ended while it was starting:\n{logs}\n{hint(logs)}")
             if time.monotonic() > deadline:
-                raise Failed(f"{what} did not answer at {url} within {seconds:.0f} s:\n{self.logs()}")
+                logs = self.logs()
+                raise Failed(f"error: {what} did not answer at {url} within {seconds:.0f} s:\n{logs}\n{hint(logs)}")
             time.sleep(0.1)
 
     def logs(self) -> str:
@@ -175,6 +204,11 @@ class Stack:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
+    def functions(self, name: str = "") -> list[int]:
+        """The processes of the functions whose names begin so."""
+        found = subprocess.run(["pgrep", "-f", f"^{self.folder}/.*/{name}[^/]*/.*bootstrap"], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
     def package(self, bootstrap: Path) -> str:
         """Where a function's zip lies: made and uploaded once, however many deployments there are."""
         if bootstrap not in self._packages:
@@ -188,6 +222,7 @@ class Stack:
 
     def deploy(self, name: str, parameters: dict[str, str], binaries: Path | None = None) -> dict[str, str]:
         """Deploys infra/template.yaml with the binaries through CloudFormation and returns the stack's outputs."""
+        deployments.append(name)
         binaries = binaries or ROOT / "target/lambda-test"
         bucket = f"{name}-packages"
         s3 = self.client("s3")
@@ -231,14 +266,13 @@ class Stack:
 
 
 def package(bootstrap: Path) -> bytes:
-    """A function's zip, as cargo-lambda makes it."""
+    """A function's zip, not compressed: it does not travel."""
     if not bootstrap.exists():
-        raise Failed(f"{bootstrap} is not there: run `make binaries`")
+        raise Failed(f"error: {bootstrap} does not exist\nhint: run `make binaries`")
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         info = zipfile.ZipInfo("bootstrap")
         info.external_attr = 0o755 << 16
-        info.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(info, bootstrap.read_bytes())
     return buffer.getvalue()
 
