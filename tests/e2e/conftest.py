@@ -4,15 +4,17 @@ Tests borrow a deployment one after another, and get it as if it had just been d
 policy, faults, and kills of its choice.
 """
 
+import atexit
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import stack as harness_stack
-from harness.stack import Failed, Stack, check_tools, running
+from harness.stack import Failed, Stack, check_tools, remove, running
 from harness.world import AUTO, World
 
 # Controller only: number of deployments of each worker.
@@ -72,8 +74,10 @@ def interrupt(*_: Any) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: starts before all others")
     if not hasattr(config, "workerinput"):
-        # Like Ctrl-C: pytest then ends its workers, and they end what they started.
+        # Like Ctrl-C: pytest then ends its workers, and they end what they started. A worker that was killed did not.
         signal.signal(signal.SIGTERM, interrupt)
+        os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="driftwarden-")
+        atexit.register(remove, Path(tempfile.tempdir))
         try:
             if "AWS_ENDPOINT_URL" not in os.environ:
                 check_tools()

@@ -26,7 +26,7 @@ evaluation_period = 3
 """
 
 # By one worker: all tests look at the same pages.
-pytestmark = pytest.mark.xdist_group("dashboard")
+pytestmark = [pytest.mark.xdist_group("dashboard"), pytest.mark.slow]
 in_a_browser = pytest.mark.skipif(
     browser.chromium() is None and not os.environ.get("CI"), reason="no Chromium is installed: apt-get install chromium"
 )

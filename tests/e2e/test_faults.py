@@ -286,13 +286,13 @@ def test_a_report_bucket_that_cannot_be_read_is_not_clean(world):
 
 def test_a_wrong_configuration_stops_the_function_at_its_start(stack):
     client, name = stack.client("lambda"), f"misconfigured-{uuid.uuid4().hex[:8]}"
-    bucket, key = stack.package(ROOT / "target/lambda-test/remediate/bootstrap").removeprefix("s3://").split("/")
+    code = stack.code(name, ROOT / "target/lambda-test/remediate/bootstrap")
     client.create_function(
         FunctionName=name,
         Runtime="provided.al2023",
         Handler="bootstrap",
         Role=f"arn:aws:iam::{ACCOUNT}:role/function",
-        Code={"S3Bucket": bucket, "S3Key": key},
+        Code={f"S3{key}": value for key, value in code.items()},
         Environment={"Variables": {"STATE_BUCKET": "Not A Bucket"}},
     )
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})

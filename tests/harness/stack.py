@@ -71,6 +71,15 @@ def hint(logs: str) -> str:
     return "hint: run `make setup`; if that does not help, the log above has the reason"
 
 
+def remove(folder: Path) -> None:
+    """Ends the processes of all stacks below a folder, and deletes the folder."""
+    for file in folder.rglob("*.pid"):
+        # Each process has its own session: the functions that LocalStack started end with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(file.read_text()), signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class Stack:
     """A running LocalStack with the SageMaker stand-in beside it.
 
@@ -88,7 +97,7 @@ class Stack:
         host = os.environ.get("STAND_IN_HOST", "127.0.0.1") if self.external else "127.0.0.1"
         self.sagemaker_url = f"http://{host}:{self.sagemaker_port}"
         self._clients: dict[str, Any] = {}
-        self._packages: dict[Path, str] = {}
+        self._packages: set[str] = set()
 
     def __enter__(self) -> "Stack":
         try:
@@ -101,12 +110,9 @@ class Stack:
     def __exit__(self, *_: Any) -> None:
         # A second Ctrl-C must not leave processes behind.
         handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-        # Each process has its own session: the functions that LocalStack started end with it.
+        remove(self.folder)
         for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -116,6 +122,7 @@ class Stack:
             command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         self.processes.append(process)
+        (self.folder / f"{name}.pid").write_text(str(process.pid))
         return process
 
     def _start(self) -> None:
@@ -206,19 +213,25 @@ class Stack:
 
     def functions(self, name: str = "") -> list[int]:
         """The processes of the functions whose names begin so."""
-        found = subprocess.run(["pgrep", "-f", f"^{self.folder}/.*/{name}[^/]*/.*bootstrap"], capture_output=True, text=True, check=False)
+        found = subprocess.run(["pgrep", "-f", f"^{self.folder}/code/{name}[^/]*/bootstrap"], capture_output=True, text=True, check=False)
         return [int(pid) for pid in found.stdout.split()]
 
-    def package(self, bootstrap: Path) -> str:
-        """Where a function's zip lies: made and uploaded once, however many deployments there are."""
-        if bootstrap not in self._packages:
-            s3, bucket = self.client("s3"), "packages"
-            if not self._packages:
-                s3.create_bucket(Bucket=bucket)
-            key = f"{len(self._packages)}-{bootstrap.parent.name}.zip"
-            s3.put_object(Bucket=bucket, Key=key, Body=package(bootstrap))
-            self._packages[bootstrap] = f"s3://{bucket}/{key}"
-        return self._packages[bootstrap]
+    def code(self, function: str, bootstrap: Path) -> dict[str, str]:
+        """Where LocalStack finds the code of a function: a folder here, a zip for one that is not of this run."""
+        if not bootstrap.exists():
+            raise Failed(f"error: {bootstrap} does not exist\nhint: run `make binaries`")
+        if not self.external:
+            # The folder's name shows whose process it is: see `functions`.
+            folder = self.folder / "code" / function
+            folder.parent.mkdir(exist_ok=True)
+            folder.symlink_to(bootstrap.parent)
+            return {"Bucket": "hot-reload", "Key": str(folder)}
+        key = f"{bootstrap.parent.name}.zip"
+        if key not in self._packages:
+            self.client("s3").create_bucket(Bucket="packages")
+            self.client("s3").put_object(Bucket="packages", Key=key, Body=package(bootstrap))
+            self._packages.add(key)
+        return {"Bucket": "packages", "Key": key}
 
     def deploy(self, name: str, parameters: dict[str, str], binaries: Path | None = None) -> dict[str, str]:
         """Deploys infra/template.yaml with the binaries through CloudFormation and returns the stack's outputs."""
@@ -231,7 +244,8 @@ class Stack:
         for resource in template["Resources"].values():
             code = resource.get("Properties", {}).get("CodeUri")
             if isinstance(code, str):
-                resource["Properties"]["CodeUri"] = self.package(binaries / code.rsplit("/", 1)[1] / "bootstrap")
+                function = code.rsplit("/", 1)[1]
+                resource["Properties"]["CodeUri"] = self.code(f"{name}-{function}", binaries / function / "bootstrap")
         architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
         parameters = {"Architecture": architecture} | parameters
         # Too large to be sent with the request, as SAM's own upload knows.
@@ -266,13 +280,12 @@ class Stack:
 
 
 def package(bootstrap: Path) -> bytes:
-    """A function's zip, not compressed: it does not travel."""
-    if not bootstrap.exists():
-        raise Failed(f"error: {bootstrap} does not exist\nhint: run `make binaries`")
+    """A function's zip, as cargo-lambda makes it."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         info = zipfile.ZipInfo("bootstrap")
         info.external_attr = 0o755 << 16
+        info.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(info, bootstrap.read_bytes())
     return buffer.getvalue()
 
