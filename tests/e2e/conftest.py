@@ -17,6 +17,8 @@ from harness import stack as harness_stack
 from harness.stack import Failed, Stack, check_tools, remove, running
 from harness.world import AUTO, World
 
+# Files whose tests all look at one prepared deployment.
+PREPARED = ("test_dashboard.py", "test_docs.py")
 # Controller only: number of deployments of each worker.
 deployed: list[int] = []
 
@@ -94,6 +96,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.workeroutput["deployments"] = len(harness_stack.deployments)
     elif harness_stack.deployments:
         deployed.append(len(harness_stack.deployments))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        """Each test by the next free worker; all tests of a prepared deployment by the same one, and first."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0].rsplit("/", 1)[-1]
+            return file if file in PREPARED else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

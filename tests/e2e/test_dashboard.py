@@ -25,8 +25,6 @@ datapoints_to_alert = 2
 evaluation_period = 3
 """
 
-# By one worker: all tests look at the same pages.
-pytestmark = [pytest.mark.xdist_group("dashboard"), pytest.mark.slow]
 in_a_browser = pytest.mark.skipif(
     browser.chromium() is None and not os.environ.get("CI"), reason="no Chromium is installed: apt-get install chromium"
 )

@@ -21,8 +21,6 @@ from harness.experiments import Hosted, answering, ticked
 from harness.stack import ACCOUNT, REGION, ROOT
 from harness.world import eventually
 
-# By one worker: all documents have the same account.
-pytestmark = [pytest.mark.xdist_group("docs"), pytest.mark.slow]
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in ("README.md", "*/README.md", "docs/*.md", "crates/*/README.md", "functions/*/README.md", "benches/*/README.md")
