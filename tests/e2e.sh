@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 export PYTHONPATH=tests
 # A LocalStack that is given has one user at a time.
 [ -z "${AWS_ENDPOINT_URL:-}" ] || WORKERS=0
-exec "${PYTHON:-.venv/tools/bin/python}" -m pytest tests/e2e --numprocesses "${WORKERS:-4}" --dist loadscope --durations 20 "$@"
+exec "${PYTHON:-.venv/tools/bin/python}" -m pytest tests/e2e --numprocesses "${WORKERS:-3}" --dist loadscope --durations 20 "$@"

@@ -32,9 +32,11 @@ class Pool:
     def borrow(self, policy: str = AUTO, **parameters: str) -> World:
         key = tuple(sorted(parameters.items()))
         known = self.worlds.get(key)
-        if self.lent is not None and self.lent is not known:
-            # All deployments get the events of the default bus.
-            self.lent.silence()
+        if self.lent is not None:
+            if self.lent is not known:
+                # All deployments get the events of the default bus.
+                self.lent.silence()
+            self.lent.settle(1)
         self.lent = self.worlds[key] = known or World(self.stack, **parameters)
         self.lent.clear(policy)
         return self.lent

@@ -77,6 +77,7 @@ def test_a_job_whose_report_cannot_be_read_is_not_clean_either(world):
     assert not ok
     assert answer["errorType"] == "ReportUnreadable"
     assert world.ledger(schedule) is None
+    eventually(world.dead_letters.drain, "the report's own event in the dead-letter queue")
 
 
 def as_event(entry):

@@ -119,8 +119,7 @@ class World:
         self.put_policy(policy)
 
     def clear(self, policy: str = AUTO) -> None:
-        """Removes what earlier tests left, once they have nothing in progress."""
-        self.settle(1)
+        """Removes what earlier tests left. They must have nothing in progress: see `settle`."""
         self.stack.stand_in("clear", {})
         self.create_pipeline()
         self.listen()
@@ -408,7 +407,8 @@ class World:
         return [event for event in self.bus.bodies() if detail_type in (None, event["detail-type"])]
 
     def messages(self) -> list[dict[str, str]]:
-        return self.topic.bodies()
+        """Driftwarden's notifications. The topic also gets the deployment's alarms, which may be about an earlier test."""
+        return [message for message in self.topic.bodies() if message["Subject"].startswith("[Driftwarden]")]
 
     def executions(self) -> list[Any]:
         return [run for run in self.stack.stand_in("executions") if f"/{self.pipeline}/" in run["arn"]]

@@ -39,6 +39,11 @@ def leave_disabled_rules_alone(provider: type) -> None:
     def process_rules(fn, self, rule, *args, **kwargs):
         return None if rule.state == "DISABLED" else fn(self, rule, *args, **kwargs)
 
+    @patch(provider._get_scheduled_rule_job_function)
+    def scheduled(fn, self, account_id, region, rule):
+        send = fn(self, account_id, region, rule)
+        return lambda *args, **kwargs: None if rule.state == "DISABLED" else send(*args, **kwargs)
+
 
 def deliver_again_then_keep(sender: type) -> None:
     """A rule target's RetryPolicy and DeadLetterConfig are stored by LocalStack and not carried out.
