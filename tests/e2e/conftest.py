@@ -119,6 +119,7 @@ def pytest_testnodedown(node: Any) -> None:
     deployed.append(getattr(node, "workeroutput", {}).get("deployments", 0))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if any(deployed):
         terminalreporter.write_line(f"{sum(deployed)} deployments on {sum(map(bool, deployed))} LocalStacks")

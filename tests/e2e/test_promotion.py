@@ -145,21 +145,19 @@ STRUCK = ("GetObject", "PutObject", "PutEvents", "GetMetricData")
 
 
 @pytest.mark.slow
-def test_whatever_s3_cloudwatch_and_eventbridge_answer_too(lab):
+@pytest.mark.parametrize("kind", OF_THE_OTHERS)
+def test_whatever_s3_cloudwatch_and_eventbridge_answer_too(lab, kind):
     with lab.world.faulty() as faulty:
-        # The first step outlasts a period of CloudWatch's, and all kinds of faults.
-        steps = {"traffic": [25.0, 50.0], "step_lasts": "20s"}
+        # The first step outlasts a period of CloudWatch's.
+        steps = {"traffic": [25.0, 50.0], "step_lasts": "12s"}
         hosted = lab.hosted(POOR, guardrails=[{"metric": "errors_5xx", "margin": 0.5}], **steps)
         with lab.asked(hosted):
             package = hosted.package(lab.url(GOOD))
             lab.reached(hosted, "Testing")
-            for kind, fault in OF_THE_OTHERS.items():
-                faulty.struck.clear()
-                for operation in STRUCK:
-                    faulty.add(Fault(operation, **fault))
-                ticked(lab.world, lambda: not any(one.count for one in faulty.pending), f"all faults: {kind}")
-                assert set(STRUCK) <= set(faulty.struck), (kind, faulty.struck)
+            for operation in STRUCK:
+                faulty.add(Fault(operation, **OF_THE_OTHERS[kind]))
             ended = lab.ended(hosted)
+    assert set(STRUCK) <= set(faulty.struck), faulty.struck
     promoted(hosted, package, ended)
     assert [change["stage"] for change in hosted.changes()][-1] == "Ended"
 
@@ -289,7 +287,8 @@ def test_a_shadow_answers_nobody_and_is_promoted_if_it_is_better(lab):
 @pytest.mark.parametrize("rings", [False, True])
 def test_blue_green_is_sagemakers_to_roll_back(lab, stack, rings):
     cloudwatch, alarm = stack.client("cloudwatch"), f"{lab.world.name}-canary-{rings}"
-    limit = {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum"}
+    # `ignore`: LocalStack's own evaluation must not replace the state that the test sets.
+    limit = {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum", "TreatMissingData": "ignore"}
     cloudwatch.put_metric_alarm(AlarmName=alarm, Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, **limit)
     hosted = lab.hosted(GOOD, mode="blue-green", alarms=[alarm])
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM" if rings else "OK", StateReason="test")
