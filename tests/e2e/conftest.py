@@ -1,14 +1,45 @@
-"""One LocalStack for the whole run; a deployment for each test that makes a world, and one for those that share it.
+"""One LocalStack per worker of the run, and one deployment on it per set of template parameters.
 
-Deployments share nothing but the default bus: each has its own bucket, bus, topic, queue, pipeline and namespace.
+Tests borrow a deployment one after another, and get it as if it had just been deployed. So each test has it alone: with names,
+policy, faults, and kills of its choice.
 """
 
+import atexit
+import os
+import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from harness.stack import Stack, running
+from harness import stack as harness_stack
+from harness.stack import Failed, Stack, check_tools, remove, running
 from harness.world import AUTO, World
+
+# Files whose tests all look at one prepared deployment.
+PREPARED = ("test_dashboard.py", "test_docs.py")
+# Controller only: number of deployments of each worker.
+deployed: list[int] = []
+
+
+class Pool:
+    """The deployments of a LocalStack, by their template parameters."""
+
+    def __init__(self, stack: Stack):
+        self.stack, self.worlds, self.lent = stack, {}, None
+
+    def borrow(self, policy: str = AUTO, **parameters: str) -> World:
+        key = tuple(sorted(parameters.items()))
+        known = self.worlds.get(key)
+        if self.lent is not None:
+            if self.lent is not known:
+                # All deployments get the events of the default bus.
+                self.lent.silence()
+            self.lent.settle(1)
+        self.lent = self.worlds[key] = known or World(self.stack, **parameters)
+        self.lent.clear(policy)
+        return self.lent
 
 
 @pytest.fixture(scope="session")
@@ -17,29 +48,78 @@ def stack() -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(scope="session")
+def pool(stack: Stack) -> Pool:
+    return Pool(stack)
+
+
 @pytest.fixture
-def make_world(stack: Stack) -> Iterator[Callable[..., World]]:
-    """Deploys Driftwarden anew, with a policy and template parameters."""
-    worlds: list[World] = []
-
-    def make(policy: str = AUTO, **parameters: str) -> World:
-        worlds.append(World(stack, policy=policy, **parameters))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        world.silence()
+def make_world(pool: Pool) -> Callable[..., World]:
+    """Lends the deployment with these template parameters, with a policy."""
+    return pool.borrow
 
 
-@pytest.fixture(scope="module")
-def shared(stack: Stack) -> Iterator[World]:
-    """A deployment that retrains at once, for the tests of a module that each use their own monitors."""
-    world = World(stack)
-    yield world
-    world.silence()
+@pytest.fixture
+def world(pool: Pool) -> World:
+    """A deployment that retrains at once."""
+    return pool.borrow()
 
 
 @pytest.fixture(scope="session")
 def reports() -> Callable[[str], bytes]:
     folder = Path(__file__).parents[1] / "harness/reports"
     return lambda name: (folder / f"{name}.json").read_bytes()
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: starts before all others")
+    if not hasattr(config, "workerinput"):
+        # Like Ctrl-C: pytest then ends its workers, and they end what they started. A worker that was killed did not.
+        signal.signal(signal.SIGTERM, interrupt)
+        os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="driftwarden-")
+        atexit.register(remove, Path(tempfile.tempdir))
+        try:
+            if "AWS_ENDPOINT_URL" not in os.environ:
+                check_tools()
+        except Failed as failure:
+            raise pytest.UsageError(str(failure).removeprefix("error: ")) from None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deployments"] = len(harness_stack.deployments)
+    elif harness_stack.deployments:
+        deployed.append(len(harness_stack.deployments))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        """Each test by the next free worker; all tests of a prepared deployment by the same one, and first."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0].rsplit("/", 1)[-1]
+            return file if file in PREPARED else nodeid
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    deployed.append(getattr(node, "workeroutput", {}).get("deployments", 0))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if any(deployed):
+        terminalreporter.write_line(f"{sum(deployed)} deployments on {sum(map(bool, deployed))} LocalStacks")

@@ -107,12 +107,11 @@ class Analysed:
 
 
 @pytest.fixture
-def analysed(shared, tmp_path):
-    return Analysed(shared, tmp_path)
+def analysed(world, tmp_path):
+    return Analysed(world, tmp_path)
 
 
-def test_from_captured_data_to_a_retraining_without_model_monitor(make_world, tmp_path):
-    analysed = Analysed(make_world(), tmp_path)
+def test_from_captured_data_to_a_retraining_without_model_monitor(analysed):
     analysed.capture(hour(4), captured(people(2, 900)))
     analysed.capture(hour(3), captured(people(3, 450)), "a.jsonl")
     analysed.capture(hour(3), gzip.compress(captured(people(4, 450, older=25))), "b.jsonl.gz")

@@ -40,8 +40,7 @@ def waiting(world: World) -> int:
     return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def test_what_failed_is_redriven_once_its_cause_is_mended(make_world, reports):
-    world = make_world()
+def test_what_failed_is_redriven_once_its_cause_is_mended(world, reports):
     where = folder("churn", "churn-dq", hour(2))
     world.put_report(where, b"{\"violations\": [")
     eventually(lambda: waiting(world) == 1, "the event in the dead-letter queue", 60)
@@ -77,8 +76,7 @@ def test_a_person_reads_approves_and_looks_again(make_world, reports, tmp_path):
     assert wrong.returncode == 1 and "churn-7" in wrong.stderr
 
 
-def test_a_policy_is_checked_pushed_and_explained(make_world, tmp_path):
-    world = make_world()
+def test_a_policy_is_checked_pushed_and_explained(world, tmp_path):
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     good.write_text(AUTO + "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n")
     bad.write_text("[alert]\ndatapoint_to_alert = 2\n")
@@ -91,8 +89,7 @@ def test_a_policy_is_checked_pushed_and_explained(make_world, tmp_path):
     assert "[remediation] automation, line 3" in explained.stdout, explained
 
 
-def test_our_alerts_beside_sagemakers_own(make_world, reports):
-    world = make_world()
+def test_our_alerts_beside_sagemakers_own(world, reports):
     schedule = f"beside-{world.name}"
     world.schedule(schedule, "churn")
     world.execution(schedule, "churn", hour(2), "CompletedWithViolations")
@@ -102,8 +99,7 @@ def test_our_alerts_beside_sagemakers_own(make_world, reports):
     assert compared.returncode == 0 and "InAlert" in compared.stdout, compared
 
 
-def test_a_history_in_s3_is_replayed(make_world, reports):
-    world = make_world()
+def test_a_history_in_s3_is_replayed(world, reports):
     for n in (5, 4, 2):
         world.put_report(folder("churn", "churn-dq", hour(n)), reports("data-quality-drift"))
     answer = driftwarden(world, "backtest", "--json", "--report-prefix", "reports", f"s3://{world.reports}/reports")

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import browser
-from harness.stack import ACCOUNT, REGION, ROOT, Stack
+from harness.stack import ACCOUNT, REGION, ROOT
 from harness.world import World, eventually, folder
 from test_cli import driftwarden
 
@@ -30,10 +31,8 @@ in_a_browser = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack) -> World:
-    world = World(stack, policy=POLICY, DashboardPages="on")
-    yield world
-    world.silence()
+def world(pool: Any) -> World:
+    return pool.borrow(POLICY, DashboardPages="on")
 
 
 @pytest.fixture(scope="module")

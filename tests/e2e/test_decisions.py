@@ -5,7 +5,8 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from harness.stack import ACCOUNT, REGION, ROOT
+import pytest
+from harness.stack import ACCOUNT, ROOT
 from harness.world import AUTO, World, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
@@ -104,6 +105,8 @@ def test_the_kill_switch_holds_and_a_changed_policy_goes_on(make_world, reports)
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     paused = reached(world, "Holding")
     assert "Paused" in reasons(paused)
+    # So that this function, too, has read the valid policy.
+    world.sweep()
     world.put_policy("paused = tru\n")
     world.sweep()
     world.put_report(folder("churn", "churn-dq", hour(1)), reports("data-quality-drift"))
@@ -120,8 +123,7 @@ def test_the_kill_switch_holds_and_a_changed_policy_goes_on(make_world, reports)
     reached(world, "Verifying")
 
 
-def test_a_run_that_somebody_started_by_hand_is_waited_for(make_world, reports):
-    world = make_world()
+def test_a_run_that_somebody_started_by_hand_is_waited_for(world, reports):
     by_hand = world.start_by_hand()
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     assert "InFlight" in reasons(reached(world, "Holding"))
@@ -131,8 +133,7 @@ def test_a_run_that_somebody_started_by_hand_is_waited_for(make_world, reports):
     assert {run["displayName"] for run in world.executions()} == {"by-hand", "driftwarden-churn-1"}
 
 
-def test_broken_data_are_mended_and_not_trained_on(make_world):
-    world = make_world()
+def test_broken_data_are_mended_and_not_trained_on(world):
     violation = {
         "feature_name": "age",
         "constraint_check_type": "data_type_check",
@@ -157,8 +158,9 @@ def test_violations_that_do_not_count_and_maintenance_alert_nobody(make_world, r
     assert all(not v["subject"].startswith("total_") for v in event["detail"]["violations"])
 
 
+@pytest.mark.slow
 def test_lost_events_are_repaired_by_the_sweep_alone(make_world, reports):
-    schedule = f"silent-{uuid.uuid4().hex[:8]}"
+    schedule = "silent"
     world = make_world(AUTO, SweepRate="rate(1 minute)")
     world.silence(but="SweepRule")
     world.schedule(schedule, "churn", CreationTime=hour(4).timestamp() - 60)
@@ -181,9 +183,8 @@ def test_lost_events_are_repaired_by_the_sweep_alone(make_world, reports):
     assert world.dead_letters.drain() == []
 
 
-def test_a_monitor_that_silently_stopped_is_found(make_world):
-    schedule = f"stopped-{uuid.uuid4().hex[:8]}"
-    world = make_world()
+def test_a_monitor_that_silently_stopped_is_found(world):
+    schedule = "stopped"
     world.schedule(schedule, "churn", CreationTime=hour(5).timestamp() - 60)
     clean(world, schedule, hour(5))
     eventually(lambda: world.ledger(schedule), "the first datapoint")
@@ -214,26 +215,25 @@ def test_the_schedules_own_alert_can_be_followed(make_world, reports):
     assert [item["status"] for item in ours] == [item["AlertStatus"] for item in history] == ["InAlert"]
 
 
-def test_a_cloudwatch_alarm_triggers_remediation(make_world):
-    world = make_world(AUTO + "[[alarm]]\nname = 'churn-latency'\nmodel = 'churn'\n", TriggerAlarmPrefix="churn-")
-    detail = json.loads((ROOT / "events/remediate/alarm.json").read_text())["detail"] | {"alarmName": "churn-latency"}
+def test_a_cloudwatch_alarm_triggers_remediation(world):
+    alarm = f"{world.name}-alarm-latency"
+    world.put_policy(AUTO + f"[[alarm]]\nname = '{alarm}'\nmodel = 'churn'\n")
+    detail = json.loads((ROOT / "events/remediate/alarm.json").read_text())["detail"] | {"alarmName": alarm}
     entry = {"Source": "aws.cloudwatch", "DetailType": "CloudWatch Alarm State Change", "Detail": json.dumps(detail)}
-    world.put_events(entry, entry, {**entry, "Detail": json.dumps(detail | {"alarmName": "churn-other"})})
+    world.put_events(entry, entry, {**entry, "Detail": json.dumps(detail | {"alarmName": f"{world.name}-alarm-other"})})
     document = reached(world, "Retraining")
-    assert document["incident"]["monitors"] == ["alarm:churn-latency"]
+    assert document["incident"]["monitors"] == [f"alarm:{alarm}"]
     assert len(world.executions()) == 1
 
 
-def test_a_state_machine_is_started_with_ones_own_parameters_and_followed(make_world, reports):
-    name = f"retrain-{uuid.uuid4().hex[:8]}"
-    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
-    world = make_world(
-        AUTO + f"[retraining]\nstart = 'state-machine'\nstate_machine = '{arn}'\nparameters = {{ Model = '{{model}}', Epochs = '20' }}\n",
-        RetrainingStateMachineArn=arn,
-    )
+def test_a_state_machine_is_started_with_ones_own_parameters_and_followed(world, reports):
+    arn = world.state_machine
+    own = f"[retraining]\nstart = 'state-machine'\nstate_machine = '{arn}'\nparameters = {{ Model = '{{model}}', Epochs = '20' }}\n"
+    world.put_policy(AUTO + own)
     states = world.stack.client("stepfunctions")
     definition = {"StartAt": "Retrain", "States": {"Retrain": {"Type": "Wait", "Seconds": 1, "End": True}}}
-    states.create_state_machine(name=name, definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/states")
+    role = f"arn:aws:iam::{ACCOUNT}:role/states"
+    states.create_state_machine(name=arn.rsplit(":", 1)[1], definition=json.dumps(definition), roleArn=role)
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     execution = eventually(lambda: states.list_executions(stateMachineArn=arn)["executions"], "an execution of the state machine")[0]
     given = json.loads(states.describe_execution(executionArn=execution["executionArn"])["input"])

@@ -14,11 +14,12 @@ import tomllib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.experiments import Hosted, answering, ticked
-from harness.stack import ACCOUNT, REGION, ROOT, Stack
-from harness.world import World, eventually
+from harness.stack import ACCOUNT, REGION, ROOT
+from harness.world import eventually
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
@@ -155,14 +156,14 @@ def captured(seed: int, count: int) -> tuple[bytes, bytes]:
 class Account:
     """What somebody has who follows the documents: buckets with data and reports, the stack `driftwarden`, a model in alert."""
 
-    def __init__(self, stack: Stack, url: Callable[..., str], report: bytes):
-        self.stack, self.report = stack, report
-        self.s3, self.sqs = stack.client("s3"), stack.client("sqs")
+    def __init__(self, pool: Any, url: Callable[..., str], report: bytes):
+        self.stack, self.report = pool.stack, report
+        self.s3, self.sqs = self.stack.client("s3"), self.stack.client("sqs")
         for bucket in (DATA, REPORTS):
             self.s3.create_bucket(Bucket=bucket)
         on = {"EventBridgeConfiguration": {}}
         self.s3.put_bucket_notification_configuration(Bucket=REPORTS, NotificationConfiguration=on)
-        self.world = World(stack, "driftwarden", POLICY, ReportBucketName=REPORTS, ReportPrefix="monitoring/reports")
+        self.world = pool.borrow(POLICY, name="driftwarden", ReportBucketName=REPORTS, ReportPrefix="monitoring/reports")
         self.world.schedule(SCHEDULE, "churn")
         requests, labels = captured(1, 400)
         self.s3.put_object(Bucket=DATA, Key=f"capture/churn/AllTraffic/{HOUR}/a.jsonl", Body=requests)
@@ -262,17 +263,15 @@ def files(folder: Path, report: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def account(stack: Stack, reports: Callable[[str], bytes]) -> Iterator[Account]:
+def account(pool: Any, reports: Callable[[str], bytes]) -> Iterator[Account]:
     subprocess.run(["bash", "tests/setup.sh", "aws"], cwd=ROOT, check=True, capture_output=True)
     with answering() as url:
-        account = Account(stack, url, reports("data-quality-drift"))
+        account = Account(pool, url, reports("data-quality-drift"))
         driftwarden = ROOT / "target/debug/driftwarden"
         environment = os.environ | variables(account, Path("/"))
         made = [driftwarden, "baseline", f"s3://{DATA}/capture/churn/AllTraffic/2026/11/23/", "--output", f"s3://{DATA}/baselines/churn"]
         subprocess.run(made, env=environment, check=True, capture_output=True)
         yield account
-        # Other deployments that share SageMaker's lists are to see nothing due of it.
-        account.world.schedule(SCHEDULE, "churn", MonitoringScheduleStatus="Stopped")
 
 
 def variables(account: Account, folder: Path) -> dict[str, str]:

@@ -41,8 +41,7 @@ def findings(answer: subprocess.CompletedProcess[str]) -> dict[str, dict[str, An
     return {finding["check"]: finding for finding in found}
 
 
-def test_a_deployment_is_well_until_somebody_breaks_it(make_world):
-    world = make_world(AUTO)
+def test_a_deployment_is_well_until_somebody_breaks_it(world):
     well = driftwarden(world, "doctor")
     assert well.returncode == 0, well
     assert "a report became a datapoint within" in well.stdout
@@ -91,6 +90,7 @@ def test_a_deployment_is_well_until_somebody_breaks_it(make_world):
     assert words[:3] == ["aws", "lambda", "update-function-configuration"]
     mended = json.loads(words[words.index("--environment") + 1])
     functions.update_function_configuration(FunctionName=name, Environment=mended)
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
     s3.put_bucket_notification_configuration(
         Bucket=world.reports, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
@@ -98,8 +98,7 @@ def test_a_deployment_is_well_until_somebody_breaks_it(make_world):
     eventually(lambda: driftwarden(world, "doctor").returncode == 0, "a deployment that is well again", 60)
 
 
-def test_a_model_and_then_all_models_are_paused(make_world, reports):
-    world = make_world(AUTO)
+def test_a_model_and_then_all_models_are_paused(world, reports):
     assert driftwarden(world, "pause", "churn", "--reason", "labels are wrong", "--until", "24h").returncode == 0
     eventually(lambda: (world.model("churn") or {}).get("pause"), "the pause in the model's document")
     hour = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)

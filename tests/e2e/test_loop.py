@@ -39,28 +39,27 @@ def recorded(world: World, schedule: str, count: int = 1):
         ("model-explainability", "ModelExplainability", "feature_attribution_drift_check", {"Label": "label0", "MetricName": "shap"}, 0.7225),
     ],
 )
-def test_every_kind_of_report_becomes_metrics_and_an_alert(shared, reports, name, kind, check_type, dimensions, observed):
+def test_every_kind_of_report_becomes_metrics_and_an_alert(world, reports, name, kind, check_type, dimensions, observed):
     schedule, endpoint = schedule_name(), f"endpoint-{uuid.uuid4().hex[:8]}"
     body = reports(name)
     count = len(json.loads(body)["violations"])
-    shared.put_report(folder(endpoint, schedule, hour(2)), body)
-    ledger = recorded(shared, schedule)
+    world.put_report(folder(endpoint, schedule, hour(2)), body)
+    ledger = recorded(world, schedule)
     assert ledger["monitor"]["monitor_type"] == kind
     assert ledger["alert"]["status"] == "InAlert"
     monitor = {"Endpoint": endpoint, "MonitoringSchedule": schedule}
-    assert shared.metric("ConstraintViolations", hour(2), **monitor) == count
-    assert shared.metric("Breaching", hour(2), **monitor) == 1
-    assert shared.metric("ExecutionFailed", hour(2), **monitor) == 0
+    assert world.metric("ConstraintViolations", hour(2), **monitor) == count
+    assert world.metric("Breaching", hour(2), **monitor) == 1
+    assert world.metric("ExecutionFailed", hour(2), **monitor) == 0
     typed = monitor | {"ConstraintCheckType": check_type}
-    assert shared.metric("ConstraintViolations", hour(2), **typed) >= 1
-    assert shared.metric("ObservedValue", hour(2), **typed, **dimensions) == pytest.approx(observed)
-    run = eventually(lambda: next((r for r in shared.executions() if r["parameters"]["DriftwardenModel"] == endpoint), None), "a run")
+    assert world.metric("ConstraintViolations", hour(2), **typed) >= 1
+    assert world.metric("ObservedValue", hour(2), **typed, **dimensions) == pytest.approx(observed)
+    run = eventually(lambda: next((r for r in world.executions() if r["parameters"]["DriftwardenModel"] == endpoint), None), "a run")
     assert run["parameters"]["MonitoringSchedule"] == schedule
     assert run["displayName"] == f"driftwarden-{endpoint}-1"
 
 
-def test_the_events_on_the_bus_are_as_their_schemas_say(make_world, reports):
-    world = make_world()
+def test_the_events_on_the_bus_are_as_their_schemas_say(world, reports):
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     run = eventually(lambda: world.executions(), "a pipeline execution")[0]
     world.finish(run["arn"])
@@ -80,35 +79,35 @@ def test_the_events_on_the_bus_are_as_their_schemas_say(make_world, reports):
     assert world.dead_letters.drain() == []
 
 
-def test_a_clean_run_without_a_file_is_a_datapoint_of_zero(shared):
+def test_a_clean_run_without_a_file_is_a_datapoint_of_zero(world):
     schedule = schedule_name()
-    shared.put_events(shared.job_event(folder("clean", schedule, hour(2)), schedule))
-    ledger = recorded(shared, schedule)
+    world.put_events(world.job_event(folder("clean", schedule, hour(2)), schedule))
+    ledger = recorded(world, schedule)
     assert ledger["alert"]["status"] == "OK"
     monitor = {"Endpoint": "clean", "MonitoringSchedule": schedule}
-    assert shared.metric("ConstraintViolations", hour(2), **monitor) == 0
-    assert shared.metric("Breaching", hour(2), **monitor) == 0
+    assert world.metric("ConstraintViolations", hour(2), **monitor) == 0
+    assert world.metric("Breaching", hour(2), **monitor) == 0
 
 
-def test_a_failed_run_is_failed_and_neither_clean_nor_breaching(shared):
+def test_a_failed_run_is_failed_and_neither_clean_nor_breaching(world):
     schedule = schedule_name()
-    event = shared.job_event(
+    event = world.job_event(
         folder("failing", schedule, hour(2)), schedule, "Failed", None, failure_reason="AlgorithmError: see the logs"
     )
-    shared.stack.stand_in("job", {"ProcessingJobName": json.loads(event["Detail"])["ProcessingJobName"], "MonitoringScheduleArn": "arn:aws:sagemaker:us-east-1:000000000000:monitoring-schedule/" + schedule.lower()})
-    shared.put_events(event)
-    ledger = recorded(shared, schedule)
+    world.stack.stand_in("job", {"ProcessingJobName": json.loads(event["Detail"])["ProcessingJobName"], "MonitoringScheduleArn": "arn:aws:sagemaker:us-east-1:000000000000:monitoring-schedule/" + schedule.lower()})
+    world.put_events(event)
+    ledger = recorded(world, schedule)
     assert ledger["datapoints"][0]["evidence"]["job"]["reason"] == "AlgorithmError: see the logs"
     monitor = {"Endpoint": "failing", "MonitoringSchedule": schedule}
-    assert shared.metric("ExecutionFailed", hour(2), **monitor) == 1
-    assert shared.metric("ConstraintViolations", hour(2), **monitor) is None
+    assert world.metric("ExecutionFailed", hour(2), **monitor) == 1
+    assert world.metric("ConstraintViolations", hour(2), **monitor) is None
 
 
-def test_what_the_event_leaves_out_is_asked_for(shared):
+def test_what_the_event_leaves_out_is_asked_for(world):
     schedule = schedule_name()
-    event = shared.job_event(folder("asked", schedule, hour(2)), schedule, exit_message=None, tells_schedule=False)
+    event = world.job_event(folder("asked", schedule, hour(2)), schedule, exit_message=None, tells_schedule=False)
     name = json.loads(event["Detail"])["ProcessingJobName"]
-    shared.stack.stand_in(
+    world.stack.stand_in(
         "job",
         {
             "ProcessingJobName": name,
@@ -117,36 +116,36 @@ def test_what_the_event_leaves_out_is_asked_for(shared):
             "ExitMessage": "CompletedWithViolations: Job completed successfully with 7 violations.",
         },
     )
-    shared.put_events(event)
-    ledger = recorded(shared, schedule)
+    world.put_events(event)
+    ledger = recorded(world, schedule)
     assert ledger["alert"]["status"] == "InAlert", "the exit message tells of violations although no file is there"
-    assert shared.metric("ConstraintViolations", hour(2), Endpoint="asked", MonitoringSchedule=schedule) == 7
+    assert world.metric("ConstraintViolations", hour(2), Endpoint="asked", MonitoringSchedule=schedule) == 7
 
 
-def test_the_ground_truth_merge_job_is_no_datapoint(shared):
+def test_the_ground_truth_merge_job_is_no_datapoint(world):
     schedule = schedule_name()
-    merge = shared.job_event("merge", schedule, exit_message=None, name=f"groundtruth-merge-202611230300-{uuid.uuid4().hex[:24]}")
-    shared.put_events(merge, shared.job_event(folder("merged", schedule, hour(2)), schedule))
-    recorded(shared, schedule)
+    merge = world.job_event("merge", schedule, exit_message=None, name=f"groundtruth-merge-202611230300-{uuid.uuid4().hex[:24]}")
+    world.put_events(merge, world.job_event(folder("merged", schedule, hour(2)), schedule))
+    recorded(world, schedule)
 
 
-def test_batch_transform_has_no_endpoint(shared, reports):
+def test_batch_transform_has_no_endpoint(world, reports):
     schedule = schedule_name()
-    shared.put_report(folder(None, schedule, hour(2)), reports("data-quality-drift"))
-    ledger = recorded(shared, schedule)
+    world.put_report(folder(None, schedule, hour(2)), reports("data-quality-drift"))
+    ledger = recorded(world, schedule)
     assert "endpoint" not in ledger["monitor"]
     assert ledger["monitor"]["model"] == schedule
-    assert shared.metric("Breaching", hour(2), MonitoringSchedule=schedule) == 1
+    assert world.metric("Breaching", hour(2), MonitoringSchedule=schedule) == 1
 
 
-def test_a_custom_containers_report_under_its_other_name(shared):
+def test_a_custom_containers_report_under_its_other_name(world):
     schedule = schedule_name()
     body = json.dumps({"violations": [{"feature_name": "toxicity", "constraint_check_type": "sentence_check", "sentence": "…"}]})
-    shared.put_report(folder("custom", schedule, hour(2)), body.encode(), "constraints_violations.json")
-    ledger = recorded(shared, schedule)
+    world.put_report(folder("custom", schedule, hour(2)), body.encode(), "constraints_violations.json")
+    ledger = recorded(world, schedule)
     assert ledger["monitor"]["monitor_type"] == "Custom"
     typed = {"Endpoint": "custom", "MonitoringSchedule": schedule, "ConstraintCheckType": "sentence_check"}
-    assert shared.metric("ConstraintViolations", hour(2), **typed) == 1
+    assert world.metric("ConstraintViolations", hour(2), **typed) == 1
 
 
 def test_two_monitors_of_one_model_are_one_incident(make_world, reports):
@@ -161,8 +160,7 @@ def test_two_monitors_of_one_model_are_one_incident(make_world, reports):
     assert len(world.executions()) == 1
 
 
-def test_a_pipeline_that_fails_is_told_and_keeps_the_incident_open(make_world, reports):
-    world = make_world()
+def test_a_pipeline_that_fails_is_told_and_keeps_the_incident_open(world, reports):
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     run = eventually(lambda: world.executions(), "a pipeline execution")[0]
     world.finish(run["arn"], "Failed")

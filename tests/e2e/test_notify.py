@@ -6,14 +6,13 @@ import http.server
 import json
 import threading
 import time
-import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import jsonschema
 import pytest
 from harness.stack import ACCOUNT, REGION, ROOT
-from harness.world import AUTO, Queue, World, eventually, folder
+from harness.world import AUTO, Queue, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 ROUTING_KEY, SIGNING_KEY = "k" * 32, "signing-key"
@@ -75,13 +74,13 @@ def alert(detail_id: str, model: str) -> dict[str, Any]:
     return event
 
 
-def test_every_form_arrives_as_its_receiver_has_published(make_world, stack, receiver, reports):
-    name = f"dw-{uuid.uuid4().hex[:8]}"
+def test_every_form_arrives_as_its_receiver_has_published(world, stack, receiver, reports):
+    name = world.name
     json_topic, as_json = topic(stack, f"{name}-json")
     chat_topic, as_chat = topic(stack, f"{name}-chat")
     assert json_topic == f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}-json"
     stack.client("secretsmanager").create_secret(Name=f"{name}/pagerduty", SecretString=ROUTING_KEY)
-    stack.client("ssm").put_parameter(Name=f"/{name}/webhook", Value=SIGNING_KEY, Type="SecureString")
+    stack.client("ssm").put_parameter(Name=f"/{name}/webhook", Value=SIGNING_KEY, Type="SecureString", Overwrite=True)
     policy = f"""{AUTO}
 [[notification]]
 to = "sns-text"
@@ -100,7 +99,7 @@ to = "webhook"
 url = "{receiver.url}/webhook"
 secret = "ssm:/{name}/webhook"
 """
-    world: World = make_world(policy, name=name)
+    world.put_policy(policy)
     world.put_report(folder("churn", "churn-dq", NOW - timedelta(hours=2)), reports("data-quality-drift"))
     run = eventually(lambda: world.executions(), "a pipeline execution")[0]
     eventually(lambda: len(receiver.bodies("/webhook")) == 2, "the alert and the decision at the webhook")
@@ -139,12 +138,12 @@ secret = "ssm:/{name}/webhook"
     assert keys == [], "no key is logged"
 
 
-def test_the_same_alert_twenty_times_is_one_message_and_a_count(make_world, receiver, stack):
-    name = f"dw-{uuid.uuid4().hex[:8]}"
-    stack.client("ssm").put_parameter(Name=f"/{name}/webhook", Value=SIGNING_KEY, Type="SecureString")
+def test_the_same_alert_twenty_times_is_one_message_and_a_count(world, receiver, stack):
+    name = world.name
+    stack.client("ssm").put_parameter(Name=f"/{name}/webhook", Value=SIGNING_KEY, Type="SecureString", Overwrite=True)
     webhook = f'[[notification]]\nto = "webhook"\nurl = "{receiver.url}/webhook"\nsecret = "ssm:/{name}/webhook"\n'
     quiet = '[[notification]]\nto = "sns-text"\nquiet = ["00:00-24:00"]\n'
-    world: World = make_world(f"{AUTO}\n{webhook}\n{quiet}", name=name)
+    world.put_policy(f"{AUTO}\n{webhook}\n{quiet}")
     receiver.status["/webhook"] = 503
     assert not world.invoke("notify", alert("alert-1", "churn"))[0], "the receiver is down"
     receiver.status["/webhook"] = 200

@@ -3,11 +3,9 @@
 import functools
 import hashlib
 import json
-import os
 import random
-import signal
-import subprocess
-import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -20,8 +18,7 @@ import pytest
 from harness.demo import Screen
 from harness.demo_ab import Containers, Story, check, show
 from harness.experiments import Callers, Hosted, answering, synthetic, ticked
-from harness.faults import Fault, proxy
-from harness.stack import running
+from harness.faults import Fault, killing
 from harness.world import AUTO, World, eventually, folder
 from test_cli import driftwarden
 
@@ -38,7 +35,8 @@ class Laboratory:
 
     def hosted(self, champion: float | dict[str, tuple[float, str]], made: dict[str, Any] | None = None, name: str = "", **settings: Any) -> Hosted:
         self.models += 1
-        name = name or f"{self.world.name}-m{self.models}"
+        # Metrics outlive a test: so the endpoint has a name that no other test has.
+        name = name or f"{uuid.uuid4().hex[:8]}-m{self.models}"
         variants = champion if isinstance(champion, dict) else {"champion": (1.0, self.url(champion))}
         hosted = Hosted(self.world, name, variants, **made or {})
         self.tables.append(hosted.policy(**settings))
@@ -67,9 +65,9 @@ def models() -> Iterator[Callable[..., str]]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def lab(shared: World, models: Callable[..., str]) -> Laboratory:
-    return Laboratory(shared, models, AUTO)
+@pytest.fixture
+def lab(world: World, models: Callable[..., str]) -> Laboratory:
+    return Laboratory(world, models, AUTO)
 
 
 def serves(hosted: Hosted) -> list[str]:
@@ -91,10 +89,11 @@ def undone(hosted: Hosted, conclusion: str, ended: Any) -> None:
     assert hosted.back_as_before(), (hosted.describe(), hosted.leftovers())
 
 
-def test_five_real_candidates_end_as_they_should(tmp_path, capsys):
+@pytest.mark.slow
+def test_five_real_candidates_end_as_they_should(world, tmp_path, capsys):
     screen = Screen()
-    with running() as stack, Containers(tmp_path) as containers:
-        story = Story(screen, stack, containers)
+    with Containers(tmp_path) as containers:
+        story = Story(screen, world, containers, equal_lasts="40s")
         story.tell()
         show(screen, story)
         check(screen, story)
@@ -126,13 +125,10 @@ def test_whatever_sagemaker_answers_the_experiment_ends_as_it_should(lab, stack,
     operations = OF_THE_ENDPOINT + last
     for operation in operations:
         stack.stand_in("fault", {"operation": operation} | FAULTS[kind])
-    try:
-        with lab.asked(hosted):
-            package = hosted.package(lab.url(candidate))
-            ended = lab.ended(hosted)
-    finally:
-        # What was not struck by then must not strike another test.
-        left = {operation: stack.stand_in("calm", {"operation": operation})["left"] for operation in operations}
+    with lab.asked(hosted):
+        package = hosted.package(lab.url(candidate))
+        ended = lab.ended(hosted)
+    left = {operation: stack.stand_in("calm", {"operation": operation})["left"] for operation in operations}
     assert not any(left.values()), left
     if conclusion == "Promoted":
         promoted(hosted, package, ended)
@@ -140,78 +136,59 @@ def test_whatever_sagemaker_answers_the_experiment_ends_as_it_should(lab, stack,
         undone(hosted, conclusion, ended)
 
 
-@pytest.mark.parametrize("kind", ["throttled", "reset", "done-but-the-answer-lost"])
-def test_whatever_s3_cloudwatch_and_eventbridge_answer_too(make_world, stack, models, kind):
-    faults = {
-        "throttled": {"status": 400, "code": "ThrottlingException", "count": 3},
-        "reset": {"reset": True, "count": 2},
-        "done-but-the-answer-lost": {"after": True, "reset": True, "count": 1},
-    }[kind]
-    world = make_world()
-    lab = Laboratory(world, models)
-    with proxy(stack.url) as (url, faulty):
-        world.through(url)
+OF_THE_OTHERS: dict[str, dict[str, Any]] = {
+    "throttled": {"status": 400, "code": "ThrottlingException", "count": 3},
+    "reset": {"reset": True, "count": 2},
+    "done-but-the-answer-lost": {"after": True, "reset": True, "count": 1},
+}
+STRUCK = ("GetObject", "PutObject", "PutEvents", "GetMetricData")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OF_THE_OTHERS)
+def test_whatever_s3_cloudwatch_and_eventbridge_answer_too(lab, kind):
+    with lab.world.faulty() as faulty:
         # The first step outlasts a period of CloudWatch's.
         steps = {"traffic": [25.0, 50.0], "step_lasts": "12s"}
         hosted = lab.hosted(POOR, guardrails=[{"metric": "errors_5xx", "margin": 0.5}], **steps)
         with lab.asked(hosted):
-            package = hosted.package(models(GOOD))
+            package = hosted.package(lab.url(GOOD))
             lab.reached(hosted, "Testing")
-            for operation in ("GetObject", "PutObject", "PutEvents", "GetMetricData"):
-                faulty.add(Fault(operation, **faults))
+            for operation in STRUCK:
+                faulty.add(Fault(operation, **OF_THE_OTHERS[kind]))
             ended = lab.ended(hosted)
-    assert {"GetObject", "PutObject", "PutEvents", "GetMetricData"} <= set(faulty.struck), faulty.struck
+    assert set(STRUCK) <= set(faulty.struck), faulty.struck
     promoted(hosted, package, ended)
     assert [change["stage"] for change in hosted.changes()][-1] == "Ended"
 
 
-def test_functions_killed_in_the_midst_of_an_experiment(make_world, models):
-    world = make_world()
-    lab = Laboratory(world, models)
+@pytest.mark.slow
+def test_functions_killed_in_the_midst_of_an_experiment(lab):
     better, worse = lab.hosted(POOR, traffic=[25.0, 50.0]), lab.hosted(GOOD)
-    stop, killed = threading.Event(), []
-
-    def kill() -> None:
-        chance = random.Random(5)
-        while not stop.wait(chance.uniform(0.3, 0.9)):
-            found = subprocess.run(["pgrep", "-f", f"{world.stack.folder}.*bootstrap"], capture_output=True, text=True, check=False)
-            if pids := [int(pid) for pid in found.stdout.split()]:
-                killed.append(chance.choice(pids))
-                try:
-                    os.kill(killed[-1], signal.SIGKILL)
-                except ProcessLookupError:
-                    killed.pop()
-
-    killer = threading.Thread(target=kill)
     with lab.asked(better, worse):
-        killer.start()
-        try:
-            package = better.package(models(GOOD))
-            worse.package(models(POOR))
+        with killing(lab.world.stack.functions, (0.3, 0.9), seed=5) as killed:
+            package = better.package(lab.url(GOOD))
+            worse.package(lab.url(POOR))
             for _ in range(25):
-                world.promote()
-                stop.wait(0.5)
-        finally:
-            stop.set()
-            killer.join()
+                lab.world.promote()
+                time.sleep(0.5)
         ends = lab.ended(better), lab.ended(worse)
     assert len(killed) > 5
     promoted(better, package, ends[0])
     undone(worse, "RolledBack", ends[1])
 
 
-def test_a_candidate_that_no_event_told_of_is_found(make_world, stack, models):
-    """Every model is looked after thoroughly in one minute of ten: so this one is called as the next minute wants it."""
-    world = make_world()
-    lab = Laboratory(world, models)
-    world.silence()
-    turn = int(datetime.now(timezone.utc).timestamp() + 50) // 60
+def test_a_candidate_that_no_event_told_of_is_found(lab, stack):
+    """Every model is looked after thoroughly in one minute of ten: so this one is called as this minute or the next wants it."""
+    lab.world.silence()
+    turn = int(datetime.now(timezone.utc).timestamp() + 20) // 60
     hash_of = lambda name: functools.reduce(lambda sum, byte: (sum * 31 + byte) % 2**64, name.encode(), 0)
-    suffix = next(one for one in "abcdefghijklmnopqrstuvwxyz" if (turn + hash_of(f"{world.name}-{one}")) % 10 == 0)
-    hosted = lab.hosted(POOR, name=f"{world.name}-{suffix}")
+    prefix = uuid.uuid4().hex[:8]
+    suffix = next(one for one in "abcdefghijklmnopqrstuvwxyz" if (turn + hash_of(f"{prefix}-{one}")) % 10 == 0)
+    hosted = lab.hosted(POOR, name=f"{prefix}-{suffix}")
     stack.stand_in("fault", {"operation": "ListModelPackages", "count": 2, "status": 400, "code": "ThrottlingException"})
     with lab.asked(hosted):
-        package = hosted.package(models(GOOD))
+        package = hosted.package(lab.url(GOOD))
         promoted(hosted, package, lab.ended(hosted))
     assert stack.stand_in("calm", {"operation": "ListModelPackages"})["left"] == 0
 
@@ -310,7 +287,8 @@ def test_a_shadow_answers_nobody_and_is_promoted_if_it_is_better(lab):
 @pytest.mark.parametrize("rings", [False, True])
 def test_blue_green_is_sagemakers_to_roll_back(lab, stack, rings):
     cloudwatch, alarm = stack.client("cloudwatch"), f"{lab.world.name}-canary-{rings}"
-    limit = {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum"}
+    # `ignore`: LocalStack's own evaluation must not replace the state that the test sets.
+    limit = {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum", "TreatMissingData": "ignore"}
     cloudwatch.put_metric_alarm(AlarmName=alarm, Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, **limit)
     hosted = lab.hosted(GOOD, mode="blue-green", alarms=[alarm])
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM" if rings else "OK", StateReason="test")

@@ -3,19 +3,18 @@
 import json
 import subprocess
 
+import pytest
 from harness.demo import Screen
-from harness.stack import running
 from harness.standalone import DRIFTWARDEN, ENDPOINT, Model, Story, check, show
 
 
-def test_a_real_model_drifts_is_found_is_retrained_and_is_verified(tmp_path, capsys):
+@pytest.mark.slow
+def test_a_real_model_drifts_is_found_is_retrained_and_is_verified(world, tmp_path, capsys):
     screen = Screen()
-    # A stack of its own: nobody else asks SageMaker for anything there.
-    with running() as stack:
-        story = Story(screen, stack, tmp_path)
-        story.tell()
-        show(screen, story)
-        check(screen, story)
+    story = Story(screen, world, tmp_path, drifts_at=3)
+    story.tell()
+    show(screen, story)
+    check(screen, story)
     assert not screen.failed, capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from .demo import Screen, parse
 from .experiments import Callers, Hosted, Request, ticked
-from .stack import REGION, ROOT, Failed, Stack, running
+from .stack import REGION, ROOT, Failed, running
 from .standalone import DRIFTWARDEN, SERVED, driftwarden
 from .world import World
 
@@ -42,7 +42,7 @@ SLOW = 0.4
 # Champion and candidate of each endpoint, and what the policy says of it beside the rest.
 STORIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "better": ("weak", "full", {"traffic": [20.0, 50.0], "step_lasts": "5s", "bake": "5s"}),
-    "equal": ("full", "full", {"traffic": [50.0], "maximum_duration": "60s", "inconclusive": "roll-back"}),
+    "equal": ("full", "full", {"traffic": [50.0], "inconclusive": "roll-back"}),
     "worse": ("full", "weaker", {"traffic": [20.0, 50.0], "step_lasts": "5s"}),
     "slow": ("full", "full", {"traffic": [20.0], "guardrails": [{"metric": "latency_p50", "margin": 0.5, "limit": SLOW * 1e6 / 2}]}),
     "skewed": ("full", "full", {"traffic": [10.0], "assignment": "weights"}),
@@ -104,14 +104,14 @@ class Containers:
 class Story:
     """Five champions, five candidates."""
 
-    def __init__(self, screen: Screen, stack: Stack, containers: Containers):
-        self.screen, self.stack, self.containers = screen, stack, containers
-        self.world = World(stack)
+    def __init__(self, screen: Screen, world: World, containers: Containers, equal_lasts: str = "60s"):
+        self.screen, self.world, self.stack, self.containers = screen, world, world.stack, containers
+        more = {"better": self.baselines(), "equal": {"maximum_duration": equal_lasts}}
         self.hosted = {name: Hosted(self.world, name, {"champion": (1.0, containers.of(champion))}) for name, (champion, _, _) in STORIES.items()}
         self.monitored(self.hosted["better"])
         policy = POLICY.format(bucket=self.world.reports)
         for name, (_, _, settings) in STORIES.items():
-            policy += self.hosted[name].policy(**settings | (self.baselines() if name == "better" else {}))
+            policy += self.hosted[name].policy(**settings | more.get(name, {}))
         self.world.put_policy(policy)
         screen.step("infra/template.yaml is deployed; five endpoints are in service, each a model of the policy, each with its champion")
         self.told: set[str] = set()
@@ -284,7 +284,7 @@ def play() -> int:
         containers = Containers(folder)
         screen.step(f"three models are trained on {containers.trained} patients: with all eight measurements, with three, and with one")
         with containers:
-            story = Story(screen, stack, containers)
+            story = Story(screen, World(stack), containers)
             story.tell()
             show(screen, story)
             check(screen, story)

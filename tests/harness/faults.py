@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import os
+import random
+import signal
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -132,3 +135,25 @@ def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def killing(processes: Callable[[], list[int]], between: tuple[float, float], seed: int) -> Iterator[list[int]]:
+    """Kills one of the processes again and again, with pauses of that many seconds; gives those that were killed."""
+    stop, killed, chance = threading.Event(), [], random.Random(seed)
+
+    def kill() -> None:
+        while not stop.wait(chance.uniform(*between)):
+            if found := processes():
+                pid = chance.choice(found)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield killed
+    finally:
+        stop.set()
+        killer.join()

@@ -105,19 +105,7 @@ class Hosting:
     fault: Callable[[dict[str, Any]], Response]
 
     def __init__(self, localstack_url: str):
-        self.models: dict[str, dict[str, Any]] = {}
-        self.configs: dict[str, dict[str, Any]] = {}
-        self.endpoints: dict[str, Endpoint] = {}
-        self.groups: dict[str, dict[str, Any]] = {}
-        self.packages: dict[str, dict[str, Any]] = {}
-        self.takes = 1.0
-        # Models that do not start, and the servers of those that do: by name, or by the ARN of the model package.
-        self.broken: dict[str, str] = {}
-        self.served: dict[str, str] = {}
         self.chance = random.Random(1)
-        self.captured: dict[tuple[str, str, str, str], list[tuple[datetime, str]]] = defaultdict(list)
-        self.metered: dict[tuple[str, str], list[tuple[int, Answered]]] = defaultdict(list)
-        self.copies: list[Future[Any]] = []
         self.connections = threading.local()
         self.pool, self.copiers = ThreadPoolExecutor(12), ThreadPoolExecutor(12)
 
@@ -133,6 +121,21 @@ class Hosting:
 
         self.s3, self.cloudwatch = client("s3"), client("cloudwatch")
         threading.Thread(target=self.flushing, daemon=True).start()
+
+    def clear(self) -> None:
+        """Starts with no models, endpoints, or packages."""
+        self.models: dict[str, dict[str, Any]] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        self.groups: dict[str, dict[str, Any]] = {}
+        self.packages: dict[str, dict[str, Any]] = {}
+        self.takes = 1.0
+        # Models that do not start, and the servers of those that do: by name, or by the ARN of the model package.
+        self.broken: dict[str, str] = {}
+        self.served: dict[str, str] = {}
+        self.captured: dict[tuple[str, str, str, str], list[tuple[datetime, str]]] = defaultdict(list)
+        self.metered: dict[tuple[str, str], list[tuple[int, Answered]]] = defaultdict(list)
+        self.copies: list[Future[Any]] = []
 
     # Models and endpoint configurations.
 

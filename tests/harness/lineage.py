@@ -11,7 +11,8 @@ from .answers import arn_of, refused, told
 class Lineage:
     """The entities that tests have told of."""
 
-    def __init__(self) -> None:
+    def clear(self) -> None:
+        """Starts with no artifacts and no transform jobs."""
         self.artifacts: dict[str, dict[str, str]] = {}
         self.associations: list[dict[str, str]] = []
         self.transform_jobs: list[dict[str, Any]] = []

@@ -57,19 +57,10 @@ class StandIn(Hosting, Lineage):
     """moto's SageMaker and what is added to it."""
 
     def __init__(self, localstack_url: str, finish_after: float | None):
-        Lineage.__init__(self)
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.finish_after = finish_after
         self.lock = threading.RLock()
-        self.calls: list[dict[str, Any]] = []
-        self.tokens: dict[str, str] = {}
-        self.jobs: dict[str, dict[str, Any]] = {}
-        self.cards: dict[str, dict[str, Any]] = {}
-        self.definitions: dict[tuple[str, str], dict[str, Any]] = {}
-        self.schedules: dict[str, dict[str, Any]] = {}
-        self.monitored: dict[str, dict[float, dict[str, Any]]] = defaultdict(dict)
-        self.alert_history: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.faults: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.clear()
         self.events = boto3.client(
             "events",
             endpoint_url=localstack_url,
@@ -85,6 +76,22 @@ class StandIn(Hosting, Lineage):
             execution.pipeline_execution_status = "Executing"
 
         FakePipelineExecution.__init__ = executing  # type: ignore[method-assign]
+
+    def clear(self) -> None:
+        """Starts again: no pipelines, schedules, endpoints, faults, or calls."""
+        with self.lock:
+            self.backend.reset()
+            Hosting.clear(self)
+            Lineage.clear(self)
+            self.calls: list[dict[str, Any]] = []
+            self.tokens: dict[str, str] = {}
+            self.jobs: dict[str, dict[str, Any]] = {}
+            self.cards: dict[str, dict[str, Any]] = {}
+            self.definitions: dict[tuple[str, str], dict[str, Any]] = {}
+            self.schedules: dict[str, dict[str, Any]] = {}
+            self.monitored: dict[str, dict[float, dict[str, Any]]] = defaultdict(dict)
+            self.alert_history: dict[str, list[dict[str, Any]]] = defaultdict(list)
+            self.faults: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     @property
     def backend(self) -> SageMakerModelBackend:
@@ -383,6 +390,7 @@ class Control(HostingControl, LineageControl):
                                 "CreationTime"?, "DatapointsToAlert"?, "EvaluationPeriod"?, "MonitoringType"?,
                                 "MonitoringJobDefinitionName"?}
     POST /_stand-in/execution   a MonitoringExecutionSummary, by its schedule and ScheduledTime
+    POST /_stand-in/clear       {}: starts again with nothing
     POST /_stand-in/calm        {"operation"}: it fails no more; how many faults were left
     POST /_stand-in/fault       {"operation", "count", "status", "code", "seconds", "after"}: the next calls fail,
                                 before or after having been done
@@ -450,6 +458,10 @@ class Control(HostingControl, LineageControl):
 
     def execution(self, body: dict[str, Any]) -> Any:
         self.stand_in.monitor(body)
+        return {}
+
+    def clear(self, _: Any) -> Any:
+        self.stand_in.clear()
         return {}
 
     def calm(self, body: dict[str, Any]) -> Any:

@@ -27,6 +27,12 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 
+# What a LocalStack with its deployments writes, at most.
+DISK = 1 << 30
+# Names of the deployments that this process made.
+deployments: list[str] = []
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -35,6 +41,43 @@ def free_port() -> int:
 
 class Failed(Exception):
     """The stack cannot be had; the message says why and what to do."""
+
+
+def check_tools() -> None:
+    """Raises `Failed` if something that every run needs is missing on this machine."""
+    tools = {"LocalStack": ROOT / ".venv/localstack/bin/python", "moto": ROOT / ".venv/tools/bin/python"}
+    for name, python in tools.items():
+        if not python.exists():
+            raise Failed(f"error: {name} is not installed: {python} does not exist\nhint: run `make setup`")
+    done = subprocess.run([tools["LocalStack"], "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=False)
+    if done.stdout.split() != ["3", "13"]:
+        found = ".".join(done.stdout.split()) or done.stderr.strip()
+        raise Failed(f"error: LocalStack needs Python 3.13, and .venv/localstack has {found}\nhint: run `rm -r .venv/localstack && make setup`")
+    if not shutil.which("pgrep"):
+        raise Failed("error: `pgrep` is not installed\nhint: install the package procps")
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < DISK:
+        raise Failed(f"error: {tempfile.gettempdir()} has {free >> 20} MiB free, and {DISK >> 20} MiB are needed\nhint: free disk space, or set TMPDIR")
+
+
+def hint(logs: str) -> str:
+    """What to do about a process that did not start."""
+    if "Address already in use" in logs or "address already in use" in logs:
+        return "hint: another process took the port: run again"
+    if "No space left on device" in logs:
+        return f"hint: free disk space in {tempfile.gettempdir()}, or set TMPDIR"
+    if os.environ.get("AWS_ENDPOINT_URL"):
+        return "hint: start the LocalStack of AWS_ENDPOINT_URL, or unset AWS_ENDPOINT_URL"
+    return "hint: run `make setup`; if that does not help, the log above has the reason"
+
+
+def remove(folder: Path) -> None:
+    """Ends the processes of all stacks below a folder, and deletes the folder."""
+    for file in folder.rglob("*.pid"):
+        # Each process has its own session: the functions that LocalStack started end with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(file.read_text()), signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Stack:
@@ -54,7 +97,7 @@ class Stack:
         host = os.environ.get("STAND_IN_HOST", "127.0.0.1") if self.external else "127.0.0.1"
         self.sagemaker_url = f"http://{host}:{self.sagemaker_port}"
         self._clients: dict[str, Any] = {}
-        self._packages: dict[Path, str] = {}
+        self._packages: set[str] = set()
 
     def __enter__(self) -> "Stack":
         try:
@@ -65,19 +108,13 @@ class Stack:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        for process in reversed(self.processes):
-            # Its own session: the functions that it started end with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-        for process in reversed(self.processes):
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                pass
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        # A second Ctrl-C must not leave processes behind.
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        remove(self.folder)
+        for process in self.processes:
             process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
     def _spawn(self, name: str, command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{name}.log").open("wb")
@@ -85,14 +122,14 @@ class Stack:
             command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         self.processes.append(process)
+        (self.folder / f"{name}.pid").write_text(str(process.pid))
         return process
 
     def _start(self) -> None:
         base = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LOCALSTACK_", "LAMBDA_"))}
         if not self.external:
+            check_tools()
             python = ROOT / ".venv/localstack/bin/python"
-            if not python.exists():
-                raise Failed("LocalStack is not installed here: run `make setup`")
             temporary = self.folder / "tmp"
             temporary.mkdir()
             port = self.url.rsplit(":", 1)[1]
@@ -119,15 +156,12 @@ class Stack:
                     "ENVIRONMENT_OF_FUNCTIONS": str(self.folder / "functions"),
                 },
             )
-        tools = ROOT / ".venv/tools/bin/python"
-        if not tools.exists():
-            raise Failed("moto is not installed here: run `make setup`")
-        command = [str(tools), "-m", "harness.sagemaker", "--port", str(self.sagemaker_port), "--localstack", self.url]
+        command = [str(ROOT / ".venv/tools/bin/python"), "-m", "harness.sagemaker", "--port", str(self.sagemaker_port), "--localstack", self.url]
         if self.finish_after is not None:
             command += ["--finish-after", str(self.finish_after)]
         environment = {"PYTHONPATH": str(ROOT / "tests"), "MOTO_ACCOUNT_ID": ACCOUNT}
         self._spawn("sagemaker", command, base | environment)
-        self._wait(f"{self.url}/_localstack/health", "LocalStack", 90)
+        self._wait(f"{self.url}/_localstack/health", "LocalStack", 10 if self.external else 90)
         self._wait(f"http://127.0.0.1:{self.sagemaker_port}/_stand-in/calls", "the SageMaker stand-in", 60)
 
     def _wait(self, url: str, what: str, seconds: float) -> None:
@@ -141,9 +175,11 @@ class Stack:
                 pass
             for process in self.processes:
                 if process.poll() is not None:
-                    raise Failed(f"{what} ended while it was starting:\n{self.logs()}")
+                    logs = self.logs()
+                    raise Failed(f"error: {what} ended while it was starting:\n{logs}\n{hint(logs)}")
             if time.monotonic() > deadline:
-                raise Failed(f"{what} did not answer at {url} within {seconds:.0f} s:\n{self.logs()}")
+                logs = self.logs()
+                raise Failed(f"error: {what} did not answer at {url} within {seconds:.0f} s:\n{logs}\n{hint(logs)}")
             time.sleep(0.1)
 
     def logs(self) -> str:
@@ -175,19 +211,31 @@ class Stack:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
-    def package(self, bootstrap: Path) -> str:
-        """Where a function's zip lies: made and uploaded once, however many deployments there are."""
-        if bootstrap not in self._packages:
-            s3, bucket = self.client("s3"), "packages"
-            if not self._packages:
-                s3.create_bucket(Bucket=bucket)
-            key = f"{len(self._packages)}-{bootstrap.parent.name}.zip"
-            s3.put_object(Bucket=bucket, Key=key, Body=package(bootstrap))
-            self._packages[bootstrap] = f"s3://{bucket}/{key}"
-        return self._packages[bootstrap]
+    def functions(self, name: str = "") -> list[int]:
+        """The processes of the functions whose names begin so."""
+        found = subprocess.run(["pgrep", "-f", f"^{self.folder}/code/{name}[^/]*/bootstrap"], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def code(self, function: str, bootstrap: Path) -> dict[str, str]:
+        """Where LocalStack finds the code of a function: a folder here, a zip for one that is not of this run."""
+        if not bootstrap.exists():
+            raise Failed(f"error: {bootstrap} does not exist\nhint: run `make binaries`")
+        if not self.external:
+            # The folder's name shows whose process it is: see `functions`.
+            folder = self.folder / "code" / function
+            folder.parent.mkdir(exist_ok=True)
+            folder.symlink_to(bootstrap.parent)
+            return {"Bucket": "hot-reload", "Key": str(folder)}
+        key = f"{bootstrap.parent.name}.zip"
+        if key not in self._packages:
+            self.client("s3").create_bucket(Bucket="packages")
+            self.client("s3").put_object(Bucket="packages", Key=key, Body=package(bootstrap))
+            self._packages.add(key)
+        return {"Bucket": "packages", "Key": key}
 
     def deploy(self, name: str, parameters: dict[str, str], binaries: Path | None = None) -> dict[str, str]:
         """Deploys infra/template.yaml with the binaries through CloudFormation and returns the stack's outputs."""
+        deployments.append(name)
         binaries = binaries or ROOT / "target/lambda-test"
         bucket = f"{name}-packages"
         s3 = self.client("s3")
@@ -196,7 +244,8 @@ class Stack:
         for resource in template["Resources"].values():
             code = resource.get("Properties", {}).get("CodeUri")
             if isinstance(code, str):
-                resource["Properties"]["CodeUri"] = self.package(binaries / code.rsplit("/", 1)[1] / "bootstrap")
+                function = code.rsplit("/", 1)[1]
+                resource["Properties"]["CodeUri"] = self.code(f"{name}-{function}", binaries / function / "bootstrap")
         architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
         parameters = {"Architecture": architecture} | parameters
         # Too large to be sent with the request, as SAM's own upload knows.
@@ -232,8 +281,6 @@ class Stack:
 
 def package(bootstrap: Path) -> bytes:
     """A function's zip, as cargo-lambda makes it."""
-    if not bootstrap.exists():
-        raise Failed(f"{bootstrap} is not there: run `make binaries`")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         info = zipfile.ZipInfo("bootstrap")

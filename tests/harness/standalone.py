@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from .demo import Screen, parse, text
-from .stack import ROOT, Failed, Stack, running
+from .stack import ROOT, Failed, running
 from .world import World, eventually
 
 ENDPOINT, QUALITY, DRIFT = "screening", "screening-model-quality", "screening-data-quality"
@@ -163,12 +163,11 @@ class Hour:
 class Story:
     """The clinic's hours, one after the other."""
 
-    def __init__(self, screen: Screen, stack: Stack, folder: Path, rows: int = ROWS):
-        self.screen, self.rows = screen, rows
+    def __init__(self, screen: Screen, world: World, folder: Path, rows: int = ROWS, drifts_at: int = DRIFTS_AT):
+        self.screen, self.world, self.rows, self.drifts_at = screen, world, rows, drifts_at
         self.model = Model(folder)
         screen.step(f"a model is trained on {len(self.model.patients) * 4 // 5} of {len(self.model.patients)} patients: accuracy {self.model.trained:.1%}")
-        self.world = World(stack)
-        self.s3 = stack.client("s3")
+        self.s3 = world.stack.client("s3")
         names = {"drift": DRIFT, "quality": QUALITY, "endpoint": ENDPOINT, "model": ENDPOINT, "bucket": self.world.reports}
         self.world.put_policy(POLICY.format(**names))
         self.upload("first")
@@ -211,7 +210,7 @@ class Story:
 
     def measured(self, patient: list[str], number: int) -> list[str]:
         """A patient's measurements, as the scanner gives them in that hour."""
-        factor = lambda name: RECALIBRATED.get(name, 1.0) if number >= DRIFTS_AT else 1.0
+        factor = lambda name: RECALIBRATED.get(name, 1.0) if number >= self.drifts_at else 1.0
         return [f"{float(value) * factor(name):.5f}" for name, value in zip(self.model.header[:-1], patient, strict=False)]
 
     def analysed(self, number: int) -> Hour:
@@ -252,7 +251,7 @@ class Story:
 
     def drifted_rows(self) -> Iterator[list[str]]:
         for hour in self.hours:
-            if hour.number < DRIFTS_AT:
+            if hour.number < self.drifts_at:
                 continue
             key = f"{hour.begins:%Y/%m/%d/%H}"
             lines = lambda name: self.s3.get_object(Bucket=self.world.reports, Key=name)["Body"].read().splitlines()
@@ -269,12 +268,12 @@ class Story:
         self.model.serve()
         try:
             self.screen.step(f"the endpoint answers at {self.model.url}, and captures what it answers")
-            for number in range(DRIFTS_AT):
+            for number in range(self.drifts_at):
                 self.analysed(number)
-            self.screen.step("hour 10  the scanner is calibrated anew: two measurements come out a fifth larger")
+            self.screen.step(f"hour {self.drifts_at}  the scanner is calibrated anew: two measurements come out a fifth larger")
             # The second datapoint that breaches raises the alert, and the alert is decided on.
-            number = DRIFTS_AT + 2
-            for drifted in range(DRIFTS_AT, number):
+            number = self.drifts_at + 2
+            for drifted in range(self.drifts_at, number):
                 self.analysed(drifted)
             self.retrain()
             eventually(self.succeeded, "the end of the pipeline told on the bus", 60)
@@ -295,7 +294,7 @@ def show(screen: Screen, story: Story) -> None:
     screen.title("Hours, as our own analyses saw them")
     screen.line(f"  {'hour':>4}  {'patients':>8}  {'right':>6}  {'data quality':<24} {'model quality':<24} drifted")
     for hour in story.hours:
-        note = "  ← the scanner is calibrated anew" if hour.number == DRIFTS_AT else ""
+        note = "  ← the scanner is calibrated anew" if hour.number == story.drifts_at else ""
         screen.line(
             f"  {hour.number:>4}  {story.rows:>8}  {hour.accuracy:>6.1%}  {hour.status(DRIFT):<24} {hour.status(QUALITY):<24} "
             f"{', '.join(hour.features)}{note}"
@@ -307,7 +306,7 @@ def show(screen: Screen, story: Story) -> None:
             screen.line(f"  │ {line}".rstrip())
         screen.line("  └")
     screen.title("What CloudWatch has under Model Monitor's own names")
-    last = story.hours[DRIFTS_AT]
+    last = story.hours[story.drifts_at]
     dimensions = [{"Name": "Endpoint", "Value": ENDPOINT}, {"Name": "MonitoringSchedule", "Value": DRIFT}]
     for feature in RECALIBRATED:
         answer = story.world.stack.client("cloudwatch").get_metric_statistics(
@@ -315,18 +314,18 @@ def show(screen: Screen, story: Story) -> None:
             StartTime=last.scheduled, EndTime=last.scheduled + timedelta(minutes=1), Period=60, Statistics=["Maximum"],
         )
         value = answer["Datapoints"][0]["Maximum"] if answer["Datapoints"] else None
-        screen.line(f"  feature_baseline_drift_{feature} at hour {DRIFTS_AT}: {text(value)}")
+        screen.line(f"  feature_baseline_drift_{feature} at hour {story.drifts_at}: {text(value)}")
 
 
 def check(screen: Screen, story: Story) -> None:
     screen.title("Checks")
     world, hours = story.world, story.hours
-    before = [hour for hour in hours if hour.number < DRIFTS_AT]
-    drifted = [hour for hour in hours if DRIFTS_AT <= hour.number < DRIFTS_AT + 2]
-    after = [hour for hour in hours if hour.number >= DRIFTS_AT + 2]
+    before = [hour for hour in hours if hour.number < story.drifts_at]
+    drifted = [hour for hour in hours if story.drifts_at <= hour.number < story.drifts_at + 2]
+    after = [hour for hour in hours if hour.number >= story.drifts_at + 2]
     statuses = lambda some: [hour.status(schedule) for hour in some for schedule in (DRIFT, QUALITY)]
-    screen.check("ten hours are clean", set(statuses(before)) == {"Completed"} and len(before) == DRIFTS_AT, statuses(before))
-    screen.check("from hour 10 on both analyses find violations", set(statuses(drifted)) == {"CompletedWithViolations"}, statuses(drifted))
+    screen.check(f"{story.drifts_at} hours are clean", set(statuses(before)) == {"Completed"} and len(before) == story.drifts_at, statuses(before))
+    screen.check(f"from hour {story.drifts_at} on both analyses find violations", set(statuses(drifted)) == {"CompletedWithViolations"}, statuses(drifted))
     named = [hour.features for hour in drifted]
     # The model's score follows from them.
     fits = all(set(RECALIBRATED) <= set(some) <= {*RECALIBRATED, "score"} for some in named)
@@ -354,7 +353,7 @@ def play() -> int:
         screen.step("LocalStack is up, and a stand-in for SageMaker's pipelines")
         folder = stack.folder / "clinic"
         folder.mkdir()
-        story = Story(screen, stack, folder)
+        story = Story(screen, World(stack), folder)
         story.tell()
         show(screen, story)
         check(screen, story)

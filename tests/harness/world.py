@@ -1,11 +1,16 @@
 """Looking at the world from outside, and making things happen in it as SageMaker and S3 would."""
 
 import json
+import os
+import signal
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any, Callable, TypeVar
 
+from .faults import Faults, proxy
 from .stack import ACCOUNT, FUNCTIONS, REGION, Stack
 
 T = TypeVar("T")
@@ -63,7 +68,10 @@ class Queue:
 
 
 class World:
-    """One deployment of Driftwarden, its surroundings, and taps on its bus and its topic."""
+    """One deployment of Driftwarden, its surroundings, and taps on its bus and its topic.
+
+    Tests use it one after another: `clear` hands it over as if it had just been deployed. Only CloudWatch keeps its metrics and logs.
+    """
 
     def __init__(self, stack: Stack, name: str | None = None, policy: str = AUTO, **parameters: str):
         self.stack = stack
@@ -71,12 +79,9 @@ class World:
         self.reports = f"{self.name}-reports"
         self.pipeline = f"{self.name}-retraining"
         self.namespace = parameters.get("MetricNamespace", self.name)
-        s3 = stack.client("s3")
-        s3.create_bucket(Bucket=self.reports)
-        s3.put_bucket_notification_configuration(
-            Bucket=self.reports, NotificationConfiguration={"EventBridgeConfiguration": {}}
-        )
+        self.create_report_bucket()
         self.create_pipeline()
+        self.state_machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{self.name}-retraining"
         given = {
             "ReportBucketName": self.reports,
             "ReportPrefix": "reports",
@@ -90,6 +95,8 @@ class World:
             # Tests of the dashboard have it on.
             "DashboardPages": "off",
             "DashboardRate": "rate(1 day)",
+            "TriggerAlarmPrefix": f"{self.name}-alarm-",
+            "RetrainingStateMachineArn": self.state_machine,
             "NotificationTopicArns": f"arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-json,arn:aws:sns:{REGION}:{ACCOUNT}:{self.name}-chat",
             "NotificationSecretPattern": f"{self.name}/*",
             "PromotedEndpointPattern": "*",
@@ -100,9 +107,51 @@ class World:
         self.dead_letters = Queue(stack, self.outputs["DeadLetterQueueUrl"])
         self.bus = self._tap_bus()
         self.topic = self._tap_topic()
+        events = stack.client("events")
+        self.rules = [
+            (rule["Name"], bus)
+            for bus in ("default", self.outputs["EventBusName"])
+            for page in events.get_paginator("list_rules").paginate(EventBusName=bus)
+            for rule in page["Rules"]
+            if rule["Name"].startswith(self.name)
+        ]
+        self.silent = False
         self.put_policy(policy)
 
+    def clear(self, policy: str = AUTO) -> None:
+        """Removes what earlier tests left. They must have nothing in progress: see `settle`."""
+        self.stack.stand_in("clear", {})
+        self.create_pipeline()
+        self.listen()
+        s3 = self.stack.client("s3")
+        for bucket in (self.state, self.reports):
+            for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                found = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in page.get("Versions", []) + page.get("DeleteMarkers", [])]
+                if found:
+                    s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+        for queue in (self.dead_letters, self.bus, self.topic):
+            queue.drain()
+            queue.messages.clear()
+        self.put_policy(policy)
+
+    def settle(self, quiet: float = 2, seconds: float = 60) -> None:
+        """Waits until no function is at work: the state bucket, the bus, and the topic have not changed for `quiet` seconds."""
+        deadline, last, since = time.monotonic() + seconds, None, time.monotonic()
+        while time.monotonic() < min(since + quiet, deadline):
+            listed = self.stack.client("s3").list_objects_v2(Bucket=self.state).get("Contents", [])
+            now = sorted((item["Key"], item["ETag"]) for item in listed), len(self.bus.drain()), len(self.topic.drain())
+            if now != last:
+                last, since = now, time.monotonic()
+            time.sleep(0.2)
+
     # Surroundings.
+
+    def create_report_bucket(self) -> None:
+        s3 = self.stack.client("s3")
+        s3.create_bucket(Bucket=self.reports)
+        s3.put_bucket_notification_configuration(
+            Bucket=self.reports, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
 
     def create_pipeline(self, *parameters: str) -> None:
         names = parameters or (
@@ -146,25 +195,46 @@ class World:
         self.stack.client("sns").subscribe(TopicArn=self.outputs["TopicArn"], Protocol="sqs", Endpoint=arn)
         return Queue(self.stack, url)
 
-    def through(self, url: str) -> None:
-        """Lets the functions reach AWS through a proxy; only before the first event, when none has started yet.
+    @contextmanager
+    def faulty(self) -> Iterator[Faults]:
+        """Lets the functions reach AWS through a proxy that fails on demand."""
+        with proxy(self.stack.url) as (url, faults):
+            try:
+                self._restart({"AWS_ENDPOINT_URL": url})
+                yield faults
+            finally:
+                self._restart({})
+
+    def _restart(self, environment: dict[str, str]) -> None:
+        """Ends the functions' processes; those that follow have these variables, too.
 
         Not by changing their configuration: LocalStack can then hold asynchronous invocations back for minutes.
         """
         folder = self.stack.folder / "functions"
         folder.mkdir(exist_ok=True)
         for function in FUNCTIONS:
-            (folder / f"{self.name}-{function}.json").write_text(json.dumps({"AWS_ENDPOINT_URL": url}))
+            (folder / f"{self.name}-{function}.json").write_text(json.dumps(environment))
+        for pid in self.stack.functions(self.name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not self.stack.functions(self.name), "the end of the functions' processes")
 
     def silence(self, but: str | None = None) -> None:
-        """Takes the deployment off the buses: every deployment hears every event of the default bus. Rules with `but` in
-        their names go on."""
-        events = self.stack.client("events")
-        for bus in ("default", self.outputs["EventBusName"]):
-            for page in events.get_paginator("list_rules").paginate(EventBusName=bus):
-                for rule in page["Rules"]:
-                    if rule["Name"].startswith(self.name) and not (but and but in rule["Name"]):
-                        events.disable_rule(Name=rule["Name"], EventBusName=bus)
+        """Turns off the deployment's rules, except those with `but` in their names: each deployment gets every event of the default
+        bus."""
+        self._switch("disable_rule", but)
+        self.silent = True
+
+    def listen(self) -> None:
+        """Turns the deployment's rules on again."""
+        if self.silent:
+            self._switch("enable_rule")
+        self.silent = False
+
+    def _switch(self, operation: str, but: str | None = None) -> None:
+        for name, bus in self.rules:
+            if not (but and but in name):
+                getattr(self.stack.client("events"), operation)(Name=name, EventBusName=bus)
 
     # What happens outside.
 
@@ -337,7 +407,8 @@ class World:
         return [event for event in self.bus.bodies() if detail_type in (None, event["detail-type"])]
 
     def messages(self) -> list[dict[str, str]]:
-        return self.topic.bodies()
+        """Driftwarden's notifications. The topic also gets the deployment's alarms, which may be about an earlier test."""
+        return [message for message in self.topic.bodies() if message["Subject"].startswith("[Driftwarden]")]
 
     def executions(self) -> list[Any]:
         return [run for run in self.stack.stand_in("executions") if f"/{self.pipeline}/" in run["arn"]]

@@ -200,22 +200,22 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
         self.lock = threading.Lock()
 
     def start(self, env_vars: dict[str, str]) -> None:
-        # Nothing of LocalStack's own environment, but what its starter says functions are to have: all of them by
-        # variables FUNCTION_…, one of them by a file of its name.
+        # Nothing of LocalStack's own environment except variables FUNCTION_…, which all functions have.
         passed = {k.removeprefix("FUNCTION_"): v for k, v in os.environ.items() if k.startswith("FUNCTION_")}
         own = self.function_version.config.environment or {}
-        given = Path(os.environ.get("ENVIRONMENT_OF_FUNCTIONS", "")) / f"{self.function_version.id.function_name}.json"
-        single = json.loads(given.read_text()) if given.is_file() else {}
         env = {name: str(value) for name, value in env_vars.items() if value is not None}
-        self.env = {"PATH": os.environ.get("PATH", "")} | env | passed | own | single
+        self.env = {"PATH": os.environ.get("PATH", "")} | env | passed | own
         self._start_sandbox()
 
     def _start_sandbox(self) -> Sandbox:
         code = self.function_version.config.code.get_unzipped_code_location()
+        # Variables of this function alone, which the harness changes between its processes.
+        given = Path(os.environ.get("ENVIRONMENT_OF_FUNCTIONS", "")) / f"{self.function_version.id.function_name}.json"
+        single = json.loads(given.read_text()) if given.is_file() else {}
         with self.lock:
             if self.sandbox:
                 self.sandbox.stop()
-            self.sandbox = sandbox = Sandbox(Path(code) / "bootstrap", self.env, self.output)
+            self.sandbox = sandbox = Sandbox(Path(code) / "bootstrap", self.env | single, self.output)
         sandbox.ready.wait(INIT_SECONDS)
         if sandbox.init_error is not None or not sandbox.ready.is_set():
             payload = sandbox.init_error or error_body("Runtime.InitError", "the initialisation timed out")

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime
@@ -21,7 +22,10 @@ def apply() -> None:
     from localstack.services.cloudwatch.cloudwatch_database_helper import CloudwatchDatabase
     from localstack.services.events import target as targets
     from localstack.services.events.provider import EventsProvider
+    from localstack.services.s3 import provider as s3
 
+    # In the folder of the run: LocalStack's own is one for all LocalStacks of the machine, and stays.
+    s3.DEFAULT_S3_TMP_DIR = tempfile.mkdtemp()
     leave_disabled_rules_alone(EventsProvider)
     deliver_again_then_keep(targets.TargetSender)
     start_pipelines(targets.SagemakerTargetSender)
@@ -34,6 +38,11 @@ def leave_disabled_rules_alone(provider: type) -> None:
     @patch(provider._process_rules)
     def process_rules(fn, self, rule, *args, **kwargs):
         return None if rule.state == "DISABLED" else fn(self, rule, *args, **kwargs)
+
+    @patch(provider._get_scheduled_rule_job_function)
+    def scheduled(fn, self, account_id, region, rule):
+        send = fn(self, account_id, region, rule)
+        return lambda *args, **kwargs: None if rule.state == "DISABLED" else send(*args, **kwargs)
 
 
 def deliver_again_then_keep(sender: type) -> None:
