@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check rust-target
+.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check needs-rust rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze promote dashboard
 # The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
@@ -31,13 +31,18 @@ help: ## this list
 setup: ## Python environments of the tests and the demo (LocalStack, moto), once
 	@bash tests/setup.sh
 
-binaries:
+needs-rust:
+	@command -v cargo >/dev/null || { printf 'error: cargo is not installed\nhint: install Rust with rustup, then run the command again\n' >&2; exit 2; }
+	@free=$$(df -Pk . | awk 'NR == 2 { print int($$4 / 1048576) }'); [ "$$free" -ge 15 ] || \
+	  printf 'warning: only %s GiB are free on this disk, and a complete build needs about 15 GiB\nhint: free some space, or run `make clean`\n' "$$free" >&2
+
+binaries: needs-rust
 	@# The whole workspace: its features are those of the tests, so nothing is compiled twice.
 	@cargo build --quiet --locked --workspace --bins
 	@for f in $(FUNCTIONS); do mkdir -p target/lambda-test/$$f; \
 	  if [ target/debug/$$f -nt target/lambda-test/$$f/bootstrap ]; then strip -o target/lambda-test/$$f/bootstrap target/debug/$$f; fi; done
 
-cli:
+cli: needs-rust
 	@cargo build --quiet --locked --workspace --bin driftwarden
 
 demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays a report of your own
@@ -57,7 +62,7 @@ demo-ab: setup ## five candidates against their champions on live traffic: promo
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo-ab
 
-check: ## what to run before a commit: formatting, clippy, unit tests, doc tests; no LocalStack, no AWS SDK
+check: needs-rust ## what to run before a commit: formatting, clippy, unit tests, doc tests; no LocalStack, no AWS SDK
 	@bash tests/setup.sh rust
 	cargo fmt --all --check
 	cargo clippy --locked $(NO_AWS) --all-targets --quiet -- -D warnings
@@ -66,7 +71,7 @@ check: ## what to run before a commit: formatting, clippy, unit tests, doc tests
 
 test: unit sdk e2e ## all tests: Rust, our reports in the SageMaker SDK, then end to end on LocalStack
 
-unit: ## the Rust tests; SIMULATOR_SEEDS=100000 plays more histories
+unit: needs-rust ## the Rust tests; SIMULATOR_SEEDS=100000 plays more histories
 	@bash tests/setup.sh rust
 	$(NEXTEST) run --locked --workspace
 	@$(PYTHON) tests/slowest.py target/nextest/default/junit.xml
@@ -82,11 +87,11 @@ sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python
 	PATH="$(CURDIR)/target/debug:$$PATH" .venv/sdk/bin/python tests/peers/sagemaker_sdk/report.py target/sdk-report
 	.venv/sdk/bin/python -m pytest --quiet tests/peers/sagemaker_sdk --results target/sdk-report/report
 
-clippy:
+clippy: needs-rust
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 
-docs:
+docs: needs-rust
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 lint: infra-check clippy docs policies ## formatting, clippy, documentation, template, licenses, known vulnerabilities, spelling, workflows
@@ -123,7 +128,7 @@ mutants-diff: cargo-mutants ## mutation tests of the lines that differ from BASE
 	@if [ -s target/mutation/changes.diff ]; then $(MUTANTS) --in-diff target/mutation/changes.diff; \
 	else echo "No code of the pure crates differs from $(BASE): there is nothing to test"; fi
 
-simulate: ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag|blind-update
+simulate: needs-rust ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag|blind-update
 	cargo run --quiet --locked -p driftwarden-simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
 
 bench: setup ## ingest and backtest, each beside a Python peer
@@ -146,7 +151,7 @@ rust-target:
 	if ! rustc --print target-libdir --target $$target >/dev/null 2>&1 || [ ! -d "$$(rustc --print target-libdir --target $$target)" ]; then \
 	  echo "Rust's standard library for $$target is not installed: run 'rustup target add $$target', or build with ARCH=x86_64"; exit 1; fi
 
-build: rust-target ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
+build: needs-rust rust-target ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) -p driftwarden-lambda
 
