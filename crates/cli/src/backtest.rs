@@ -298,7 +298,7 @@ fn policy(file: Option<&str>) -> Result<Policy, Failure> {
         return Ok(Policy::default());
     };
     let bytes = fs::read(file).map_err(|error| format!("{file} cannot be read: {error}"))?;
-    let policy = Policy::parse(&bytes).map_err(|error| format!("{file}: {}", crate::cloud::chain(&error)))?;
+    let policy = Policy::parse(&bytes).map_err(|error| format!("{file}: {}", shell::chain(&error)))?;
     Ok(policy)
 }
 

@@ -18,7 +18,7 @@ use shell::{
         Reports,
     },
 };
-use std::{error::Error, io, sync::Arc};
+use std::{io, sync::Arc};
 
 /// So many documents are read at the same time.
 const READ_AT_ONCE: usize = 16;
@@ -137,18 +137,6 @@ pub(crate) fn said(error: &AwsError) -> String {
         _ => String::new(),
     };
     format!("{operation} on `{resource}` failed: {message}{remedy}")
-}
-
-/// An error with its sources.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// A text of several lines from outside, without what would steer a terminal.

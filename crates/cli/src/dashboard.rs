@@ -183,7 +183,7 @@ impl Dashboard {
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
         let policy = PolicyStore::default();
-        let policy = policy.load(world).await.map_err(|error| crate::cloud::chain(&error))?;
+        let policy = policy.load(world).await.map_err(|error| shell::chain(&error))?;
         let (mut models, notes) = dashboard::models(world).await?;
         for note in &notes {
             warn(streams.err, note)?;

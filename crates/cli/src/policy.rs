@@ -2,7 +2,7 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, StateBucket, Surroundings, World, chain, connect, counted, json_line, monitors, plain_lines},
+    cloud::{Failure, StateBucket, Surroundings, World, connect, counted, json_line, monitors, plain_lines},
     input,
     table::{Table, plain},
 };
@@ -145,7 +145,7 @@ fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), String> {
     let bytes = input::read(name, input, LIMIT).map_err(|error| format!("`{name}` {error}"))?;
     match Policy::parse(&bytes) {
         Ok(policy) => Ok((bytes, policy)),
-        Err(error) => Err(format!("{}: {}", said_as(name), chain(&error))),
+        Err(error) => Err(format!("{}: {}", said_as(name), shell::chain(&error))),
     }
 }
 
@@ -193,7 +193,7 @@ impl Explain {
 pub(crate) async fn in_force(world: &impl World) -> Result<Arc<Policy>, Failure> {
     PolicyStore::default().load(world).await.map_err(|error| match error {
         LoadPolicyError::Aws(error) => error.into(),
-        LoadPolicyError::Invalid(_) => Failure::Said(chain(&error)),
+        LoadPolicyError::Invalid(_) => Failure::Said(shell::chain(&error)),
     })
 }
 

@@ -287,7 +287,7 @@ impl Reader {
             }
             Err(error) => {
                 self.from_reports.add(execution(DatapointState::Failed, None, None));
-                self.unreadable(err, &crate::cloud::chain(&error))
+                self.unreadable(err, &shell::chain(&error))
             }
         }
     }

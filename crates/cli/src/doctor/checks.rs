@@ -5,7 +5,7 @@ use super::{
     finding::{Finding, quoted},
 };
 use crate::{
-    cloud::{World, chain, counted, named_ledgers, second},
+    cloud::{World, counted, named_ledgers, second},
     redrive,
 };
 use alerting::{DOCTOR_SCHEDULE, HealthStatus, MonitorLedger};
@@ -219,7 +219,7 @@ impl<W: World> Patient<W> {
             Err(error) => {
                 let seen = format!(
                     "{POLICY_KEY} cannot hold, and its last good version stays in force where there is one: {}",
-                    chain(&error)
+                    shell::chain(&error)
                 );
                 let bucket = self.state_bucket.as_deref().unwrap_or_default();
                 let remedy = format!(
