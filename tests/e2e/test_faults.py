@@ -255,9 +255,9 @@ def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_do
             eventually(lambda: world.ledger(f"{model}-dq")["outbox"] == [], f"nothing pending of {kind}", 120)
             eventually(lambda: len(messages(model)) >= 2, f"alert and decision of {kind} as messages", 120)
             assert set(STRUCK) <= set(faults.struck), (kind, faults.struck)
-            # No fault of this kind may be left for the next.
+            # No fault may hit another kind's model.
             eventually(lambda: not any(fault.count for fault in faults.pending), f"all faults of {kind}", 60)
-        world.settle()
+            world.settle()
     for kind, model in models.items():
         assert len(world.ledger(f"{model}-dq")["datapoints"]) == 1
         ids = Counter(event["detail"]["id"] for event in world.events() if event["detail"]["model"] == model)
