@@ -76,7 +76,7 @@ def interrupt(*_: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: starts before all others")
+    config.addinivalue_line("markers", "slow: starts before tests without this mark")
     if not hasattr(config, "workerinput"):
         # Like Ctrl-C: pytest then ends its workers, and they end what they started. A worker that was killed did not.
         signal.signal(signal.SIGTERM, interrupt)
