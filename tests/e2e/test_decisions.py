@@ -105,8 +105,6 @@ def test_the_kill_switch_holds_and_a_changed_policy_goes_on(make_world, reports)
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     paused = reached(world, "Holding")
     assert "Paused" in reasons(paused)
-    # So that this function, too, has read the valid policy.
-    world.sweep()
     world.put_policy("paused = tru\n")
     world.sweep()
     world.put_report(folder("churn", "churn-dq", hour(1)), reports("data-quality-drift"))

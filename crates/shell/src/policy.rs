@@ -40,47 +40,42 @@ pub struct PolicyStore {
 }
 
 impl PolicyStore {
-    /// The policy in force: the one in the state bucket; the defaults if there is none; the last good one if the one
-    /// in the bucket cannot hold.
+    /// The policy to decide by: the one in the state bucket; the defaults if there is none; the newest valid version in the bucket
+    /// if the present one is invalid.
     ///
     /// # Errors
-    /// If it cannot be read, or cannot hold and none was good before.
+    /// If the bucket cannot be read, or no version of the policy is valid.
     pub async fn load(&self, world: &impl Documents) -> Result<Arc<Policy>, LoadPolicyError> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let known = last.as_ref().map(|(etag, _)| etag);
-        match (world.read(POLICY_KEY, known).await.map_err(LoadPolicyError::Aws)?, last) {
-            (Fetched::Unchanged, Some((_, policy))) => Ok(policy),
-            (Fetched::Absent | Fetched::Unchanged, _) => Ok(Arc::new(Policy::default())),
-            (Fetched::Found(body, etag), last) => match (Policy::parse(&body), last) {
-                (Ok(policy), _) => {
-                    let policy = Arc::new(policy);
-                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((etag, Arc::clone(&policy)));
-                    Ok(policy)
-                }
-                (Err(error), Some((_, policy))) => {
-                    tracing::error!(
-                        policy.version = policy.version(),
-                        error = %error,
-                        "the new policy cannot hold: the last good one stays in force"
-                    );
-                    Ok(policy)
-                }
-                // Nobody has seen a good one since this function began: the bucket has.
-                (Err(error), None) => {
-                    let earlier = world.earlier(POLICY_KEY).await.map_err(LoadPolicyError::Aws)?;
-                    let Some(policy) = earlier.iter().find_map(|body| Policy::parse(body).ok()) else {
-                        return Err(LoadPolicyError::Invalid(error));
-                    };
-                    tracing::error!(
-                        policy.version = policy.version(),
-                        error = %error,
-                        "the policy in the bucket cannot hold: its last good version stays in force"
-                    );
-                    let policy = Arc::new(policy);
-                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((etag, Arc::clone(&policy)));
-                    Ok(policy)
-                }
-            },
-        }
+        let (body, etag) = match (
+            world.read(POLICY_KEY, known).await.map_err(LoadPolicyError::Aws)?,
+            last.as_ref(),
+        ) {
+            (Fetched::Found(body, etag), _) => (body, etag),
+            (Fetched::Unchanged, Some((_, policy))) => return Ok(Arc::clone(policy)),
+            (Fetched::Absent | Fetched::Unchanged, _) => return Ok(Arc::new(Policy::default())),
+        };
+        let policy = match Policy::parse(&body) {
+            Ok(policy) => Arc::new(policy),
+            Err(error) => {
+                // The bucket is asked first: this function may have slept through a valid version that is newer than the one it
+                // knows. Its own is the last resort, for a bucket that has lost its versions.
+                let earlier = world.earlier(POLICY_KEY).await.map_err(LoadPolicyError::Aws)?;
+                let valid = earlier.iter().find_map(|body| Policy::parse(body).ok()).map(Arc::new);
+                let Some(policy) = valid.or(last.map(|(_, policy)| policy)) else {
+                    return Err(LoadPolicyError::Invalid(error));
+                };
+                tracing::error!(
+                    policy.version = policy.version(),
+                    error = %error,
+                    "the policy is invalid: its last valid version stays effective"
+                );
+                policy
+            }
+        };
+        // Under the entity tag of an invalid one, too: versions are listed once.
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((etag, Arc::clone(&policy)));
+        Ok(policy)
     }
 }
