@@ -122,4 +122,4 @@ def pytest_testnodedown(node: Any) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if any(deployed):
-        terminalreporter.write_line(f"{sum(deployed)} deployments on {sum(map(bool, deployed))} LocalStacks")
+        terminalreporter.write_line(f"Deployments: {sum(deployed)}, LocalStacks: {sum(map(bool, deployed))}")
