@@ -72,7 +72,7 @@ check: needs-rust ## what to run before a commit: formatting, clippy, unit tests
 test: unit sdk e2e ## all tests: Rust, our reports in the SageMaker SDK, then end to end on LocalStack
 
 unit: needs-rust ## the Rust tests; SIMULATOR_SEEDS=100000 plays more histories
-	@bash tests/setup.sh rust
+	@bash tests/setup.sh rust tools
 	$(NEXTEST) run --locked --workspace
 	@$(PYTHON) tests/slowest.py target/nextest/default/junit.xml
 	cargo test --locked --workspace --doc --quiet
@@ -96,7 +96,7 @@ docs: needs-rust
 
 lint: infra-check clippy docs policies ## formatting, clippy, documentation, template, licenses, known vulnerabilities, spelling, workflows
 
-policies:
+policies: needs-rust
 	@bash tests/setup.sh lint
 	PATH="$(CURDIR)/.venv/lint/bin:$$PATH" cargo deny --locked check --hide-inclusion-graph -A duplicate licenses bans sources
 	@bash tests/advisories.sh
