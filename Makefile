@@ -1,16 +1,16 @@
-# Driftwarden. `make help` lists what can be made.
+# Driftwarden. `make help` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup localstack newcomer demo demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check needs-rust rust-target
+.PHONY: help setup localstack newcomer demo pictures demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check needs-rust rust-target
 
 FUNCTIONS := ingest sweep remediate notify analyze promote dashboard
-# The architecture of the deployed functions: arm64 (needs the Rust target, see README) or x86_64.
+# Architecture of the deployed functions: arm64 (requires the Rust target, see docs/how-to/deploy.md) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden
-# LOCAL=1 deploys the tests' binaries to the LocalStack of AWS_ENDPOINT_URL, by the same command and template, and asks nothing.
+# LOCAL=1 deploys the binaries of the tests to the LocalStack of AWS_ENDPOINT_URL, with the same command and template, without confirmation.
 LOCAL ?=
-# What `make invoke` sends, and to which function.
+# Event that `make invoke` sends, and the function that gets it.
 FUNCTION ?= ingest
 EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 1)
 # All packages that compile without the AWS SDK.
@@ -25,10 +25,10 @@ PYTHON := .venv/tools/bin/python
 NEXTEST := .venv/rust/bin/cargo-nextest nextest
 HARNESS := PYTHONPATH=tests $(PYTHON) -m harness
 
-help: ## this list
+help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: ## Python environments of the tests and the demo (LocalStack, moto), once
+setup: ## Install the Python environments of the tests and the demo (LocalStack, moto)
 	@bash tests/setup.sh
 
 needs-rust:
@@ -37,7 +37,7 @@ needs-rust:
 	  printf 'warning: only %s GiB are free on this disk, and a complete build needs about 15 GiB\nhint: free some space, or run `make clean`\n' "$$free" >&2
 
 binaries: needs-rust
-	@# The whole workspace: its features are those of the tests, so nothing is compiled twice.
+	@# The whole workspace, with the features of the tests, so that nothing is compiled twice.
 	@cargo build --quiet --locked --workspace --bins
 	@for f in $(FUNCTIONS); do mkdir -p target/lambda-test/$$f; \
 	  if [ target/debug/$$f -nt target/lambda-test/$$f/bootstrap ]; then strip -o target/lambda-test/$$f/bootstrap target/debug/$$f; fi; done
@@ -45,44 +45,47 @@ binaries: needs-rust
 cli: needs-rust
 	@cargo build --quiet --locked --workspace --bin driftwarden
 
-demo: setup ## the whole loop on this machine, no AWS account; REPORT=path plays a report of your own
-	@echo "Building the functions (the first time takes some minutes) …"
+demo: setup ## Play the whole loop on this machine, without AWS; REPORT=PATH plays your report
+	@echo "Building the functions (takes some minutes the first time) …"
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo $(if $(REPORT),--report "$(REPORT)")
 
-demo-standalone: setup ## the loop with no Model Monitor at all: a real model, served, drifting at hour 10, retrained
+pictures: demo cli ## Take the pictures of the documents from the pages of the demo (requires Chromium)
+	@$(HARNESS) pictures
+
+demo-standalone: setup ## Play the loop without Model Monitor: a served model drifts at hour 10 and is retrained
 	@bash tests/setup.sh demo
-	@echo "Building the functions and the command line (the first time takes some minutes) …"
+	@echo "Building the functions and the command line (takes some minutes the first time) …"
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo-standalone
 
-demo-ab: setup ## five candidates against their champions on live traffic: promoted, rolled back, inconclusive, invalid
+demo-ab: setup ## Test five candidates on live traffic: promoted, rolled back, inconclusive, invalid
 	@bash tests/setup.sh demo
-	@echo "Building the functions and the command line (the first time takes some minutes) …"
+	@echo "Building the functions and the command line (takes some minutes the first time) …"
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo-ab
 
-check: needs-rust ## what to run before a commit: formatting, clippy, unit tests, doc tests; no LocalStack, no AWS SDK
+check: needs-rust ## Run the checks before a commit: formatting, clippy, unit and doc tests; no LocalStack, no AWS SDK
 	@bash tests/setup.sh rust
 	cargo fmt --all --check
 	cargo clippy --locked $(NO_AWS) --all-targets --quiet -- -D warnings
 	$(NEXTEST) run --locked $(NO_AWS)
 	cargo test --locked $(NO_AWS) --doc --quiet
 
-test: unit sdk e2e ## all tests: Rust, our reports in the SageMaker SDK, then end to end on LocalStack
+test: unit sdk e2e ## Run all tests: Rust, reports in the SageMaker SDK, end to end on LocalStack
 
-unit: needs-rust ## the Rust tests; SIMULATOR_SEEDS=100000 plays more histories
+unit: needs-rust ## Run the Rust tests; SIMULATOR_SEEDS=100000 plays more histories
 	@bash tests/setup.sh rust tools
 	$(NEXTEST) run --locked --workspace
 	@$(PYTHON) tests/slowest.py target/nextest/default/junit.xml
 	cargo test --locked --workspace --doc --quiet
 
-e2e: setup binaries ## end-to-end tests on LocalStack
+e2e: setup binaries ## Run the end-to-end tests on LocalStack; PYTEST="-k rule" runs some
 	@bash tests/setup.sh demo aws pages
 	@cargo build --quiet --locked --workspace --example fleet
 	@PYTHON=$(PYTHON) bash tests/e2e.sh $(PYTEST)
 
-sdk: cli ## what driftwarden writes, read by the classes of the SageMaker Python SDK
+sdk: cli ## Read Driftwarden's report files with the SageMaker Python SDK
 	@bash tests/setup.sh sdk
 	PATH="$(CURDIR)/target/debug:$$PATH" .venv/sdk/bin/python tests/peers/sagemaker_sdk/report.py target/sdk-report
 	.venv/sdk/bin/python -m pytest --quiet tests/peers/sagemaker_sdk --results target/sdk-report/report
@@ -94,7 +97,7 @@ clippy: needs-rust
 docs: needs-rust
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
-lint: infra-check clippy docs policies ## formatting, clippy, documentation, template, licenses, known vulnerabilities, spelling, workflows
+lint: infra-check clippy docs policies ## Check formatting, clippy, documentation, template, licenses, vulnerabilities, spelling, workflows
 
 policies: needs-rust
 	@bash tests/setup.sh lint
@@ -107,7 +110,7 @@ policies: needs-rust
 	.venv/lint/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	.venv/lint/bin/zizmor --offline --quiet .github
 
-infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
+infra-check: ## Check the template: cfn-lint, SAM, checkov, and permissions
 	@bash tests/setup.sh infra checkov permissions
 	.venv/infra/bin/cfn-lint --config-file infra/.cfnlintrc.yaml
 	.venv/infra/bin/cfn-lint infra/alarms.yaml
@@ -117,32 +120,32 @@ infra-check: ## the template: cfn-lint, SAM, checkov, and who may do what
 
 cargo-mutants:
 	@cargo mutants --version 2>/dev/null | grep -qx 'cargo-mutants $(CARGO_MUTANTS)' || \
-	  { echo "cargo-mutants $(CARGO_MUTANTS) is not installed: run 'cargo install --locked cargo-mutants@$(CARGO_MUTANTS)'"; exit 2; }
+	  { printf 'error: cargo-mutants $(CARGO_MUTANTS) is not installed\nhint: run `cargo install --locked cargo-mutants@$(CARGO_MUTANTS)`\n' >&2; exit 2; }
 
-mutants: cargo-mutants ## mutation tests of CRATE=driftwarden-…, or of each pure crate; SHARD=0/8 runs one part of 8
+mutants: cargo-mutants ## Run mutation tests of CRATE=driftwarden-…, or of each pure crate; SHARD=0/8 runs one of 8 parts
 	$(MUTANTS) $(addprefix --package ,$(or $(CRATE),$(addprefix driftwarden-,$(MUTATED))))
 
-mutants-diff: cargo-mutants ## mutation tests of the lines that differ from BASE=origin/main
+mutants-diff: cargo-mutants ## Run mutation tests of the lines that differ from BASE=origin/main
 	@mkdir -p target/mutation
 	@git diff --no-ext-diff --merge-base $(BASE) -- $(patsubst %,crates/%/src/*.rs,$(MUTATED)) > target/mutation/changes.diff
 	@if [ -s target/mutation/changes.diff ]; then $(MUTANTS) --in-diff target/mutation/changes.diff; \
-	else echo "No code of the pure crates differs from $(BASE): there is nothing to test"; fi
+	else echo "No code of the pure crates differs from $(BASE): nothing to test"; fi
 
-simulate: needs-rust ## plays SEEDS=100000 histories of the loop under every kind of trouble; SEED=n tells one story; PLANT=drop-token|skip-outbox|loose-etag|blind-update
+simulate: needs-rust ## Play SEEDS=100000 histories with faults; SEED=N prints one; PLANT=drop-token|skip-outbox|loose-etag|blind-update adds a bug
 	cargo run --quiet --locked -p driftwarden-simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
 
-bench: setup ## ingest and backtest, each beside a Python peer
+bench: setup ## Measure ingest and backtest, each beside a Python implementation
 	$(PYTHON) benches/backtest/run.py
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --x86-64 -p driftwarden-lambda --bin ingest
 	$(PYTHON) benches/ingest/run.py --binary target/lambda/ingest/bootstrap
 
-bench-analysis: ## statistics and drift of two files, beside DuckDB, Polars, whylogs and Evidently; ROWS=1000000
+bench-analysis: ## Measure statistics and drift of two files beside DuckDB, Polars, whylogs, and Evidently; ROWS=1000000
 	@bash tests/setup.sh bench-duckdb bench-polars bench-whylogs bench-evidently
 	@cargo build --quiet --locked --profile bench -p driftwarden --no-default-features
 	.venv/bench-polars/bin/python benches/analysis/run.py --driftwarden target/release/driftwarden $(if $(ROWS),--rows $(ROWS))
 
-container: ## the analyses as a container for SageMaker Processing (needs Docker); IMAGE=name
+container: ## Build the analyses as a container for SageMaker Processing (requires Docker); IMAGE=NAME
 	docker build --file infra/container/Dockerfile --tag $(or $(IMAGE),driftwarden-analyzer) .
 
 rust-target:
@@ -151,17 +154,17 @@ rust-target:
 	if ! rustc --print target-libdir --target $$target >/dev/null 2>&1 || [ ! -d "$$(rustc --print target-libdir --target $$target)" ]; then \
 	  echo "Rust's standard library for $$target is not installed: run 'rustup target add $$target', or build with ARCH=x86_64"; exit 1; fi
 
-build: needs-rust rust-target ## release binaries for AWS Lambda, in target/lambda (ARCH=arm64|x86_64)
+build: needs-rust rust-target ## Build release binaries for Lambda in target/lambda; ARCH=arm64|x86_64
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda build --locked --release --$(subst _,-,$(ARCH)) -p driftwarden-lambda
 
-localstack: setup ## LocalStack and a SageMaker stand-in, with nothing deployed, until Ctrl-C; prints what to set for `make deploy LOCAL=1`
+localstack: setup ## Run LocalStack and a simulated SageMaker until Ctrl-C; prints the variables for make deploy LOCAL=1
 	@$(HARNESS) up --bare
 
-deploy: $(if $(LOCAL),binaries,build) ## builds and deploys to the AWS account of your credentials; PARAMETERS="ReportBucketName=… RetrainingPipelineName=…"; LOCAL=1
+deploy: $(if $(LOCAL),binaries,build) ## Build and deploy to your AWS account; PARAMETERS="ReportBucketName=… RetrainingPipelineName=…"; LOCAL=1
 	@bash tests/setup.sh infra
 ifneq ($(LOCAL),)
-	@[ -n "$${AWS_ENDPOINT_URL:-}" ] || { echo "LOCAL=1 deploys to a LocalStack, and AWS_ENDPOINT_URL is not set: 'make localstack' starts one and says what to set"; exit 2; }
+	@[ -n "$${AWS_ENDPOINT_URL:-}" ] || { printf 'error: AWS_ENDPOINT_URL is not set\nhint: run `make localstack` in another terminal, and set the variables that it prints\n' >&2; exit 2; }
 	@sed 's|CodeUri: ../target/lambda/|CodeUri: lambda-test/|' infra/template.yaml > target/template.yaml
 	cd infra && SAM_CLI_TELEMETRY=0 ../.venv/infra/bin/sam deploy --stack-name $(STACK) --template-file ../target/template.yaml --config-file $(CURDIR)/infra/samconfig.toml --no-confirm-changeset \
 	  --parameter-overrides Architecture=$(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64) $(PARAMETERS)
@@ -169,16 +172,16 @@ else
 	cd infra && ../.venv/infra/bin/sam deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
 endif
 
-newcomer: ## a newcomer's path, timed: clone, demo, own report, deploy to LocalStack, first alert; SHARED=1 builds into this folder's target
+newcomer: ## Time a new user's path: clone, demo, own report, deployment to LocalStack, first alert; SHARED=1 reuses target
 	bash tests/newcomer.sh $(if $(SHARED),--shared)
 
-destroy: ## deletes the deployed stack (the state bucket is kept)
+destroy: ## Delete the deployed stack (the state bucket is kept)
 	@bash tests/setup.sh infra
 	.venv/infra/bin/sam delete --stack-name $(STACK)
 
-invoke: ## sends EVENT=events/… to FUNCTION=… running under `cargo lambda watch`
+invoke: ## Send EVENT=events/… to FUNCTION=… that runs under cargo lambda watch
 	@bash tests/setup.sh build
 	PATH="$(CURDIR)/.venv/build/bin:$$PATH" cargo-lambda lambda invoke $(FUNCTION) --data-file $(EVENT)
 
-clean: ## removes what was built and installed here
+clean: ## Remove everything that was built and installed in this folder
 	rm -rf target .venv .work

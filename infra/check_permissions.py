@@ -1,11 +1,11 @@
-"""Checks that the roles of template.yaml allow what the functions call, and not its neighbours.
+"""Checks that each role of template.yaml allows the calls that its function makes, and denies similar calls.
 
     python infra/check_permissions.py
 
-LocalStack enforces no IAM, so that a missing permission would be found in a real account only. Here the policies are taken
-from the template, with its parameters put in, and asked one by one of ministack's policy simulator (environment of
-tests/requirements/permissions.txt), which is started for this, on a free port, and ended. Conditions are decided here, as the
-simulator knows none.
+LocalStack does not enforce IAM, so a missing permission would be found only in a real account. This script resolves the
+policies of the template for several sets of parameters. It starts ministack's policy simulator (environment of
+tests/requirements/permissions.txt) on a free port, asks it about each call, and stops it. The simulator does not evaluate
+conditions, so this script does.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ JOB_DEFINITIONS = [
 ]
 STREAM = "log-stream:2026/11/23/[$LATEST]0"
 
-# What GetAtt and Ref of resources give.
+# Values of GetAtt and Ref.
 ATTRIBUTES = {
     "StateBucket": "state", "StateBucket.Arn": STATE, "EventBus": STACK, "EventBus.Arn": BUS,
     "Topic": TOPIC, "DeadLetterQueue.Arn": QUEUE, "AnalyzeFunction.Arn": ANALYZE,
@@ -54,11 +54,11 @@ NO_VALUE = object()
 
 
 class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as what they stand for."""
+    """Expands the short forms of CloudFormation functions."""
 
 
 def short_form(loader, suffix, node):
-    """`!Sub x` is {"Fn::Sub": "x"}."""
+    """Expands a short form: `!Sub x` becomes {"Fn::Sub": "x"}."""
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
@@ -72,7 +72,7 @@ Loader.add_multi_constructor("!", short_form)
 
 
 class Template:
-    """The template with its parameters put in."""
+    """The template, resolved for one set of parameters."""
 
     def __init__(self, parameters):
         self.document = yaml.load(TEMPLATE.read_text(), Loader)  # noqa: S506: a subclass of SafeLoader
@@ -84,7 +84,7 @@ class Template:
         return self.resolve(self.document["Conditions"][name])
 
     def resolve(self, node):
-        """Carries out the functions of CloudFormation that policies use. An unknown one is an error, not a guess."""
+        """Evaluates the CloudFormation functions that policies use. An unknown function is an error."""
         if isinstance(node, list):
             return [value for value in map(self.resolve, node) if value is not NO_VALUE]
         if not isinstance(node, dict):
@@ -119,7 +119,7 @@ class Template:
         return {key: value for key, value in ((k, self.resolve(v)) for k, v in node.items()) if value is not NO_VALUE}
 
     def policy(self, role):
-        """All statements of a role as one policy; `None` if the role is not deployed."""
+        """All statements of a role as one policy. `None` if the role is not deployed."""
         resource = self.document["Resources"][role]
         if "Condition" in resource and not self.condition(resource["Condition"]):
             return None
@@ -128,49 +128,49 @@ class Template:
             raise SystemExit(f"{role}: expected one inline policy")
         statements = policies[0]["PolicyDocument"]["Statement"]
         for reference in resource["Properties"].get("ManagedPolicyArns", []):
-            # Of this template: one of AWS's own would be an ARN, and an error here.
+            # A policy of this template. A policy of AWS would be an ARN and fail here.
             managed = self.document["Resources"][reference["Ref"]]["Properties"]["PolicyDocument"]
             statements = statements + self.resolve(managed)["Statement"]
         return {"Version": "2012-10-17", "Statement": statements}
 
 
 def via(service):
-    """The context of a call to KMS that a service makes."""
+    """Context of a call to KMS by a service."""
     return {"kms:ViaService": f"{service}.{REGION}.amazonaws.com"}
 
 
 def event(detail_type, source="driftwarden"):
-    """The context of PutEvents."""
+    """Context of PutEvents."""
     return {"events:source": source, "events:detail-type": detail_type}
 
 
-# The context of a write that must not overwrite.
+# Context of a write that must not overwrite.
 NEW = {"s3:if-none-match": "*"}
 BASELINE_FILES = ("statistics", "constraints", "analysis", "analysis_config", "calibration", "segments", "intervals")
 
 
 def logs(function):
-    """A log stream of a function."""
+    """ARN of a log stream of a function."""
     return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{STACK}-{function}:{STREAM}"
 
 
 SCHEDULE = f"{SAGEMAKER}:monitoring-schedule/churn-quality"
 ALERTS = ("sagemaker:ListMonitoringAlerts", "*")
-START, LOOK_UP = ("sagemaker:StartPipelineExecution", PIPELINE), (
+START, READ_PARAMETERS = ("sagemaker:StartPipelineExecution", PIPELINE), (
     "sagemaker:ListPipelineParametersForExecution", f"{PIPELINE}/execution/abcdefghijkl")
-# What a decision asks, whoever starts the pipeline.
-LOOK_AT = [LOOK_UP, ("sagemaker:ListPipelineExecutions", PIPELINE), ("sagemaker:DescribeModelCard", f"{SAGEMAKER}:model-card/churn"),
-           ("sagemaker:DescribePipelineExecution", f"{PIPELINE}/execution/abcdefghijkl")]
+# Read calls of a decision, with both values of PipelineStart.
+READ_PIPELINE = [READ_PARAMETERS, ("sagemaker:ListPipelineExecutions", PIPELINE), ("sagemaker:DescribeModelCard", f"{SAGEMAKER}:model-card/churn"),
+                 ("sagemaker:DescribePipelineExecution", f"{PIPELINE}/execution/abcdefghijkl")]
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:retrain"
 MACHINE_START = [("states:StartExecution", MACHINE),
                  ("states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:retrain:driftwarden-1")]
 OTHER_START = [("sagemaker:StartPipelineExecution", f"{SAGEMAKER}:pipeline/retrain-credit"),
                ("sagemaker:ListPipelineExecutions", f"{SAGEMAKER}:pipeline/retrain-credit")]
 
-# Where policy.toml cannot hold, its last good version does.
+# If policy.toml is invalid, functions read its newest valid version.
 VERSIONS = [("s3:ListBucketVersions", STATE), ("s3:GetObjectVersion", f"{STATE}/policy.toml")]
 
-# Every call of every function, whatever the parameters.
+# Calls of every function that are allowed with all parameters.
 ALLOWED = {
     "IngestRole": [
         ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
@@ -187,7 +187,7 @@ ALLOWED = {
         ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("s3:GetObject", f"{STATE}/pause.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
-        ("events:PutEvents", BUS, event("Remediation Incident Closed")), *LOOK_AT,
+        ("events:PutEvents", BUS, event("Remediation Incident Closed")), *READ_PIPELINE,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
     ],
     "SweepRole": [
@@ -202,7 +202,7 @@ ALLOWED = {
             "Retraining Pipeline Execution Status Change", "Remediation Incident Closed")),
         ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/model-quality-monitoring-1"), ALERTS,
         ("sagemaker:DescribeMonitoringSchedule", SCHEDULE), ("sagemaker:ListMonitoringSchedules", "*"),
-        ("sagemaker:ListMonitoringExecutions", "*"), *LOOK_AT,
+        ("sagemaker:ListMonitoringExecutions", "*"), *READ_PIPELINE,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("sweep")), ("logs:PutLogEvents", logs("sweep")),
     ],
     "AnalyzeRole": [
@@ -261,7 +261,7 @@ ALLOWED = {
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("notify")), ("logs:PutLogEvents", logs("notify")),
     ],
 }
-# What notify may read and publish to where the template names it.
+# Additional calls of notify with topics and secrets in the parameters.
 NOTIFIES = [
     ("sns:Publish", TOPIC + "-ml-team"), ("ssm:GetParameter", PARAMETER + "driftwarden/webhook"),
     ("ssm:GetParameter", PARAMETER + "aws/reference/secretsmanager/driftwarden/pagerduty"),
@@ -269,7 +269,7 @@ NOTIFIES = [
     ("secretsmanager:DescribeSecret", SECRET + "driftwarden/pagerduty-AbCdEf"),
 ]
 TRACE = ("xray:PutTraceSegments", "*")
-# What promote may change where the template names endpoints.
+# Additional calls of promote with endpoints in the parameters.
 PROMOTES = [
     ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/churn-2"), ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint-config/churn"),
     ("sagemaker:UpdateEndpointWeightsAndCapacities", f"{SAGEMAKER}:endpoint/churn-2"),
@@ -280,7 +280,7 @@ PROMOTES = [
     ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/model", {"iam:PassedToService": "sagemaker.amazonaws.com"}),
 ]
 
-# What no function may, with reasons where they are not plain.
+# Calls that are denied to every function.
 FOR_ALL = [
     ("s3:DeleteObject", f"{STATE}/monitors/churn-quality.json"), ("s3:DeleteObject", f"{STATE}/models/churn.json"),
     ("s3:DeleteObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/policy.toml"),
@@ -297,7 +297,7 @@ FOR_ALL = [
 ]
 DENIED = {
     "IngestRole": FOR_ALL + [
-        START, LOOK_UP, ("s3:GetObject", f"{REPORTS}/churn/data-capture/1.jsonl"), ("s3:GetObject", f"{STATE}/models/churn.json"),
+        START, READ_PARAMETERS, ("s3:GetObject", f"{REPORTS}/churn/data-capture/1.jsonl"), ("s3:GetObject", f"{STATE}/models/churn.json"),
         ("s3:PutObject", f"{STATE}/notifications/1.json"), ("sns:Publish", TOPIC),
         ("logs:PutLogEvents", logs("notify")),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Other"}),
@@ -322,7 +322,7 @@ DENIED = {
         ("events:PutEvents", BUS, event("Remediation Approval", source="driftwarden.operator")),
     ],
     "AnalyzeRole": [denied for denied in FOR_ALL if denied != ("s3:PutObject", REPORT)] + [
-        START, LOOK_UP, ("s3:PutObject", f"{REPORTS}/capture/churn/1.jsonl"), ("s3:PutObject", f"{REPORTS}/baselines/churn/data.csv"),
+        START, READ_PARAMETERS, ("s3:PutObject", f"{REPORTS}/capture/churn/1.jsonl"), ("s3:PutObject", f"{REPORTS}/baselines/churn/data.csv"),
         ("s3:PutObject", f"{REPORTS}/baselines/churn/analysis_config.json"), ("s3:PutObject", f"{STATE}/baselines/churn-quality.json"),
         ("s3:PutObject", "arn:aws:s3:::data/baselines/churn/constraints.json", NEW),
         ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:GetObject", f"{STATE}/models/churn.json"), ("sns:Publish", TOPIC),
@@ -332,14 +332,14 @@ DENIED = {
         ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/other"),
     ],
     "PromoteRole": FOR_ALL + [
-        START, LOOK_UP, *PROMOTES, ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
+        START, READ_PARAMETERS, *PROMOTES, ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
         ("s3:PutObject", f"{REPORTS}/baselines/churn/statistics.json"), ("sns:Publish", TOPIC), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
         ("events:PutEvents", BUS, event("Remediation Decided")), ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn"),
         ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/churn/7"), ("sagemaker:DeleteModel", f"{SAGEMAKER}:model/churn"),
         ("sagemaker:DeleteEndpointConfig", f"{SAGEMAKER}:endpoint-config/churn"), ("sagemaker:CreateEndpoint", f"{SAGEMAKER}:endpoint/churn"),
     ],
     "DashboardRole": FOR_ALL + [
-        START, LOOK_UP, *PROMOTES, ("s3:GetObject", REPORT), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
+        START, READ_PARAMETERS, *PROMOTES, ("s3:GetObject", REPORT), ("s3:GetObject", "arn:aws:s3:::data/1.csv"),
         ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:PutObject", f"{STATE}/models/churn.json"),
         ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", REPORT), ("sns:Publish", TOPIC),
         ("events:PutEvents", BUS, event("Remediation Decided")), ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn"),
@@ -349,16 +349,16 @@ DENIED = {
         ("lambda:InvokeFunction", ANALYZE + "-other"), ("s3:GetObject", REPORT), ("s3:ListBucket", STATE), *MACHINE_START,
     ],
     "NotifyRole": FOR_ALL + [
-        START, LOOK_UP, ("s3:GetObject", REPORT), ("s3:ListBucket", REPORTS), ("s3:PutObject", f"{STATE}/notification-templates/alert.txt"),
+        START, READ_PARAMETERS, ("s3:GetObject", REPORT), ("s3:ListBucket", REPORTS), ("s3:PutObject", f"{STATE}/notification-templates/alert.txt"),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
         ("secretsmanager:GetSecretValue", SECRET + "other-AbCdEf"), ("ssm:GetParameter", PARAMETER + "other"),
         ("secretsmanager:PutSecretValue", SECRET + "driftwarden/webhook-AbCdEf"), ("ssm:PutParameter", PARAMETER + "driftwarden/webhook"),
     ],
-    "StartPipelineRole": FOR_ALL + [LOOK_UP, *MACHINE_START, ("s3:GetObject", f"{STATE}/policy.toml"), ("sns:Publish", TOPIC)],
+    "StartPipelineRole": FOR_ALL + [READ_PARAMETERS, *MACHINE_START, ("s3:GetObject", f"{STATE}/policy.toml"), ("sns:Publish", TOPIC)],
 }
 BASE = {"ReportBucketName": "reports", "RetrainingPipelineName": "churn"}
 S3_KEY = [("kms:Decrypt", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("sqs"))]
-# Each deployment: its parameters, and by role what is then allowed and denied beside the above.
+# Deployments: parameters, then additional allowed and denied calls by role.
 DEPLOYMENTS = {
     "by remediate": (BASE, {"RemediateRole": [START], "SweepRole": [START]}, {
         "RemediateRole": [TRACE, *MACHINE_START, *OTHER_START], "IngestRole": [TRACE, *S3_KEY], "NotifyRole": [TRACE, *S3_KEY, *NOTIFIES],
@@ -368,10 +368,10 @@ DEPLOYMENTS = {
     "with a state machine and more pipelines": (
         BASE | {"RetrainingStateMachineArn": MACHINE, "RetrainingPipelinePattern": "retrain-*"},
         {"RemediateRole": [START, *MACHINE_START, *OTHER_START], "SweepRole": [START, *MACHINE_START, *OTHER_START]}, {}),
-    "with capitals in the pipeline's name": (
+    "with capital letters in the pipeline name": (
         BASE | {"RetrainingPipelineName": "Churn", "RetrainingPipelineArn": PIPELINE},
         {"RemediateRole": [START], "SweepRole": [START]}, {}),
-    "with a bucket of the data": (
+    "with a data bucket": (
         BASE | {"DataBucketName": "data"},
         {"RemediateRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
          "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data"),
@@ -389,7 +389,7 @@ DEPLOYMENTS = {
         {"RemediateRole": [START], "SweepRole": [START], "PromoteRole": PROMOTES},
         {"PromoteRole": [("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/fraud"), ("sagemaker:CreateModel", f"{SAGEMAKER}:model/churn"),
                          ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/model", {"iam:PassedToService": "ec2.amazonaws.com"})]}),
-    "with topics and secrets of notifications": (
+    "with notification topics and secrets": (
         BASE | {"NotificationTopicArns": f"{TOPIC}-ml-team,{TOPIC}-chat", "NotificationSecretPattern": "driftwarden/*"},
         {"RemediateRole": [START], "SweepRole": [START], "NotifyRole": NOTIFIES}, {}),
     "with keys and traces": (
@@ -407,7 +407,7 @@ DEPLOYMENTS = {
 
 @contextlib.contextmanager
 def simulator():
-    """ministack's IAM, for as long as it is needed."""
+    """Client of ministack's IAM, which runs until the context ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -436,9 +436,9 @@ def simulator():
             process.wait(10)
 
 
-def holds(condition, context):
-    """Whether a statement's condition holds. The simulator takes no context, so that this is decided here; an operator that
-    the template does not use yet is an error, not a guess."""
+def is_met(condition, context):
+    """Whether a statement's condition is met. The simulator accepts no context, so this is evaluated here. An operator that the
+    template does not use yet is an error."""
     for operator, keys in condition.items():
         if operator not in ("StringEquals", "ForAllValues:StringEquals", "Null"):
             raise NotImplementedError(f"{operator} in a policy")
@@ -457,15 +457,15 @@ def holds(condition, context):
 def decide(iam, policy, action, resource, context=None):
     """Whether a policy allows a call."""
     statements = [{key: value for key, value in statement.items() if key != "Condition"}
-                  for statement in policy["Statement"] if holds(statement.get("Condition", {}), context or {})]
+                  for statement in policy["Statement"] if is_met(statement.get("Condition", {}), context or {})]
     answer = iam.simulate_custom_policy(
         PolicyInputList=[json.dumps(policy | {"Statement": statements})], ActionNames=[action], ResourceArns=[resource])
     return answer["EvaluationResults"][0]["EvalDecision"] == "allowed"
 
 
 def main():
-    """Prints what differs; the exit code is 1 if anything does."""
-    wrong, asked = [], 0
+    """Prints the differences. The exit code is 1 if there are any."""
+    unexpected, checked = [], 0
     with simulator() as iam:
         for deployment, (parameters, more_allowed, more_denied) in DEPLOYMENTS.items():
             template = Template(parameters)
@@ -473,17 +473,17 @@ def main():
                 policy = template.policy(role)
                 if policy is None:
                     if role in more_allowed:
-                        wrong.append(f"{deployment}: {role} is not deployed")
+                        unexpected.append(f"{deployment}: {role} is not deployed")
                     continue
                 allowed = ALLOWED.get(role, []) + more_allowed.get(role, [])
                 denied = [call for call in DENIED[role] + more_denied.get(role, []) if call not in allowed]
                 for expected, calls in ((True, allowed), (False, denied)):
                     for call in calls:
-                        asked += 1
+                        checked += 1
                         if decide(iam, policy, *call) != expected:
-                            wrong.append(f"{deployment}: {role} {'may not' if expected else 'may'} {' '.join(map(str, call))}")
-    print(*wrong, f"{asked} questions, {len(wrong)} wrong answers", sep="\n")
-    return 1 if wrong else 0
+                            unexpected.append(f"{deployment}: {role} {'denies' if expected else 'allows'} {' '.join(map(str, call))}")
+    print(*unexpected, f"{checked} calls checked, {len(unexpected)} unexpected results", sep="\n")
+    return 1 if unexpected else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A newcomer's path from the README, timed: clone → demo → a report of one's own → deploy to LocalStack → the first alert there.
+# Times a new user's path through the README: clone → demo → own report → deployment to LocalStack → first alert.
 #
-#   tests/newcomer.sh            from nothing: everything is installed and built in the clone
-#   tests/newcomer.sh --shared   with the dependencies that are built, and the environments that are made, in this folder
+#   tests/newcomer.sh            installs and builds everything in the clone
+#   tests/newcomer.sh --shared   uses the builds and environments of this folder
 set -euo pipefail
 here="$(cd "$(dirname "$0")/.." && pwd)"
 shared="${1:-}"
@@ -37,13 +37,13 @@ start_localstack() {
   PYTHONPATH=tests .venv/tools/bin/python -m harness up --bare >"$folder/up" &
   localstack=$!
   until grep -q "Ctrl-C" "$folder/up"; do
-    kill -0 "$localstack" || { echo "LocalStack did not start"; exit 1; }
+    kill -0 "$localstack" || { echo "error: LocalStack did not start" >&2; exit 1; }
     sleep 0.5
   done
   eval "$(grep '^export' "$folder/up")"
   bash tests/setup.sh aws
   export PATH="$PWD/.venv/aws/bin:$PATH"
-  # What a customer of Model Monitor has: a bucket for reports, EventBridge on for it, and a pipeline that retrains.
+  # A user of Model Monitor has a bucket for reports with EventBridge notifications, and a retraining pipeline.
   aws s3api create-bucket --bucket my-reports >/dev/null
   aws s3api put-bucket-notification-configuration --bucket my-reports --notification-configuration '{"EventBridgeConfiguration": {}}'
   aws sagemaker create-pipeline --pipeline-name my-pipeline --role-arn arn:aws:iam::000000000000:role/pipeline \
@@ -67,17 +67,17 @@ first_alert() {
     sleep 0.5
   done
   driftwarden incidents churn | tee "$folder/incident"
-  # No model card rates the risk: the retraining is suggested, and nothing is started.
+  # No model card rates the risk, so the retraining is only suggested.
   grep -q Hold "$folder/incident"
 }
 
 step "clone" clone
 step "make demo" make demo
-step "make demo REPORT=…, a report of one's own" make demo REPORT=tests/harness/reports/model-quality.json
+step "make demo REPORT=…" make demo REPORT=tests/harness/reports/model-quality.json
 step "start LocalStack" start_localstack
 step "make deploy LOCAL=1" deploy
-step "a report into the bucket, until it is decided on" first_alert
+step "report, alert, decision" first_alert
 
 printf '\n'
 for at in "${!names[@]}"; do printf '%6d s  %s\n' "${times[$at]}" "${names[$at]}"; done
-printf '%6d s  together\n' "$SECONDS"
+printf '%6d s  total\n' "$SECONDS"

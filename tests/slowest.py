@@ -1,4 +1,4 @@
-"""Prints the slowest tests of a JUnit report: `python tests/slowest.py REPORT [COUNT]`. Reads the standard library's formats only."""
+"""Prints the slowest tests of a JUnit report: `python tests/slowest.py REPORT [COUNT]`. Uses the standard library only."""
 
 import sys
 import xml.etree.ElementTree as ElementTree

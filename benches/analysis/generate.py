@@ -1,9 +1,9 @@
-"""Writes baseline and current data of twenty mixed columns, as CSV and as Parquet; half of the columns drift.
+"""Write baseline and current data of twenty mixed columns, as CSV and as Parquet. Half of the columns drift.
 
     python benches/analysis/generate.py --rows 1000000 --output target/bench-analysis/1000000
 
-The same rows come from the same seed, however many are asked for: each chunk has a generator of its own. Floats are
-written with as many significant digits as exports of such columns have, so that the files are as long as real ones.
+The same seed gives the same rows, whatever their number: each chunk has its own generator. Floats have as many
+significant digits as exports of such columns, so that the files are as long as real ones.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 SEED, CHUNK = 20_260_901, 250_000
 STATES = [f"S{n:02}" for n in range(50)]
-# As addresses have them: some need quotes in CSV.
+# Some cities need quotes in CSV, as addresses do.
 CITIES = [f"City {n}, District {n % 7}" if n % 10 == 0 else f"City {n}" for n in range(1000)]
 PLANS = ["basic", "plus", "family", "business", "trial"]
 FIRST_DAY = np.datetime64("2026-01-01")
 
-# What each column is, by name, in the order of the file. The names of those that drift end in `_drifts`.
+# Columns by type, in the order of the file. Names of columns that drift end with `_drifts`.
 NUMERIC = [
     "temperature", "score_drifts", "income", "latency_drifts", "returns", "size_drifts", "share", "wait_drifts",
     "age", "calls_drifts", "account", "amount_drifts", "active", "churned_drifts", "credit",
@@ -30,7 +30,7 @@ CATEGORICAL = ["plan_drifts", "state", "city_drifts", "customer", "day_drifts"]
 
 
 def digits(values: np.ndarray, significant: int) -> np.ndarray:
-    """The values with so many significant digits, as an export prints them."""
+    """Round values to a number of significant digits, as an export does."""
     with np.errstate(divide="ignore"):
         exponent = significant - 1 - np.floor(np.log10(np.abs(values)))
     power = 10.0 ** np.clip(np.abs(exponent), 0, 22)
@@ -39,7 +39,7 @@ def digits(values: np.ndarray, significant: int) -> np.ndarray:
 
 
 def falling(count: int, steepness: float) -> np.ndarray:
-    """Shares of categories that fall as a power of the rank."""
+    """Shares of categories that decrease as a power of the rank."""
     weights = 1.0 / np.arange(1, count + 1) ** steepness
     return weights / weights.sum()
 
@@ -102,7 +102,7 @@ def main() -> None:
     write(given.output, "baseline", given.rows, drifts=False)
     write(given.output, "current", given.rows, drifts=True)
     columns = {"rows": given.rows, "numeric": NUMERIC, "categorical": CATEGORICAL}
-    # Last: its presence says that the files are whole.
+    # Written last: its presence means that the files are complete.
     (given.output / "columns.json").write_text(json.dumps(columns, indent=1) + "\n")
 
 

@@ -1,9 +1,9 @@
-"""Statistics and drift of two files by `driftwarden baseline` and `driftwarden analyze`, beside what else does this work.
+"""Compare `driftwarden baseline` and `driftwarden analyze` with peers: statistics and drift of two files.
 
     python benches/analysis/run.py --driftwarden target/release/driftwarden
 
-Every run is a whole process, from the files to a JSON file of results. The runs of all are interleaved; medians are
-printed, and everything is written to target/bench-analysis.json. It fails if exact ones disagree about a distance.
+Every run is a whole process, from the files to a JSON file of results. The runs of all tools are interleaved. The script
+prints medians, writes all runs to target/bench-analysis.json, and fails if exact tools disagree about a distance.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PEERS = ["duckdb", "polars", "whylogs", "evidently"]
-# Those that do not count every row in full: their distances are estimates.
+# Peers whose distances are estimates, with the reason.
 ESTIMATES = {"whylogs": "sketches"}
-# No peer calls home while it is measured.
+# Disable the telemetry of peers.
 ENVIRONMENT = os.environ | {"DO_NOT_TRACK": "1", "WHYLOGS_NO_ANALYTICS": "True"}
 EXACT, CLOSE = 1e-9, 0.01
-# GNU time. Without it a peak is never below this script's own: a process inherits that of the one it was forked from.
+# GNU time. Without it, a peak is never below this script's own, because a process inherits the peak of its parent.
 TIME = shutil.which("time")
 
 
@@ -43,20 +43,20 @@ class Failed(Exception):
 
 
 def measured(commands: list[list[str]], allowed: tuple[int, ...] = (0,)) -> Run:
-    """The commands one after the other: time added up, and the larger of their peaks of resident memory."""
+    """Run commands sequentially. Return the total time and the highest peak of resident memory."""
     seconds = cpu = megabytes = 0.0
     for command in commands:
-        with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile("r") as peak:
+        with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile("r") as peak:
             wrapped = [TIME, "--quiet", "--format", "%M", "--output", peak.name, *command] if TIME else command
             begun = time.perf_counter()
-            process = subprocess.Popen(wrapped, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            process = subprocess.Popen(wrapped, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             _, status, usage = os.wait4(process.pid, 0)
             seconds += time.perf_counter() - begun
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode not in allowed:
-                said.seek(0)
-                last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-                raise Failed(f"`{' '.join(command[:2])}` ended with {process.returncode}: {' '.join(last)}")
+                output.seek(0)
+                last = output.read().decode(errors="replace").strip().splitlines()[-1:]
+                raise Failed(f"`{' '.join(command[:2])}` exited with {process.returncode}: {' '.join(last)}")
             kilobytes = int(peak.read()) if TIME else usage.ru_maxrss
         cpu += usage.ru_utime + usage.ru_stime
         megabytes = max(megabytes, kilobytes * 1024 / 1e6)
@@ -69,7 +69,7 @@ def driftwarden(binary: Path, files: list[Path], work: Path) -> tuple[Run, dict[
         [str(binary), "baseline", str(files[0]), "--output", str(baseline)],
         [str(binary), "analyze", str(files[1]), "--baseline", str(baseline), "--output", str(output)],
     ]
-    # 2 says that there are violations.
+    # Exit code 2: violations found.
     run = measured(commands, allowed=(0, 2))
     return run, driftwarden_distances(output)
 
@@ -116,7 +116,7 @@ def measure(files: list[Path], runs: int, names: list[str], binary: Path | None)
     found = Measured({name: [] for name in names}, {}, {})
     for number in range(runs):
         left = [name for name in names if name not in found.left_out]
-        # In another order each time: a slow moment of the machine meets not always the same one.
+        # Rotate the order, so that slow moments of the machine do not always affect the same tool.
         first = number % max(len(left), 1)
         for name in left[first:] + left[:first]:
             print(f"{files[0].suffix[1:]}, run {number + 1} of {runs}: {name} …", file=sys.stderr)
@@ -127,7 +127,7 @@ def measure(files: list[Path], runs: int, names: list[str], binary: Path | None)
                     else:
                         run, found.distances[name] = peer(name, files, Path(work))
                 except Failed as failed:
-                    print(f"  {name} is left out: {failed}", file=sys.stderr)
+                    print(f"  {name} is excluded: {failed}", file=sys.stderr)
                     found.left_out[name] = str(failed)
                     continue
             found.runs[name].append(run)
@@ -164,7 +164,7 @@ def show(found: dict[str, dict]) -> None:
 
 
 def agreement(distances: dict[str, dict[str, float]], columns: list[str]) -> tuple[list[dict], bool]:
-    """How far any two are apart, and whether all that should agree do."""
+    """Largest difference of each pair of tools, and whether all exact tools agree."""
     pairs, agree = [], True
     for one, other in itertools.combinations(distances, 2):
         both = distances[one].keys() & distances[other].keys()
@@ -177,16 +177,16 @@ def agreement(distances: dict[str, dict[str, float]], columns: list[str]) -> tup
         agree &= fits
         pairs.append({"of": [one, other], "largest_difference": difference, "column": column, "estimates": estimate, "agree": fits})
         note = f" ({', '.join(estimate)})" if estimate else ""
-        print(f"  {one} and {other}: distances differ by at most {difference:.2g}, {column}{note}{'' if fits else ': THEY DISAGREE'}")
+        print(f"  {one} and {other}: distances differ by at most {difference:.2g}, {column}{note}{'' if fits else ': DISAGREEMENT'}")
     for name, of in distances.items():
         if missing := [column for column in columns if column not in of]:
-            print(f"  {name} tells no distance of {', '.join(missing)}")
+            print(f"  {name} has no distance for {', '.join(missing)}")
     return pairs, agree
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--driftwarden", type=Path, help="the binary, built with `cargo build --profile bench -p driftwarden --no-default-features`")
+    parser.add_argument("--driftwarden", type=Path, help="binary, built with `cargo build --profile bench -p driftwarden --no-default-features`")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--formats", nargs="+", default=["csv", "parquet"], choices=["csv", "parquet"])
     parser.add_argument("--runs", type=int, default=3)
@@ -195,7 +195,7 @@ def main() -> int:
     given = parser.parse_args()
     binary = given.driftwarden.resolve() if given.driftwarden else None
     if binary and not binary.exists():
-        parser.error(f"there is no {binary}")
+        parser.error(f"{binary} does not exist")
     names = (["driftwarden"] if binary else []) + given.peers
     columns = json.loads((data(given.rows) / "columns.json").read_text())
     report = {"rows": given.rows, "columns": 20, "cores": os.cpu_count(), "runs": given.runs, "formats": {}}
@@ -208,15 +208,15 @@ def main() -> int:
         found = summary(taken.runs)
         show(found)
         for name, reason in taken.left_out.items():
-            print(f"  {name} is left out: {reason}")
+            print(f"  {name} is excluded: {reason}")
         pairs, fits = agreement(taken.distances, columns["numeric"] + columns["categorical"])
         agree &= fits
-        told = {"left_out": taken.left_out, "distances": taken.distances, "agreement": pairs}
-        report["formats"][kind] = {"file_megabytes": size, "results": found, **told}
+        details = {"left_out": taken.left_out, "distances": taken.distances, "agreement": pairs}
+        report["formats"][kind] = {"file_megabytes": size, "results": found, **details}
         print()
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"written to {given.output}")
+    print(f"results: {given.output}")
     return 0 if agree else 1
 
 

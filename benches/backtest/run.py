@@ -1,8 +1,9 @@
-"""Ten million datapoints through window and lifecycle on one core, beside a naive peer in Python that counts windows alone.
+"""Replay ten million datapoints through alert window and lifecycle on one core, and compare with a naive peer in Python.
 
     python benches/backtest/run.py
 
-The peer does less (no decisions, no lifecycle, no documents), on a tenth of the datapoints: its time is given per datapoint.
+The peer only evaluates windows (no decisions, no lifecycle, no documents), on a tenth of the datapoints. Its time is given
+per datapoint.
 """
 
 import json
@@ -18,7 +19,7 @@ MONITORS, EXECUTIONS = 400, 2_500
 
 
 def peer() -> tuple[float, int]:
-    """Seconds a datapoint, and how many alerts, of M of N counted as one would write it down."""
+    """Seconds per datapoint, and number of alerts, for a straightforward evaluation of M of N."""
     random, alerts, took = 0x20261123, 0, 0.0
     for _ in range(MONITORS):
         states = []
@@ -42,9 +43,9 @@ def main() -> int:
     seconds, _ = peer()
     theirs = seconds * 1e9
     print(f"backtest: {ours['datapoints']:,} datapoints through window and lifecycle in {ours['seconds']:.2f} s on one core")
-    print(f"  {ours['nanoseconds_a_datapoint']:.0f} ns a datapoint, {ours['alerts']:,} alerts, {ours['retrainings']:,} retrainings")
+    print(f"  {ours['nanoseconds_a_datapoint']:.0f} ns per datapoint, {ours['alerts']:,} alerts, {ours['retrainings']:,} retrainings")
     ratio = ours["nanoseconds_a_datapoint"] / theirs
-    print(f"  counting M of N alone, in Python: {theirs:.0f} ns a datapoint; ours takes {ratio:.1f} times as long for all the rest")
+    print(f"  only M of N, in Python: {theirs:.0f} ns per datapoint; the full replay takes {ratio:.1f} times as long")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""The peer: what a good Python engineer would write for the same work, on boto3, and a loop that speaks the Runtime API.
+"""Peer of ingest: an idiomatic Python handler for the same work, on boto3, with a Runtime API loop.
 
-It does what `ingest` does for the S3 event of a data-quality report: reads report, ledger and policy, adds one
-datapoint, judges the window, writes the ledger conditionally with what it owes, publishes metrics, puts the event of a
-transition, settles. It reads one thing after the other, as most handlers do, and keeps its clients between
-invocations. The loop is leaner than AWS's own runtime client for Python, which is kind to Python.
+It does what `ingest` does for the S3 event of a data quality report: it reads report, ledger, and policy, adds one
+datapoint, evaluates the window, writes the ledger conditionally with its pending effects, publishes metrics, publishes the
+event of a transition, and settles. It reads sequentially, as most handlers do, and keeps its clients between invocations.
+The loop is leaner than AWS's own runtime client for Python, which favors Python.
 """
 
 import http.client
@@ -82,13 +82,13 @@ def handle(event: dict[str, Any], request_id: str) -> dict[str, Any]:
         for v in found[:20]
         if v["observed"] is not None
     ]
-    owed: list[Any] = [["metrics", len(metrics), request_id]]
+    pending: list[Any] = [["metrics", len(metrics), request_id]]
     change = None
     if status != ledger["status"]:
         ledger["status"], ledger["transition"] = status, ledger["transition"] + 1
         change = {"id": f"alert-{schedule}-{ledger['transition']}", "alertStatus": status, "violations": found[:20]}
-        owed.append(["event", change, request_id])
-    etag = put(name, ledger | {"outbox": owed}, held[1] if held else None)
+        pending.append(["event", change, request_id])
+    etag = put(name, ledger | {"outbox": pending}, held[1] if held else None)
     CLOUDWATCH.put_metric_data(Namespace="Driftwarden", MetricData=metrics)
     if change:
         entry = {"EventBusName": BUS, "Source": "driftwarden", "DetailType": "Model Monitor Alert State Change", "Detail": json.dumps(change)}

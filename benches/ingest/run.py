@@ -1,4 +1,4 @@
-"""ingest beside a Python peer that does the same work: cold start, warm time, memory, size, round trips, in one run."""
+"""Compare ingest with a Python peer that does the same work: cold start, warm time, memory, size, and round trips."""
 
 import argparse
 import io
@@ -39,7 +39,7 @@ REPORT = json.dumps(
 
 
 class Quick(BaseHTTPRequestHandler):
-    """A handler that keeps connections, answers at once, and says nothing."""
+    """A handler that keeps connections, answers immediately, and does not log."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -61,12 +61,12 @@ class Quick(BaseHTTPRequestHandler):
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
         head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        # One write: the measured side must not wait for a second packet.
+        # A single write, so that the measured side does not wait for a second packet.
         self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
 
 
 def stand_in(port_of: Any) -> None:
-    """AWS as far as ingest needs it, in a process of its own: S3 with conditional writes, CloudWatch, EventBridge."""
+    """Stand-in for the parts of AWS that ingest uses, in a separate process: S3 with conditional writes, CloudWatch, EventBridge."""
     objects: dict[str, tuple[bytes, str]] = {}
     counter = itertools.count(1)
     lock = threading.Lock()
@@ -144,7 +144,7 @@ def stand_in(port_of: Any) -> None:
             return "PutObject"
 
     def unchunk(body: bytes) -> bytes:
-        """The payload of a body in aws-chunked encoding."""
+        """Payload of a body in aws-chunked encoding."""
         stream, parts = io.BytesIO(body), []
         while size := int(stream.readline().split(b";")[0] or b"0", 16):
             parts.append(stream.read(size))
@@ -157,7 +157,7 @@ def stand_in(port_of: Any) -> None:
 
 
 class Function:
-    """One process under test behind a Runtime API of its own."""
+    """A process under test behind its own Runtime API."""
 
     def __init__(self, command: list[str], aws_port: int):
         self.first_next = threading.Event()
@@ -210,7 +210,7 @@ class Function:
         begun = time.perf_counter()
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         if not self.first_next.wait(30):
-            raise SystemExit(f"{command} asked for no event within 30 s")
+            raise SystemExit(f"{command} did not request an event within 30 s")
         self.cold = self.ready_at - begun
 
     def invoke(self, event: bytes) -> float:
@@ -262,7 +262,7 @@ def ask(port: int, what: str) -> Any:
 
 
 def levels(requests: list[list[Any]]) -> int:
-    """How many requests had to be waited for one after another: one begins a level if all before it had ended."""
+    """Number of sequential round trips: a request starts a new one if all earlier requests had ended."""
     count, ends = 0, -1.0
     for begun, ended, _ in sorted(requests):
         if begun >= ends:
@@ -292,7 +292,7 @@ def measure(command: list[str], port: int) -> dict[str, Any]:
     try:
         for n in range(5):
             function.invoke(event(99, n))
-        # An answer takes a while, so that calls made at once are seen to overlap.
+        # Responses are delayed, so that concurrent calls overlap.
         ask(port, "/_slow?0.05")
         trips = {}
         for name, sent in (("transition", event(98, 0)), ("new datapoint", event(98, 1)), ("duplicate", event(98, 1))):
@@ -319,8 +319,8 @@ def measure(command: list[str], port: int) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=Path, required=True, help="the release `bootstrap` of ingest")
-    parser.add_argument("--json", action="store_true", help="figures as one JSON object")
+    parser.add_argument("--binary", type=Path, required=True, help="release build of ingest: the file `bootstrap`")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     port_of: Any = multiprocessing.Queue()
     aws = multiprocessing.Process(target=stand_in, args=(port_of,), daemon=True)
@@ -349,7 +349,7 @@ def main() -> int:
     figures["python"]["zip_without_boto3"] = zipped([("peer.py", handler)])
     aws.kill()
     if figures["rust"]["work"] != figures["python"]["work"]:
-        print(f"not the same work: {figures['rust']['work']} and {figures['python']['work']}", file=sys.stderr)
+        print(f"error: the two did different work: {figures['rust']['work']} and {figures['python']['work']}", file=sys.stderr)
         return 1
     if arguments.json:
         print(json.dumps(figures))
@@ -359,7 +359,7 @@ def main() -> int:
         ("cold start: process start to first `next`, median", "ms", "cold"),
         ("warm invocation, p50", "ms", "p50"),
         ("warm invocation, p99", "ms", "p99"),
-        ("CPU of a warm invocation", "ms", "cpu"),
+        ("CPU time per warm invocation", "ms", "cpu"),
         ("peak resident memory", "MB", "memory"),
         ("zip (Python: with boto3 pinned)", "MB", "zip"),
     ]
@@ -372,15 +372,15 @@ def main() -> int:
     print(f"Python's zip with the boto3 of Lambda's runtime: {python['zip_without_boto3']:.3f} MB")
     for name, count in rust["trips"].items():
         print(f"sequential AWS round trips, {name}: {count} (Python: {python['trips'][name]})")
-    print(f"AWS is a local stand-in that answers at once; both did the same: {rust['work']}")
+    print(f"AWS is a local stand-in that answers immediately; both did the same work: {rust['work']}")
     print()
-    for aim, met in [
+    for goal, met in [
         ("cold start at least 10 times shorter", python["cold"] >= 10 * rust["cold"]),
         ("memory at most a quarter", rust["memory"] <= python["memory"] / 4),
         ("zip under 6 MB", rust["zip"] < 6),
-        ("at most three sequential round trips an event", max(rust["trips"].values()) <= 3),
+        ("at most three sequential round trips per event", max(rust["trips"].values()) <= 3),
     ]:
-        print(f"aim: {aim}: {'met' if met else 'NOT met'}")
+        print(f"goal: {goal}: {'met' if met else 'NOT met'}")
     return 0
 
 

@@ -1,4 +1,4 @@
-//! Invariants tested: those of `crates/analyzer/tests/common/invariants.rs`, of captured data and ground truth.
+//! Invariants tested: those of `crates/analyzer/tests/common/invariants.rs`, for captured data and ground truth.
 
 #![no_main]
 
@@ -6,10 +6,10 @@
 mod invariants;
 
 use analyzer::{CaptureColumns, GroundTruth, Object, OutputColumns, ReadOptions};
-use std::{io::Cursor, sync::Arc};
 use libfuzzer_sys::fuzz_target;
+use std::{io::Cursor, sync::Arc};
 
-// The first byte tells how to read; a byte 0xff ends the captured data and begins the labels.
+// The first byte selects the options. A byte 0xff separates the captured data from the labels.
 fuzz_target!(|bytes: &[u8]| {
     let Some((how, bytes)) = bytes.split_first() else {
         return;

@@ -1,4 +1,4 @@
-//! Invariants tested: those of `crates/analyzer/tests/common/invariants.rs`, of CSV files.
+//! Invariants tested: those of `crates/analyzer/tests/common/invariants.rs`, for CSV files.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ mod invariants;
 use analyzer::{Header, ReadOptions};
 use libfuzzer_sys::fuzz_target;
 
-// The first byte tells how to read; a byte 0xff ends a file, which is none of UTF-8.
+// The first byte selects the options. A byte 0xff, which does not occur in UTF-8, ends a file.
 fuzz_target!(|bytes: &[u8]| {
     let Some((how, bytes)) = bytes.split_first() else {
         return;
@@ -17,7 +17,8 @@ fuzz_target!(|bytes: &[u8]| {
     let options = ReadOptions {
         header: [Header::Auto, Header::Present, Header::Absent][usize::from(how % 3)],
         delimiter: [None, Some(b','), Some(b';')][usize::from(how / 3 % 3)],
-        expected: [vec![], vec!["a".to_owned(), "b".to_owned()], vec!["_c0".to_owned()]][usize::from(how / 9 % 3)].clone(),
+        expected: [vec![], vec!["a".to_owned(), "b".to_owned()], vec!["_c0".to_owned()]][usize::from(how / 9 % 3)]
+            .clone(),
         ..ReadOptions::default()
     };
     invariants::check(&files, &options);

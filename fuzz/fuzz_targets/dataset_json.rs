@@ -1,4 +1,4 @@
-//! Invariants tested: those of `crates/analyzer/tests/common/invariants.rs`, of JSON Lines.
+//! Invariants tested: those of `crates/analyzer/tests/common/invariants.rs`, for JSON Lines.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use analyzer::ReadOptions;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    // Anything else is CSV.
+    // Any other beginning is CSV.
     let lines = [b"{}\n", bytes].concat();
     invariants::check(&[lines], &ReadOptions::default());
 });

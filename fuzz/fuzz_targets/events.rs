@@ -1,6 +1,7 @@
 //! Invariants tested:
-//! - no bytes make the reader of events panic, nor what is asked of an event that was read;
-//! - an exit message without `CompletedWithViolations` at its beginning counts no violations.
+//!
+//! - no bytes cause a panic in the parser of events, or in the methods of a parsed event;
+//! - an exit message that does not begin with `CompletedWithViolations` has no violations.
 
 #![no_main]
 

@@ -1,7 +1,8 @@
 //! Invariants tested:
-//! - no text makes the readers of keys, URIs and names panic;
-//! - a folder that was read from a URI is read again, as the same, from every URI and key that it gives;
-//! - a key outside of every configured prefix is never a report.
+//!
+//! - no string causes a panic in the parsers of keys, URIs, and names;
+//! - a folder that was parsed from a URI is parsed to the same value from every URI and key that it returns;
+//! - a key outside of all configured prefixes is never a report.
 
 #![no_main]
 

@@ -1,13 +1,14 @@
-//! A policy never panics, and answers for any monitor and any model, by name and in words.
+//! Invariant tested: no policy causes a panic, and a valid policy has settings and a description for any monitor and
+//! any model.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use jiff::Timestamp;
-use remediation::{MonitorOf, NotificationSeverity, Policy};
+use libfuzzer_sys::fuzz_target;
+use remediation::{MonitorRef, NotificationSeverity, Policy};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(policy) = Policy::parse(bytes) {
-        let any = MonitorOf {
+        let any = MonitorRef {
             schedule: "any",
             endpoint: None,
             monitor_type: Some("DataQuality"),
@@ -22,7 +23,10 @@ fuzz_target!(|bytes: &[u8]| {
         for route in policy.notifications() {
             let now = Timestamp::UNIX_EPOCH;
             let held = route.held_until(NotificationSeverity::Info, now);
-            assert!(held.is_none_or(|until| until > now), "a notification is held until later");
+            assert!(
+                held.is_none_or(|until| until > now),
+                "a held notification is held until a later time"
+            );
         }
     }
 });

@@ -1,6 +1,7 @@
 //! Invariants tested:
-//! - no bytes make the reader panic, nor its errors when they are shown;
-//! - what was read is written in the same layout: reading that gives the same again.
+//!
+//! - no bytes cause a panic in the parser, or in the display of its errors;
+//! - a parsed file is written in the same layout: parsing the output gives the same value.
 
 #![no_main]
 
@@ -18,7 +19,7 @@ fuzz_target!(
                 ..Limits::default()
             };
             let again = Statistics::parse("statistics.json", &written, &limits).unwrap();
-            // As text, since NaN equals nothing.
+            // As strings, because NaN equals nothing.
             assert_eq!(format!("{read:?}"), format!("{again:?}"));
         }
         Err(error) => assert!(error.to_string().contains("`statistics.json`")),

@@ -1,8 +1,9 @@
 //! Invariants tested:
-//! - no bytes make the reader of violation reports panic, nor what is asked of a report that was read;
-//! - the words of every description stay as they were;
-//! - a report with a violation in it is never read as one without;
-//! - no prefix of a report that was read is read as a report.
+//!
+//! - no bytes cause a panic in the parser of violation reports, or in the methods of a parsed report;
+//! - the wording of every description stays unchanged;
+//! - a report with a violation never parses as a report without violations;
+//! - no prefix of a valid report is a valid report.
 
 #![no_main]
 

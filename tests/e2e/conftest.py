@@ -17,14 +17,14 @@ from harness import stack as harness_stack
 from harness.stack import Failed, Stack, check_tools, remove, running
 from harness.world import AUTO, World
 
-# Files whose tests all look at one prepared deployment.
+# Files whose tests share one prepared deployment.
 PREPARED = ("test_dashboard.py", "test_docs.py")
 # Controller only: number of deployments of each worker.
 deployed: list[int] = []
 
 
 class Pool:
-    """The deployments of a LocalStack, by their template parameters."""
+    """Deployments on a LocalStack, by template parameters."""
 
     def __init__(self, stack: Stack):
         self.stack, self.worlds, self.lent = stack, {}, None
@@ -55,13 +55,13 @@ def pool(stack: Stack) -> Pool:
 
 @pytest.fixture
 def make_world(pool: Pool) -> Callable[..., World]:
-    """Lends the deployment with these template parameters, with a policy."""
+    """Returns the deployment with these template parameters, reset and with this policy."""
     return pool.borrow
 
 
 @pytest.fixture
 def world(pool: Pool) -> World:
-    """A deployment that retrains at once."""
+    """A deployment that retrains immediately."""
     return pool.borrow()
 
 
@@ -78,7 +78,7 @@ def interrupt(*_: Any) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: starts before tests without this mark")
     if not hasattr(config, "workerinput"):
-        # Like Ctrl-C: pytest then ends its workers, and they end what they started. A worker that was killed did not.
+        # Like Ctrl-C: pytest stops its workers, and they stop their processes. A killed worker leaves its processes running.
         signal.signal(signal.SIGTERM, interrupt)
         os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="driftwarden-")
         atexit.register(remove, Path(tempfile.tempdir))
@@ -105,7 +105,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
-        """Each test by the next free worker; all tests of a prepared deployment by the same one, and first."""
+        """Gives each test to the next free worker. All tests of a prepared deployment run first, on one worker."""
 
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0].rsplit("/", 1)[-1]

@@ -1,4 +1,4 @@
-"""The loop without Model Monitor: captured data, our own analysis, and everything that follows from its reports."""
+"""The loop without Model Monitor: captured data, native analyses, and the effects of their reports."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ def stamp(time: datetime) -> str:
 
 
 def people(seed: int, count: int, older: int = 0) -> list[tuple[str, int, float, str]]:
-    """A response and a request each: score, age, income, plan."""
+    """Pairs of response and request: score, age, income, plan."""
     rng = random.Random(seed)
     return [
         (f"{rng.random():.6f}", rng.randint(18, 80) + older, round(rng.lognormvariate(10, 0.5), 2), rng.choice(["basic", "plus", "family"]))
@@ -33,7 +33,7 @@ def people(seed: int, count: int, older: int = 0) -> list[tuple[str, int, float,
 
 
 def captured(rows, per_request: int = 3) -> bytes:
-    """Data capture as SageMaker writes it, some requests with several records."""
+    """Captured data in SageMaker's format. Some requests have several records."""
     lines = []
     for at in range(0, len(rows), per_request):
         some = rows[at : at + per_request]
@@ -50,8 +50,8 @@ def captured(rows, per_request: int = 3) -> bytes:
     return "\n".join(lines).encode()
 
 
-class Analysed:
-    """A world with a baseline and a schedule of its own."""
+class AnalyzedModel:
+    """A deployment with a baseline and one [[analysis]] schedule."""
 
     def __init__(self, world: World, tmp_path, **settings: str):
         self.world = world
@@ -91,7 +91,7 @@ class Analysed:
             return None
 
     def states(self, count: int) -> list[str]:
-        """What became of the executions, oldest first."""
+        """States of the executions, oldest first."""
 
         def look():
             ledger = self.world.ledger(self.schedule)
@@ -107,78 +107,78 @@ class Analysed:
 
 
 @pytest.fixture
-def analysed(world, tmp_path):
-    return Analysed(world, tmp_path)
+def analyzed(world, tmp_path):
+    return AnalyzedModel(world, tmp_path)
 
 
-def test_from_captured_data_to_a_retraining_without_model_monitor(analysed):
-    analysed.capture(hour(4), captured(people(2, 900)))
-    analysed.capture(hour(3), captured(people(3, 450)), "a.jsonl")
-    analysed.capture(hour(3), gzip.compress(captured(people(4, 450, older=25))), "b.jsonl.gz")
-    clean = analysed.execute(hour(3))
+def test_captured_data_lead_to_retraining(analyzed):
+    analyzed.capture(hour(4), captured(people(2, 900)))
+    analyzed.capture(hour(3), captured(people(3, 450)), "a.jsonl")
+    analyzed.capture(hour(3), gzip.compress(captured(people(4, 450, older=25))), "b.jsonl.gz")
+    clean = analyzed.execute(hour(3))
     assert clean["monitoringExecutionStatus"] == "Completed" and clean["itemCount"] == 900, clean
-    assert analysed.report(hour(3), "constraint_violations.json") is None
-    assert analysed.states(1) == ["Completed"]
-    assert not analysed.world.executions()
+    assert analyzed.report(hour(3), "constraint_violations.json") is None
+    assert analyzed.states(1) == ["Completed"]
+    assert not analyzed.world.executions()
 
-    drifted = analysed.execute(hour(2))
+    drifted = analyzed.execute(hour(2))
     assert drifted["monitoringExecutionStatus"] == "CompletedWithViolations" and drifted["itemCount"] == 900, drifted
-    (violation,) = analysed.report(hour(2), "constraint_violations.json")["violations"]
+    (violation,) = analyzed.report(hour(2), "constraint_violations.json")["violations"]
     assert (violation["feature_name"], violation["constraint_check_type"]) == ("age", "baseline_drift_check")
-    assert analysed.states(2) == ["Completed", "Violations"]
-    run = eventually(analysed.world.executions, "a pipeline execution")[0]
-    assert run["parameters"]["MonitoringSchedule"] == analysed.schedule
+    assert analyzed.states(2) == ["Completed", "Violations"]
+    run = eventually(analyzed.world.executions, "a pipeline execution")[0]
+    assert run["parameters"]["MonitoringSchedule"] == analyzed.schedule
 
-    # Nothing was captured in the last two hours: no data, which is not clean.
-    assert analysed.execute(hour(1))["failureReason"] == "Job inputs had no data"
-    assert analysed.states(3)[-1] == "NoData"
+    # Nothing was captured in the last two hours: NoData, not clean.
+    assert analyzed.execute(hour(1))["failureReason"] == "Job inputs had no data"
+    assert analyzed.states(3)[-1] == "NoData"
 
-    # The same execution again changes nothing.
-    assert analysed.execute(hour(2)) == drifted
-    assert analysed.states(3) == ["Completed", "Violations", "NoData"]
-    assert len(analysed.world.executions()) == 1
+    # Repeating the execution changes nothing.
+    assert analyzed.execute(hour(2)) == drifted
+    assert analyzed.states(3) == ["Completed", "Violations", "NoData"]
+    assert len(analyzed.world.executions()) == 1
 
-    # And the metrics are where Model Monitor has them.
-    cloudwatch = analysed.world.stack.client("cloudwatch")
-    dimensions = [{"Name": "Endpoint", "Value": analysed.endpoint}, {"Name": "MonitoringSchedule", "Value": analysed.schedule}]
+    # Metrics have Model Monitor's names.
+    cloudwatch = analyzed.world.stack.client("cloudwatch")
+    dimensions = [{"Name": "Endpoint", "Value": analyzed.endpoint}, {"Name": "MonitoringSchedule", "Value": analyzed.schedule}]
     listed = cloudwatch.list_metrics(Namespace="aws/sagemaker/Endpoints/data-metrics", Dimensions=dimensions)["Metrics"]
     names = {metric["MetricName"] for metric in listed}
     assert {"feature_data_age", "feature_non_null_plan", "feature_baseline_drift_age", "feature_psi_age"} <= names, names
 
 
-def test_a_tick_carries_out_what_is_due_once(analysed):
-    analysed.capture(hour(1), captured(people(5, 300)))
-    ours = lambda answer: [done for done in answer["executions"] if done["monitoringSchedule"] == analysed.schedule]
-    first = ours(analysed.world.analyze())
+def test_tick_runs_due_executions_once(analyzed):
+    analyzed.capture(hour(1), captured(people(5, 300)))
+    own = lambda answer: [done for done in answer["executions"] if done["monitoringSchedule"] == analyzed.schedule]
+    first = own(analyzed.world.analyze())
     assert [done["scheduledTime"] for done in first] == [stamp(NOW)], first
     assert first[0]["itemCount"] == 300
-    assert ours(analysed.world.analyze()) == []
-    assert analysed.states(1) == ["Completed"]
+    assert own(analyzed.world.analyze()) == []
+    assert analyzed.states(1) == ["Completed"]
 
 
-def test_a_broken_baseline_fails_the_execution_and_says_so(analysed):
-    analysed.capture(hour(2), captured(people(6, 30)))
-    key = f"baselines/{analysed.schedule}/constraints.json"
-    analysed.s3.put_object(Bucket=analysed.world.reports, Key=key, Body=b'{"features": [')
-    executed = analysed.execute(hour(1))
+def test_broken_baseline_fails_execution_with_reason(analyzed):
+    analyzed.capture(hour(2), captured(people(6, 30)))
+    key = f"baselines/{analyzed.schedule}/constraints.json"
+    analyzed.s3.put_object(Bucket=analyzed.world.reports, Key=key, Body=b'{"features": [')
+    executed = analyzed.execute(hour(1))
     assert executed["monitoringExecutionStatus"] == "Failed"
     assert "constraints.json" in executed["failureReason"], executed
-    assert analysed.states(1) == ["Failed"]
+    assert analyzed.states(1) == ["Failed"]
 
 
-def test_a_distributed_map_over_many_objects_gives_the_report_of_one_reading(analysed):
-    """24 objects, each a branch of the state machine; then the same data in one invocation."""
+def test_distributed_map_matches_one_invocation(analyzed):
+    """Profiles 24 objects in branches of the state machine, then the same data in one invocation."""
     at = hour(5)
     for part in range(24):
-        analysed.capture(at, captured(people(100 + part, 200, older=part % 2 * 20)), f"part-{part:02}.jsonl")
-    states = analysed.world.stack.client("stepfunctions")
+        analyzed.capture(at, captured(people(100 + part, 200, older=part % 2 * 20)), f"part-{part:02}.jsonl")
+    states = analyzed.world.stack.client("stepfunctions")
     started = states.start_execution(
-        stateMachineArn=analysed.world.outputs["AnalyzeStateMachineArn"],
+        stateMachineArn=analyzed.world.outputs["AnalyzeStateMachineArn"],
         input=json.dumps({
-            "schedule": analysed.schedule,
+            "schedule": analyzed.schedule,
             "scheduledTime": stamp(hour(4)),
-            "bucket": analysed.world.reports,
-            "prefix": f"capture/{analysed.endpoint}/AllTraffic/{at:%Y/%m/%d/%H}/",
+            "bucket": analyzed.world.reports,
+            "prefix": f"capture/{analyzed.endpoint}/AllTraffic/{at:%Y/%m/%d/%H}/",
         }),
     )
 
@@ -190,10 +190,10 @@ def test_a_distributed_map_over_many_objects_gives_the_report_of_one_reading(ana
     assert execution["status"] == "SUCCEEDED", execution
     (of_map,) = json.loads(execution["output"])["executions"]
     assert of_map["itemCount"] == 24 * 200
-    by_map = {name: analysed.report(hour(4), name) for name in ("statistics.json", "constraint_violations.json", "constraints.json")}
-    at_once = analysed.execute(hour(4))
+    by_map = {name: analyzed.report(hour(4), name) for name in ("statistics.json", "constraint_violations.json", "constraints.json")}
+    at_once = analyzed.execute(hour(4))
     assert at_once == of_map
-    by_one = {name: analysed.report(hour(4), name) for name in by_map}
+    by_one = {name: analyzed.report(hour(4), name) for name in by_map}
     assert by_map["constraints.json"] == by_one["constraints.json"]
     assert [v["feature_name"] for v in by_map["constraint_violations.json"]["violations"]] == ["age"]
     for parts, whole in zip(by_map["statistics.json"]["features"], by_one["statistics.json"]["features"], strict=True):

@@ -1,4 +1,4 @@
-"""The command line against a deployment: what people do about it."""
+"""The command line against a deployment."""
 
 import json
 import os
@@ -40,13 +40,13 @@ def waiting(world: World) -> int:
     return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def test_what_failed_is_redriven_once_its_cause_is_mended(world, reports):
+def test_failed_event_is_redriven_after_fix(world, reports):
     where = folder("churn", "churn-dq", hour(2))
     world.put_report(where, b"{\"violations\": [")
     eventually(lambda: waiting(world) == 1, "the event in the dead-letter queue", 60)
     listed = driftwarden(world, "redrive", "--dry-run")
     assert listed.returncode == 0 and "ReportUnreadable" in listed.stdout, listed
-    # Mended, without any other event of it.
+    # The cause is fixed, and no other event arrives.
     world.silence()
     world.put_report(where, reports("data-quality-drift"))
     done = driftwarden(world, "redrive")
@@ -58,11 +58,11 @@ def test_what_failed_is_redriven_once_its_cause_is_mended(world, reports):
     assert len(world.ledger("churn-dq")["datapoints"]) == 1
 
 
-def test_a_person_reads_approves_and_looks_again(make_world, reports, tmp_path):
+def test_operator_approves_retraining(make_world, reports, tmp_path):
     world = make_world("[remediation]\ncooldown = '0h'\n")
     world.card("churn", "Medium")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
-    eventually(lambda: (world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "the question")
+    eventually(lambda: (world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "an approval request")
     shown = driftwarden(world, "incidents")
     assert "AwaitingApproval" in shown.stdout and "churn-1" in shown.stdout, shown
     assert driftwarden(world, "approve", "churn-1", "--dry-run").returncode == 0
@@ -70,13 +70,13 @@ def test_a_person_reads_approves_and_looks_again(make_world, reports, tmp_path):
     approved = driftwarden(world, "approve", "churn-1", "--reason", "the season has begun")
     assert approved.returncode == 0, approved
     eventually(lambda: world.executions(), "the pipeline execution")
-    told = json.loads(driftwarden(world, "incidents", "churn", "--json").stdout)
-    assert told["incident"]["approval"]["by"] == "ada"
+    shown = json.loads(driftwarden(world, "incidents", "churn", "--json").stdout)
+    assert shown["incident"]["approval"]["by"] == "ada"
     wrong = driftwarden(world, "approve", "churn-7")
     assert wrong.returncode == 1 and "churn-7" in wrong.stderr
 
 
-def test_a_policy_is_checked_pushed_and_explained(world, tmp_path):
+def test_policy_is_checked_pushed_and_explained(world, tmp_path):
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     good.write_text(AUTO + "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n")
     bad.write_text("[alert]\ndatapoint_to_alert = 2\n")
@@ -89,17 +89,17 @@ def test_a_policy_is_checked_pushed_and_explained(world, tmp_path):
     assert "[remediation] automation, line 3" in explained.stdout, explained
 
 
-def test_our_alerts_beside_sagemakers_own(world, reports):
+def test_alerts_compares_with_sagemaker_alert(world, reports):
     schedule = f"beside-{world.name}"
     world.schedule(schedule, "churn")
     world.execution(schedule, "churn", hour(2), "CompletedWithViolations")
     world.put_report(folder("churn", schedule, hour(2)), reports("data-quality-drift"))
-    eventually(lambda: (ledger := world.ledger(schedule)) and not ledger["outbox"] and ledger["history"], "our transition")
+    eventually(lambda: (ledger := world.ledger(schedule)) and not ledger["outbox"] and ledger["history"], "a transition of the alert")
     compared = driftwarden(world, "alerts", schedule)
     assert compared.returncode == 0 and "InAlert" in compared.stdout, compared
 
 
-def test_a_history_in_s3_is_replayed(world, reports):
+def test_backtest_replays_history_in_s3(world, reports):
     for n in (5, 4, 2):
         world.put_report(folder("churn", "churn-dq", hour(n)), reports("data-quality-drift"))
     answer = driftwarden(world, "backtest", "--json", "--report-prefix", "reports", f"s3://{world.reports}/reports")

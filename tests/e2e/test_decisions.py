@@ -1,4 +1,4 @@
-"""Decisions, seen from outside: what holds a retraining back, who lets it go, and what the sweep mends by itself."""
+"""Decisions end to end: holds, approvals, pauses, and the recovery of missed events by the sweep."""
 
 import json
 import uuid
@@ -11,7 +11,7 @@ from harness.world import AUTO, World, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 TWO_MONITORS = '[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n'
-# Nobody rated the model, and nothing is left to a cooldown.
+# The model has no risk rating and no cooldown.
 ASKING = "[remediation]\ncooldown = '0h'\n"
 
 
@@ -25,7 +25,7 @@ def stage(world: World, model: str = "churn") -> str | None:
 
 
 def reached(world: World, wanted: str, seconds: float = 30) -> Any:
-    """The model's document, once its incident is in a stage and nothing is owed."""
+    """The model's state document, when its incident is in a stage and no effects are pending."""
 
     def look():
         return stage(world) == wanted and not world.model("churn")["outbox"] and world.model("churn")
@@ -41,7 +41,7 @@ def clean(world: World, schedule: str, at: datetime) -> None:
     world.put_events(world.job_event(folder("churn", schedule, at), schedule))
 
 
-def test_an_alert_during_a_run_joins_and_is_judged_when_the_run_has_ended(make_world, reports):
+def test_alert_during_retraining_joins_incident(make_world, reports):
     world = make_world(AUTO + TWO_MONITORS)
     world.put_report(folder("churn", "dq", hour(2)), reports("data-quality-drift"))
     run = eventually(lambda: world.executions(), "a pipeline execution")[0]
@@ -50,7 +50,7 @@ def test_an_alert_during_a_run_joins_and_is_judged_when_the_run_has_ended(make_w
     assert stage(world) == "Retraining"
     world.finish(run["arn"])
     reached(world, "Verifying")
-    # On the retrained model the one is clean, and the other is not.
+    # On the retrained model, one monitor is clean and the other is not.
     clean(world, "dq", hour(-1))
     world.put_report(folder("churn", "mq", hour(-1)), reports("model-quality"))
     eventually(lambda: len(world.ledger("mq")["datapoints"]) == 2 and len(world.ledger("dq")["datapoints"]) == 2, "both executions")
@@ -58,10 +58,10 @@ def test_an_alert_during_a_run_joins_and_is_judged_when_the_run_has_ended(make_w
     document = reached(world, "Escalated")
     assert "DriftPersists" in reasons(document)
     assert len(world.executions()) == 1, "no second retraining for the incident"
-    eventually(lambda: any("Escalate decided" in m["Subject"] for m in world.messages()), "a person is called")
+    eventually(lambda: any("investigation needed" in m["Subject"] for m in world.messages()), "an escalation")
 
 
-def test_two_monitors_at_once_start_one_run(make_world, reports):
+def test_two_simultaneous_alerts_start_one_retraining(make_world, reports):
     world = make_world(AUTO + TWO_MONITORS)
     events = [
         world.job_event(folder("churn", schedule, hour(2)), schedule, exit_message="CompletedWithViolations: 3 violations.")
@@ -72,13 +72,13 @@ def test_two_monitors_at_once_start_one_run(make_world, reports):
     assert [run["displayName"] for run in world.executions()] == ["driftwarden-churn-1"]
 
 
-def test_a_medium_risk_waits_for_an_approval(make_world, reports):
+def test_medium_risk_waits_for_approval(make_world, reports):
     world = make_world(ASKING)
     world.card("churn", "Medium")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     document = reached(world, "AwaitingApproval")
     assert reasons(document) == {"MonitorInAlert", "ApprovalMissing"}
-    eventually(lambda: any("approval needed" in m["Subject"] for m in world.messages()), "somebody is asked")
+    eventually(lambda: any("approval needed" in m["Subject"] for m in world.messages()), "an approval request")
     assert world.executions() == []
     for _ in range(3):
         world.put_operator_event("Remediation Approval", incidentId="churn-1", granted=True, by="ada")
@@ -88,7 +88,7 @@ def test_a_medium_risk_waits_for_an_approval(make_world, reports):
     assert len(world.executions()) == 1
 
 
-def test_a_no_holds_and_closes_with_the_alert(make_world, reports):
+def test_denied_retraining_closes_with_alert(make_world, reports):
     world = make_world(ASKING)
     world.card("churn", "medium")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
@@ -100,7 +100,7 @@ def test_a_no_holds_and_closes_with_the_alert(make_world, reports):
     assert world.executions() == []
 
 
-def test_the_kill_switch_holds_and_a_changed_policy_goes_on(make_world, reports):
+def test_policy_change_ends_kill_switch(make_world, reports):
     world = make_world("paused = true\n" + AUTO)
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     paused = reached(world, "Holding")
@@ -108,20 +108,20 @@ def test_the_kill_switch_holds_and_a_changed_policy_goes_on(make_world, reports)
     world.put_policy("paused = tru\n")
     world.sweep()
     world.put_report(folder("churn", "churn-dq", hour(1)), reports("data-quality-drift"))
-    eventually(lambda: len(world.ledger("churn-dq")["datapoints"]) == 2, "an execution judged by the last good policy")
+    eventually(lambda: len(world.ledger("churn-dq")["datapoints"]) == 2, "an execution evaluated by the last valid policy")
     assert stage(world) == "Holding", "a bad policy replaces nothing"
     world.put_policy(AUTO)
     world.sweep()
     going = reached(world, "Retraining")
     assert going["incident"]["decision"]["policyVersion"] != paused["incident"]["decision"]["policyVersion"]
     assert len(world.executions()) == 1
-    # Paused again: what was started goes on, and is followed to its end.
+    # Paused again: the started retraining continues, and its end is recorded.
     world.put_policy("paused = true\n" + AUTO)
     world.finish(world.executions()[0]["arn"])
     reached(world, "Verifying")
 
 
-def test_a_run_that_somebody_started_by_hand_is_waited_for(world, reports):
+def test_waits_for_manually_started_execution(world, reports):
     by_hand = world.start_by_hand()
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     assert "InFlight" in reasons(reached(world, "Holding"))
@@ -131,7 +131,7 @@ def test_a_run_that_somebody_started_by_hand_is_waited_for(world, reports):
     assert {run["displayName"] for run in world.executions()} == {"by-hand", "driftwarden-churn-1"}
 
 
-def test_broken_data_are_mended_and_not_trained_on(world):
+def test_broken_data_lead_to_fix_data(world):
     violation = {
         "feature_name": "age",
         "constraint_check_type": "data_type_check",
@@ -143,12 +143,12 @@ def test_broken_data_are_mended_and_not_trained_on(world):
     assert world.executions() == []
 
 
-def test_violations_that_do_not_count_and_maintenance_alert_nobody(make_world, reports):
+def test_ignored_violations_and_maintenance_raise_no_alert(make_world, reports):
     start, end = hour(4).isoformat().replace("+00:00", "Z"), hour(3).isoformat().replace("+00:00", "Z")
     rules = "[[violation]]\nfeature = 'total_*'\ncounts = false\n[[violation]]\ncheck_type = '*'\nseverity = 'critical'\n"
     world = make_world(AUTO + rules + f"[[maintenance]]\nschedule = 'churn-*'\nstart = '{start}'\nend = '{end}'\n")
     world.put_report(folder("churn", "churn-dq", hour(4)), reports("data-quality-drift"))
-    eventually(lambda: (ledger := world.ledger("churn-dq")) and not ledger["outbox"], "the muted datapoint")
+    eventually(lambda: (ledger := world.ledger("churn-dq")) and not ledger["outbox"], "the ignored datapoint")
     assert world.ledger("churn-dq")["alert"]["status"] == "OK"
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     event = eventually(lambda: world.events("Model Monitor Alert State Change"), "an alert")[0]
@@ -157,7 +157,7 @@ def test_violations_that_do_not_count_and_maintenance_alert_nobody(make_world, r
 
 
 @pytest.mark.slow
-def test_lost_events_are_repaired_by_the_sweep_alone(make_world, reports):
+def test_sweep_recovers_lost_events(make_world, reports):
     schedule = "silent"
     world = make_world(AUTO, SweepRate="rate(1 minute)")
     world.silence(but="SweepRule")
@@ -165,10 +165,10 @@ def test_lost_events_are_repaired_by_the_sweep_alone(make_world, reports):
     for n, status in ((4, "Completed"), (3, "Completed"), (2, "CompletedWithViolations")):
         world.execution(schedule, "churn", hour(n), status)
     world.put_report(folder("churn", schedule, hour(2)), reports("data-quality-drift"))
-    run = eventually(lambda: world.executions(), "a pipeline execution that no event led to", 200, every=1)[0]
+    run = eventually(lambda: world.executions(), "a pipeline execution without an event", 200, every=1)[0]
     ledger = world.ledger(schedule)
     assert [point["evidence"].get("report", {}).get("violations", 0) for point in ledger["datapoints"]][:3] == [0, 0, 2]
-    # Its end is told to nobody, either.
+    # No event reports its end, either.
     world.finish(run["arn"])
     world.sweep()
     assert stage(world) == "Verifying"
@@ -181,7 +181,7 @@ def test_lost_events_are_repaired_by_the_sweep_alone(make_world, reports):
     assert world.dead_letters.drain() == []
 
 
-def test_a_monitor_that_silently_stopped_is_found(world):
+def test_sweep_finds_stopped_monitor(world):
     schedule = "stopped"
     world.schedule(schedule, "churn", CreationTime=hour(5).timestamp() - 60)
     clean(world, schedule, hour(5))
@@ -191,11 +191,11 @@ def test_a_monitor_that_silently_stopped_is_found(world):
     assert swept["repaired"] == 1 and swept["missing"] >= 1
     kinds = ["execution" if "execution" in p["evidence"] else "job" if p["evidence"] else "missing" for p in world.ledger(schedule)["datapoints"]]
     assert kinds[:3] == ["job", "execution", "missing"]
-    message = eventually(lambda: next((m for m in world.messages() if "Unhealthy" in m["Subject"]), None), "people are told")
+    message = eventually(lambda: next((m for m in world.messages() if "has stopped producing results" in m["Subject"]), None), "a notification")
     assert "NoData" in message["Message"] and "Missing" in message["Message"]
 
 
-def test_the_schedules_own_alert_can_be_followed(make_world, reports):
+def test_policy_can_follow_schedule_alert(make_world, reports):
     schedule = f"followed-{uuid.uuid4().hex[:8]}"
     world = make_world(AUTO + "[alert]\nfollow_monitoring_alert = true\n")
     world.schedule(schedule, "churn", DatapointsToAlert=2, EvaluationPeriod=3)
@@ -213,7 +213,7 @@ def test_the_schedules_own_alert_can_be_followed(make_world, reports):
     assert [item["status"] for item in ours] == [item["AlertStatus"] for item in history] == ["InAlert"]
 
 
-def test_a_cloudwatch_alarm_triggers_remediation(world):
+def test_cloudwatch_alarm_triggers_remediation(world):
     alarm = f"{world.name}-alarm-latency"
     world.put_policy(AUTO + f"[[alarm]]\nname = '{alarm}'\nmodel = 'churn'\n")
     detail = json.loads((ROOT / "events/remediate/alarm.json").read_text())["detail"] | {"alarmName": alarm}
@@ -224,7 +224,7 @@ def test_a_cloudwatch_alarm_triggers_remediation(world):
     assert len(world.executions()) == 1
 
 
-def test_a_state_machine_is_started_with_ones_own_parameters_and_followed(world, reports):
+def test_state_machine_is_started_with_custom_parameters(world, reports):
     arn = world.state_machine
     own = f"[retraining]\nstart = 'state-machine'\nstate_machine = '{arn}'\nparameters = {{ Model = '{{model}}', Epochs = '20' }}\n"
     world.put_policy(AUTO + own)
@@ -242,8 +242,8 @@ def test_a_state_machine_is_started_with_ones_own_parameters_and_followed(world,
     assert len(states.list_executions(stateMachineArn=arn)["executions"]) == 1
 
 
-def test_a_monitor_as_a_native_alarm(stack):
-    """infra/alarms.yaml gives the alarm that its parameters say."""
+def test_monitor_as_native_alarm(stack):
+    """infra/alarms.yaml creates the alarm that its parameters describe."""
     client, name = stack.client("cloudformation"), f"alarm-{uuid.uuid4().hex[:8]}"
     given = {"Endpoint": "churn", "MonitoringSchedule": name, "EvaluationPeriods": "5", "DatapointsToAlarm": "3", "TreatMissingData": "ignore"}
     client.create_stack(

@@ -1,7 +1,7 @@
-"""Every command that a document shows runs: each line of each ```sh block, in a folder and an account prepared for it.
+"""Runs every command of the documents: each line of each ```sh block, in a prepared folder and account.
 
-A command that cannot run here stands in `ELSEWHERE`, with the reason and with what is checked instead. One that fails and does not
-stand there fails the test; one that stands there and occurs nowhere does too.
+`ELSEWHERE` lists commands that cannot run here, with the reason and another check. The test fails if another command fails, or if an
+entry of `ELSEWHERE` is unused.
 """
 
 import json
@@ -23,15 +23,15 @@ from harness.world import eventually
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("README.md", "*/README.md", "docs/*.md", "crates/*/README.md", "functions/*/README.md", "benches/*/README.md")
+    for pattern in ("README.md", "*/README.md", "docs/**/*.md", "crates/*/README.md", "functions/*/README.md", "benches/*/README.md")
     for path in ROOT.glob(pattern)
 )
-# `analyze` says by its exit code what it found: clean, violations.
+# The exit code of `analyze` is its result: clean or violations.
 ALSO_FINE = {"driftwarden analyze": {2}, "diff": {1}}
 
 
 def commands(document: str) -> list[str]:
-    """The commands of a document's ```sh blocks; a line that ends in a backslash goes on."""
+    """Commands of the ```sh blocks of a document. A backslash at the end continues a line."""
     found: list[str] = []
     inside, open_ended = False, False
     for line in (ROOT / document).read_text().splitlines():
@@ -47,11 +47,11 @@ def commands(document: str) -> list[str]:
     return found
 
 
-# What is checked of a command that cannot run here.
+# Checks of commands that cannot run here.
 
 
 def is_a_target(command: str) -> None:
-    """make knows the target, and all that it depends on."""
+    """make has the target and all its dependencies."""
     done = subprocess.run(shlex.split(command.replace("make ", "make --dry-run ", 1)), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for word in shlex.split(command):
@@ -65,12 +65,12 @@ def installs_the_command(_: str) -> None:
 
 
 def is_a_command(command: str) -> None:
-    """The command line knows each option."""
-    words = shlex.split(command)
-    told = subprocess.run([ROOT / "target/debug/driftwarden", words[1], "--help"], capture_output=True, text=True, check=True).stdout
-    for word in words:
-        if word.startswith("--"):
-            assert word in told, word
+    """The command line has each option."""
+    _, subcommand, *arguments = shlex.split(command)
+    help_text = subprocess.run([ROOT / "target/debug/driftwarden", subcommand, "--help"], capture_output=True, text=True, check=True).stdout
+    for argument in arguments:
+        if argument.startswith("--"):
+            assert argument in help_text, argument
 
 
 def is_a_rust_target(command: str) -> None:
@@ -82,39 +82,56 @@ def is_a_function(command: str) -> None:
     assert (ROOT / "functions/lambda/src/bin" / f"{command.split(' --bin ')[1]}.rs").is_file()
 
 
+def is_a_package(command: str) -> None:
+    _, _, package = command.split()[1:4]
+    manifests = [tomllib.loads(path.read_text()) for path in (ROOT / "crates").glob("*/Cargo.toml")]
+    assert package in [manifest["package"]["name"] for manifest in manifests]
+
+
+def is_a_git_command(command: str) -> None:
+    """git has the command, and a man page or a short help of it."""
+    done = subprocess.run(["git", command.split()[1], "-h"], capture_output=True, text=True, check=False)
+    assert "usage: git" in done.stdout + done.stderr, done
+
+
 def is_a_fuzz_target(command: str) -> None:
     _, _, _, _, target, _, seeds, *_ = shlex.split(command)
     assert (ROOT / f"fuzz/fuzz_targets/{target}.rs").exists() and (ROOT / seeds).is_dir()
 
 
 def is_a_deployment(command: str) -> None:
-    """SAM knows each option, and the template each parameter."""
+    """SAM has each option, and the template each parameter."""
     subprocess.run(["bash", "tests/setup.sh", "infra"], cwd=ROOT, check=True, capture_output=True)
-    told = subprocess.run([ROOT / ".venv/infra/bin/sam", "deploy", "--help"], capture_output=True, text=True, check=True).stdout
+    help_text = subprocess.run([ROOT / ".venv/infra/bin/sam", "deploy", "--help"], capture_output=True, text=True, check=True).stdout
     template = (ROOT / "infra/template.yaml").read_text()
     for word in shlex.split(command.replace("\\\n", " ")):
         if word.startswith("--"):
-            assert word in told, word
+            assert word in help_text, word
         elif "=" in word:
             assert f"\n  {word.split('=')[0]}:\n" in template, word
 
 
 Check = Callable[[str], None]
-DEMO = ("takes minutes, and builds; the same story is tests/e2e/test_loop.py", is_a_target)
+DEMO = ("builds and takes minutes; tests/e2e/test_loop.py tests the same", is_a_target)
 DEPLOY = ("a real account; tests/newcomer.sh deploys by `make deploy LOCAL=1`", is_a_target)
 # By the beginning of the command.
 ELSEWHERE: dict[str, tuple[str, Check]] = {
     "make demo": DEMO,
     "make deploy": DEPLOY,
+    "make destroy": ("a real account; the tests delete their deployments", is_a_target),
+    "make localstack": ("runs until it is interrupted; tests/newcomer.sh starts it", is_a_target),
+    "git fetch": ("changes the clone", is_a_git_command),
+    "git checkout": ("changes the clone", is_a_git_command),
+    "cargo run --package": ("a build", is_a_package),
     "make build": ("a release build for another architecture", is_a_target),
     "make invoke": ("needs a function under `cargo lambda watch`", is_a_target),
     "sam deploy": ("a real account", is_a_deployment),
-    # It finds that this account's rules are silenced and its queue is used: right, and not what the document is about.
-    "driftwarden doctor": ("needs a deployment that is well; tests/e2e/test_doctor.py has one", is_a_command),
+    # Here it would report the disabled rules and the used queue.
+    "driftwarden doctor": ("requires a healthy deployment; tests/e2e/test_doctor.py has one", is_a_command),
     "cargo install --path crates/cli": ("a release build", installs_the_command),
     "rustup target add": ("downloads a toolchain's library", is_a_rust_target),
     "cargo +nightly fuzz run": ("a nightly toolchain, and a minute", is_a_fuzz_target),
-    "STATE_BUCKET=my-state EVENT_BUS_NAME=driftwarden cargo lambda watch": ("goes on until it is ended", is_a_function),
+    "STATE_BUCKET=my-state EVENT_BUS_NAME=driftwarden cargo lambda watch": ("runs until it is stopped", is_a_function),
 }
 
 
@@ -138,7 +155,7 @@ risk_rating = "medium"
 
 
 def captured(seed: int, count: int) -> tuple[bytes, bytes]:
-    """Requests as data capture writes them, and their labels."""
+    """Captured requests and their labels."""
     chance = random.Random(seed)
     requests, labels = [], []
     for at in range(count):
@@ -154,7 +171,7 @@ def captured(seed: int, count: int) -> tuple[bytes, bytes]:
 
 
 class Account:
-    """What somebody has who follows the documents: buckets with data and reports, the stack `driftwarden`, a model in alert."""
+    """The account of a reader of the documents: buckets with data and reports, the stack `driftwarden`, a model in alert."""
 
     def __init__(self, pool: Any, url: Callable[..., str], report: bytes):
         self.stack, self.report = pool.stack, report
@@ -169,10 +186,10 @@ class Account:
         self.s3.put_object(Bucket=DATA, Key=f"capture/churn/AllTraffic/{HOUR}/a.jsonl", Body=requests)
         self.s3.put_object(Bucket=DATA, Key=f"labels/churn/{HOUR}/a.jsonl", Body=labels)
         self._put_report(datetime.now(timezone.utc).strftime("%Y/%m/%d/%H"))
-        eventually(lambda: (self.world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "the question", 90)
+        eventually(lambda: (self.world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "an approval request", 90)
         self._experiment(url)
         self.queue = self.world._queue("mine")[1]
-        # What is done from here on is done by the documents' commands alone.
+        # From here on, only the commands of the documents act.
         self.world.silence()
         self._put_report(HOUR)
         self.kept = {key: self._body(key) for key in ("models/churn.json", f"monitors/{SCHEDULE}.json", "policy.toml")}
@@ -186,13 +203,13 @@ class Account:
 
     def _experiment(self, url: Callable[..., str]) -> None:
         hosted = Hosted(self.world, "churn", {"champion": (1.0, url(0.9))})
-        # Of the same table, which POLICY begins.
+        # POLICY already has the header of this table.
         self.world.put_policy(POLICY + hosted.policy().removeprefix('[[model]]\nname = "churn"\n'))
         hosted.package(url(0.95))
         ticked(self.world, lambda: (hosted.open() or {}).get("stage") == "Testing", "the experiment of churn")
 
-    def begin_again(self) -> dict[str, str]:
-        """Everything as it was before any command; what the environment says."""
+    def restore(self) -> dict[str, str]:
+        """Restores the state before the first command. Returns the environment variables."""
         for key, body in self.kept.items():
             self.s3.put_object(Bucket=self.world.state, Key=key, Body=body)
         key = f"monitoring/reports/churn/{SCHEDULE}/{HOUR}/constraint_violations.json"
@@ -211,7 +228,7 @@ class Account:
         }
         self.sqs.send_message(QueueUrl=self.world.outputs["DeadLetterQueueUrl"], MessageBody=json.dumps(letter))
         model = self.s3.head_object(Bucket=self.world.state, Key="models/churn.json")
-        # A shell's own, so that the commands find what their user has.
+        # Variables of a user's shell.
         return {
             "STATE_BUCKET": self.world.state,
             "EVENT_BUS_NAME": self.world.outputs["EventBusName"],
@@ -224,7 +241,7 @@ class Account:
 
 
 def files(folder: Path, report: bytes) -> None:
-    """The files that the documents' commands read."""
+    """Writes the files that the commands of the documents read."""
     chance = random.Random(7)
     write = lambda name, header, rows: (folder / name).write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
     people = lambda older: [(chance.randint(18, 80) + older, round(chance.lognormvariate(10, 0.5), 2)) for _ in range(500)]
@@ -253,7 +270,7 @@ def files(folder: Path, report: bytes) -> None:
         for day in (21, 22) for hour in range(24)
     ]
     (folder / "history.jsonl").write_text("\n".join(map(json.dumps, history)) + "\n")
-    # What a command names by its path in the repository.
+    # Folders of the repository that commands name.
     for name in ("infra", "events", "crates", "tests"):
         (folder / name).symlink_to(ROOT / name)
     tools = folder / ".tools"
@@ -290,15 +307,15 @@ def variables(account: Account, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if commands(document)])
-def test_the_commands_of(document: str, account: Account, tmp_path: Path) -> None:
+def test_commands_run(document: str, account: Account, tmp_path: Path) -> None:
     files(tmp_path, account.report)
-    environment = os.environ | variables(account, tmp_path) | account.begin_again()
+    environment = os.environ | variables(account, tmp_path) | account.restore()
     failures = []
     for command in commands(document):
         if beginning := elsewhere(command):
             ELSEWHERE[beginning][1](command)
             continue
-        # What a command sets, the next one has.
+        # The next command has the variables that a command sets.
         script = f"set -a -o pipefail\n{command}\ncode=$?\nexport -p > .environment\nexit $code\n"
         before = ". ./.environment\n" if (tmp_path / ".environment").exists() else ""
         done = subprocess.run(
@@ -310,7 +327,7 @@ def test_the_commands_of(document: str, account: Account, tmp_path: Path) -> Non
     assert not failures, "\n\n".join(failures)
 
 
-def test_every_exception_is_one_of_a_command_that_is_shown() -> None:
+def test_every_exception_is_used() -> None:
     shown = [command for document in DOCUMENTS for command in commands(document)]
     unused = [beginning for beginning in ELSEWHERE if not any(elsewhere(command) == beginning for command in shown)]
     assert not unused, unused

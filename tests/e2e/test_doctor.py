@@ -1,4 +1,4 @@
-"""`driftwarden doctor` on a deployment that is well, and on one that somebody has broken."""
+"""`driftwarden doctor` on a healthy deployment and on a broken one."""
 
 import json
 import os
@@ -28,25 +28,25 @@ def environment(world: World) -> dict[str, str]:
 def driftwarden(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(ROOT / "target/debug/driftwarden"), *arguments]
     answer = subprocess.run(command, env=environment(world), capture_output=True, text=True, timeout=180, check=False)
-    # What a person sees, for whoever reads the log of the test.
+    # Prints the output for the log of the test.
     print(f"$ driftwarden {shlex.join(arguments)}\nexit {answer.returncode}\n{answer.stdout}{answer.stderr}")
     return answer
 
 
 def findings(answer: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
-    """The gravest finding of each check."""
+    """The most severe finding of each check."""
     gravity = ["skipped", "ok", "warning", "unknown", "broken"]
     found = json.loads(answer.stdout)["findings"]
     found.sort(key=lambda finding: gravity.index(finding["verdict"]))
     return {finding["check"]: finding for finding in found}
 
 
-def test_a_deployment_is_well_until_somebody_breaks_it(world):
+def test_doctor_finds_problems_and_remedies_work(world):
     well = driftwarden(world, "doctor")
     assert well.returncode == 0, well
     assert "a report became a datapoint within" in well.stdout
 
-    # Events flowed, and nobody was told.
+    # Events were handled, and no notification was sent.
     ledger = world.ledger("driftwarden-doctor")
     assert len(ledger["datapoints"]) == 1 and ledger["outbox"] == []
     assert world.model("driftwarden-doctor") is None
@@ -56,11 +56,11 @@ def test_a_deployment_is_well_until_somebody_breaks_it(world):
     assert swept["missing"] == 0 and swept["repaired"] == 0, swept
     assert world.events() == []
 
-    # Once more within the hour: it is another report, and another wait.
+    # A second run within the hour writes another report and waits for it.
     again = driftwarden(world, "doctor", "--json")
     assert again.returncode == 0 and findings(again)["event flow"]["verdict"] == "ok", again
 
-    # Three hands at once.
+    # Three problems at once.
     s3, events, functions = (world.stack.client(name) for name in ("s3", "events", "lambda"))
     rules = events.list_rules(NamePrefix=world.name)["Rules"]
     [rule] = [rule["Name"] for rule in rules if "ReportRule" in rule["Name"]]
@@ -83,22 +83,22 @@ def test_a_deployment_is_well_until_somebody_breaks_it(world):
     for check in broken:
         assert found[check]["remedy"] in ill.stdout, check
 
-    # The remedies are what they say: two of them are carried out as they stand.
+    # The hints work: two of them are executed unchanged.
     assert f"--name {rule}" in found["rules"]["remedy"]
     events.enable_rule(Name=rule)
     words = shlex.split(found["functions"]["remedy"])
     assert words[:3] == ["aws", "lambda", "update-function-configuration"]
-    mended = json.loads(words[words.index("--environment") + 1])
-    functions.update_function_configuration(FunctionName=name, Environment=mended)
+    fixed = json.loads(words[words.index("--environment") + 1])
+    functions.update_function_configuration(FunctionName=name, Environment=fixed)
     functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
     s3.put_bucket_notification_configuration(
         Bucket=world.reports, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
     world.put_policy(AUTO)
-    eventually(lambda: driftwarden(world, "doctor").returncode == 0, "a deployment that is well again", 60)
+    eventually(lambda: driftwarden(world, "doctor").returncode == 0, "a healthy deployment", 60)
 
 
-def test_a_model_and_then_all_models_are_paused(world, reports):
+def test_one_model_then_all_models_are_paused(world, reports):
     assert driftwarden(world, "pause", "churn", "--reason", "labels are wrong", "--until", "24h").returncode == 0
     eventually(lambda: (world.model("churn") or {}).get("pause"), "the pause in the model's document")
     hour = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
@@ -109,7 +109,7 @@ def test_a_model_and_then_all_models_are_paused(world, reports):
 
     sentence = eventually(lambda: decided("churn"), "the decision")
     assert "paused the model" in sentence and "labels are wrong" in sentence, sentence
-    # All of them, one that nobody knows yet among them.
+    # All models, also one that does not exist yet.
     assert driftwarden(world, "pause", "--reason", "the store is down").returncode == 0
     assert driftwarden(world, "resume", "churn").returncode == 0
     sentence = eventually(lambda: "all models" in (decided("churn") or "") and decided("churn"), "the other reason")

@@ -1,4 +1,4 @@
-"""Bad input, duplicates, disorder and faults: nothing lost, nothing doubled, nothing taken for clean."""
+"""Invalid input, duplicates, disorder, and faults: nothing is lost, duplicated, or recorded as clean."""
 
 import json
 import time
@@ -32,15 +32,15 @@ BROKEN = {
     "malformed": (b"violations: none", "is not JSON"),
     "truncated": (drift()[:-20], "is truncated"),
     "empty": (b"", "is empty"),
-    "not-utf-8": (b'{"violations": ["\xff\xfe"]}', "is not UTF-8 text"),
+    "not-utf-8": (b'{"violations": ["\xff\xfe"]}', "is not UTF-8"),
     "without-violations": (b'{"version": 0.0}', "expected a field `violations`, found none"),
-    "too-large": (b" " * (200 << 20), "209715200 bytes: at most 16777216 are read"),
+    "too-large": (b" " * (200 << 20), "209715200 bytes: the limit is 16777216"),
     "deeply-nested": (b'{"violations": [{"extra": ' + b"[" * 100_000, "nested"),
     "not-a-violation": (b'{"violations": [[1]]}', "expected an object for a violation, found a list"),
 }
 
 
-def test_unreadable_reports_are_kept_and_never_clean(world):
+def test_unreadable_reports_are_kept_and_not_clean(world):
     schedules = {f"broken-{kind}-{uuid.uuid4().hex[:6]}": kind for kind in BROKEN}
     for schedule, kind in schedules.items():
         world.put_report(folder("broken", schedule, hour(2)), BROKEN[kind][0])
@@ -56,7 +56,7 @@ def test_unreadable_reports_are_kept_and_never_clean(world):
         assert letter["requestPayload"]["detail-type"] == "Object Created"
         assert world.ledger(schedule) is None
         now = datetime.now(timezone.utc)
-        # The metric has the time of the attempt, not of the execution: any datapoint of the last hour counts.
+        # The metric has the time of the attempt, not of the execution, so any datapoint of the last hour counts.
         points = world.stack.client("cloudwatch").get_metric_statistics(
             Namespace=world.namespace,
             MetricName="UnreadableReports",
@@ -69,7 +69,7 @@ def test_unreadable_reports_are_kept_and_never_clean(world):
         assert sum(point["Sum"] for point in points) == 3, f"{schedule}: counted at each of three attempts"
 
 
-def test_a_job_whose_report_cannot_be_read_is_not_clean_either(world):
+def test_job_with_unreadable_report_is_not_clean(world):
     schedule = f"broken-job-{uuid.uuid4().hex[:6]}"
     where = folder("broken", schedule, hour(2))
     world.put_report(where, b"{")
@@ -77,7 +77,7 @@ def test_a_job_whose_report_cannot_be_read_is_not_clean_either(world):
     assert not ok
     assert answer["errorType"] == "ReportUnreadable"
     assert world.ledger(schedule) is None
-    eventually(world.dead_letters.drain, "the report's own event in the dead-letter queue")
+    eventually(world.dead_letters.drain, "the event of the report in the dead-letter queue")
 
 
 def as_event(entry):
@@ -108,8 +108,8 @@ def test_unrelated_objects_are_ignored(world):
     assert len(world.dead_letters.drain()) == before
 
 
-def test_the_same_event_fifty_times_at_once(world):
-    # Metrics outlive a test: so the names are those of this test alone.
+def test_event_delivered_50_times_has_one_effect(world):
+    # CloudWatch keeps metrics, so the names are unique to this test.
     model, schedule = f"fifty-{uuid.uuid4().hex[:8]}", f"fifty-dq-{uuid.uuid4().hex[:8]}"
     where = folder(model, schedule, hour(2))
     world.put_report(where, drift())
@@ -127,7 +127,7 @@ def test_the_same_event_fifty_times_at_once(world):
     assert world.dead_letters.drain() == []
 
 
-# What SageMaker answers, and how many calls it takes to start the pipeline.
+# Faults of SageMaker, and the number of calls until the pipeline starts.
 ANSWERS = {
     "throttled": ({"status": 400, "code": "ThrottlingException", "count": 3}, 4),
     "down-for-a-while": ({"status": 500, "code": "InternalFailure", "count": 6}, 7),
@@ -136,7 +136,7 @@ ANSWERS = {
 
 
 def retrained_once(world, models) -> None:
-    """Each model has one pipeline execution, one alert and one decision, and nothing more to do."""
+    """Asserts that each model has one pipeline execution, one alert, one decision, and no pending effects."""
     for model in models:
         assert [run["displayName"] for run in world.executions() if run["parameters"]["DriftwardenModel"] == model] == [f"driftwarden-{model}-1"]
         document = world.model(model)
@@ -145,13 +145,13 @@ def retrained_once(world, models) -> None:
 
 
 def retraining(world, model) -> None:
-    """Lets a model drift, and waits until its retraining has started."""
+    """Plays drift of a model and waits until its retraining has started."""
     world.put_report(folder(model, f"{model}-dq", hour(2)), drift())
     started = lambda: (document := world.model(model)) and document["incident"]["stage"] == "Retraining" and not document["outbox"]
     eventually(started, f"the retraining of {model}", 90)
 
 
-def test_a_pipeline_is_started_once_whatever_sagemaker_answers(world):
+def test_pipeline_starts_once_with_sagemaker_faults(world):
     for kind, (fault, attempts) in ANSWERS.items():
         world.stack.stand_in("fault", {"operation": "StartPipelineExecution"} | fault)
         retraining(world, kind)
@@ -165,8 +165,8 @@ def test_a_pipeline_is_started_once_whatever_sagemaker_answers(world):
     retrained_once(world, ANSWERS)
 
 
-def test_what_a_decision_asks_may_fail_and_is_asked_again(make_world):
-    # Without a level in the policy the model card is asked, too.
+def test_decision_retries_failed_queries(make_world):
+    # Without an automation level in the policy, the model card is read, too.
     world = make_world("[remediation]\ncooldown = '0h'\n")
     kinds = ["throttled", "down-for-a-while"]
     for kind in kinds:
@@ -204,7 +204,7 @@ SWEPT = (
 
 
 @pytest.mark.parametrize("kind", ["throttled", "done-but-the-answer-lost"])
-def test_a_sweep_that_fails_at_any_call_is_mended_by_the_next(make_world, stack, kind):
+def test_next_sweep_completes_failed_sweep(make_world, stack, kind):
     world = make_world(AUTO + "[alert]\nfollow_monitoring_alert = true\n")
     schedule = "swept"
     world.silence()
@@ -224,7 +224,7 @@ def test_a_sweep_that_fails_at_any_call_is_mended_by_the_next(make_world, stack,
             world.invoke("sweep", {})
             return world.executions()
 
-        run = eventually(swept, "a pipeline execution in spite of everything", 300)[0]
+        run = eventually(swept, "a pipeline execution despite the faults", 300)[0]
         world.finish(run["arn"])
 
         def verifying():
@@ -232,7 +232,7 @@ def test_a_sweep_that_fails_at_any_call_is_mended_by_the_next(make_world, stack,
             incident = world.model("churn").get("incident") or {}
             return incident.get("stage") == "Verifying"
 
-        eventually(verifying, "the run's end, asked for in spite of everything", 300)
+        eventually(verifying, "the end of the pipeline execution despite the faults", 300)
     assert len(world.executions()) == 1
     assert len({point["scheduled_time"] for point in world.ledger(schedule)["datapoints"]}) == len(world.ledger(schedule)["datapoints"])
 
@@ -241,8 +241,8 @@ STRUCK = ("GetObject", "PutObject", "PutMetricData", "PutEvents", "Publish")
 
 
 @pytest.mark.slow
-def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_doubled(world):
-    # Metrics outlive a test: so the names are those of this test alone.
+def test_aws_faults_lose_and_duplicate_nothing(world):
+    # CloudWatch keeps metrics, so the names are unique to this test.
     models = {kind: f"{kind}-{uuid.uuid4().hex[:6]}" for kind in FAULTS}
     messages = lambda model: [message for message in world.messages() if f"] {model}:" in message["Subject"]]
     with world.faulty() as faults:
@@ -250,12 +250,12 @@ def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_do
             faults.struck.clear()
             for operation in STRUCK:
                 faults.add(Fault(operation, **FAULTS[kind]))
-            # What an invocation that ran out of retries did not complete, the next one completes.
+            # The next invocation completes the work of one that ran out of retries.
             retraining(world, model)
             eventually(lambda: world.ledger(f"{model}-dq")["outbox"] == [], f"nothing pending of {kind}", 120)
             eventually(lambda: len(messages(model)) >= 2, f"alert and decision of {kind} as messages", 120)
             assert set(STRUCK) <= set(faults.struck), (kind, faults.struck)
-            # No fault may hit another kind's model.
+            # No fault may affect the model of another fault kind.
             eventually(lambda: not any(fault.count for fault in faults.pending), f"all faults of {kind}", 60)
             world.settle()
     for kind, model in models.items():
@@ -263,7 +263,7 @@ def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_do
         ids = Counter(event["detail"]["id"] for event in world.events() if event["detail"]["model"] == model)
         decision = next(id for id in ids if id.startswith(f"decision-{model}-1-1-"))
         assert set(ids) == {f"alert-{model}-dq-1", decision}
-        # Only an answer that was lost after the call was done can repeat it: an event under its ID, a message, a metric.
+        # Only a response that was lost after the call can repeat it: an event with the same ID, a message, a metric.
         lost = kind == "done-but-the-answer-lost"
         assert max(ids.values()) <= 1 + lost
         assert 2 <= len(messages(model)) <= 2 + lost
@@ -273,8 +273,8 @@ def test_whatever_s3_cloudwatch_eventbridge_and_sns_answer_nothing_is_lost_or_do
     assert Counter(run["parameters"]["DriftwardenModel"] for run in world.executions()) == {model: 1 for model in models.values()}
 
 
-def test_a_report_bucket_that_cannot_be_read_is_not_clean(world):
-    """LocalStack enforces no IAM: a report bucket that is gone refuses in its stead."""
+def test_unreadable_report_bucket_is_not_clean(world):
+    """LocalStack does not enforce IAM, so a deleted report bucket stands for denied access."""
     event = as_event(world.job_event(folder("churn", "churn-dq", hour(2)), "churn-dq"))
     world.stack.client("s3").delete_bucket(Bucket=world.reports)
     try:
@@ -285,7 +285,7 @@ def test_a_report_bucket_that_cannot_be_read_is_not_clean(world):
     assert world.ledger("churn-dq") is None
 
 
-def test_a_wrong_configuration_stops_the_function_at_its_start(stack):
+def test_invalid_configuration_stops_function_at_start(stack):
     client, name = stack.client("lambda"), f"misconfigured-{uuid.uuid4().hex[:8]}"
     code = stack.code(name, ROOT / "target/lambda-test/remediate/bootstrap")
     client.create_function(
@@ -298,14 +298,14 @@ def test_a_wrong_configuration_stops_the_function_at_its_start(stack):
     )
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
     answer = client.invoke(FunctionName=name, Payload=b"{}")
-    said = answer["Payload"].read().decode()
+    error = answer["Payload"].read().decode()
     client.delete_function(FunctionName=name)
-    assert "FunctionError" in answer and ("EVENT_BUS_NAME" in said or "RETRAINING_PIPELINE" in said), said
+    assert "FunctionError" in answer and ("EVENT_BUS_NAME" in error or "RETRAINING_PIPELINE" in error), error
 
 
 @pytest.mark.slow
-def test_functions_killed_in_the_midst_of_their_work(world):
-    """kill -9 of a function that runs, again and again, while twenty executions of ten monitors come in."""
+def test_killed_functions_lose_nothing(world):
+    """Repeatedly kills running functions (kill -9) during twenty executions of ten monitors."""
     with killing(world.stack.functions, (0.15, 0.4), seed=11) as killed:
         for n in (3, 2):
             for monitor in range(10):
@@ -321,7 +321,7 @@ def test_functions_killed_in_the_midst_of_their_work(world):
                 return False
         return True
 
-    # What was killed is retried; what ran out of retries is in the dead-letter queue and is put back, as redriving does.
+    # Killed invocations are retried. After the last retry, events are in the dead-letter queue and are redriven.
     def done_or_redriven():
         for letter in world.dead_letters.bodies()[redriven[0] :]:
             redriven[0] += 1
@@ -332,6 +332,6 @@ def test_functions_killed_in_the_midst_of_their_work(world):
         return done()
 
     redriven = [0]
-    eventually(done_or_redriven, "every execution recorded and nothing owed", 240)
+    eventually(done_or_redriven, "every execution recorded and no pending effects", 240)
     runs = Counter(run["parameters"]["DriftwardenModel"] for run in world.executions())
     assert runs == {f"model-{monitor}": 1 for monitor in range(10)}

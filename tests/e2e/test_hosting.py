@@ -1,4 +1,4 @@
-"""The stand-in's own hosting side, held to what SageMaker documents: the other tests stand on it."""
+"""Checks the hosting side of the simulated SageMaker against SageMaker's documentation, because other tests depend on it."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from harness.world import Queue, eventually
 
 @contextmanager
 def server(answer, status=200):
-    """A model's server that answers always the same."""
+    """A model server that always returns the same prediction."""
 
     class Model(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -43,7 +43,7 @@ def server(answer, status=200):
 
 
 class Hosting:
-    """Models, configurations and one endpoint under names of their own."""
+    """Models, configurations, and one endpoint with unique names."""
 
     def __init__(self, stack):
         self.stack, self.sagemaker = stack, stack.client("sagemaker")
@@ -54,7 +54,7 @@ class Hosting:
         pattern = {"source": ["aws.sagemaker"], "detail": {"$or": [{"EndpointName": [self.name]}, {"ModelPackageGroupName": [self.name]}]}}
         events.put_rule(Name=self.name, EventPattern=json.dumps(pattern))
         events.put_targets(Rule=self.name, Targets=[{"Id": "tap", "Arn": arn}])
-        self.told = Queue(stack, url)
+        self.events = Queue(stack, url)
 
     def model(self, name):
         container = {"Image": "image", "ModelDataUrl": f"s3://models/{self.name}-{name}.tar.gz"}
@@ -80,9 +80,9 @@ class Hosting:
         self.sagemaker.update_endpoint(EndpointName=self.name, EndpointConfigName=config, **more)
 
     def statuses(self):
-        """What the events said, in the order of time."""
-        told = sorted((event["detail"] for event in self.told.bodies()), key=lambda detail: detail["LastModifiedTime"])
-        return [detail["EndpointStatus"] for detail in told]
+        """Statuses of the events, in the order of time."""
+        details = sorted((event["detail"] for event in self.events.bodies()), key=lambda detail: detail["LastModifiedTime"])
+        return [detail["EndpointStatus"] for detail in details]
 
 
 @pytest.fixture
@@ -98,10 +98,10 @@ def refusal(call, *arguments, **more):
     return raised.value.response["Error"]
 
 
-def test_an_endpoint_has_a_life(hosting, stack):
+def test_endpoint_goes_through_its_states(hosting, stack):
     sagemaker = hosting.sagemaker
     assert refusal(sagemaker.describe_endpoint, EndpointName=hosting.name)["Message"].startswith("Could not find endpoint")
-    assert refusal(hosting.config, "none", {"nobody": 1})["Message"].startswith("Could not find model")
+    assert refusal(hosting.config, "none", {"missing": 1})["Message"].startswith("Could not find model")
     for model in ("a", "b"):
         hosting.model(model)
     assert refusal(hosting.model, "a")["Message"].startswith("Cannot create already existing model")
@@ -126,20 +126,20 @@ def test_an_endpoint_has_a_life(hosting, stack):
     assert (seen["DesiredWeight"], round(seen["CurrentWeight"], 6)) == (0.5, 0.1)
     assert hosting.settled()["ProductionVariants"][1]["CurrentWeight"] == 0.5
     eventually(lambda: hosting.statuses() == ["CREATING", "IN_SERVICE", "UPDATING", "IN_SERVICE", "UPDATING", "IN_SERVICE"], "its events")
-    # What is kept of the old variants, and what is not.
+    # Properties of the old variants that are kept, and those that are not.
     third = hosting.config("third", {"a": 1, "b": 7})
     hosting.update(third, RetainAllVariantProperties=True)
     assert [variant["CurrentWeight"] for variant in hosting.settled()["ProductionVariants"]] == [pytest.approx(0.9), 0.5]
     hosting.update(second, RetainAllVariantProperties=True, ExcludeRetainedVariantProperties=[{"VariantPropertyType": "DesiredWeight"}])
     assert [variant["CurrentWeight"] for variant in hosting.settled()["ProductionVariants"]] == [pytest.approx(0.9), pytest.approx(0.1)]
-    # Under an endpoint its configuration may be deleted: then it cannot be updated any more.
+    # The configuration of an endpoint can be deleted. Then the endpoint cannot be updated.
     sagemaker.delete_endpoint_config(EndpointConfigName=second)
     assert second in refusal(hosting.update, first)["Message"]
     sagemaker.delete_endpoint(EndpointName=hosting.name)
-    eventually(lambda: hosting.name not in stack.stand_in("endpoints"), "the endpoint gone")
+    eventually(lambda: hosting.name not in stack.stand_in("endpoints"), "the end of the endpoint")
 
 
-def test_an_update_that_fails_is_rolled_back_and_an_alarm_fails_one(hosting, stack):
+def test_failed_update_and_alarm_roll_back(hosting, stack):
     for model in ("a", "b", "c"):
         hosting.model(model)
     first, second, third = (hosting.config(name, {model: 1}) for name, model in (("first", "a"), ("second", "b"), ("third", "c")))
@@ -172,7 +172,7 @@ def test_an_update_that_fails_is_rolled_back_and_an_alarm_fails_one(hosting, sta
     assert hosting.settled()["EndpointConfigName"] == first
 
 
-def test_the_registry_counts_versions_and_tells_of_them(hosting, stack):
+def test_registry_counts_versions_and_sends_events(hosting, stack):
     sagemaker = hosting.sagemaker
     sagemaker.create_model_package_group(ModelPackageGroupName=hosting.name)
     given = {
@@ -197,8 +197,8 @@ def test_the_registry_counts_versions_and_tells_of_them(hosting, stack):
     assert [one["ModelPackageVersion"] for one in rest["ModelPackageSummaryList"]] == [1]
     approved = sagemaker.list_model_packages(ModelPackageGroupName=hosting.name, ModelApprovalStatus="Approved")["ModelPackageSummaryList"]
     assert [one["ModelPackageArn"] for one in approved] == [arns[1]]
-    told = eventually(lambda: (told := hosting.told.bodies()) and len(told) == 4 and told, "four events of packages")
-    pairs = Counter((event["detail"]["ModelPackageVersion"], event["detail"]["ModelApprovalStatus"]) for event in told)
+    events = eventually(lambda: (seen := hosting.events.bodies()) and len(seen) == 4 and seen, "four events of packages")
+    pairs = Counter((event["detail"]["ModelPackageVersion"], event["detail"]["ModelApprovalStatus"]) for event in events)
     assert pairs == {(1, "PendingManualApproval"): 1, (2, "PendingManualApproval"): 1, (3, "PendingManualApproval"): 1, (2, "Approved"): 1}
     sagemaker.create_model(ModelName=hosting.name, PrimaryContainer={"ModelPackageName": arns[1]}, ExecutionRoleArn="arn:aws:iam::000000000000:role/r")
     assert sagemaker.describe_model(ModelName=hosting.name)["PrimaryContainer"]["ModelPackageName"] == arns[1]
@@ -229,7 +229,7 @@ def test_job_definitions_and_schedules(hosting, stack):
     assert sagemaker.describe_monitoring_schedule(MonitoringScheduleName=name)["MonitoringScheduleConfig"] == config
 
 
-def test_requests_are_shared_captured_and_metered(hosting, stack):
+def test_requests_are_distributed_captured_and_metered(hosting, stack):
     s3, cloudwatch, sagemaker = stack.client("s3"), stack.client("cloudwatch"), hosting.sagemaker
     s3.create_bucket(Bucket=hosting.name)
     capture = {
@@ -290,7 +290,7 @@ def test_requests_are_shared_captured_and_metered(hosting, stack):
     assert all(50 < value < 5_000_000 for value in metric("a", "ModelLatency", "p99"))
 
 
-def test_percentiles_and_periods_are_cloudwatchs(stack):
+def test_percentiles_and_periods_match_cloudwatch(stack):
     cloudwatch, name = stack.client("cloudwatch"), f"percentiles-{uuid.uuid4().hex[:8]}"
     base = datetime.now(timezone.utc).replace(second=0, microsecond=0) - timedelta(minutes=3)
     for variant, factor in (("v", 1.0), ("v-2", 1000.0)):
@@ -315,5 +315,5 @@ def test_percentiles_and_periods_are_cloudwatchs(stack):
     assert asked(60, "Sum") == {0: 832, 60: 208}
 
 
-def test_a_status_is_spelt_as_events_spell_it():
+def test_status_has_spelling_of_events():
     assert [shouted(status) for status in ("InService", "RollingBack", "Failed")] == ["IN_SERVICE", "ROLLING_BACK", "FAILED"]

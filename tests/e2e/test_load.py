@@ -1,4 +1,4 @@
-"""240 executions of 20 monitors, every event three times, in any order."""
+"""240 executions of 20 monitors, every event three times, in random order."""
 
 import json
 import random
@@ -9,17 +9,17 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from harness.world import AUTO, eventually, folder
 
-# More prove nothing else: the number only has to keep many invocations of one function in progress at once. Histories of thousands of
-# executions are those of tests/simulator.
+# The number only has to keep many concurrent invocations of one function in progress. Histories of thousands of
+# executions run in tests/simulator.
 MONITORS, EXECUTIONS, COPIES = 20, 12, 3
 M, N = 2, 3
 
 
 @pytest.mark.slow
-def test_executions_tripled_and_shuffled_are_recorded_once(make_world):
+def test_tripled_and_shuffled_events_are_recorded_once(make_world):
     world = make_world(AUTO + f"[alert]\ndatapoints_to_alert = {M}\nevaluation_period = {N}\n")
     now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
-    # Metrics outlive a test: so the models have names that no other test has.
+    # CloudWatch keeps metrics, so the model names are unique to this test.
     load = uuid.uuid4().hex[:8]
     chance = random.Random(2026)
     plan = {m: [chance.random() < 0.3 for _ in range(EXECUTIONS)] for m in range(MONITORS)}
@@ -35,7 +35,7 @@ def test_executions_tripled_and_shuffled_are_recorded_once(make_world):
             where = folder(f"{load}-{monitor}", f"{load}-monitor-{monitor}", now - timedelta(hours=EXECUTIONS - n))
             message = "Completed: Job completed successfully with no violations."
             if violates:
-                # Its own event comes on top.
+                # The report's own S3 event adds one.
                 world.put_report(where, report)
                 message = "CompletedWithViolations: Job completed successfully with 1 violations."
             events += [world.job_event(where, f"{load}-monitor-{monitor}", exit_message=message)] * COPIES
@@ -61,7 +61,7 @@ def test_executions_tripled_and_shuffled_are_recorded_once(make_world):
         expected = "InAlert" if sum(violating[-N:]) >= M else "OK"
         assert ledger["alert"]["status"] == expected, f"{load}-monitor-{monitor}"
 
-    def heard():
+    def received():
         models = [world.model(f"{load}-{monitor}") for monitor in plan]
         return (
             all(
@@ -72,7 +72,7 @@ def test_executions_tripled_and_shuffled_are_recorded_once(make_world):
             and models
         )
 
-    models = eventually(heard, "every transition heard by its model", 120, every=1)
+    models = eventually(received, "every transition received by its model", 120, every=1)
     started = Counter(run["displayName"] for run in world.executions())
     expected = {f"driftwarden-{load}-{m}-{n}": 1 for m, model in zip(plan, models) if model for n in range(1, model["incidents"] + 1)}
     assert started == expected, "one pipeline execution for each incident"

@@ -1,4 +1,4 @@
-"""The main path, seen from outside: from a report in S3 to one started pipeline and one message."""
+"""The main path end to end: from a report in S3 to one pipeline execution and its notifications."""
 
 import json
 import uuid
@@ -21,7 +21,7 @@ def schedule_name() -> str:
 
 
 def recorded(world: World, schedule: str, count: int = 1):
-    """The ledger once it has that many datapoints and owes nothing."""
+    """The ledger, when it has that many datapoints and no pending effects."""
 
     def look():
         ledger = world.ledger(schedule)
@@ -39,7 +39,7 @@ def recorded(world: World, schedule: str, count: int = 1):
         ("model-explainability", "ModelExplainability", "feature_attribution_drift_check", {"Label": "label0", "MetricName": "shap"}, 0.7225),
     ],
 )
-def test_every_kind_of_report_becomes_metrics_and_an_alert(world, reports, name, kind, check_type, dimensions, observed):
+def test_every_report_kind_becomes_metrics_and_alert(world, reports, name, kind, check_type, dimensions, observed):
     schedule, endpoint = schedule_name(), f"endpoint-{uuid.uuid4().hex[:8]}"
     body = reports(name)
     count = len(json.loads(body)["violations"])
@@ -59,7 +59,7 @@ def test_every_kind_of_report_becomes_metrics_and_an_alert(world, reports, name,
     assert run["displayName"] == f"driftwarden-{endpoint}-1"
 
 
-def test_the_events_on_the_bus_are_as_their_schemas_say(world, reports):
+def test_events_match_their_schemas(world, reports):
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     run = eventually(lambda: world.executions(), "a pipeline execution")[0]
     world.finish(run["arn"])
@@ -70,16 +70,16 @@ def test_the_events_on_the_bus_are_as_their_schemas_say(world, reports):
         jsonschema.validate(event["detail"], schema)
     messages = eventually(lambda: (seen := world.messages()) and len(seen) == 3 and seen, "three messages")
     assert sorted(m["Subject"] for m in messages) == [
-        "[Driftwarden] churn: Retrain decided (churn-1)",
-        "[Driftwarden] churn: churn-dq InAlert (1 of 1 had violations)",
-        "[Driftwarden] churn: retraining Succeeded (churn-1)",
+        "[Driftwarden] churn: monitor churn-dq is in alert (1 of 1 breaching)",
+        "[Driftwarden] churn: retraining decided (churn-1)",
+        "[Driftwarden] churn: retraining succeeded (churn-1)",
     ]
-    alert = next(m["Message"] for m in messages if "InAlert" in m["Subject"])
-    assert "total_day_minutes" in alert and "0.2318 (threshold 0.1)" in alert
+    alert = next(m["Message"] for m in messages if "is in alert" in m["Subject"])
+    assert "total_day_minutes" in alert and "0.2318  threshold 0.1  2.3×" in alert
     assert world.dead_letters.drain() == []
 
 
-def test_a_clean_run_without_a_file_is_a_datapoint_of_zero(world):
+def test_clean_execution_without_report_has_zero_violations(world):
     schedule = schedule_name()
     world.put_events(world.job_event(folder("clean", schedule, hour(2)), schedule))
     ledger = recorded(world, schedule)
@@ -89,7 +89,7 @@ def test_a_clean_run_without_a_file_is_a_datapoint_of_zero(world):
     assert world.metric("Breaching", hour(2), **monitor) == 0
 
 
-def test_a_failed_run_is_failed_and_neither_clean_nor_breaching(world):
+def test_failed_execution_is_neither_clean_nor_breaching(world):
     schedule = schedule_name()
     event = world.job_event(
         folder("failing", schedule, hour(2)), schedule, "Failed", None, failure_reason="AlgorithmError: see the logs"
@@ -103,9 +103,9 @@ def test_a_failed_run_is_failed_and_neither_clean_nor_breaching(world):
     assert world.metric("ConstraintViolations", hour(2), **monitor) is None
 
 
-def test_what_the_event_leaves_out_is_asked_for(world):
+def test_incomplete_event_is_completed_by_description(world):
     schedule = schedule_name()
-    event = world.job_event(folder("asked", schedule, hour(2)), schedule, exit_message=None, tells_schedule=False)
+    event = world.job_event(folder("asked", schedule, hour(2)), schedule, exit_message=None, has_schedule=False)
     name = json.loads(event["Detail"])["ProcessingJobName"]
     world.stack.stand_in(
         "job",
@@ -118,11 +118,11 @@ def test_what_the_event_leaves_out_is_asked_for(world):
     )
     world.put_events(event)
     ledger = recorded(world, schedule)
-    assert ledger["alert"]["status"] == "InAlert", "the exit message tells of violations although no file is there"
+    assert ledger["alert"]["status"] == "InAlert", "the exit message reports violations although there is no report file"
     assert world.metric("ConstraintViolations", hour(2), Endpoint="asked", MonitoringSchedule=schedule) == 7
 
 
-def test_the_ground_truth_merge_job_is_no_datapoint(world):
+def test_ground_truth_merge_job_is_ignored(world):
     schedule = schedule_name()
     merge = world.job_event("merge", schedule, exit_message=None, name=f"groundtruth-merge-202611230300-{uuid.uuid4().hex[:24]}")
     world.put_events(merge, world.job_event(folder("merged", schedule, hour(2)), schedule))
@@ -138,7 +138,7 @@ def test_batch_transform_has_no_endpoint(world, reports):
     assert world.metric("Breaching", hour(2), MonitoringSchedule=schedule) == 1
 
 
-def test_a_custom_containers_report_under_its_other_name(world):
+def test_report_of_custom_container_is_read(world):
     schedule = schedule_name()
     body = json.dumps({"violations": [{"feature_name": "toxicity", "constraint_check_type": "sentence_check", "sentence": "…"}]})
     world.put_report(folder("custom", schedule, hour(2)), body.encode(), "constraints_violations.json")
@@ -148,7 +148,7 @@ def test_a_custom_containers_report_under_its_other_name(world):
     assert world.metric("ConstraintViolations", hour(2), **typed) == 1
 
 
-def test_two_monitors_of_one_model_are_one_incident(make_world, reports):
+def test_two_monitors_of_model_share_incident(make_world, reports):
     world = make_world(AUTO + '[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n')
     world.put_report(folder("churn", "dq", hour(2)), reports("data-quality-drift"))
     world.put_report(folder("churn", "mq", hour(2)), reports("model-quality"))
@@ -160,15 +160,15 @@ def test_two_monitors_of_one_model_are_one_incident(make_world, reports):
     assert len(world.executions()) == 1
 
 
-def test_a_pipeline_that_fails_is_told_and_keeps_the_incident_open(world, reports):
+def test_failed_pipeline_keeps_incident_open(world, reports):
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     run = eventually(lambda: world.executions(), "a pipeline execution")[0]
     world.finish(run["arn"], "Failed")
-    eventually(lambda: any("retraining Failed" in m["Subject"] for m in world.messages()), "the message")
+    eventually(lambda: any("retraining failed" in m["Subject"] for m in world.messages()), "the message")
     assert world.model("churn")["incident"]["stage"] == "Escalated"
 
 
-def test_a_rule_can_start_the_pipeline_and_its_end_is_followed(make_world, reports):
+def test_rule_starts_pipeline_and_incident_follows(make_world, reports):
     world = make_world(PipelineStart="rule")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     run = eventually(lambda: world.executions(), "a pipeline execution that the rule started")[0]

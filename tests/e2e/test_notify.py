@@ -1,4 +1,4 @@
-"""Notifications as they arrive: in each form, at real receivers, checked against what these have published."""
+"""Notifications in each format, at HTTP receivers and queues, checked against the receivers' published schemas."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ TICK = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
 
 class Receiver:
-    """A server that keeps what is sent to it, and answers as it is told."""
+    """A server that records requests and returns a configured response."""
 
     def __init__(self):
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -58,7 +58,7 @@ def schema(path: str) -> Any:
 
 
 def topic(world_stack, name: str) -> tuple[str, Queue]:
-    """A topic, and a queue that listens to it as an application does."""
+    """A topic with a subscribed queue."""
     sns, sqs = world_stack.client("sns"), world_stack.client("sqs")
     arn = sns.create_topic(Name=name)["TopicArn"]
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -68,13 +68,13 @@ def topic(world_stack, name: str) -> tuple[str, Queue]:
 
 
 def alert(detail_id: str, model: str) -> dict[str, Any]:
-    """An alert of a monitor as ingest puts it on the bus, under an id of its own."""
+    """An alert event of ingest with a unique ID."""
     event = json.loads((ROOT / "events/notify/alert-in-alert.json").read_text())
     event["detail"] |= {"id": detail_id, "model": model}
     return event
 
 
-def test_every_form_arrives_as_its_receiver_has_published(world, stack, receiver, reports):
+def test_every_format_matches_receiver_schema(world, stack, receiver, reports):
     name = world.name
     json_topic, as_json = topic(stack, f"{name}-json")
     chat_topic, as_chat = topic(stack, f"{name}-chat")
@@ -112,33 +112,33 @@ secret = "ssm:/{name}/webhook"
         jsonschema.validate(notification, schema("events/schemas/notification.v1.json"))
     assert len({n["thread"] for n in notifications}) == 1, "one incident is one thread"
 
-    chat = eventually(lambda: (seen := as_chat.bodies()) and len(seen) == 4 and seen, "four in the chat")
+    chat = eventually(lambda: (seen := as_chat.bodies()) and len(seen) == 4 and seen, "four chat messages")
     for message in chat:
         jsonschema.validate(message, schema("functions/notify/tests/schemas/amazon-q-custom-notification.json"))
     assert {m["metadata"]["threadId"] for m in chat} == {notifications[0]["thread"]}
 
-    pages = eventually(lambda: (seen := receiver.bodies("/pagerduty")) and len(seen) == 4 and seen, "four pages")
+    pages = eventually(lambda: (seen := receiver.bodies("/pagerduty")) and len(seen) == 4 and seen, "four PagerDuty events")
     for page in pages:
         jsonschema.validate(page, schema("functions/notify/tests/schemas/pagerduty-events-v2.json"))
         assert page["routing_key"] == ROUTING_KEY
     assert sorted(p["event_action"] for p in pages) == ["acknowledge", "trigger", "trigger", "trigger"]
 
-    eventually(lambda: len(receiver.bodies("/webhook")) == 4, "four at the webhook")
+    eventually(lambda: len(receiver.bodies("/webhook")) == 4, "four webhook requests")
     for path, headers, body in receiver.requests:
         if path == "/webhook":
             t, v1 = (part.split("=", 1)[1] for part in headers["driftwarden-signature"].split(","))
             expected = hmac.new(SIGNING_KEY.encode(), t.encode() + b"." + body, hashlib.sha256).hexdigest()
             assert hmac.compare_digest(v1, expected) and abs(time.time() - int(t)) < 300
             assert headers["driftwarden-id"] == json.loads(body)["id"]
-    texts = eventually(lambda: (seen := world.messages()) and len(seen) == 4 and seen, "four texts")
-    decision = next(m["Message"] for m in texts if "decided" in m["Subject"])
-    for answer in ("Why: ", "How bad: ", "Since: ", "What happens next:", "What you can do:"):
+    texts = eventually(lambda: (seen := world.messages()) and len(seen) == 4 and seen, "four text messages")
+    decision = next(m["Message"] for m in texts if "retraining decided" in m["Subject"])
+    for answer in ("Why: ", "Severity: ", "First violation: ", "You will get the result", "\nMore\n"):
         assert answer in decision
     keys = [line for line in world.logs("notify") if ROUTING_KEY in line or SIGNING_KEY in line]
     assert keys == [], "no key is logged"
 
 
-def test_the_same_alert_twenty_times_is_one_message_and_a_count(world, receiver, stack):
+def test_repeated_alert_is_one_message_with_count(world, receiver, stack):
     name = world.name
     stack.client("ssm").put_parameter(Name=f"/{name}/webhook", Value=SIGNING_KEY, Type="SecureString", Overwrite=True)
     webhook = f'[[notification]]\nto = "webhook"\nurl = "{receiver.url}/webhook"\nsecret = "ssm:/{name}/webhook"\n'

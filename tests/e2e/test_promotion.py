@@ -1,4 +1,4 @@
-"""From candidate to production: what becomes of an experiment, whatever happens to it, seen at the endpoint."""
+"""Experiments end to end: conclusions with and without faults, checked at the endpoint."""
 
 import functools
 import hashlib
@@ -26,7 +26,7 @@ GOOD, POOR = 0.95, 0.7
 
 
 class Laboratory:
-    """A deployment, with a policy that grows by a model for each experiment."""
+    """A deployment whose policy gets another model for each experiment."""
 
     def __init__(self, world: World, url: Callable[..., str], policy: str = ""):
         self.world, self.url = world, url
@@ -35,7 +35,7 @@ class Laboratory:
 
     def hosted(self, champion: float | dict[str, tuple[float, str]], made: dict[str, Any] | None = None, name: str = "", **settings: Any) -> Hosted:
         self.models += 1
-        # Metrics outlive a test: so the endpoint has a name that no other test has.
+        # CloudWatch keeps metrics, so the endpoint name is unique.
         name = name or f"{uuid.uuid4().hex[:8]}-m{self.models}"
         variants = champion if isinstance(champion, dict) else {"champion": (1.0, self.url(champion))}
         hosted = Hosted(self.world, name, variants, **made or {})
@@ -48,7 +48,7 @@ class Laboratory:
         callers = Callers(requests_a_second=40, labels_after=1)
         for at, hosted in enumerate(some):
             chance = random.Random(at)
-            callers.of(hosted, lambda chance=chance: synthetic(chance), target)
+            callers.add(hosted, lambda chance=chance: synthetic(chance), target)
         with callers:
             yield
 
@@ -71,7 +71,7 @@ def lab(world: World, models: Callable[..., str]) -> Laboratory:
 
 
 def serves(hosted: Hosted) -> list[str]:
-    """The model packages that answer now."""
+    """Model packages in service."""
     sagemaker = hosted.sagemaker
     variants = sagemaker.describe_endpoint_config(EndpointConfigName=hosted.describe()["config"])["ProductionVariants"]
     return [sagemaker.describe_model(ModelName=one["ModelName"])["PrimaryContainer"]["ModelPackageName"] for one in variants]
@@ -86,15 +86,15 @@ def promoted(hosted: Hosted, package: str, ended: Any) -> None:
 
 def undone(hosted: Hosted, conclusion: str, ended: Any) -> None:
     assert ended["conclusion"] == conclusion, ended
-    assert hosted.back_as_before(), (hosted.describe(), hosted.leftovers())
+    assert hosted.is_restored(), (hosted.describe(), hosted.leftovers())
 
 
 @pytest.mark.slow
-def test_five_real_candidates_end_as_they_should(world, tmp_path, capsys):
+def test_five_real_candidates_conclude(world, tmp_path, capsys):
     screen = Screen()
     with Containers(tmp_path) as containers:
         story = Story(screen, world, containers, equal_lasts="40s")
-        story.tell()
+        story.play()
         show(screen, story)
         check(screen, story)
     assert not screen.failed, capsys.readouterr().out
@@ -119,7 +119,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize(("champion", "candidate", "conclusion"), [(POOR, GOOD, "Promoted"), (GOOD, POOR, "RolledBack")])
-def test_whatever_sagemaker_answers_the_experiment_ends_as_it_should(lab, stack, kind, champion, candidate, conclusion):
+def test_experiment_concludes_with_sagemaker_faults(lab, stack, kind, champion, candidate, conclusion):
     hosted = lab.hosted(champion, traffic=[25.0, 50.0])
     last = "UpdateEndpointWeightsAndCapacities", *(() if conclusion == "Promoted" else ("DeleteModel",))
     operations = OF_THE_ENDPOINT + last
@@ -146,9 +146,9 @@ STRUCK = ("GetObject", "PutObject", "PutEvents", "GetMetricData")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", OF_THE_OTHERS)
-def test_whatever_s3_cloudwatch_and_eventbridge_answer_too(lab, kind):
+def test_experiment_concludes_with_aws_faults(lab, kind):
     with lab.world.faulty() as faulty:
-        # The first step outlasts a period of CloudWatch's.
+        # The first step lasts longer than a CloudWatch period.
         steps = {"traffic": [25.0, 50.0], "step_lasts": "12s"}
         hosted = lab.hosted(POOR, guardrails=[{"metric": "errors_5xx", "margin": 0.5}], **steps)
         with lab.asked(hosted):
@@ -163,7 +163,7 @@ def test_whatever_s3_cloudwatch_and_eventbridge_answer_too(lab, kind):
 
 
 @pytest.mark.slow
-def test_functions_killed_in_the_midst_of_an_experiment(lab):
+def test_experiment_survives_killed_functions(lab):
     better, worse = lab.hosted(POOR, traffic=[25.0, 50.0]), lab.hosted(GOOD)
     with lab.asked(better, worse):
         with killing(lab.world.stack.functions, (0.3, 0.9), seed=5) as killed:
@@ -178,8 +178,8 @@ def test_functions_killed_in_the_midst_of_an_experiment(lab):
     undone(worse, "RolledBack", ends[1])
 
 
-def test_a_candidate_that_no_event_told_of_is_found(lab, stack):
-    """Every model is looked after thoroughly in one minute of ten: so this one is called as this minute or the next wants it."""
+def test_candidate_without_event_is_found(lab, stack):
+    """promote lists the model packages of each model in one minute of ten. The name of this model selects this minute or the next."""
     lab.world.silence()
     turn = int(datetime.now(timezone.utc).timestamp() + 20) // 60
     hash_of = lambda name: functools.reduce(lambda sum, byte: (sum * 31 + byte) % 2**64, name.encode(), 0)
@@ -193,7 +193,7 @@ def test_a_candidate_that_no_event_told_of_is_found(lab, stack):
     assert stack.stand_in("calm", {"operation": "ListModelPackages"})["left"] == 0
 
 
-def test_a_candidate_that_does_not_start_leaves_the_champion_in_service(lab, stack):
+def test_broken_candidate_leaves_champion_in_service(lab, stack):
     hosted = lab.hosted(GOOD)
     stack.stand_in("endpoint", {"EndpointName": hosted.name, "failing": 100, "why": "the container did not pass the ping"})
     hosted.package(lab.url(GOOD))
@@ -203,7 +203,7 @@ def test_a_candidate_that_does_not_start_leaves_the_champion_in_service(lab, sta
     assert len(updates) <= 4, updates
 
 
-def test_an_update_that_fails_once_is_tried_again(lab, stack):
+def test_failed_update_is_retried(lab, stack):
     hosted = lab.hosted(POOR)
     stack.stand_in("endpoint", {"EndpointName": hosted.name, "failing": 1})
     with lab.asked(hosted):
@@ -211,7 +211,7 @@ def test_an_update_that_fails_once_is_tried_again(lab, stack):
         promoted(hosted, package, lab.ended(hosted))
 
 
-def test_an_endpoint_that_somebody_else_updates_is_left_to_them(lab):
+def test_external_update_stops_experiment(lab):
     hosted = lab.hosted(GOOD)
     theirs = f"{hosted.name}-theirs"
     known = hosted.sagemaker.describe_endpoint_config(EndpointConfigName=hosted.config)
@@ -226,7 +226,7 @@ def test_an_endpoint_that_somebody_else_updates_is_left_to_them(lab):
     assert hosted.describe()["config"] == theirs
 
 
-def test_weights_that_somebody_else_changes_pause_the_experiment_until_it_is_resumed(lab):
+def test_external_weights_pause_experiment_until_resumed(lab):
     hosted = lab.hosted(POOR)
     package = hosted.package(lab.url(GOOD))
     with lab.asked(hosted):
@@ -243,7 +243,7 @@ def test_weights_that_somebody_else_changes_pause_the_experiment_until_it_is_res
         promoted(hosted, package, lab.ended(hosted))
 
 
-def test_five_variants_of_uneven_shares_keep_their_proportions(lab):
+def test_five_uneven_variants_keep_proportions(lab):
     shares = {"a": 45.0, "b": 10.0, "c": 20.0, "d": 15.0, "e": 10.0}
     hosted = lab.hosted({name: (share, lab.url(GOOD)) for name, share in shares.items()}, traffic=[20.0])
     with lab.asked(hosted):
@@ -256,7 +256,7 @@ def test_five_variants_of_uneven_shares_keep_their_proportions(lab):
         undone(hosted, "RolledBack", lab.ended(hosted))
 
 
-def test_callers_that_choose_the_variant_themselves(lab):
+def test_callers_can_choose_variant(lab):
     hosted = lab.hosted(POOR, traffic=[5.0], assignment="target-variant")
     chance = random.Random(2)
     with lab.asked(hosted, target=lambda variants: chance.choice(variants)):
@@ -265,7 +265,7 @@ def test_callers_that_choose_the_variant_themselves(lab):
     assert "SampleRatioMismatch" not in hosted.reasons()
 
 
-def test_a_candidate_that_is_as_good_is_promoted_where_that_is_enough(lab):
+def test_equal_candidate_is_promoted_within_margin(lab):
     hosted = lab.hosted(GOOD, margin=0.08)
     with lab.asked(hosted):
         package = hosted.package(lab.url(GOOD))
@@ -273,7 +273,7 @@ def test_a_candidate_that_is_as_good_is_promoted_where_that_is_enough(lab):
     assert hosted.reasons() & {"NonInferior", "Superior"}
 
 
-def test_a_shadow_answers_nobody_and_is_promoted_if_it_is_better(lab):
+def test_better_shadow_is_promoted(lab):
     hosted = lab.hosted(POOR, mode="shadow")
     with lab.asked(hosted):
         package = hosted.package(lab.url(GOOD))
@@ -285,7 +285,7 @@ def test_a_shadow_answers_nobody_and_is_promoted_if_it_is_better(lab):
 
 
 @pytest.mark.parametrize("rings", [False, True])
-def test_blue_green_is_sagemakers_to_roll_back(lab, stack, rings):
+def test_sagemaker_rolls_back_blue_green(lab, stack, rings):
     cloudwatch, alarm = stack.client("cloudwatch"), f"{lab.world.name}-canary-{rings}"
     # `ignore`: LocalStack's own evaluation must not replace the state that the test sets.
     limit = {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum", "TreatMissingData": "ignore"}
@@ -302,11 +302,11 @@ def test_blue_green_is_sagemakers_to_roll_back(lab, stack, rings):
         assert ended["conclusion"] == "Promoted" and serves(hosted) == [package]
 
 
-def test_a_package_waits_for_its_approval_and_one_that_is_rejected_is_not_tested(lab):
+def test_package_waits_for_approval_and_rejection_ends_it(lab):
     hosted = lab.hosted(POOR)
     package = hosted.package(lab.url(GOOD), approval="PendingManualApproval")
     lab.reached(hosted, "AwaitingApproval")
-    assert hosted.back_as_before()
+    assert hosted.is_restored()
     with lab.asked(hosted):
         hosted.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
         promoted(hosted, package, lab.ended(hosted))
@@ -317,9 +317,9 @@ def test_a_package_waits_for_its_approval_and_one_that_is_rejected_is_not_tested
     undone(rejected, "Rejected", lab.ended(rejected))
 
 
-def test_outcomes_of_the_owners_own_metric_decide(lab):
+def test_custom_metric_decides(lab):
     hosted = lab.hosted(GOOD, made={"capture": False}, metric="conversion", effect=0.1)
-    # Its owner counts, and nobody captures anything.
+    # The owner reports outcomes, and no data are captured.
     lab.tables[-1] = "\n".join(line for line in lab.tables[-1].splitlines() if not line.startswith("capture"))
     lab.world.put_policy("\n".join(lab.tables))
     package = hosted.package(lab.url(GOOD))
@@ -342,7 +342,7 @@ def where(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize(("order", "conclusion"), [("stop", "Stopped"), ("rollback", "RolledBack"), ("promote", "Promoted")])
-def test_a_person_ends_an_experiment(lab, tmp_path, order, conclusion):
+def test_operator_ends_experiment(lab, tmp_path, order, conclusion):
     hosted = lab.hosted(GOOD)
     package = hosted.package(lab.url(GOOD))
     found = lab.reached(hosted, "Testing")
@@ -365,7 +365,7 @@ def test_a_person_ends_an_experiment(lab, tmp_path, order, conclusion):
     assert unknown.returncode == 1 and f"{hosted.name}-ab-7" in unknown.stderr, unknown
 
 
-def test_an_incident_waits_for_its_candidate_and_verifies_it_once_it_is_promoted(lab, reports):
+def test_incident_waits_for_candidate_and_verifies_it(lab, reports):
     world, hosted = lab.world, lab.hosted(POOR)
     schedule = f"{hosted.name}-dq"
     lab.tables.append(f'[[monitor]]\nschedule = "{schedule}"\nmodel = "{hosted.name}"\n')
@@ -383,14 +383,14 @@ def test_an_incident_waits_for_its_candidate_and_verifies_it_once_it_is_promoted
         promoted(hosted, package, lab.ended(hosted))
     eventually(lambda: stage() == "Verifying", "the incident verifying the candidate")
     world.put_events(world.job_event(folder(hosted.name, schedule, now + timedelta(hours=2)), schedule))
-    eventually(lambda: (world.ledger(schedule) or {}).get("alert", {}).get("status") == "OK", "the alert over")
-    # A sweep closes it, once the promoted model has been judged.
+    eventually(lambda: (world.ledger(schedule) or {}).get("alert", {}).get("status") == "OK", "the end of the alert")
+    # A sweep closes it when enough executions on the promoted model are clean.
     eventually(lambda: world.sweep() and world.model(hosted.name)["closed"], "the incident closed", 60)
-    eventually(lambda: not world.model(hosted.name)["outbox"], "everything told")
+    eventually(lambda: not world.model(hosted.name)["outbox"], "no pending effects")
     (closed,) = [event["detail"] for event in world.events("Remediation Incident Closed") if event["detail"]["model"] == hosted.name]
     assert closed["outcome"] == "Repaired"
-    (told,) = [change for change in hosted.changes() if change["stage"] == "Ended"]
-    assert told["pipelineExecutionArn"] == run["arn"] and json.dumps(told)
+    (ended,) = [change for change in hosted.changes() if change["stage"] == "Ended"]
+    assert ended["pipelineExecutionArn"] == run["arn"] and json.dumps(ended)
     one_id_leads_from_the_report_to_the_promotion(world, hosted.name, schedule, at)
 
 
@@ -398,7 +398,7 @@ EMF = json.loads((Path(harness.__file__).parent / "emf.schema.json").read_text()
 
 
 def one_id_leads_from_the_report_to_the_promotion(world: World, model: str, schedule: str, at: datetime) -> None:
-    """The execution's correlation id, computed as events/README.md tells, is in every event that followed and in the functions' logs."""
+    """Asserts that the correlation ID, computed as in events/README.md, is in all events that follow and in the functions' logs."""
     identity = f"driftwarden/execution/{schedule.lower()}/{at:%Y-%m-%dT%H}"
     wanted = hashlib.sha256(identity.encode()).hexdigest()[:32]
     followed = {
@@ -415,9 +415,9 @@ def one_id_leads_from_the_report_to_the_promotion(world: World, model: str, sche
     assert [alert["correlationId"] == wanted for alert in alerts if alert["alertStatus"] == "InAlert"] == [True], alerts
     assert (world.model(model) or {})["closed"][-1]["incident"]["correlation_id"] == wanted
     for function in ("ingest", "remediate", "promote", "notify"):
-        said = [line for line in read_lines(world, function) if line.get("correlation_id") == wanted and "_aws" not in line]
-        assert said, f"{function} logged nothing under {wanted}"
-        assert all(line["request_id"] for line in said), said
+        lines = [line for line in read_lines(world, function) if line.get("correlation_id") == wanted and "_aws" not in line]
+        assert lines, f"{function} logged nothing with {wanted}"
+        assert all(line["request_id"] for line in lines), lines
         metrics = [line for line in read_lines(world, function) if "_aws" in line]
         assert metrics, f"{function} wrote no record of metrics"
         for record in metrics:
@@ -429,5 +429,5 @@ def one_id_leads_from_the_report_to_the_promotion(world: World, model: str, sche
 
 
 def read_lines(world: World, function: str) -> list[dict[str, Any]]:
-    """The lines of a function's log that are JSON objects: Lambda's own are not."""
+    """Log lines of a function that are JSON objects. Those of Lambda are not."""
     return [json.loads(line) for text in world.logs(function) for line in text.splitlines() if line.startswith("{")]

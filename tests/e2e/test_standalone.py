@@ -1,4 +1,4 @@
-"""The loop with no Model Monitor at all, played as `make demo-standalone` plays it; and its model, asked what moves it."""
+"""The loop without Model Monitor, as in `make demo-standalone`, and feature attributions of its model."""
 
 import json
 import subprocess
@@ -9,16 +9,16 @@ from harness.standalone import DRIFTWARDEN, ENDPOINT, Model, Story, check, show
 
 
 @pytest.mark.slow
-def test_a_real_model_drifts_is_found_is_retrained_and_is_verified(world, tmp_path, capsys):
+def test_standalone_demo_passes(world, tmp_path, capsys):
     screen = Screen()
     story = Story(screen, world, tmp_path, drifts_at=3)
-    story.tell()
+    story.play()
     show(screen, story)
     check(screen, story)
     assert not screen.failed, capsys.readouterr().out
 
 
-def test_kernel_shap_asks_any_http_endpoint(tmp_path):
+def test_kernel_shap_explains_http_endpoint(tmp_path):
     model = Model(tmp_path)
     model.serve()
     config = tmp_path / "analysis_config.json"
@@ -36,11 +36,11 @@ def test_kernel_shap_asks_any_http_endpoint(tmp_path):
         analysis = json.loads((tmp_path / "shap/analysis.json").read_text())
         shapley = analysis["explanations"]["kernel_shap"]["label0"]["global_shap_values"]
         assert set(shapley) == set(model.header[:-1])
-        # Symmetry tells malignant tumours from benign ones least, and the model has learnt so.
+        # Symmetry distinguishes malignant from benign tumors least, and the model learned that.
         assert max(shapley, key=shapley.get) in ("worst_radius", "worst_concave_points", "mean_texture", "mean_radius"), shapley
         again = run("analyze", tmp_path / "first.csv", "--baseline", tmp_path / "shap", "--output", tmp_path / "report")
         assert again.returncode == 0, again.stdout + again.stderr
-        # Of a model that looks at nothing but one measurement the order of features is another.
+        # A model that uses only one measurement has another order of features.
         rows = [[row[0] if at == 2 else "0" for at, _ in enumerate(row[:-1])] + row[-1:] for row in model.patients]
         (tmp_path / "other.csv").write_text("\n".join(map(",".join, [model.header, *rows])))
         other = run("analyze", tmp_path / "other.csv", "--baseline", tmp_path / "shap", "--output", tmp_path / "other")

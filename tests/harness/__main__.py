@@ -1,12 +1,11 @@
-"""`python -m harness demo` plays the demo, `demo-standalone` the one without Model Monitor, `demo-ab` that of candidates and
-champions; `up` keeps a deployment up to look around in."""
+"""Plays a demo, or runs a deployment on LocalStack for manual tests."""
 
 import argparse
 import signal
 import sys
 from pathlib import Path
 
-from . import demo, demo_ab, standalone
+from . import demo, demo_ab, pictures, standalone
 from .stack import Failed, running
 from .world import World
 
@@ -19,7 +18,7 @@ def up(bare: bool) -> int:
         print("export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1")
         for name, value in outputs.items():
             print(f"# {name} = {value}")
-        print("# Ctrl-C ends it.", flush=True)
+        print("# Press Ctrl-C to stop it.", flush=True)
         signal.pause()
     return 0
 
@@ -27,14 +26,17 @@ def up(bare: bool) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="harness", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    keep = commands.add_parser("up", help="keep a deployment up until Ctrl-C")
-    keep.add_argument("--bare", action="store_true", help="LocalStack and the SageMaker stand-in alone, with nothing deployed")
-    play = commands.add_parser("demo", help="play the demo and check the world at its end")
-    play.add_argument("--report", type=Path, help="a constraint_violations.json of your own to play")
-    commands.add_parser("demo-standalone", help="the loop with no Model Monitor at all: a real model, served, drifting, retrained")
-    commands.add_parser("demo-ab", help="five candidates against their champions, on live traffic: promoted, rolled back, not trusted")
+    keep = commands.add_parser("up", help="run a deployment until Ctrl-C")
+    keep.add_argument("--bare", action="store_true", help="run only LocalStack and the simulated SageMaker, with nothing deployed")
+    play = commands.add_parser("demo", help="play the whole loop and check the result")
+    play.add_argument("--report", type=Path, help="your constraint_violations.json to play as drift")
+    commands.add_parser("demo-standalone", help="play the loop without Model Monitor: a served model drifts and is retrained")
+    commands.add_parser("demo-ab", help="test five candidates on live traffic: promoted, rolled back, inconclusive, invalid")
+    commands.add_parser("pictures", help="take the pictures of the documents from the pages of the last demo")
     arguments = parser.parse_args()
     try:
+        if arguments.command == "pictures":
+            return pictures.take()
         if arguments.command == "demo-standalone":
             return standalone.play()
         if arguments.command == "demo-ab":

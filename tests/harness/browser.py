@@ -1,4 +1,4 @@
-"""A headless Chromium that looks at pages: screenshots, print, accessibility by axe-core, and how long a page takes."""
+"""Runs a headless Chromium: screenshots, print, accessibility checks by axe-core, and scripts on pages."""
 
 import html
 import json
@@ -16,13 +16,13 @@ AXE = ROOT / ".venv/pages/lib"
 
 
 def chromium() -> str | None:
-    """The browser of this machine, if there is one."""
+    """Path of the installed browser, if any."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next(filter(None, map(shutil.which, names)), None)
 
 
 def run(*arguments: str, dark: bool = False, width: int = 1400, height: int = 900) -> str:
-    """Runs the browser once, with a profile of its own, and returns what it wrote."""
+    """Runs the browser once, with a new profile, and returns its output."""
     browser = chromium()
     assert browser, "no Chromium is installed"
     with tempfile.TemporaryDirectory(prefix="driftwarden-browser-") as profile:
@@ -31,7 +31,7 @@ def run(*arguments: str, dark: bool = False, width: int = 1400, height: int = 90
             f"--window-size={width},{height}", f"--blink-settings=preferredColorScheme={0 if dark else 1}",
         ]
         if os.geteuid() == 0:
-            # Chromium's sandbox refuses root, which containers run as.
+            # Chromium's sandbox does not run as root, which containers use.
             command.append("--no-sandbox")
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -48,32 +48,32 @@ def printed(page: Path, to: Path) -> None:
     run(f"--print-to-pdf={to}", "--no-pdf-header-footer", page.as_uri())
 
 
-def told(page: Path, script: str, dark: bool = False, width: int = 1400) -> Any:
-    """What a script says once the page is loaded: it calls `tell` with something that JSON can hold."""
+def evaluate(page: Path, script: str, dark: bool = False, width: int = 1400) -> Any:
+    """Runs a script after the page has loaded. The script passes its result, a JSON value, to `report`."""
     text = page.read_text()
-    tell = (
-        "<script>const tell=(what)=>{const p=document.createElement('pre');p.id='told';p.textContent=JSON.stringify(what);"
+    report = (
+        "<script>const report=(value)=>{const p=document.createElement('pre');p.id='result';p.textContent=JSON.stringify(value);"
         f"document.body.append(p)}};addEventListener('load',()=>setTimeout(()=>{{{script}}},0))</script>"
     )
     with tempfile.TemporaryDirectory(prefix="driftwarden-page-") as folder:
         copy = Path(folder) / page.name
-        copy.write_text(text.replace("</body>", tell + "</body>"))
+        copy.write_text(text.replace("</body>", report + "</body>"))
         dom = run("--virtual-time-budget=60000", "--dump-dom", copy.as_uri(), dark=dark, width=width)
-    found = re.search(r'<pre id="told">(.*?)</pre>', dom, re.DOTALL)
-    assert found, "the page's script said nothing"
+    found = re.search(r'<pre id="result">(.*?)</pre>', dom, re.DOTALL)
+    assert found, "the script reported no result"
     return json.loads(html.unescape(found.group(1)))
 
 
 def accessibility(page: Path, dark: bool = False, width: int = 1400) -> list[str]:
-    """The violations that axe-core finds, each in words."""
+    """Violations that axe-core finds, as descriptions."""
     source = next(AXE.glob("python*/site-packages/axe_playwright_python/axe.min.js")).read_text().replace("</script", "<\\/script")
     text = page.read_text()
     with tempfile.TemporaryDirectory(prefix="driftwarden-page-") as folder:
         copy = Path(folder) / page.name
         copy.write_text(text.replace("</body>", f"<script>{source}</script></body>"))
-        violations = told(
+        violations = evaluate(
             copy,
-            "axe.run().then((r)=>tell(r.violations.map((v)=>v.id+' ('+v.nodes.length+'): '+v.help+': '+v.nodes[0].html.slice(0,200))))",
+            "axe.run().then((r)=>report(r.violations.map((v)=>v.id+' ('+v.nodes.length+'): '+v.help+': '+v.nodes[0].html.slice(0,200))))",
             dark=dark,
             width=width,
         )

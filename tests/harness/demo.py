@@ -1,4 +1,4 @@
-"""The demo: the whole loop on this machine, as a story, with a check of every part of it at the end."""
+"""The demo: plays the whole loop on this machine, and checks every part of the result."""
 
 import json
 import subprocess
@@ -13,6 +13,7 @@ from .stack import ROOT, running
 from .world import World, eventually, folder
 
 REPORTS = Path(__file__).parent / "reports"
+OVERVIEW = ROOT / "target/demo/dashboard/index.html"
 ENDPOINT, DATA_QUALITY, MODEL_QUALITY = "churn", "churn-data-quality", "churn-model-quality"
 POLICY = f"""\
 [remediation]
@@ -34,9 +35,10 @@ model = "churn"
 
 @dataclass
 class Screen:
-    """Progress on standard error, line by line; what happened on standard output. Colour only on a terminal."""
+    """Progress goes to standard error, results to standard output. Color is used only on a terminal."""
 
     begun: float = field(default_factory=time.monotonic)
+    checks: int = 0
     failed: list[str] = field(default_factory=list)
 
     def _paint(self, text: str, code: str) -> str:
@@ -51,17 +53,27 @@ class Screen:
     def line(self, text: str = "") -> None:
         print(text, flush=True)
 
-    def check(self, what: str, holds: bool, seen: Any = None) -> None:
-        if holds:
+    def check(self, what: str, passed: bool, seen: Any = None) -> None:
+        self.checks += 1
+        if passed:
             print(f"  {self._paint('✓', '32')} {what}")
         else:
             self.failed.append(what)
             print(f"  {self._paint('✗', '31')} {what}: {seen!r}")
 
+    def conclude(self, where: str = "") -> int:
+        """Prints the result of the checks and where the files are. Returns the exit code."""
+        took = time.monotonic() - self.begun
+        if self.failed:
+            self.title(f"{len(self.failed)} of {self.checks} checks failed ({took:.0f} s).")
+            return 1
+        self.title(f"All {self.checks} checks passed ({took:.0f} s). {where}".rstrip())
+        return 0
+
 
 @dataclass
 class Execution:
-    """One monitoring execution of the story."""
+    """One monitoring execution of the demo."""
 
     schedule: str
     hour: datetime
@@ -79,42 +91,41 @@ def play(report: Path | None) -> int:
             return 1
         screen.step(described)
     with running(finish_after=3) as stack:
-        screen.step("LocalStack and the SageMaker stand-in are up")
-        # A report of the user's own is played as drift, whatever broke in it.
+        screen.step("LocalStack and a simulated SageMaker are running")
+        # The user's report is always played as drift, even if its check types indicate broken data.
         policy = POLICY.replace('automation = "auto"', 'automation = "auto"\nfix_data_check_types = []') if own else POLICY
         world = World(stack, name="driftwarden", policy=policy, DashboardPages="on")
-        screen.step("infra/template.yaml is deployed: functions, bus, rules, bucket, topic, queue, alarms")
-        screen.step("policy: 2 datapoints to alert within an evaluation period of 3 executions")
-        executions = tell_the_story(screen, world, own)
+        screen.step("infra/template.yaml is deployed: functions, event bus, rules, bucket, topic, queue, alarms")
+        screen.step("policy: alert at 2 breaching datapoints of the last 3 executions; retrain automatically")
+        executions = play_executions(screen, world, own)
         show(screen, world, executions)
         check(screen, world, executions)
         pages(screen, world)
-    took = time.monotonic() - screen.begun
-    if screen.failed:
-        screen.title(f"The world is not as it should be: {len(screen.failed)} check(s) failed. ({took:.0f} s)")
-        return 1
-    screen.title(f"The world is as it should be. ({took:.0f} s)")
-    return 0
+    return screen.conclude(f"Dashboard: {OVERVIEW.relative_to(ROOT)}")
 
 
 def describe(report: Path) -> str | None:
-    """Reads the user's report with the program itself, so that its own error says what is wrong with it."""
+    """Describes the user's report, as `driftwarden inspect` reads it; `None` if it cannot be played."""
     command = [str(ROOT / "target/debug/driftwarden"), "inspect", "--json", str(report)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     try:
-        told = json.loads(done.stdout)
+        contents = json.loads(done.stdout)
     except json.JSONDecodeError:
-        told = {"error": done.stderr.strip()}
-    if "error" in told:
-        print(f"{report} cannot be played: {told['error']}", file=sys.stderr)
+        contents = {"error": done.stderr.strip().removeprefix("error: ")}
+    if "error" in contents:
+        print(f"error: {contents['error']}", file=sys.stderr)
         return None
-    if not told["violations"]:
-        print(f"{report} lists no violations: there is nothing to alert on", file=sys.stderr)
+    if not contents["violations"]:
+        print(f"error: {report}: the report has no violations\nhint: pass a report with at least one violation", file=sys.stderr)
         return None
-    return f"your report: {told['monitor_type']}, {len(told['violations'])} violation(s)"
+    return f"your report: {contents['monitor_type']}, {plural(len(contents['violations']), 'violation')}"
 
 
-def tell_the_story(screen: Screen, world: World, own: bytes | None) -> list[Execution]:
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def play_executions(screen: Screen, world: World, own: bytes | None) -> list[Execution]:
     now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
     hours = [now - timedelta(hours=6 - n) for n in range(6)]
     drift = own or (REPORTS / "data-quality-drift.json").read_bytes()
@@ -150,7 +161,7 @@ def tell_the_story(screen: Screen, world: World, own: bytes | None) -> list[Exec
             "merge", MODEL_QUALITY, exit_message=None, name=f"groundtruth-merge-{hour:%Y%m%d%H%M}-0f3a9c5b7d1e2f4a6b8c0d1e"
         )
         world.put_events(merge)
-        clean(MODEL_QUALITY, hour, f"{hour:%H:%M}  model quality: ground truth merged, then analyzed: clean")
+        clean(MODEL_QUALITY, hour, f"{hour:%H:%M}  model quality: clean (ground truth merged, then analyzed)")
 
     for hour in hours[:2]:
         clean(DATA_QUALITY, hour, f"{hour:%H:%M}  data quality: clean")
@@ -158,30 +169,36 @@ def tell_the_story(screen: Screen, world: World, own: bytes | None) -> list[Exec
     found = "your report" if own else "violations"
     violations(DATA_QUALITY, hours[2], drift, f"{hours[2]:%H:%M}  data quality: {found}; every event is delivered 3 times", 3)
     model_quality(hours[2])
-    violations(DATA_QUALITY, hours[3], more_drift, f"{hours[3]:%H:%M}  data quality: {found} again: 2 of 3")
-    screen.step("       waiting for the alert, the decision and the pipeline …")
+    violations(DATA_QUALITY, hours[3], more_drift, f"{hours[3]:%H:%M}  data quality: {found} again; 2 of the last 3 executions breach")
+    screen.step("       waiting for the alert, the decision, and the pipeline …")
     eventually(lambda: world.executions(), "a pipeline execution")
-    eventually(lambda: len(world.messages()) >= 3, "alert, decision and outcome as messages", 60)
+    eventually(lambda: len(world.messages()) >= 3, "messages about the alert, the decision, and the outcome", 60)
+    eventually(lambda: b"churn-1" in world.pages().get("dashboard/models/churn.html", b""), "the model's page with its incident", 60)
+    copy_pages(world, ROOT / "target/demo/open")
     model_quality(hours[3])
     clean(DATA_QUALITY, hours[4], f"{hours[4]:%H:%M}  data quality on the retrained model: clean")
-    clean(DATA_QUALITY, hours[5], f"{hours[5]:%H:%M}  data quality on the retrained model: clean, the alert is over")
+    clean(DATA_QUALITY, hours[5], f"{hours[5]:%H:%M}  data quality on the retrained model: clean; the alert ends")
     eventually(lambda: (world.model("churn") or {}).get("closed"), "the incident closed")
-    eventually(lambda: len(world.messages()) >= 5, "the messages that the alert and the incident are over")
-    eventually(lambda: b"helped" in world.pages().get("dashboard/index.html", b""), "the dashboard's overview", 60)
+    eventually(lambda: len(world.messages()) >= 5, "messages about the end of the alert and of the incident")
+    eventually(lambda: b"drift fixed" in world.pages().get("dashboard/index.html", b""), "the dashboard's overview", 60)
     return executions
 
 
-def pages(screen: Screen, world: World) -> None:
-    """The model dashboard as the function keeps it, copied to where a browser can open it."""
+def copy_pages(world: World, to: Path) -> dict[str, bytes]:
+    """Copies the pages of the model dashboard to this machine, so that a browser can open them."""
     kept = world.pages()
     for key, body in kept.items():
-        path = ROOT / "target/demo" / key
+        path = to / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
+    return kept
+
+
+def pages(screen: Screen, world: World) -> None:
+    kept = copy_pages(world, ROOT / "target/demo")
     overview = kept.get("dashboard/index.html", b"").decode()
     screen.check("the model dashboard has the model's page", "models/churn.html" in overview, sorted(kept))
-    screen.check("and says that the retraining helped", "helped" in overview, overview[-2000:])
-    screen.title(f"The model dashboard: {ROOT / 'target/demo/dashboard/index.html'}")
+    screen.check("the model dashboard shows that the retraining fixed the drift", "drift fixed" in overview, overview[-2000:])
 
 
 def parse(text: str) -> datetime:
@@ -193,7 +210,7 @@ def dimensions(schedule: str) -> dict[str, str]:
 
 
 def show(screen: Screen, world: World, executions: list[Execution]) -> None:
-    screen.title("Datapoints, and their metrics as CloudWatch has them")
+    screen.title("Datapoints, with their CloudWatch metrics")
     screen.line(f"  {'scheduled':<17} {'monitoring schedule':<20} {'state':<11} {'violations':>10} {'Breaching':>10}")
     for execution in executions:
         ledger = world.ledger(execution.schedule)
@@ -210,31 +227,31 @@ def show(screen: Screen, world: World, executions: list[Execution]) -> None:
     screen.title("Events on the bus")
     for event in sorted(world.events(), key=lambda event: event["detail"]["time"]):
         detail = event["detail"]
-        said = {
+        message = {
             "Model Monitor Alert State Change": lambda d: f"{d['monitoringSchedule']} {d['alertStatus']}: {d['reason']}",
             "Remediation Decided": lambda d: d["sentence"],
             "Retraining Pipeline Execution Status Change": lambda d: f"{d['incidentId']}: {d['status']}",
             "Remediation Incident Closed": lambda d: d["sentence"],
         }[event["detail-type"]](detail)
-        screen.line(f"  {event['detail-type']}\n    {said}")
+        screen.line(f"  {event['detail-type']}\n    {message}")
 
     model = world.model("churn")
     incident = (model["closed"] or [{}])[-1].get("incident") or model.get("incident")
     if incident:
-        screen.title("The decision, as the model's document keeps it")
+        screen.title("The decision, from the model's state document")
         decision = incident["decision"]
-        screen.line(f"  incident {incident['id']}, {decision['verdict']}, policy {decision['policyVersion']}")
+        screen.line(f"  incident {incident['id']}, {decision['verdict']}, policy version {decision['policyVersion']}")
         for reason in decision["reasons"]:
             details = ", ".join(f"{name} {value}" for name, value in reason.items() if name != "code")
             screen.line(f"    {reason['code']}{': ' + details if details else ''}")
 
     screen.title("SageMaker pipeline executions")
     for run in world.executions():
-        screen.line(f"  {run['displayName']}: {run['status']}, started once under the token {run['token'][:12]}…")
+        screen.line(f"  {run['displayName']}: {run['status']}, started once, with the token {run['token'][:12]}…")
         for name, value in run["parameters"].items():
             screen.line(f"    {name} = {value}")
 
-    screen.title("What people were told")
+    screen.title("Notifications")
     for message in world.messages():
         screen.line(f"  ┌ {message['Subject']}")
         for line in message["Message"].rstrip().splitlines():
@@ -252,26 +269,26 @@ def check(screen: Screen, world: World, executions: list[Execution]) -> None:
         expected = [execution for execution in executions if execution.schedule == schedule]
         kept = world.ledger(schedule)["datapoints"]
         screen.check(f"{schedule}: one execution, one datapoint", len(kept) == len(expected), len(kept))
-        for statistic, what in (("Maximum", "its value"), ("SampleCount", "published once")):
+        for statistic, what in (("Maximum", "right value"), ("SampleCount", "one sample")):
             values = [world.metric("Breaching", e.hour, statistic, **dimensions(schedule)) for e in expected]
             wanted = [1.0 if statistic == "SampleCount" or e.report else 0.0 for e in expected]
-            screen.check(f"{schedule}: Breaching in CloudWatch, {what} for every execution", values == wanted, values)
+            screen.check(f"{schedule}: CloudWatch metric Breaching has {what} per execution", values == wanted, values)
     alerts = [e["detail"]["alertStatus"] for e in world.events("Model Monitor Alert State Change")]
-    screen.check("the alert was raised once and ended once", sorted(alerts) == ["InAlert", "OK"], alerts)
+    screen.check("the alert was raised once and cleared once", sorted(alerts) == ["InAlert", "OK"], alerts)
     decisions = [e["detail"]["verdict"] for e in world.events("Remediation Decided")]
     screen.check("one decision: Retrain", decisions == ["Retrain"], decisions)
     runs = world.executions()
     screen.check("the pipeline was started exactly once", len(runs) == 1, len(runs))
-    screen.check("and succeeded", [run["status"] for run in runs] == ["Succeeded"], runs)
+    screen.check("the pipeline execution succeeded", [run["status"] for run in runs] == ["Succeeded"], runs)
     calls = [call for call in world.stack.stand_in("calls") if call["operation"] == "StartPipelineExecution"]
-    screen.check("under one ClientRequestToken", len({call["body"]["ClientRequestToken"] for call in calls}) == 1, calls)
+    screen.check("one ClientRequestToken was used", len({call["body"]["ClientRequestToken"] for call in calls}) == 1, calls)
     model = world.model("churn")
     outcomes = [e["detail"]["outcome"] for e in world.events("Remediation Incident Closed")]
-    screen.check("the incident ended repaired", outcomes == ["Repaired"], outcomes)
-    screen.check("the incident is closed", model.get("incident") is None and len(model["closed"]) == 1, model)
-    owed = [model["outbox"], world.ledger(DATA_QUALITY)["outbox"], world.ledger(MODEL_QUALITY)["outbox"]]
-    screen.check("nothing is owed any more", owed == [[], [], []], owed)
-    told = sorted(message["Subject"] for message in world.messages())
-    screen.check("five messages: alert, decision, outcome, alert over, incident closed", len(told) == 5, told)
+    screen.check("the incident is closed: Repaired", outcomes == ["Repaired"], outcomes)
+    screen.check("no incident is open", model.get("incident") is None and len(model["closed"]) == 1, model)
+    pending = [model["outbox"], world.ledger(DATA_QUALITY)["outbox"], world.ledger(MODEL_QUALITY)["outbox"]]
+    screen.check("no pending effects", pending == [[], [], []], pending)
+    subjects = sorted(message["Subject"] for message in world.messages())
+    screen.check("five messages: alert, decision, outcome, alert cleared, incident closed", len(subjects) == 5, subjects)
     dead = world.dead_letters.drain()
     screen.check("the dead-letter queue is empty", not dead, dead)

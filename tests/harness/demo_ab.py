@@ -1,8 +1,8 @@
-"""From candidate to production, as a story: five endpoints with real models, five candidates, and nobody who decides.
+"""The demo of A/B tests: five endpoints with real models get five candidates, and no operator intervenes.
 
-Every endpoint has a champion that answers, and its model package group gets a new version, as the last step of a retraining
-pipeline registers it. From there on the functions do everything: they put the candidate beside the champion, look at
-captured data, late labels and CloudWatch's metrics, and end each experiment as it should.
+Each endpoint serves a champion, and its model package group gets a new version, as from the last step of a retraining pipeline.
+The functions do the rest: they deploy the candidate beside the champion, read captured data, late labels, and CloudWatch metrics,
+and conclude each experiment.
 """
 
 import csv
@@ -10,7 +10,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,11 +34,11 @@ baseline = "s3://{bucket}/baselines/better/first"
 output = "s3://{bucket}/reports"
 
 """
-# What each model looks at: all eight measurements, or few of them.
+# Features of each model: all eight measurements, three, or one.
 WEAK, WEAKER = "mean_texture,mean_smoothness,mean_symmetry", "mean_symmetry"
 MODELS = {"full": None, "weak": WEAK, "weaker": WEAKER}
 SLOW = 0.4
-# Champion and candidate of each endpoint, and what the policy says of it beside the rest.
+# Champion, candidate, and additional policy settings of each endpoint.
 STORIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "better": ("weak", "full", {"traffic": [20.0, 50.0], "step_lasts": "5s", "bake": "5s"}),
     "equal": ("full", "full", {"traffic": [50.0], "inconclusive": "roll-back"}),
@@ -52,17 +51,17 @@ BECAUSE = {"better": "Superior", "equal": "TimeOver", "worse": "Inferior", "slow
 
 
 class Containers:
-    """The models, trained and answering: a process of another environment, which stands for the containers of an endpoint."""
+    """Trains and serves the models in a process of another Python environment, in place of the containers of an endpoint."""
 
     def __init__(self, folder: Path):
         self.folder, self.python = folder, ROOT / ".venv/demo/bin/python"
         if not self.python.exists():
-            raise Failed("scikit-learn is not installed here: run `bash tests/setup.sh demo`")
+            raise Failed("error: scikit-learn is not installed\nhint: run `bash tests/setup.sh demo`")
         self._run("rows", folder / "all.csv")
         with (folder / "all.csv").open(newline="") as file:
             self.header, *patients = csv.reader(file)
         random.Random(1).shuffle(patients)
-        # Three of five patients are for training; the others are who comes.
+        # 60% of the patients are for training, the others for requests.
         trained, self.patients = patients[: len(patients) * 3 // 5], patients[len(patients) * 3 // 5 :]
         self.trained = len(trained)
         with (folder / "training.csv").open("w", newline="") as file:
@@ -73,14 +72,14 @@ class Containers:
     def _run(self, *arguments: Any) -> None:
         done = subprocess.run([self.python, SERVED, *map(str, arguments)], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Failed(f"the model's process failed: {done.stderr.strip()}")
+            raise Failed(f"error: the model process failed: {done.stderr.strip()}")
 
     def __enter__(self) -> "Containers":
         self.process = subprocess.Popen([self.python, SERVED, "containers", self.folder], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         port = self.process.stdout.readline().strip()
         if not port:
-            raise Failed("the models' containers did not start")
+            raise Failed("error: the process that serves the models did not start")
         self.url = f"http://127.0.0.1:{port}"
         return self
 
@@ -88,11 +87,11 @@ class Containers:
         self.process.terminate()
         self.process.wait()
 
-    def of(self, model: str, slower_by: float = 0) -> str:
+    def url_for(self, model: str, slower_by: float = 0) -> str:
         return f"{self.url}/{model}/{slower_by}"
 
     def training_data(self, model: str) -> bytes:
-        """What a model was trained on, with its answers in front, as captured data have them; without the label."""
+        """Training data of a model, with its predictions in front, as in captured data, and without labels."""
         with (self.folder / f"{model}-scored.csv").open(newline="") as file:
             return "".join(",".join(row[:-1]) + "\n" for row in csv.reader(file)).encode()
 
@@ -102,26 +101,26 @@ class Containers:
 
 
 class Story:
-    """Five champions, five candidates."""
+    """Plays five champions and five candidates."""
 
     def __init__(self, screen: Screen, world: World, containers: Containers, equal_lasts: str = "60s"):
         self.screen, self.world, self.stack, self.containers = screen, world, world.stack, containers
         more = {"better": self.baselines(), "equal": {"maximum_duration": equal_lasts}}
-        self.hosted = {name: Hosted(self.world, name, {"champion": (1.0, containers.of(champion))}) for name, (champion, _, _) in STORIES.items()}
+        self.hosted = {name: Hosted(self.world, name, {"champion": (1.0, containers.url_for(champion))}) for name, (champion, _, _) in STORIES.items()}
         self.monitored(self.hosted["better"])
         policy = POLICY.format(bucket=self.world.reports)
         for name, (_, _, settings) in STORIES.items():
             policy += self.hosted[name].policy(**settings | more.get(name, {}))
         self.world.put_policy(policy)
-        screen.step("infra/template.yaml is deployed; five endpoints are in service, each a model of the policy, each with its champion")
-        self.told: set[str] = set()
+        screen.step("infra/template.yaml is deployed; five endpoints are in service, each with its champion")
+        self.shown: set[str] = set()
 
     def baselines(self) -> dict[str, Any]:
         bucket = self.world.reports
         return {"baselines": {"output": f"s3://{bucket}/baselines/better", "training_data": f"s3://{bucket}/training/better/{{version}}.csv"}}
 
     def monitored(self, hosted: Hosted) -> None:
-        """A monitor of Model Monitor's own on the endpoint, and one of ours: both are held against the first model's baseline."""
+        """Adds a Model Monitor schedule and a native analysis to the endpoint, both with the baseline of the first model."""
         data = self.containers.training_data("weak")
         self.put("training/better/1.csv", data)
         (self.containers.folder / "first.csv").write_bytes(data)
@@ -148,31 +147,31 @@ class Story:
     def put(self, key: str, body: bytes) -> None:
         self.stack.client("s3").put_object(Bucket=self.world.reports, Key=key, Body=body)
 
-    def tell(self) -> None:
+    def play(self) -> None:
         callers = Callers(requests_a_second=15)
         for at, (name, hosted) in enumerate(self.hosted.items()):
             chance = random.Random(at)
             ask = lambda chance=chance: self.containers.request(chance)
-            # Somebody has built a caller that takes variants in turn, whatever their weights.
+            # A faulty caller that chooses variants at random and ignores their weights.
             turn = (lambda variants: variants[random.Random().randrange(len(variants))]) if name == "skewed" else None
-            callers.of(hosted, ask, turn)
+            callers.add(hosted, ask, turn)
         with callers:
-            self.screen.step("callers ask all five, twice 15 patients a second; labels come two seconds later")
+            self.screen.step("callers send each endpoint 15 requests per second, with two patients each; labels arrive two seconds later")
             self.packages = {}
             for name, (_, candidate, _) in STORIES.items():
                 if name == "better":
                     self.put("training/better/2.csv", self.containers.training_data(candidate))
-                self.packages[name] = self.hosted[name].package(self.containers.of(candidate, SLOW if name == "slow" else 0))
-            self.screen.step("a retraining pipeline registers a new model package for each: from now on nobody does anything")
+                self.packages[name] = self.hosted[name].package(self.containers.url_for(candidate, SLOW if name == "slow" else 0))
+            self.screen.step("a retraining pipeline registers a new model package for each; from now on, no operator intervenes")
             ticked(self.world, self.over, "the end of all five experiments", 300, 1.5)
             ticked(self.world, self.based, "the monitors of the promoted model on its baselines", 120, 1.5)
 
     def over(self) -> bool:
         for name, hosted in self.hosted.items():
             for change in hosted.changes():
-                if change["id"] not in self.told:
-                    self.told.add(change["id"])
-                    self.screen.step(f"{name:<7} {change['stage']:<12} {said(change)}")
+                if change["id"] not in self.shown:
+                    self.shown.add(change["id"])
+                    self.screen.step(f"{name:<7} {change['stage']:<12} {outcome(change)}")
         return all(hosted.ended() for hosted in self.hosted.values())
 
     def schedules(self) -> list[str]:
@@ -188,7 +187,7 @@ class Story:
         return list(self.hosted[name].ended()["experiment"]["looks"])
 
     def plot(self, name: str) -> Path:
-        """The confidence sequence, as the command line draws it."""
+        """Draws the confidence sequence with the command line."""
         PLOTS.mkdir(parents=True, exist_ok=True)
         file = PLOTS / f"{name}.svg"
         file.unlink(missing_ok=True)
@@ -203,7 +202,7 @@ class Story:
         command = [DRIFTWARDEN, "experiment", "status", name, "--state-bucket", self.world.state, "--plot", file]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
-            raise Failed(f"driftwarden experiment status failed: {done.stderr.strip()}")
+            raise Failed(f"error: driftwarden experiment status failed: {done.stderr.strip()}")
         return file
 
 
@@ -216,12 +215,12 @@ def show(screen: Screen, story: Story) -> None:
         begun = parse(changes[0]["time"])
         for change in changes:
             since = (parse(change["time"]) - begun) / timedelta(seconds=1)
-            screen.line(f"  {since:6.1f} s  {change['stage']:<12} {said(change)}")
+            screen.line(f"  {since:6.1f} s  {change['stage']:<12} {outcome(change)}")
         looks = [look for look in story.looks(name) if look.get("interval")]
         for look in looks[:: max(len(looks) // 6, 1)][-7:]:
             since, interval = (parse(look["time"]) - begun) / timedelta(seconds=1), look["interval"]
             screen.line(
-                f"  {since:6.1f} s  step {look['step'] + 1}: {mean(look['champion'])} and {mean(look['candidate'])}, difference "
+                f"  {since:6.1f} s  step {look['step'] + 1}: {mean(look['champion'])} and {mean(look['candidate'])}, candidate − champion "
                 f"{interval['estimate']:+.3f} in [{interval['low']:+.3f}, {interval['high']:+.3f}]: {look['outcome']}"
             )
         seen = hosted.describe()
@@ -234,43 +233,43 @@ def show(screen: Screen, story: Story) -> None:
         screen.line(f"  {schedule}: {change['previousBaselineUri']} → {change['baselineUri']}")
 
 
-def said(change: dict[str, Any]) -> str:
-    """What the sentence says that is new: candidate and endpoint stay the same."""
-    return str(change["sentence"]).rsplit(f"on endpoint `{change['endpoint']}`", 1)[-1].lstrip(",; ")
+def outcome(change: dict[str, Any]) -> str:
+    """The end of the sentence. Its beginning names candidate and endpoint, which stay the same."""
+    return str(change["sentence"]).rsplit(f"on endpoint `{change['endpoint']}`", 1)[-1].lstrip(",;. ")
 
 
 def mean(sample: dict[str, Any]) -> str:
-    return f"{sample['sum'] / sample['count']:.1%} of {sample['count']}" if sample["count"] else "nothing yet"
+    return f"{sample['sum'] / sample['count']:.1%} of {sample['count']}" if sample["count"] else "no outcomes"
 
 
 def check(screen: Screen, story: Story) -> None:
     screen.title("Checks")
     for name, hosted in story.hosted.items():
         ended = hosted.ended()
-        screen.check(f"{name}: ended {ENDS[name]}", ended["conclusion"] == ENDS[name], ended["conclusion"])
-        screen.check(f"{name}: because {BECAUSE[name]}", BECAUSE[name] in hosted.reasons(), hosted.reasons())
+        screen.check(f"{name}: ended with {ENDS[name]}", ended["conclusion"] == ENDS[name], ended["conclusion"])
+        screen.check(f"{name}: the reason is {BECAUSE[name]}", BECAUSE[name] in hosted.reasons(), hosted.reasons())
         once = story.world.experiments(name)["experiments"] == 1 and ended["experiment"]["package"]["arn"] == story.packages[name]
-        screen.check(f"{name}: one experiment, of the package that was registered", once, ended["experiment"]["package"])
+        screen.check(f"{name}: there is one experiment, of the registered model package", once, ended["experiment"]["package"])
         seen = hosted.describe()
         if ENDS[name] == "Promoted":
             served = hosted.sagemaker.describe_endpoint_config(EndpointConfigName=seen["config"])["ProductionVariants"]
             packages = [hosted.sagemaker.describe_model(ModelName=one["ModelName"])["PrimaryContainer"]["ModelPackageName"] for one in served]
-            screen.check(f"{name}: the candidate alone is on the endpoint", packages == [story.packages[name]] and len(seen["weights"]) == 1, packages)
-            screen.check(f"{name}: of the test only the final configuration and its model are left", len(hosted.leftovers()) == 2, hosted.leftovers())
+            screen.check(f"{name}: only the candidate is on the endpoint", packages == [story.packages[name]] and len(seen["weights"]) == 1, packages)
+            screen.check(f"{name}: only the final endpoint configuration and its model are left of the test", len(hosted.leftovers()) == 2, hosted.leftovers())
         else:
-            screen.check(f"{name}: the endpoint is as it was, and nothing of the test is left", hosted.back_as_before(), (seen, hosted.leftovers()))
-        screen.check(f"{name}: its plot is drawn", "<svg" in (PLOTS / f"{name}.svg").read_text(), name)
+            screen.check(f"{name}: the endpoint is restored, and nothing of the test is left", hosted.is_restored(), (seen, hosted.leftovers()))
+        screen.check(f"{name}: there is a plot", "<svg" in (PLOTS / f"{name}.svg").read_text(), name)
     for schedule in story.schedules():
         change = story.baseline(schedule)
-        screen.check(f"{schedule} is held against the promoted model's baseline", change["modelPackageArn"] == story.packages["better"], change)
+        screen.check(f"{schedule}: the baseline is that of the promoted model", change["modelPackageArn"] == story.packages["better"], change)
     sagemaker = story.hosted["better"].sagemaker
     config = sagemaker.describe_monitoring_schedule(MonitoringScheduleName="better-data-quality")["MonitoringScheduleConfig"]
     definition = sagemaker.describe_data_quality_job_definition(JobDefinitionName=config["MonitoringJobDefinitionName"])
     constraints = definition["DataQualityBaselineConfig"]["ConstraintsResource"]["S3Uri"]
-    goes_on = constraints.startswith(story.baseline("better-data-quality")["baselineUri"]) and "ScheduleConfig" in config
-    screen.check("Model Monitor's schedule goes on, with a job definition of that baseline", goes_on, constraints)
-    told = {message["Subject"] for message in story.world.messages()}
-    screen.check("people were told of all five", all(any(name in subject for subject in told) for name in STORIES), told)
+    continues = constraints.startswith(story.baseline("better-data-quality")["baselineUri"]) and "ScheduleConfig" in config
+    screen.check("the Model Monitor schedule continues, with a job definition of that baseline", continues, constraints)
+    subjects = {message["Subject"] for message in story.world.messages()}
+    screen.check("there are notifications about all five", all(any(name in subject for subject in subjects) for name in STORIES), subjects)
     dead = story.world.dead_letters.drain()
     screen.check("the dead-letter queue is empty", not dead, dead)
 
@@ -278,22 +277,17 @@ def check(screen: Screen, story: Story) -> None:
 def play() -> int:
     screen = Screen()
     with running() as stack:
-        screen.step("LocalStack is up, and a stand-in for SageMaker's endpoints, model registry and runtime")
+        screen.step("LocalStack and a simulated SageMaker are running")
         folder = stack.folder / "models"
         folder.mkdir()
         containers = Containers(folder)
-        screen.step(f"three models are trained on {containers.trained} patients: with all eight measurements, with three, and with one")
+        screen.step(f"three models are trained on {containers.trained} patients, with eight measurements, with three, and with one")
         with containers:
             story = Story(screen, World(stack), containers)
-            story.tell()
+            story.play()
             show(screen, story)
             check(screen, story)
-    took = time.monotonic() - screen.begun
-    if screen.failed:
-        screen.title(f"The world is not as it should be: {len(screen.failed)} check(s) failed. ({took:.0f} s)")
-        return 1
-    screen.title(f"The world is as it should be; the plots lie in {PLOTS.relative_to(ROOT)}. ({took:.0f} s)")
-    return 0
+    return screen.conclude(f"Plots: {PLOTS.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

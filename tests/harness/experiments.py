@@ -1,4 +1,4 @@
-"""Endpoints with candidates: what a user of SageMaker has around an experiment, and the callers of the endpoint."""
+"""Endpoints with candidates, the resources around an experiment, and callers of the endpoint."""
 
 import itertools
 import json
@@ -19,10 +19,10 @@ from .world import World, eventually
 
 # Rows of CSV, and the label of each.
 Request = tuple[list[str], list[str]]
-# How captured data call the score: it is the first column of the answer.
+# Name of the score in captured data: the first column of the prediction.
 ANALYSIS_CONFIG = {"problem_type": "BinaryClassification", "probability_attribute": "0"}
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/hosting"
-# What the tests' experiments have in common: seconds, where a real one has hours.
+# Common settings of experiments in tests: seconds instead of hours.
 QUICK: dict[str, Any] = {
     "mode": "variants",
     "traffic": [50.0],
@@ -44,10 +44,10 @@ def toml(value: Any) -> str:
 
 
 class Hosted:
-    """A model on an endpoint, its model package group, and what callers ask it; labels come late, or never."""
+    """A model on an endpoint, its model package group, and requests to it. Labels arrive late or never."""
 
     def __init__(self, world: World, name: str, variants: dict[str, tuple[float, str]], capture: bool = True, **more: Any):
-        """`variants` by name: the weight, and the URL of the server of the model."""
+        """Creates the endpoint. `variants` has weight and model server URL by variant name."""
         self.world, self.stack, self.name = world, world.stack, name
         self.sagemaker, self.s3 = self.stack.client("sagemaker"), self.stack.client("s3")
         self.bucket = world.reports
@@ -77,7 +77,7 @@ class Hosted:
         eventually(self.in_service, f"endpoint {name} in service")
 
     def policy(self, **settings: Any) -> str:
-        """The policy's table of the model."""
+        """The model's table in the policy."""
         where = {"data": f"s3://{self.bucket}/capture/{self.name}", "ground_truth": f"s3://{self.bucket}/labels/{self.name}"}
         where |= {"config": f"s3://{self.bucket}/config/{self.name}.json"}
         given = QUICK | {"capture": where} | settings
@@ -87,7 +87,7 @@ class Hosted:
         """Registers a model package, as the last step of a retraining pipeline does."""
         container = {"Image": "image", "ModelDataUrl": f"s3://{self.bucket}/models/{uuid.uuid4().hex}.tar.gz"}
         run = run or f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/{self.world.pipeline}/execution/{uuid.uuid4().hex[:12]}"
-        # The server first: once the package is there, anybody may deploy it.
+        # The server first: the package may be deployed as soon as it is registered.
         self.stack.stand_in("served", {"model": container["ModelDataUrl"], "url": url})
         registered = self.sagemaker.create_model_package(
             ModelPackageGroupName=self.name,
@@ -101,7 +101,7 @@ class Hosted:
     # Callers.
 
     def ask(self, requests: Iterable[Request], target: Callable[[list[str]], str | None] | None = None) -> list[dict[str, Any]]:
-        """Asks the endpoint; `target` says which of its variants, where callers choose it themselves."""
+        """Sends requests to the endpoint. `target` chooses the variant if callers do."""
         requests = list(requests)
         variants = sorted(self.describe()["weights"]) if target else []
         asked = []
@@ -115,7 +115,7 @@ class Hosted:
         return list(answers)
 
     def label(self, after: float) -> None:
-        """Writes the ground truth of the requests that are older than so many seconds."""
+        """Writes the ground truth of requests that are at least `after` seconds old."""
         now = datetime.now(timezone.utc)
         known = [one for one in self.labels if (now - one[0]).total_seconds() >= after]
         self.labels = self.labels[len(known) :]
@@ -131,7 +131,7 @@ class Hosted:
             key = f"labels/{self.name}/{hour}/{now:%M%S}-{uuid.uuid4().hex}.jsonl"
             self.s3.put_object(Bucket=self.bucket, Key=key, Body="\n".join(lines).encode())
 
-    # What can be seen.
+    # Results.
 
     def in_service(self) -> bool:
         return bool(self.sagemaker.describe_endpoint(EndpointName=self.name)["EndpointStatus"] == "InService")
@@ -145,43 +145,43 @@ class Hosted:
         return (self.world.experiments(self.name) or {}).get("experiment")
 
     def ended(self) -> Any:
-        """The last experiment that is over, once nothing is open or owed."""
+        """The latest ended experiment, if none is open and no effects are pending."""
         document = self.world.experiments(self.name) or {}
-        over = document.get("ended") and not document.get("experiment") and not document.get("outbox")
-        return document["ended"][-1] if over else None
+        finished = document.get("ended") and not document.get("experiment") and not document.get("outbox")
+        return document["ended"][-1] if finished else None
 
     def changes(self) -> list[Any]:
-        """`Experiment State Change` as it was told, each change once."""
-        told = {event["detail"]["id"]: event["detail"] for event in self.world.events("Experiment State Change")}
-        return sorted((one for one in told.values() if one["model"] == self.name), key=lambda one: one["time"])
+        """Published events `Experiment State Change`, each once."""
+        changes = {event["detail"]["id"]: event["detail"] for event in self.world.events("Experiment State Change")}
+        return sorted((one for one in changes.values() if one["model"] == self.name), key=lambda one: one["time"])
 
     def reasons(self) -> set[str]:
         return {reason["code"] for change in self.changes() for reason in change.get("reasons", [])}
 
-    def back_as_before(self) -> bool:
-        """Whether the endpoint is as it was made, and nothing of ours is left."""
+    def is_restored(self) -> bool:
+        """Whether the endpoint has its original state and Driftwarden's resources are removed."""
         seen = self.describe()
         proportions = lambda some: {name: round(weight / sum(some.values()), 4) for name, weight in some.items()}
         same = seen["config"] == self.config and proportions(seen["weights"]) == proportions(self.weights)
         return same and seen["status"] == "InService" and not self.leftovers()
 
     def leftovers(self) -> list[str]:
-        """Models and configurations of Driftwarden's own."""
-        ours = f"driftwarden-{self.name[:32].rstrip('-')}-"
-        configs = self.sagemaker.list_endpoint_configs(NameContains=ours)["EndpointConfigs"]
-        models = self.sagemaker.list_models(NameContains=ours)["Models"]
+        """Models and endpoint configurations that Driftwarden created."""
+        prefix = f"driftwarden-{self.name[:32].rstrip('-')}-"
+        configs = self.sagemaker.list_endpoint_configs(NameContains=prefix)["EndpointConfigs"]
+        models = self.sagemaker.list_models(NameContains=prefix)["Models"]
         return [one["EndpointConfigName"] for one in configs] + [one["ModelName"] for one in models]
 
 
 @dataclass
 class Callers:
-    """Callers of endpoints, at a steady rate, in a thread of their own; the labels of what they ask come late."""
+    """Callers that send requests at a steady rate, one thread per endpoint. Labels arrive late."""
 
     asking: dict[str, tuple[Hosted, Callable[[], Request], Callable[[list[str]], str | None] | None]] = field(default_factory=dict)
     requests_a_second: int = 20
     labels_after: float = 2.0
 
-    def of(self, hosted: Hosted, request: Callable[[], Request], target: Callable[[list[str]], str | None] | None = None) -> None:
+    def add(self, hosted: Hosted, request: Callable[[], Request], target: Callable[[list[str]], str | None] | None = None) -> None:
         self.asking[hosted.name] = (hosted, request, target)
 
     def __enter__(self) -> "Callers":
@@ -211,7 +211,7 @@ class Callers:
 
 
 def ticked(world: World, look: Callable[[], Any], what: str, seconds: float = 180, every: float = 1.0) -> Any:
-    """What `look` sees, as soon as it is true; until then promote is invoked as its rule does, only more often."""
+    """Invokes promote for ticks until the result of `look` is true, and returns the result."""
 
     def tick() -> Any:
         world.promote()
@@ -222,7 +222,7 @@ def ticked(world: World, look: Callable[[], Any], what: str, seconds: float = 18
 
 @contextmanager
 def answering() -> Iterator[Callable[..., str]]:
-    """A server of models that are right as often as is asked of them: gives the URL of one of such an accuracy, and slowness."""
+    """Runs a model server. Yields a function that returns the URL of a model with a given accuracy and delay."""
 
     class Model(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -254,6 +254,6 @@ def answering() -> Iterator[Callable[..., str]]:
 
 
 def synthetic(chance: random.Random, rows: int = 2) -> Request:
-    """Rows that tell their label, and how hard they are: a model of accuracy p answers right if it is less than p."""
+    """Rows of difficulty and label. A model of accuracy p predicts a row correctly if its difficulty is less than p."""
     some = [(chance.random(), chance.randint(0, 1)) for _ in range(rows)]
     return [f"{hard:.6f},{label}" for hard, label in some], [str(label) for _, label in some]

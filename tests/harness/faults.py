@@ -1,4 +1,4 @@
-"""A proxy between the functions and LocalStack that fails on demand: the emulator itself never throttles or tires."""
+"""A proxy between the functions and LocalStack that fails on demand, because LocalStack never throttles or times out."""
 
 import http.client
 import json
@@ -18,23 +18,23 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Fault:
-    """What happens to the next `count` calls of an operation."""
+    """A fault of the next `count` calls of an operation."""
 
     operation: str
     count: int = 1
-    # Answered instead of, or with `after` once the call has been done: the caller cannot know.
+    # Response instead of the call, or, with `after`, after it was executed: the caller cannot distinguish the two.
     status: int = 503
     code: str = "ServiceUnavailable"
     after: bool = False
-    # The connection is reset without an answer.
+    # Resets the connection without a response.
     reset: bool = False
-    # Seconds before the answer.
+    # Seconds before the response.
     hang: float = 0.0
 
 
 @dataclass
 class Faults:
-    """The faults to come, and what has been called."""
+    """Pending faults, and the calls so far."""
 
     pending: list[Fault] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Faults:
 
 
 def operation_of(method: str, path: str, headers: http.client.HTTPMessage, body: bytes) -> str:
-    """Which operation a request is of, in any of AWS's protocols."""
+    """Name of a request's operation, in any protocol of AWS."""
     if target := headers.get("X-Amz-Target"):
         return target.rsplit(".", 1)[1]
     parts = urlsplit(path).path.split("/")
@@ -70,7 +70,7 @@ def operation_of(method: str, path: str, headers: http.client.HTTPMessage, body:
 
 @contextmanager
 def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
-    """A running proxy: its URL and its faults."""
+    """Runs a proxy. Yields its URL and its faults."""
     faults = Faults()
     host = urlsplit(upstream).netloc
 
@@ -89,7 +89,7 @@ def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
                 return self.strike(fault)
             connection = http.client.HTTPConnection(host, timeout=60)
             try:
-                # The body as it came: the signature and the encoding are over it.
+                # The body is unchanged, because the signature covers it.
                 connection.request(self.command, self.path, body, dict(self.headers.items()))
                 answer = connection.getresponse()
                 content = answer.read()
@@ -109,7 +109,7 @@ def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
         def strike(self, fault: Fault) -> None:
             time.sleep(fault.hang)
             if fault.reset:
-                # An abortive close: the caller sees a reset, not an end.
+                # An abortive close: the caller gets a reset, not an end of file.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 self.connection.close()
@@ -139,7 +139,7 @@ def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
 
 @contextmanager
 def killing(processes: Callable[[], list[int]], between: tuple[float, float], seed: int) -> Iterator[list[int]]:
-    """Kills one of the processes again and again, with pauses of that many seconds; gives those that were killed."""
+    """Repeatedly kills one of the processes, with pauses of `between` seconds. Yields the killed process IDs."""
     stop, killed, chance = threading.Event(), [], random.Random(seed)
 
     def kill() -> None:

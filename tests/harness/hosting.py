@@ -1,20 +1,20 @@
-"""The hosting side of the SageMaker stand-in: models, endpoints, the model registry, and SageMaker Runtime.
+"""Hosting of the simulated SageMaker: models, endpoints, the model registry, and SageMaker Runtime.
 
-moto keeps the first three as records without a life of their own. Here an endpoint has one, as documented:
+moto stores the first three as static records. Here an endpoint changes as documented:
 
-- it is Creating or Updating for a while, and takes no other change meanwhile (API, UpdateEndpoint,
-  UpdateEndpointWeightsAndCapacities); the old variants answer until the new ones are in service;
-- an update that fails, because a model is broken or an alarm of the deployment's is in ALARM, is rolled back: the endpoint is
-  in service with its old configuration, and says why (developer guide, page `deployment-guardrails`);
-- a configuration may be deleted under an endpoint, which then cannot be updated any more;
-- each change of status puts `SageMaker Endpoint State Change` on the default bus, and each new or changed package `SageMaker Model
-  Package State Change`.
+- It is Creating or Updating for some time, and rejects other changes meanwhile (API, UpdateEndpoint,
+  UpdateEndpointWeightsAndCapacities). The old variants serve until the new ones are in service.
+- A failed update is rolled back. It fails if a model is broken, or if an alarm of the deployment is in ALARM. The endpoint is then in
+  service with its old configuration and a failure reason (developer guide, page `deployment-guardrails`).
+- The configuration of an endpoint can be deleted. Then the endpoint cannot be updated.
+- Each change of status sends `SageMaker Endpoint State Change` to the default bus, and each new or changed package
+  `SageMaker Model Package State Change`.
 
-Requests are answered by HTTP servers that tests register for a model or a model package: the variant is chosen by weight or
-as the caller says, shadow variants get copies, what is captured lies in S3 in data capture's layout, and the metrics of
-the variants in CloudWatch (pages `model-ab-testing`, `shadow-tests`, `model-monitor-data-capture`, `monitoring-cloudwatch`).
+HTTP servers that tests register for a model or a model package serve the requests. The variant is chosen by weight or by the caller,
+shadow variants get copies, captured data are written to S3 in the layout of data capture, and metrics of the variants to CloudWatch
+(pages `model-ab-testing`, `shadow-tests`, `model-monitor-data-capture`, `monitoring-cloudwatch`).
 
-Mixed into `harness.sagemaker.StandIn`; tests steer it under `/_stand-in/`: see `HostingControl`.
+Mixed into `harness.sagemaker.StandIn`. Tests control it under `/_stand-in/`: see `HostingControl`.
 """
 
 import base64
@@ -39,31 +39,31 @@ import boto3
 from botocore.config import Config
 from werkzeug.wrappers import Request, Response
 
-from .answers import REGION, arn_of, invalid, page, refused, told
+from .answers import REGION, arn_for, invalid, page, reject, respond
 
 NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
-# What RetainAllVariantProperties keeps (API, `VariantProperty`).
+# Properties that RetainAllVariantProperties keeps (API, `VariantProperty`).
 RETAINED = {"DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig"}
-# A file of captured data is written when it has so many records, or when its first is so many seconds old.
+# A file of captured data is written at this number of records, or when its first record has this age in seconds.
 CAPTURED, CAPTURED_FOR = 500, 3.0
-# PutMetricData takes so many values in one metric, and so many metrics.
+# Limits of PutMetricData: values per metric, and metrics.
 VALUES, METRICS = 150, 1000
 
 
-def shouted(status: str) -> str:
-    """A status as the event spells it: `IN_SERVICE`."""
+def upper_snake(status: str) -> str:
+    """A status in the spelling of events: `IN_SERVICE`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", status).upper()
 
 
 def single(weight: float) -> float:
-    """A weight as SageMaker keeps it: with 32 bits."""
+    """A weight as SageMaker stores it: with 32 bits."""
     return float(struct.unpack("f", struct.pack("f", weight))[0])
 
 
 @dataclass
 class Endpoint:
-    """An endpoint, with the variants that answer."""
+    """An endpoint with its serving variants."""
 
     name: str
     config: str
@@ -75,19 +75,19 @@ class Endpoint:
     pending: dict[str, Any] | None = None
     created: float = field(default_factory=time.time)
     modified: float = field(default_factory=time.time)
-    # How tests steer it: seconds of an update, and how many of the next ones fail.
+    # Set by tests: duration of an update in seconds, and number of next updates that fail.
     takes: float | None = None
     failing: int = 0
     why: str = "injected by the test"
 
     @property
     def arn(self) -> str:
-        return arn_of("endpoint", self.name.lower())
+        return arn_for("endpoint", self.name.lower())
 
 
 @dataclass
 class Answered:
-    """What a model answered to a request."""
+    """Response of a model to a request."""
 
     variant: str
     status: int
@@ -97,7 +97,7 @@ class Answered:
 
 
 class Hosting:
-    """What SageMaker does of models, endpoints and packages."""
+    """SageMaker's operations on models, endpoints, and packages."""
 
     lock: Any
     events: Any
@@ -123,14 +123,14 @@ class Hosting:
         threading.Thread(target=self.flushing, daemon=True).start()
 
     def clear(self) -> None:
-        """Starts with no models, endpoints, or packages."""
+        """Removes all models, endpoints, and packages."""
         self.models: dict[str, dict[str, Any]] = {}
         self.configs: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.groups: dict[str, dict[str, Any]] = {}
         self.packages: dict[str, dict[str, Any]] = {}
         self.takes = 1.0
-        # Models that do not start, and the servers of those that do: by name, or by the ARN of the model package.
+        # Models that fail to start, and servers of the others: by name, or by ARN of the model package.
         self.broken: dict[str, str] = {}
         self.served: dict[str, str] = {}
         self.captured: dict[tuple[str, str, str, str], list[tuple[datetime, str]]] = defaultdict(list)
@@ -145,13 +145,13 @@ class Hosting:
         if not NAME.fullmatch(name):
             return invalid(f"Value '{name}' at 'modelName' failed to satisfy constraint")
         if name in self.models:
-            return invalid(f'Cannot create already existing model "{arn_of("model", name)}".')
+            return invalid(f'Cannot create already existing model "{arn_for("model", name)}".')
         for container in containers:
             package = container.get("ModelPackageName")
             if package and package not in self.packages:
                 return invalid(f"Model Package {package} does not exist.")
-        self.models[name] = body | {"CreationTime": time.time(), "ModelArn": arn_of("model", name)}
-        return told({"ModelArn": arn_of("model", name)})
+        self.models[name] = body | {"CreationTime": time.time(), "ModelArn": arn_for("model", name)}
+        return respond({"ModelArn": arn_for("model", name)})
 
     def DescribeModel(self, body: dict[str, Any]) -> Response:
         return self.described(self.models, body["ModelName"], "model", "model")
@@ -170,7 +170,7 @@ class Hosting:
         if not NAME.fullmatch(name):
             return invalid(f"Value '{name}' at 'endpointConfigName' failed to satisfy constraint")
         if name in self.configs:
-            return invalid(f'Cannot create already existing endpoint configuration "{arn_of("endpoint-config", name)}".')
+            return invalid(f'Cannot create already existing endpoint configuration "{arn_for("endpoint-config", name)}".')
         if shadows and (len(shadows) != 1 or len(variants) != 1):
             return invalid("A shadow variant stands beside exactly one production variant.")
         names = [variant["VariantName"] for variant in variants + shadows]
@@ -178,17 +178,17 @@ class Hosting:
             return invalid("An endpoint configuration has 1 to 10 production variants of different names.")
         for variant in variants + shadows:
             if variant.get("ModelName") not in self.models:
-                return invalid(f'Could not find model "{arn_of("model", variant.get("ModelName"))}".')
+                return invalid(f'Could not find model "{arn_for("model", variant.get("ModelName"))}".')
             variant["InitialVariantWeight"] = single(variant.get("InitialVariantWeight", 1.0))
-        more = {"CreationTime": time.time(), "EndpointConfigArn": arn_of("endpoint-config", name)}
+        more = {"CreationTime": time.time(), "EndpointConfigArn": arn_for("endpoint-config", name)}
         self.configs[name] = body | more
-        return told({"EndpointConfigArn": more["EndpointConfigArn"]})
+        return respond({"EndpointConfigArn": more["EndpointConfigArn"]})
 
     def DescribeEndpointConfig(self, body: dict[str, Any]) -> Response:
         return self.described(self.configs, body["EndpointConfigName"], "endpoint-config", "endpoint configuration")
 
     def DeleteEndpointConfig(self, body: dict[str, Any]) -> Response:
-        # Also one that an endpoint uses, which then cannot be updated any more.
+        # The configuration of an endpoint can be deleted, too. Then the endpoint cannot be updated.
         return self.deleted(self.configs, body["EndpointConfigName"], "endpoint-config", "endpoint configuration")
 
     def ListEndpointConfigs(self, body: dict[str, Any]) -> Response:
@@ -198,13 +198,13 @@ class Hosting:
 
     @staticmethod
     def described(known: dict[str, dict[str, Any]], name: str, kind: str, words: str) -> Response:
-        # The tags are not described.
+        # Tags are not part of the description.
         one = {key: value for key, value in known.get(name, {}).items() if key != "Tags"}
-        return told(one) if one else invalid(f'Could not find {words} "{arn_of(kind, name)}".')
+        return respond(one) if one else invalid(f'Could not find {words} "{arn_for(kind, name)}".')
 
     @staticmethod
     def deleted(known: dict[str, dict[str, Any]], name: str, kind: str, words: str) -> Response:
-        return told({}) if known.pop(name, None) else invalid(f'Could not find {words} "{arn_of(kind, name)}".')
+        return respond({}) if known.pop(name, None) else invalid(f'Could not find {words} "{arn_for(kind, name)}".')
 
     # Endpoints.
 
@@ -214,13 +214,13 @@ class Hosting:
             if not NAME.fullmatch(name):
                 return invalid(f"Value '{name}' at 'endpointName' failed to satisfy constraint")
             if name in self.endpoints:
-                return invalid(f'Cannot create already existing endpoint "{arn_of("endpoint", name)}".')
+                return invalid(f'Cannot create already existing endpoint "{arn_for("endpoint", name)}".')
             if config not in self.configs:
-                return invalid(f'Could not find endpoint configuration "{arn_of("endpoint-config", config)}".')
+                return invalid(f'Could not find endpoint configuration "{arn_for("endpoint-config", config)}".')
             endpoint = Endpoint(name, config, [], [], None)
             self.endpoints[name] = endpoint
         self.change(endpoint, lambda: self.deploy(endpoint, config, set()))
-        return told({"EndpointArn": endpoint.arn})
+        return respond({"EndpointArn": endpoint.arn})
 
     def DescribeEndpoint(self, body: dict[str, Any]) -> Response:
         with self.lock:
@@ -253,7 +253,7 @@ class Hosting:
                 answer["FailureReason"] = endpoint.reason
             if endpoint.pending:
                 answer["PendingDeploymentSummary"] = endpoint.pending
-            return told(answer)
+            return respond(answer)
 
     def UpdateEndpoint(self, body: dict[str, Any]) -> Response:
         config, deployment = body["EndpointConfigName"], body.get("DeploymentConfig") or {}
@@ -265,7 +265,7 @@ class Hosting:
                 return busy
             for name in (config, endpoint.config):
                 if name not in self.configs:
-                    return invalid(f'Could not find endpoint configuration "{arn_of("endpoint-config", name)}".')
+                    return invalid(f'Could not find endpoint configuration "{arn_for("endpoint-config", name)}".')
             routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE"})
             sized = {"ALL_AT_ONCE": "Type", "CANARY": "CanarySize", "LINEAR": "LinearStepSize"}
             if sized.get(routing.get("Type", "")) not in routing:
@@ -277,7 +277,7 @@ class Hosting:
             endpoint.pending = {"EndpointConfigName": config, "ProductionVariants": variants, "StartTime": time.time()}
         alarms = [alarm["AlarmName"] for alarm in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])]
         self.change(endpoint, lambda: self.deploy(endpoint, config, kept), alarms)
-        return told({"EndpointArn": endpoint.arn})
+        return respond({"EndpointArn": endpoint.arn})
 
     def UpdateEndpointWeightsAndCapacities(self, body: dict[str, Any]) -> Response:
         with self.lock:
@@ -301,7 +301,7 @@ class Hosting:
                 variant["CurrentWeight"], variant["CurrentInstanceCount"] = variant["DesiredWeight"], variant["DesiredInstanceCount"]
 
         self.change(endpoint, weighed)
-        return told({"EndpointArn": endpoint.arn})
+        return respond({"EndpointArn": endpoint.arn})
 
     def DeleteEndpoint(self, body: dict[str, Any]) -> Response:
         with self.lock:
@@ -312,11 +312,11 @@ class Hosting:
                 return busy
             endpoint.status = "Deleting"
         self.change(endpoint, lambda: self.endpoints.pop(endpoint.name, None))
-        return told({})
+        return respond({})
 
     @staticmethod
     def no_endpoint(body: dict[str, Any]) -> Response:
-        return invalid(f'Could not find endpoint "{arn_of("endpoint", body["EndpointName"].lower())}".')
+        return invalid(f'Could not find endpoint "{arn_for("endpoint", body["EndpointName"].lower())}".')
 
     @staticmethod
     def in_progress(endpoint: Endpoint) -> Response | None:
@@ -325,8 +325,8 @@ class Hosting:
         return None if endpoint.status == "InService" else invalid(f'Endpoint "{endpoint.arn}" is {endpoint.status}.')
 
     def deploy(self, endpoint: Endpoint, config: str, kept: set[str]) -> None:
-        """The endpoint has the variants of a configuration from now on; what is kept stays as it was."""
-        # Copied: the configuration may be deleted, and the weights change.
+        """Gives the endpoint the variants of a configuration, except for the properties in `kept`."""
+        # A copy, because the configuration can be deleted and weights change.
         known = json.loads(json.dumps(self.configs[config]))
         before = {variant["VariantName"]: variant for variant in endpoint.variants}
 
@@ -345,13 +345,13 @@ class Hosting:
         endpoint.variants, endpoint.shadows = variants("ProductionVariants"), variants("ShadowProductionVariants")
 
     def change(self, endpoint: Endpoint, done: Callable[[], Any], alarms: list[str] | None = None) -> None:
-        """Lets a change of an endpoint take its time, and be done or rolled back."""
+        """Completes a change of an endpoint after its duration, or rolls it back."""
         takes = self.takes if endpoint.takes is None else endpoint.takes
         begun = endpoint.status
         threading.Thread(target=self.changing, args=(endpoint, begun, takes, done, alarms or []), daemon=True).start()
 
     def changing(self, endpoint: Endpoint, begun: str, takes: float, done: Callable[[], Any], alarms: list[str]) -> None:
-        self.tell_endpoint(endpoint, begun)
+        self.publish_endpoint_status(endpoint, begun)
         over, why = time.monotonic() + takes, None
         while why is None and time.monotonic() < over:
             time.sleep(min(takes, 0.2))
@@ -370,12 +370,12 @@ class Hosting:
                 endpoint.pending = None
             endpoint.modified = time.time()
             status = endpoint.status
-        self.tell_endpoint(endpoint, status)
+        self.publish_endpoint_status(endpoint, status)
         if status == "RollingBack":
             time.sleep(takes / 2)
             with self.lock:
                 endpoint.status, endpoint.reason, endpoint.pending, endpoint.modified = "InService", why, None, time.time()
-            self.tell_endpoint(endpoint, "InService")
+            self.publish_endpoint_status(endpoint, "InService")
 
     def alarmed(self, names: list[str]) -> str | None:
         if not names:
@@ -385,7 +385,7 @@ class Hosting:
         return f"One or more alarms are in ALARM: {', '.join(rung)}" if rung else None
 
     def unfit(self, endpoint: Endpoint) -> str | None:
-        """Why the variants to come do not start."""
+        """Reason why the new variants fail to start; `None` if they start."""
         if endpoint.failing > 0:
             endpoint.failing -= 1
             return endpoint.why
@@ -393,13 +393,13 @@ class Hosting:
         if known is None:
             return "The endpoint configuration was deleted."
         for variant in known["ProductionVariants"] + known.get("ShadowProductionVariants", []):
-            for name in self.names_of(variant["ModelName"]):
+            for name in self.identifiers(variant["ModelName"]):
                 if name in self.broken:
                     return self.broken[name]
         return None
 
-    def names_of(self, model: str) -> list[str]:
-        """What a model is known by: its name, its packages, its data."""
+    def identifiers(self, model: str) -> list[str]:
+        """Identifiers of a model: its name, packages, and data URLs."""
         known = self.models.get(model, {})
         containers = known.get("Containers") or [known.get("PrimaryContainer", {})]
         packages = [container["ModelPackageName"] for container in containers if "ModelPackageName" in container]
@@ -407,14 +407,14 @@ class Hosting:
         data = [container["ModelDataUrl"] for container in containers + specified if "ModelDataUrl" in container]
         return [model, *packages, *data]
 
-    def tell_endpoint(self, endpoint: Endpoint, status: str) -> None:
+    def publish_endpoint_status(self, endpoint: Endpoint, status: str) -> None:
         now = time.time() * 1000
         detail = {
             "EndpointName": endpoint.name,
             "EndpointArn": endpoint.arn,
             "EndpointConfigName": endpoint.config,
             "ProductionVariants": endpoint.variants,
-            "EndpointStatus": shouted(status),
+            "EndpointStatus": upper_snake(status),
             "CreationTime": endpoint.created * 1000,
             "LastModifiedTime": now,
             "Tags": {},
@@ -430,15 +430,15 @@ class Hosting:
     def CreateModelPackageGroup(self, body: dict[str, Any]) -> Response:
         name = body["ModelPackageGroupName"]
         if name in self.groups:
-            return invalid(f"Model Package Group already exists: {arn_of('model-package-group', name)}")
-        self.groups[name] = body | {"ModelPackageGroupArn": arn_of("model-package-group", name), "CreationTime": time.time()}
-        return told({"ModelPackageGroupArn": self.groups[name]["ModelPackageGroupArn"]})
+            return invalid(f"Model Package Group already exists: {arn_for('model-package-group', name)}")
+        self.groups[name] = body | {"ModelPackageGroupArn": arn_for("model-package-group", name), "CreationTime": time.time()}
+        return respond({"ModelPackageGroupArn": self.groups[name]["ModelPackageGroupArn"]})
 
     def DescribeModelPackageGroup(self, body: dict[str, Any]) -> Response:
         group = self.groups.get(body["ModelPackageGroupName"])
         if group is None:
             return invalid(f"ModelPackageGroup {body['ModelPackageGroupName']} does not exist.")
-        return told(group | {"ModelPackageGroupStatus": "Completed", "CreatedBy": {}})
+        return respond(group | {"ModelPackageGroupStatus": "Completed", "CreatedBy": {}})
 
     def CreateModelPackage(self, body: dict[str, Any]) -> Response:
         group = body["ModelPackageGroupName"].rsplit("/", 1)[-1]
@@ -449,7 +449,7 @@ class Hosting:
             package = body | {
                 "ModelPackageGroupName": group,
                 "ModelPackageVersion": version,
-                "ModelPackageArn": arn_of("model-package", f"{group}/{version}"),
+                "ModelPackageArn": arn_for("model-package", f"{group}/{version}"),
                 "ModelPackageStatus": "Completed",
                 "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
                 "ModelApprovalStatus": body.get("ModelApprovalStatus", "PendingManualApproval"),
@@ -459,12 +459,12 @@ class Hosting:
             package.pop("Tags", None)
             package.pop("ClientToken", None)
             self.packages[package["ModelPackageArn"]] = package
-        self.tell_package(package)
-        return told({"ModelPackageArn": package["ModelPackageArn"]})
+        self.publish_package_status(package)
+        return respond({"ModelPackageArn": package["ModelPackageArn"]})
 
     def DescribeModelPackage(self, body: dict[str, Any]) -> Response:
         package = self.packages.get(body["ModelPackageName"])
-        return told(package) if package else invalid(f"ModelPackage {body['ModelPackageName']} does not exist.")
+        return respond(package) if package else invalid(f"ModelPackage {body['ModelPackageName']} does not exist.")
 
     def ListModelPackages(self, body: dict[str, Any]) -> Response:
         group, approval = body.get("ModelPackageGroupName"), body.get("ModelApprovalStatus")
@@ -482,10 +482,10 @@ class Hosting:
             return invalid(f"ModelPackage {body['ModelPackageArn']} does not exist.")
         changed = {key: body[key] for key in ("ModelApprovalStatus", "ApprovalDescription", "CustomerMetadataProperties") if key in body}
         package |= changed | {"LastModifiedTime": time.time()}
-        self.tell_package(package)
-        return told({"ModelPackageArn": package["ModelPackageArn"]})
+        self.publish_package_status(package)
+        return respond({"ModelPackageArn": package["ModelPackageArn"]})
 
-    def tell_package(self, package: dict[str, Any]) -> None:
+    def publish_package_status(self, package: dict[str, Any]) -> None:
         times = {key: datetime.fromtimestamp(package[key], timezone.utc) for key in ("CreationTime", "LastModifiedTime") if key in package}
         detail = package | {key: f"{value:%Y-%m-%dT%H:%M:%SZ}" for key, value in times.items()}
         threading.Thread(target=self.put, args=("SageMaker Model Package State Change", package["ModelPackageArn"], detail), daemon=True).start()
@@ -510,14 +510,14 @@ class Hosting:
         with self.lock:
             endpoint = self.endpoints.get(name)
             if endpoint is None or not endpoint.variants:
-                return refused("ValidationError", f"Endpoint {name} of account not found.")
+                return reject("ValidationError", f"Endpoint {name} of account not found.")
             variants, shadows, capture = list(endpoint.variants), list(endpoint.shadows), endpoint.capture
             weights = [variant["CurrentWeight"] for variant in variants]
             named = [variant for variant in variants if variant["VariantName"] == target]
             if target is not None and not named:
-                return refused("ValidationError", f"Variant {target} not found for endpoint {name}.")
+                return reject("ValidationError", f"Variant {target} not found for endpoint {name}.")
             if target is None and sum(weights) <= 0:
-                return refused("ValidationError", f"No variant of endpoint {name} has a weight.")
+                return reject("ValidationError", f"No variant of endpoint {name} has a weight.")
             variant = named[0] if named else self.chance.choices(variants, weights)[0]
             copied = [shadow for shadow in shadows if self.chance.random() * sum(weights) < shadow["CurrentWeight"]]
         ask = lambda of: self.ask(name, of, capture, data, kind, inference_id)
@@ -527,8 +527,8 @@ class Hosting:
         return ask(variant)
 
     def ask(self, endpoint: str, variant: dict[str, Any], capture: dict[str, Any] | None, data: bytes, kind: str, inference_id: str | None) -> Answered:
-        """Asks a variant's model, and notes the metrics and what is captured."""
-        url = next((self.served[name] for name in self.names_of(variant["ModelName"]) if name in self.served), None)
+        """Sends a request to the model of a variant, and records metrics and captured data."""
+        url = next((self.served[name] for name in self.identifiers(variant["ModelName"]) if name in self.served), None)
         at, begun = datetime.now(timezone.utc), time.perf_counter()
         status, answer, answered_as = self.forward(url, data, kind) if url else (503, b"no server of this model", "text/plain")
         answered = Answered(variant["VariantName"], status, answer, answered_as, round((time.perf_counter() - begun) * 1e6))
@@ -549,7 +549,7 @@ class Hosting:
                 answer = connection.getresponse()
                 return answer.status, answer.read(), answer.getheader("Content-Type", "application/octet-stream")
             except OSError as error:
-                # A connection that was kept may have been closed meanwhile.
+                # A kept connection may have been closed in between.
                 known.pop(url).close()
                 if last:
                     return 503, str(error).encode(), "text/plain"
@@ -564,11 +564,11 @@ class Hosting:
             time.sleep(1)
             try:
                 self.flush(everything=False)
-            except Exception as error:  # LocalStack may be ending before the stand-in does.
-                print(f"not flushed: {error}", flush=True)
+            except Exception as error:  # LocalStack can stop before this process.
+                print(f"failed to write captured data and metrics: {error}", flush=True)
 
     def flush(self, everything: bool = True) -> None:
-        """Writes what was captured and metered so far."""
+        """Writes captured data and metrics."""
         if everything:
             for copy in list(self.copies):
                 copy.result()
@@ -593,7 +593,7 @@ def record(capture: dict[str, Any], at: datetime, data: bytes, kind: str, answer
     header = capture.get("CaptureContentTypeHeader", {})
 
     def side(mode: str, content: bytes, of: str) -> dict[str, str]:
-        # What is of no known type is encoded.
+        # Data of an unknown content type are encoded.
         known = [encoding for encoding in ("Csv", "Json") if of.split(";")[0] in header.get(f"{encoding}ContentTypes", [])]
         text = content.decode() if known else base64.b64encode(content).decode()
         return {"observedContentType": of, "mode": mode, "data": text, "encoding": known[0].upper() if known else "BASE64"}
@@ -610,7 +610,7 @@ def record(capture: dict[str, Any], at: datetime, data: bytes, kind: str, answer
 
 
 def metrics(endpoint: str, variant: str, some: list[tuple[int, Answered]]) -> list[dict[str, Any]]:
-    """The variant's metrics of some requests, second by second."""
+    """Metrics of a variant for some requests, per second."""
     dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
     data = []
     for second, group in itertools.groupby(sorted(some, key=lambda one: one[0]), key=lambda one: one[0]):
@@ -638,16 +638,16 @@ def metrics(endpoint: str, variant: str, some: list[tuple[int, Answered]]) -> li
 
 
 class HostingControl:
-    """How tests steer hosting.
+    """Control API for hosting.
 
-    POST /_stand-in/served      {"model", "url"}: the server that answers for a model, by its name or its model package's ARN
-    POST /_stand-in/broken      {"model", "reason"}: a model, by name, model package or data URL, that does not start
-    POST /_stand-in/endpoint    {"EndpointName"?, "takes"?, "failing"?, "why"?, "status"?}: seconds of each change, of one
-                                endpoint or of all; how many of the next deployments fail; a status from now on
+    POST /_stand-in/served      {"model", "url"}: the server of a model, by model name or ARN of the model package
+    POST /_stand-in/broken      {"model", "reason"}: a model that fails to start, by name, model package, or data URL
+    POST /_stand-in/endpoint    {"EndpointName"?, "takes"?, "failing"?, "why"?, "status"?}: of one endpoint or of all:
+                                seconds of each change; number of next deployments that fail; a fixed status
     GET  /_stand-in/endpoints   every endpoint: status, configuration
-    POST /_stand-in/traffic     {"endpoint", "requests": [{"body", "inference_id"?, "target_variant"?, "content_type"?}]}: as many
-                                InvokeEndpoint; answers with each variant, status and body
-    POST /_stand-in/flush       {}: what was captured and metered is in S3 and CloudWatch when this is answered
+    POST /_stand-in/traffic     {"endpoint", "requests": [{"body", "inference_id"?, "target_variant"?, "content_type"?}]}: calls
+                                InvokeEndpoint for each; returns variant, status, and body of each
+    POST /_stand-in/flush       {}: writes captured data to S3 and metrics to CloudWatch before it returns
     """
 
     stand_in: Any

@@ -1,18 +1,18 @@
-"""SageMaker's lineage and batch transform jobs, which moto leaves out: artifacts by what they stand for, and who contributed
-to whom (API: ListArtifacts, ListContexts, QueryLineage, DescribeArtifact)."""
+"""SageMaker's lineage and batch transform jobs, which moto lacks: artifacts by source, and their associations (API: ListArtifacts,
+ListContexts, QueryLineage, DescribeArtifact)."""
 
 from typing import Any
 
 from werkzeug.wrappers import Response
 
-from .answers import arn_of, refused, told
+from .answers import arn_for, reject, respond
 
 
 class Lineage:
-    """The entities that tests have told of."""
+    """Entities that tests have added."""
 
     def clear(self) -> None:
-        """Starts with no artifacts and no transform jobs."""
+        """Removes all artifacts and transform jobs."""
         self.artifacts: dict[str, dict[str, str]] = {}
         self.associations: list[dict[str, str]] = []
         self.transform_jobs: list[dict[str, Any]] = []
@@ -20,14 +20,14 @@ class Lineage:
     def ListTransformJobs(self, body: dict[str, Any]) -> Response:
         fitting = [job for job in self.transform_jobs if body.get("NameContains", "") in job["TransformJobName"]]
         fitting.sort(key=lambda job: job["CreationTime"], reverse=body.get("SortOrder") == "Descending")
-        return told({"TransformJobSummaries": fitting[: body.get("MaxResults", 100)]})
+        return respond({"TransformJobSummaries": fitting[: body.get("MaxResults", 100)]})
 
     def ListArtifacts(self, body: dict[str, Any]) -> Response:
         found = [arn for arn, artifact in self.artifacts.items() if artifact["source"] == body.get("SourceUri")]
-        return told({"ArtifactSummaries": [{"ArtifactArn": arn} for arn in found]})
+        return respond({"ArtifactSummaries": [{"ArtifactArn": arn} for arn in found]})
 
     def ListContexts(self, _: dict[str, Any]) -> Response:
-        return told({"ContextSummaries": []})
+        return respond({"ContextSummaries": []})
 
     def QueryLineage(self, body: dict[str, Any]) -> Response:
         seen, edges, waiting = set(body["StartArns"]), [], list(body["StartArns"])
@@ -40,19 +40,19 @@ class Lineage:
                         seen.add(edge["SourceArn"])
                         waiting.append(edge["SourceArn"])
         vertices = [{"Arn": arn, "Type": self.artifacts[arn]["type"], "LineageType": "Artifact"} for arn in sorted(seen)]
-        return told({"Vertices": vertices, "Edges": edges})
+        return respond({"Vertices": vertices, "Edges": edges})
 
     def DescribeArtifact(self, body: dict[str, Any]) -> Response:
         artifact = self.artifacts.get(body["ArtifactArn"])
         if artifact is None:
-            return refused("ResourceNotFound", f"Artifact {body['ArtifactArn']} does not exist.", 404)
-        return told({"ArtifactArn": body["ArtifactArn"], "ArtifactType": artifact["type"], "Source": {"SourceUri": artifact["source"]}})
+            return reject("ResourceNotFound", f"Artifact {body['ArtifactArn']} does not exist.", 404)
+        return respond({"ArtifactArn": body["ArtifactArn"], "ArtifactType": artifact["type"], "Source": {"SourceUri": artifact["source"]}})
 
 
 class LineageControl:
-    """How tests tell of lineage.
+    """Control API for lineage.
 
-    POST /_stand-in/lineage        {"chain": [{"type", "source"}]}: each contributed to the next
+    POST /_stand-in/lineage        {"chain": [{"type", "source"}]}: each artifact contributed to the next
     POST /_stand-in/transform_job  a TransformJobSummary
     """
 
@@ -62,7 +62,7 @@ class LineageControl:
         of = self.stand_in
         arns = []
         for entity in body["chain"]:
-            arn = arn_of("artifact", f"{len(of.artifacts):032x}")
+            arn = arn_for("artifact", f"{len(of.artifacts):032x}")
             of.artifacts[arn] = entity
             arns.append(arn)
         pairs = zip(arns, arns[1:])

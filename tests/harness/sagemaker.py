@@ -1,19 +1,18 @@
-"""The SageMaker stand-in: moto's server, with what moto leaves out of the operations that Driftwarden uses.
+"""The simulated SageMaker (the stand-in): moto's server, with the operations that Driftwarden uses and moto lacks.
 
-moto knows pipelines and their executions, but ends every execution at once, ignores ClientRequestToken and tells
-nobody. In front of it stands a small WSGI layer that adds SageMaker's documented behaviour:
+moto has pipelines and their executions, but ends every execution immediately, ignores ClientRequestToken, and sends no events. A small
+WSGI layer adds SageMaker's documented behavior:
 
-- the same ClientRequestToken gives the same execution (API, StartPipelineExecution);
-- parameters that the pipeline does not declare are refused;
-- executions run until they are told to end, or end by themselves after a while;
-- each change of status puts `SageMaker Model Building Pipeline Execution Status Change` on the default bus;
-- processing jobs and model cards are described, monitoring schedules and their executions listed, as the test says;
-- a monitoring schedule's own alert follows its executions by SageMaker's rule, with its history (developer guide, page
-  `model-dashboard-alerts`), and it is held against the job definition that it is given;
-- models, endpoints, model packages and SageMaker Runtime are those of `harness.hosting`, lineage and batch transform jobs those of
-  `harness.lineage`.
+- The same ClientRequestToken returns the same execution (API, StartPipelineExecution).
+- Parameters that the pipeline does not declare are rejected.
+- Executions run until a test ends them, or succeed after a set time.
+- Each change of status sends `SageMaker Model Building Pipeline Execution Status Change` to the default bus.
+- Processing jobs, model cards, monitoring schedules, and their executions are those that the test adds.
+- The alert of a monitoring schedule follows its executions by SageMaker's rule, with its history (developer guide, page
+  `model-dashboard-alerts`). A schedule can get another job definition.
+- `harness.hosting` adds models, endpoints, model packages, and SageMaker Runtime; `harness.lineage` adds lineage and batch transform jobs.
 
-Tests steer it under `/_stand-in/`: see `Control`.
+Tests control it under `/_stand-in/`: see `Control`.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, run_simple
 from werkzeug.wrappers import Request, Response
 
-from .answers import ACCOUNT, REGION, arn_of, page, refused, told
+from .answers import ACCOUNT, REGION, arn_for, page, reject, respond
 from .hosting import Hosting, HostingControl
 from .lineage import Lineage, LineageControl
 
@@ -49,12 +48,12 @@ def iso(time: datetime) -> str:
 
 
 def seconds(time: datetime) -> float:
-    """As the JSON protocol has times."""
+    """A time in the form of the JSON protocol."""
     return time.replace(tzinfo=timezone.utc).timestamp()
 
 
 class StandIn(Hosting, Lineage):
-    """moto's SageMaker and what is added to it."""
+    """moto's SageMaker with additional operations."""
 
     def __init__(self, localstack_url: str, finish_after: float | None):
         self.moto = DomainDispatcherApplication(create_backend_app)
@@ -78,7 +77,7 @@ class StandIn(Hosting, Lineage):
         FakePipelineExecution.__init__ = executing  # type: ignore[method-assign]
 
     def clear(self) -> None:
-        """Starts again: no pipelines, schedules, endpoints, faults, or calls."""
+        """Removes all pipelines, schedules, endpoints, faults, and calls."""
         with self.lock:
             self.backend.reset()
             Hosting.clear(self)
@@ -100,7 +99,7 @@ class StandIn(Hosting, Lineage):
     def executions(self) -> list[FakePipelineExecution]:
         return [run for line in self.backend.pipelines.values() for run in line.pipeline_executions.values()]
 
-    # What SageMaker does.
+    # Operations of SageMaker.
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         request = Request(environ)
@@ -124,7 +123,7 @@ class StandIn(Hosting, Lineage):
         act = getattr(self, operation, None)
         response = act(body) if act else None
         if fault and response is not None:
-            # Done, and the answer lost: the caller cannot know.
+            # The call was executed, and its response is lost: the caller cannot distinguish this from a failure.
             time.sleep(fault.get("seconds", 0))
             response = self.fault(fault)
         if response is not None:
@@ -139,26 +138,26 @@ class StandIn(Hosting, Lineage):
 
     @staticmethod
     def fault(fault: dict[str, Any]) -> Response:
-        return refused(fault.get("code", "InternalFailure"), "injected by the test", fault.get("status", 500))
+        return reject(fault.get("code", "InternalFailure"), "injected by the test", fault.get("status", 500))
 
     def StartPipelineExecution(self, body: dict[str, Any]) -> Response:
         name = body["PipelineName"].rsplit("/", 1)[-1]
         token = body.get("ClientRequestToken")
         if token is not None and not 32 <= len(token) <= 128:
-            return refused("ValidationException", "clientRequestToken must have 32 to 128 characters")
+            return reject("ValidationException", "clientRequestToken must have 32 to 128 characters")
         with self.lock:
             known = {key.lower(): key for key in self.backend.pipelines}
             if name.lower() not in known:
-                return refused("ResourceNotFound", f"Pipeline '{name}' does not exist.", 404)
+                return reject("ResourceNotFound", f"Pipeline '{name}' does not exist.", 404)
             pipeline = self.backend.pipelines[known[name.lower()]]
             if token in self.tokens:
-                return told({"PipelineExecutionArn": self.tokens[token]})
+                return respond({"PipelineExecutionArn": self.tokens[token]})
             definition = pipeline.pipeline_definition
             definition = json.loads(definition) if isinstance(definition, str) else definition
             declared = {parameter["Name"] for parameter in definition.get("Parameters", [])}
             given = body.get("PipelineParameters", [])
             if unknown := [p["Name"] for p in given if p["Name"] not in declared]:
-                return refused("ValidationException", f"Parameters {unknown} are not defined in the pipeline")
+                return reject("ValidationException", f"Parameters {unknown} are not defined in the pipeline")
             answer = self.backend.start_pipeline_execution(
                 pipeline.pipeline_name,
                 body.get("PipelineExecutionDisplayName") or f"execution-{int(time.time() * 1000)}",
@@ -170,26 +169,26 @@ class StandIn(Hosting, Lineage):
             arn = answer["PipelineExecutionArn"]
             if token:
                 self.tokens[token] = arn
-        threading.Thread(target=self.tell, args=(arn, None), daemon=True).start()
+        threading.Thread(target=self.publish_status, args=(arn, None), daemon=True).start()
         if self.finish_after is not None:
             threading.Timer(self.finish_after, self.finish, args=(arn, "Succeeded")).start()
-        return told(answer)
+        return respond(answer)
 
     def StopPipelineExecution(self, body: dict[str, Any]) -> Response:
         self.finish(body["PipelineExecutionArn"], "Stopped")
-        return told({"PipelineExecutionArn": body["PipelineExecutionArn"]})
+        return respond({"PipelineExecutionArn": body["PipelineExecutionArn"]})
 
     def DescribeProcessingJob(self, body: dict[str, Any]) -> Response:
         job = self.jobs.get(body["ProcessingJobName"])
         if job is None:
-            return refused("ResourceNotFound", "Could not find requested job with name: " + body["ProcessingJobName"])
-        return told(job)
+            return reject("ResourceNotFound", "Could not find requested job with name: " + body["ProcessingJobName"])
+        return respond(job)
 
     def ListPipelineExecutions(self, body: dict[str, Any]) -> Response:
         name = body["PipelineName"].rsplit("/", 1)[-1].lower()
         known = {key.lower(): pipeline for key, pipeline in self.backend.pipelines.items()}
         if name not in known:
-            return refused("ResourceNotFound", f"Pipeline '{name}' does not exist.", 404)
+            return reject("ResourceNotFound", f"Pipeline '{name}' does not exist.", 404)
         runs = sorted(known[name].pipeline_executions.values(), key=lambda run: run.start_time, reverse=True)
         summaries = [
             {
@@ -205,8 +204,8 @@ class StandIn(Hosting, Lineage):
     def DescribePipelineExecution(self, body: dict[str, Any]) -> Response:
         run = next((run for run in self.executions() if run.arn == body["PipelineExecutionArn"]), None)
         if run is None:
-            return refused("ResourceNotFound", "The execution does not exist.", 404)
-        return told(
+            return reject("ResourceNotFound", "The execution does not exist.", 404)
+        return respond(
             {
                 "PipelineArn": run.arn.split("/execution/")[0],
                 "PipelineExecutionArn": run.arn,
@@ -219,11 +218,11 @@ class StandIn(Hosting, Lineage):
 
     def DescribeModelCard(self, body: dict[str, Any]) -> Response:
         card = self.cards.get(body["ModelCardName"])
-        return told(card) if card else refused("ResourceNotFound", "The model card does not exist.", 404)
+        return respond(card) if card else reject("ResourceNotFound", "The model card does not exist.", 404)
 
-    # Monitoring schedules, their executions and alerts.
+    # Monitoring schedules, their executions, and alerts.
 
-    def schedule_of(self, body: dict[str, Any]) -> dict[str, Any] | None:
+    def find_schedule(self, body: dict[str, Any]) -> dict[str, Any] | None:
         return self.schedules.get(body["MonitoringScheduleName"].lower())
 
     def ListMonitoringSchedules(self, body: dict[str, Any]) -> Response:
@@ -238,10 +237,10 @@ class StandIn(Hosting, Lineage):
         return page("MonitoringScheduleSummaries", summaries, body)
 
     def DescribeMonitoringSchedule(self, body: dict[str, Any]) -> Response:
-        schedule = self.schedule_of(body)
+        schedule = self.find_schedule(body)
         if schedule is None:
-            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
-        return told(
+            return reject("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+        return respond(
             {
                 "MonitoringScheduleArn": schedule["Arn"],
                 "MonitoringScheduleName": schedule["MonitoringScheduleName"],
@@ -254,30 +253,30 @@ class StandIn(Hosting, Lineage):
         )
 
     def UpdateMonitoringSchedule(self, body: dict[str, Any]) -> Response:
-        schedule, config = self.schedule_of(body), body["MonitoringScheduleConfig"]
+        schedule, config = self.find_schedule(body), body["MonitoringScheduleConfig"]
         if schedule is None:
-            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+            return reject("ResourceNotFound", "The monitoring schedule does not exist.", 404)
         definition = config.get("MonitoringJobDefinitionName")
         if definition is not None and (config.get("MonitoringType"), definition) not in self.definitions:
-            return refused("ResourceNotFound", f"Could not find job definition {definition}.", 404)
-        # The configuration as a whole: what is not said is not so any more.
+            return reject("ResourceNotFound", f"Could not find job definition {definition}.", 404)
+        # Replaces the whole configuration: omitted fields are removed.
         schedule |= {"MonitoringScheduleConfig": config, "LastModifiedTime": time.time()}
-        return told({"MonitoringScheduleArn": schedule["Arn"]})
+        return respond({"MonitoringScheduleArn": schedule["Arn"]})
 
     def create_definition(self, body: dict[str, Any], kind: str) -> Response:
         name = body["JobDefinitionName"]
-        arn = arn_of(f"{re.sub(r'(?<=[a-z])(?=[A-Z])', '-', kind).lower()}-job-definition", name.lower())
+        arn = arn_for(f"{re.sub(r'(?<=[a-z])(?=[A-Z])', '-', kind).lower()}-job-definition", name.lower())
         if (kind, name) in self.definitions:
-            return refused("ResourceInUse", f"Job definition {arn} already exists.")
+            return reject("ResourceInUse", f"Job definition {arn} already exists.")
         if missing := {f"{kind}AppSpecification", f"{kind}JobInput", f"{kind}JobOutputConfig", "JobResources", "RoleArn"} - set(body):
-            return refused("ValidationException", f"Members {sorted(missing)} must not be null")
+            return reject("ValidationException", f"Members {sorted(missing)} must not be null")
         more = {"JobDefinitionArn": arn, "CreationTime": time.time()}
         self.definitions[kind, name] = {key: value for key, value in body.items() if key != "Tags"} | more
-        return told({"JobDefinitionArn": arn})
+        return respond({"JobDefinitionArn": arn})
 
     def describe_definition(self, body: dict[str, Any], kind: str) -> Response:
         known = self.definitions.get((kind, body["JobDefinitionName"]))
-        return told(known) if known else refused("ResourceNotFound", "Could not find the job definition.", 404)
+        return respond(known) if known else reject("ResourceNotFound", "Could not find the job definition.", 404)
 
     def ListMonitoringExecutions(self, body: dict[str, Any]) -> Response:
         name = body.get("MonitoringScheduleName", "").lower()
@@ -289,9 +288,9 @@ class StandIn(Hosting, Lineage):
         return page("MonitoringExecutionSummaries", executions, body)
 
     def ListMonitoringAlerts(self, body: dict[str, Any]) -> Response:
-        schedule = self.schedule_of(body)
+        schedule = self.find_schedule(body)
         if schedule is None:
-            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+            return reject("ResourceNotFound", "The monitoring schedule does not exist.", 404)
         history = self.alert_history[body["MonitoringScheduleName"].lower()]
         alert = {
             "MonitoringAlertName": ALERT,
@@ -305,11 +304,11 @@ class StandIn(Hosting, Lineage):
         return page("MonitoringAlertSummaries", [alert], body)
 
     def UpdateMonitoringAlert(self, body: dict[str, Any]) -> Response:
-        schedule = self.schedule_of(body)
+        schedule = self.find_schedule(body)
         if schedule is None:
-            return refused("ResourceNotFound", "The monitoring schedule does not exist.", 404)
+            return reject("ResourceNotFound", "The monitoring schedule does not exist.", 404)
         schedule |= {key: body[key] for key in ("DatapointsToAlert", "EvaluationPeriod")}
-        return told({"MonitoringScheduleArn": schedule["Arn"], "MonitoringAlertName": ALERT})
+        return respond({"MonitoringScheduleArn": schedule["Arn"], "MonitoringAlertName": ALERT})
 
     def ListMonitoringAlertHistory(self, body: dict[str, Any]) -> Response:
         items = self.alert_history[body["MonitoringScheduleName"].lower()]
@@ -317,7 +316,7 @@ class StandIn(Hosting, Lineage):
         return page("MonitoringAlertHistory", items, body)
 
     def monitor(self, execution: dict[str, Any]) -> None:
-        """Lists an execution, and judges the schedule's alert: M violations among the N latest that ended alert."""
+        """Adds an execution and evaluates the schedule's alert: at least M of the N latest ended executions with violations."""
         with self.lock:
             key = execution["MonitoringScheduleName"].lower()
             self.monitored[key][execution["ScheduledTime"]] = execution
@@ -332,10 +331,10 @@ class StandIn(Hosting, Lineage):
                 item = {"MonitoringScheduleName": name, "MonitoringAlertName": ALERT, "CreationTime": time.time(), "AlertStatus": status}
                 history.append(item)
 
-    # What tests and time do.
+    # Changes by tests and by time.
 
     def finish(self, arn: str, status: str) -> None:
-        """Ends an execution, as its last step would."""
+        """Ends an execution."""
         with self.lock:
             execution = next(run for run in self.executions() if run.arn == arn)
             before = execution.pipeline_execution_status
@@ -343,10 +342,10 @@ class StandIn(Hosting, Lineage):
                 return
             execution.pipeline_execution_status = status
             execution.last_modified_time = utcnow()
-        self.tell(arn, before)
+        self.publish_status(arn, before)
 
-    def tell(self, arn: str, before: str | None) -> None:
-        """Puts the event of an execution's status on the default bus, as SageMaker does."""
+    def publish_status(self, arn: str, before: str | None) -> None:
+        """Sends the status event of an execution to the default bus."""
         execution = next(run for run in self.executions() if run.arn == arn)
         pipeline_arn = arn.split("/execution/")[0]
         detail = {
@@ -379,21 +378,21 @@ for kind in MONITORING_TYPES:
 
 
 class Control(HostingControl, LineageControl):
-    """How tests steer the stand-in; of hosting see `HostingControl`, of lineage `LineageControl`.
+    """Control API of the stand-in. `HostingControl` and `LineageControl` have its other parts.
 
-    GET  /_stand-in/calls       every SageMaker call so far: operation, time, body
-    GET  /_stand-in/executions  every pipeline execution: arn, status, token, display name, parameters
+    GET  /_stand-in/calls       all SageMaker calls: operation, time, body
+    GET  /_stand-in/executions  all pipeline executions: arn, status, token, display name, parameters
     POST /_stand-in/finish      {"arn", "status"}: ends an execution
-    POST /_stand-in/job         a DescribeProcessingJob answer, by its ProcessingJobName
+    POST /_stand-in/job         a response of DescribeProcessingJob, by its ProcessingJobName
     POST /_stand-in/card        {"ModelCardName", "Content"}
     POST /_stand-in/schedule    {"MonitoringScheduleName", "ScheduleExpression", "EndpointName"?, "MonitoringScheduleStatus"?,
                                 "CreationTime"?, "DatapointsToAlert"?, "EvaluationPeriod"?, "MonitoringType"?,
                                 "MonitoringJobDefinitionName"?}
     POST /_stand-in/execution   a MonitoringExecutionSummary, by its schedule and ScheduledTime
-    POST /_stand-in/clear       {}: starts again with nothing
-    POST /_stand-in/calm        {"operation"}: it fails no more; how many faults were left
+    POST /_stand-in/clear       {}: removes everything
+    POST /_stand-in/calm        {"operation"}: removes its faults; returns their number
     POST /_stand-in/fault       {"operation", "count", "status", "code", "seconds", "after"}: the next calls fail,
-                                before or after having been done
+                                before or after they are executed
     """
 
     def __init__(self, stand_in: StandIn):
@@ -402,7 +401,7 @@ class Control(HostingControl, LineageControl):
     def answer(self, request: Request) -> Response:
         action = getattr(self, request.path.removeprefix("/_stand-in/"), None)
         if action is None:
-            return Response("no such control", 404)
+            return Response("unknown control operation", 404)
         body = request.get_json(silent=True) if request.method == "POST" else None
         return Response(json.dumps(action(body), default=str), content_type="application/json")
 
@@ -432,7 +431,7 @@ class Control(HostingControl, LineageControl):
 
     def card(self, body: dict[str, Any]) -> Any:
         now = time.time()
-        arn = arn_of("model-card", body["ModelCardName"])
+        arn = arn_for("model-card", body["ModelCardName"])
         more = {"ModelCardArn": arn, "ModelCardVersion": 1, "ModelCardStatus": "Approved", "CreationTime": now, "CreatedBy": {}}
         self.stand_in.cards[body["ModelCardName"]] = body | more
         return {}
@@ -444,7 +443,7 @@ class Control(HostingControl, LineageControl):
             "CreationTime": time.time() - 86400,
             "DatapointsToAlert": 1,
             "EvaluationPeriod": 1,
-            "Arn": arn_of("monitoring-schedule", name),
+            "Arn": arn_for("monitoring-schedule", name),
         }
         schedule = defaults | body
         schedule["LastModifiedTime"] = schedule["CreationTime"]
@@ -474,7 +473,7 @@ class Control(HostingControl, LineageControl):
 
 
 class Quiet(WSGIRequestHandler):
-    """Keeps connections alive and says nothing."""
+    """Keeps connections alive and writes no log."""
 
     protocol_version = "HTTP/1.1"
 
@@ -485,8 +484,8 @@ class Quiet(WSGIRequestHandler):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--localstack", required=True, help="URL of the LocalStack whose bus hears of the executions")
-    parser.add_argument("--finish-after", type=float, help="seconds after which an execution succeeds by itself")
+    parser.add_argument("--localstack", required=True, help="URL of the LocalStack whose default bus gets the events")
+    parser.add_argument("--finish-after", type=float, help="seconds after which an execution succeeds")
     arguments = parser.parse_args()
     stand_in = StandIn(arguments.localstack, arguments.finish_after)
     run_simple("127.0.0.1", arguments.port, stand_in, threaded=True, request_handler=Quiet)

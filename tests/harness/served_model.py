@@ -1,16 +1,16 @@
-"""A real model on real data, trained and served: what stands behind the endpoint of the standalone demo.
+"""Trains and serves real models on real data, for the demos.
 
-Runs in the environment `.venv/demo`, apart from the harness:
+Runs in the environment `.venv/demo`, separate from the harness:
 
-    python served_model.py rows OUTPUT            the data set as CSV: eight measurements and the label
-    python served_model.py train ROWS MODEL SCORED [COLUMNS]  trains a model, of some columns only if they are named; SCORED is
-                                                  ROWS with the model's answer before them
-    python served_model.py serve MODEL CAPTURE    answers as SageMaker Runtime does, and captures what it answered
-    python served_model.py containers FOLDER      answers for every model in FOLDER, as their containers do
+    python served_model.py rows OUTPUT            writes the data set as CSV: eight measurements and the label
+    python served_model.py train ROWS MODEL SCORED [COLUMNS]  trains a model, on all columns or only on COLUMNS; writes to SCORED
+                                                  the rows with the score in front
+    python served_model.py serve MODEL CAPTURE    serves the model as SageMaker Runtime does, and captures requests and predictions
+    python served_model.py containers FOLDER      serves every model in FOLDER as their containers do
 
-The data are the Breast Cancer Wisconsin (Diagnostic) set, which scikit-learn's package contains: 569 patients, of whom a
-model tells from measurements of cell nuclei whether a tumour is benign. It is small, it is real, and what happens here
-does happen: a scanner is calibrated anew, and two measurements come out a fifth larger.
+The data set is Breast Cancer Wisconsin (Diagnostic), which scikit-learn contains: for each of 569 patients, a model predicts from
+measurements of cell nuclei whether a tumor is benign. The drift is realistic: a scanner is recalibrated, and two measurements become
+20% larger.
 """
 
 import argparse
@@ -60,8 +60,8 @@ def scores(model: Any, features: np.ndarray) -> list[float]:
 
 def train(source: Path, model: Path, scored: Path, columns: str | None = None) -> None:
     names, features, labels = read(source)
-    looked_at = [names.index(name) for name in columns.split(",")] if columns else list(range(len(names)))
-    scaled = ColumnTransformer([("scaled", StandardScaler(), looked_at)])
+    used = [names.index(name) for name in columns.split(",")] if columns else list(range(len(names)))
+    scaled = ColumnTransformer([("scaled", StandardScaler(), used)])
     fitted = make_pipeline(scaled, LogisticRegression(max_iter=1000)).fit(features, labels)
     model.write_bytes(pickle.dumps(fitted))
     with scored.open("w", newline="") as file:
@@ -74,7 +74,7 @@ def train(source: Path, model: Path, scored: Path, columns: str | None = None) -
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """POST /endpoints/NAME/invocations answers; POST /model changes the model. Of the hour it is told in `X-Hour`."""
+    """POST /endpoints/NAME/invocations returns predictions. POST /model replaces the model. The header `X-Hour` sets the hour."""
 
     protocol_version = "HTTP/1.1"
     model: Any = None
@@ -109,7 +109,7 @@ class Endpoint(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def keep(self, hour: datetime, request: str, response: str) -> None:
-        """A line as SageMaker's data capture writes it, in a folder for each hour."""
+        """Appends a line in the format of SageMaker's data capture, to the folder of the hour."""
         side = lambda mode, data: {"observedContentType": "text/csv", "mode": mode, "data": data, "encoding": "CSV"}
         metadata = {"eventId": str(uuid.uuid4()), "inferenceTime": hour.strftime("%Y-%m-%dT%H:%M:%SZ")}
         if inference_id := self.headers.get("X-Amzn-SageMaker-Inference-Id"):
@@ -129,13 +129,13 @@ class Endpoint(BaseHTTPRequestHandler):
 def serve(model: Path, capture: Path) -> None:
     Endpoint.model, Endpoint.capture = pickle.loads(model.read_bytes()), capture
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    # Whoever started it waits for this line.
+    # The parent process waits for this line.
     print(server.server_address[1], flush=True)
     server.serve_forever()
 
 
 class Containers(Endpoint):
-    """POST /NAME/SECONDS answers as the container of the model NAME does, after so many seconds more than it takes."""
+    """POST /NAME/SECONDS responds like the container of the model NAME, with a delay of SECONDS."""
 
     disable_nagle_algorithm = True
     models: dict[str, Any] = {}

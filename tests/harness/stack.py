@@ -1,4 +1,4 @@
-"""LocalStack and the SageMaker stand-in as processes of this run, and Driftwarden deployed to them."""
+"""Runs LocalStack and a simulated SageMaker as processes, and deploys Driftwarden to them."""
 
 import contextlib
 import io
@@ -27,9 +27,9 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 
-# What a LocalStack with its deployments writes, at most.
+# Maximum disk space that a LocalStack with its deployments uses, in bytes.
 DISK = 1 << 30
-# Names of the deployments that this process made.
+# Names of the deployments of this process.
 deployments: list[str] = []
 
 
@@ -40,11 +40,11 @@ def free_port() -> int:
 
 
 class Failed(Exception):
-    """The stack cannot be had; the message says why and what to do."""
+    """A failure that a person can fix. The message has `error:` and `hint:` lines."""
 
 
 def check_tools() -> None:
-    """Raises `Failed` if something that every run needs is missing on this machine."""
+    """Raises `Failed` if a required tool or disk space is missing."""
     tools = {"LocalStack": ROOT / ".venv/localstack/bin/python", "moto": ROOT / ".venv/tools/bin/python"}
     for name, python in tools.items():
         if not python.exists():
@@ -52,39 +52,39 @@ def check_tools() -> None:
     done = subprocess.run([tools["LocalStack"], "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=False)
     if done.stdout.split() != ["3", "13"]:
         found = ".".join(done.stdout.split()) or done.stderr.strip()
-        raise Failed(f"error: LocalStack needs Python 3.13, and .venv/localstack has {found}\nhint: run `rm -r .venv/localstack && make setup`")
+        raise Failed(f"error: LocalStack requires Python 3.13, but .venv/localstack has {found}\nhint: run `rm -r .venv/localstack && make setup`")
     if not shutil.which("pgrep"):
         raise Failed("error: `pgrep` is not installed\nhint: install the package procps")
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if free < DISK:
-        raise Failed(f"error: {tempfile.gettempdir()} has {free >> 20} MiB free, and {DISK >> 20} MiB are needed\nhint: free disk space, or set TMPDIR")
+        raise Failed(f"error: {tempfile.gettempdir()} has {free >> 20} MiB free: {DISK >> 20} MiB are required\nhint: free disk space, or set TMPDIR")
 
 
 def hint(logs: str) -> str:
-    """What to do about a process that did not start."""
+    """Hint for a process that did not start."""
     if "Address already in use" in logs or "address already in use" in logs:
-        return "hint: another process took the port: run again"
+        return "hint: another process uses the port: run the command again"
     if "No space left on device" in logs:
         return f"hint: free disk space in {tempfile.gettempdir()}, or set TMPDIR"
     if os.environ.get("AWS_ENDPOINT_URL"):
         return "hint: start the LocalStack of AWS_ENDPOINT_URL, or unset AWS_ENDPOINT_URL"
-    return "hint: run `make setup`; if that does not help, the log above has the reason"
+    return "hint: run `make setup`; if that does not help, check the log above"
 
 
 def remove(folder: Path) -> None:
-    """Ends the processes of all stacks below a folder, and deletes the folder."""
+    """Kills the processes of all stacks below a folder and deletes the folder."""
     for file in folder.rglob("*.pid"):
-        # Each process has its own session: the functions that LocalStack started end with it.
+        # Each process has its own session, so the functions that LocalStack started are killed with it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int(file.read_text()), signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 class Stack:
-    """A running LocalStack with the SageMaker stand-in beside it.
+    """A running LocalStack with a simulated SageMaker (the stand-in).
 
-    With AWS_ENDPOINT_URL in the environment that LocalStack is used (with Docker, for instance) and left as it is; its
-    functions must be able to reach this machine's stand-in, whose host is given in STAND_IN_HOST.
+    If AWS_ENDPOINT_URL is set, that LocalStack is used (with Docker, for example) and not stopped. Its functions must be able to reach
+    the stand-in on this machine, by the host name in STAND_IN_HOST.
     """
 
     def __init__(self, finish_after: float | None = None):
@@ -162,7 +162,7 @@ class Stack:
         environment = {"PYTHONPATH": str(ROOT / "tests"), "MOTO_ACCOUNT_ID": ACCOUNT}
         self._spawn("sagemaker", command, base | environment)
         self._wait(f"{self.url}/_localstack/health", "LocalStack", 10 if self.external else 90)
-        self._wait(f"http://127.0.0.1:{self.sagemaker_port}/_stand-in/calls", "the SageMaker stand-in", 60)
+        self._wait(f"http://127.0.0.1:{self.sagemaker_port}/_stand-in/calls", "the simulated SageMaker", 60)
 
     def _wait(self, url: str, what: str, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -176,14 +176,14 @@ class Stack:
             for process in self.processes:
                 if process.poll() is not None:
                     logs = self.logs()
-                    raise Failed(f"error: {what} ended while it was starting:\n{logs}\n{hint(logs)}")
+                    raise Failed(f"error: {what} stopped during its start:\n{logs}\n{hint(logs)}")
             if time.monotonic() > deadline:
                 logs = self.logs()
-                raise Failed(f"error: {what} did not answer at {url} within {seconds:.0f} s:\n{logs}\n{hint(logs)}")
+                raise Failed(f"error: {what} did not respond at {url} within {seconds:.0f} s:\n{logs}\n{hint(logs)}")
             time.sleep(0.1)
 
     def logs(self) -> str:
-        """The last lines that the processes wrote."""
+        """The last log lines of the processes."""
         texts = []
         for path in sorted(self.folder.glob("*.log")):
             lines = path.read_text(errors="replace").splitlines()[-40:]
@@ -191,7 +191,7 @@ class Stack:
         return "\n".join(texts)
 
     def client(self, service: str) -> Any:
-        """A boto3 client of a service."""
+        """Returns a boto3 client."""
         if service not in self._clients:
             self._clients[service] = boto3.client(
                 service,
@@ -204,7 +204,7 @@ class Stack:
         return self._clients[service]
 
     def stand_in(self, what: str, body: dict[str, Any] | None = None) -> Any:
-        """Asks or tells the SageMaker stand-in something: see harness.sagemaker.Control."""
+        """Calls the control API of the stand-in: see harness.sagemaker.Control."""
         url = f"http://127.0.0.1:{self.sagemaker_port}/_stand-in/{what}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
@@ -212,16 +212,16 @@ class Stack:
             return json.load(answer)
 
     def functions(self, name: str = "") -> list[int]:
-        """The processes of the functions whose names begin so."""
+        """Process IDs of the functions whose names begin with `name`."""
         found = subprocess.run(["pgrep", "-f", f"^{self.folder}/code/{name}[^/]*/bootstrap"], capture_output=True, text=True, check=False)
         return [int(pid) for pid in found.stdout.split()]
 
     def code(self, function: str, bootstrap: Path) -> dict[str, str]:
-        """Where LocalStack finds the code of a function: a folder here, a zip for one that is not of this run."""
+        """Location of the code of a function: a folder for a LocalStack of this run, otherwise a zip in S3."""
         if not bootstrap.exists():
             raise Failed(f"error: {bootstrap} does not exist\nhint: run `make binaries`")
         if not self.external:
-            # The folder's name shows whose process it is: see `functions`.
+            # The folder name identifies the function of a process: see `functions`.
             folder = self.folder / "code" / function
             folder.parent.mkdir(exist_ok=True)
             folder.symlink_to(bootstrap.parent)
@@ -234,7 +234,7 @@ class Stack:
         return {"Bucket": "packages", "Key": key}
 
     def deploy(self, name: str, parameters: dict[str, str], binaries: Path | None = None) -> dict[str, str]:
-        """Deploys infra/template.yaml with the binaries through CloudFormation and returns the stack's outputs."""
+        """Deploys infra/template.yaml with the binaries through CloudFormation. Returns the outputs of the stack."""
         deployments.append(name)
         binaries = binaries or ROOT / "target/lambda-test"
         bucket = f"{name}-packages"
@@ -248,7 +248,7 @@ class Stack:
                 resource["Properties"]["CodeUri"] = self.code(f"{name}-{function}", binaries / function / "bootstrap")
         architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
         parameters = {"Architecture": architecture} | parameters
-        # Too large to be sent with the request, as SAM's own upload knows.
+        # The template is too large for the request, so it is uploaded to S3, as SAM does.
         s3.put_object(Bucket=bucket, Key="template.json", Body=json.dumps(template).encode())
         cloudformation = self.client("cloudformation")
         cloudformation.create_change_set(
@@ -266,7 +266,7 @@ class Stack:
         try:
             cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
         except Exception as failure:
-            raise Failed(f"the stack could not be deployed: {failure}\n{self._failures(name)}") from failure
+            raise Failed(f"error: failed to deploy the stack: {failure}\n{self._failures(name)}") from failure
         outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
@@ -280,7 +280,7 @@ class Stack:
 
 
 def package(bootstrap: Path) -> bytes:
-    """A function's zip, as cargo-lambda makes it."""
+    """Zip file of a function, like those of cargo-lambda."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         info = zipfile.ZipInfo("bootstrap")
@@ -291,7 +291,7 @@ def package(bootstrap: Path) -> bytes:
 
 
 class _Template(yaml.SafeLoader):
-    """Reads CloudFormation's short forms (`!Ref`, `!Sub`, …) as the long ones, which JSON can say."""
+    """Expands CloudFormation's short forms (`!Ref`, `!Sub`, …) for JSON."""
 
 
 def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[s
 
 
 _Template.add_multi_constructor("!", _short_form)
-# A template's version is a text, not a date.
+# The version of a template is a string, not a date.
 _Template.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -317,7 +317,7 @@ _Template.yaml_implicit_resolvers = {
 
 @contextlib.contextmanager
 def running(finish_after: float | None = None) -> Iterator[Stack]:
-    """A stack for the length of a `with`, also ended by SIGTERM."""
+    """Runs a stack until the end of the `with` block, or SIGTERM."""
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt

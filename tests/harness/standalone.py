@@ -1,5 +1,5 @@
-"""The loop with no Model Monitor at all, as a story: a real model, served and captured, drifts at hour 10; our own analyses
-find it, the window alerts, the decision is to retrain, a pipeline really does, and the next hours are clean."""
+"""The demo without Model Monitor: the input of a real, served model drifts at hour 10. Native analyses of captured data find it, the
+window raises the alert, the decision is Retrain, a pipeline retrains, and the next hours are clean."""
 
 import csv
 import io
@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -21,7 +20,7 @@ from .world import World, eventually
 ENDPOINT, QUALITY, DRIFT = "screening", "screening-model-quality", "screening-data-quality"
 DRIFTWARDEN = ROOT / "target/debug/driftwarden"
 SERVED = Path(__file__).with_name("served_model.py")
-# What a recalibrated scanner measures too large, from hour 10 on.
+# Measurements that are too large from hour 10 on, because a scanner is recalibrated, with their factors.
 RECALIBRATED = {"mean_radius": 1.2, "worst_radius": 1.2}
 DRIFTS_AT = 10
 ROWS, ROWS_A_REQUEST = 600, 20
@@ -60,37 +59,37 @@ baseline = "s3://{bucket}/baselines/{quality}"
 config = "s3://{bucket}/baselines/{quality}/live_config.json"
 output = "s3://{bucket}/reports"
 """
-# How the training data call score and label, and how captured data do.
+# Names of score and label in training data and in captured data.
 TRAINED = {"problem_type": "BinaryClassification", "probability_attribute": "score", "ground_truth_attribute": "benign"}
 LIVE = {"problem_type": "BinaryClassification", "probability_attribute": "0"}
-# The suggested constraints are the training data's own values, and any hour of fewer patients violates some. So a person
-# keeps one: accuracy.
+# The suggested constraints are the values of the training data, and an hour with fewer patients violates some of them. So an operator
+# keeps only one: accuracy.
 ACCURACY = {"binary_classification_constraints": {"accuracy": {"threshold": 0.93, "comparison_operator": "LessThanThreshold"}}}
 
 
 class Model:
-    """The model, its training, and the endpoint that serves it: processes of another environment."""
+    """The model, its training, and the endpoint that serves it. They run as processes in another Python environment."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.python = ROOT / ".venv/demo/bin/python"
         if not self.python.exists():
-            raise Failed("scikit-learn is not installed here: run `bash tests/setup.sh demo`")
+            raise Failed("error: scikit-learn is not installed\nhint: run `bash tests/setup.sh demo`")
         self._run("rows", folder / "all.csv")
         with (folder / "all.csv").open(newline="") as file:
             self.header, *self.patients = csv.reader(file)
-        # Four of five patients are for training.
+        # 80% of the patients are for training.
         chosen = random.Random(1).sample(self.patients, len(self.patients) * 4 // 5)
         self.trained = self.train(chosen, "first")
 
     def _run(self, *arguments: Any) -> str:
         done = subprocess.run([self.python, SERVED, *map(str, arguments)], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Failed(f"the model's process failed: {done.stderr.strip()}")
+            raise Failed(f"error: the model process failed: {done.stderr.strip()}")
         return done.stdout.strip()
 
     def train(self, rows: list[list[str]], name: str) -> float:
-        """Trains a model on rows with labels; its baselines are made of the same rows. Returns its accuracy on them."""
+        """Trains a model on labeled rows and creates its baselines from them. Returns its accuracy on them."""
         source, scored = self.folder / f"{name}.csv", self.folder / f"{name}-scored.csv"
         with source.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([self.header, *rows])
@@ -114,7 +113,7 @@ class Model:
         assert self.process.stdout
         port = self.process.stdout.readline().strip()
         if not port:
-            raise Failed("the model's endpoint did not start")
+            raise Failed("error: the endpoint of the model did not start")
         self.url = f"http://127.0.0.1:{port}"
 
     def stop(self) -> None:
@@ -138,12 +137,12 @@ class Model:
 def driftwarden(*arguments: Any) -> None:
     done = subprocess.run([DRIFTWARDEN, *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failed(f"driftwarden {arguments[0]} failed: {done.stderr.strip()}")
+        raise Failed(f"error: driftwarden {arguments[0]} failed: {done.stderr.strip()}")
 
 
 @dataclass
 class Hour:
-    """An hour of traffic, and what the analyses said of it."""
+    """An hour of traffic, and the results of its analyses."""
 
     number: int
     begins: datetime
@@ -153,7 +152,7 @@ class Hour:
 
     @property
     def scheduled(self) -> datetime:
-        """The execution that looks at it is due when it is over."""
+        """Scheduled time of the execution that analyzes this hour: its end."""
         return self.begins + timedelta(hours=1)
 
     def status(self, schedule: str) -> str:
@@ -161,29 +160,29 @@ class Hour:
 
 
 class Story:
-    """The clinic's hours, one after the other."""
+    """Plays the hours of the clinic, one after another."""
 
     def __init__(self, screen: Screen, world: World, folder: Path, rows: int = ROWS, drifts_at: int = DRIFTS_AT):
         self.screen, self.world, self.rows, self.drifts_at = screen, world, rows, drifts_at
         self.model = Model(folder)
-        screen.step(f"a model is trained on {len(self.model.patients) * 4 // 5} of {len(self.model.patients)} patients: accuracy {self.model.trained:.1%}")
+        screen.step(f"a model is trained on {len(self.model.patients) * 4 // 5} of {len(self.model.patients)} patients; accuracy {self.model.trained:.1%}")
         self.s3 = world.stack.client("s3")
         names = {"drift": DRIFT, "quality": QUALITY, "endpoint": ENDPOINT, "model": ENDPOINT, "bucket": self.world.reports}
         self.world.put_policy(POLICY.format(**names))
         self.upload("first")
-        screen.step("infra/template.yaml is deployed; the policy has two [[analysis]] tables: data quality and model quality, every hour")
+        screen.step("infra/template.yaml is deployed; two [[analysis]] tables of the policy: data quality and model quality, every hour")
         self.hours: list[Hour] = []
         now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
         self.first = now - timedelta(hours=18)
 
     def upload(self, name: str) -> None:
-        """Lays a model's baselines where the schedules look for them."""
+        """Uploads the baselines of a model to the folders that the policy names."""
         for schedule in (DRIFT, QUALITY):
             for file in (self.model.folder / name / schedule).iterdir():
                 self.s3.put_object(Bucket=self.world.reports, Key=f"baselines/{schedule}/{file.name}", Body=file.read_bytes())
 
     def traffic(self, number: int) -> Hour:
-        """An hour of patients: asked, captured, and, as the laboratory is quick, with their labels."""
+        """Plays an hour of requests, with captured data and labels."""
         begins = self.first + timedelta(hours=number)
         chance = random.Random(100 + number)
         labels, right = [], 0
@@ -209,12 +208,12 @@ class Story:
         return hour
 
     def measured(self, patient: list[str], number: int) -> list[str]:
-        """A patient's measurements, as the scanner gives them in that hour."""
+        """Measurements of a patient by the scanner in that hour."""
         factor = lambda name: RECALIBRATED.get(name, 1.0) if number >= self.drifts_at else 1.0
         return [f"{float(value) * factor(name):.5f}" for name, value in zip(self.model.header[:-1], patient, strict=False)]
 
-    def analysed(self, number: int) -> Hour:
-        """An hour of traffic, and both executions that look at it."""
+    def analyze(self, number: int) -> Hour:
+        """Plays an hour of traffic and runs both executions that analyze it."""
         hour = self.traffic(number)
         for schedule in (DRIFT, QUALITY):
             request = {"schedule": schedule, "scheduledTime": hour.scheduled.strftime("%Y-%m-%dT%H:%M:%SZ")}
@@ -223,7 +222,7 @@ class Story:
         hour.features = self.violated(hour)
         found = f"drift in {', '.join(hour.features)}" if hour.features else "clean"
         quality = "clean" if hour.status(QUALITY) == "Completed" else "accuracy too low"
-        self.screen.step(f"hour {number:2}  {self.rows} patients, {hour.accuracy:.1%} right; data quality: {found}; model quality: {quality}")
+        self.screen.step(f"hour {number:2}  {self.rows} patients, accuracy {hour.accuracy:.1%}; data quality: {found}; model quality: {quality}")
         return hour
 
     def settled(self, schedule: str, scheduled: datetime) -> bool:
@@ -238,16 +237,16 @@ class Story:
         return sorted({violation["feature_name"] for violation in report["violations"]})
 
     def retrain(self) -> None:
-        """What the pipeline does: it reads captured data and labels since the drift from S3, trains, makes the baselines
-        of what it trained on, and deploys. SageMaker runs it in its containers; here it is run by this process."""
+        """Plays the steps of the pipeline: reads the captured data and labels since the drift from S3, trains, creates baselines from the
+        training data, and deploys. SageMaker runs them in containers, here this process does."""
         run = eventually(self.world.executions, "a pipeline execution", 60)[0]
-        self.screen.step(f"       pipeline {run['displayName']} was started for {run['parameters']['DriftedFeatures']}: it retrains …")
+        self.screen.step(f"       pipeline execution {run['displayName']} started for {run['parameters']['DriftedFeatures']}; it retrains …")
         rows = list(self.drifted_rows())
         accuracy = self.model.train(rows, "second")
         self.upload("second")
         self.model.deploy("second")
         self.world.finish(run["arn"])
-        self.screen.step(f"       … on {len(rows)} captured patients with their labels, and deploys: accuracy {accuracy:.1%}")
+        self.screen.step(f"       … on {len(rows):,} captured patients with labels, and deploys; accuracy {accuracy:.1%}")
 
     def drifted_rows(self) -> Iterator[list[str]]:
         for hour in self.hours:
@@ -264,48 +263,48 @@ class Story:
                 for row, label in zip(rows, labels[line["eventMetadata"]["inferenceId"]], strict=True):
                     yield [*row, label]
 
-    def tell(self) -> None:
+    def play(self) -> None:
         self.model.serve()
         try:
-            self.screen.step(f"the endpoint answers at {self.model.url}, and captures what it answers")
+            self.screen.step(f"the endpoint serves at {self.model.url} and captures requests and predictions")
             for number in range(self.drifts_at):
-                self.analysed(number)
-            self.screen.step(f"hour {self.drifts_at}  the scanner is calibrated anew: two measurements come out a fifth larger")
-            # The second datapoint that breaches raises the alert, and the alert is decided on.
+                self.analyze(number)
+            self.screen.step(f"hour {self.drifts_at}  the scanner is recalibrated: two measurements are now 20% larger")
+            # The second breaching datapoint raises the alert, which leads to the decision.
             number = self.drifts_at + 2
             for drifted in range(self.drifts_at, number):
-                self.analysed(drifted)
+                self.analyze(drifted)
             self.retrain()
-            eventually(self.succeeded, "the end of the pipeline told on the bus", 60)
-            # Two clean hours end the alerts, and with them the incident.
+            eventually(self.succeeded, "the event about the end of the pipeline execution", 60)
+            # Two clean hours clear the alerts and close the incident.
             for verified in range(number, number + 2):
-                self.analysed(verified)
+                self.analyze(verified)
             eventually(lambda: (self.world.model(ENDPOINT) or {}).get("closed"), "the incident closed", 60)
-            eventually(lambda: not self.world.model(ENDPOINT)["outbox"], "everything told", 60)
+            eventually(lambda: not self.world.model(ENDPOINT)["outbox"], "no pending effects", 60)
         finally:
             self.model.stop()
 
     def succeeded(self) -> bool:
-        told = self.world.events("Retraining Pipeline Execution Status Change")
-        return any(event["detail"]["status"] == "Succeeded" for event in told)
+        changes = self.world.events("Retraining Pipeline Execution Status Change")
+        return any(event["detail"]["status"] == "Succeeded" for event in changes)
 
 
 def show(screen: Screen, story: Story) -> None:
-    screen.title("Hours, as our own analyses saw them")
-    screen.line(f"  {'hour':>4}  {'patients':>8}  {'right':>6}  {'data quality':<24} {'model quality':<24} drifted")
+    screen.title("Hours, with the results of the native analyses")
+    screen.line(f"  {'hour':>4}  {'patients':>8}  {'accuracy':>8}  {'data quality':<24} {'model quality':<24} drifted")
     for hour in story.hours:
-        note = "  ← the scanner is calibrated anew" if hour.number == story.drifts_at else ""
+        note = "  ← the scanner is recalibrated" if hour.number == story.drifts_at else ""
         screen.line(
-            f"  {hour.number:>4}  {story.rows:>8}  {hour.accuracy:>6.1%}  {hour.status(DRIFT):<24} {hour.status(QUALITY):<24} "
+            f"  {hour.number:>4}  {story.rows:>8}  {hour.accuracy:>8.1%}  {hour.status(DRIFT):<24} {hour.status(QUALITY):<24} "
             f"{', '.join(hour.features)}{note}"
         )
-    screen.title("What people were told")
+    screen.title("Notifications")
     for message in story.world.messages():
         screen.line(f"  ┌ {message['Subject']}")
         for line in message["Message"].rstrip().splitlines():
             screen.line(f"  │ {line}".rstrip())
         screen.line("  └")
-    screen.title("What CloudWatch has under Model Monitor's own names")
+    screen.title("CloudWatch metrics with Model Monitor's names")
     last = story.hours[story.drifts_at]
     dimensions = [{"Name": "Endpoint", "Value": ENDPOINT}, {"Name": "MonitoringSchedule", "Value": DRIFT}]
     for feature in RECALIBRATED:
@@ -324,25 +323,25 @@ def check(screen: Screen, story: Story) -> None:
     drifted = [hour for hour in hours if story.drifts_at <= hour.number < story.drifts_at + 2]
     after = [hour for hour in hours if hour.number >= story.drifts_at + 2]
     statuses = lambda some: [hour.status(schedule) for hour in some for schedule in (DRIFT, QUALITY)]
-    screen.check(f"{story.drifts_at} hours are clean", set(statuses(before)) == {"Completed"} and len(before) == story.drifts_at, statuses(before))
-    screen.check(f"from hour {story.drifts_at} on both analyses find violations", set(statuses(drifted)) == {"CompletedWithViolations"}, statuses(drifted))
+    screen.check(f"the first {story.drifts_at} hours are clean", set(statuses(before)) == {"Completed"} and len(before) == story.drifts_at, statuses(before))
+    screen.check(f"from hour {story.drifts_at} on, both analyses find violations", set(statuses(drifted)) == {"CompletedWithViolations"}, statuses(drifted))
     named = [hour.features for hour in drifted]
-    # The model's score follows from them.
+    # The model's score depends on them.
     fits = all(set(RECALIBRATED) <= set(some) <= {*RECALIBRATED, "score"} for some in named)
-    screen.check("drift is found in what was recalibrated, and at most in the score", fits, named)
+    screen.check("drift is found in the recalibrated measurements, and at most in the score", fits, named)
     decisions = [event["detail"]["verdict"] for event in world.events("Remediation Decided")]
     screen.check("one decision: Retrain", decisions.count("Retrain") == 1, decisions)
     runs = world.executions()
-    screen.check("the pipeline was started once, and succeeded", [run["status"] for run in runs] == ["Succeeded"], runs)
+    screen.check("the pipeline was started exactly once and succeeded", [run["status"] for run in runs] == ["Succeeded"], runs)
     mean = lambda some: sum(hour.accuracy for hour in some) / len(some)
     better = mean(after) > mean(drifted) + 0.03
-    screen.check(f"live accuracy: {mean(before):.1%}, drifted {mean(drifted):.1%}, retrained {mean(after):.1%}", better, mean(after))
-    screen.check("the hours after it are clean", set(statuses(after)) == {"Completed"}, statuses(after))
+    screen.check(f"live accuracy: {mean(before):.1%} before, {mean(drifted):.1%} with drift, {mean(after):.1%} retrained", better, mean(after))
+    screen.check("the hours after the retraining are clean", set(statuses(after)) == {"Completed"}, statuses(after))
     outcomes = [event["detail"]["outcome"] for event in world.events("Remediation Incident Closed")]
-    screen.check("the incident ended repaired", outcomes == ["Repaired"], outcomes)
+    screen.check("the incident is closed: Repaired", outcomes == ["Repaired"], outcomes)
     calls = {call["operation"] for call in world.stack.stand_in("calls")}
     monitor = {name for name in calls if "Monitoring" in name or "Processing" in name}
-    screen.check("Model Monitor was never asked for anything", not monitor, monitor)
+    screen.check("no API of Model Monitor was called", not monitor, monitor)
     dead = world.dead_letters.drain()
     screen.check("the dead-letter queue is empty", not dead, dead)
 
@@ -350,19 +349,14 @@ def check(screen: Screen, story: Story) -> None:
 def play() -> int:
     screen = Screen()
     with running() as stack:
-        screen.step("LocalStack is up, and a stand-in for SageMaker's pipelines")
+        screen.step("LocalStack and a simulated SageMaker are running")
         folder = stack.folder / "clinic"
         folder.mkdir()
         story = Story(screen, World(stack), folder)
-        story.tell()
+        story.play()
         show(screen, story)
         check(screen, story)
-    took = time.monotonic() - screen.begun
-    if screen.failed:
-        screen.title(f"The world is not as it should be: {len(screen.failed)} check(s) failed. ({took:.0f} s)")
-        return 1
-    screen.title(f"The world is as it should be. ({took:.0f} s)")
-    return 0
+    return screen.conclude()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Looking at the world from outside, and making things happen in it as SageMaker and S3 would."""
+"""A deployment from outside: causes events as SageMaker and S3 do, and reads the results."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from .stack import ACCOUNT, FUNCTIONS, REGION, Stack
 
 T = TypeVar("T")
 
-# What most tests want: whatever alerts is retrained at once.
+# Default policy of the tests: every alert leads to a retraining.
 AUTO = """
 [remediation]
 automation = "auto"
@@ -26,32 +26,32 @@ retrainings_per_month = 1000
 
 
 def eventually(look: Callable[[], T], what: str, seconds: float = 30, every: float = 0.1) -> T:
-    """What `look` sees, as soon as it is true."""
+    """Calls `look` until its result is true, and returns the result."""
     deadline = time.monotonic() + seconds
     while True:
         seen = look()
         if seen:
             return seen
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
+            raise AssertionError(f"timed out after {seconds:.0f} s: {what}; last result: {seen!r}")
         time.sleep(every)
 
 
 def folder(endpoint: str | None, schedule: str, at: datetime, prefix: str = "reports") -> str:
-    """Where a monitor writes the report of the execution scheduled for that hour."""
+    """Report folder of the execution that was scheduled for that hour."""
     parts = [prefix, endpoint, schedule, at.strftime("%Y/%m/%d/%H")]
     return "/".join(part for part in parts if part)
 
 
 class Queue:
-    """What arrives in an SQS queue, each message once."""
+    """Collects the messages of an SQS queue, each once."""
 
     def __init__(self, stack: Stack, url: str):
         self.sqs, self.url = stack.client("sqs"), url
         self.messages: list[dict[str, Any]] = []
 
     def drain(self) -> list[dict[str, Any]]:
-        """Everything that has arrived so far, oldest first."""
+        """All messages so far, oldest first."""
         while True:
             answer = self.sqs.receive_message(
                 QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=0
@@ -68,9 +68,9 @@ class Queue:
 
 
 class World:
-    """One deployment of Driftwarden, its surroundings, and taps on its bus and its topic.
+    """A deployment of Driftwarden with its report bucket and pipeline, and queues that receive the events of its bus and topic.
 
-    Tests use it one after another: `clear` hands it over as if it had just been deployed. Only CloudWatch keeps its metrics and logs.
+    Tests use it one after another: `clear` resets it as if it had just been deployed. Only CloudWatch keeps metrics and logs.
     """
 
     def __init__(self, stack: Stack, name: str | None = None, policy: str = AUTO, **parameters: str):
@@ -87,12 +87,12 @@ class World:
             "ReportPrefix": "reports",
             "RetrainingPipelineName": self.pipeline,
             "MetricNamespace": self.namespace,
-            # Tests sweep when they mean to.
+            # Tests start sweeps and ticks themselves.
             "SweepRate": "rate(1 day)",
             "AnalyzeRate": "rate(1 day)",
             "PromoteRate": "rate(1 day)",
             "NotifyRate": "rate(1 day)",
-            # Tests of the dashboard have it on.
+            # Tests of the dashboard turn it on.
             "DashboardPages": "off",
             "DashboardRate": "rate(1 day)",
             "TriggerAlarmPrefix": f"{self.name}-alarm-",
@@ -119,7 +119,7 @@ class World:
         self.put_policy(policy)
 
     def clear(self, policy: str = AUTO) -> None:
-        """Removes what earlier tests left. They must have nothing in progress: see `settle`."""
+        """Removes the data of earlier tests. Nothing may be in progress: see `settle`."""
         self.stack.stand_in("clear", {})
         self.create_pipeline()
         self.listen()
@@ -135,7 +135,7 @@ class World:
         self.put_policy(policy)
 
     def settle(self, quiet: float = 2, seconds: float = 60) -> None:
-        """Waits until no function is at work: the state bucket, the bus, and the topic have not changed for `quiet` seconds."""
+        """Waits until all functions are idle: state bucket, bus, and topic have not changed for `quiet` seconds."""
         deadline, last, since = time.monotonic() + seconds, None, time.monotonic()
         while time.monotonic() < min(since + quiet, deadline):
             listed = self.stack.client("s3").list_objects_v2(Bucket=self.state).get("Contents", [])
@@ -144,7 +144,7 @@ class World:
                 last, since = now, time.monotonic()
             time.sleep(0.2)
 
-    # Surroundings.
+    # Resources outside the stack.
 
     def create_report_bucket(self) -> None:
         s3 = self.stack.client("s3")
@@ -197,7 +197,7 @@ class World:
 
     @contextmanager
     def faulty(self) -> Iterator[Faults]:
-        """Lets the functions reach AWS through a proxy that fails on demand."""
+        """Routes the functions' AWS calls through a proxy that fails on demand."""
         with proxy(self.stack.url) as (url, faults):
             try:
                 self._restart({"AWS_ENDPOINT_URL": url})
@@ -206,9 +206,9 @@ class World:
                 self._restart({})
 
     def _restart(self, environment: dict[str, str]) -> None:
-        """Ends the functions' processes; those that follow have these variables, too.
+        """Kills the functions' processes. Later processes also have these variables.
 
-        Not by changing their configuration: LocalStack can then hold asynchronous invocations back for minutes.
+        A change of the functions' configuration would do the same, but LocalStack can then delay asynchronous invocations for minutes.
         """
         folder = self.stack.folder / "functions"
         folder.mkdir(exist_ok=True)
@@ -220,13 +220,13 @@ class World:
         eventually(lambda: not self.stack.functions(self.name), "the end of the functions' processes")
 
     def silence(self, but: str | None = None) -> None:
-        """Turns off the deployment's rules, except those with `but` in their names: each deployment gets every event of the default
-        bus."""
+        """Disables the rules of the deployment, except those with `but` in their names, because every deployment gets all events of the
+        default bus."""
         self._switch("disable_rule", but)
         self.silent = True
 
     def listen(self) -> None:
-        """Turns the deployment's rules on again."""
+        """Enables the rules of the deployment again."""
         if self.silent:
             self._switch("enable_rule")
         self.silent = False
@@ -236,7 +236,7 @@ class World:
             if not (but and but in name):
                 getattr(self.stack.client("events"), operation)(Name=name, EventBusName=bus)
 
-    # What happens outside.
+    # Events and state outside the stack.
 
     def put_report(self, key_folder: str, body: bytes, name: str = "constraint_violations.json") -> str:
         key = f"{key_folder}/{name}"
@@ -251,9 +251,9 @@ class World:
         exit_message: str | None = "Completed: Job completed successfully with no violations.",
         failure_reason: str | None = None,
         name: str | None = None,
-        tells_schedule: bool = True,
+        has_schedule: bool = True,
     ) -> dict[str, Any]:
-        """`SageMaker Processing Job State Change` as PutEvents takes it."""
+        """Entry for PutEvents: `SageMaker Processing Job State Change`."""
         name = name or f"data-quality-monitoring-{uuid.uuid4().hex[:24]}"
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:processing-job/{name}"
         ended = int(time.time() * 1000)
@@ -280,7 +280,7 @@ class World:
             "CreationTime": ended - 300_000,
         }
         schedule_arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:monitoring-schedule/{schedule.lower()}"
-        if tells_schedule:
+        if has_schedule:
             detail["MonitoringScheduleArn"] = schedule_arn
         if exit_message is not None:
             detail["ExitMessage"] = exit_message
@@ -294,7 +294,7 @@ class World:
         }
 
     def schedule(self, name: str, endpoint: str | None = None, expression: str = "cron(0 * ? * * *)", **more: Any) -> None:
-        """Lets SageMaker have a monitoring schedule."""
+        """Adds a monitoring schedule to SageMaker."""
         given = {"MonitoringScheduleName": name, "ScheduleExpression": expression} | more
         self.stack.stand_in("schedule", given | ({"EndpointName": endpoint} if endpoint else {}))
 
@@ -307,7 +307,7 @@ class World:
         failure_reason: str | None = None,
         with_job: bool = True,
     ) -> dict[str, Any]:
-        """Lets SageMaker list an execution and describe its job, without any event; returns the event that would tell."""
+        """Adds an execution and its job to SageMaker, without an event. Returns the event."""
         completed = status.startswith("Completed")
         message = f"{status}: Job completed successfully." if completed else None
         event = self.job_event(
@@ -337,14 +337,14 @@ class World:
         self.stack.stand_in("card", {"ModelCardName": name, "Content": content})
 
     def start_by_hand(self) -> str:
-        """Starts the pipeline as a person would; returns the execution's ARN."""
+        """Starts the pipeline outside Driftwarden. Returns the ARN of the execution."""
         started = self.stack.client("sagemaker").start_pipeline_execution(
             PipelineName=self.pipeline, PipelineExecutionDisplayName="by-hand", ClientRequestToken=uuid.uuid4().hex
         )
         return started["PipelineExecutionArn"]
 
     def put_operator_event(self, detail_type: str, **detail: Any) -> None:
-        """What a person says, on our bus."""
+        """Sends an operator event to the bus."""
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         entry = {
             "EventBusName": self.outputs["EventBusName"],
@@ -356,29 +356,29 @@ class World:
         assert answer["FailedEntryCount"] == 0, answer
 
     def sweep(self) -> dict[str, Any]:
-        """One sweep, now, and what it says it did."""
+        """Runs one sweep and returns its result."""
         done, answer = self.invoke("sweep", {})
         assert done, answer
         return answer
 
     def analyze(self, **request: Any) -> dict[str, Any]:
-        """One invocation of analyze, and what it says it did; without a request, a tick."""
+        """Invokes analyze with a request, or for a tick, and returns the result."""
         done, answer = self.invoke("analyze", request)
         assert done, answer
         return answer
 
     def promote(self) -> bool:
-        """One tick over all experiments; whether it went well."""
+        """Invokes promote for a tick. Returns whether it succeeded."""
         tick = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
         return self.invoke("promote", tick)[0]
 
     def put_events(self, *entries: dict[str, Any]) -> None:
-        """Puts events on the default bus, where AWS's services put theirs."""
+        """Sends events to the default bus, as AWS services do."""
         for start in range(0, len(entries), 10):
             answer = self.stack.client("events").put_events(Entries=list(entries[start : start + 10]))
             assert answer["FailedEntryCount"] == 0, answer
 
-    # What can be seen.
+    # Results.
 
     def document(self, key: str) -> Any:
         s3 = self.stack.client("s3")
@@ -397,7 +397,7 @@ class World:
         return self.document(f"experiments/{model}.json")
 
     def pages(self) -> dict[str, bytes]:
-        """The pages of the model dashboard by their keys."""
+        """Pages of the model dashboard by key."""
         s3 = self.stack.client("s3")
         listed = s3.list_objects_v2(Bucket=self.state, Prefix="dashboard/").get("Contents", [])
         keys = [entry["Key"] for entry in listed if entry["Key"].endswith(".html")]
@@ -407,7 +407,7 @@ class World:
         return [event for event in self.bus.bodies() if detail_type in (None, event["detail-type"])]
 
     def messages(self) -> list[dict[str, str]]:
-        """Driftwarden's notifications. The topic also gets the deployment's alarms, which may be about an earlier test."""
+        """Notifications of Driftwarden. Alarms, which may belong to an earlier test, are left out."""
         return [message for message in self.topic.bodies() if message["Subject"].startswith("[Driftwarden]")]
 
     def executions(self) -> list[Any]:
@@ -417,7 +417,7 @@ class World:
         self.stack.stand_in("finish", {"arn": arn, "status": status})
 
     def metric(self, name: str, at: datetime, statistic: str = "Maximum", **dimensions: str) -> float | None:
-        """A metric's value at the hour of an execution, read back from CloudWatch; None where there is no datapoint."""
+        """Value of a CloudWatch metric at the hour of an execution. `None` if there is no datapoint."""
         answer = self.stack.client("cloudwatch").get_metric_statistics(
             Namespace=self.namespace,
             MetricName=name,
@@ -439,7 +439,7 @@ class World:
         return lines
 
     def invoke(self, function: str, event: Any) -> tuple[bool, Any]:
-        """Whether a function handled an event, and its answer."""
+        """Invokes a function. Returns whether it succeeded, and its response."""
         answer = self.stack.client("lambda").invoke(
             FunctionName=f"{self.name}-{function}", Payload=json.dumps(event).encode()
         )

@@ -1,11 +1,11 @@
-"""Attribution drift as scikit-learn's ndcg_score, and local SHAP values as the shap package's KernelExplainer.
+"""Expected attribution drift (ndcg_score of scikit-learn) and local SHAP values (KernelExplainer of shap).
 
     pip install -r tests/peers/requirements-attribution.txt
     python tests/peers/attribution.py > crates/analysis/tests/fixtures/attribution.jsonl
 
-Kinds of cases: `ndcg` is a line of `driftwarden compute attribution` with its `expected` nDCG; `shap` are the rows of a
-baseline and one to explain, with the name of the model (those below; the test has them too) and the `expected` values by
-label. All coalitions are counted, so that nothing is left to chance.
+Kinds of cases: `ndcg` is a line of `driftwarden compute attribution` with its `expected` nDCG. `shap` has the rows of a baseline, the
+row to explain, the name of the model (defined below and in the test), and the `expected` values by label. All coalitions are computed, so
+results are not random.
 """
 
 import json
@@ -21,7 +21,7 @@ random = np.random.default_rng(20240612)
 def ndcg(baseline, live):
     baseline, live = np.asarray(baseline, dtype=float), np.asarray(live, dtype=float)
     names = [f"f{i:03}" for i in range(len(baseline))]
-    # Of large numbers the sum overflows: the order alone counts, so any unit will do.
+    # Sums of large numbers overflow. Only the order matters, so the values are scaled.
     unit = max(1.0, float(np.max(np.abs(baseline))))
     line = {
         "kind": "ndcg",
@@ -33,7 +33,7 @@ def ndcg(baseline, live):
 
 
 def ndcg_cases():
-    # The guide's example.
+    # Example of the developer guide.
     ndcg([0.70, 0.50, 0.05], [0.10, 0.20, 0.70])
     ndcg([1, 0], [0, 1])
     ndcg([1, 0], [1, 1])
@@ -61,7 +61,7 @@ def product(rows):
 
 
 def classes(rows):
-    """Three labels, each a probability."""
+    """Probabilities of three labels."""
     scores = np.stack([rows[:, 0] - rows[:, 1], rows[:, 1] * rows[:, -1], np.tanh(rows.sum(axis=1))], axis=1)
     powers = np.exp(scores)
     return powers / powers.sum(axis=1, keepdims=True)
@@ -99,7 +99,7 @@ def shap_cases():
                 local(model, baseline, row)
             local("classes", baseline, row, use_logit=True)
             local("step", baseline, row, use_logit=True)
-    # Features that are the same in all rows.
+    # Features with the same value in all rows.
     baseline = np.round(random.normal(0, 1, (3, 5)), 3)
     for same in (1, 3, 4, 5):
         row = np.round(random.normal(0, 1, 5), 3)

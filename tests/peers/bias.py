@@ -1,14 +1,14 @@
-"""What smclarify 0.5 answers to lines of `driftwarden compute bias` and `compute bias-report`.
+"""Results of smclarify 0.5 for lines of `driftwarden compute bias` and `compute bias-report`.
 
     python3 -m venv /tmp/bias && /tmp/bias/bin/pip install -r tests/peers/requirements-bias.txt
     /tmp/bias/bin/python tests/peers/bias.py metrics > crates/analysis/tests/fixtures/bias-metrics.jsonl
     /tmp/bias/bin/python tests/peers/bias.py report > crates/analysis/tests/fixtures/bias-report.jsonl
 
-Each line is {"line": what the command reads, "answer": what smclarify says}; a third argument is the number of cases, a
-fourth the seed. pandas is one below 3: with 3, smclarify fails on every column of text.
+Each line is {"line": input of the command, "answer": result of smclarify}. The third argument is the number of cases, the fourth the seed.
+pandas must be below 3, because smclarify fails on string columns with pandas 3.
 
-Left out, for scikit-learn's answer to ties there depends on the processor (it multiplies matrices, or sorts in part,
-with vector instructions): flip tests with 10 or 11 rows, or 2 or 3, outside the facet.
+Flip tests with 10 or 11 rows, or 2 or 3, outside the facet are left out. For ties, scikit-learn's result depends on the processor there,
+because it multiplies matrices, or sorts partially, with vector instructions.
 """
 
 import inspect
@@ -138,7 +138,7 @@ def metrics_line(rng):
 
 
 def facet_column(rng, n):
-    """A facet and what to select of it."""
+    """A facet and its selected values."""
     def pick(values):
         return [rng.choice(values) for _ in range(n)]
 
@@ -175,7 +175,7 @@ def facet_column(rng, n):
 
 
 def label_columns(rng, n):
-    """Label, predicted label and what is positive."""
+    """Label, predicted label, and positive values."""
     kind = rng.choice(["code", "code", "code", "code", "text", "text", "bool", "score", "grade", "null", "odd"])
     if kind == "code" and n <= 40 and rng.random() < 0.8:
         kind = "text"  # so few codes are continuous, and none is above the threshold 1
@@ -248,7 +248,7 @@ def report_line(rng):
 
 
 def drop_by_processor(line, answer):
-    """Takes out flip tests whose answer depends on the processor."""
+    """Removes flip tests whose result depends on the processor."""
     for before, after in zip(answer.get("pre_training", []), answer.get("post_training", [])):
         imbalance = next(m["value"] for m in before["metrics"] if m["name"] == "CI")
         rows = len(line["columns"][line["label"]])

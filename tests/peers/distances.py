@@ -1,14 +1,14 @@
-"""Distances as SciPy and statsmodels count them, one case a line.
+"""Distances computed by SciPy and statsmodels, one case per line.
 
     pip install -r tests/peers/requirements-distances.txt
     python tests/peers/distances.py > crates/analysis/tests/fixtures/distances.jsonl
 
-A case is {"kind", ...what is asked..., "expected": {...}}. Kinds: `numeric` and `categorical` are lines of
-`driftwarden compute drift`; `weighted` is `numeric` with [value, rows] instead of rows; `ks_pvalue` is the p-value of a
-statistic and two row counts; `control` is Benjamini and Hochberg's procedure.
+A case is {"kind", ...input..., "expected": {...}}. Kinds: `numeric` and `categorical` are lines of `driftwarden compute drift`; `weighted` is
+`numeric` with [value, rows] instead of rows; `ks_pvalue` is the p-value of a statistic and two row counts; `control` is the
+Benjamini-Hochberg procedure.
 
-What SciPy has no function for (the robust correction, the stability index, Deequ's regrouping, the bins) is worked out
-here by its definition, in NumPy.
+SciPy has no function for the robust correction, the stability index, Deequ's regrouping, and the bins. These are computed here by their
+definitions, with NumPy.
 """
 
 import json
@@ -154,18 +154,18 @@ def numeric_cases():
 
 
 def ks_pvalue_cases():
-    # Exact: two samples whose statistic is a chosen number of steps.
+    # Exact p-values: two samples whose statistic is a chosen number of steps.
     for n, m in [(1, 1), (1, 2), (2, 2), (3, 4), (5, 5), (6, 7), (7, 7), (9, 6), (13, 21), (30, 30), (50, 75), (64, 48),
                  (100, 100), (99, 101), (150, 400), (1000, 1000), (1000, 10), (997, 1009), (4000, 2000)]:
         lcm = math.lcm(n, m)
         for part in (1 / lcm, 0.05, 0.1, 0.3, 0.5, 0.8, 1):
-            # The rows below 0 are all that tells the samples apart.
+            # Only the rows below 0 differ between the samples.
             low = round(part * n)
             sample = np.r_[-np.ones(low), np.ones(n - low)]
             test = stats.ks_2samp(sample, np.ones(m))
             asked = {"statistic": float(test.statistic), "sample": n, "baseline": m}
             write("ks_pvalue", asked, {"pvalue": test.pvalue})
-    # Beyond: the distribution that SciPy takes then, over its choices of method.
+    # Larger samples: SciPy's distribution for each choice of its method.
     for n, m in [(20000, 1), (20000, 2), (10001, 11), (30000, 100), (50000, 141), (12000, 12000), (200000, 300000),
                  (10**6, 10**6), (10**7, 3 * 10**6)]:
         rows = np.round(n * m / (n + m))

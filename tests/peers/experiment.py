@@ -1,11 +1,11 @@
-"""The statistics of A/B tests as SciPy and statsmodels count them, one case a line.
+"""Statistics of A/B tests computed by SciPy and statsmodels, one case per line.
 
     pip install -r tests/peers/requirements-distances.txt
     python tests/peers/experiment.py > crates/experiment/tests/fixtures/experiment.jsonl
 
-Each kind is worked out another way than Driftwarden does it: the confidence sequence as the boundary where the mixture of
-likelihood ratios reaches 1/alpha, found by integrating that mixture; posteriors by adaptive quadrature over densities; the sample
-ratio by `chisquare`, `dirichlet_multinomial` and `multinomial`; plans by `statsmodels` and by root finding.
+Each kind uses another method than Driftwarden. The confidence sequence is the boundary where the mixture of likelihood ratios reaches
+1/alpha, found by integrating that mixture. Posteriors use adaptive quadrature over densities. The sample ratio uses `chisquare`,
+`dirichlet_multinomial`, and `multinomial`. Plans use `statsmodels` and root finding.
 """
 
 import json
@@ -31,7 +31,7 @@ def boundary(alpha, narrowest, information):
     deviation = 1 / math.sqrt(rho(alpha, narrowest))
 
     def log_mixture(total):
-        # The integrand is a bell: it is integrated around its middle, scaled by its height.
+        # The integrand is bell-shaped: it is integrated around its center and scaled by its height.
         precision = information + 1 / deviation**2
         middle, width = total / precision, 1 / math.sqrt(precision)
         height = middle * total - middle**2 * information / 2 + stats.norm.logpdf(middle, 0, deviation)
@@ -108,7 +108,7 @@ def plans():
         z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
         information = (z / effect) ** 2
         of_one = variance * (1 / champion + 1 / challenger)
-        # Of the champion's sample; the challenger's is `ratio` times that.
+        # Size of the champion's sample. The challenger's is `ratio` times that.
         first = NormalIndPower().solve_power(
             effect / math.sqrt(variance), power=power, alpha=alpha, ratio=challenger / champion, alternative="two-sided"
         )

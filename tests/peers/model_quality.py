@@ -1,10 +1,10 @@
-"""What scikit-learn makes of a few hundred columns of labels, predictions and scores.
+"""Model quality metrics of scikit-learn for a few hundred sets of labels, predictions, and scores.
 
     pip install -r tests/peers/requirements-model-quality.txt
     python tests/peers/model_quality.py crates/analysis/tests/fixtures
 
-writes `model-quality-<part>.jsonl` there: a case a line, `question` as `driftwarden compute model-quality` takes it,
-`metrics` as it must answer. The test `model_quality_peer.rs` reads them.
+writes `model-quality-<part>.jsonl`, one case per line: `question` is a line of `driftwarden compute model-quality`, `metrics` the expected
+result. The test `model_quality_peer.rs` reads these files.
 """
 
 import json
@@ -21,7 +21,7 @@ from sklearn.isotonic import IsotonicRegression
 
 warnings.filterwarnings("ignore")
 BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
-# Curves are compared point by point up to so many rows.
+# Maximum number of rows for comparing curves point by point.
 WHOLE_CURVES = 40
 
 
@@ -42,7 +42,7 @@ def matrix(labels, predictions, classes):
 
 
 def constant(labels):
-    """The most frequent label, always."""
+    """Always predicts the most frequent label."""
     rows = np.zeros((len(labels), 1))
     return DummyClassifier(strategy="most_frequent").fit(rows, labels).predict(rows)
 
@@ -68,7 +68,7 @@ def binary(labels, predictions, scores, classes, positive_label=None):
     if scores is not None:
         both = len(set(y)) == 2
         out["auc"] = sk.roc_auc_score(y, scores) if both else math.nan
-        # Every distinct score, from the highest, as Spark counts them.
+        # Every distinct score, from the highest, as in Spark.
         order = np.argsort(-np.array(scores), kind="stable")
         last = np.r_[np.diff(np.array(scores)[order]) != 0, True]
         tp, fp = np.cumsum(y[order])[last], np.cumsum(1 - y[order])[last]
@@ -130,10 +130,10 @@ def regression(labels, predictions):
         "mae": sk.mean_absolute_error(labels, predictions),
         "mse": mse,
         "rmse": sk.root_mean_squared_error(labels, predictions),
-        # Of labels that are all the same it is not defined; scikit-learn answers 0 or 1.
+        # Undefined for constant labels, where scikit-learn returns 0 or 1.
         "r2": sk.r2_score(labels, predictions) if len(set(labels)) > 1 else math.nan,
     }
-    # Labels that are large and differ by little: scikit-learn's mean is rounded, and what it loses shows in r2.
+    # Large labels with small differences: scikit-learn rounds the mean, which changes r2.
     if len(set(labels)) > 1 and not math.isclose(answer["r2"], exact_r2(labels, predictions), rel_tol=1e-13):
         answer["r2"] = exact_r2(labels, predictions)
     question = {"problem_type": "Regression", "label": labels, "prediction": predictions}
@@ -161,7 +161,7 @@ def binary_cases(rng):
         elif kind == 3:
             scores[:] = 0.5
         classes = spellings[case % len(spellings)]
-        # One class alone, of which nobody can tell what it is.
+        # A single class, which can be the positive or the negative one.
         if isinstance(classes[0], str) and classes[0] == "good" or classes == (2, 10):
             if len(set(y) | set(h)) < 2:
                 classes = (0, 1)
@@ -170,9 +170,9 @@ def binary_cases(rng):
         word = [classes[0], classes[1]]
         labels, predictions = [word[i] for i in y], [word[i] for i in h]
         yield binary(labels, predictions, None if case % 7 == 3 else [float(s) for s in scores], classes)
-    # The other class is the positive one.
+    # The other class is positive.
     yield binary(["good", "bad", "bad"], ["bad", "bad", "good"], [0.9, 0.7, 0.4], ("good", "bad"), "bad")
-    # More than a thousand distinct scores, and none twice.
+    # More than a thousand scores, all distinct.
     for share, n in [(0.5, 1200), (0.02, 2600), (0.97, 1500)]:
         y = (rng.random(n) < share).astype(int)
         scores = [float(s) for s in np.round(rng.normal(size=n) + y, 5)]
@@ -210,7 +210,7 @@ def regression_cases(rng):
 
 
 def estimate_cases(rng):
-    """Confidence-based estimates: each row counts as positive by its probability and as negative by the rest."""
+    """Confidence-based estimates: a row counts as positive with its probability p, and as negative with 1 - p."""
     for case in range(40):
         n = int(rng.choice([1, 2, 5, 20, 100]))
         p = np.round(rng.beta(*rng.choice([[1, 1], [0.3, 0.3], [2, 8]]), size=n), int(rng.choice([1, 3, 12])))

@@ -1,4 +1,4 @@
-"""Statistics and drift of two files in DuckDB's SQL: exact, on all cores.
+"""Compute statistics and drift of two files in DuckDB's SQL: exact, on all cores.
 
     python duckdb_peer.py BASELINE CURRENT COLUMNS.json OUTPUT.json
 """
@@ -13,7 +13,7 @@ SIDES = ("baseline", "current")
 
 
 def numeric_statistics(database: duckdb.DuckDBPyConnection, side: str, columns: list[str]) -> dict[str, dict]:
-    """Of all columns in one pass."""
+    """Statistics of all columns in one pass."""
     names = ["count", "min", "max", "mean", "std_dev", "quantiles", "distinct"]
     asked = ", ".join(
         f"count({c}), min({c}), max({c}), avg({c}), stddev_pop({c}), quantile_disc({c}, {DECILES}), approx_count_distinct({c})"
@@ -26,11 +26,11 @@ def numeric_statistics(database: duckdb.DuckDBPyConnection, side: str, columns: 
 
 
 def largest_gap(database: duckdb.DuckDBPyConnection, column: str, statistics: dict[str, dict]) -> float:
-    """Between the two distribution functions: the statistic of Kolmogorov and Smirnov's two-sample test."""
+    """Largest gap between the two distribution functions: the two-sample Kolmogorov-Smirnov statistic."""
     b, c = (statistics[side]["count"] for side in SIDES)
     union = f"""select {column} as x, 1 as b, 0 as c from baseline where {column} is not null
         union all select {column}, 0, 1 from current where {column} is not null"""
-    # Grouping first pays where values repeat; a window over RANGE counts equal values together without it.
+    # Grouping first is faster if values repeat. Without it, a window over RANGE counts equal values together.
     if max(statistics[side]["distinct"] for side in SIDES) < (b + c) / 10:
         union = f"select x, sum(b)::bigint as b, sum(c)::bigint as c from ({union}) group by x"
     query = f"select max(abs(b / {b} - c / {c})) from (select sum(b) over w as b, sum(c) over w as c from ({union}) window w as (order by x))"
@@ -59,7 +59,7 @@ def main() -> None:
     asked = json.loads(open(columns).read())
     database = duckdb.connect()
     for side, file in zip(SIDES, files):
-        # Parquet is read column by column as it is asked for, CSV once.
+        # Parquet is read lazily, column by column; CSV is read once.
         kept = "view" if file.endswith(".parquet") else "table"
         database.execute(f"create {kept} {side} as from '{file}'")
     numeric = {side: numeric_statistics(database, side, asked["numeric"]) for side in SIDES}

@@ -1,9 +1,9 @@
-"""Statistics and drift of two files in Evidently, on pandas, with drift methods registered with it.
+"""Compute statistics and drift of two files in Evidently, on pandas, with custom drift methods.
 
     python evidently_peer.py BASELINE CURRENT COLUMNS.json OUTPUT.json
 
-Evidently's own drift score of Kolmogorov and Smirnov's test is the p-value, and it has no largest difference of shares:
-both distances are registered as its documentation has it, the first with the test of SciPy that Evidently calls too.
+Evidently's own Kolmogorov-Smirnov drift score is the p-value, and it has no largest difference of shares. Both distances
+are registered as its documentation describes, the first with the SciPy test that Evidently calls too.
 """
 
 import json
@@ -20,7 +20,7 @@ from evidently.legacy.core import ColumnType
 from evidently.metrics import MaxValue, MeanValue, MinValue, MissingValueCount, QuantileValue, StdValue, UniqueValueCount, ValueDrift
 from scipy.stats import ks_2samp
 
-# One label in five rows: the report's plots and counts by label take minutes for such a column.
+# A distinct label in every fifth row: the report's plots and counts by label take minutes for such a column.
 LEFT_OUT = {"customer"}
 
 
@@ -46,7 +46,7 @@ def register(distance: Callable[[pd.Series, pd.Series], float], kind: ColumnType
 def read(file: str, categorical: list[str]) -> pd.DataFrame:
     if file.endswith(".parquet"):
         return pd.read_parquet(file)
-    # Several times as fast as pandas' own reader; dates stay text.
+    # Several times faster than pandas' own reader. Dates stay strings.
     text = pa.csv.ConvertOptions(column_types={column: pa.string() for column in categorical})
     return pa.csv.read_csv(file, convert_options=text).to_pandas()
 
@@ -60,7 +60,7 @@ def main() -> None:
         Dataset.from_pandas(read(file, asked["categorical"])[numeric + categorical], definition) for file in files
     )
 
-    # The metrics themselves: the presets of the same work compute the drift of each column three times, and plot it.
+    # Single metrics: presets for the same work compute the drift of each column three times, and plot it.
     metrics = [MissingValueCount(column=column) for column in numeric + categorical]
     for column in numeric:
         metrics += [kind(column=column) for kind in (MinValue, MaxValue, MeanValue, StdValue)]
@@ -69,7 +69,7 @@ def main() -> None:
     number, category = register(ks_statistic, ColumnType.Numerical), register(l_infinity, ColumnType.Categorical)
     metrics += [ValueDrift(column=column, method=number) for column in numeric]
     metrics += [ValueDrift(column=column, method=category) for column in categorical]
-    # Each metric is computed of the baseline too; the report's JSON holds the current values.
+    # Each metric is computed for the baseline too. The report's JSON contains the current values.
     found = json.loads(Report(metrics).run(current, baseline).json())["metrics"]
 
     result: dict[str, dict] = {column: {"current": {}} for column in numeric + categorical}

@@ -1,4 +1,4 @@
-"""Statistics and drift of two files in Polars: exact, on all cores.
+"""Compute statistics and drift of two files in Polars: exact, on all cores.
 
     python polars_peer.py BASELINE CURRENT COLUMNS.json OUTPUT.json
 """
@@ -13,12 +13,12 @@ SIDES = ("baseline", "current")
 
 
 def read(file: str) -> pl.LazyFrame:
-    """Parquet is read column by column as it is asked for, CSV once."""
+    """Read Parquet lazily, column by column, and CSV once."""
     return pl.scan_parquet(file) if file.endswith(".parquet") else pl.read_csv(file).lazy()
 
 
 def numeric_statistics(ordered: pl.DataFrame) -> dict[str, dict]:
-    """Of columns that are each sorted, so that a quantile is a look-up."""
+    """Statistics of sorted columns, in which a quantile is a lookup."""
     every = pl.all()
     asked = {
         "count": every.count(),
@@ -36,19 +36,19 @@ def numeric_statistics(ordered: pl.DataFrame) -> dict[str, dict]:
 
 
 def largest_gap(ordered: dict[str, pl.DataFrame], column: str) -> pl.LazyFrame:
-    """Between the two distribution functions: the statistic of Kolmogorov and Smirnov's two-sample test."""
+    """Largest gap between the two distribution functions: the two-sample Kolmogorov-Smirnov statistic."""
     x, b, c = pl.col("x"), pl.col("b"), pl.col("c")
     baseline, current = (
         ordered[side].lazy().select(x=pl.col(column), b=pl.lit(n == 0), c=pl.lit(n == 1)).drop_nulls().set_sorted("x")
         for n, side in enumerate(SIDES)
     )
     summed = baseline.merge_sorted(current, "x").select(x=x, b=b.cum_sum() / b.sum(), c=c.cum_sum() / c.sum())
-    # Equal values count together: only the last of each tells.
+    # Equal values count together, so only the last one of each is used.
     return summed.filter(x.ne_missing(x.shift(-1))).select((b - c).abs().max())
 
 
 def categorical(counts: dict[str, pl.DataFrame]) -> dict:
-    """From how often each value occurs on either side."""
+    """Statistics and distance from the counts of each value on both sides."""
     found, shares = {}, []
     for side, of in counts.items():
         known = of.drop_nulls("value")

@@ -1,4 +1,4 @@
-"""Profiles of two files by whylogs, and its drift scores of the two: from sketches, on one core.
+"""Profile two files with whylogs and compute its drift scores: from sketches, on one core.
 
     python whylogs_peer.py BASELINE CURRENT COLUMNS.json OUTPUT.json
 """
@@ -25,7 +25,7 @@ def kept(kind: type, *names: str) -> ResolverSpec:
     return ResolverSpec(column_type=kind, metrics=[MetricSpec(StandardMetric[name].value) for name in names])
 
 
-# What is asked for, and no more: by default a number's frequent values and its cardinality are sketched too.
+# Only the required metrics. By default, whylogs also sketches frequent values and the cardinality of numbers.
 SCHEMA = DeclarativeSchema(
     [
         kept(Integral, "counts", "distribution"),
@@ -38,7 +38,7 @@ SCHEMA = DeclarativeSchema(
 def read(file: str, categorical: list[str]) -> pd.DataFrame:
     if file.endswith(".parquet"):
         return pd.read_parquet(file)
-    # Several times as fast as pandas' own reader; dates stay text.
+    # Several times faster than pandas' own reader. Dates stay strings.
     text = pa.csv.ConvertOptions(column_types={column: pa.string() for column in categorical})
     return pa.csv.read_csv(file, convert_options=text).to_pandas()
 
@@ -61,7 +61,7 @@ def numeric(columns: dict[str, ColumnProfileView]) -> dict:
 
 
 def categorical(columns: dict[str, ColumnProfileView]) -> dict:
-    """whylogs scores categories by chi-square; the largest difference of shares is of the values that it kept."""
+    """whylogs scores categories by chi-square. The largest difference of shares covers the values that it keeps."""
     found, shares = {}, []
     for side, column in columns.items():
         of = column.to_summary_dict()
@@ -72,7 +72,7 @@ def categorical(columns: dict[str, ColumnProfileView]) -> dict:
         shares.append({item.value: item.est / count for item in frequent})
     gaps = [abs(shares[0].get(value, 0) - shares[1].get(value, 0)) for value in {*shares[0], *shares[1]}]
     chi_square = ChiSquare().calculate(columns["current"], columns["baseline"])
-    # Of a column whose values are all rare nothing is kept.
+    # whylogs keeps no values of a column whose values are all rare.
     return found | {"distance": max(gaps, default=None), "chi_square_pvalue": chi_square.pvalue if chi_square else None}
 
 

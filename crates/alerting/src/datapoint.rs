@@ -1,25 +1,26 @@
-//! One monitoring execution as one datapoint: the evidence of it, and the state that follows.
+//! One monitoring execution as one datapoint: its evidence, and its state.
 
 use jiff::Timestamp;
 use model_monitor::{Quantity, Subject, Violation, ViolationReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Of how many violations the details are kept with a datapoint, those farthest beyond their threshold first.
-/// The report itself stays in S3, and its URI with the datapoint.
+/// Maximum number of violations with details in a datapoint, worst first. The datapoint also has the URI of the full
+/// report.
 pub const REPORTED_VIOLATIONS: usize = 20;
 
-/// Of how many more violations it is kept what they are about.
-pub const BRIEF_VIOLATIONS: usize = 180;
+/// Maximum number of further violations that are kept as summaries.
+pub const SUMMARIZED_VIOLATIONS: usize = 180;
 
-/// A description of a violation longer than this is cut: a custom container may write anything.
-const DESCRIPTION_CHARS: usize = 300;
-/// A name longer than this is cut: CloudWatch takes no dimension value beyond 1,024.
-const NAME_CHARS: usize = 256;
-/// Check types counted apart; what a custom container invents beyond them is counted together.
-const CHECK_TYPES: usize = 16;
+/// Maximum length of the description of a violation. Custom containers can write descriptions of any length.
+const MAX_DESCRIPTION_CHARS: usize = 300;
+/// Maximum length of a name. CloudWatch limits dimension values to 1,024 characters.
+const MAX_NAME_CHARS: usize = 256;
+/// Maximum number of check types that are counted separately. Further check types of custom containers are counted
+/// together.
+const MAX_CHECK_TYPES: usize = 16;
 
-/// The five states of a datapoint. What cannot be read is in none of them: it is an error, kept until it can.
+/// State of a datapoint. An unreadable report has no state: it is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum DatapointState {
@@ -36,7 +37,7 @@ pub enum DatapointState {
 }
 
 impl DatapointState {
-    /// The name as written in documents and events.
+    /// Name in state documents and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Clean => "Clean",
@@ -51,36 +52,36 @@ impl DatapointState {
 /// One monitoring execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Datapoint {
-    /// The hour that the execution was scheduled for: with the schedule it is the datapoint's identity.
+    /// Scheduled time of the execution. It identifies the datapoint within its schedule.
     pub scheduled_time: Timestamp,
-    /// What is known of it.
+    /// Evidence about the execution.
     pub evidence: Evidence,
 }
 
 impl Datapoint {
-    /// The state that the evidence gives.
+    /// State of the datapoint, from its evidence.
     pub fn state(&self) -> DatapointState {
         self.evidence.state()
     }
 }
 
-/// What is known of an execution; nothing, of one that was due and never ran. Merging is commutative, associative and idempotent, so that neither the order nor
-/// the number of the events that tell of it matters.
+/// Evidence about an execution; empty if the execution was due and never ran. Merging is commutative, associative, and
+/// idempotent, so the order and the number of events about the execution do not matter.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The violation report, when one was found.
+    /// The violation report, if one was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ReportEvidence>,
-    /// The end of the analysis job, when an event told of it.
+    /// The end of the analysis job, if an event reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobEvidence>,
-    /// The execution as SageMaker's own list has it, when the sweep read it.
+    /// The execution in SageMaker's list, if the sweep read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionEvidence>,
 }
 
 impl Evidence {
-    /// Both pieces of evidence as one; of two versions of the same thing the later one.
+    /// Merges two pieces of evidence. The later version of a report, job, or execution wins.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         Self {
@@ -102,8 +103,8 @@ impl Evidence {
         }
     }
 
-    /// The state of the datapoint. A report with violations settles it; otherwise the job's end, or the execution's,
-    /// does: what failed is never clean, whatever else is known of it.
+    /// State of the datapoint. A report with violations determines it. Otherwise, the end of the job or of the
+    /// execution determines it: a failed execution is never clean.
     pub fn state(&self) -> DatapointState {
         if self.violations().is_some_and(|count| count > 0) {
             return DatapointState::Violations;
@@ -121,8 +122,7 @@ impl Evidence {
         }
     }
 
-    /// How many violations the execution found, as far as it can be known: what the report lists, else what a
-    /// completed job's exit message counts.
+    /// Number of violations, if known: from the report, or else from the exit message of a completed job.
     pub fn violations(&self) -> Option<u64> {
         let listed = self.report.as_ref().map(|report| report.violations);
         let counted = match &self.job {
@@ -138,7 +138,7 @@ impl Evidence {
             (listed, _) => listed,
         };
         match (&self.execution, found) {
-            // SageMaker's list says that there were some, and not how many.
+            // SageMaker's list shows that there were violations, but not their number.
             (Some(execution), Some(0) | None) if execution.status == ExecutionStatus::CompletedWithViolations => {
                 Some(1)
             }
@@ -148,21 +148,21 @@ impl Evidence {
     }
 }
 
-/// How a monitoring execution ended, as `ListMonitoringExecutions` spells it.
+/// Final status of a monitoring execution, in the spelling of `ListMonitoringExecutions`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ExecutionStatus {
-    /// Without violations.
+    /// Completed without violations.
     Completed,
-    /// With violations.
+    /// Completed with violations.
     CompletedWithViolations,
-    /// Stopped by somebody.
+    /// Stopped before its end.
     Stopped,
-    /// Failed, also for want of data.
+    /// Failed, or had no data.
     Failed,
 }
 
 impl ExecutionStatus {
-    /// The final status of that name; `None` for `Pending`, `InProgress` and `Stopping`.
+    /// Parses a final status. `None` for `Pending`, `InProgress`, and `Stopping`.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "Completed" => Some(Self::Completed),
@@ -178,20 +178,21 @@ impl ExecutionStatus {
     }
 }
 
-/// A monitoring execution as SageMaker's own list has it.
+/// A monitoring execution in SageMaker's list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionEvidence {
-    /// How it ended.
+    /// Final status.
     pub status: ExecutionStatus,
-    /// Why it failed.
+    /// Reason for a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it last changed: of two answers the later one holds.
+    /// Time of the last change. The later of two versions wins.
     pub last_modified: Timestamp,
 }
 
 impl ExecutionEvidence {
-    /// Whether it failed for want of data: an hour without captured data is a `Failed` execution without a job.
+    /// Whether the execution had no data. SageMaker lists an hour without captured data as a `Failed` execution without
+    /// a job.
     pub fn had_no_data(&self) -> bool {
         let no_data = |reason: &String| reason.to_ascii_lowercase().contains("no data");
         self.status == ExecutionStatus::Failed && self.reason.as_ref().is_some_and(no_data)
@@ -205,71 +206,71 @@ fn later<T, K: Ord>(a: Option<T>, b: Option<T>, key: impl Fn(&T) -> K) -> Option
     }
 }
 
-/// How the processing job that analyzes ended.
+/// Final status of the analysis job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum JobStatus {
-    /// It ran to its end, with or without violations.
+    /// Completed, with or without violations.
     Completed,
-    /// It was stopped.
+    /// Stopped before its end.
     Stopped,
-    /// It failed.
+    /// Failed.
     Failed,
 }
 
-/// The end of the processing job that analyzes.
+/// The end of the analysis job, which is a processing job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobEvidence {
-    /// Which job.
+    /// ARN of the processing job.
     pub processing_job_arn: String,
-    /// How it ended.
+    /// Final status.
     pub status: JobStatus,
-    /// How many violations its exit message counts; 0 if it says that there were none.
+    /// Number of violations in the exit message. 0 if the message reports none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub violations: Option<u64>,
-    /// Why it failed, or its exit message.
+    /// Reason for a failure, or the exit message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it ended: of two jobs for the same execution the later one holds.
+    /// End time. The later of two jobs for the same execution wins.
     pub ended_at: Timestamp,
 }
 
-/// A violation report that has been read.
+/// Contents of a violation report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReportEvidence {
-    /// `s3://bucket/key` of the report.
+    /// URI of the report: `s3://BUCKET/KEY`.
     pub uri: String,
-    /// S3's entity tag of what was read.
+    /// Entity tag (`ETag`) of the S3 object that was read.
     pub etag: String,
-    /// When S3 got it: of two versions the later one holds.
+    /// Last modification of the S3 object. The later of two versions wins.
     pub last_modified: Timestamp,
-    /// How many violations it lists.
+    /// Number of violations in the report.
     pub violations: u64,
-    /// How many of each constraint check type.
+    /// Number of violations by constraint check type.
     pub by_check_type: BTreeMap<String, u64>,
-    /// Those farthest beyond their threshold, at most [`REPORTED_VIOLATIONS`].
+    /// Worst violations with details, at most [`REPORTED_VIOLATIONS`].
     pub top: Vec<ReportedViolation>,
-    /// The next ones in short, at most [`BRIEF_VIOLATIONS`], so that a policy can say which count.
+    /// Summaries of the next violations, at most [`SUMMARIZED_VIOLATIONS`], for the rules of the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rest: Vec<Brief>,
-    /// What the drift values of the features beyond `top` add up to, when there are such.
+    pub rest: Vec<ViolationSummary>,
+    /// Sum of the drift values of the features beyond `top`. `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_drift: Option<f64>,
 }
 
 impl ReportEvidence {
-    /// What is kept of a report: bounded, whatever the report holds. `top` says of how many violations the details are
-    /// kept, at most [`REPORTED_VIOLATIONS`].
+    /// Extracts the evidence from a report. The size is bounded. `top` is the number of violations with details, at
+    /// most [`REPORTED_VIOLATIONS`].
     pub fn new(uri: String, etag: String, last_modified: Timestamp, report: &ViolationReport, top: usize) -> Self {
         let mut by_check_type: BTreeMap<String, u64> = BTreeMap::new();
         for violation in &report.violations {
-            let name = cut(violation.check_type.as_str(), NAME_CHARS);
-            let known = by_check_type.contains_key(&name) || by_check_type.len() < CHECK_TYPES;
+            let name = cut(violation.check_type.as_str(), MAX_NAME_CHARS);
+            let known = by_check_type.contains_key(&name) || by_check_type.len() < MAX_CHECK_TYPES;
             *by_check_type
                 .entry(if known { name } else { "other".into() })
                 .or_default() += 1;
         }
         let mut ranked: Vec<&Violation> = report.violations.iter().collect();
-        // A stable sort: violations equally far beyond stay in the report's order.
+        // The sort is stable: violations with the same distance keep the order of the report.
         ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
         let top = top.min(REPORTED_VIOLATIONS);
         let rest: Vec<f64> = ranked
@@ -292,35 +293,35 @@ impl ReportEvidence {
             rest: ranked
                 .iter()
                 .skip(top)
-                .take(BRIEF_VIOLATIONS)
-                .map(|violation| Brief::new(violation))
+                .take(SUMMARIZED_VIOLATIONS)
+                .map(|violation| ViolationSummary::new(violation))
                 .collect(),
             other_drift: (!rest.is_empty()).then(|| rest.iter().sum()),
         }
     }
 }
 
-/// One violation as kept with its datapoint and told in events: bounded.
+/// One violation with details, of bounded size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedViolation {
-    /// What it is about: the feature, the metric, `facet=value metric`, or the label.
+    /// Subject of the violation: the feature, the metric, `facet=value metric`, or the label.
     pub subject: String,
-    /// The same in parts, as the CloudWatch dimensions under which the observed value is published: `Feature`,
-    /// `MetricName`, `Facet` and `FacetValue`, `Label`.
+    /// Subject as the CloudWatch dimensions of the observed value: `Feature`, `MetricName`, `Facet` and `FacetValue`,
+    /// or `Label`.
     pub dimensions: BTreeMap<String, String>,
-    /// `constraint_check_type` of the report.
+    /// Check type of the violation (`constraint_check_type` in the report).
     pub constraint_check_type: String,
-    /// The value that was observed, when the report tells it.
+    /// Observed value, if the report has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
     pub observed: Option<Quantity>,
-    /// The threshold that it was held against, when the report tells it.
+    /// Threshold for the observed value, if the report has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
     pub threshold: Option<Quantity>,
-    /// The report's own words.
+    /// Description in the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -337,22 +338,22 @@ impl ReportedViolation {
             Subject::Unknown => &[],
         };
         Self {
-            subject: cut(&violation.subject.to_string(), NAME_CHARS),
+            subject: cut(&violation.subject.to_string(), MAX_NAME_CHARS),
             dimensions: parts
                 .iter()
-                .map(|(name, value)| ((*name).into(), cut(value, NAME_CHARS)))
+                .map(|(name, value)| ((*name).into(), cut(value, MAX_NAME_CHARS)))
                 .collect(),
-            constraint_check_type: cut(violation.check_type.as_str(), NAME_CHARS),
+            constraint_check_type: cut(violation.check_type.as_str(), MAX_NAME_CHARS),
             observed: violation.observed.clone().map(cut_quantity),
             threshold: violation.threshold.clone().map(cut_quantity),
             description: violation
                 .description
                 .as_deref()
-                .map(|text| cut(text.trim(), DESCRIPTION_CHARS)),
+                .map(|text| cut(text.trim(), MAX_DESCRIPTION_CHARS)),
         }
     }
 
-    /// `observed` against `threshold` in words, as far as they are known: `0.27 (threshold 0.1)`.
+    /// Describes the observed value and the threshold, if known: `0.27 (threshold 0.1)`.
     pub fn values(&self) -> Option<String> {
         match (&self.observed, &self.threshold) {
             (Some(observed), Some(threshold)) => Some(format!("{observed} (threshold {threshold})")),
@@ -362,19 +363,19 @@ impl ReportedViolation {
     }
 }
 
-/// What the rules of a policy look at in a violation.
+/// Properties of a violation that the rules of a policy use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ViolationFacts<'a> {
-    /// `constraint_check_type` of the report.
+    /// Check type (`constraint_check_type` in the report).
     pub check_type: &'a str,
-    /// The feature, of data quality.
+    /// Feature, for data quality.
     pub feature: Option<&'a str>,
-    /// The metric, of model quality and bias; `shap` of a label's attribution.
+    /// Metric, for model quality and bias; `shap` for feature attribution.
     pub metric: Option<&'a str>,
-    /// The facet, of bias.
+    /// Facet, for bias.
     pub facet: Option<&'a str>,
-    /// How far beyond its threshold it lies, relative to the threshold (absolute for a threshold of zero); `None` where
-    /// the report tells no numbers.
+    /// Distance from the threshold, as a fraction of the threshold (absolute if the threshold is 0). `None` if the
+    /// report has no numbers.
     pub exceedance: Option<f64>,
 }
 
@@ -391,26 +392,26 @@ impl<'a> From<&'a ReportedViolation> for ViolationFacts<'a> {
     }
 }
 
-/// A violation in short.
+/// Summary of a violation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Brief {
-    /// `constraint_check_type` of the report.
+pub struct ViolationSummary {
+    /// Check type (`constraint_check_type` in the report).
     pub check_type: String,
-    /// The feature.
+    /// Feature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
-    /// The metric.
+    /// Metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// The facet.
+    /// Facet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facet: Option<String>,
-    /// How far beyond the threshold.
+    /// Distance from the threshold, as a fraction of the threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exceedance: Option<f64>,
 }
 
-impl Brief {
+impl ViolationSummary {
     fn new(violation: &Violation) -> Self {
         let (feature, metric, facet) = match &violation.subject {
             Subject::Feature(feature) => (Some(feature), None, None),
@@ -418,19 +419,19 @@ impl Brief {
             Subject::Facet { facet, metric, .. } => (None, Some(metric), Some(facet)),
             Subject::Unknown => (None, None, None),
         };
-        let name = |name: Option<&String>| name.map(|name| cut(name, NAME_CHARS));
+        let name = |name: Option<&String>| name.map(|name| cut(name, MAX_NAME_CHARS));
         Self {
-            check_type: cut(violation.check_type.as_str(), NAME_CHARS),
+            check_type: cut(violation.check_type.as_str(), MAX_NAME_CHARS),
             feature: name(feature),
             metric: name(metric),
             facet: name(facet),
             exceedance: exceedance(violation.observed.as_ref(), violation.threshold.as_ref())
-                // JSON holds no infinity.
+                // JSON has no infinity.
                 .map(|exceedance| exceedance.min(f64::MAX)),
         }
     }
 
-    /// What the rules of a policy look at.
+    /// Properties that the rules of a policy use.
     pub fn facts(&self) -> ViolationFacts<'_> {
         ViolationFacts {
             check_type: &self.check_type,
@@ -442,7 +443,7 @@ impl Brief {
     }
 }
 
-/// How far beyond its threshold a value lies, relative to the threshold.
+/// Distance of a value from its threshold, as a fraction of the threshold (absolute if the threshold is 0).
 fn exceedance(observed: Option<&Quantity>, threshold: Option<&Quantity>) -> Option<f64> {
     let (observed, threshold) = (number(observed)?, number(threshold)?);
     let distance = (observed - threshold).abs();
@@ -454,7 +455,7 @@ fn exceedance(observed: Option<&Quantity>, threshold: Option<&Quantity>) -> Opti
     (!relative.is_nan()).then_some(relative)
 }
 
-/// For ranking: unknown is nearest.
+/// Sort key: the distance from the threshold. Unknown distances come last.
 fn rank(violation: &Violation) -> f64 {
     exceedance(violation.observed.as_ref(), violation.threshold.as_ref()).unwrap_or(-1.0)
 }
@@ -468,7 +469,7 @@ fn number(quantity: Option<&Quantity>) -> Option<f64> {
 
 fn cut_quantity(quantity: Quantity) -> Quantity {
     match quantity {
-        Quantity::Text(text) => Quantity::Text(cut(&text, NAME_CHARS)),
+        Quantity::Text(text) => Quantity::Text(cut(&text, MAX_NAME_CHARS)),
         number @ Quantity::Number(_) => number,
     }
 }

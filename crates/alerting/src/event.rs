@@ -1,124 +1,127 @@
-//! The events that a monitor's ledger puts on the bus. Their JSON Schemas are generated from these types into
-//! `events/schemas/`.
+//! Events about monitors. Their JSON Schemas in `events/schemas/` are generated from these types.
 
 use crate::{AlertStatus, DatapointState, HealthStatus, ReportedViolation, Severity};
 use jiff::Timestamp;
 use outbox::correlation_id;
 use serde::{Deserialize, Serialize};
 
-/// The `source` of Driftwarden's events.
+/// Source of the events that Driftwarden publishes.
 pub const EVENT_SOURCE: &str = "driftwarden";
 
-/// The event's detail-type.
+/// Detail-type of [`AlertStateChange`].
 pub const MODEL_MONITOR_ALERT_STATE_CHANGE: &str = "Model Monitor Alert State Change";
 
-/// The detail-type of [`HealthStateChange`].
+/// Detail-type of [`HealthStateChange`].
 pub const MODEL_MONITOR_HEALTH_STATE_CHANGE: &str = "Model Monitor Health State Change";
 
-/// The detail-type of [`MonitoringExecutionStateChange`].
+/// Detail-type of [`MonitoringExecutionStateChange`].
 pub const MONITORING_EXECUTION_STATE_CHANGE: &str = "Monitoring Execution State Change";
 
-/// The correlation id of an execution, which what follows from it carries on: of its schedule and the hour that it was due.
+/// Correlation ID of an execution and of all that follows from it, derived from the schedule and the hour of the
+/// execution.
 pub fn execution_correlation_id(schedule: &str, scheduled_time: Timestamp) -> String {
-    // SageMaker lower-cases schedule names in ARNs.
+    // SageMaker lowercases schedule names in ARNs.
     let identity = format!("{}/{}", schedule.to_lowercase(), scheduled_time.strftime("%Y-%m-%dT%H"));
     correlation_id("execution", &identity)
 }
 
-/// Detail of `Monitoring Execution State Change`, version 1: an execution of a monitoring schedule of Driftwarden's own
-/// has ended. SageMaker has no such event of its own executions.
+/// Detail of `Monitoring Execution State Change`, version 1: an execution of a native analysis ended. SageMaker
+/// publishes no such event for its monitoring executions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MonitoringExecutionStateChange {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
     pub version: String,
-    /// Deterministic: the same execution has the same id, however often it is carried out.
+    /// ID of the execution, the same for every attempt and every delivery.
     pub id: String,
-    /// Ties together all that follows from the execution, up to a promotion: a W3C trace id, [`execution_correlation_id`].
+    /// Correlation ID of the execution and of all that follows from it, up to a promotion. It has the form of a W3C
+    /// trace ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// The monitored endpoint; absent as for batch transform.
+    /// Name of the monitored endpoint. Absent for batch transform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// `DataQuality`, `ModelQuality`, `ModelBias` or `ModelExplainability`.
+    /// Monitor type: `DataQuality`, `ModelQuality`, `ModelBias`, or `ModelExplainability`.
     pub monitor_type: String,
-    /// The hour that the execution was due.
+    /// Time at which the execution was due.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub scheduled_time: Timestamp,
-    /// `Completed`, `CompletedWithViolations` or `Failed`, as SageMaker spells it.
+    /// Status of the execution, in SageMaker's spelling: `Completed`, `CompletedWithViolations`, or `Failed`.
     pub monitoring_execution_status: String,
-    /// Why it failed; `Job inputs had no data` if there was nothing to analyse.
+    /// Reason for a failure. `Job inputs had no data` if there was no data to analyze.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
-    /// The folder of its report.
+    /// `s3://` URI of the folder with the report.
     pub report_uri: String,
-    /// How many rows were analysed.
+    /// Number of analyzed rows.
     pub item_count: u64,
-    /// How many constraints are violated.
+    /// Number of violations that were found.
     pub violations: u64,
-    /// When it ended.
+    /// Time at which the execution ended.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// Detail of `Model Monitor Alert State Change`, version 1: the alert of one monitor changed its status.
+/// Detail of `Model Monitor Alert State Change`, version 1: the alert status of a monitor changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AlertStateChange {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
     pub version: String,
-    /// Deterministic: the same transition has the same id, however often it is delivered.
+    /// ID of the transition, the same in every delivery of the event.
     pub id: String,
-    /// The correlation id of the execution that made the transition.
+    /// Correlation ID of the execution that caused the transition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model that the monitor watches: the policy's name for it, else its endpoint, else its schedule.
+    /// Name of the monitored model: as in the policy, or else the name of the endpoint, or else of the schedule.
     pub model: String,
-    /// The monitored endpoint; absent for batch transform.
+    /// Name of the monitored endpoint. Absent for batch transform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability` or `Custom`, once a report has told.
+    /// Monitor type: `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability`, or `Custom`. Absent until a
+    /// report shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_type: Option<String>,
-    /// Number of this monitor's transitions so far: of two events the one with the higher number is the later one.
+    /// Number of transitions of this alert so far. Of two events, the one with the higher number is later.
     pub transition: u64,
-    /// The status now.
+    /// New status of the alert.
     pub alert_status: AlertStatus,
-    /// The status before.
+    /// Previous status of the alert.
     pub previous_alert_status: AlertStatus,
-    /// How grave the violations of the latest breaching datapoint are; absent if it is OK.
+    /// Severity of the violations of the latest breaching datapoint. Absent unless the monitor is in alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// M.
+    /// Number of breaching datapoints that raise the alert (M).
     pub datapoints_to_alert: u8,
-    /// N: executions, or periods.
+    /// Number of latest executions, or periods, that are evaluated (N).
     pub evaluation_period: u8,
-    /// How long a period is, of a window over time: `1h`, `1d`, `1w`, `1mo`.
+    /// Length of a period of a time window: `1h`, `1d`, `1w`, `1mo`. Absent for a window over executions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period: Option<String>,
-    /// How many of the evaluated datapoints breach.
+    /// Number of breaching datapoints among the evaluated ones.
     pub breaching: usize,
-    /// The evaluated datapoints, oldest first.
+    /// Evaluated datapoints, oldest first.
     pub datapoints: Vec<EventDatapoint>,
-    /// The violations of the latest breaching datapoint, those farthest beyond their threshold first, bounded.
+    /// Violations of the latest breaching datapoint, worst first. At most 20.
     pub violations: Vec<ReportedViolation>,
-    /// The check types of its violations that count, also of those that are not listed.
+    /// Check types of the violations of that datapoint that count toward the alert, including violations that are not
+    /// listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub check_types: Vec<String>,
-    /// The report of the latest breaching datapoint.
+    /// `s3://` URI of the violation report of that datapoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_uri: Option<String>,
-    /// The transition in words.
+    /// Description of the transition.
     pub reason: String,
-    /// Version (hash) of the policy that judged.
+    /// Version of the policy that was applied.
     pub policy_version: String,
-    /// When the transition was found.
+    /// Time of the transition.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
@@ -128,52 +131,51 @@ pub struct AlertStateChange {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EventDatapoint {
-    /// The hour that the execution was scheduled for.
+    /// Scheduled time of the execution.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub scheduled_time: Timestamp,
-    /// Its state.
+    /// State of the datapoint.
     pub state: DatapointState,
-    /// How many violations it had, when that is known.
+    /// Number of violations, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub violations: Option<u64>,
-    /// Its report.
+    /// `s3://` URI of the violation report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_uri: Option<String>,
 }
 
-/// Detail of `Model Monitor Health State Change`, version 1: a monitor has stopped to say anything of the data, or says
-/// something again.
+/// Detail of `Model Monitor Health State Change`, version 1: a monitor became unhealthy, or recovered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HealthStateChange {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
     pub version: String,
-    /// Deterministic: the same transition has the same id, however often it is delivered.
+    /// ID of the transition, the same in every delivery of the event.
     pub id: String,
-    /// The correlation id of the execution that made the transition.
+    /// Correlation ID of the execution that caused the transition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model that the monitor watches.
+    /// Name of the monitored model.
     pub model: String,
-    /// The monitored endpoint; absent for batch transform.
+    /// Name of the monitored endpoint. Absent for batch transform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// Number of this monitor's health transitions so far.
+    /// Number of health transitions of this monitor so far.
     pub transition: u64,
-    /// The status now.
+    /// New health status of the monitor.
     pub health_status: HealthStatus,
-    /// How many of the latest executions in a row failed, had no data or never ran.
+    /// Number of latest consecutive executions that failed, had no data, or never ran.
     pub in_a_row: usize,
-    /// The latest executions, oldest first, bounded.
+    /// Datapoints of the latest executions, oldest first. At most 10.
     pub datapoints: Vec<EventDatapoint>,
-    /// The transition in words.
+    /// Description of the transition.
     pub reason: String,
-    /// Version (hash) of the policy that judged.
+    /// Version of the policy that was applied.
     pub policy_version: String,
-    /// When the transition was found.
+    /// Time of the transition.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }

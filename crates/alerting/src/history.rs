@@ -1,46 +1,47 @@
-//! A ledger's transitions beside those of SageMaker's own alert: which are the same, and why one side can have one that
-//! the other has not.
+//! Comparison of a ledger's transitions with those of SageMaker's alert: which ones match, and why a transition has no
+//! match.
 
 use crate::{AlertHistoryItem, AlertStatus};
 use jiff::{SignedDuration, Timestamp};
 
-/// A transition of SageMaker's own alert: when it was found, and the status from then on.
+/// A transition of SageMaker's alert: its time and the new status.
 pub type MonitoringAlertTransition = (Timestamp, AlertStatus);
 
-/// Why only one side has a transition.
+/// Reason why a transition has no match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnlyBecause {
-    /// SageMaker's own alert has no such status.
-    NoSuchStatus,
-    /// It is older than everything that the other side still knows.
-    BeforeTheOther,
-    /// The other side judges by another window, or by other rules.
-    OtherRules,
+pub enum MismatchReason {
+    /// SageMaker's alert does not have this status.
+    UnsupportedStatus,
+    /// The transition is older than the other side's history.
+    OutsideHistory,
+    /// The other side has a different window or different rules.
+    DifferentRules,
 }
 
 /// One line of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
-    /// Both have it.
+    /// Both have the transition.
     Both(AlertHistoryItem, MonitoringAlertTransition),
-    /// Only the ledger has it.
-    Ours(AlertHistoryItem, OnlyBecause),
-    /// Only SageMaker has it.
-    Theirs(MonitoringAlertTransition, OnlyBecause),
+    /// Only the ledger has the transition.
+    LedgerOnly(AlertHistoryItem, MismatchReason),
+    /// Only SageMaker has the transition.
+    SageMakerOnly(MonitoringAlertTransition, MismatchReason),
 }
 
 impl Transition {
-    /// The time that it is listed under: that of the execution, where it is known.
+    /// Time for sorting: the scheduled time of the execution, if known.
     pub fn time(&self) -> Timestamp {
         match self {
-            Self::Both(ours, _) | Self::Ours(ours, _) => ours.scheduled_time,
-            Self::Theirs((time, _), _) => *time,
+            Self::Both(ours, _) | Self::LedgerOnly(ours, _) => ours.scheduled_time,
+            Self::SageMakerOnly((time, _), _) => *time,
         }
     }
 }
 
-/// Matches transitions of the same status in order, oldest first, whose times are no farther apart than the tolerance:
-/// as many as can be, and among those the nearest. `known_since` is the oldest execution that the ledger still knows.
+/// Matches transitions of the same status in order, oldest first, if their times differ by at most the tolerance.
+/// Prefers the most matches, then the nearest. `known_since` is the scheduled time of the oldest execution in the
+/// ledger.
 pub fn compare(
     ours: &[AlertHistoryItem],
     theirs: &[MonitoringAlertTransition],
@@ -51,7 +52,7 @@ pub fn compare(
         let apart = their.0.duration_since(our.scheduled_time).abs();
         (our.status == their.1 && apart <= tolerance).then(|| apart.as_secs())
     };
-    // Of every pair of prefixes the best matching: its size and, negative, how far its pairs are apart.
+    // The best matching for each pair of prefixes: the number of matches, and the negative sum of their distances.
     let mut best: Vec<Vec<(u32, i64)>> = vec![vec![(0, 0); theirs.len() + 1]];
     for our in ours {
         let above = best.last().cloned().unwrap_or_default();
@@ -76,14 +77,14 @@ pub fn compare(
         match (our, their) {
             (Some(our), _) if at(i - 1, j) == at(i, j) => {
                 let previous = i.checked_sub(2).and_then(|i| ours.get(i)).map(|our| our.status);
-                transitions.push(Transition::Ours(
+                transitions.push(Transition::LedgerOnly(
                     *our,
                     why_only_ours(our, previous, oldest_theirs, tolerance),
                 ));
                 i -= 1;
             }
             (_, Some(their)) if at(i, j - 1) == at(i, j) => {
-                transitions.push(Transition::Theirs(
+                transitions.push(Transition::SageMakerOnly(
                     *their,
                     why_only_theirs(their, known_since, tolerance),
                 ));
@@ -106,20 +107,20 @@ fn why_only_ours(
     previous: Option<AlertStatus>,
     oldest_theirs: Option<Timestamp>,
     tolerance: SignedDuration,
-) -> OnlyBecause {
+) -> MismatchReason {
     let unknown = AlertStatus::InsufficientData;
     let before = |oldest| {
         our.scheduled_time
             .saturating_add(tolerance)
             .is_ok_and(|time| time < oldest)
     };
-    // From "too little to say" to OK is nothing to SageMaker, which was at OK all the time.
+    // A transition from INSUFFICIENT_DATA to OK has no match, because SageMaker's alert was OK all the time.
     if our.status == unknown || our.status == AlertStatus::Ok && previous == Some(unknown) {
-        OnlyBecause::NoSuchStatus
+        MismatchReason::UnsupportedStatus
     } else if oldest_theirs.is_some_and(before) {
-        OnlyBecause::BeforeTheOther
+        MismatchReason::OutsideHistory
     } else {
-        OnlyBecause::OtherRules
+        MismatchReason::DifferentRules
     }
 }
 
@@ -127,12 +128,12 @@ fn why_only_theirs(
     their: &MonitoringAlertTransition,
     known_since: Option<Timestamp>,
     tolerance: SignedDuration,
-) -> OnlyBecause {
+) -> MismatchReason {
     let before = |since| their.0.saturating_sub(tolerance).is_ok_and(|time| time < since);
     if known_since.is_none_or(before) {
-        OnlyBecause::BeforeTheOther
+        MismatchReason::OutsideHistory
     } else {
-        OnlyBecause::OtherRules
+        MismatchReason::DifferentRules
     }
 }
 
@@ -154,15 +155,15 @@ mod tests {
         }
     }
 
-    /// Each line as `both 3/4`, `ours 3`, `theirs 4` with the hours, and why.
+    /// Lines such as `both 3/4`, `ours 3 REASON`, and `theirs 4 REASON`, with the hours.
     fn lines(ours: &[AlertHistoryItem], theirs: &[MonitoringAlertTransition], since: Option<i64>) -> Vec<String> {
         let hours = |time: Timestamp| (time.as_second() - 1_790_000_000) / 3600;
         compare(ours, theirs, since.map(hour), TOLERANCE)
             .iter()
             .map(|line| match line {
                 Transition::Both(our, their) => format!("both {}/{}", hours(our.scheduled_time), hours(their.0)),
-                Transition::Ours(our, why) => format!("ours {} {why:?}", hours(our.scheduled_time)),
-                Transition::Theirs(their, why) => format!("theirs {} {why:?}", hours(their.0)),
+                Transition::LedgerOnly(our, why) => format!("ours {} {why:?}", hours(our.scheduled_time)),
+                Transition::SageMakerOnly(their, why) => format!("theirs {} {why:?}", hours(their.0)),
             })
             .collect()
     }
@@ -170,49 +171,54 @@ mod tests {
     use AlertStatus::{InAlert, InsufficientData, Ok};
 
     #[test]
-    fn transitions_of_the_same_status_match_in_order_within_the_tolerance() {
+    fn transitions_match_in_order_within_tolerance() {
         let known = [ours(InAlert, 10), ours(Ok, 20), ours(InAlert, 30)];
-        let said = [(hour(11), InAlert), (hour(21), Ok), (hour(33), InAlert)];
+        let theirs = [(hour(11), InAlert), (hour(21), Ok), (hour(33), InAlert)];
         assert_eq!(
-            lines(&known, &said, Some(0)),
-            ["both 10/11", "both 20/21", "ours 30 OtherRules", "theirs 33 OtherRules"]
+            lines(&known, &theirs, Some(0)),
+            [
+                "both 10/11",
+                "both 20/21",
+                "ours 30 DifferentRules",
+                "theirs 33 DifferentRules"
+            ]
         );
         assert_eq!(lines(&[], &[], None), [""; 0]);
     }
 
     #[test]
-    fn of_several_matchings_the_largest_and_then_the_nearest_is_taken() {
+    fn prefers_most_matches_then_nearest() {
         let known = [ours(InAlert, 10), ours(Ok, 11), ours(InAlert, 12)];
         assert_eq!(
             lines(&known, &[(hour(12), InAlert)], Some(0)),
-            ["ours 10 OtherRules", "ours 11 OtherRules", "both 12/12"]
+            ["ours 10 DifferentRules", "ours 11 DifferentRules", "both 12/12"]
         );
-        // The nearest for each would leave the second without one.
+        // The nearest match of the first would leave the second without a match.
         let known = [ours(InAlert, 10), ours(InAlert, 12)];
-        let said = [(hour(12), InAlert), (hour(14), InAlert)];
-        assert_eq!(lines(&known, &said, Some(0)), ["both 10/12", "both 12/14"]);
+        let theirs = [(hour(12), InAlert), (hour(14), InAlert)];
+        assert_eq!(lines(&known, &theirs, Some(0)), ["both 10/12", "both 12/14"]);
     }
 
     #[test]
-    fn what_one_side_alone_has_is_explained() {
+    fn transition_without_match_has_a_reason() {
         let known = [
             ours(InAlert, 1),
             ours(InsufficientData, 40),
             ours(Ok, 41),
             ours(InAlert, 50),
         ];
-        let said = [(hour(20), InAlert), (hour(30), Ok)];
+        let theirs = [(hour(20), InAlert), (hour(30), Ok)];
         assert_eq!(
-            lines(&known, &said, Some(25)),
+            lines(&known, &theirs, Some(25)),
             [
-                "ours 1 BeforeTheOther",
-                "theirs 20 BeforeTheOther",
-                "theirs 30 OtherRules",
-                "ours 40 NoSuchStatus",
-                "ours 41 NoSuchStatus",
-                "ours 50 OtherRules",
+                "ours 1 OutsideHistory",
+                "theirs 20 OutsideHistory",
+                "theirs 30 DifferentRules",
+                "ours 40 UnsupportedStatus",
+                "ours 41 UnsupportedStatus",
+                "ours 50 DifferentRules",
             ]
         );
-        assert_eq!(lines(&known[..1], &[], None), ["ours 1 OtherRules"]);
+        assert_eq!(lines(&known[..1], &[], None), ["ours 1 DifferentRules"]);
     }
 }

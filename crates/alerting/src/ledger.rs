@@ -1,4 +1,4 @@
-//! The document that remembers one monitor.
+//! The ledger: the state document of one monitor.
 
 use crate::{
     AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, EventDatapoint, Evidence, ExecutionWindow,
@@ -11,95 +11,96 @@ use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 
-/// The schedule of the reports that `driftwarden doctor` writes to see whether events flow. Its executions are recorded and
-/// their metrics published as any other's; its window is never judged, so that nobody is told, and nothing is retrained.
+/// Name of the schedule of the reports that `driftwarden doctor` writes to check the event flow. Its executions are
+/// recorded and its metrics are published, but its alert window is never evaluated. So it leads to no notification and
+/// no retraining.
 pub const DOCTOR_SCHEDULE: &str = "driftwarden-doctor";
 
-/// How many datapoints a ledger keeps: the largest evaluation period, and room for those that come late or take no
-/// slot in the window. An hourly monitor's ledger reaches back over twelve days.
-pub const KEPT_DATAPOINTS: usize = 300;
+/// Maximum number of datapoints in a ledger: the longest evaluation period, and room for datapoints that are late or
+/// take no slot in the window. The ledger of an hourly monitor covers 12 days.
+pub const MAX_DATAPOINTS: usize = 300;
 
-/// How many transitions of the alert a ledger keeps.
-const KEPT_TRANSITIONS: usize = 50;
+/// Maximum number of alert transitions in a ledger.
+const MAX_TRANSITIONS: usize = 50;
 
-/// `ListMonitoringAlerts` is asked no more often than this for one schedule.
-const FOLLOW_AT_MOST_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// Minimum time between two calls to `ListMonitoringAlerts` for a schedule.
+const FOLLOW_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 
-/// That a ledger is complete is noted no more often than this.
-const COMPARED_EVERY: SignedDuration = SignedDuration::from_hours(6);
+/// Minimum time between two records that a ledger is complete.
+const COMPARISON_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 
-/// Which monitor a ledger is of.
+/// The monitor that a ledger belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Monitor {
     /// Name of the monitoring schedule.
     pub schedule: String,
-    /// The monitored endpoint; `None` for batch transform.
+    /// Name of the monitored endpoint. `None` for batch transform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The model it watches.
+    /// Name of the monitored model.
     pub model: String,
-    /// What it monitors, once a report has told.
+    /// Monitor type. `None` until a report shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_type: Option<MonitorType>,
 }
 
-/// What is said of an execution.
+/// Evidence about an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// The monitor, as the event and the policy name it.
+    /// The monitor, from the event and the policy.
     pub monitor: Monitor,
-    /// The datapoint's identity within the monitor.
+    /// Scheduled time of the execution, which identifies the datapoint within the monitor.
     pub scheduled_time: Timestamp,
-    /// What is known of the execution.
+    /// The evidence.
     pub evidence: Evidence,
 }
 
-/// What an observation did to a ledger.
+/// Outcome of recording an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
-    /// A datapoint more.
+    /// The datapoint is new.
     New,
-    /// More is known of a datapoint, or its report has been replaced.
+    /// The evidence of the datapoint changed.
     Changed,
-    /// Nothing that was not known.
+    /// The evidence was known.
     Duplicate,
-    /// The execution is older than everything that the ledger keeps: it can no longer change the window.
+    /// The execution is older than all datapoints in the ledger, and cannot affect the window.
     TooOld,
 }
 
-/// What a change of a ledger owes to the world.
+/// Side effect of a change of a ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MonitorEffect {
-    /// To be published in CloudWatch.
+    /// Publishes metrics in CloudWatch.
     PublishMetrics(Vec<Metric>),
-    /// To be put on the bus.
+    /// Publishes `Model Monitor Alert State Change`.
     PutAlertStateChange(Box<AlertStateChange>),
-    /// To be put on the bus.
+    /// Publishes `Model Monitor Health State Change`.
     PutHealthStateChange(Box<HealthStateChange>),
 }
 
 /// The alert of a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Alert {
-    /// Its status.
+    /// Status of the alert.
     pub status: AlertStatus,
-    /// How often it has changed.
+    /// Number of transitions so far.
     pub transition: u64,
 }
 
-/// Whether a monitor still says something of the data.
+/// Health status of a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum HealthStatus {
-    /// It does.
+    /// The monitor produces results.
     #[default]
     Healthy,
-    /// Its latest executions failed, had no data, or never ran.
+    /// The latest executions failed, had no data, or never ran.
     Unhealthy,
 }
 
 impl HealthStatus {
-    /// The name as written in events.
+    /// Name in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "Healthy",
@@ -111,75 +112,76 @@ impl HealthStatus {
 /// The health of a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Health {
-    /// Its status.
+    /// Health status.
     pub status: HealthStatus,
-    /// How often it has changed.
+    /// Number of transitions so far.
     pub transition: u64,
 }
 
-/// A transition of the alert, as `ListMonitoringAlertHistory` has its own.
+/// A transition of the alert, like an item of SageMaker's `ListMonitoringAlertHistory`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertHistoryItem {
-    /// The status from then on.
+    /// New status.
     pub status: AlertStatus,
-    /// The scheduled time of the execution that was the latest one.
+    /// Scheduled time of the latest execution.
     pub scheduled_time: Timestamp,
-    /// When it was found.
+    /// Time of the transition.
     pub time: Timestamp,
 }
 
-/// What is set on the schedule's own `MonitoringAlert`.
+/// Settings of the schedule's `MonitoringAlert` in SageMaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FollowedAlert {
-    /// `DatapointsToAlert` and `EvaluationPeriod`; `None` if the schedule has no alert, or one that could never alert.
+    /// `DatapointsToAlert` and `EvaluationPeriod`. `None` if the schedule has no alert, or an alert that cannot be
+    /// raised.
     pub window: Option<ExecutionWindow>,
-    /// When it was read.
+    /// Time at which the settings were read.
     pub read_at: Timestamp,
 }
 
-/// The document of one monitor: `monitors/{schedule}.json` in the state bucket.
+/// State document of one monitor: `monitors/{schedule}.json` in the state bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MonitorLedger {
-    /// Version of this layout.
+    /// Version of the document format.
     pub version: u32,
-    /// Which monitor.
+    /// The monitor.
     pub monitor: Monitor,
-    /// The latest executions, oldest first, at most [`KEPT_DATAPOINTS`].
+    /// Datapoints of the latest executions, oldest first, at most [`MAX_DATAPOINTS`].
     pub datapoints: VecDeque<Datapoint>,
-    /// The check types that this monitor has reported.
+    /// Check types that this monitor has reported.
     #[serde(default)]
     pub check_types: BTreeSet<String>,
-    /// Its alert.
+    /// Alert of the monitor.
     #[serde(default)]
     pub alert: Alert,
-    /// The event of the alert's last transition: whoever did not hear of it is told again from here.
+    /// Event of the last transition of the alert, for publishing it again if it was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_change: Option<Box<AlertStateChange>>,
-    /// The alert's latest transitions, oldest first, bounded.
+    /// Latest transitions of the alert, oldest first. The number is bounded.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<AlertHistoryItem>,
-    /// Its health.
+    /// Health of the monitor.
     #[serde(default)]
     pub health: Health,
-    /// What is set on the schedule's own alert, if the policy follows it.
+    /// Settings of the schedule's `MonitoringAlert`, if the policy follows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed: Option<FollowedAlert>,
-    /// The latest time that a sweep has judged a window over time for.
+    /// Latest time for which a sweep evaluated a time window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
-    /// Up to this scheduled time every execution that SageMaker lists is known here, as a sweep has found.
+    /// Scheduled time up to which the ledger has every execution that SageMaker lists, as found by a sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_until: Option<Timestamp>,
-    /// Since when datapoints count: the baseline that the monitor is held against changed. None if it never did.
+    /// Time of the last change of the baseline: earlier datapoints do not count. `None` if the baseline never changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_at: Option<Timestamp>,
-    /// What the last changes still owe.
+    /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<MonitorEffect>,
 }
 
 impl MonitorLedger {
-    /// The ledger of a monitor that nothing is known of yet.
+    /// Ledger of a monitor without executions.
     pub fn new(monitor: Monitor) -> Self {
         Self {
             version: 1,
@@ -198,8 +200,8 @@ impl MonitorLedger {
         }
     }
 
-    /// Records what is known of an execution, judges the window, and owes the metrics of a datapoint that is new or
-    /// has another value than before, and the event of a transition.
+    /// Records evidence about an execution and evaluates the alert window. Enqueues the metrics of a new or changed
+    /// datapoint, and the event of a transition.
     pub fn record(&mut self, observation: Observation, rules: &MonitorRules, caller: &Caller) -> Recorded {
         let Observation {
             monitor,
@@ -208,14 +210,14 @@ impl MonitorLedger {
         } = observation;
         let (recorded, publish) = self.merge(scheduled_time, evidence);
         if let Some(datapoint) = publish.and_then(|at| self.datapoints.get(at)) {
-            let metrics = Metric::of(datapoint, &self.monitor, &self.check_types, rules);
+            let metrics = Metric::for_datapoint(datapoint, &self.monitor, &self.check_types, rules);
             let version = datapoint
                 .evidence
                 .report
                 .as_ref()
                 .map_or("none", |report| report.etag.as_str());
             let id = format!("metrics/{scheduled_time}/{}/{version}", datapoint.state().as_str());
-            self.outbox.owe(id, MonitorEffect::PublishMetrics(metrics), caller);
+            self.outbox.enqueue(id, MonitorEffect::PublishMetrics(metrics), caller);
         }
         if matches!(recorded, Recorded::New | Recorded::Changed) {
             let known_type = self.monitor.monitor_type;
@@ -224,50 +226,50 @@ impl MonitorLedger {
                 ..monitor
             };
         }
-        self.rejudge(Some(scheduled_time), rules, caller);
+        self.evaluate(Some(scheduled_time), rules, caller);
         recorded
     }
 
-    /// Notes that a sweep has compared the ledger with SageMaker's list, up to a scheduled time. Not every time, as each is
-    /// a write.
-    pub fn compared(&mut self, until: Timestamp) {
+    /// Records that a sweep has compared the ledger with SageMaker's list up to a scheduled time. Because each record
+    /// is a write, at most every 6 hours.
+    pub fn record_comparison(&mut self, until: Timestamp) {
         let known = self.compared_until.unwrap_or(Timestamp::MIN);
-        if until.duration_since(known) >= COMPARED_EVERY {
+        if until.duration_since(known) >= COMPARISON_INTERVAL {
             self.compared_until = Some(until);
         }
     }
 
-    /// Judges what is known by the rules of now, and owes the events of transitions: after a change of the policy, and
-    /// as time goes on without an execution.
+    /// Evaluates the ledger with the current rules and enqueues the events of transitions. This applies a changed
+    /// policy, and the passing of time without an execution.
     pub fn sweep(&mut self, rules: &MonitorRules, caller: &Caller) {
         if matches!(rules.window, AlertWindow::Time { .. }) && !self.datapoints.is_empty() {
             self.as_of = self.as_of.max(Some(caller.now));
         }
-        self.rejudge(None, rules, caller);
+        self.evaluate(None, rules, caller);
     }
 
-    /// Begins the alert window anew, as the baseline that the monitor is held against changed: datapoints that are scheduled
-    /// before take no slot any more. The alert is judged as if the ledger had begun then, and is OK until an execution
-    /// counts. Says whether that was news: a restart that is known, or older than the known one, changes nothing.
+    /// Restarts the alert window because the baseline of the monitor changed: earlier datapoints no longer take a slot.
+    /// The alert is evaluated as if the ledger had started at this time, and is OK until an execution counts. Returns
+    /// false if this restart, or a later one, is already recorded.
     pub fn restart(&mut self, at: Timestamp, rules: &MonitorRules, caller: &Caller) -> bool {
         if self.restarted_at.is_some_and(|known| known >= at) {
             return false;
         }
         self.restarted_at = Some(at);
-        let change = self.judge(None, rules, caller.now, true);
-        self.owe_change(change, caller);
+        let change = self.update_alert(None, rules, caller.now, true);
+        self.enqueue_change(change, caller);
         true
     }
 
-    /// The datapoints that count, newest first: all, or those since the window was restarted.
+    /// Datapoints that count, newest first: those since the last restart of the window, or all.
     pub fn counting(&self) -> impl Iterator<Item = &Datapoint> {
         let since = self.restarted_at;
         let newest_first = self.datapoints.iter().rev();
         newest_first.take_while(move |datapoint| since.is_none_or(|since| datapoint.scheduled_time >= since))
     }
 
-    /// Records and judges as [`MonitorLedger::record`] does, at the time `now`, and returns the transition instead of
-    /// owing it: history is replayed by the code that judges the present.
+    /// Records and evaluates like [`MonitorLedger::record`], at the time `now`, but returns the transition instead of
+    /// enqueuing it. So a replay uses the same code as live executions.
     pub fn replay(
         &mut self,
         scheduled_time: Timestamp,
@@ -276,16 +278,17 @@ impl MonitorLedger {
         now: Timestamp,
     ) -> Option<Box<AlertStateChange>> {
         self.merge(scheduled_time, evidence);
-        self.judge(Some(scheduled_time), rules, now, false)
+        self.update_alert(Some(scheduled_time), rules, now, false)
     }
 
-    /// Whether the settings of the schedule's own alert are to be read (again): at most once in ten minutes.
-    pub fn wants_monitoring_alert(&self, rules: &MonitorRules, now: Timestamp) -> bool {
-        let fresh = |followed: FollowedAlert| now.duration_since(followed.read_at) < FOLLOW_AT_MOST_EVERY;
+    /// Whether the settings of the schedule's `MonitoringAlert` have to be read, at most every 10 minutes.
+    pub fn needs_monitoring_alert(&self, rules: &MonitorRules, now: Timestamp) -> bool {
+        let fresh = |followed: FollowedAlert| now.duration_since(followed.read_at) < FOLLOW_INTERVAL;
         rules.follow_monitoring_alert && !self.followed.is_some_and(fresh)
     }
 
-    /// The window that judges: the schedule's own alert's, if the policy follows it and it is known, else the policy's.
+    /// Effective alert window: that of the schedule's `MonitoringAlert` if the policy follows it and it is known, or
+    /// else that of the policy.
     pub fn window(&self, rules: &MonitorRules) -> AlertWindow {
         match self.followed.and_then(|followed| followed.window) {
             Some(window) if rules.follow_monitoring_alert => AlertWindow::Executions(window),
@@ -293,35 +296,36 @@ impl MonitorLedger {
         }
     }
 
-    /// The scheduled times of the datapoints that count and say something of the data, newest first.
+    /// Scheduled times of the datapoints that take a slot in the window, newest first.
     pub fn judged(&self, rules: &MonitorRules) -> impl Iterator<Item = Timestamp> {
         self.counting()
             .filter(|datapoint| rules.judge(datapoint) != Period::Missing)
             .map(|datapoint| datapoint.scheduled_time)
     }
 
-    /// Judges what is known; `made_by` is the execution that there is news of, if it is one.
-    fn rejudge(&mut self, made_by: Option<Timestamp>, rules: &MonitorRules, caller: &Caller) {
+    /// Updates alert and health, and enqueues the events of transitions. `cause` is the execution with new evidence, if
+    /// there is one.
+    fn evaluate(&mut self, cause: Option<Timestamp>, rules: &MonitorRules, caller: &Caller) {
         if self.monitor.schedule == DOCTOR_SCHEDULE {
             return;
         }
-        let change = self.judge(made_by, rules, caller.now, false);
-        self.owe_change(change, caller);
-        if let Some(change) = self.judge_health(made_by, rules, caller.now) {
+        let change = self.update_alert(cause, rules, caller.now, false);
+        self.enqueue_change(change, caller);
+        if let Some(change) = self.update_health(cause, rules, caller.now) {
             self.outbox
-                .owe(change.id.clone(), MonitorEffect::PutHealthStateChange(change), caller);
+                .enqueue(change.id.clone(), MonitorEffect::PutHealthStateChange(change), caller);
         }
     }
 
-    fn owe_change(&mut self, change: Option<Box<AlertStateChange>>, caller: &Caller) {
+    fn enqueue_change(&mut self, change: Option<Box<AlertStateChange>>, caller: &Caller) {
         if let Some(change) = change {
             self.last_change = Some(change.clone());
             self.outbox
-                .owe(change.id.clone(), MonitorEffect::PutAlertStateChange(change), caller);
+                .enqueue(change.id.clone(), MonitorEffect::PutAlertStateChange(change), caller);
         }
     }
 
-    /// Merges; says what that did, and at which place a datapoint has values that are not published yet.
+    /// Merges evidence. Returns the outcome, and the index of the datapoint if it has metrics to publish.
     fn merge(&mut self, scheduled_time: Timestamp, evidence: Evidence) -> (Recorded, Option<usize>) {
         if let Some(report) = &evidence.report {
             for check_type in report.by_check_type.keys() {
@@ -330,7 +334,7 @@ impl MonitorLedger {
                 }
             }
         }
-        // Executions come in order, but for a few.
+        // Most executions arrive in order.
         let newest = self.datapoints.back().map(|datapoint| datapoint.scheduled_time);
         let found = if newest.is_none_or(|newest| newest < scheduled_time) {
             Err(self.datapoints.len())
@@ -358,7 +362,7 @@ impl MonitorLedger {
                 datapoint.evidence = merged;
                 (Recorded::Changed, publish.then_some(at))
             }
-            Err(0) if self.datapoints.len() >= KEPT_DATAPOINTS => (Recorded::TooOld, None),
+            Err(0) if self.datapoints.len() >= MAX_DATAPOINTS => (Recorded::TooOld, None),
             Err(mut at) => {
                 self.datapoints.insert(
                     at,
@@ -367,7 +371,7 @@ impl MonitorLedger {
                         evidence,
                     },
                 );
-                if self.datapoints.len() > KEPT_DATAPOINTS {
+                if self.datapoints.len() > MAX_DATAPOINTS {
                     self.datapoints.pop_front();
                     at = at.saturating_sub(1);
                 }
@@ -376,9 +380,9 @@ impl MonitorLedger {
         }
     }
 
-    fn judge(
+    fn update_alert(
         &mut self,
-        made_by: Option<Timestamp>,
+        cause: Option<Timestamp>,
         rules: &MonitorRules,
         now: Timestamp,
         restarted: bool,
@@ -388,7 +392,7 @@ impl MonitorLedger {
         let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
         let previous = self.alert.status;
         let status = if restarted {
-            self.status_anew(&window, rules, as_of)
+            self.status_since_restart(&window, rules, as_of)
         } else {
             self.status(&window, rules, 0, as_of, previous)
         };
@@ -404,25 +408,26 @@ impl MonitorLedger {
             scheduled_time: newest,
             time: now,
         });
-        if self.history.len() > KEPT_TRANSITIONS {
+        if self.history.len() > MAX_TRANSITIONS {
             self.history.pop_front();
         }
         let mut change = self.change(&window, rules, previous, as_of, now);
-        change.correlation_id = Some(self.correlation_id(made_by.unwrap_or(newest)));
+        change.correlation_id = Some(self.correlation_id(cause.unwrap_or(newest)));
         if let (true, Some(since)) = (restarted, self.restarted_at) {
-            let so_far = if change.datapoints.is_empty() {
-                "none of them says anything of the data yet".to_owned()
+            let result = if change.datapoints.is_empty() {
+                "none of them has a result yet".to_owned()
             } else {
                 change.reason
             };
             change.reason = format!(
-                "the window was restarted because of a new baseline: executions scheduled from {since} on count; {so_far}"
+                "the baseline changed, so only executions scheduled since {} count; {result}",
+                text::time(since)
             );
         }
         Some(Box::new(change))
     }
 
-    /// The status that follows from the datapoints that count, without the newest few, and the status before.
+    /// Status from the previous status and the datapoints that count, except the newest `without` ones.
     fn status(
         &self,
         window: &AlertWindow,
@@ -432,16 +437,16 @@ impl MonitorLedger {
         previous: AlertStatus,
     ) -> AlertStatus {
         let mut counting = self.counting().skip(without).peekable();
-        // A monitor of which nothing counts yet is OK, restarted or new, whatever is made of missing periods.
+        // A monitor without datapoints that count is OK, however missing periods are treated.
         if self.restarted_at.is_some() && counting.peek().is_none() {
             return AlertStatus::Ok;
         }
         rules.status(window, counting, self.restarted_at, as_of, previous)
     }
 
-    /// The status of a ledger that began at the restart: each datapoint since then judged when it was the newest. By most
-    /// windows that is the status of the last one; where missing periods keep the status, the ones before matter.
-    fn status_anew(&self, window: &AlertWindow, rules: &MonitorRules, as_of: Timestamp) -> AlertStatus {
+    /// Status as if the ledger had started at the restart: evaluates the datapoints since then one after the other.
+    /// With most windows, only the last one matters. If missing periods keep the status, the earlier ones matter, too.
+    fn status_since_restart(&self, window: &AlertWindow, rules: &MonitorRules, as_of: Timestamp) -> AlertStatus {
         let times: Vec<Timestamp> = self.counting().map(|datapoint| datapoint.scheduled_time).collect();
         let oldest_first = times.iter().enumerate().rev();
         let status = oldest_first.fold(AlertStatus::Ok, |previous, (without, time)| {
@@ -454,7 +459,7 @@ impl MonitorLedger {
         execution_correlation_id(&self.monitor.schedule, scheduled_time)
     }
 
-    /// The event of the transition that has just been made.
+    /// Event of the latest transition.
     fn change(
         &self,
         window: &AlertWindow,
@@ -479,20 +484,26 @@ impl MonitorLedger {
         let (m, n) = (window.datapoints_to_alert(), window.evaluation_period());
         let (reason, period) = match window {
             AlertWindow::Executions(_) => {
-                let considered = evaluated.len();
-                let had = if rules.treatment == Treatment::default() {
-                    "had violations"
+                let (breached, not_breached) = if rules.treatment == Treatment::default() {
+                    ("had violations", "had no violations")
                 } else {
-                    "breached"
+                    ("breached", "did not breach")
                 };
-                let reason = format!("{breaching} of the {considered} latest executions {had}; {m} of {n} alert");
+                let result = match (evaluated.len(), breaching) {
+                    (0, _) => "no execution counts".to_owned(),
+                    (1, 0) => format!("the last execution {not_breached}"),
+                    (1, _) => format!("the last execution {breached}"),
+                    (executions, _) => format!("{breaching} of the last {executions} executions {breached}"),
+                };
+                let reason = format!("{result}; alert at {m} of {n}");
                 (reason, None)
             }
             AlertWindow::Time { window, period } => {
                 let missing = window.treat_missing_data().as_str();
                 let reason = format!(
-                    "{breaching} executions of the latest periods of {period} breached; {m} of {n} periods alert, \
-                     missing ones are treated as {missing}"
+                    "{} breached in the latest periods of {period}; alert at {m} of {n} periods, missing periods are \
+                     treated as {missing}",
+                    text::count(breaching as u64, "execution")
                 );
                 (reason, Some(period.to_string()))
             }
@@ -540,20 +551,20 @@ impl MonitorLedger {
         }
     }
 
-    fn judge_health(
+    fn update_health(
         &mut self,
-        made_by: Option<Timestamp>,
+        cause: Option<Timestamp>,
         rules: &MonitorRules,
         now: Timestamp,
     ) -> Option<Box<HealthStateChange>> {
-        let silent = |datapoint: &&Datapoint| {
-            let muted = |window: &MaintenanceWindow| window.covers(datapoint.scheduled_time);
+        let has_no_result = |datapoint: &&Datapoint| {
+            let covers = |window: &MaintenanceWindow| window.covers(datapoint.scheduled_time);
             matches!(
                 datapoint.state(),
                 DatapointState::Failed | DatapointState::NoData | DatapointState::Missing
-            ) && !rules.maintenance.iter().any(muted)
+            ) && !rules.maintenance.iter().any(covers)
         };
-        let in_a_row = self.datapoints.iter().rev().take_while(silent).count();
+        let in_a_row = self.datapoints.iter().rev().take_while(has_no_result).count();
         let after = usize::from(rules.unhealthy_after);
         let status = if after > 0 && in_a_row >= after {
             HealthStatus::Unhealthy
@@ -572,10 +583,15 @@ impl MonitorLedger {
             .iter()
             .skip(self.datapoints.len().saturating_sub(in_a_row.clamp(1, 10)));
         let reason = match status {
+            HealthStatus::Unhealthy if in_a_row == 1 => {
+                "the last execution failed, had no data, or never ran; drift is not detected until the monitor recovers"
+                    .to_owned()
+            }
             HealthStatus::Unhealthy => format!(
-                "the latest {in_a_row} executions failed, had no data or never ran: nothing is known of the data since then"
+                "the last {in_a_row} executions failed, had no data, or never ran; drift is not detected until the monitor \
+                 recovers"
             ),
-            HealthStatus::Healthy => "the latest execution says something of the data again".to_owned(),
+            HealthStatus::Healthy => "the latest execution has a result again".to_owned(),
         };
         Some(Box::new(HealthStateChange {
             version: "1".into(),
@@ -584,7 +600,7 @@ impl MonitorLedger {
                 self.monitor.schedule.to_lowercase(),
                 self.health.transition
             ),
-            correlation_id: made_by
+            correlation_id: cause
                 .or_else(|| self.datapoints.back().map(|datapoint| datapoint.scheduled_time))
                 .map(|time| self.correlation_id(time)),
             model: self.monitor.model.clone(),

@@ -10,17 +10,17 @@ mod time_window;
 mod window;
 
 pub use datapoint::{
-    BRIEF_VIOLATIONS, Brief, Datapoint, DatapointState, Evidence, ExecutionEvidence, ExecutionStatus, JobEvidence,
-    JobStatus, REPORTED_VIOLATIONS, ReportEvidence, ReportedViolation, ViolationFacts,
+    Datapoint, DatapointState, Evidence, ExecutionEvidence, ExecutionStatus, JobEvidence, JobStatus,
+    REPORTED_VIOLATIONS, ReportEvidence, ReportedViolation, SUMMARIZED_VIOLATIONS, ViolationFacts, ViolationSummary,
 };
 pub use event::{
     AlertStateChange, EVENT_SOURCE, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
     MODEL_MONITOR_HEALTH_STATE_CHANGE, MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange,
     execution_correlation_id,
 };
-pub use history::{MonitoringAlertTransition, OnlyBecause, Transition, compare};
+pub use history::{MismatchReason, MonitoringAlertTransition, Transition, compare};
 pub use ledger::{
-    Alert, AlertHistoryItem, DOCTOR_SCHEDULE, FollowedAlert, Health, HealthStatus, KEPT_DATAPOINTS, Monitor,
+    Alert, AlertHistoryItem, DOCTOR_SCHEDULE, FollowedAlert, Health, HealthStatus, MAX_DATAPOINTS, Monitor,
     MonitorEffect, MonitorLedger, Observation, Recorded,
 };
 pub use metric::{Metric, MetricName, Unit};

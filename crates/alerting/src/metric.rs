@@ -1,5 +1,4 @@
-//! The CloudWatch metrics of one execution. A clean execution has its datapoints too: a metric that only speaks of
-//! violations can rise but never fall.
+//! The CloudWatch metrics of one execution. Clean executions have metrics, too, so that the metrics can fall again.
 
 use crate::{Datapoint, DatapointState, Monitor, MonitorRules, Period};
 use jiff::Timestamp;
@@ -7,26 +6,28 @@ use model_monitor::Quantity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// The largest magnitude that CloudWatch takes (2^360, API `PutMetricData`). Model Monitor publishes infinities as this.
+/// Largest magnitude that CloudWatch accepts: 2^360 (*API Reference*, `PutMetricData`). Model Monitor publishes it for
+/// infinities.
 const CLOUDWATCH_BOUND: f64 = 2.348_542_582_773_833_3e108;
 
-/// Names of the metrics. The dashboard and the alarms in `infra/` use the same.
+/// Names of the metrics. The dashboard and the alarms in `infra/` use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MetricName {
-    /// Number of constraint violations of an execution; with the dimension `ConstraintCheckType`, those of one type.
+    /// Number of constraint violations of an execution. With the dimension `ConstraintCheckType`, the number for one
+    /// check type.
     ConstraintViolations,
-    /// 1 if the execution had violations that count, else 0: CloudWatch's word for such a datapoint.
+    /// 1 if the execution had violations that count toward the alert, else 0.
     Breaching,
     /// 1 if the execution failed or was stopped, else 0.
     ExecutionFailed,
-    /// The value that a violation was found at, by `Feature`, `MetricName`, `Facet` and `FacetValue`, or `Label`.
+    /// Observed value of a violation, by `Feature`, `MetricName`, `Facet` and `FacetValue`, or `Label`.
     ObservedValue,
-    /// A violation report that could not be read; counted at every attempt.
+    /// Number of attempts that failed to read a violation report.
     UnreadableReports,
 }
 
 impl MetricName {
-    /// The name in CloudWatch.
+    /// Name in CloudWatch.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ConstraintViolations => "ConstraintViolations",
@@ -38,10 +39,10 @@ impl MetricName {
     }
 }
 
-/// CloudWatch's units, those used here.
+/// Units of CloudWatch that the metrics use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
-    /// A number of things.
+    /// A count.
     Count,
     /// A number without a unit.
     None,
@@ -50,20 +51,21 @@ pub enum Unit {
 /// One value for CloudWatch, within the limits of `PutMetricData`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// What is measured.
+    /// Name of the metric.
     pub name: MetricName,
-    /// At most six here; CloudWatch takes 30. Names and values are ASCII and not blank.
+    /// Dimensions: at most 6, where CloudWatch accepts 30. Names and values are ASCII and not blank.
     pub dimensions: Vec<(String, String)>,
-    /// The time that it is for: of an execution, its scheduled time.
+    /// Time of the value: the scheduled time of the execution.
     pub timestamp: Timestamp,
-    /// Finite, within CloudWatch's bound.
+    /// Finite value within CloudWatch's range.
     pub value: f64,
-    /// Its unit.
+    /// Unit of the value.
     pub unit: Unit,
 }
 
 impl Metric {
-    /// A metric of a monitor; `None` for a value that CloudWatch cannot hold (NaN). Infinities become CloudWatch's bound.
+    /// A metric of a monitor. `None` for NaN, which CloudWatch rejects. Infinities become the largest value that
+    /// CloudWatch accepts.
     pub fn new(
         monitor: &Monitor,
         name: MetricName,
@@ -94,10 +96,10 @@ impl Metric {
         })
     }
 
-    /// All metrics of one execution. `check_types` are those that this monitor has ever reported: one that is not
-    /// reported this time is 0, so that its metric falls again. What an execution does not tell is not published: a
-    /// failed one has no number of violations.
-    pub fn of(
+    /// All metrics of one execution. `check_types` are those that this monitor has ever reported. A check type without
+    /// violations in this execution gets 0, so that its metric falls again. Unknown values are not published: a failed
+    /// execution has no number of violations.
+    pub fn for_datapoint(
         datapoint: &Datapoint,
         monitor: &Monitor,
         check_types: &BTreeSet<String>,
@@ -120,7 +122,7 @@ impl Metric {
             let report = datapoint.evidence.report.as_ref();
             for check_type in check_types {
                 let reported = report.and_then(|report| report.by_check_type.get(check_type)).copied();
-                // An exit message alone counts violations without telling their types.
+                // An exit message has the number of violations, but not their check types.
                 if report.is_some() || violations == 0 {
                     metrics.push(Self::new(
                         monitor,
@@ -161,7 +163,7 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// CloudWatch takes ASCII only, and nothing blank: other characters become their code points.
+/// CloudWatch accepts only ASCII, and no blank values. Other characters become their code points.
 fn ascii(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,28 +1,28 @@
-//! By which rules a monitor's datapoints are judged: which violations count, what a datapoint without a judgement of the
-//! data is taken for, which hours are muted, and by which window.
+//! The rules for the alert of a monitor: the violations that count, the treatment of executions without a result, the
+//! maintenance windows, and the alert window.
 
 use crate::{
-    AlarmState, AlertStatus, Brief, Datapoint, DatapointState, ExecutionWindow, Period, ReportEvidence, TimeWindow,
-    ViolationFacts,
+    AlarmState, AlertStatus, Datapoint, DatapointState, ExecutionWindow, Period, ReportEvidence, TimeWindow,
+    ViolationFacts, ViolationSummary,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
-/// How grave a violation is.
+/// Severity of a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth an alert.
+    /// Check it during working hours.
     #[default]
     Warning,
-    /// Worth waking somebody.
+    /// Act immediately, at any hour.
     Critical,
 }
 
 impl Severity {
-    /// The name as written in policies and events.
+    /// Name in policies and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Warning => "warning",
@@ -31,17 +31,17 @@ impl Severity {
     }
 }
 
-/// A name with `*` for any characters: `temp_*`.
+/// A pattern for names, in which `*` stands for any characters: `temp_*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// The pattern written so.
+    /// Makes a pattern from its text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Whether a name matches, letter by letter.
+    /// Whether a name matches. Case is significant.
     pub fn matches(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else {
             return self.0 == name;
@@ -60,29 +60,29 @@ impl Pattern {
         left.ends_with(last)
     }
 
-    /// As written.
+    /// Text of the pattern.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// One rule about violations. What is `None` matches any.
+/// A rule for violations. `None` matches every violation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ViolationRule {
-    /// `constraint_check_type` of the report.
+    /// Pattern of the check type (`constraint_check_type` in the report).
     pub check_type: Option<Pattern>,
-    /// The feature.
+    /// Pattern of the feature.
     pub feature: Option<Pattern>,
-    /// The metric.
+    /// Pattern of the metric.
     pub metric: Option<Pattern>,
-    /// The facet.
+    /// Pattern of the facet.
     pub facet: Option<Pattern>,
-    /// A violation nearer to its threshold than this, relative to the threshold, does not count. One that tells no
-    /// values is as far as can be.
+    /// Minimum distance from the threshold at which a violation counts, as a fraction of the threshold. A violation
+    /// without values always counts.
     pub minimum_exceedance: f64,
-    /// How grave it is.
+    /// Severity of matching violations.
     pub severity: Severity,
-    /// Whether it counts at all.
+    /// Whether matching violations count toward the alert.
     pub counts: bool,
 }
 
@@ -100,24 +100,24 @@ impl ViolationRule {
     }
 }
 
-/// What a datapoint that says nothing of the data is taken for.
+/// Treatment of executions without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum TreatAs {
-    /// It takes no slot in a window over executions, and leaves its period missing in a window over time.
+    /// The execution takes no slot in a window over executions. In a time window, its period is missing.
     #[default]
     #[serde(rename = "missing")]
     Missing,
-    /// It counts as one with violations.
+    /// The execution counts like one with violations.
     #[serde(rename = "breaching")]
     Breaching,
-    /// It counts as a clean one.
+    /// The execution counts like a clean one.
     #[serde(rename = "notBreaching")]
     NotBreaching,
 }
 
 impl TreatAs {
-    /// The name as written in policies.
+    /// Name in policies.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -135,65 +135,65 @@ impl TreatAs {
     }
 }
 
-/// What the three states that say nothing of the data are taken for.
+/// Treatment of the three states without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Treatment {
-    /// [`DatapointState::NoData`].
+    /// Treatment of [`DatapointState::NoData`].
     pub no_data: TreatAs,
-    /// [`DatapointState::Failed`].
+    /// Treatment of [`DatapointState::Failed`].
     pub failed: TreatAs,
-    /// [`DatapointState::Missing`].
+    /// Treatment of [`DatapointState::Missing`].
     pub missing: TreatAs,
 }
 
-/// A time in which violations are muted: executions scheduled in it take no slot.
+/// Period in which violations are ignored: executions scheduled in it take no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaintenanceWindow {
-    /// Once, from `start` until before `end`.
+    /// Once, from `start` (inclusive) to `end` (exclusive).
     Once {
-        /// Its start.
+        /// Start of the window.
         start: Timestamp,
-        /// Its end.
+        /// End of the window.
         end: Timestamp,
     },
     /// Every week, in UTC.
     Weekly {
-        /// Minutes after Monday 00:00 at which it starts.
+        /// Start in minutes after Monday 00:00.
         start_minute: i64,
-        /// How many minutes it takes, at most a week.
+        /// Duration in minutes, at most a week.
         minutes: i64,
     },
 }
 
-const MINUTES_A_WEEK: i64 = 7 * 24 * 60;
+const MINUTES_PER_WEEK: i64 = 7 * 24 * 60;
 /// 1970-01-05, the first Monday after the epoch, in minutes.
 const FIRST_MONDAY_MINUTES: i64 = 4 * 24 * 60;
 
 impl MaintenanceWindow {
-    /// Whether a time lies in it.
+    /// Whether the window contains a time.
     pub fn covers(&self, time: Timestamp) -> bool {
         match *self {
             Self::Once { start, end } => start <= time && time < end,
             Self::Weekly { start_minute, minutes } => {
                 let minute = time.as_second().div_euclid(60) - FIRST_MONDAY_MINUTES;
-                (minute - start_minute).rem_euclid(MINUTES_A_WEEK) < minutes
+                (minute - start_minute).rem_euclid(MINUTES_PER_WEEK) < minutes
             }
         }
     }
 }
 
-/// How long a period of a window over time is. Periods are aligned: to the epoch, to Monday, to the first of a month; in
-/// UTC.
+/// Length of a period of a time window. Periods are aligned in UTC: to the epoch, to Monday, or to the first day of a
+/// month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeriodLength {
-    /// So many minutes, at least one. Whole weeks begin on Monday.
+    /// Number of minutes, at least 1. Whole weeks start on Monday.
     Minutes(u32),
-    /// Calendar months.
+    /// Number of calendar months, at least 1.
     Months(u32),
 }
 
 impl PeriodLength {
-    /// Reads `15m`, `1h`, `1d`, `1w` or `1mo`.
+    /// Parses `15m`, `1h`, `1d`, `1w`, or `1mo`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits = text.find(|c: char| !c.is_ascii_digit())?;
@@ -210,12 +210,12 @@ impl PeriodLength {
         }
     }
 
-    /// The number of the period that a time lies in: the next period has the next number.
+    /// Number of the period that contains a time. Periods are numbered consecutively.
     pub fn index(self, time: Timestamp) -> i64 {
         match self {
             Self::Minutes(minutes) => {
                 let length = i64::from(minutes);
-                let offset = if length % MINUTES_A_WEEK == 0 {
+                let offset = if length % MINUTES_PER_WEEK == 0 {
                     FIRST_MONDAY_MINUTES
                 } else {
                     0
@@ -230,7 +230,7 @@ impl PeriodLength {
         }
     }
 
-    /// Its length in seconds, a month taken as 30 days.
+    /// Approximate length, with 30 days per month.
     pub fn approximate(self) -> SignedDuration {
         match self {
             Self::Minutes(minutes) => SignedDuration::from_mins(minutes.into()),
@@ -251,22 +251,22 @@ impl fmt::Display for PeriodLength {
     }
 }
 
-/// The window that judges a monitor.
+/// Alert window of a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertWindow {
-    /// Over the latest executions, SageMaker's rule.
+    /// Evaluates the latest executions (SageMaker's rule).
     Executions(ExecutionWindow),
-    /// Over periods of time, CloudWatch's rule.
+    /// Evaluates periods of time (CloudWatch's rule).
     Time {
-        /// M, N, and what missing data are.
+        /// M, N, and the treatment of missing data.
         window: TimeWindow,
-        /// How long a period is.
+        /// Length of a period.
         period: PeriodLength,
     },
 }
 
 impl AlertWindow {
-    /// M: datapoints to alert, or to alarm.
+    /// Number of breaching datapoints that raise the alert (M).
     pub fn datapoints_to_alert(&self) -> u8 {
         match self {
             Self::Executions(window) => window.datapoints_to_alert(),
@@ -274,7 +274,7 @@ impl AlertWindow {
         }
     }
 
-    /// N: the evaluation period, or the evaluation periods.
+    /// Number of latest executions, or periods, that are evaluated (N).
     pub fn evaluation_period(&self) -> u8 {
         match self {
             Self::Executions(window) => window.evaluation_period(),
@@ -283,24 +283,23 @@ impl AlertWindow {
     }
 }
 
-/// All by which a monitor is judged.
+/// Effective alert settings of a monitor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonitorRules {
     /// The alert window.
     pub window: AlertWindow,
-    /// Whether the datapoints to alert and the evaluation period of the schedule's own `MonitoringAlert` hold instead,
-    /// as far as they are known.
+    /// Whether M and N of the schedule's `MonitoringAlert` replace those of the window, if they are known.
     pub follow_monitoring_alert: bool,
-    /// What datapoints that say nothing of the data are taken for.
+    /// Treatment of executions without a result.
     pub treatment: Treatment,
-    /// Which violations count. The first rule that matches a violation decides; one that no rule matches counts, as a
-    /// warning.
+    /// Rules for violations. The first rule that matches a violation applies. A violation without a matching rule
+    /// counts as a warning.
     pub violations: Vec<ViolationRule>,
-    /// When violations are muted.
+    /// Maintenance windows, in which violations are ignored.
     pub maintenance: Vec<MaintenanceWindow>,
-    /// After how many executions in a row that failed, had no data or never ran the monitor is unhealthy; 0 for never.
+    /// Number of consecutive executions without a result that makes the monitor unhealthy. 0 disables it.
     pub unhealthy_after: u8,
-    /// Version (hash) of the policy that says so.
+    /// Version of the policy.
     pub policy_version: String,
 }
 
@@ -319,7 +318,7 @@ impl Default for MonitorRules {
 }
 
 impl MonitorRules {
-    /// The severity of a violation, or `None` if it does not count.
+    /// Severity of a violation. `None` if it does not count.
     pub fn severity_of(&self, violation: &ViolationFacts<'_>) -> Option<Severity> {
         let Some(rule) = self.violations.iter().find(|rule| rule.matches(violation)) else {
             return Some(Severity::Warning);
@@ -330,7 +329,7 @@ impl MonitorRules {
         (rule.counts && far_enough).then_some(rule.severity)
     }
 
-    /// The gravest severity among a datapoint's violations that count; `None` if none counts.
+    /// Highest severity of the violations of a datapoint that count. `None` if none counts.
     pub fn severity(&self, datapoint: &Datapoint) -> Option<Severity> {
         if datapoint.state() != DatapointState::Violations {
             return None;
@@ -339,20 +338,20 @@ impl MonitorRules {
             return Some(Severity::Warning);
         }
         let Some(report) = &datapoint.evidence.report else {
-            // Counted by the exit message alone: nothing tells them apart.
+            // The exit message has only the number of violations, so no rule can match.
             return Some(Severity::Warning);
         };
         let listed = report.top.iter().map(ViolationFacts::from);
-        let graver = listed
-            .chain(report.rest.iter().map(Brief::facts))
+        let highest = listed
+            .chain(report.rest.iter().map(ViolationSummary::facts))
             .filter_map(|violation| self.severity_of(&violation))
             .max();
-        // Those beyond what is kept are as grave as what nobody has a rule for.
+        // Violations that are not kept count like those without a matching rule.
         let unlisted = report.violations > (report.top.len() + report.rest.len()) as u64;
-        graver.or((unlisted || report.violations == 0).then_some(Severity::Warning))
+        highest.or((unlisted || report.violations == 0).then_some(Severity::Warning))
     }
 
-    /// The check types of a report's violations that count.
+    /// Check types of the violations in a report that count.
     pub fn check_types(&self, report: &ReportEvidence) -> Vec<String> {
         if self.violations.is_empty() {
             return report.by_check_type.keys().cloned().collect();
@@ -361,13 +360,13 @@ impl MonitorRules {
             .top
             .iter()
             .map(ViolationFacts::from)
-            .chain(report.rest.iter().map(Brief::facts));
+            .chain(report.rest.iter().map(ViolationSummary::facts));
         let counting = listed.filter(|violation| self.severity_of(violation).is_some());
         let check_types: BTreeSet<&str> = counting.map(|violation| violation.check_type).collect();
         check_types.into_iter().map(ToOwned::to_owned).collect()
     }
 
-    /// What a datapoint is to the window.
+    /// Result of a datapoint for the window.
     pub fn judge(&self, datapoint: &Datapoint) -> Period {
         if self
             .maintenance
@@ -387,9 +386,9 @@ impl MonitorRules {
         }
     }
 
-    /// The datapoints that the window looks at, oldest first, each with what it is to the window, out of those that count,
-    /// newest first. A window over executions looks at the N latest that take a slot; one over time at those of its
-    /// evaluation range that ends with the period of `as_of`.
+    /// Datapoints that the window evaluates with their results, oldest first, out of those that count, newest first. A
+    /// window over executions evaluates the latest N that take a slot. A time window evaluates those in its evaluation
+    /// range, which ends with the period of `as_of`.
     pub fn evaluated<'a>(
         &self,
         window: &AlertWindow,
@@ -411,8 +410,8 @@ impl MonitorRules {
         evaluated
     }
 
-    /// The alert status that follows from the datapoints that count, newest first, and the status before. A window over
-    /// time ends with the period of `as_of`; it has no periods before `since`, if datapoints count only since then.
+    /// Alert status from the datapoints that count, newest first, and the previous status. A time window ends with the
+    /// period of `as_of`. If datapoints count only since a time, it has no periods before `since`.
     pub fn status<'a>(
         &self,
         window: &AlertWindow,
@@ -439,7 +438,8 @@ impl MonitorRules {
                     let Some(slot) = last.checked_sub(age + 1).and_then(|at| periods.get_mut(at)) else {
                         break;
                     };
-                    // Of several executions in a period the worst holds, as the statistic `Maximum` of `Breaching`.
+                    // The worst execution in a period determines it, like the statistic `Maximum` of the metric
+                    // `Breaching`.
                     *slot = match (*slot, self.judge(datapoint)) {
                         (Period::Breaching, _) | (_, Period::Breaching) => Period::Breaching,
                         (Period::NotBreaching, _) | (_, Period::NotBreaching) => Period::NotBreaching,
@@ -470,7 +470,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_matches_with_stars_anywhere() {
+    fn pattern_has_stars_at_any_position() {
         for (pattern, name, matches) in [
             ("age", "age", true),
             ("age", "ages", false),
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn periods_are_aligned_and_weeks_begin_on_monday() {
+    fn weeks_start_on_monday_and_months_on_the_first() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let week = PeriodLength::parse("1w").unwrap();
         assert_eq!(
@@ -512,9 +512,9 @@ mod tests {
     }
 
     #[test]
-    fn a_weekly_maintenance_window_may_pass_the_end_of_the_week() {
+    fn weekly_maintenance_window_may_cross_the_weekend() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        // From Sunday 22:00 for six hours.
+        // Sunday 22:00, for 6 hours.
         let window = MaintenanceWindow::Weekly {
             start_minute: (6 * 24 + 22) * 60,
             minutes: 6 * 60,

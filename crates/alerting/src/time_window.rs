@@ -1,10 +1,10 @@
-//! The alert window over time, by CloudWatch's rule (user guide, pages "Configuring how CloudWatch alarms treat missing
-//! data" and "Alarm evaluation window").
+//! The alert window over time, with CloudWatch's rule (*User Guide*, pages *Configuring how CloudWatch alarms treat
+//! missing data* and *Alarm evaluation window*).
 //!
-//! Every period has a datapoint that breaches, does not, or is missing. More than the N evaluation periods are looked
-//! at: the evaluation range. With at least N datapoints in it the newest N are judged; with fewer all of them, and what
-//! is missing up to N is filled as [`TreatMissingData`] says. Unlike a CloudWatch alarm's, this window may be of any
-//! length: weekly and monthly monitors can be judged.
+//! Each period is breaching, is not breaching, or has no datapoint. The evaluation range has more than the N evaluation
+//! periods. If it has at least N datapoints, the newest N are evaluated. If it has fewer, all of them are evaluated,
+//! and the missing ones up to N are treated by [`TreatMissingData`]. Unlike CloudWatch's, this window has no maximum
+//! length, so it supports weekly and monthly monitors.
 
 use crate::WindowError;
 use serde::{Deserialize, Serialize};
@@ -12,29 +12,29 @@ use serde::{Deserialize, Serialize};
 /// One period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Period {
-    /// Its datapoint breaches.
+    /// The datapoint is breaching.
     Breaching,
-    /// Its datapoint does not.
+    /// The datapoint is not breaching.
     NotBreaching,
-    /// It has none.
+    /// The period has no datapoint.
     Missing,
 }
 
-/// `TreatMissingData` of a CloudWatch alarm.
+/// Treatment of periods without a datapoint, like `TreatMissingData` of a CloudWatch alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum TreatMissingData {
-    /// Missing periods are left out; if all are missing, `INSUFFICIENT_DATA`. CloudWatch's default.
+    /// Missing periods are left out. If all are missing, the status is `INSUFFICIENT_DATA`. CloudWatch's default.
     #[default]
     #[serde(rename = "missing")]
     Missing,
-    /// Missing periods are left out; if they alone would decide, the state is kept.
+    /// Missing periods are left out. If all are missing, the status does not change.
     #[serde(rename = "ignore")]
     Ignore,
-    /// A missing period breaches.
+    /// Missing periods are breaching.
     #[serde(rename = "breaching")]
     Breaching,
-    /// A missing period does not breach.
+    /// Missing periods are not breaching.
     #[serde(rename = "notBreaching")]
     NotBreaching,
 }
@@ -51,16 +51,16 @@ impl TreatMissingData {
     }
 }
 
-/// State of an alarm, as CloudWatch spells it.
+/// Alarm state, in CloudWatch's spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum AlarmState {
-    /// Within the threshold.
+    /// The number of breaching datapoints is below M.
     #[serde(rename = "OK")]
     Ok,
-    /// Beyond it.
+    /// The number of breaching datapoints is at least M.
     #[serde(rename = "ALARM")]
     Alarm,
-    /// Not enough datapoints to say. A new alarm's state.
+    /// There are not enough datapoints. The initial state.
     #[default]
     #[serde(rename = "INSUFFICIENT_DATA")]
     InsufficientData,
@@ -78,8 +78,8 @@ pub struct TimeWindow {
 impl TimeWindow {
     /// A window of M = `datapoints_to_alarm` within N = `evaluation_periods`.
     ///
-    /// The evaluation range is N + 2 periods. CloudWatch's documented examples look at 5 with N = 3 and tell it of no
-    /// other N, so that this is a choice; [`TimeWindow::with_evaluation_range`] sets another.
+    /// The evaluation range is N + 2 periods. This is an assumption: CloudWatch documents only a range of 5 for N = 3.
+    /// [`TimeWindow::with_evaluation_range`] sets another range.
     ///
     /// # Errors
     /// Unless 1 ≤ M ≤ N ≤ 100.
@@ -108,7 +108,7 @@ impl TimeWindow {
         })
     }
 
-    /// With another evaluation range, at least N periods.
+    /// The same window with a different evaluation range, at least N periods.
     #[must_use]
     pub fn with_evaluation_range(self, periods: usize) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl TimeWindow {
         }
     }
 
-    /// For a time in which there have been so many periods at all: more than they cannot be missing.
+    /// The same window for a monitor with this number of periods so far. Earlier periods cannot be missing.
     #[must_use]
     pub(crate) fn with_periods_at_most(self, periods: usize) -> Self {
         Self {
@@ -126,31 +126,31 @@ impl TimeWindow {
         }
     }
 
-    /// M.
+    /// Number of breaching datapoints that raise the alarm (M).
     pub fn datapoints_to_alarm(self) -> u8 {
         u8::try_from(self.datapoints_to_alarm).unwrap_or(u8::MAX)
     }
 
-    /// N.
+    /// Number of periods that are evaluated (N).
     pub fn evaluation_periods(self) -> u8 {
         u8::try_from(self.evaluation_periods).unwrap_or(u8::MAX)
     }
 
-    /// How many periods are looked at.
+    /// Number of periods in which the window looks for datapoints.
     pub fn evaluation_range(self) -> usize {
         self.evaluation_range
     }
 
-    /// What is made of missing periods.
+    /// Treatment of periods without a datapoint.
     pub fn treat_missing_data(self) -> TreatMissingData {
         self.treat_missing_data
     }
 
-    /// The state that follows from the periods, oldest first, and the state before.
+    /// State from the periods, oldest first, and the previous state.
     pub fn evaluate(self, periods: &[Period], previous: AlarmState) -> AlarmState {
         let (m, n) = (self.datapoints_to_alarm, self.evaluation_periods);
         let newest_first = || periods.iter().rev().copied().take(self.evaluation_range);
-        let judge = |breaching: usize| {
+        let state = |breaching: usize| {
             if breaching >= m {
                 AlarmState::Alarm
             } else {
@@ -163,7 +163,7 @@ impl TimeWindow {
         };
         let real = newest_first().filter(|period| *period != Period::Missing).count();
         if real >= n {
-            return judge(breaching_of_newest(n));
+            return state(breaching_of_newest(n));
         }
         let premature = self.is_premature(real, newest_first());
         match (self.treat_missing_data, real) {
@@ -171,13 +171,13 @@ impl TimeWindow {
             (TreatMissingData::Ignore, 0) => previous,
             (TreatMissingData::Missing, _) if premature => AlarmState::Alarm,
             (TreatMissingData::Ignore, _) if premature => previous,
-            (TreatMissingData::Breaching, _) => judge(breaching_of_newest(real) + (n - real)),
-            _ => judge(breaching_of_newest(real)),
+            (TreatMissingData::Breaching, _) => state(breaching_of_newest(real) + (n - real)),
+            _ => state(breaching_of_newest(real)),
         }
     }
 
-    /// The premature-alarm rule: fewer than M datapoints exist, the oldest breaching one is at least M periods old, and
-    /// every newer period breaches or is missing.
+    /// CloudWatch's rule for premature alarms: fewer than M datapoints exist, the oldest breaching one is at least M
+    /// periods old, and every newer period is breaching or missing.
     fn is_premature(self, real: usize, newest_first: impl Iterator<Item = Period>) -> bool {
         let since_not_breaching = newest_first.take_while(|period| *period != Period::NotBreaching);
         let oldest = since_not_breaching

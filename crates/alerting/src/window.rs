@@ -1,23 +1,23 @@
-//! The alert window over executions, by SageMaker's rule (developer guide, page `model-dashboard-alerts`).
+//! The alert window over executions, with SageMaker's rule (*Developer Guide*, page *model-dashboard-alerts*).
 //!
-//! After each execution the failures among the latest N (the evaluation period) are counted; with M (datapoints to
-//! alert) or more of them the monitor is in alert, also while fewer than N executions exist, until the count falls
-//! below M. What a failure is, the guide leaves open: here an execution with violations counts, a clean one takes its
-//! slot without counting, and one that says nothing of the data (no data, failed, missing) takes no slot.
+//! After each execution, the breaching ones among the latest N (evaluation period) are counted. If there are at least M
+//! (datapoints to alert), the monitor is in alert, even if there are fewer than N executions, until the count falls
+//! below M. The guide does not define a failure. Here, an execution with violations breaches, a clean execution takes a
+//! slot without breaching, and an execution without a result (no data, failed, missing) takes no slot.
 
 use serde::{Deserialize, Serialize};
 
-/// Status of a monitor's alert, as `ListMonitoringAlerts` spells it.
+/// Alert status of a monitor, in the spelling of `ListMonitoringAlerts`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum AlertStatus {
-    /// Fewer than the datapoints to alert.
+    /// The number of breaching datapoints is below M.
     #[default]
     #[serde(rename = "OK")]
     Ok,
-    /// At least the datapoints to alert.
+    /// The number of breaching datapoints is at least M.
     InAlert,
-    /// Too little to say, of a window over time (CloudWatch's word; SageMaker's own alert has no such status).
+    /// A time window has insufficient data (CloudWatch's status; SageMaker's alert does not have it).
     #[serde(rename = "INSUFFICIENT_DATA")]
     InsufficientData,
 }
@@ -41,35 +41,35 @@ pub struct ExecutionWindow {
     evaluation_period: u8,
 }
 
-/// A window that cannot be.
+/// Reason why an alert window is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// Outside SageMaker's range (API, `UpdateMonitoringAlert`).
-    #[error("{name} is {value}: it must be from 1 to 100")]
+    /// A number is outside SageMaker's range (*API Reference*, `UpdateMonitoringAlert`).
+    #[error("{name} is {value}, but must be from 1 to 100")]
     OutOfRange {
-        /// Which of the two numbers.
+        /// Name of the number.
         name: &'static str,
-        /// What was given.
+        /// The invalid value.
         value: i64,
     },
-    /// More datapoints than the window holds could never alert.
+    /// M is greater than N: the monitor could never be in alert.
     #[error(
-        "datapoints_to_alert ({datapoints_to_alert}) is more than evaluation_period ({evaluation_period}): such a monitor would never alert"
+        "datapoints_to_alert ({datapoints_to_alert}) must not be greater than evaluation_period ({evaluation_period})"
     )]
     NeverAlerts {
-        /// M.
+        /// Datapoints to alert (M).
         datapoints_to_alert: u8,
-        /// N.
+        /// Evaluation period (N).
         evaluation_period: u8,
     },
-    /// The same over time.
+    /// M is greater than N in a time window: the alarm could never be raised.
     #[error(
-        "datapoints_to_alarm ({datapoints_to_alarm}) is more than evaluation_periods ({evaluation_periods}): such an alarm would never go off"
+        "datapoints_to_alarm ({datapoints_to_alarm}) must not be greater than evaluation_periods ({evaluation_periods})"
     )]
     NeverAlarms {
-        /// M.
+        /// Datapoints to alarm (M).
         datapoints_to_alarm: usize,
-        /// N.
+        /// Evaluation periods (N).
         evaluation_periods: usize,
     },
 }
@@ -98,7 +98,7 @@ impl From<ExecutionWindow> for RawWindow {
 }
 
 impl Default for ExecutionWindow {
-    /// One of one: the first execution with violations alerts.
+    /// 1 of 1: the first execution with violations raises the alert.
     fn default() -> Self {
         Self {
             datapoints_to_alert: 1,
@@ -131,17 +131,17 @@ impl ExecutionWindow {
         })
     }
 
-    /// M.
+    /// Number of breaching datapoints that raise the alert (M).
     pub fn datapoints_to_alert(self) -> u8 {
         self.datapoints_to_alert
     }
 
-    /// N.
+    /// Number of latest executions that are evaluated (N).
     pub fn evaluation_period(self) -> u8 {
         self.evaluation_period
     }
 
-    /// Judges executions that take a slot, newest first: whether each breaches.
+    /// Alert status from the executions that take a slot, newest first. True stands for a breaching execution.
     pub fn judge(self, newest_first: impl Iterator<Item = bool>) -> AlertStatus {
         let latest = newest_first.take(self.evaluation_period.into());
         let breaching = latest.filter(|breaches| *breaches).count();

@@ -4,8 +4,8 @@
 use alerting::{
     AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, Evidence, ExecutionEvidence,
     ExecutionStatus, ExecutionWindow, FollowedAlert, HealthStateChange, HealthStatus, JobEvidence, JobStatus,
-    MaintenanceWindow, Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules, Observation,
-    OnlyBecause, PeriodLength, Recorded, ReportEvidence, Severity, TimeWindow, Transition, TreatAs, TreatMissingData,
+    MaintenanceWindow, Metric, MetricName, MismatchReason, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
+    Observation, PeriodLength, Recorded, ReportEvidence, Severity, TimeWindow, Transition, TreatAs, TreatMissingData,
     Treatment, Unit, compare, execution_correlation_id,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -336,7 +336,7 @@ fn alert_event_describes_transition() {
         alert.correlation_id,
         Some(execution_correlation_id("churn-dq", hour(2)))
     );
-    insta::assert_snapshot!(alert.reason, @"2 of the 3 latest executions had violations; 2 of 3 alert");
+    insta::assert_snapshot!(alert.reason, @"2 of the last 3 executions had violations; alert at 2 of 3");
 }
 
 #[test]
@@ -392,8 +392,8 @@ fn treated_failures_are_described_as_breaching() {
         ..window(1, 1)
     };
     let change = ledger(&[Failed], &rules).last_change.unwrap();
-    insta::assert_snapshot!(change.reason, @"1 of the 1 latest executions breached; 1 of 1 alert");
-    // There is no report that the event could be about.
+    insta::assert_snapshot!(change.reason, @"the last execution breached; alert at 1 of 1");
+    // There is no report for the event.
     assert_eq!((change.report_uri, change.violations.len()), (None, 0));
     assert_eq!(change.severity, Some(Severity::Warning));
 }
@@ -453,7 +453,7 @@ fn time_window_event_names_period_and_treatment() {
     assert_eq!(change.period.as_deref(), Some("1h"));
     assert_eq!((change.datapoints_to_alert, change.evaluation_period), (2, 3));
     assert_eq!((change.breaching, change.datapoints.len()), (2, 3));
-    insta::assert_snapshot!(change.reason, @"2 executions of the latest periods of 1h breached; 2 of 3 periods alert, missing ones are treated as notBreaching");
+    insta::assert_snapshot!(change.reason, @"2 executions breached in the latest periods of 1h; alert at 2 of 3 periods, missing periods are treated as notBreaching");
 }
 
 #[test]
@@ -615,8 +615,8 @@ fn sagemaker_alert_replaces_window_if_followed() {
     let own = ExecutionWindow::new(2, 5).unwrap();
     let mut ledger = MonitorLedger::new(monitor());
     assert_eq!(ledger.window(&follow), follow.window);
-    assert!(ledger.wants_monitoring_alert(&follow, hour(0)));
-    assert!(!ledger.wants_monitoring_alert(&window(1, 1), hour(0)));
+    assert!(ledger.needs_monitoring_alert(&follow, hour(0)));
+    assert!(!ledger.needs_monitoring_alert(&window(1, 1), hour(0)));
     ledger.followed = Some(FollowedAlert {
         window: Some(own),
         read_at: hour(0),
@@ -625,19 +625,19 @@ fn sagemaker_alert_replaces_window_if_followed() {
     assert_eq!(ledger.window(&window(1, 1)), window(1, 1).window);
     // Its settings are read at most once in ten minutes.
     let after = |seconds| hour(0) + SignedDuration::from_secs(seconds);
-    assert!(!ledger.wants_monitoring_alert(&follow, after(599)));
-    assert!(ledger.wants_monitoring_alert(&follow, after(600)));
-    assert!(!ledger.wants_monitoring_alert(&window(1, 1), after(600)));
+    assert!(!ledger.needs_monitoring_alert(&follow, after(599)));
+    assert!(ledger.needs_monitoring_alert(&follow, after(600)));
+    assert!(!ledger.needs_monitoring_alert(&window(1, 1), after(600)));
 }
 
 #[test]
 fn comparison_with_sagemaker_is_noted_every_six_hours() {
     let mut ledger = MonitorLedger::new(monitor());
-    ledger.compared(hour(0));
+    ledger.record_comparison(hour(0));
     assert_eq!(ledger.compared_until, Some(hour(0)));
-    ledger.compared(hour(6) - SignedDuration::from_secs(1));
+    ledger.record_comparison(hour(6) - SignedDuration::from_secs(1));
     assert_eq!(ledger.compared_until, Some(hour(0)));
-    ledger.compared(hour(6));
+    ledger.record_comparison(hour(6));
     assert_eq!(ledger.compared_until, Some(hour(6)));
 }
 
@@ -715,7 +715,7 @@ fn lines<'a>(metrics: impl IntoIterator<Item = &'a Metric>) -> Vec<String> {
 
 fn metrics_for(evidence: Evidence, check_types: &[&str]) -> Vec<String> {
     let check_types = check_types.iter().map(|&name| name.into()).collect();
-    lines(&Metric::of(
+    lines(&Metric::for_datapoint(
         &point(0, evidence),
         &monitor(),
         &check_types,
@@ -860,9 +860,9 @@ fn time_windows_outside_their_range_are_rejected() {
             .unwrap_err()
             .to_string()
     };
-    insta::assert_snapshot!(rejected(0, 1), @"datapoints_to_alarm is 0: it must be from 1 to 100");
-    insta::assert_snapshot!(rejected(1, 101), @"evaluation_periods is 101: it must be from 1 to 100");
-    insta::assert_snapshot!(rejected(3, 2), @"datapoints_to_alarm (3) is more than evaluation_periods (2): such an alarm would never go off");
+    insta::assert_snapshot!(rejected(0, 1), @"datapoints_to_alarm is 0, but must be from 1 to 100");
+    insta::assert_snapshot!(rejected(1, 101), @"evaluation_periods is 101, but must be from 1 to 100");
+    insta::assert_snapshot!(rejected(3, 2), @"datapoints_to_alarm (3) must not be greater than evaluation_periods (2)");
     let window = TimeWindow::new(100, 100, TreatMissingData::Ignore).unwrap();
     assert_eq!((window.datapoints_to_alarm(), window.evaluation_periods()), (100, 100));
     assert_eq!(window.evaluation_range(), 102);
@@ -913,6 +913,12 @@ fn sagemaker_transition_at_edge_of_ledger_is_comparable() {
         lines.into_iter().next().unwrap()
     };
     let theirs = (hour(5), AlertStatus::InAlert);
-    assert_eq!(only(hour(3)), Transition::Theirs(theirs, OnlyBecause::OtherRules));
-    assert_eq!(only(hour(4)), Transition::Theirs(theirs, OnlyBecause::BeforeTheOther));
+    assert_eq!(
+        only(hour(3)),
+        Transition::SageMakerOnly(theirs, MismatchReason::DifferentRules)
+    );
+    assert_eq!(
+        only(hour(4)),
+        Transition::SageMakerOnly(theirs, MismatchReason::OutsideHistory)
+    );
 }

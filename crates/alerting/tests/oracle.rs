@@ -1,4 +1,4 @@
-//! A million random histories: ledger and rules against a count that nobody could get wrong, event by event.
+//! Compares ledger and rules with a naive implementation on a million random histories, event by event.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
@@ -17,7 +17,7 @@ fn histories() -> u64 {
     HISTORIES.min(limit)
 }
 
-/// A generator that needs no crate (xorshift64*, Vigna 2016).
+/// Random number generator without a dependency (xorshift64*, Vigna 2016).
 struct Random(u64);
 
 impl Random {
@@ -28,8 +28,8 @@ impl Random {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
+    fn pick<T: Copy>(&mut self, values: &[T]) -> T {
+        values[usize::try_from(self.below(values.len() as u64)).unwrap()]
     }
 }
 
@@ -43,7 +43,7 @@ fn evidence(kind: char) -> Evidence {
         'X' => (ExecutionStatus::CompletedWithViolations, None),
         'F' => (ExecutionStatus::Failed, Some("AlgorithmError".to_owned())),
         'N' => (ExecutionStatus::Failed, Some("Job inputs had no data".to_owned())),
-        // Was due and never ran.
+        // The execution was due and never ran.
         _ => return Evidence::default(),
     };
     let execution = ExecutionEvidence {
@@ -57,7 +57,7 @@ fn evidence(kind: char) -> Evidence {
     }
 }
 
-/// What a datapoint is to the window: 'X', '0', or '-' for nothing.
+/// Result of a datapoint for the window: 'X' (breaching), '0' (not breaching), or '-' (missing).
 fn sign(kind: char, treatment: Treatment) -> char {
     let treated = |treat: TreatAs| match treat {
         TreatAs::Missing => '-',
@@ -72,7 +72,7 @@ fn sign(kind: char, treatment: Treatment) -> char {
     }
 }
 
-/// SageMaker's rule, read aloud: of the last n that say something, at least m breach.
+/// SageMaker's rule: at least m of the last n executions with a result breach.
 fn naive_executions(signs: &[char], m: usize, n: usize) -> AlertStatus {
     let slots: Vec<char> = signs.iter().copied().filter(|sign| *sign != '-').collect();
     let last = &slots[slots.len().saturating_sub(n)..];
@@ -83,7 +83,7 @@ fn naive_executions(signs: &[char], m: usize, n: usize) -> AlertStatus {
     }
 }
 
-/// CloudWatch's rule, read aloud. `lived` is how many periods there have been since datapoints count.
+/// CloudWatch's rule. `lived` is the number of periods since datapoints count.
 fn naive_time(
     periods: &[char],
     (m, n): (usize, usize),
@@ -141,7 +141,7 @@ fn monitor() -> Monitor {
 }
 
 #[test]
-fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
+fn ledger_agrees_with_naive_implementation() {
     let mut random = Random(0x0D12_F7A2_DE2B_2026);
     let mut transitions = 0;
     let histories = histories();
@@ -180,7 +180,7 @@ fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
         let mut signs: Vec<char> = Vec::new();
         let mut expected = AlertStatus::Ok;
         for at in 0..=random.below(14) {
-            // 'g' is a gap: nothing is heard of the hour at all.
+            // 'g' is a gap: an hour without evidence.
             let kind = random.pick(&['0', '0', 'X', 'X', 'X', 'F', 'N', 'M', 'g']);
             if kind == 'g' {
                 signs.push('-');
@@ -204,20 +204,20 @@ fn the_engine_agrees_with_a_naive_reading_on_a_million_histories() {
             assert_eq!(
                 change.is_some(),
                 before != expected,
-                "history {history}: one event a transition"
+                "history {history}: one event per transition"
             );
             transitions += u64::from(change.is_some());
         }
     }
     assert!(
         transitions > histories / 2,
-        "{transitions} transitions: the histories say too little"
+        "{transitions} transitions: too few for a test"
     );
 }
 
-/// Restarts, in time: from then on all is as of a monitor that is new.
+/// After a restart in time, the ledger behaves like that of a new monitor.
 #[test]
-fn a_restarted_ledger_agrees_with_a_naive_reading_of_what_came_since() {
+fn restarted_ledger_agrees_with_naive_implementation() {
     let mut random = Random(0x0D12_F7A2_DE2B_2027);
     let mut ended = 0;
     let histories = histories();

@@ -1,9 +1,9 @@
-//! What must hold of datapoints, windows and ledgers, whatever comes in.
+//! Invariants of datapoints, windows, and ledgers for any input.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
     AlertStatus, AlertWindow, DatapointState, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow,
-    JobEvidence, JobStatus, KEPT_DATAPOINTS, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
+    JobEvidence, JobStatus, MAX_DATAPOINTS, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
     Observation, PeriodLength, Recorded, ReportEvidence, TimeWindow, TreatMissingData,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -95,16 +95,16 @@ fn some_rules() -> impl Strategy<Value = MonitorRules> {
     })
 }
 
-/// What a ledger can be told.
+/// An input of a ledger.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "few, in a test")]
-enum Told {
+enum LedgerInput {
     Execution(i64, Evidence),
-    /// The baseline changed, half an hour after the full one.
+    /// The baseline changed 30 minutes after the hour.
     Restart(i64),
 }
 
-impl Told {
+impl LedgerInput {
     fn minute(&self) -> i64 {
         match self {
             Self::Execution(at, _) => at * 60,
@@ -112,15 +112,15 @@ impl Told {
         }
     }
 
-    fn tell_all<'a>(all: impl IntoIterator<Item = &'a Self>, rules: &MonitorRules) -> MonitorLedger {
+    fn apply_all<'a>(all: impl IntoIterator<Item = &'a Self>, rules: &MonitorRules) -> MonitorLedger {
         let mut ledger = MonitorLedger::new(monitor());
-        for told in all {
-            told.tell(&mut ledger, rules);
+        for input in all {
+            input.apply(&mut ledger, rules);
         }
         ledger
     }
 
-    fn tell(&self, ledger: &mut MonitorLedger, rules: &MonitorRules) {
+    fn apply(&self, ledger: &mut MonitorLedger, rules: &MonitorRules) {
         match self {
             Self::Execution(at, evidence) => {
                 ledger.record(observation(*at, evidence.clone()), rules, &caller("a"));
@@ -136,14 +136,14 @@ fn half_past(at: i64) -> Timestamp {
     hour(at).checked_add(SignedDuration::from_mins(30)).unwrap()
 }
 
-fn some_told() -> impl Strategy<Value = Told> {
+fn some_input() -> impl Strategy<Value = LedgerInput> {
     prop_oneof![
-        4 => (0..12_i64, some_evidence()).prop_map(|(at, evidence)| Told::Execution(at, evidence)),
-        1 => (-1..12_i64).prop_map(Told::Restart),
+        4 => (0..12_i64, some_evidence()).prop_map(|(at, evidence)| LedgerInput::Execution(at, evidence)),
+        1 => (-1..12_i64).prop_map(LedgerInput::Restart),
     ]
 }
 
-fn of_state(state: DatapointState) -> Evidence {
+fn evidence(state: DatapointState) -> Evidence {
     match state {
         DatapointState::Clean => Evidence {
             report: None,
@@ -165,7 +165,7 @@ fn of_state(state: DatapointState) -> Evidence {
 }
 
 fn some_evidence() -> impl Strategy<Value = Evidence> {
-    // Two reports of the same version are the same report: how many violations one holds follows from its version.
+    // The number of violations depends on the version of a report, so that reports of the same version are equal.
     let reports =
         proptest::option::of((0..3_i64, 0..3_u8).prop_map(|(written, etag)| {
             report((u64::try_from(written).unwrap() + u64::from(etag)) % 3, written, etag)
@@ -202,9 +202,9 @@ proptest! {
         prop_assert_eq!(a.clone().merge(a.clone()), a);
     }
 
-    /// Duplicate, late and out-of-order events end in the state that the same events in order give.
+    /// Duplicate, late, and out-of-order events lead to the same state as the events in order.
     #[test]
-    fn a_ledger_forgets_the_order_and_the_number_of_its_events(
+    fn ledger_ignores_order_and_number_of_events(
         events in proptest::collection::vec((0..12_i64, some_evidence()), 1..30),
         order in proptest::collection::vec(any::<u16>(), 90),
         m in 1..4_i64, more in 0..4_i64,
@@ -228,35 +228,36 @@ proptest! {
         prop_assert_eq!(in_order.check_types, any_order.check_types);
     }
 
-    /// A restart is an event like any other: late, doubled, before or after the executions that it is about.
+    /// A restart can be late or duplicated, before or after the executions that it affects.
     #[test]
-    fn a_ledger_forgets_when_it_heard_of_a_restart(
-        told in proptest::collection::vec(some_told(), 1..30),
+    fn ledger_ignores_when_a_restart_arrives(
+        inputs in proptest::collection::vec(some_input(), 1..30),
         order in proptest::collection::vec(any::<u16>(), 90),
         rules in some_rules(),
     ) {
-        let mut sorted = told.clone();
-        sorted.sort_by_key(Told::minute);
-        let in_order = Told::tell_all(&sorted, &rules);
-        let mut shuffled: Vec<_> = told.iter().flat_map(|told| [told; 3]).zip(order).collect();
+        let mut sorted = inputs.clone();
+        sorted.sort_by_key(LedgerInput::minute);
+        let in_order = LedgerInput::apply_all(&sorted, &rules);
+        let mut shuffled: Vec<_> = inputs.iter().flat_map(|input| [input; 3]).zip(order).collect();
         shuffled.sort_by_key(|(_, key)| *key);
-        let any_order = Told::tell_all(shuffled.into_iter().map(|(told, _)| told), &rules);
-        // One that began at the last restart.
-        let since = sorted.iter().filter(|told| matches!(told, Told::Restart(_))).map(Told::minute).max();
-        let later = sorted.iter().filter(|told| since.is_none_or(|since| told.minute() > since));
-        let anew = Told::tell_all(later, &rules);
+        let any_order = LedgerInput::apply_all(shuffled.into_iter().map(|(input, _)| input), &rules);
+        // A ledger that starts at the last restart.
+        let restarts = sorted.iter().filter(|input| matches!(input, LedgerInput::Restart(_)));
+        let since = restarts.map(LedgerInput::minute).max();
+        let later = sorted.iter().filter(|input| since.is_none_or(|since| input.minute() > since));
+        let restarted = LedgerInput::apply_all(later, &rules);
         prop_assert_eq!(&in_order.datapoints, &any_order.datapoints);
         prop_assert_eq!(in_order.restarted_at, any_order.restarted_at);
         prop_assert_eq!(in_order.health.status, any_order.health.status);
         let keeps = matches!(rules.window, AlertWindow::Time { window, .. }
             if window.treat_missing_data() == TreatMissingData::Ignore);
-        // Where missing periods keep the status, the order of executions matters, restart or not.
+        // If missing periods keep the status, the order of executions matters, with and without a restart.
         if !keeps {
             prop_assert_eq!(in_order.alert.status, any_order.alert.status);
-            prop_assert_eq!(in_order.judged(&rules).count(), anew.judged(&rules).count());
+            prop_assert_eq!(in_order.judged(&rules).count(), restarted.judged(&rules).count());
             match rules.window {
-                AlertWindow::Executions(_) => prop_assert_eq!(in_order.alert.status, anew.alert.status),
-                AlertWindow::Time { .. } if anew.datapoints.is_empty() => {
+                AlertWindow::Executions(_) => prop_assert_eq!(in_order.alert.status, restarted.alert.status),
+                AlertWindow::Time { .. } if restarted.datapoints.is_empty() => {
                     prop_assert_eq!(in_order.alert.status, AlertStatus::Ok);
                 }
                 AlertWindow::Time { .. } => {}
@@ -264,37 +265,38 @@ proptest! {
         }
     }
 
-    /// Of executions in order the restart may be heard at any place, whatever the window.
+    /// With executions in order, a restart may arrive at any position, for any window.
     #[test]
-    fn a_restart_that_is_late_ends_where_one_in_time_does(
+    fn late_restart_has_the_same_result(
         executions in proptest::collection::btree_map(0..14_i64, some_evidence(), 1..14),
-        at in -1..14_i64, heard in 0..15_usize, rules in some_rules(),
+        at in -1..14_i64, arrival in 0..15_usize, rules in some_rules(),
     ) {
-        let executions: Vec<_> = executions.into_iter().map(|(at, evidence)| Told::Execution(at, evidence)).collect();
-        let heard_at = |place: usize| {
-            let mut told = executions.clone();
-            told.insert(place.min(told.len()), Told::Restart(at));
-            Told::tell_all(&told, &rules)
+        let executions = executions.into_iter().map(|(at, evidence)| LedgerInput::Execution(at, evidence));
+        let executions: Vec<_> = executions.collect();
+        let arriving_at = |position: usize| {
+            let mut inputs = executions.clone();
+            inputs.insert(position.min(inputs.len()), LedgerInput::Restart(at));
+            LedgerInput::apply_all(&inputs, &rules)
         };
-        let in_time = heard_at(executions.iter().filter(|told| told.minute() < at * 60 + 30).count());
-        prop_assert_eq!(in_time.alert.status, heard_at(heard).alert.status);
+        let in_time = arriving_at(executions.iter().filter(|input| input.minute() < at * 60 + 30).count());
+        prop_assert_eq!(in_time.alert.status, arriving_at(arrival).alert.status);
     }
 }
 
 #[test]
-fn a_restart_ends_the_alert_and_says_why() {
+fn restart_ends_the_alert() {
     let mut ledger = MonitorLedger::new(monitor());
     let rules = window((2, 3));
     for at in 0..3 {
         ledger.record(
-            observation(at, of_state(DatapointState::Violations)),
+            observation(at, evidence(DatapointState::Violations)),
             &rules,
             &caller("a"),
         );
     }
     assert_eq!(ledger.alert.status, AlertStatus::InAlert);
     let text = serde_json::to_string(&ledger).unwrap();
-    assert!(!text.contains("restarted_at"), "what never was is not written");
+    assert!(!text.contains("restarted_at"), "an unset time is not written");
     ledger.outbox = outbox::Outbox::default();
     assert!(ledger.restart(half_past(2), &rules, &caller("a")));
     let [entry] = ledger.outbox.entries() else {
@@ -309,16 +311,16 @@ fn a_restart_ends_the_alert_and_says_why() {
         (AlertStatus::Ok, AlertStatus::InAlert, 2)
     );
     assert_eq!((change.breaching, change.datapoints.len()), (0, 0));
-    insta::assert_snapshot!(change.reason, @"the window was restarted because of a new baseline: executions scheduled from 2026-09-21T16:30:00Z on count; none of them says anything of the data yet");
-    // Twice is once, and an older one comes too late.
+    insta::assert_snapshot!(change.reason, @"the baseline changed, so only executions scheduled since 2026-09-21 16:30 UTC count; none of them has a result yet");
+    // Duplicate and older restarts have no effect.
     let before = ledger.clone();
     for at in [2, 1] {
         assert!(!ledger.restart(half_past(at), &rules, &caller("b")));
     }
     assert_eq!(ledger, before);
-    // A late execution of before is recorded, and counts as little.
+    // A late execution from before the restart is recorded and does not count.
     ledger.record(
-        observation(-1, of_state(DatapointState::Violations)),
+        observation(-1, evidence(DatapointState::Violations)),
         &rules,
         &caller("b"),
     );
@@ -327,7 +329,7 @@ fn a_restart_ends_the_alert_and_says_why() {
     for at in 3..5 {
         assert_eq!(ledger.alert.status, AlertStatus::Ok);
         ledger.record(
-            observation(at, of_state(DatapointState::Violations)),
+            observation(at, evidence(DatapointState::Violations)),
             &rules,
             &caller("b"),
         );
@@ -339,20 +341,20 @@ fn a_restart_ends_the_alert_and_says_why() {
 }
 
 #[test]
-fn a_restart_that_comes_after_executions_on_the_new_baseline_judges_those() {
+fn late_restart_evaluates_executions_since_then() {
     use DatapointState::{Clean, Violations};
     let rules = window((2, 3));
     let restarted = |states: [DatapointState; 4]| {
         let mut ledger = MonitorLedger::new(monitor());
         for (at, state) in (0..).zip(states) {
-            ledger.record(observation(at, of_state(state)), &rules, &caller("a"));
+            ledger.record(observation(at, evidence(state)), &rules, &caller("a"));
         }
         ledger.restart(half_past(1), &rules, &caller("a"));
         (ledger.alert, ledger.last_change.unwrap().reason)
     };
     let (alert, reason) = restarted([Violations, Violations, Violations, Clean]);
     assert_eq!((alert.status, alert.transition), (AlertStatus::Ok, 2));
-    insta::assert_snapshot!(reason, @"the window was restarted because of a new baseline: executions scheduled from 2026-09-21T15:30:00Z on count; 1 of the 2 latest executions had violations; 2 of 3 alert");
+    insta::assert_snapshot!(reason, @"the baseline changed, so only executions scheduled since 2026-09-21 15:30 UTC count; 1 of the last 2 executions had violations; alert at 2 of 3");
     let (alert, _) = restarted([Violations; 4]);
     assert_eq!(
         (alert.status, alert.transition),
@@ -367,23 +369,27 @@ fn periods_before_a_restart_are_not_missing() {
     let mut ledger = MonitorLedger::new(monitor());
     for at in 0..5 {
         ledger.record(
-            observation(at, of_state(DatapointState::Violations)),
+            observation(at, evidence(DatapointState::Violations)),
             &rules,
             &caller("a"),
         );
     }
     ledger.restart(half_past(4), &rules, &caller("a"));
     assert_eq!(ledger.alert.status, AlertStatus::Ok);
-    // The period of the restart itself has no execution since then.
+    // The period of the restart has no execution since then.
     ledger.restart(hour(5), &rules, &caller("a"));
-    ledger.record(observation(5, of_state(DatapointState::Clean)), &rules, &caller("a"));
+    ledger.record(observation(5, evidence(DatapointState::Clean)), &rules, &caller("a"));
     assert_eq!(ledger.alert.status, AlertStatus::Ok);
-    ledger.record(observation(7, of_state(DatapointState::Clean)), &rules, &caller("a"));
-    assert_eq!(ledger.alert.status, AlertStatus::InAlert, "that of 06:00 is");
+    ledger.record(observation(7, evidence(DatapointState::Clean)), &rules, &caller("a"));
+    assert_eq!(
+        ledger.alert.status,
+        AlertStatus::InAlert,
+        "the period of 06:00 is missing"
+    );
 }
 
 #[test]
-fn a_part_filled_window_alerts_as_soon_as_m_is_reached_and_until_the_count_falls_below() {
+fn partly_filled_window_is_in_alert_at_m_breaching() {
     let mut ledger = MonitorLedger::new(monitor());
     let mut status = Vec::new();
     for (at, state) in (0..).zip("vv..v..v".chars()) {
@@ -392,7 +398,7 @@ fn a_part_filled_window_alerts_as_soon_as_m_is_reached_and_until_the_count_falls
         } else {
             DatapointState::Clean
         };
-        ledger.record(observation(at, of_state(state)), &window((2, 3)), &caller("a"));
+        ledger.record(observation(at, evidence(state)), &window((2, 3)), &caller("a"));
         status.push(ledger.alert.status == AlertStatus::InAlert);
     }
     assert_eq!(status, [false, true, true, false, false, false, false, false]);
@@ -400,28 +406,28 @@ fn a_part_filled_window_alerts_as_soon_as_m_is_reached_and_until_the_count_falls
 }
 
 #[test]
-fn a_failed_execution_takes_no_slot() {
+fn failed_execution_takes_no_slot() {
     let mut ledger = MonitorLedger::new(monitor());
     for (at, state) in (0..).zip([
         DatapointState::Violations,
         DatapointState::Failed,
         DatapointState::Violations,
     ]) {
-        ledger.record(observation(at, of_state(state)), &window((2, 2)), &caller("a"));
+        ledger.record(observation(at, evidence(state)), &window((2, 2)), &caller("a"));
     }
     assert_eq!(ledger.alert.status, AlertStatus::InAlert);
 }
 
 #[test]
-fn what_a_duplicate_owes_is_nothing() {
+fn duplicate_has_no_effects() {
     let mut ledger = MonitorLedger::new(monitor());
-    let violations = || observation(0, of_state(DatapointState::Violations));
+    let violations = || observation(0, evidence(DatapointState::Violations));
     assert_eq!(
         ledger.record(violations(), &window((1, 1)), &caller("a")),
         Recorded::New
     );
-    let owed = ledger.outbox.entries().len();
-    assert_eq!(owed, 2, "metrics and one transition");
+    let pending = ledger.outbox.entries().len();
+    assert_eq!(pending, 2, "metrics and one transition");
     let before = ledger.clone();
     assert_eq!(
         ledger.record(violations(), &window((1, 1)), &caller("b")),
@@ -431,10 +437,10 @@ fn what_a_duplicate_owes_is_nothing() {
 }
 
 #[test]
-fn the_job_of_a_report_adds_what_it_knows_and_publishes_nothing_twice() {
+fn job_after_report_publishes_no_metrics_again() {
     let mut ledger = MonitorLedger::new(monitor());
     ledger.record(
-        observation(0, of_state(DatapointState::Violations)),
+        observation(0, evidence(DatapointState::Violations)),
         &window((1, 1)),
         &caller("a"),
     );
@@ -451,7 +457,7 @@ fn the_job_of_a_report_adds_what_it_knows_and_publishes_nothing_twice() {
 }
 
 #[test]
-fn an_exit_message_that_tells_of_violations_is_never_clean() {
+fn exit_message_with_violations_is_never_clean() {
     let empty_report = Evidence {
         report: Some(report(0, 1, 1)),
         job: Some(job(JobStatus::Completed, Some(9), 1)),
@@ -475,34 +481,34 @@ fn an_exit_message_that_tells_of_violations_is_never_clean() {
 }
 
 #[test]
-fn a_ledger_stays_bounded_and_the_oldest_cannot_come_back() {
+fn ledger_is_bounded_and_rejects_older_executions() {
     let mut ledger = MonitorLedger::new(monitor());
-    let kept = i64::try_from(KEPT_DATAPOINTS).unwrap();
+    let kept = i64::try_from(MAX_DATAPOINTS).unwrap();
     for at in 0..kept + 50 {
         ledger.record(
-            observation(at, of_state(DatapointState::Clean)),
+            observation(at, evidence(DatapointState::Clean)),
             &window((1, 1)),
             &caller("a"),
         );
         ledger.outbox = outbox::Outbox::default();
     }
-    assert_eq!(ledger.datapoints.len(), KEPT_DATAPOINTS);
-    let late = observation(10, of_state(DatapointState::Violations));
+    assert_eq!(ledger.datapoints.len(), MAX_DATAPOINTS);
+    let late = observation(10, evidence(DatapointState::Violations));
     assert_eq!(ledger.record(late, &window((1, 1)), &caller("a")), Recorded::TooOld);
     assert!(ledger.outbox.is_empty());
 }
 
 #[test]
-fn a_clean_execution_publishes_zeros_for_what_was_reported_before() {
+fn clean_execution_publishes_zeros() {
     let mut ledger = MonitorLedger::new(monitor());
     ledger.record(
-        observation(0, of_state(DatapointState::Violations)),
+        observation(0, evidence(DatapointState::Violations)),
         &window((2, 2)),
         &caller("a"),
     );
     ledger.outbox = outbox::Outbox::default();
     ledger.record(
-        observation(1, of_state(DatapointState::Clean)),
+        observation(1, evidence(DatapointState::Clean)),
         &window((2, 2)),
         &caller("a"),
     );
@@ -526,10 +532,10 @@ fn a_clean_execution_publishes_zeros_for_what_was_reported_before() {
 }
 
 #[test]
-fn a_failed_execution_publishes_no_number_of_violations() {
+fn failed_execution_publishes_no_violations() {
     let mut ledger = MonitorLedger::new(monitor());
     ledger.record(
-        observation(0, of_state(DatapointState::Failed)),
+        observation(0, evidence(DatapointState::Failed)),
         &window((1, 1)),
         &caller("a"),
     );
@@ -546,10 +552,10 @@ fn a_failed_execution_publishes_no_number_of_violations() {
 }
 
 #[test]
-fn windows_that_cannot_be_are_refused() {
-    let refused = |m, n| ExecutionWindow::new(m, n).unwrap_err().to_string();
-    insta::assert_snapshot!(refused(0, 1), @"datapoints_to_alert is 0: it must be from 1 to 100");
-    insta::assert_snapshot!(refused(1, 101), @"evaluation_period is 101: it must be from 1 to 100");
-    insta::assert_snapshot!(refused(3, 2), @"datapoints_to_alert (3) is more than evaluation_period (2): such a monitor would never alert");
+fn invalid_windows_are_rejected() {
+    let rejected = |m, n| ExecutionWindow::new(m, n).unwrap_err().to_string();
+    insta::assert_snapshot!(rejected(0, 1), @"datapoints_to_alert is 0, but must be from 1 to 100");
+    insta::assert_snapshot!(rejected(1, 101), @"evaluation_period is 101, but must be from 1 to 100");
+    insta::assert_snapshot!(rejected(3, 2), @"datapoints_to_alert (3) must not be greater than evaluation_period (2)");
     assert!(serde_json::from_str::<ExecutionWindow>(r#"{"datapoints_to_alert":3,"evaluation_period":2}"#).is_err());
 }

@@ -1,4 +1,4 @@
-//! CloudWatch's published tables of missing data, row by row, and a naive reading of the same rules.
+//! CloudWatch's published tables of missing data, row by row, and a naive implementation of the same rules.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{AlarmState, Period, TimeWindow, TreatMissingData};
@@ -21,7 +21,7 @@ const TREATMENTS: [TreatMissingData; 4] = [
     TreatMissingData::NotBreaching,
 ];
 
-/// The states under `missing`, `ignore`, `breaching` and `notBreaching`; `kept` where it is that of before.
+/// The states with `missing`, `ignore`, `breaching`, and `notBreaching`. `kept` stands for the previous state.
 fn row(m: i64, text: &str) -> [&'static str; 4] {
     TREATMENTS.map(|treatment| {
         let window = TimeWindow::new(m, 3, treatment).unwrap();
@@ -60,13 +60,13 @@ fn two_datapoints_to_alarm_of_three() {
 }
 
 #[test]
-fn a_lone_young_datapoint_is_no_premature_alarm() {
+fn single_recent_datapoint_is_not_a_premature_alarm() {
     assert_eq!(row(3, "- - - - X")[0], "OK");
     assert_eq!(row(3, "- - - X -")[0], "OK");
 }
 
 #[test]
-fn what_lies_before_the_evaluation_range_does_not_count() {
+fn periods_before_the_evaluation_range_do_not_count() {
     assert_eq!(row(3, "X X X - - - - -"), row(3, "- - - - -"));
     let wide = TimeWindow::new(3, 3, TreatMissingData::Missing)
         .unwrap()
@@ -77,7 +77,7 @@ fn what_lies_before_the_evaluation_range_does_not_count() {
     );
 }
 
-/// The rules as a person would apply them with paper and pencil.
+/// The rules in their simplest form.
 fn naive(periods: &[Period], m: usize, n: usize, treatment: TreatMissingData, previous: AlarmState) -> AlarmState {
     let range = &periods[periods.len().saturating_sub(n + 2)..];
     let mut real: Vec<Period> = range
@@ -134,7 +134,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
-    fn the_engine_agrees_with_the_naive_reading(
+    fn time_window_agrees_with_naive_implementation(
         signs in proptest::collection::vec(0..3_u8, 0..14), m in 1..6_usize, more in 0..5_usize, treatment in 0..4_usize,
         previous in 0..3_usize,
     ) {

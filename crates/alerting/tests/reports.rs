@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
-    AlertStateChange, AlertWindow, BRIEF_VIOLATIONS, Brief, Datapoint, DatapointState, Evidence, ExecutionWindow,
-    Monitor, MonitorLedger, MonitorRules, Pattern, Period, REPORTED_VIOLATIONS, ReportEvidence, Severity,
-    ViolationFacts, ViolationRule,
+    AlertStateChange, AlertWindow, Datapoint, DatapointState, Evidence, ExecutionWindow, Monitor, MonitorLedger,
+    MonitorRules, Pattern, Period, REPORTED_VIOLATIONS, ReportEvidence, SUMMARIZED_VIOLATIONS, Severity,
+    ViolationFacts, ViolationRule, ViolationSummary,
 };
 use jiff::Timestamp;
 use model_monitor::{ConstraintCheckType, Quantity, Subject, Violation, ViolationReport};
@@ -145,7 +145,7 @@ fn large_reports_are_kept_in_three_tiers() {
     let report = evidence(violations.collect());
     assert_eq!(report.violations, 250);
     assert_eq!((report.top.len(), report.rest.len()), (20, 180));
-    assert_eq!((REPORTED_VIOLATIONS, BRIEF_VIOLATIONS), (20, 180));
+    assert_eq!((REPORTED_VIOLATIONS, SUMMARIZED_VIOLATIONS), (20, 180));
     assert_eq!(report.top.last().unwrap().subject, "f19");
     assert_eq!(report.rest.first().unwrap().feature.as_deref(), Some("f20"));
     assert_eq!(report.rest.last().unwrap().feature.as_deref(), Some("f199"));
@@ -264,7 +264,7 @@ fn details_and_summaries_give_rules_the_same_facts() {
     let violations = || subjects().map(|subject| violation(subject, "c", 3.0, 1.0)).to_vec();
     let (detailed, brief) = (evidence(violations()), evidence_with(violations(), 0));
     let detailed: Vec<ViolationFacts<'_>> = detailed.top.iter().map(ViolationFacts::from).collect();
-    let brief: Vec<ViolationFacts<'_>> = brief.rest.iter().map(Brief::facts).collect();
+    let brief: Vec<ViolationFacts<'_>> = brief.rest.iter().map(ViolationSummary::facts).collect();
     assert_eq!(detailed, brief);
     let facts = |feature, metric, facet| ViolationFacts {
         check_type: "c",
@@ -418,9 +418,9 @@ fn clean_datapoint_has_no_severity() {
 fn violations_beyond_summaries_count_as_warnings() {
     let violations = |count: usize| (0..count).map(|_| drift("age", 2.0, 1.0)).collect::<Vec<_>>();
     let severity = |count| rules(vec![ignored()]).severity(&datapoint(evidence(violations(count))));
-    assert_eq!(severity(REPORTED_VIOLATIONS + BRIEF_VIOLATIONS), None);
+    assert_eq!(severity(REPORTED_VIOLATIONS + SUMMARIZED_VIOLATIONS), None);
     assert_eq!(
-        severity(REPORTED_VIOLATIONS + BRIEF_VIOLATIONS + 1),
+        severity(REPORTED_VIOLATIONS + SUMMARIZED_VIOLATIONS + 1),
         Some(Severity::Warning)
     );
 }

@@ -1,90 +1,91 @@
-//! Feature attribution drift: nDCG of the live against the baseline's global SHAP values.
+//! Feature attribution drift: nDCG of the live global SHAP values compared with the baseline's.
 //!
-//! Source: developer guide, page `clarify-model-monitor-feature-attribution-drift`, which gives the formula and points to
-//! scikit-learn's `ndcg_score` (`y_true` the baseline, `y_score` the live values).
+//! Source: developer guide, page `clarify-model-monitor-feature-attribution-drift`, which gives the formula and points
+//! to scikit-learn's `ndcg_score` (`y_true` is the baseline, `y_score` the live values).
 
 use crate::{java::java_double, random::Random, violation::ConstraintViolation};
 use model_monitor::{Analysis, ConstraintCheckType, Explanation, Explanations, Shap};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, collections::BTreeMap};
 
-/// The nDCG below which attributions have drifted. The service knows no other.
+/// nDCG below which attributions have drifted. Model Monitor has no other threshold.
 pub const NDCG_THRESHOLD: f64 = 0.9;
 
-/// Why attributions cannot be compared, or made global.
+/// Reason for which attributions are not comparable or global values are not computable.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum AttributionError {
-    /// A feature of one side only.
+    /// A feature exists on one side only.
     #[error("feature `{feature}` is missing in the {side} attributions: both need the same features")]
     MissingFeature {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
-        /// `baseline` or `live`.
+        /// Side that lacks it: `baseline` or `live`.
         side: &'static str,
     },
-    /// An order of one is always the same.
-    #[error("{0} features: the order of attributions needs at least two")]
+    /// A single feature has no order.
+    #[error("{0} features: attribution drift requires at least two")]
     TooFewFeatures(usize),
-    /// A value without a place in an order.
-    #[error("the {side} attribution of feature `{feature}` is {value}, not a finite number")]
+    /// A value is NaN or infinite, so it has no rank.
+    #[error("the {side} attribution of feature `{feature}` is {value}: expected a finite number")]
     NotFinite {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
-        /// `baseline` or `live`.
+        /// Side of the value: `baseline` or `live`.
         side: &'static str,
-        /// What it is.
+        /// The value.
         value: f64,
     },
-    /// The baseline's attributions are gains, and a gain is no loss.
+    /// A baseline attribution is negative, but gains of nDCG are not.
     #[error(
-        "the baseline attribution of feature `{feature}` is {value}: take absolute values, nDCG has no negative gain"
+        "the baseline attribution of feature `{feature}` is {value}: expected an absolute value, because nDCG has no \
+         negative gains"
     )]
     Negative {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
-        /// What it is.
+        /// The value.
         value: f64,
     },
-    /// A row with more or fewer local values than the rows before it.
-    #[error("row {row} has {found} local SHAP values, not {expected}")]
+    /// A row has another number of local values than the rows before it.
+    #[error("row {row} has {found} local SHAP values: expected {expected}")]
     RowLength {
-        /// Which, from 0.
+        /// Row, starting at 0.
         row: usize,
-        /// How many it has.
+        /// Number of its values.
         found: usize,
-        /// How many features there are.
+        /// Number of features.
         expected: usize,
     },
-    /// A local value that is no number.
-    #[error("row {row} has the local SHAP value {value}, not a finite number")]
+    /// A local value is NaN or infinite.
+    #[error("row {row} has the local SHAP value {value}: expected a finite number")]
     LocalValue {
-        /// Which, from 0.
+        /// Row, starting at 0.
         row: usize,
-        /// What it is.
+        /// The value.
         value: f64,
     },
-    /// Without rows there is no mean.
-    #[error("no rows of local SHAP values")]
+    /// There are no rows to aggregate.
+    #[error("there are no rows of local SHAP values: expected at least one")]
     NoRows,
-    /// A file without Kernel SHAP values.
-    #[error("no `explanations.kernel_shap` in the {0} analysis")]
+    /// A file has no Kernel SHAP values.
+    #[error("the {0} analysis has no `explanations.kernel_shap`")]
     NoExplanations(&'static str),
-    /// A label of the live analysis that the baseline does not know.
+    /// A label of the live analysis is not in the baseline.
     #[error("label `{0}` is not in the baseline analysis")]
     UnknownLabel(String),
 }
 
-/// nDCG of the live attributions, by feature name: the baseline's attributions in the order of the live ones, each over
-/// log2(1 + its place), divided by the same sum in their own order. 1 if the order is kept, the lower the farther up it
-/// changed.
+/// nDCG of the live attributions, by feature name: the sum of the baseline's attributions, in the order of the live
+/// ones, each divided by log2(1 + its rank), relative to the same sum in the baseline's own order. The value is 1 if
+/// the order is unchanged, and lower the higher the rank at which it changed.
 ///
-/// Features with equal live attributions share the mean of their gains over their places, as scikit-learn has it. If all
-/// of the baseline is 0 there is nothing to gain, and nDCG is 0. Live attributions may be negative; of the baseline's it is
-/// an error, as it is for scikit-learn: global values by mean absolute or squared value never are, and medians are made
-/// absolute by [`GlobalShap`].
+/// Features with equal live attributions share the mean of their gains over their ranks, as in scikit-learn. If all
+/// baseline attributions are 0, there is nothing to gain, and nDCG is 0. Live attributions may be negative. Negative
+/// baseline attributions are an error, as in scikit-learn: global values by mean absolute or squared value are never
+/// negative, and [`GlobalShap`] makes medians absolute.
 ///
 /// # Errors
-/// If the features differ or are fewer than two, a value is not finite, or one of the baseline's is negative.
+/// Fails if the features differ or are fewer than two, a value is not finite, or a baseline value is negative.
 pub fn ndcg(baseline: &BTreeMap<String, f64>, live: &BTreeMap<String, f64>) -> Result<f64, AttributionError> {
     for (features, side, others) in [(baseline, "live", live), (live, "baseline", baseline)] {
         if let Some(feature) = features.keys().find(|feature| !others.contains_key(*feature)) {
@@ -109,7 +110,7 @@ pub fn ndcg(baseline: &BTreeMap<String, f64>, live: &BTreeMap<String, f64>) -> R
     if most <= 0.0 {
         return Ok(0.0);
     }
-    // In units of the largest, no sum of gains can overflow. Adding 0.0 makes -0.0 the 0.0 that it is equal to.
+    // In units of the largest value, no sum of gains overflows. Adding 0.0 turns -0.0 into 0.0.
     let gains = baseline.values().map(|gain| gain / most);
     let mut ranked: Vec<(f64, f64)> = live.values().map(|value| value + 0.0).zip(gains).collect();
     ranked.sort_by(|(one, _), (other, _)| other.total_cmp(one));
@@ -129,19 +130,19 @@ pub fn ndcg(baseline: &BTreeMap<String, f64>, live: &BTreeMap<String, f64>) -> R
         .zip(self::discounts())
         .map(|((_, gain), discount)| gain * discount)
         .sum();
-    // The order that is kept gains all there is, but for rounding.
+    // The baseline's own order gives the full gain, except for rounding.
     Ok((gained / ideal).min(1.0))
 }
 
-/// 1 / log2(1 + place), from place 1.
+/// 1 / log2(1 + rank), starting at rank 1.
 fn discounts() -> impl Iterator<Item = f64> {
     std::iter::successors(Some(2.0_f64), |place| Some(place + 1.0)).map(|place| 1.0 / place.log2())
 }
 
-/// The drift of one label's attributions.
+/// Attribution drift of one label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttributionDrift {
-    /// The label.
+    /// Name of the label.
     pub label: String,
     /// nDCG, from 0 to 1.
     pub ndcg: f64,
@@ -153,7 +154,7 @@ impl AttributionDrift {
         self.ndcg < NDCG_THRESHOLD
     }
 
-    /// The violation, if it is one.
+    /// Violation, if the attributions have drifted.
     pub fn violation(&self) -> Option<ConstraintViolation> {
         self.is_violation().then(|| ConstraintViolation {
             label: Some(self.label.clone()),
@@ -169,13 +170,13 @@ impl AttributionDrift {
     }
 }
 
-/// The drift of every label of a live analysis, by label, each with what it is or why it cannot be told.
+/// Drift of every label of a live analysis, by label. Each entry is the drift, or the reason for which it is unknown.
 ///
-/// Labels are matched by name. With JSON data Clarify names a label by its probability, which need not be the same in a
-/// baseline and in a run: so if both sides have one label only, they are a pair whatever their names.
+/// Labels are matched by name. With JSON data, Clarify names a label by its probability, which can differ between a
+/// baseline and an execution. So if both sides have only one label, they match whatever their names.
 ///
 /// # Errors
-/// If one of the two has no Kernel SHAP values.
+/// Fails if one of the two has no Kernel SHAP values.
 pub fn drift(
     baseline: &Analysis,
     live: &Analysis,
@@ -207,13 +208,13 @@ fn labels<'a>(
         .ok_or(AttributionError::NoExplanations(side))
 }
 
-/// The global SHAP values of a label, by feature.
+/// Global SHAP values of a label, by feature.
 pub fn values(explanation: &Explanation) -> BTreeMap<String, f64> {
     let values = explanation.global_shap_values.iter();
     values.map(|(feature, shap)| (feature.clone(), shap.0)).collect()
 }
 
-/// The global SHAP values of a label and the model's mean prediction on the baseline, as `analysis.json` has them.
+/// Global SHAP values of a label, and the mean prediction of the model on the baseline, as in `analysis.json`.
 pub fn explanation(values: &BTreeMap<String, f64>, expected_value: Option<f64>) -> Explanation {
     Explanation {
         global_shap_values: values
@@ -225,8 +226,8 @@ pub fn explanation(values: &BTreeMap<String, f64>, expected_value: Option<f64>) 
     }
 }
 
-/// An analysis of these explanations, by label, and nothing else: `analysis.json` of an explainability monitor, which is
-/// its constraints too.
+/// Analysis with these explanations, by label, and nothing else: the `analysis.json` of an explainability monitor,
+/// which also is its constraints file.
 pub fn analysis(labels: BTreeMap<String, Explanation>) -> Analysis {
     Analysis {
         version: Some("1.0".into()),
@@ -238,24 +239,25 @@ pub fn analysis(labels: BTreeMap<String, Explanation>) -> Analysis {
     }
 }
 
-/// How local SHAP values become global ones: Clarify's `agg_method`.
+/// How local SHAP values are aggregated to global ones: Clarify's `agg_method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregation {
-    /// The mean of the absolute values.
+    /// Mean of the absolute values.
     #[default]
     MeanAbs,
-    /// The absolute value of the median. Clarify leaves it signed; a gain of nDCG has no sign.
+    /// Absolute value of the median. Clarify keeps the sign, but gains of nDCG have none.
     Median,
-    /// The mean of the squares.
+    /// Mean of the squares.
     MeanSq,
 }
 
-/// Up to how many rows a median is exact. Of more, it is that of as many rows drawn evenly by a fixed seed.
+/// Number of rows up to which a median is exact. For more rows, it is the median of a uniform sample of this size, with
+/// a fixed seed.
 pub const MEDIAN_ROWS: usize = 10_000;
 
-/// Global SHAP values of one label, row by row, in memory that does not grow with the rows: a number a feature for the
-/// means, [`MEDIAN_ROWS`] for the median.
+/// Global SHAP values of one label, accumulated row by row. Memory does not grow with the number of rows: one number
+/// per feature for the means, [`MEDIAN_ROWS`] for the median.
 #[derive(Debug, Clone)]
 pub struct GlobalShap {
     aggregation: Aggregation,
@@ -266,7 +268,7 @@ pub struct GlobalShap {
 }
 
 impl GlobalShap {
-    /// Of no rows yet, of this many features.
+    /// Creates an empty accumulator for this number of features.
     pub fn new(aggregation: Aggregation, features: usize) -> Self {
         Self {
             aggregation,
@@ -277,10 +279,10 @@ impl GlobalShap {
         }
     }
 
-    /// Adds the local values of a row, one a feature.
+    /// Adds the local values of a row, one per feature.
     ///
     /// # Errors
-    /// If the row has more or fewer, or one is not finite; the row does not count then.
+    /// Fails if the number of values is wrong or one is not finite. The row is then ignored.
     pub fn add(&mut self, row: &[f64]) -> Result<(), AttributionError> {
         if row.len() != self.means.len() {
             return Err(AttributionError::RowLength {
@@ -301,7 +303,7 @@ impl GlobalShap {
             Aggregation::MeanSq => self.average(row, |value| value * value),
             Aggregation::Median if self.kept.len() < MEDIAN_ROWS => self.kept.push(row.to_vec()),
             Aggregation::Median => {
-                // Each row so far is among the kept ones with the same probability.
+                // Each row so far is in the sample with the same probability.
                 let place = self.random.below(self.rows);
                 if let Some(kept) = self.kept.get_mut(place) {
                     row.clone_into(kept);
@@ -311,17 +313,17 @@ impl GlobalShap {
         Ok(())
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 rows")]
+    #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53 rows")]
     fn average(&mut self, row: &[f64], magnitude: impl Fn(f64) -> f64) {
         for (mean, value) in self.means.iter_mut().zip(row) {
             *mean += (magnitude(*value) - *mean) / self.rows as f64;
         }
     }
 
-    /// The global values, one a feature.
+    /// Global values, one per feature.
     ///
     /// # Errors
-    /// If there were no rows.
+    /// Fails if there were no rows.
     pub fn finish(self) -> Result<Vec<f64>, AttributionError> {
         if self.rows == 0 {
             return Err(AttributionError::NoRows);

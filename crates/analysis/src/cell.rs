@@ -1,20 +1,20 @@
-//! What a cell of a dataset is: the classes by which Deequ infers the type of a column, and the number in it.
+//! Class of a cell, by which Deequ infers the type of a column, and the number in the cell.
 //!
-//! Source: Deequ 2.0, `StatefulDataType`: `Fractional` is `^(-|\+)? ?\d+((\.\d+)|((?:\.\d+)?[Ee][-+]?\d+))$`, `Integral`
-//! is `^(-|\+)? ?\d+$`, `Boolean` is `true` or `false`, everything else is a `String`.
+//! Source: Deequ 2.0, `StatefulDataType`: `Fractional` is `^(-|\+)? ?\d+((\.\d+)|((?:\.\d+)?[Ee][-+]?\d+))$`,
+//! `Integral` is `^(-|\+)? ?\d+$`, `Boolean` is `true` or `false`, everything else is a `String`.
 
 use serde::{Deserialize, Serialize};
 
-/// The class of a cell that holds a value.
+/// Class of a cell with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// A number with a fraction or an exponent.
     Fractional,
-    /// A whole number.
+    /// An integer.
     Integral,
     /// `true` or `false`.
     Boolean,
-    /// Any other text.
+    /// Any other string.
     String,
 }
 
@@ -22,7 +22,7 @@ impl Class {
     /// The four classes, in the order of [`Class::index`].
     pub const ALL: [Self; 4] = [Self::Fractional, Self::Integral, Self::Boolean, Self::String];
 
-    /// Its place in tables by class.
+    /// Index in tables by class.
     pub fn index(self) -> usize {
         match self {
             Self::Fractional => 0,
@@ -32,20 +32,20 @@ impl Class {
         }
     }
 
-    /// Whether its cells are numbers.
+    /// Whether cells of this class are numbers.
     pub fn is_number(self) -> bool {
         matches!(self, Self::Fractional | Self::Integral)
     }
 }
 
-/// Powers of ten that a double holds exactly.
+/// Powers of ten that a double represents exactly.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
 
-/// The class of a cell that is not empty, and its number; NaN for a class that has none. The number is the double
-/// nearest to the text, and infinite if there is none so large.
+/// Class of a cell that is not empty, and its number; NaN for a class without a number. The number is the nearest
+/// double, and infinite if it is too large.
 pub fn classify(cell: &[u8]) -> (Class, f64) {
     number(cell).unwrap_or((
         if cell == b"true" || cell == b"false" {
@@ -57,7 +57,7 @@ pub fn classify(cell: &[u8]) -> (Class, f64) {
     ))
 }
 
-/// Matches the two patterns of numbers and computes the value on the way.
+/// Matches the two patterns of numbers and computes the value at the same time.
 fn number(cell: &[u8]) -> Option<(Class, f64)> {
     let (negative, rest) = match cell {
         [b'-', rest @ ..] => (true, rest),
@@ -109,8 +109,8 @@ fn number(cell: &[u8]) -> Option<(Class, f64)> {
     if !rest.is_empty() {
         return None;
     }
-    // Where both the mantissa and the power of ten are exact, one division rounds correctly (Clinger 1990); anything else
-    // goes to the library. 19 digits do not overflow.
+    // If the mantissa and the power of ten are exact, one division rounds correctly (Clinger 1990). Otherwise the
+    // standard library parses the string. 19 digits do not overflow.
     let value = match EXACT_POWERS.get(fraction) {
         #[expect(clippy::cast_precision_loss, reason = "it has at most 53 bits")]
         Some(power) if whole + fraction <= 19 && mantissa <= 1 << 53 && !exponent => mantissa as f64 / power,
@@ -125,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn cells_are_what_deequ_takes_them_for() {
+    fn cell_types_match_deequ() {
         let of = |class| {
             move |text: &str| {
                 let (found, value) = classify(text.as_bytes());
@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_printed_number_is_read_back(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
+        fn printed_number_parses_to_same_value(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
             for text in [format!("{value:?}"), format!("{value}"), format!("{value:e}")] {
                 let (class, read) = classify(text.as_bytes());
                 prop_assert!(class.is_number(), "{}", text);
@@ -188,7 +188,7 @@ mod tests {
         }
 
         #[test]
-        fn decimals_of_any_length_are_read_as_the_library_reads_them(text in r"[-+]?[0-9]{1,20}(\.[0-9]{1,20})?") {
+        fn decimal_parsing_matches_standard_library(text in r"[-+]?[0-9]{1,20}(\.[0-9]{1,20})?") {
             let (class, read) = classify(text.as_bytes());
             prop_assert_eq!(class, if text.contains('.') { Class::Fractional } else { Class::Integral });
             prop_assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits());

@@ -1,9 +1,9 @@
-//! The profile of a column: everything that the data quality analysis needs to know of it, in bounded memory, mergeable.
+//! Profile of a column: all data that the data quality analysis needs, in bounded memory, mergeable.
 //!
-//! As long as a column has few different values ([`ColumnProfile::limit`]) they are counted, each by its text: then all
-//! that follows is exact, in whatever order the values came and however they were split. Beyond that the values are
-//! summarised: counts, sums, smallest and largest stay exact (and still depend on nothing but the values), quantiles
-//! come from a KLL sketch, frequent texts and the number of different ones from summaries with known bounds.
+//! As long as a column has few distinct values ([`ColumnProfile::limit`]), each value is counted. Then all results are
+//! exact, in whatever order the values came and however they were split. Beyond the limit, values are summarized:
+//! counts, sums, minimum, and maximum stay exact and still depend on the values only. Quantiles come from a KLL sketch.
+//! Frequent strings and the number of distinct values come from summaries with known error bounds.
 
 pub(crate) mod partial;
 
@@ -13,31 +13,31 @@ use crate::{
     frequent::Frequent,
     kll::Kll,
     sum::{ExactSum, standard_deviation},
-    values::{self, Form, Oddity, Values},
+    values::{self, Form, ValueIssue, Values},
 };
 use std::collections::BTreeMap;
 
-/// So many of a column's first numbers are kept in their order: Deequ's sketch is these numbers as long as no level was
+/// Number of a column's first numbers that are kept in order: Deequ's sketch consists of these numbers until a level is
 /// compacted.
-const HEAD: usize = 2050;
-/// Beyond this a square may overflow: there is no standard deviation then.
-const LARGEST_SQUARED: f64 = 1e150;
+const MAX_FIRST_NUMBERS: usize = 2050;
+/// Magnitude beyond which a square may overflow, so there is no standard deviation.
+const MAX_SQUARABLE: f64 = 1e150;
 
-/// The type of a column, as `statistics.json` and `constraints.json` spell it.
+/// Type of a column, as `statistics.json` and `constraints.json` write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InferredType {
     /// Numbers, some with fractions.
     Fractional,
-    /// Whole numbers.
+    /// Integers.
     Integral,
-    /// Texts; also Booleans, which Model Monitor's schema has no type for.
+    /// Strings; also booleans, for which Model Monitor's schema has no type.
     String,
     /// No values.
     Unknown,
 }
 
 impl InferredType {
-    /// The spelling of the files.
+    /// Name of the type in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fractional => "Fractional",
@@ -53,14 +53,14 @@ impl InferredType {
     }
 }
 
-/// The profile of a column.
+/// Profile of a column.
 #[derive(Debug, Clone)]
 pub struct ColumnProfile {
-    /// So many different values are counted exactly.
+    /// Maximum number of distinct values that are counted exactly.
     limit: usize,
-    /// The first numbers, in their order.
+    /// First numbers, in order.
     head: Vec<f64>,
-    /// Numbers that no double holds; they count as missing.
+    /// Number of values that are not finite; they count as missing.
     not_finite: u64,
     state: State,
 }
@@ -71,19 +71,19 @@ enum State {
     Summarised(Box<Summary>),
 }
 
-/// A column with too many different values to count each.
+/// Summary of a column with too many distinct values to count each.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Summary {
-    /// How many cells there are of each class.
+    /// Number of cells of each class.
     pub classes: [u64; 4],
     pub numbers: Numbers,
-    /// The cells that are not numbers.
+    /// Cells that are not numbers.
     pub texts: Frequent,
     /// All cells.
     pub distinct: Distinct,
 }
 
-/// The numbers of a column.
+/// Numbers of a column.
 #[derive(Debug, Clone)]
 pub(crate) struct Numbers {
     pub sum: ExactSum,
@@ -105,7 +105,7 @@ impl Default for Numbers {
     }
 }
 
-/// What `statistics.json` says of numbers; all NaN for none.
+/// Moments of numbers, as in `statistics.json`; all NaN without numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moments {
     /// Arithmetic mean.
@@ -114,9 +114,9 @@ pub struct Moments {
     pub sum: f64,
     /// Standard deviation of the population; NaN if the numbers are too large to be squared.
     pub std_dev: f64,
-    /// The smallest.
+    /// Minimum.
     pub min: f64,
-    /// The largest.
+    /// Maximum.
     pub max: f64,
 }
 
@@ -157,7 +157,7 @@ impl Numbers {
             };
         }
         let sum = self.sum.value();
-        let squarable = self.min.abs().max(self.max.abs()) < LARGEST_SQUARED;
+        let squarable = self.min.abs().max(self.max.abs()) < MAX_SQUARABLE;
         #[expect(clippy::cast_precision_loss, reason = "a count of rows is below 2^53")]
         Moments {
             mean: sum / count as f64,
@@ -174,7 +174,7 @@ impl Numbers {
 }
 
 impl Summary {
-    /// Takes over values that were counted one by one.
+    /// Adds values that were counted individually.
     fn absorb(&mut self, limit: usize, values: &Values) {
         for (key, value) in values.iter() {
             if let Some(count) = self.classes.get_mut(value.class.index()) {
@@ -201,7 +201,7 @@ impl Summary {
 }
 
 impl ColumnProfile {
-    /// The profile of no values, which counts up to `limit` different ones exactly.
+    /// Creates an empty profile that counts up to `limit` distinct values exactly.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -211,21 +211,21 @@ impl ColumnProfile {
         }
     }
 
-    /// How many different values are counted exactly.
+    /// Maximum number of distinct values that are counted exactly.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Adds a cell that is not empty, as text. Says what is odd about it; a number that no double holds counts as
-    /// missing.
-    pub fn add_text(&mut self, text: &[u8]) -> Option<Oddity> {
+    /// Adds a cell, a string that is not empty. Returns the issue of the value, if any. A number outside the range of a
+    /// double counts as missing.
+    pub fn add_text(&mut self, text: &[u8]) -> Option<ValueIssue> {
         match &mut self.state {
             State::Exact(values) => {
                 if let Some(value) = values.find_text(text) {
                     value.count += 1;
-                    let (class, number, oddity) = (value.class, value.number, value.oddity());
+                    let (class, number, issue) = (value.class, value.number, value.issue());
                     self.keep_first(class, number);
-                    return oddity;
+                    return issue;
                 }
                 self.add_new(values::hash(text), text)
             }
@@ -233,12 +233,12 @@ impl ColumnProfile {
                 let (class, number) = crate::cell::classify(text);
                 if class.is_number() && !number.is_finite() {
                     self.not_finite += 1;
-                    return Some(Oddity::NotFinite);
+                    return Some(ValueIssue::NotFinite);
                 }
                 if let Some(count) = summary.classes.get_mut(class.index()) {
                     *count += 1;
                 }
-                // A long text is told apart by its key, as those are that were counted before.
+                // A long string is identified by its key, as in the exact counts.
                 let hash = values::key_hash(text, values::hash(text));
                 summary.distinct.add(hash);
                 if class.is_number() {
@@ -251,34 +251,34 @@ impl ColumnProfile {
         }
     }
 
-    /// Adds a text that may not have been seen before.
+    /// Adds a string that may be new.
     #[cold]
-    fn add_new(&mut self, hash: u64, text: &[u8]) -> Option<Oddity> {
+    fn add_new(&mut self, hash: u64, text: &[u8]) -> Option<ValueIssue> {
         let key = values::key(text);
-        let ((class, number), oddity) = values::judged(text);
-        if oddity == Some(Oddity::NotFinite) {
+        let ((class, number), issue) = values::classify_value(text);
+        if issue == Some(ValueIssue::NotFinite) {
             self.not_finite += 1;
-            return oddity;
+            return issue;
         }
         let number = number + 0.0;
         self.keep_first(class, number);
         let hash = values::key_hash(text, hash);
         self.count(hash, Form::Text, &key, (class, number), 1);
-        oddity
+        issue
     }
 
-    /// Adds a whole number of typed data.
+    /// Adds an integer of typed data.
     pub fn add_integer(&mut self, value: i64) {
         #[expect(clippy::cast_precision_loss, reason = "statistics are doubles")]
         let number = value as f64;
         self.add_typed(Form::Integer, value.to_le_bytes(), (Class::Integral, number));
     }
 
-    /// Adds a number of typed data; one that is not finite counts as missing.
-    pub fn add_double(&mut self, value: f64) -> Option<Oddity> {
+    /// Adds a number of typed data. A number that is not finite counts as missing.
+    pub fn add_double(&mut self, value: f64) -> Option<ValueIssue> {
         if !value.is_finite() {
             self.not_finite += 1;
-            return Some(Oddity::NotFinite);
+            return Some(ValueIssue::NotFinite);
         }
         let value = value + 0.0;
         self.add_typed(Form::Double, value.to_le_bytes(), (Class::Fractional, value));
@@ -300,24 +300,24 @@ impl ColumnProfile {
         }
     }
 
-    /// Adds a value as often as given, wherever it comes from.
+    /// Adds a value this number of times, whatever its source.
     pub(crate) fn count(&mut self, hash: u64, form: Form, key: &[u8], class: (Class, f64), times: u64) {
         if let State::Exact(values) = &mut self.state {
             match values.find(hash, form, key) {
                 Some(value) => value.count += times,
                 None => values.insert(hash, form, key, class, times),
             }
-            self.summarise_if_many();
+            self.summarize_if_many();
         }
     }
 
     fn keep_first(&mut self, class: Class, number: f64) {
-        if self.head.len() < HEAD && class.is_number() {
+        if self.head.len() < MAX_FIRST_NUMBERS && class.is_number() {
             self.head.push(number);
         }
     }
 
-    fn summarise_if_many(&mut self) {
+    fn summarize_if_many(&mut self) {
         if let State::Exact(values) = &self.state
             && values.len() > self.limit
         {
@@ -327,18 +327,18 @@ impl ColumnProfile {
         }
     }
 
-    /// Adds another profile of the same column; its values come after those of this one.
+    /// Adds another profile of the same column, whose values come after those of this one.
     pub fn merge(&mut self, other: &Self) {
         self.limit = self.limit.min(other.limit);
         self.not_finite += other.not_finite;
-        let room = HEAD.saturating_sub(self.head.len());
+        let room = MAX_FIRST_NUMBERS.saturating_sub(self.head.len());
         self.head.extend(other.head.iter().take(room));
         match (&mut self.state, &other.state) {
             (State::Exact(mine), State::Exact(theirs)) => {
                 for (key, value) in theirs.iter() {
                     mine.add(value.form, key, (value.class, value.number), value.count);
                 }
-                self.summarise_if_many();
+                self.summarize_if_many();
             }
             (State::Exact(mine), State::Summarised(theirs)) => {
                 let mut summary = theirs.clone();
@@ -350,7 +350,7 @@ impl ColumnProfile {
         }
     }
 
-    /// How many cells there are of each class, in the order of [`Class::ALL`].
+    /// Number of cells of each class, in the order of [`Class::ALL`].
     pub fn classes(&self) -> [u64; 4] {
         match &self.state {
             State::Exact(values) => {
@@ -366,37 +366,37 @@ impl ColumnProfile {
         }
     }
 
-    /// How many cells hold a value.
+    /// Number of cells with a value.
     pub fn present(&self) -> u64 {
         self.classes().iter().sum()
     }
 
-    /// How many numbers were left out because no double holds them.
+    /// Number of values that were ignored because they are not finite.
     pub fn not_finite(&self) -> u64 {
         self.not_finite
     }
 
-    /// The type of the column (Deequ, `DataTypeHistogram.determineType`): one text makes it a `String`.
+    /// Type of the column (Deequ, `DataTypeHistogram.determineType`). A single string makes it a `String`.
     pub fn inferred_type(&self) -> InferredType {
         match self.classes() {
             [0, 0, 0, 0] => InferredType::Unknown,
-            [_, _, 0, 0] if self.count_of(Class::Fractional) > 0 => InferredType::Fractional,
+            [_, _, 0, 0] if self.class_count(Class::Fractional) > 0 => InferredType::Fractional,
             [0, _, 0, 0] => InferredType::Integral,
             _ => InferredType::String,
         }
     }
 
-    /// How many cells are of a class.
-    pub fn count_of(&self, class: Class) -> u64 {
+    /// Number of cells of a class.
+    pub fn class_count(&self, class: Class) -> u64 {
         self.classes().get(class.index()).copied().unwrap_or(0)
     }
 
-    /// Whether everything that this profile tells is exact.
+    /// Whether all results of this profile are exact.
     pub fn is_exact(&self) -> bool {
         matches!(self.state, State::Exact(_))
     }
 
-    /// The numbers with their counts, each number once, in ascending order: exact, or the items of the sketch.
+    /// Distinct numbers with their counts, in ascending order: exact, or the items of the sketch.
     pub fn numbers(&self) -> Vec<(f64, u64)> {
         let mut numbers: Vec<(f64, u64)> = match &self.state {
             State::Exact(values) => {
@@ -416,7 +416,7 @@ impl ColumnProfile {
         numbers
     }
 
-    /// Mean, sum, standard deviation, smallest and largest of the numbers.
+    /// Mean, sum, standard deviation, minimum, and maximum of the numbers.
     pub fn moments(&self) -> Moments {
         match &self.state {
             State::Exact(_) => {
@@ -428,13 +428,13 @@ impl ColumnProfile {
                 numbers.moments(count)
             }
             State::Summarised(summary) => {
-                let count = self.count_of(Class::Fractional) + self.count_of(Class::Integral);
+                let count = self.class_count(Class::Fractional) + self.class_count(Class::Integral);
                 summary.numbers.moments(count)
             }
         }
     }
 
-    /// The sketch of the numbers. Up to 2,050 of them it is the numbers in their order, as Deequ's is.
+    /// Sketch of the numbers. Up to 2,050 numbers it contains them in order, as Deequ's.
     pub fn sketch(&self) -> Kll {
         if u64::try_from(self.head.len()) == Ok(self.present()) {
             return Kll::from_levels((!self.head.is_empty()).then(|| self.head.clone()));
@@ -451,13 +451,13 @@ impl ColumnProfile {
         }
     }
 
-    /// How many different values there are: counted, or estimated to about 1.6 %.
+    /// Number of distinct values: exact, or estimated with an error of about 1.6%.
     #[expect(clippy::cast_precision_loss, reason = "at most the limit")]
     pub fn distinct_count(&self) -> f64 {
         match &self.state {
             State::Exact(values) => {
                 let typed = values.iter().filter(|(_, value)| value.form != Form::Text).count();
-                // `5` and `"5"` of JSON are shown as the same value.
+                // `5` and `"5"` in JSON are shown as the same value.
                 let mixed = typed > 0 && typed < values.len();
                 (if mixed { self.texts().len() } else { values.len() }) as f64
             }
@@ -465,7 +465,7 @@ impl ColumnProfile {
         }
     }
 
-    /// The values as texts with their counts, the most frequent first. Of a column with too many different ones only
+    /// Values as strings with their counts, the most frequent first. For a column with too many distinct values, only
     /// the frequent ones, with counts that are too low by at most [`Self::count_error`].
     pub fn texts(&self) -> Vec<(String, u64)> {
         let mut counts = BTreeMap::<String, u64>::new();
@@ -486,8 +486,8 @@ impl ColumnProfile {
         texts
     }
 
-    /// In a column of texts and of many different numbers: the numbers that are frequent by far more than the sketch's
-    /// error.
+    /// Numbers that are more frequent than the error of the sketch by far, in a column with strings and many distinct
+    /// numbers.
     fn frequent_numbers(&self, summary: &Summary, counts: &mut BTreeMap<String, u64>) {
         let least = self.present() / 200;
         for (number, count) in self.numbers() {
@@ -503,7 +503,7 @@ impl ColumnProfile {
         }
     }
 
-    /// By how much counts of [`Self::texts`] may be too low.
+    /// Maximum amount by which counts of [`Self::texts`] are too low.
     pub fn count_error(&self) -> u64 {
         match &self.state {
             State::Exact(_) => 0,

@@ -1,7 +1,7 @@
-//! The pure functions as scripts call them: one line of JSON in, one JSON value out (`driftwarden compute …`).
+//! Functions for scripts: one line of JSON in, one JSON value out (`driftwarden compute …`).
 //!
-//! Each function here takes the bytes of a line and gives the answer, or says why there is none; the command writes the
-//! one as it is and the other as `{"error": "…"}`. A number that JSON cannot hold is the text `NaN`, `Infinity` or
+//! Each function takes the bytes of a line and returns the result or an error message. The command writes the result as
+//! it is, and an error as `{"error": "…"}`. A number that JSON cannot represent is the string `NaN`, `Infinity`, or
 //! `-Infinity`.
 
 pub mod attribution;

@@ -1,21 +1,21 @@
-//! How many different values there are, from a sample of them that is drawn by their hashes.
+//! Number of distinct values, from a sample that is selected by hash.
 //!
-//! A value belongs to the sample if its hash begins with so many zero bits that the sample stays within its size (Gibbons
-//! 2001, «Distinct sampling for highly-accurate answers to distinct values queries»). What is in it depends on the set
-//! of values alone: not on their order, nor on how they were split. The standard error is about one divided by the square
-//! root of the size: 1.6 %.
+//! A value belongs to the sample if its hash begins with a number of zero bits; the number grows so that the sample
+//! stays within its size (Gibbons 2001, "Distinct sampling for highly-accurate answers to distinct values queries").
+//! The sample depends only on the set of values, not on their order or on how they were split. The standard error is
+//! about one divided by the square root of the size: 1.6%.
 
 use serde::{Deserialize, Serialize};
 
-/// So many hashes are kept; fewer different values than this are counted exactly.
+/// Maximum number of hashes that are kept. Up to this number, distinct values are counted exactly.
 const SIZE: usize = 4096;
 
-/// A sample of different values, as their hashes.
+/// Sample of distinct values, as hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Distinct {
-    /// Hashes that begin with at least so many zero bits belong to the sample.
+    /// Minimum number of leading zero bits of hashes in the sample.
     level: u32,
-    /// The hashes, some twice until they are sorted.
+    /// Hashes, some of them twice until they are sorted.
     hashes: Vec<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Distinct {
         }
     }
 
-    /// About how many different values there are.
+    /// Estimated number of distinct values.
     pub(crate) fn estimate(&self) -> f64 {
         let settled = self.settled();
         #[expect(clippy::cast_precision_loss, reason = "at most the size of the sample")]
@@ -48,7 +48,7 @@ impl Distinct {
         sampled * f64::from(settled.level).exp2()
     }
 
-    /// The sample as it does not depend on the order of the values.
+    /// Sample in a form that does not depend on the order of the values.
     pub(crate) fn settled(&self) -> Self {
         let mut settled = self.clone();
         settled.settle();
@@ -60,7 +60,7 @@ impl Distinct {
         self.hashes.dedup();
         while self.hashes.len() > SIZE && self.level < 64 {
             self.level += 1;
-            // The hashes with more zero bits are the smallest.
+            // Hashes with more zero bits are the smallest.
             let level = self.level;
             let end = self.hashes.partition_point(|hash| hash.leading_zeros() >= level);
             self.hashes.truncate(end);
@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
     use xxhash_rust::xxh3::xxh3_64;
 
-    fn of(values: impl IntoIterator<Item = u64>) -> Distinct {
+    fn sample_of(values: impl IntoIterator<Item = u64>) -> Distinct {
         let mut distinct = Distinct::default();
         for value in values {
             distinct.add(xxh3_64(&value.to_le_bytes()));
@@ -83,21 +83,21 @@ mod tests {
     }
 
     #[test]
-    fn a_million_are_estimated_and_few_are_counted() {
-        let estimate = of(0..1_000_000).estimate();
+    fn few_values_are_counted_and_many_estimated() {
+        let estimate = sample_of(0..1_000_000).estimate();
         assert!((estimate / 1e6 - 1.0).abs() < 0.05, "{estimate}");
-        assert!((of((0..100_000).map(|value| value % 1000)).estimate() - 1000.0).abs() <= 0.0);
-        assert!(of([]).estimate().abs() <= 0.0);
+        assert!((sample_of((0..100_000).map(|value| value % 1000)).estimate() - 1000.0).abs() <= 0.0);
+        assert!(sample_of([]).estimate().abs() <= 0.0);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]
         #[test]
-        fn neither_order_nor_split_matters(from in 0u64..1000, to in 0u64..60_000, shards in 1usize..9) {
-            let whole = of(from..from + to);
+        fn result_ignores_order_and_split(from in 0u64..1000, to in 0u64..60_000, shards in 1usize..9) {
+            let whole = sample_of(from..from + to);
             let mut merged = Distinct::default();
             for shard in (0..shards).rev() {
-                merged.merge(&of((from..from + to).rev().skip(shard).step_by(shards)));
+                merged.merge(&sample_of((from..from + to).rev().skip(shard).step_by(shards)));
             }
             prop_assert_eq!(whole.settled(), merged.settled());
         }

@@ -1,7 +1,7 @@
-//! The most frequent values of a column that has too many different ones to count each.
+//! Most frequent values of a column with too many distinct values to count each.
 //!
-//! Misra and Gries 1982, «Finding repeated elements», in batches, and merged as Agarwal et al. 2012, «Mergeable
-//! summaries», do: a count is never too high, and too low by at most [`Frequent::error`], which is at most the number of
+//! Misra and Gries 1982, "Finding repeated elements", in batches, and merged as in Agarwal et al. 2012, "Mergeable
+//! summaries". A count is never too high, and too low by at most [`Frequent::error`], which is at most the number of
 //! values divided by the size.
 
 use crate::values::{self, Form, Value, Values};
@@ -10,17 +10,17 @@ use crate::values::{self, Form, Value, Values};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Frequent {
     values: Values,
-    /// By so much a count may be too low.
+    /// Maximum amount by which a count is too low.
     error: u64,
 }
 
 impl Frequent {
-    /// Counters that were stored.
+    /// Restores counters that were stored.
     pub(crate) fn new(values: Values, error: u64) -> Self {
         Self { values, error }
     }
 
-    /// By so much a count may be too low, and a value that is not there may have occurred.
+    /// Maximum amount by which a count is too low, and maximum count of a value that is absent.
     pub(crate) fn error(&self) -> u64 {
         self.error
     }
@@ -29,17 +29,17 @@ impl Frequent {
         &self.values
     }
 
-    /// Adds a text, with the hash of its key; says what is odd about it.
-    pub(crate) fn add(&mut self, size: usize, hash: u64, text: &[u8], times: u64) -> Option<values::Oddity> {
+    /// Adds a string, with the hash of its key. Returns its issue, if any.
+    pub(crate) fn add(&mut self, size: usize, hash: u64, text: &[u8], times: u64) -> Option<values::ValueIssue> {
         let key = values::key(text);
         if let Some(value) = self.values.find(hash, Form::Text, &key) {
             value.count += times;
-            return value.oddity();
+            return value.issue();
         }
-        let (class, oddity) = values::judged(text);
+        let (class, issue) = values::classify_value(text);
         self.values.insert(hash, Form::Text, &key, class, times);
         self.shrink(size);
-        oddity
+        issue
     }
 
     /// Adds other counters.
@@ -52,8 +52,8 @@ impl Frequent {
         self.shrink(size);
     }
 
-    /// Beyond twice the size: takes from every count that of the first value beyond the size, so that at most so many
-    /// remain.
+    /// Beyond twice the size: subtracts the count of the first value beyond the size from every count, so that at most
+    /// this number of values remains.
     fn shrink(&mut self, size: usize) {
         if self.values.len() <= 2 * size {
             return;
@@ -75,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn of(size: usize, values: impl Iterator<Item = u32>) -> Frequent {
+    fn counters_of(size: usize, values: impl Iterator<Item = u32>) -> Frequent {
         let mut frequent = Frequent::default();
         for value in values {
             let text = format!("v{value}");
@@ -86,14 +86,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counts_are_too_low_by_at_most_the_error(
+        fn counts_are_low_by_at_most_the_error(
             values in prop::collection::vec(prop_oneof![0u32..5, 0u32..400], 0..3000),
             shards in 1usize..7,
         ) {
             const SIZE: usize = 32;
             let mut merged = Frequent::default();
             for shard in 0..shards {
-                merged.merge(SIZE, &of(SIZE, values.iter().copied().skip(shard).step_by(shards)));
+                merged.merge(SIZE, &counters_of(SIZE, values.iter().copied().skip(shard).step_by(shards)));
             }
             prop_assert!(merged.values.len() <= 2 * SIZE);
             prop_assert!(merged.error() <= (values.len() / SIZE) as u64, "{}", merged.error());

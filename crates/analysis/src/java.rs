@@ -1,10 +1,10 @@
-//! Numbers as Java writes them: the analyzer's descriptions hold what `Double.toString` gives.
+//! Numbers as Java prints them: Model Monitor's descriptions contain the output of `Double.toString`.
 
-/// A double as Java's `Double.toString` spells it: `1.0`, `0.001`, `1.0E7`, `5.092682820403929E-4`, `NaN`, `Infinity`.
+/// A double as Java's `Double.toString` prints it: `1.0`, `0.001`, `1.0E7`, `5.092682820403929E-4`, `NaN`, `Infinity`.
 ///
-/// The digits are the fewest that tell the double from its neighbours, at least two, as the documentation of
-/// `java.lang.Double` has them since Java 19; Java up to 18 now and then wrote one more. From 0.001 up to 10,000,000 in
-/// plain notation, elsewhere with an exponent.
+/// The digits are the fewest that distinguish the double from its neighbors, at least two, as the documentation of
+/// `java.lang.Double` specifies since Java 19; Java up to 18 sometimes printed one more. From 0.001 up to 10,000,000 in
+/// plain notation, otherwise with an exponent.
 pub fn java_double(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -15,14 +15,14 @@ pub fn java_double(value: f64) -> String {
         return format!("{sign}Infinity");
     }
     if (1e-3..1e7).contains(&value) || value <= 0.0 {
-        // Debug notation of Rust is Java's here: the fewest digits, and always one behind the point.
+        // Rust's debug notation equals Java's here: the fewest digits, and always one after the point.
         return format!("{sign}{value:?}");
     }
     let shortest = format!("{value:e}");
     if shortest.contains('.') {
         return format!("{sign}{}", shortest.replace('e', "E"));
     }
-    // One digit would do. Java then takes the nearest number of two digits: 4.9E-324 where Rust writes 5e-324.
+    // If one digit is enough, Java uses the nearest number with two digits: 4.9E-324 where Rust prints 5e-324.
     format!("{sign}{}", format!("{value:.1e}").replace('e', "E"))
 }
 
@@ -31,7 +31,7 @@ mod tests {
     use super::java_double;
 
     #[test]
-    fn doubles_are_spelled_as_java_does() {
+    fn doubles_print_as_in_java() {
         let cases = [
             (0.0, "0.0"),
             (-0.0, "-0.0"),
@@ -64,7 +64,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_double_reads_back(bits: u64) {
+        fn every_double_parses_to_same_value(bits: u64) {
             let value = f64::from_bits(bits);
             let text = java_double(value);
             if value.is_finite() {

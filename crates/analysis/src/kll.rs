@@ -1,17 +1,17 @@
-//! The KLL sketch of quantiles as Deequ builds it: an item on level h stands for 2^h values, level 0 is the largest.
+//! KLL sketch of quantiles as in Deequ: an item on level h represents 2^h values, and level 0 is the largest.
 //!
-//! Source: Karnin, Lang, Liberty 2016, «Optimal quantile approximation in streams»; Deequ's `QuantileNonSample` and
-//! `NonSampleCompactor`, which Model Monitor writes into `statistics.json`. Without randomness: the same values in the
-//! same order give the same sketch.
+//! Source: Karnin, Lang, Liberty 2016, "Optimal quantile approximation in streams"; Deequ's `QuantileNonSample` and
+//! `NonSampleCompactor`, which Model Monitor writes to `statistics.json`. There is no randomness: the same values in
+//! the same order give the same sketch.
 
 use serde::{Deserialize, Serialize};
 
-/// Size of the largest level, as the analyzer writes it.
+/// Size of the largest level, as Model Monitor writes it.
 pub const K: f64 = 2048.0;
-/// By how much each level shrinks.
+/// Factor by which each level shrinks.
 pub const C: f64 = 0.64;
 
-/// How many items a level holds before it is compacted: 2050, 1314, 842, …
+/// Number of items that a level contains before it is compacted: 2050, 1314, 842, …
 fn capacity(level: usize) -> usize {
     let shrunk = K * C.powi(i32::try_from(level).unwrap_or(i32::MAX)) / 2.0;
     #[expect(
@@ -23,11 +23,11 @@ fn capacity(level: usize) -> usize {
     2 * (half + 1)
 }
 
-/// A sketch of numbers; NaN must not be added.
+/// Sketch of numbers. NaN must not be added.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Kll {
     levels: Vec<Level>,
-    /// Items on all levels, and how many they may be: both follow from the levels.
+    /// Number of items on all levels, and its maximum. Both follow from the levels.
     #[serde(skip)]
     size: usize,
     #[serde(skip)]
@@ -37,12 +37,12 @@ pub struct Kll {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Level {
     items: Vec<f64>,
-    /// How often this level was compacted, and which of each two items was kept last.
+    /// Number of compactions of this level, and which item of each pair was kept last.
     compactions: u64,
     offset: bool,
 }
 
-/// A number as an integer in the same order, and back.
+/// Converts a number to an integer with the same order, and back.
 fn ordered(value: f64) -> i64 {
     let bits = value.to_bits().cast_signed();
     bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
@@ -54,8 +54,8 @@ fn unordered(key: i64) -> f64 {
 }
 
 impl Level {
-    /// Hands every second item to the next level, each then for twice as many values. An odd item, the last that came,
-    /// stays.
+    /// Passes every second item to the next level, where it represents twice as many values. An odd item, the last that
+    /// arrived, stays.
     fn compact(&mut self) -> Vec<f64> {
         if self.compactions % 2 == 1 {
             self.offset = !self.offset;
@@ -66,7 +66,8 @@ impl Level {
         } else {
             None
         };
-        // Sorting is what a sketch costs: as integers in the order of the numbers (IEEE 754, totalOrder) it is faster.
+        // Sorting takes most of the time. It is faster with integers in the order of the numbers (IEEE 754,
+        // totalOrder).
         let mut keys: Vec<i64> = self.items.iter().map(|item| ordered(*item)).collect();
         #[expect(
             clippy::stable_sort_primitive,
@@ -99,7 +100,7 @@ impl Kll {
         }
     }
 
-    /// Adds a value as often as given: one item for each power of two in the count.
+    /// Adds a value several times: one item for each power of two in the count.
     pub fn add_times(&mut self, value: f64, times: u64) {
         let mut left = times;
         let mut at = 0;
@@ -135,19 +136,19 @@ impl Kll {
         }
     }
 
-    /// The items with the number of values that each stands for, level by level.
+    /// Items with the number of values that each represents, level by level.
     pub fn items(&self) -> impl Iterator<Item = (f64, u64)> {
         let weights = (0..).map(|level: u32| 1u64.checked_shl(level).unwrap_or(u64::MAX));
         let levels = self.levels.iter().zip(weights);
         levels.flat_map(|(level, weight)| level.items.iter().map(move |item| (*item, weight)))
     }
 
-    /// The items of each level.
+    /// Items of each level.
     pub fn levels(&self) -> impl Iterator<Item = &[f64]> {
         self.levels.iter().map(|level| level.items.as_slice())
     }
 
-    /// A sketch from the items of its levels, as `statistics.json` has them.
+    /// Creates a sketch from the items of its levels, as in `statistics.json`.
     pub fn from_levels(levels: impl IntoIterator<Item = Vec<f64>>) -> Self {
         let levels = levels.into_iter().map(|items| Level {
             items,
@@ -157,12 +158,12 @@ impl Kll {
             levels: levels.collect(),
             ..Self::default()
         }
-        .counted()
+        .with_counts()
     }
 
-    /// With the numbers that follow from the levels; after a sketch was read.
+    /// Restores the numbers that follow from the levels, after a sketch was deserialized.
     #[must_use]
-    pub(crate) fn counted(mut self) -> Self {
+    pub(crate) fn with_counts(mut self) -> Self {
         self.size = self.levels.iter().map(|level| level.items.len()).sum();
         self.total = (0..self.levels.len()).map(capacity).sum();
         self
@@ -177,7 +178,7 @@ impl Kll {
     fn condense(&mut self) {
         let full = |(at, level): (usize, &Level)| (level.items.len() >= capacity(at)).then_some(at);
         let Some(at) = self.levels.iter().enumerate().find_map(full) else {
-            // Levels of a sketch from elsewhere may all be below their own capacity: one more makes room.
+            // In a sketch from elsewhere, every level can be below its capacity. Another level makes room.
             return self.grow();
         };
         if at + 1 == self.levels.len() {
@@ -200,13 +201,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn levels_are_as_large_as_deequs() {
+    fn level_sizes_match_deequ() {
         assert_eq!((0..4).map(capacity).collect::<Vec<_>>(), [2050, 1314, 842, 540]);
         assert_eq!(capacity(60), 4);
     }
 
     #[test]
-    fn offsets_alternate_as_deequs() {
+    fn offsets_alternate_as_in_deequ() {
         let mut level = Level::default();
         let mut offsets = Vec::new();
         for _ in 0..7 {
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_item_stays_the_last_that_came() {
+    fn odd_item_is_the_last_that_arrived() {
         let mut level = Level {
             items: vec![5.0, 1.0, 4.0, 2.0, 9.0],
             ..Level::default()
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(level.items, [9.0]);
     }
 
-    /// The largest difference between the ranks of the sketch and of the values.
+    /// Largest difference between the ranks of the sketch and of the values.
     #[expect(clippy::cast_precision_loss, reason = "some million values")]
     fn error(sketch: &Kll, values: &mut [f64]) -> f64 {
         values.sort_by(f64::total_cmp);
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::cast_precision_loss, reason = "shifted to 53 bits")]
-    fn a_million_values_keep_their_ranks() {
+    fn million_values_keep_their_ranks() {
         let mut values: Vec<f64> = (0..1_000_000u64)
             .map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64)
             .collect();

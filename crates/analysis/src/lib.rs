@@ -29,10 +29,11 @@ pub use column::{
 };
 pub use profile::{EXACT_VALUES, MAX_COLUMNS, Profile, TooManyColumns};
 pub use sum::ExactSum;
-pub use values::{Oddity, hash as stable_hash};
+pub use values::{ValueIssue, hash as stable_hash};
 pub use violation::ConstraintViolation;
 
-/// A number as the files have it: one that JSON cannot hold is the text `NaN`, `Infinity` or `-Infinity`.
+/// Serializes a number as in the files. A number that JSON cannot represent is the string `NaN`, `Infinity`, or
+/// `-Infinity`.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(crate) fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serde::Serialize::serialize(&model_monitor::Quantity::Number(*value), serializer)

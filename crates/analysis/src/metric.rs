@@ -5,45 +5,45 @@
 
 use serde::Serialize;
 
-/// The largest magnitude that CloudWatch takes (2^360). Clarify publishes infinities as this.
-const BOUND: f64 = 2.348_542_582_773_833_3e108;
+/// Largest magnitude that CloudWatch accepts (2^360). Clarify publishes infinities as this value.
+const MAX_MAGNITUDE: f64 = 2.348_542_582_773_833_3e108;
 
-/// A metric of an analysis.
+/// Metric of an analysis.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AnalysisMetric {
-    /// Its name: `feature_data_age`.
+    /// Name, such as `feature_data_age`.
     pub name: String,
-    /// The dimensions beyond those of the monitor.
+    /// Dimensions in addition to those of the monitor.
     pub dimensions: Vec<(String, String)>,
-    /// What was measured.
+    /// Value or statistic set.
     pub value: MetricValue,
 }
 
-/// The value of a metric, or of many.
+/// Value of a metric, or statistic set of several values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub enum MetricValue {
-    /// One value.
+    /// Single value.
     Value(f64),
-    /// A statistic set.
+    /// Statistic set.
     StatisticSet {
-        /// How many values.
+        /// Number of values.
         sample_count: f64,
-        /// Their sum.
+        /// Sum.
         sum: f64,
-        /// The smallest.
+        /// Minimum.
         minimum: f64,
-        /// The largest.
+        /// Maximum.
         maximum: f64,
     },
 }
 
-/// A number that CloudWatch takes; `None` for NaN.
+/// Number in the range of CloudWatch; `None` for NaN.
 fn bounded(value: f64) -> Option<f64> {
-    (!value.is_nan()).then(|| value.clamp(-BOUND, BOUND))
+    (!value.is_nan()).then(|| value.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE))
 }
 
 impl AnalysisMetric {
-    /// A metric of one value; `None` if it is NaN.
+    /// Creates a metric of one value; `None` if it is NaN.
     pub fn value(name: String, dimensions: Vec<(String, String)>, value: f64) -> Option<Self> {
         Some(Self {
             name,
@@ -52,7 +52,7 @@ impl AnalysisMetric {
         })
     }
 
-    /// A metric of many values; `None` if one of the numbers is NaN.
+    /// Creates a metric of a statistic set; `None` if one of the numbers is NaN.
     pub fn statistic_set(name: String, sample_count: f64, sum: f64, minimum: f64, maximum: f64) -> Option<Self> {
         Some(Self {
             name,

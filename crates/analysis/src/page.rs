@@ -1,5 +1,5 @@
-//! The data quality analysis as a page to look at: one HTML file without scripts, with the distributions of each column
-//! before and now.
+//! HTML page of a data quality analysis: one file without scripts, with the distributions of each column in the
+//! baseline and in the current data.
 
 use crate::{ConstraintViolation, data_quality::ColumnDrift};
 use model_monitor::{FeatureStatistics, Statistics};
@@ -8,32 +8,32 @@ use std::{
     fmt::Write as _,
 };
 
-/// So many columns are drawn, those that drifted most first; the others are listed.
-const DRAWN: usize = 200;
-/// Bars of a histogram.
+/// Maximum number of charts, most drifted columns first. The other columns are only listed.
+const MAX_CHARTS: usize = 200;
+/// Number of bins of a histogram.
 const BINS: usize = 30;
-/// Values of a text column that are drawn.
-const VALUES: usize = 12;
-/// The size of a plot.
+/// Maximum number of values of a string column that are drawn.
+const MAX_BARS: usize = 12;
+/// Width of a chart, in SVG units.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 150.0;
 
-/// What the page shows.
+/// Input of the page.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
-    /// What was analysed: «Data quality of churn».
+    /// Title, for example "Data quality of churn".
     pub title: &'a str,
-    /// The datasets.
+    /// Names of the datasets.
     pub datasets: &'a [String],
-    /// What the baseline's columns are like.
+    /// Statistics of the baseline.
     pub baseline: Option<&'a Statistics>,
-    /// What they are like now.
+    /// Statistics of the current data.
     pub current: &'a Statistics,
-    /// What violates the constraints.
+    /// Violations.
     pub violations: &'a [ConstraintViolation],
-    /// How far each column drifted.
+    /// Drift of each column.
     pub drift: &'a [ColumnDrift],
-    /// What people should know.
+    /// Notes of the analysis.
     pub notes: &'a [String],
 }
 
@@ -49,7 +49,7 @@ table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600}td,
 svg{max-width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--faint)}.then{stroke:var(--then)}.now{stroke:var(--now)}\
 .fthen{fill:var(--then)}.fnow{fill:var(--now)}ul{padding-left:1.2rem}";
 
-/// A text as HTML.
+/// Escapes a string for HTML.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for c in text.chars() {
@@ -65,7 +65,7 @@ fn escaped(text: &str) -> String {
     html
 }
 
-/// A text on a plot: its beginning.
+/// Truncates a string to a maximum number of characters, and escapes it.
 fn short(text: &str, most: usize) -> String {
     let mut short: String = text.chars().take(most).collect();
     if text.chars().count() > most {
@@ -74,24 +74,9 @@ fn short(text: &str, most: usize) -> String {
     escaped(&short)
 }
 
-/// A number for people: whole, or with about four significant digits.
+/// Formats a number with U+2212 as the minus sign.
 fn number(value: f64) -> String {
-    let magnitude = value.abs();
-    if !value.is_finite() {
-        return model_monitor::Quantity::Number(value).to_string();
-    }
-    match magnitude {
-        m if m < 1e7 && m.fract().abs() <= 0.0 => format!("{value:.0}"),
-        m if !(1e-4..1e7).contains(&m) => format!("{value:.3e}"),
-        m if m >= 1000.0 => format!("{value:.0}"),
-        m if m >= 100.0 => format!("{value:.1}"),
-        m if m >= 10.0 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
-    }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    text::number(value).replacen('-', "−", 1)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are below 2^53")]
@@ -99,13 +84,13 @@ fn real(count: u64) -> f64 {
     count as f64
 }
 
-/// What the colours of [`column_sections`] mean, as HTML.
+/// Legend of the colors in [`column_sections`], as HTML.
 pub const COLUMN_LEGEND: &str = "<svg width=\"12\" height=\"10\" aria-hidden=\"true\"><rect width=\"12\" height=\"10\" \
 class=\"fthen\"/></svg> baseline &nbsp; <svg width=\"12\" height=\"10\" aria-hidden=\"true\"><rect width=\"12\" \
-height=\"10\" class=\"fnow\"/></svg> now. Shares of the values of each column.";
+height=\"10\" class=\"fnow\"/></svg> current. Charts show the share of the values of each column.";
 
-/// A section for each of some columns, with its figures and its distribution now and in the baseline: HTML for a page that
-/// styles the classes `then`, `now`, `fthen`, `fnow`, `n`, `faint` and `columns`.
+/// One section per column, with its statistics and its distributions in the current data and in the baseline. The HTML
+/// is for a page that styles the classes `then`, `now`, `fthen`, `fnow`, `n`, `faint`, and `columns`.
 pub fn column_sections(features: &[&FeatureStatistics], baseline: Option<&Statistics>) -> String {
     let mut html = String::new();
     for now in features {
@@ -113,17 +98,17 @@ pub fn column_sections(features: &[&FeatureStatistics], baseline: Option<&Statis
             .into_iter()
             .flat_map(|baseline| baseline.features.iter().flatten());
         let then = known.find(|feature| feature.name == now.name);
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _written = column(&mut html, &now.name, then, Some(now), None);
     }
     html
 }
 
-/// Writes the page.
+/// Renders the page.
 pub fn render(page: &Page<'_>) -> String {
     let mut html = String::new();
     match write(&mut html, page) {
-        // Writing to a text cannot fail.
+        // Writing to a string does not fail.
         Ok(()) | Err(std::fmt::Error) => html,
     }
 }
@@ -136,26 +121,27 @@ fn write(html: &mut String, page: &Page<'_>) -> std::fmt::Result {
     let title = escaped(page.title);
     write!(
         html,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\">\
          <title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
     )?;
     let now = rows(page.current);
     let (class, verdict) = match (now, page.violations.len()) {
-        (0, _) => ("bad", "No data, which is not clean".to_owned()),
-        (_, 0) => ("good", "Clean: nothing violates the constraints".to_owned()),
+        (0, _) => ("bad", "No data: nothing was checked".to_owned()),
+        (_, 0) => ("good", "Clean: no violations".to_owned()),
         (_, 1) => ("bad", "1 violation".to_owned()),
         (_, count) => ("bad", format!("{count} violations")),
     };
     writeln!(html, "<p class=\"verdict {class}\">{verdict}</p>")?;
     let datasets: Vec<_> = page.datasets.iter().map(|name| escaped(name)).collect();
-    write!(html, "<p class=\"faint\">{now} rows of {}", datasets.join(", "))?;
+    write!(html, "<p class=\"faint\">{now} rows from {}", datasets.join(", "))?;
     match page.baseline {
-        Some(baseline) => writeln!(html, ", against a baseline of {} rows</p>", rows(baseline))?,
+        Some(baseline) => writeln!(html, ", compared with a baseline of {} rows</p>", rows(baseline))?,
         None => writeln!(html, "; the baseline has no statistics</p>")?,
     }
     violations(html, page.violations)?;
     if !page.notes.is_empty() {
-        html.push_str("<h2>What else there is to know</h2>\n<ul>\n");
+        html.push_str("<h2>Notes</h2>\n<ul>\n");
         for note in page.notes {
             writeln!(html, "<li>{}</li>", escaped(note))?;
         }
@@ -170,7 +156,7 @@ fn violations(html: &mut String, violations: &[ConstraintViolation]) -> std::fmt
     if violations.is_empty() {
         return Ok(());
     }
-    html.push_str("<h2>Violations</h2>\n<table><thead><tr><th>Column</th><th>Check</th><th>What was found</th></tr></thead><tbody>\n");
+    html.push_str("<h2>Violations</h2>\n<table><thead><tr><th>Column</th><th>Check</th><th>Description</th></tr></thead><tbody>\n");
     for violation in violations {
         writeln!(
             html,
@@ -184,7 +170,7 @@ fn violations(html: &mut String, violations: &[ConstraintViolation]) -> std::fmt
     Ok(())
 }
 
-/// Every column: those that drifted or violate something first.
+/// All columns, those that drifted or violate a constraint first.
 fn columns(html: &mut String, page: &Page<'_>) -> std::fmt::Result {
     let features = |statistics: &'_ Statistics| -> HashMap<String, FeatureStatistics> {
         let features = statistics.features.iter().flatten();
@@ -222,14 +208,14 @@ fn columns(html: &mut String, page: &Page<'_>) -> std::fmt::Result {
         a_fine.cmp(&b_fine).then(b_over.total_cmp(&a_over))
     });
     writeln!(html, "<h2>Columns</h2>\n<p class=\"faint\">{COLUMN_LEGEND}</p>")?;
-    for name in names.iter().take(DRAWN) {
+    for name in names.iter().take(MAX_CHARTS) {
         column(html, name, then.get(*name), now.get(*name), drift.get(name).copied())?;
     }
-    if names.len() > DRAWN {
-        let rest: Vec<_> = names.iter().skip(DRAWN).map(|name| escaped(name)).collect();
+    if names.len() > MAX_CHARTS {
+        let rest: Vec<_> = names.iter().skip(MAX_CHARTS).map(|name| escaped(name)).collect();
         writeln!(
             html,
-            "<p class=\"faint\">Not drawn, {} columns: {}</p>",
+            "<p class=\"faint\">{} more columns without a chart: {}</p>",
             rest.len(),
             rest.join(", ")
         )?;
@@ -241,7 +227,7 @@ fn completeness(feature: &FeatureStatistics) -> Option<String> {
     let numeric = feature.numerical_statistics.as_ref().map(|of| of.common);
     let common = numeric.or_else(|| feature.string_statistics.as_ref().map(|of| of.common))?;
     let all = common.num_present + common.num_missing;
-    (all > 0).then(|| percent(real(common.num_present) / real(all)))
+    (all > 0).then(|| text::percent(real(common.num_present) / real(all)))
 }
 
 fn column(
@@ -255,7 +241,10 @@ fn column(
     if drift.is_some_and(|drift| drift.drifted) {
         html.push_str(" <span class=\"bad\">drifted</span>");
     }
-    html.push_str("</h3>\n<div class=\"columns\"><table><thead><tr><td></td><th class=\"n\">baseline</th><th class=\"n\">now</th></tr></thead><tbody>\n");
+    html.push_str(
+        "</h3>\n<div class=\"columns\"><table><thead><tr><td></td><th class=\"n\">baseline</th><th \
+                   class=\"n\">current</th></tr></thead><tbody>\n",
+    );
     let mut line = |what: &str, value: &dyn Fn(&FeatureStatistics) -> Option<String>| -> std::fmt::Result {
         let (before, after) = (then.and_then(value), now.and_then(value));
         if before.is_some() || after.is_some() {
@@ -274,22 +263,22 @@ fn column(
     line("mean", &|feature| {
         Some(number(feature.numerical_statistics.as_ref()?.mean))
     })?;
-    line("deviation", &|feature| {
+    line("standard deviation", &|feature| {
         Some(number(feature.numerical_statistics.as_ref()?.std_dev))
     })?;
-    line("smallest", &|feature| {
+    line("minimum", &|feature| {
         Some(number(feature.numerical_statistics.as_ref()?.min))
     })?;
-    line("largest", &|feature| {
+    line("maximum", &|feature| {
         Some(number(feature.numerical_statistics.as_ref()?.max))
     })?;
-    line("different values", &|feature| {
+    line("distinct values", &|feature| {
         Some(number(feature.string_statistics.as_ref()?.distinct_count))
     })?;
     if let Some(drift) = drift {
         writeln!(
             html,
-            "<tr><th>distance</th><td class=\"n faint\">at most {}</td><td class=\"n{}\">{}</td></tr>",
+            "<tr><th>distance</th><td class=\"n faint\">threshold {}</td><td class=\"n{}\">{}</td></tr>",
             number(drift.threshold),
             if drift.drifted { " bad" } else { "" },
             number(drift.distance)
@@ -319,7 +308,7 @@ fn column(
     Ok(())
 }
 
-/// The numbers of a column with their weights: its values, or the items of its sketch.
+/// Numbers of a column with their weights: its values, or the items of its sketch.
 fn numbers(feature: &FeatureStatistics) -> Vec<(f64, f64)> {
     let Some(distribution) = feature
         .numerical_statistics
@@ -344,7 +333,7 @@ fn numbers(feature: &FeatureStatistics) -> Vec<(f64, f64)> {
     numbers
 }
 
-/// The value below which a share of the weights lies.
+/// Quantile of weighted numbers.
 fn quantile(numbers: &[(f64, f64)], share: f64) -> Option<f64> {
     let wanted = share * numbers.iter().map(|(_, weight)| weight).sum::<f64>();
     let mut sum = 0.0;
@@ -355,7 +344,7 @@ fn quantile(numbers: &[(f64, f64)], share: f64) -> Option<f64> {
     found.or(numbers.last()).map(|(value, _)| *value)
 }
 
-/// Both distributions over the range that holds nearly all of both.
+/// Draws both distributions over the range that contains nearly all values of both.
 fn histogram(html: &mut String, name: &str, then: &[(f64, f64)], now: &[(f64, f64)]) -> std::fmt::Result {
     let ends = |share: f64| [quantile(then, share), quantile(now, share)].into_iter().flatten();
     let low = ends(0.005).fold(f64::INFINITY, f64::min);
@@ -363,7 +352,7 @@ fn histogram(html: &mut String, name: &str, then: &[(f64, f64)], now: &[(f64, f6
     if !(low.is_finite() && high.is_finite()) {
         return Ok(());
     }
-    // A single value still has a width to be drawn with.
+    // A single value still needs a width.
     let (low, high) = if high > low {
         (low, high)
     } else {
@@ -396,7 +385,8 @@ fn histogram(html: &mut String, name: &str, then: &[(f64, f64)], now: &[(f64, f6
         .fold(0.0, |most: f64, share| most.max(*share));
     write!(
         html,
-        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\"><title>{}: distribution in the baseline and now</title>",
+        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\"><title>{}: distribution in the baseline and in the current \
+         data</title>",
         HEIGHT + 18.0,
         escaped(name)
     )?;
@@ -417,15 +407,15 @@ fn histogram(html: &mut String, name: &str, then: &[(f64, f64)], now: &[(f64, f6
     writeln!(
         html,
         "<text x=\"0\" y=\"{0}\">{1}</text><text x=\"{WIDTH}\" y=\"{0}\" text-anchor=\"end\">{2}</text>\
-         <text x=\"{WIDTH}\" y=\"10\" text-anchor=\"end\">highest: {3}</text></svg>",
+         <text x=\"{WIDTH}\" y=\"10\" text-anchor=\"end\">tallest bin: {3}</text></svg>",
         HEIGHT + 14.0,
         number(low),
         number(high),
-        percent(most)
+        text::percent(most)
     )
 }
 
-/// The values of a column of texts with their shares.
+/// Values of a string column with their shares.
 fn texts(feature: &FeatureStatistics) -> BTreeMap<&str, f64> {
     let Some(string) = &feature.string_statistics else {
         return BTreeMap::new();
@@ -437,7 +427,7 @@ fn texts(feature: &FeatureStatistics) -> BTreeMap<&str, f64> {
         .collect()
 }
 
-/// The most frequent values of both, and all others as one.
+/// Draws the most frequent values of both, and all other values as one.
 fn bars(html: &mut String, name: &str, then: &BTreeMap<&str, f64>, now: &BTreeMap<&str, f64>) -> std::fmt::Result {
     let share = |of: &BTreeMap<&str, f64>, value: &str| of.get(value).copied().unwrap_or(0.0);
     let mut values: Vec<&str> = then.keys().chain(now.keys()).copied().collect();
@@ -447,10 +437,10 @@ fn bars(html: &mut String, name: &str, then: &BTreeMap<&str, f64>, now: &BTreeMa
     values.sort_by(|a, b| either(b).total_cmp(&either(a)));
     let mut drawn: Vec<(String, f64, f64)> = values
         .iter()
-        .take(VALUES)
+        .take(MAX_BARS)
         .map(|value| (short(value, 18), share(then, value), share(now, value)))
         .collect();
-    if values.len() > VALUES {
+    if values.len() > MAX_BARS {
         let rest = |column: usize| {
             1.0 - drawn
                 .iter()
@@ -459,7 +449,7 @@ fn bars(html: &mut String, name: &str, then: &BTreeMap<&str, f64>, now: &BTreeMa
         };
         let (a, b) = (rest(0).max(0.0), rest(1).max(0.0));
         drawn.push((
-            "all other".to_owned(),
+            "other values".to_owned(),
             if then.is_empty() { 0.0 } else { a },
             if now.is_empty() { 0.0 } else { b },
         ));
@@ -472,7 +462,8 @@ fn bars(html: &mut String, name: &str, then: &BTreeMap<&str, f64>, now: &BTreeMa
     let height = drawn.len() as f64 * 20.0;
     write!(
         html,
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\"><title>{}: shares of its values in the baseline and now</title>",
+        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\"><title>{}: shares of the values in the baseline and in \
+         the current data</title>",
         escaped(name)
     )?;
     for ((value, then, now), at) in drawn.iter().zip(0u32..) {
@@ -489,9 +480,9 @@ fn bars(html: &mut String, name: &str, then: &BTreeMap<&str, f64>, now: &BTreeMa
             width(*then),
             y + 9.0,
             width(*now),
-            136.0 + width(then.max(*now)),
-            y + 13.0,
-            percent(*now)
+            136.0 + width(*now),
+            y + 18.0,
+            text::percent(*now)
         )?;
     }
     html.push_str("</svg>\n");
@@ -520,7 +511,7 @@ mod tests {
         profile
     }
 
-    fn page_of(then: &Profile, now: &Profile) -> String {
+    fn render_page(then: &Profile, now: &Profile) -> String {
         let baseline = statistics(then);
         let found = check(now, &suggest(then), Some(&baseline), &Options::default());
         render(&Page {
@@ -539,33 +530,33 @@ mod tests {
     }
 
     #[test]
-    fn a_page_shows_the_verdict_and_what_drifted_first() {
+    fn page_shows_verdict_and_drifted_columns_first() {
         let plans = texts((0..400).map(|row| ["basic", "<b>plus</b>"][row % 2].to_owned()));
         let ages = |from: usize| texts((0..400).map(move |row| (from + row % 40).to_string()));
         let (then, now) = (ages(20), ages(50));
-        let page = page_of(
+        let page = render_page(
             &profile(&[("plan", &plans), ("age", &then)]),
             &profile(&[("plan", &plans), ("age", &now)]),
         );
         assert!(page.contains("1 violation") && page.contains("Data quality of &lt;churn&gt;"));
         assert!(!page.contains("<b>plus"), "values are escaped");
         let place = |text: &str| page.find(text).unwrap();
-        assert!(place("<h3>age") < place("<h3>plan"), "what drifted comes first");
+        assert!(place("<h3>age") < place("<h3>plan"), "drifted columns come first");
         insta::assert_snapshot!(page);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn any_dataset_has_a_page(
+        fn any_dataset_renders(
             name in "\\PC{0,8}",
             then in prop::collection::vec(prop_oneof!["-?[0-9]{1,3}(\\.[0-9])?", "\\PC{0,6}", Just("1e300".to_owned())], 0..40),
             now in prop::collection::vec(prop_oneof!["-?[0-9]{1,3}", "[<>&\"a-c]{0,3}", Just("-1e300".to_owned())], 0..40),
         ) {
-            let page = page_of(&profile(&[(&name, &then)]), &profile(&[(&name, &now)]));
+            let page = render_page(&profile(&[(&name, &then)]), &profile(&[(&name, &now)]));
             prop_assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
             for path in page.split("<path d=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-                prop_assert!(path.chars().all(|c| "ML -.".contains(c) || c.is_ascii_digit()), "a plot has a number that is none: {}", path);
+                prop_assert!(path.chars().all(|c| "ML -.".contains(c) || c.is_ascii_digit()), "a path contains an invalid number: {}", path);
             }
         }
     }

@@ -1,19 +1,20 @@
-//! The profile of a dataset: its rows counted, its columns profiled. Profiles of parts merge into that of the whole.
+//! Profile of a dataset: its number of rows, and the profiles of its columns. Profiles of parts merge into the profile
+//! of the whole.
 
 use crate::column::ColumnProfile;
 use std::collections::HashMap;
 
-/// More columns than this are refused.
+/// Maximum number of columns.
 pub const MAX_COLUMNS: usize = 20_000;
-/// So many different values of a column are counted exactly, and fewer where there are more than 256 columns.
+/// Maximum number of distinct values of a column that are counted exactly; fewer if there are more than 256 columns.
 pub const EXACT_VALUES: usize = 4096;
 
-/// So many different values are counted exactly in a dataset of so many columns.
+/// Maximum number of distinct values that are counted exactly in a dataset with this number of columns.
 fn exact_values(columns: usize) -> usize {
     (256 * EXACT_VALUES / columns.max(256)).max(128)
 }
 
-/// The profile of a dataset, or of a part of it.
+/// Profile of a dataset, or of a part of it.
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
     item_count: u64,
@@ -27,11 +28,11 @@ pub struct Profile {
 pub struct TooManyColumns;
 
 impl Profile {
-    /// The profile of no rows of these columns; of two with the same name the first counts.
+    /// Creates a profile with these columns and no rows. Of two columns with the same name, the first is used.
     ///
     /// # Errors
-    /// If there are too many.
-    pub fn of_columns<'a>(
+    /// Fails if there are too many columns.
+    pub fn with_columns<'a>(
         names: impl IntoIterator<Item = &'a str, IntoIter: ExactSizeIterator>,
     ) -> Result<Self, TooManyColumns> {
         let names = names.into_iter();
@@ -43,8 +44,9 @@ impl Profile {
         Ok(profile)
     }
 
-    /// The profile of so many rows with these columns; of two with the same name the first counts.
-    pub(crate) fn of_profiles(item_count: u64, columns: Vec<(String, ColumnProfile)>) -> Self {
+    /// Creates a profile with this number of rows and these columns. Of two columns with the same name, the first is
+    /// used.
+    pub(crate) fn from_profiles(item_count: u64, columns: Vec<(String, ColumnProfile)>) -> Self {
         let mut profile = Self {
             item_count,
             ..Self::default()
@@ -58,10 +60,10 @@ impl Profile {
         profile
     }
 
-    /// Where a column is; it is added if it is new.
+    /// Index of a column, which is added if it is new.
     ///
     /// # Errors
-    /// If there are too many.
+    /// Fails if there are too many columns.
     pub fn column(&mut self, name: &str) -> Result<usize, TooManyColumns> {
         self.place(name, exact_values(self.columns.len()))
     }
@@ -79,36 +81,36 @@ impl Profile {
         Ok(at)
     }
 
-    /// The profile of a column by its place, to add values to.
+    /// Profile of the column at an index, to add values to.
     pub fn at(&mut self, place: usize) -> Option<&mut ColumnProfile> {
         self.columns.get_mut(place).map(|(_, column)| column)
     }
 
-    /// Counts rows. A row that gives a column no value counts as missing there.
+    /// Counts rows. A row without a value for a column counts as missing there.
     pub fn add_rows(&mut self, rows: u64) {
         self.item_count += rows;
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub fn item_count(&self) -> u64 {
         self.item_count
     }
 
-    /// The columns with their names, in order.
+    /// Columns with their names, in order.
     pub fn columns(&self) -> impl ExactSizeIterator<Item = (&str, &ColumnProfile)> {
         self.columns.iter().map(|(name, column)| (name.as_str(), column))
     }
 
-    /// The profile of a column.
+    /// Profile of a column.
     pub fn get(&self, name: &str) -> Option<&ColumnProfile> {
         let (_, column) = self.columns.get(*self.places.get(name)?)?;
         Some(column)
     }
 
-    /// Adds the profile of other rows; columns are matched by name.
+    /// Adds the profile of other rows. Columns are matched by name.
     ///
     /// # Errors
-    /// If there are then too many columns.
+    /// Fails if this leads to too many columns.
     pub fn merge(&mut self, other: &Self) -> Result<(), TooManyColumns> {
         self.item_count += other.item_count;
         for (name, theirs) in other.columns() {

@@ -1,6 +1,6 @@
-//! A small generator of our own: what is drawn by a seed is the same on every machine and in every version.
+//! Small random number generator. A seed gives the same numbers on every machine and in every version.
 
-/// Steele, Lea and Flood's `SplitMix64` (Fast splittable pseudorandom number generators, 2014).
+/// `SplitMix64` by Steele, Lea, and Flood (Fast splittable pseudorandom number generators, 2014).
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -16,13 +16,13 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A whole number below a bound, each as likely but for 2^-64 times the bound; 0 if the bound is.
+    /// Integer below a bound, uniform except for an error of 2^-64 times the bound; 0 if the bound is 0.
     #[expect(clippy::cast_possible_truncation, reason = "it is below the bound, which is a usize")]
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
-    /// A number in [0, 1).
+    /// Number in [0, 1).
     #[expect(clippy::cast_precision_loss, reason = "53 bits are what a double holds")]
     pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
@@ -34,7 +34,7 @@ mod tests {
     use super::Random;
 
     #[test]
-    fn the_numbers_are_those_of_the_published_generator() {
+    fn numbers_match_published_generator() {
         let mut random = Random::new(1_234_567);
         let drawn = [random.next(), random.next(), random.next()];
         assert_eq!(
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stay_below_their_bound() {
+    fn numbers_stay_below_bound() {
         let mut random = Random::new(7);
         let mut seen = [0; 3];
         for _ in 0..3_000 {

@@ -1,12 +1,12 @@
-//! Kernel SHAP: how much each feature moves a model's prediction of a row away from its mean prediction on a baseline.
+//! Kernel SHAP: how much each feature moves a model's prediction for a row away from its mean prediction on a baseline.
 //!
 //! Lundberg and Lee (A unified approach to interpreting model predictions, 2017). A coalition is a set of features. Its
-//! value is the model's mean prediction over the baseline's rows, with the coalition's features taken from the row that is
-//! explained. The local SHAP values are the weighted least squares fit of a linear function of membership to those values,
-//! with the weight (d - 1) / (C(d, s) s (d - s)) of a coalition of s of d features, under the constraint that they sum to
-//! f(row) - E f. Over all coalitions the fit gives the Shapley values exactly.
+//! value is the model's mean prediction over the rows of the baseline, with the coalition's features taken from the
+//! explained row. The local SHAP values are the weighted least squares fit of a linear function of membership to these
+//! values. A coalition of s of d features has the weight (d - 1) / (C(d, s) s (d - s)), and the values have the
+//! constraint that their sum is f(row) - E f. Over all coalitions, the fit gives the Shapley values exactly.
 //!
-//! Nothing is known of the model but a function that predicts a batch of rows.
+//! The model is only a function that predicts a batch of rows.
 
 mod coalitions;
 mod kmeans;
@@ -17,23 +17,23 @@ pub use kmeans::{KmeansError, MAX_CLUSTERS, kmeans};
 use coalitions::Coalition;
 use solve::Fit;
 
-/// How many features a row may have: the fit takes their square in memory and their cube in time.
+/// Maximum number of features of a row. The fit takes quadratic memory and cubic time in this number.
 pub const MAX_FEATURES: usize = 1_000;
 
-/// How many coalitions a row may be explained by.
+/// Maximum number of coalitions for a row.
 pub const MAX_SAMPLES: usize = 32_768;
 
-/// How to explain.
+/// Options of the explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelShapOptions {
-    /// How many coalitions to ask the model for, at most [`MAX_SAMPLES`]; twice the features + 2048 if not given, as the
-    /// shap package has it. If there are no more than that, all are asked for.
+    /// Number of coalitions to predict, at most [`MAX_SAMPLES`]. Default: twice the features plus 2048, as in the shap
+    /// package. If there are not more coalitions, all are predicted.
     pub num_samples: Option<usize>,
-    /// Which coalitions are drawn, where not all are asked for.
+    /// Seed for the sampling of coalitions, if not all are predicted.
     pub seed: u64,
-    /// Whether to explain the log-odds ln(p / (1 - p)) of the predictions, taken after the mean over the baseline.
+    /// Whether to explain the log-odds ln(p / (1 - p)) of the predictions, computed after the mean over the baseline.
     pub use_logit: bool,
-    /// How many rows to predict in one call, at least 1.
+    /// Number of rows to predict in one call, at least 1.
     pub batch_rows: usize,
 }
 
@@ -48,69 +48,69 @@ impl Default for KernelShapOptions {
     }
 }
 
-/// Why a row cannot be explained; `E` is the model's own error.
+/// Reason for which a row is not explainable. `E` is the error of the model.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ShapError<E> {
-    /// The model could not predict.
+    /// The model failed.
     #[error("the model failed")]
     Model(#[source] E),
-    /// Nothing to hold the row against.
+    /// The baseline is empty.
     #[error("the baseline has no rows")]
     NoBaseline,
-    /// More than can be fitted, or none.
-    #[error("{0} features, not 1 to {MAX_FEATURES}")]
+    /// There are no features, or more than the fit supports.
+    #[error("the row has {0} features: expected 1 to {MAX_FEATURES}")]
     Features(usize),
-    /// A row of another length than the baseline's first.
-    #[error("{what} has {found} features, not {expected}")]
+    /// A row differs in length from the first row of the baseline.
+    #[error("{what} has {found} features: expected {expected}")]
     RowLength {
-        /// `the row`, or which of the baseline.
+        /// The row: `the row`, or its index in the baseline.
         what: String,
-        /// How many it has.
+        /// Number of its features.
         found: usize,
-        /// How many the baseline's first row has.
+        /// Number of features of the baseline's first row.
         expected: usize,
     },
-    /// Too few coalitions leave the fit undetermined.
-    #[error("`num_samples` is {found}: {features} features need {needed} to {MAX_SAMPLES}")]
+    /// There are too few coalitions to determine the fit.
+    #[error("`num_samples` is {found}: expected {needed} to {MAX_SAMPLES} for {features} features")]
     Samples {
-        /// What was asked for.
+        /// Requested number.
         found: usize,
-        /// How many features differ from the baseline.
+        /// Number of features that differ from the baseline.
         features: usize,
-        /// How many coalitions they need.
+        /// Number of coalitions that they require.
         needed: usize,
     },
-    /// A batch without rows.
-    #[error("`batch_rows` is 0: the model is called with at least 1")]
+    /// A batch has no rows.
+    #[error("`batch_rows` is 0: expected at least 1")]
     BatchRows,
-    /// More or fewer predictions than rows.
-    #[error("the model gave {found} predictions for {expected} rows")]
+    /// The number of predictions differs from the number of rows.
+    #[error("the number of predictions is {found}: expected {expected}, one per row")]
     Predictions {
-        /// How many it gave.
+        /// Number of predictions.
         found: usize,
-        /// How many rows it was given.
+        /// Number of rows in the batch.
         expected: usize,
     },
-    /// A prediction of more or fewer labels than before, or of none.
-    #[error("the model predicted {found} labels, not {expected}")]
+    /// A prediction has another number of labels than earlier ones, or none.
+    #[error("the model predicted {found} labels: expected {expected}")]
     Labels {
-        /// How many it predicted.
+        /// Number of labels in the prediction.
         found: usize,
-        /// How many it did before; of the first prediction, 1 is the least.
+        /// Number of labels in earlier predictions; at least 1 is expected in the first.
         expected: usize,
     },
-    /// A prediction that is no number.
-    #[error("the model predicted {0}, not a finite number")]
+    /// A prediction is NaN or infinite.
+    #[error("the model predicted {0}: expected a finite number")]
     NotFinite(f64),
-    /// A mean prediction without log-odds.
-    #[error("a mean prediction is {0}: log-odds are of numbers between 0 and 1, so turn `use_logit` off")]
+    /// A mean prediction has no log-odds.
+    #[error("a mean prediction is {0}: log-odds require numbers between 0 and 1; set `use_logit` to false")]
     Logit(f64),
 }
 
-/// A model: predicts a batch of rows, one number a label for each.
+/// Model: predicts a batch of rows, with one number per label for each.
 pub type Model<'a, E> = dyn FnMut(&[Vec<f64>]) -> Result<Vec<Vec<f64>>, E> + 'a;
 
-/// Explains rows of one model against one baseline.
+/// Explains rows with one model and one baseline.
 #[derive(Debug, Clone)]
 pub struct KernelShap {
     baseline: Vec<Vec<f64>>,
@@ -121,22 +121,21 @@ pub struct KernelShap {
     expected: Vec<f64>,
 }
 
-/// The explanation of a row.
+/// Explanation of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalShap {
-    /// The local SHAP values: by label, then by feature.
+    /// Local SHAP values, by label, then by feature.
     pub values: Vec<Vec<f64>>,
-    /// The prediction by label, as log-odds if those are explained: what the values of a label and its expected value sum
-    /// to.
+    /// Prediction by label, as log-odds if those are explained: the sum of the label's values and its expected value.
     pub prediction: Vec<f64>,
 }
 
 impl KernelShap {
-    /// Asks the model for its predictions on the baseline.
+    /// Predicts the baseline with the model.
     ///
     /// # Errors
-    /// If the baseline is empty or its rows differ in length, the options cannot be met, or the model fails or predicts
-    /// what it should not.
+    /// Fails if the baseline is empty or its rows differ in length, the options are invalid, or the model fails or
+    /// returns invalid predictions.
     pub fn new<E>(
         baseline: Vec<Vec<f64>>,
         options: KernelShapOptions,
@@ -164,7 +163,7 @@ impl KernelShap {
             mean: Vec::new(),
             expected: Vec::new(),
         };
-        explainer.coalitions_of(features)?;
+        explainer.coalition_count(features)?;
         let nothing = Coalition::none(features);
         let means = explainer.means(&[], &[], std::iter::once(&nothing), model)?;
         explainer.mean = means.into_iter().next().unwrap_or_default();
@@ -172,25 +171,27 @@ impl KernelShap {
         Ok(explainer)
     }
 
-    /// The mean prediction on the baseline by label, as log-odds if those are explained: `expected_value` in
+    /// Mean prediction on the baseline by label, as log-odds if those are explained: `expected_value` in
     /// `analysis.json`.
     pub fn expected(&self) -> &[f64] {
         &self.expected
     }
 
-    /// How many rows the model has to predict at most for one explanation.
+    /// Maximum number of rows that the model has to predict for one explanation.
     pub fn rows_per_explanation(&self) -> usize {
         let features = self.baseline.first().map_or(0, Vec::len);
-        let coalitions = self.coalitions_of::<()>(features).unwrap_or(0);
+        let coalitions = self.coalition_count::<()>(features).unwrap_or(0);
         coalitions.saturating_mul(self.baseline.len()).saturating_add(1)
     }
 
     /// Explains a row.
     ///
-    /// A feature that is in all baseline rows as it is in this one has the value 0, and takes no part in the coalitions.
+    /// A feature that has the same value in this row and in all rows of the baseline has the value 0 and is not part of
+    /// the coalitions.
     ///
     /// # Errors
-    /// If the row has another number of features than the baseline, or the model fails or predicts what it should not.
+    /// Fails if the row has another number of features than the baseline, or if the model fails or returns invalid
+    /// predictions.
     pub fn explain<E>(&self, row: &[f64], model: &mut Model<'_, E>) -> Result<LocalShap, ShapError<E>> {
         let features = self.baseline.first().map_or(0, Vec::len);
         if row.len() != features {
@@ -211,7 +212,7 @@ impl KernelShap {
             })
             .map(|(feature, _)| feature)
             .collect();
-        let samples = self.coalitions_of(varying.len())?;
+        let samples = self.coalition_count(varying.len())?;
         let drawn = coalitions::draw(varying.len(), samples, self.options.seed);
         let means = self.means(row, &varying, drawn.iter().map(|(coalition, _)| coalition), model)?;
         let linked = means
@@ -236,11 +237,11 @@ impl KernelShap {
         Ok(LocalShap { values, prediction })
     }
 
-    /// How many coalitions to ask for, of so many features that vary.
-    fn coalitions_of<E>(&self, features: usize) -> Result<usize, ShapError<E>> {
+    /// Number of coalitions to predict, for this number of varying features.
+    fn coalition_count<E>(&self, features: usize) -> Result<usize, ShapError<E>> {
         let all = coalitions::count(features);
         let asked = self.options.num_samples.unwrap_or(2 * features + 2_048);
-        // With each feature alone and each left out alone, the fit is determined.
+        // Each feature alone, and all features except one, determine the fit.
         let needed = all.min(2 * features);
         if asked < needed || asked > MAX_SAMPLES {
             let found = asked;
@@ -253,7 +254,7 @@ impl KernelShap {
         Ok(asked.min(all))
     }
 
-    /// The mean predictions over the baseline, by coalition, then by label. The coalitions are of the varying features.
+    /// Mean predictions over the baseline, by coalition, then by label. The coalitions consist of varying features.
     fn means<'a, E>(
         &self,
         row: &[f64],
@@ -303,7 +304,7 @@ impl KernelShap {
         Ok(means)
     }
 
-    /// A batch's predictions, of as many labels as there are.
+    /// Predictions of a batch, with the same number of labels as before.
     fn predict<E>(&self, rows: &[Vec<f64>], model: &mut Model<'_, E>) -> Result<Vec<Vec<f64>>, ShapError<E>> {
         let predictions = model(rows).map_err(ShapError::Model)?;
         if predictions.len() != rows.len() {

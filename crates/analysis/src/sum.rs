@@ -1,16 +1,16 @@
-//! Sums of doubles without rounding: the same sum in any order and however it is split, rounded once at the end.
+//! Sums of doubles without rounding: the same sum in any order and for any split, rounded once at the end.
 //!
-//! A fixed-point number as wide as all doubles, in chunks of 32 bits with room for carries (Neal 2015, «Fast exact
-//! summation using small and large superaccumulators», the small one).
+//! The sum is a fixed-point number as wide as the range of doubles, in chunks of 32 bits with room for carries (Neal
+//! 2015, "Fast exact summation using small and large superaccumulators", the small one).
 
 use serde::{Deserialize, Serialize};
 
-/// Chunks of 32 bits from 2^-1074 up, with one for carries.
+/// Number of 32-bit chunks from 2^-1074 up, with one for carries.
 const CHUNKS: usize = 67;
-/// So many values are added before carries are passed on: each adds less than 2^53 to a chunk.
-const ADDS: u32 = 1 << 9;
+/// Number of values that are added before carries are propagated: each adds less than 2^53 to a chunk.
+const ADDS_BEFORE_CARRY: u32 = 1 << 9;
 
-/// The sum of finite doubles, exactly.
+/// Exact sum of finite doubles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExactSum {
     chunks: [i64; CHUNKS],
@@ -27,12 +27,12 @@ impl Default for ExactSum {
 }
 
 impl ExactSum {
-    /// Adds a finite number; others are left out.
+    /// Adds a finite number; other numbers are ignored.
     pub fn add(&mut self, value: f64) {
         self.add_doubled(value, 0);
     }
 
-    /// Adds a number doubled so many times, at most 63, even if no double holds that.
+    /// Adds a number doubled this number of times, at most 63, even if the result exceeds the range of doubles.
     #[inline]
     #[expect(
         clippy::indexing_slicing,
@@ -46,7 +46,7 @@ impl ExactSum {
             return;
         }
         let fraction = bits & ((1 << 52) - 1);
-        // A subnormal number has the exponent of the smallest normal one, without the leading bit.
+        // A subnormal number has the exponent of the smallest normal number, without the leading bit.
         let (mantissa, position) = match exponent {
             0 => (fraction, 0),
             _ => (fraction | (1 << 52), exponent - 1),
@@ -55,24 +55,24 @@ impl ExactSum {
         let (chunk, shift) = ((position >> 5) as usize, position & 31);
         let low = ((mantissa << shift) & 0xffff_ffff) as i64;
         let high = (mantissa >> (32 - shift)) as i64;
-        // All ones for a negative number: without a branch, since signs of rounding errors cannot be foretold.
+        // All ones for a negative number. There is no branch, because the signs of rounding errors are not predictable.
         let sign = bits.cast_signed() >> 63;
         self.chunks[chunk] += (low ^ sign) - sign;
         self.chunks[chunk + 1] += (high ^ sign) - sign;
         self.adds += 1;
-        if self.adds == ADDS {
+        if self.adds == ADDS_BEFORE_CARRY {
             self.carry();
         }
     }
 
-    /// Adds the square of a number, exactly; the square must be neither infinite nor subnormal to be exact.
+    /// Adds the square of a number. The result is exact unless the square is infinite or subnormal.
     pub fn add_square(&mut self, value: f64) {
         let (square, error) = product(value, value);
         self.add(square);
         self.add(error);
     }
 
-    /// Adds a number as often as given.
+    /// Adds a number this number of times.
     pub fn add_times(&mut self, value: f64, times: u64) {
         let mut left = times;
         while left > 0 {
@@ -81,7 +81,7 @@ impl ExactSum {
         }
     }
 
-    /// Adds the square of a number as often as given.
+    /// Adds the square of a number this number of times.
     pub fn add_square_times(&mut self, value: f64, times: u64) {
         let (square, error) = product(value, value);
         self.add_times(square, times);
@@ -99,7 +99,7 @@ impl ExactSum {
         self.carry();
     }
 
-    /// Passes carries on: every chunk but the last is then between 0 and 2^32.
+    /// Propagates carries: afterwards every chunk except the last is between 0 and 2^32.
     fn carry(&mut self) {
         let mut carry = 0;
         for chunk in self.chunks.iter_mut().take(CHUNKS - 1) {
@@ -113,7 +113,7 @@ impl ExactSum {
         self.adds = 0;
     }
 
-    /// The double nearest to the sum.
+    /// Nearest double to the sum.
     pub fn value(&self) -> f64 {
         let mut sum = self.clone();
         sum.carry();
@@ -127,7 +127,7 @@ impl ExactSum {
         let Some(top) = sum.chunks.iter().rposition(|chunk| *chunk != 0) else {
             return 0.0;
         };
-        // The four highest chunks, and in the lowest bit whether anything is below them, round as the whole would.
+        // The four highest chunks, with the lowest bit for any remainder below them, round as the whole number would.
         let mut digits: u128 = 0;
         for at in (0..4).map(|below| top.checked_sub(below)) {
             let chunk = at.and_then(|at| sum.chunks.get(at)).copied().unwrap_or(0);
@@ -149,7 +149,7 @@ impl ExactSum {
         if negative { -value } else { value }
     }
 
-    /// The sum as two doubles: the nearest, and the one nearest to what is left.
+    /// Sum as two doubles: the nearest, and the nearest to the remainder.
     pub fn value_and_rest(&self) -> (f64, f64) {
         let value = self.value();
         let mut rest = self.clone();
@@ -158,11 +158,11 @@ impl ExactSum {
     }
 }
 
-/// The population's standard deviation of `count` values from their sum and the sum of their squares, exact ones.
+/// Population standard deviation of `count` values, from their exact sum and the exact sum of their squares.
 pub(crate) fn standard_deviation(count: u64, sum: &ExactSum, squares: &ExactSum) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a count of rows is below 2^53")]
     let n = count as f64;
-    // n Σx² - (Σx)² in twice the precision of a double: what cancels is exact.
+    // n Σx² - (Σx)² with twice the precision of a double: the cancellation is exact.
     let (sum, sum_rest) = sum.value_and_rest();
     let (squares, squares_rest) = squares.value_and_rest();
     let mut difference = ExactSum::default();
@@ -185,8 +185,8 @@ pub(crate) fn standard_deviation(count: u64, sum: &ExactSum, squares: &ExactSum)
     }
 }
 
-/// A product and its rounding error, by Veltkamp's and Dekker's splitting: unfused, so that it is the same on every
-/// machine.
+/// Product and its rounding error, by Veltkamp's and Dekker's splitting. There is no fused operation, so that the
+/// result is the same on every machine.
 fn product(a: f64, b: f64) -> (f64, f64) {
     let split = |x: f64| {
         let shifted = x * 134_217_729.0;
@@ -212,7 +212,7 @@ impl<'de> Deserialize<'de> for ExactSum {
         let mut sum = Self::default();
         for (at, value) in Vec::<(usize, i64)>::deserialize(deserializer)? {
             match sum.chunks.get_mut(at) {
-                // What a sum writes; more could overflow when it is added.
+                // Only what a sum writes is accepted; more could overflow in an addition.
                 Some(chunk) if value.unsigned_abs() < 1 << 52 => *chunk = value,
                 _ => return Err(serde::de::Error::custom("a chunk of a sum is out of its bounds")),
             }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cancels_is_exact() {
+    fn cancellation_is_exact() {
         assert_eq!(sum(&[1e300, 1.0, -1e300]).value().to_bits(), 1f64.to_bits());
         assert_eq!(sum(&[0.1; 10]).value().to_bits(), 1f64.to_bits());
         assert_eq!(
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_double_holds_is_not_lost() {
+    fn sums_beyond_double_range_are_kept() {
         let mut of_three = ExactSum::default();
         of_three.add_times(f64::MAX, 3);
         assert!(of_three.value().is_infinite(), "{}", of_three.value());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn deviations_do_not_cancel() {
+    fn standard_deviation_survives_cancellation() {
         let (mut sum, mut squares) = (ExactSum::default(), ExactSum::default());
         for value in [1e9, 1e9 + 1.0, 1e9 + 2.0] {
             sum.add(value);
@@ -280,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_and_the_split_do_not_matter(
+        fn sum_ignores_order_and_split(
             values in prop::collection::vec(prop_oneof![-1e6..1e6, any::<f64>().prop_filter("finite", |v| v.is_finite())], 0..2000),
             at in 0usize..2000,
         ) {
@@ -295,7 +295,7 @@ mod tests {
         }
 
         #[test]
-        fn small_sums_are_those_of_integers(values in prop::collection::vec(-1_000_000i32..1_000_000, 0..500)) {
+        fn small_sums_equal_integer_sums(values in prop::collection::vec(-1_000_000i32..1_000_000, 0..500)) {
             let expected: i64 = values.iter().map(|value| i64::from(*value)).sum();
             let found = sum(&values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
             #[expect(clippy::cast_precision_loss, reason = "small")]

@@ -1,29 +1,30 @@
-//! The different values of a column with their counts: exactly, as long as they are few.
+//! Distinct values of a column with exact counts, as long as they are few.
 
 use crate::cell::{Class, classify};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A longer value is kept as its beginning and its hash: still told apart, no longer readable whole.
-const LONGEST: usize = 256;
+/// Maximum length of a value that is kept. A longer one is replaced by its prefix and its hash: still distinct, but not
+/// complete.
+const MAX_VALUE_BYTES: usize = 256;
 
-/// The hash by which values are told apart everywhere: the same on every machine, since partial profiles meet.
+/// Hash that identifies values. It is the same on every machine, because partial profiles are merged.
 pub fn hash(value: &[u8]) -> u64 {
     xxh3_64(value)
 }
 
-/// How a value was given.
+/// Form in which a value was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
-    /// As text.
+    /// A string.
     Text,
-    /// As an integer of 64 bits, in its bytes.
+    /// A 64-bit integer, as bytes.
     Integer,
-    /// As a double, in its bytes.
+    /// A double, as bytes.
     Double,
 }
 
-/// One of the different values.
+/// A distinct value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Value {
     hash: u64,
@@ -31,33 +32,33 @@ pub(crate) struct Value {
     length: u16,
     pub form: Form,
     pub class: Class,
-    /// Whether it is a text that is not UTF-8.
+    /// Whether it is a string that is not UTF-8.
     not_utf8: bool,
-    /// The number in it; NaN if there is none.
+    /// Number of the value; NaN if it is not a number.
     pub number: f64,
     pub count: u64,
 }
 
 impl Value {
-    /// What is odd about it. A number that is not finite is never kept.
-    pub(crate) fn oddity(&self) -> Option<Oddity> {
-        self.not_utf8.then_some(Oddity::NotUtf8)
+    /// Issue of the value. A number that is not finite is never kept.
+    pub(crate) fn issue(&self) -> Option<ValueIssue> {
+        self.not_utf8.then_some(ValueIssue::NotUtf8)
     }
 }
 
-/// What is odd about a value.
+/// Issue of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oddity {
-    /// It is text, but not UTF-8.
+pub enum ValueIssue {
+    /// A string that is not UTF-8.
     NotUtf8,
-    /// It is a number that no double holds: larger than all, or not a number.
+    /// A number that is NaN or outside the range of a double.
     NotFinite,
 }
 
-/// A short text as two words and its length, to be compared without a look at its bytes.
+/// Short string as two words and its length, for comparison without its bytes.
 type Short = (u64, u64, usize);
 
-/// The words of a text of 1 to 16 bytes.
+/// Words of a string of 1 to 16 bytes.
 #[inline]
 fn short(text: &[u8]) -> Option<Short> {
     let (low, high) = match text.len() {
@@ -79,22 +80,22 @@ fn short(text: &[u8]) -> Option<Short> {
     Some((low, high, text.len()))
 }
 
-/// So many short texts are found again without hashing: most columns repeat themselves.
-const RECENT: usize = 256;
+/// Number of recent short strings that are found without hashing: most columns repeat values.
+const RECENT_VALUES: usize = 256;
 
-/// The place of a short text among the recent ones.
+/// Index of a short string among the recent ones.
 fn slot((low, high, _): Short) -> usize {
     let mixed = (low ^ high.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as usize
 }
 
-/// The different values of a column, in the order in which they were first seen.
+/// Distinct values of a column, in order of first occurrence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Values {
     table: HashTable<u32>,
     list: Vec<Value>,
     bytes: Vec<u8>,
-    /// Short texts that were found, each with its place in the list; empty until the first.
+    /// Recent short strings with their index in the list; empty until the first.
     recent: Vec<(Short, u32)>,
 }
 
@@ -114,7 +115,7 @@ impl Values {
             .unwrap_or_default()
     }
 
-    /// Where the text is, if it is known.
+    /// Index of a string, if it is known.
     pub(crate) fn find_text(&mut self, text: &[u8]) -> Option<&mut Value> {
         let Some(short) = short(text) else {
             return self.find(hash(text), Form::Text, text);
@@ -127,7 +128,7 @@ impl Values {
         }
         let at = self.place(hash(text), Form::Text, text)?;
         if self.recent.is_empty() {
-            self.recent.resize(RECENT, ((0, 0, 0), 0));
+            self.recent.resize(RECENT_VALUES, ((0, 0, 0), 0));
         }
         if let Some(recent) = self.recent.get_mut(slot) {
             *recent = (short, at);
@@ -135,7 +136,7 @@ impl Values {
         self.list.get_mut(at as usize)
     }
 
-    /// Where the value is, if it is known.
+    /// Index of a value, if it is known.
     pub(crate) fn find(&mut self, hash: u64, form: Form, key: &[u8]) -> Option<&mut Value> {
         let at = self.place(hash, form, key)?;
         self.list.get_mut(at as usize)
@@ -150,7 +151,7 @@ impl Values {
         self.table.find(hash, same).copied()
     }
 
-    /// Adds a value that is not known yet; bounded by whoever calls it.
+    /// Adds a new value. The caller limits their number.
     pub(crate) fn insert(&mut self, hash: u64, form: Form, key: &[u8], (class, number): (Class, f64), count: u64) {
         let (Ok(start), Ok(length), Ok(at)) = (
             u32::try_from(self.bytes.len()),
@@ -175,7 +176,7 @@ impl Values {
             .insert_unique(hash, at, |at| list.get(*at as usize).map_or(0, |value| value.hash));
     }
 
-    /// Adds to the count of a value, known or not.
+    /// Adds to the count of a value, known or new.
     pub(crate) fn add(&mut self, form: Form, key: &[u8], class: (Class, f64), count: u64) {
         let hash = hash(key);
         match self.find(hash, form, key) {
@@ -184,7 +185,7 @@ impl Values {
         }
     }
 
-    /// Keeps the values of which a test holds.
+    /// Keeps the values that pass a test.
     pub(crate) fn retain(&mut self, keep: impl Fn(&mut Value) -> bool) {
         let old = std::mem::take(self);
         for value in &old.list {
@@ -202,13 +203,13 @@ impl Values {
     }
 }
 
-/// The key that a text is kept under, with what is odd about it.
+/// Key under which a string is kept, with its issue.
 pub(crate) fn key(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    if text.len() <= LONGEST {
+    if text.len() <= MAX_VALUE_BYTES {
         return text.into();
     }
-    // Cut between characters, so that what is left is UTF-8 if the whole was.
-    let cut = (0..LONGEST - 32)
+    // The cut is between characters, so that a prefix of UTF-8 is UTF-8.
+    let cut = (0..MAX_VALUE_BYTES - 32)
         .rev()
         .find(|at| text.get(*at).is_some_and(|byte| byte & 0xc0 != 0x80))
         .unwrap_or(0);
@@ -217,27 +218,27 @@ pub(crate) fn key(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     key.into()
 }
 
-/// The hash of the key that a text is kept under, from the text's own.
+/// Hash of the key of a string, from the string itself.
 pub(crate) fn key_hash(text: &[u8], hash_of_text: u64) -> u64 {
-    if text.len() <= LONGEST {
+    if text.len() <= MAX_VALUE_BYTES {
         hash_of_text
     } else {
         hash(&key(text))
     }
 }
 
-/// The class and the number of a text, and what is odd about it.
-pub(crate) fn judged(text: &[u8]) -> ((Class, f64), Option<Oddity>) {
+/// Class and number of a string, and its issue.
+pub(crate) fn classify_value(text: &[u8]) -> ((Class, f64), Option<ValueIssue>) {
     let (class, number) = classify(text);
-    let oddity = match class {
-        Class::String if std::str::from_utf8(text).is_err() => Some(Oddity::NotUtf8),
-        Class::Fractional | Class::Integral if !number.is_finite() => Some(Oddity::NotFinite),
+    let issue = match class {
+        Class::String if std::str::from_utf8(text).is_err() => Some(ValueIssue::NotUtf8),
+        Class::Fractional | Class::Integral if !number.is_finite() => Some(ValueIssue::NotFinite),
         _ => None,
     };
-    ((class, number), oddity)
+    ((class, number), issue)
 }
 
-/// A value as a report shows it.
+/// Value as a report shows it.
 pub(crate) fn shown(key: &[u8], form: Form) -> String {
     let eight = |key: &[u8]| key.try_into().unwrap_or([0; 8]);
     match form {

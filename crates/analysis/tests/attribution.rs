@@ -1,4 +1,5 @@
-//! Attribution drift against scikit-learn's nDCG (`tests/peers/attribution.py`), by hand, and by its laws.
+//! Attribution drift: compared with scikit-learn's nDCG (`tests/peers/attribution.py`), examples by hand, and
+//! properties.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use analysis::{
@@ -20,7 +21,7 @@ fn near(one: f64, other: f64) -> bool {
 }
 
 #[test]
-fn ndcg_is_that_of_scikit_learn() {
+fn ndcg_matches_scikit_learn() {
     let lines = include_str!("fixtures/attribution.jsonl").lines();
     let cases = lines.map(|line| (line, serde_json::from_str::<Value>(line).unwrap()));
     let mut compared = 0;
@@ -34,16 +35,16 @@ fn ndcg_is_that_of_scikit_learn() {
     assert!(compared > 180, "{compared}");
 }
 
-/// The guide's college admissions.
+/// The guide's college admissions example.
 #[test]
-fn a_reversed_order_is_drift() {
+fn reversed_order_is_drift() {
     let baseline = features(&[0.70, 0.50, 0.05]);
     let found = ndcg(&baseline, &features(&[0.10, 0.20, 0.70])).unwrap();
     assert!((found - 0.6876).abs() < 1e-4, "{found}");
 }
 
 #[test]
-fn equal_live_attributions_share_the_mean_gain() {
+fn equal_live_attributions_share_mean_gain() {
     let baseline = features(&[3.0, 1.0]);
     let (kept, reversed) = (ndcg(&baseline, &baseline), ndcg(&baseline, &features(&[1.0, 3.0])));
     let tied = ndcg(&baseline, &features(&[2.0, 2.0])).unwrap();
@@ -52,20 +53,20 @@ fn equal_live_attributions_share_the_mean_gain() {
 }
 
 #[test]
-fn what_cannot_be_compared_says_why() {
-    let told = |baseline: &[f64], live: &[f64]| ndcg(&features(baseline), &features(live)).unwrap_err().to_string();
-    assert!(told(&[1.0, 2.0], &[1.0]).contains("feature `f001` is missing in the live"));
-    assert!(told(&[1.0], &[1.0, 2.0]).contains("feature `f001` is missing in the baseline"));
-    assert!(told(&[1.0], &[1.0]).contains("at least two"));
-    assert!(told(&[], &[]).contains("at least two"));
-    assert!(told(&[1.0, -0.5], &[1.0, 2.0]).contains("baseline attribution of feature `f001` is -0.5"));
-    assert!(told(&[1.0, 0.5], &[1.0, f64::NAN]).contains("live attribution of feature `f001` is NaN"));
+fn incomparable_attributions_are_errors() {
+    let error = |baseline: &[f64], live: &[f64]| ndcg(&features(baseline), &features(live)).unwrap_err().to_string();
+    assert!(error(&[1.0, 2.0], &[1.0]).contains("feature `f001` is missing in the live"));
+    assert!(error(&[1.0], &[1.0, 2.0]).contains("feature `f001` is missing in the baseline"));
+    assert!(error(&[1.0], &[1.0]).contains("at least two"));
+    assert!(error(&[], &[]).contains("at least two"));
+    assert!(error(&[1.0, -0.5], &[1.0, 2.0]).contains("baseline attribution of feature `f001` is -0.5"));
+    assert!(error(&[1.0, 0.5], &[1.0, f64::NAN]).contains("live attribution of feature `f001` is NaN"));
     assert!(ndcg(&features(&[0.0, 0.0]), &features(&[1.0, 2.0])).unwrap() <= 0.0);
     for (line, expected) in [
         (r#"{"baseline":{"a":1,"b":2}}"#, "missing field `live`"),
         (
             r#"{"baseline":{"a":1,"b":"x"},"live":{"a":1,"b":2}}"#,
-            "`baseline` has `x` for `b`",
+            "`baseline`: expected a number for `b`, found `x`",
         ),
         (
             r#"{"baseline":{"a":1,"b":2},"live":{"a":1,"b":"Infinity"}}"#,
@@ -73,8 +74,8 @@ fn what_cannot_be_compared_says_why() {
         ),
         ("[]", "invalid"),
     ] {
-        let told = answer(line.as_bytes()).unwrap_err();
-        assert!(told.contains(expected), "{told}");
+        let error = answer(line.as_bytes()).unwrap_err();
+        assert!(error.contains(expected), "{error}");
     }
 }
 
@@ -86,7 +87,7 @@ fn of_label(label: &str, values: &[f64]) -> Analysis {
 }
 
 #[test]
-fn a_violation_is_written_as_the_service_writes_it() {
+fn violation_matches_service_output() {
     let (baseline, live) = (of_label("label0", &[1.0, 0.0]), of_label("label0", &[0.0, 1.0]));
     let drifts = drift(&baseline, &live).unwrap();
     let drift = drifts.get("label0").unwrap().as_ref().unwrap();
@@ -98,7 +99,7 @@ fn a_violation_is_written_as_the_service_writes_it() {
         "description": "Feature attribution drift 0.6309297535714575 exceeds threshold 0.9",
     });
     assert_eq!(violation, expected);
-    // It is read as one of this monitor.
+    // The violation parses as one of this monitor.
     let report = json!({ "version": "1.0", "violations": [violation] }).to_string();
     let report = ViolationReport::parse("report", report.as_bytes(), &Limits::default()).unwrap();
     assert_eq!(report.monitor_type, Some(MonitorType::ModelExplainability));
@@ -107,7 +108,7 @@ fn a_violation_is_written_as_the_service_writes_it() {
 }
 
 #[test]
-fn labels_are_matched_by_name_or_when_there_is_one() {
+fn labels_match_by_name_or_if_single() {
     let baseline = of_label("0.8125", &[1.0, 0.0]);
     let drifts = drift(&baseline, &of_label("0.25", &[1.0, 0.0])).unwrap();
     assert!(near(drifts.get("0.25").unwrap().as_ref().unwrap().ndcg, 1.0));
@@ -126,7 +127,7 @@ fn labels_are_matched_by_name_or_when_there_is_one() {
 }
 
 #[test]
-fn an_analysis_is_read_as_it_was_written() {
+fn analysis_round_trips() {
     let written = of_label("label0", &[0.25, 1e-9]);
     let json = serde_json::to_vec(&written).unwrap();
     let read = Analysis::parse("analysis.json", &json, &Limits::default()).unwrap();
@@ -144,7 +145,7 @@ fn global(aggregation: Aggregation, rows: &[[f64; 2]]) -> Vec<f64> {
 }
 
 #[test]
-fn local_values_become_global_ones() {
+fn local_values_are_aggregated() {
     let rows = [[1.0, -2.0], [-3.0, 0.0], [5.0, -1.0], [-3.0, -7.0]];
     assert_eq!(global(Aggregation::MeanAbs, &rows), [3.0, 2.5]);
     assert_eq!(global(Aggregation::MeanSq, &rows), [11.0, 13.5]);
@@ -157,9 +158,9 @@ fn local_values_become_global_ones() {
     assert_eq!(global.finish(), Err(AttributionError::NoRows));
 }
 
-/// More rows than are kept: the median is that of a sample, near the true one.
+/// With more rows than are kept, the median is that of a sample, near the true one.
 #[test]
-fn a_median_of_many_rows_takes_no_more_memory() {
+fn median_memory_is_bounded() {
     let mut global = GlobalShap::new(Aggregation::Median, 1);
     for row in 0..u32::try_from(5 * MEDIAN_ROWS).unwrap() {
         global.add(&[f64::from(row)]).unwrap();
@@ -170,7 +171,7 @@ fn a_median_of_many_rows_takes_no_more_memory() {
 
 proptest! {
     #[test]
-    fn ndcg_is_a_share_of_the_ideal(
+    fn ndcg_is_between_zero_and_one(
         pairs in prop::collection::vec((0.0..1e6_f64, -3..4_i32), 2..30),
         unit in 1e-3..1e3_f64,
     ) {
@@ -178,7 +179,7 @@ proptest! {
         let live: Vec<f64> = live.into_iter().map(f64::from).collect();
         let found = ndcg(&features(&baseline), &features(&live)).unwrap();
         prop_assert!((0.0..=1.0).contains(&found));
-        // Neither the unit of the baseline nor anything but the order of the live attributions counts.
+        // Only the order of the live attributions matters, not their values, nor the unit of the baseline.
         let scaled: Vec<f64> = baseline.iter().map(|value| value * unit).collect();
         let moved: Vec<f64> = live.iter().map(|value| value.powi(3) - 5.0).collect();
         prop_assert!((found - ndcg(&features(&scaled), &features(&moved)).unwrap()).abs() < 1e-9);

@@ -1,4 +1,4 @@
-//! Bias: what counting in parts does not change, drift against a baseline, intervals, and what cannot be answered.
+//! Bias: merged counts, drift compared with a baseline, confidence intervals, and errors.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use analysis::{
@@ -28,17 +28,17 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 
 proptest! {
     #[test]
-    fn parts_of_a_dataset_are_counted_as_the_whole(left in rows(), right in rows()) {
+    fn merged_counts_equal_whole(left in rows(), right in rows()) {
         let mut parts = count(&left);
         parts.merge(&count(&right));
         prop_assert_eq!(parts, count(&[left, right].concat()));
     }
 
     #[test]
-    fn differences_turn_round_with_the_facet(rows in rows()) {
+    fn differences_change_sign_with_facet(rows in rows()) {
         let other: Vec<Row> = rows.iter().map(|(facet, y, h, g)| (!facet, *y, *h, *g)).collect();
         let (counts, other) = (count(&rows), count(&other));
-        // A divergence has a direction, a ratio is no difference, and the share of nothing is 0 on both sides.
+        // A divergence has a direction, a ratio is not a difference, and the share of an empty set is 0 on both sides.
         let others = |metric: &&Metric| {
             !matches!(metric, Metric::Kl | Metric::Di | Metric::Ft | Metric::Cddl | Metric::Cddpl)
         };
@@ -62,13 +62,13 @@ proptest! {
     }
 
     #[test]
-    fn lines_of_any_kind_are_answered_or_refused(line in prop::collection::vec(any::<u8>(), 0..80)) {
+    fn any_line_gives_result_or_error(line in prop::collection::vec(any::<u8>(), 0..80)) {
         prop_assert!(answer(&line).is_err() && report(&line).is_err());
     }
 
-    /// A row of a flip test finds itself among those of a.
+    /// The nearest neighbor of a row in the flip test is the row itself if it is in group a.
     #[test]
-    fn a_copy_of_the_advantaged_group_does_not_flip(
+    fn copy_of_advantaged_group_does_not_flip(
         rows in prop::collection::vec((-1e3..1e3_f64, any::<bool>()), 1..9),
     ) {
         let mut rows = rows;
@@ -85,7 +85,7 @@ proptest! {
 }
 
 #[test]
-fn subgroups_are_known_of_a_whole_only_if_of_both_parts() {
+fn merge_keeps_subgroups_only_if_both_have_them() {
     let mut counts = count(&[(true, true, true, 0), (false, false, false, 0)]);
     assert!(counts.evaluate(Metric::Cddl).is_ok());
     counts.merge(&FacetCounts::new());
@@ -93,7 +93,7 @@ fn subgroups_are_known_of_a_whole_only_if_of_both_parts() {
 }
 
 #[test]
-fn the_flip_test_says_what_it_cannot_use() {
+fn flip_test_rejects_unusable_features() {
     let texts = Column::new(vec![Cell::Text("a".to_owned()), Cell::Text("b".to_owned())]);
     let holes = Column::new(vec![Cell::Int(1), Cell::Null]);
     let short = Column::new(vec![Cell::Int(1)]);
@@ -103,7 +103,7 @@ fn the_flip_test_says_what_it_cannot_use() {
         refused(&holes),
         "flip test does not support nulls, NaN or infinity: column `age`"
     );
-    assert_eq!(refused(&short), "`age` has 1 rows where the facet has 2");
+    assert_eq!(refused(&short), "`age` has 1 rows: expected 2, as the facet has");
     assert_eq!(Features::new(2, []), Err(MetricError::NoFeatures));
 
     let rows = 200_002;
@@ -113,7 +113,7 @@ fn the_flip_test_says_what_it_cannot_use() {
     let error = flip_test(&features, &facet, &facet).unwrap_err().to_string();
     assert_eq!(
         error,
-        "flip test would compare 100001 rows with 100001: sample the dataset"
+        "flip test would compare 100001 rows with 100001 rows: analyze a sample of the dataset"
     );
 }
 
@@ -149,7 +149,7 @@ fn report_on(facet: &str, values: &[Cell], predicted: Option<&str>) -> Result<Bi
 }
 
 #[test]
-fn reports_make_an_analysis_file() {
+fn reports_build_analysis_file() {
     let reports = [
         report_on("sex", &[], Some("granted")).unwrap(),
         report_on("age", &[Cell::Float(40.0)], Some("granted")).unwrap(),
@@ -190,7 +190,7 @@ fn reports_make_an_analysis_file() {
 }
 
 #[test]
-fn a_facet_of_too_many_values_needs_some_named() {
+fn facet_with_too_many_values_is_rejected() {
     let columns = [
         (
             "id".to_owned(),
@@ -214,7 +214,7 @@ fn a_facet_of_too_many_values_needs_some_named() {
     let error = bias_report(&request).unwrap_err().to_string();
     assert_eq!(
         error,
-        "column `id` has 1001 values, more than 1000: name those of the sensitive group"
+        "column `id` has 1001 values, more than 1000: list the values of the sensitive group"
     );
     let values = [Cell::Text("id-7".to_owned())];
     assert!(
@@ -237,9 +237,9 @@ fn post_training(value: &str, metrics: &[(&str, serde_json::Value)]) -> Analysis
     Analysis::parse("analysis.json", text.as_bytes(), &Limits::default()).unwrap()
 }
 
-/// Values of a published baseline and of the violations that the service found against it.
+/// Values of a published baseline, and of the violations that Model Monitor found.
 #[test]
-fn violations_are_those_that_the_service_published() {
+fn violations_match_service_output() {
     let published = [
         ("AD", json!(-0.151_566_416_040_100_24), json!(-0.15), false),
         (
@@ -283,7 +283,8 @@ fn violations_are_those_that_the_service_published() {
         written["violations"].get(0),
         Some(&json!({
             "constraint_check_type": "bias_drift_check",
-            "description": "Metric value 0.3748947825295131 doesn't meet the baseline constraint requirement 0.28176563733194276",
+            "description": "Metric value 0.3748947825295131 doesn't meet the baseline constraint requirement \
+                            0.28176563733194276",
             "facet": "Sex",
             "facet_value": "0",
             "metric_name": "CDDPL"
@@ -301,7 +302,7 @@ fn violations_are_those_that_the_service_published() {
 }
 
 #[test]
-fn no_bias_is_0_and_1_for_disparate_impact() {
+fn disparate_impact_without_bias_is_one() {
     let of = |run: f64, baseline: f64| {
         let metrics = |value: f64| [("DI", json!(value)), ("DPPL", json!(value))];
         let drift = check(
@@ -323,7 +324,7 @@ fn no_bias_is_0_and_1_for_disparate_impact() {
 }
 
 #[test]
-fn what_is_null_or_missing_has_no_verdict() {
+fn null_or_missing_metrics_are_not_checked() {
     let baseline = [
         ("AD", json!(null)),
         ("DI", json!(0.5)),
@@ -339,21 +340,21 @@ fn what_is_null_or_missing_has_no_verdict() {
     let drift = check(&post_training("0", &run), &post_training("0", &baseline), None);
     assert!(drift.violations.is_empty());
     let reasons: Vec<_> = drift
-        .not_judged
+        .skipped
         .iter()
         .map(|not| (not.metric_name.as_str(), not.reason.as_str()))
         .collect();
     let expected = [
-        ("AD", "its baseline is null"),
-        ("DI", "its value is null"),
-        ("RD", "the run does not have it"),
-        ("TE", "the baseline does not have it"),
+        ("AD", "the baseline value is null"),
+        ("DI", "the value is null"),
+        ("RD", "it is not in this execution"),
+        ("TE", "it is not in the baseline"),
     ];
     assert_eq!(reasons, expected);
 }
 
 #[test]
-fn an_interval_is_the_baselines_with_the_same_threshold() {
+fn interval_matches_baseline_by_threshold() {
     let (run, baseline) = ([("RD", json!(0.4))], [("RD", json!(0.1))]);
     let drift = check(
         &post_training("(40.0, 81.0]", &run),
@@ -364,17 +365,17 @@ fn an_interval_is_the_baselines_with_the_same_threshold() {
         drift.violations.first().unwrap().facet_value.as_deref().unwrap(),
         "(40.0, 81.0]"
     );
-    assert!(drift.not_judged.is_empty());
+    assert!(drift.skipped.is_empty());
     let drift = check(
         &post_training("(41.0, 81.0]", &run),
         &post_training("(40.0, 79.5]", &baseline),
         None,
     );
-    assert_eq!((drift.violations.len(), drift.not_judged.len()), (0, 2));
+    assert_eq!((drift.violations.len(), drift.skipped.len()), (0, 2));
 }
 
 #[test]
-fn an_interval_that_meets_what_is_allowed_is_no_violation() {
+fn overlapping_interval_is_no_violation() {
     let (run, baseline) = (
         post_training("0", &[("RD", json!(0.4))]),
         post_training("0", &[("RD", json!(0.1))]),
@@ -392,7 +393,7 @@ fn an_interval_that_meets_what_is_allowed_is_no_violation() {
 }
 
 #[test]
-fn bootstrap_intervals_narrow_with_the_rows() {
+fn bootstrap_intervals_narrow_with_more_rows() {
     let sample = |times: u64| {
         let mut counts = FacetCounts::with_subgroups();
         for row in 0..40 * times {
@@ -433,7 +434,7 @@ fn bootstrap_intervals_narrow_with_the_rows() {
             "{metric}: {wide:?} {narrow:?}"
         );
     }
-    // The standard error of a difference of shares of 3/8 in 10,000 and 30,000 rows.
+    // Standard error of a difference of shares of 3/8 in 10,000 and 30,000 rows.
     let dpl = narrow.get(&Metric::Dpl).unwrap();
     let share = |numerator: f64, rows: f64| numerator * (1.0 - numerator) / rows;
     let error = (share(0.5, 10_000.0) + share(1.0 / 3.0, 30_000.0)).sqrt();
@@ -449,7 +450,7 @@ fn bootstrap_intervals_narrow_with_the_rows() {
 }
 
 #[test]
-fn a_report_has_intervals_of_all_its_values() {
+fn report_has_intervals_for_all_values() {
     let report = report_on("sex", &[], Some("granted")).unwrap();
     let intervals = report.intervals(&Bootstrap::default());
     let of = |value: &str| ("sex".to_owned(), value.to_owned(), Metric::Dppl);
@@ -457,7 +458,7 @@ fn a_report_has_intervals_of_all_its_values() {
 }
 
 #[test]
-fn lines_say_what_is_wrong_with_them() {
+fn invalid_lines_give_errors() {
     let lines = [
         ("", "EOF while parsing a value at line 1 column 0"),
         (
@@ -467,11 +468,11 @@ fn lines_say_what_is_wrong_with_them() {
         (r#"{"facet":[0,1]}"#, "missing field `label` at line 1 column 15"),
         (
             r#"{"facet":[0,1],"label":[0]}"#,
-            "`label` has 1 rows where `facet` has 2",
+            "`label` has 1 rows: expected 2, as `facet` has",
         ),
         (
             r#"{"facet":[0],"label":[0],"features":{"x":[1,2]}}"#,
-            "`x` has 2 rows where `facet` has 1",
+            "`x` has 2 rows: expected 1, as `facet` has",
         ),
     ];
     for (line, error) in lines {
@@ -490,11 +491,11 @@ fn lines_say_what_is_wrong_with_them() {
         (json!({"facet": "g"}), "`facet`: column `g` is not in the dataset"),
         (
             json!({"facet": "h"}),
-            "`facet`: column `h` is the predicted label: name another",
+            "`facet`: column `h` is the predicted label: name another column",
         ),
         (
             json!({"columns": {"f": [1], "y": [1, 2], "h": [1]}}),
-            "column `y` has 2 rows, others have 1",
+            "column `y` has 2 rows: expected 1, as the other columns have",
         ),
         (
             json!({"columns": {"f": [], "y": [], "h": []}}),
@@ -502,11 +503,11 @@ fn lines_say_what_is_wrong_with_them() {
         ),
         (
             json!({"columns": {"f": [0.5, 1], "y": ["no", "yes"], "h": ["no", "yes"]}}),
-            "column `f` is continuous: give a threshold",
+            "column `f` is continuous: set a threshold",
         ),
         (
             json!({"label_values_or_threshold": []}),
-            "`label_values_or_threshold` is empty: give the positive values or a threshold",
+            "`label_values_or_threshold` is empty: set it to the positive values or a threshold",
         ),
         (
             json!({"label_values_or_threshold": "maybe"}),
@@ -519,7 +520,7 @@ fn lines_say_what_is_wrong_with_them() {
 }
 
 #[test]
-fn texts_of_numbers_that_json_has_not_are_numbers_among_numbers() {
+fn nan_and_infinity_strings_are_numbers() {
     let line =
         json!({"facet": [0, 1, 0], "label": [0, 1, 1], "predicted": [0, 1, 1], "features": {"x": [1, "NaN", 2]}});
     let found = answer(line.to_string().as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! `compute bias` and `compute bias-report` against what smclarify 0.5 answers (`tests/peers/bias.py`).
+//! `compute bias` and `compute bias-report` compared with smclarify 0.5 (`tests/peers/bias.py`).
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use analysis::compute::bias;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-12;
 
-/// Lines, as they stand in the file with the columns in their order, and answers.
+/// Lines as in the file, with the columns in order, and results.
 fn cases(name: &str) -> Vec<(String, Value)> {
     let path = format!("{}/tests/fixtures/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
@@ -18,7 +18,7 @@ fn cases(name: &str) -> Vec<(String, Value)> {
     text.lines().map(case).collect()
 }
 
-/// Whether two values agree, and by how much not.
+/// Difference between two values, or an error.
 fn difference(ours: &Value, theirs: &Value) -> Option<f64> {
     match (ours.as_f64(), theirs.as_f64()) {
         (Some(ours), Some(theirs)) => Some((ours - theirs).abs()),

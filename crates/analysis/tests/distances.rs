@@ -1,4 +1,4 @@
-//! Distances against `SciPy`'s and statsmodels' (`tests/peers/distances.py`), by hand, and by their laws.
+//! Distances: compared with `SciPy` and statsmodels (`tests/peers/distances.py`), examples by hand, and properties.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use analysis::{
@@ -18,7 +18,8 @@ fn number(value: &Value) -> f64 {
     quantity.as_number().unwrap()
 }
 
-/// How far two numbers are apart, relative to the larger beyond 1e-3. What is not finite is near only to itself.
+/// Difference between two numbers, relative to the larger one beyond 1e-3. A number that is not finite is near only
+/// itself.
 fn difference(one: f64, other: f64) -> f64 {
     if one.is_finite() && other.is_finite() {
         (one - other).abs() / one.abs().max(other.abs()).max(1e-3)
@@ -63,7 +64,7 @@ fn cases() -> Vec<Value> {
 }
 
 #[test]
-fn distances_are_those_of_the_peers() {
+fn distances_match_peers() {
     let cases = cases();
     let mut compared = 0;
     for case in cases.iter().filter(|case| case["kind"] != "control") {
@@ -83,9 +84,9 @@ fn distances_are_those_of_the_peers() {
     assert!(compared > 1800, "{compared}");
 }
 
-/// Also where they are very small, p-values agree in their leading digits.
+/// Very small p-values also agree in their leading digits.
 #[test]
-fn small_pvalues_are_those_of_the_peers() {
+fn small_pvalues_match_peers() {
     for case in cases() {
         let answer = if case["kind"] == "control" {
             continue;
@@ -108,7 +109,7 @@ fn small_pvalues_are_those_of_the_peers() {
 }
 
 #[test]
-fn false_discoveries_are_controlled_as_the_peers_do() {
+fn false_discovery_control_matches_peers() {
     for case in cases().iter().filter(|case| case["kind"] == "control") {
         let pvalues: Vec<f64> = serde_json::from_value(case["pvalues"].clone()).unwrap();
         let controlled = benjamini_hochberg(&pvalues, number(&case["rate"])).unwrap();
@@ -122,16 +123,16 @@ fn false_discoveries_are_controlled_as_the_peers_do() {
 }
 
 fn of(values: &[f64]) -> Weighted {
-    Weighted::of_values(values.iter().copied()).unwrap()
+    Weighted::from_values(values.iter().copied()).unwrap()
 }
 
 fn categories(counts: &[(&str, u64)]) -> Categories {
     Categories::new(counts.iter().map(|(name, count)| ((*name).to_owned(), *count))).unwrap()
 }
 
-/// A column of zeros and ones, a tenth ones against nine tenths: the case that shows Deequ's defect.
+/// A column of zeros and ones, a tenth ones compared with nine tenths: the case that shows Deequ's defect.
 #[test]
-fn repeated_values_count_as_often_as_they_occur_unless_deequ_is_asked_for() {
+fn repeated_values_count_once_only_in_deequ_mode() {
     let rows = |ones: u32| (0..100).map(move |row| (if row < ones { 1.0 } else { 0.0 }, 1));
     let (sample, baseline) = (Weighted::new(rows(10)).unwrap(), Weighted::new(rows(90)).unwrap());
     assert!(difference(sample.linf_simple(&baseline), 0.8) < 1e-15);
@@ -141,7 +142,7 @@ fn repeated_values_count_as_often_as_they_occur_unless_deequ_is_asked_for() {
     );
     assert_eq!((sample.total(), baseline.total()), (2, 2));
     assert!(sample.linf_simple(&baseline) <= 0.0);
-    // Of a sketch's item on two levels the weight of the higher is left.
+    // For an item on two levels of a sketch, the weight of the higher level remains.
     assert_eq!(
         Weighted::deequ_compat([(5.0, 1), (5.0, 4), (5.0, 2)]).unwrap().values(),
         [(5.0, 4)]
@@ -149,33 +150,33 @@ fn repeated_values_count_as_often_as_they_occur_unless_deequ_is_asked_for() {
 }
 
 #[test]
-fn a_sample_is_sorted_and_holds_each_value_once() {
+fn sample_is_sorted_and_distinct() {
     let sample = Weighted::new([(2.0, 3), (-1.0, 1), (0.0, 2), (-0.0, 5), (2.0, 4), (9.0, 0)]).unwrap();
     assert_eq!(sample.values(), [(-1.0, 1), (0.0, 7), (2.0, 7)]);
     assert_eq!(sample.total(), 15);
     assert_eq!(Weighted::new([]), Err(DistanceError::Empty));
     assert_eq!(Weighted::new([(1.0, 0)]), Err(DistanceError::Empty));
-    assert_eq!(Weighted::of_values([1.0, f64::NAN]), Err(DistanceError::NotANumber));
+    assert_eq!(Weighted::from_values([1.0, f64::NAN]), Err(DistanceError::NotANumber));
     assert_eq!(Weighted::new([(1.0, u64::MAX), (1.0, 1)]), Err(DistanceError::TooMany));
     assert_eq!(Weighted::new([(1.0, u64::MAX), (2.0, 1)]), Err(DistanceError::TooMany));
     assert_eq!(Rows::new(0, 1), Err(DistanceError::Empty));
 }
 
 #[test]
-fn the_robust_distance_is_what_exceeds_the_sampling_error() {
+fn robust_distance_subtracts_sampling_error() {
     let rows = Rows::new(400, 500).unwrap();
     let correction = 1.8 * (900.0_f64 / 200_000.0).sqrt();
     assert!(difference(linf_robust(0.3, rows, ROBUST_C), 0.3 - correction) < 1e-15);
     assert!(linf_robust(0.1, rows, ROBUST_C) <= 0.0);
     assert!(difference(robust_c(0.003), 1.803) < 1e-4);
-    // A sketch's weights may differ from the rows: the rows count.
+    // The weights of a sketch can differ from the row counts. The row counts are used.
     let (sample, baseline) = (of(&[1.0, 2.0]), of(&[3.0, 4.0]));
     assert!(difference(sample.linf_robust(&baseline, rows, ROBUST_C), 1.0 - correction) < 1e-15);
     assert!(ks_pvalue(f64::NAN, rows).is_nan());
 }
 
 #[test]
-fn infinities_are_values_like_others() {
+fn infinities_are_valid_values() {
     let (sample, baseline) = (
         of(&[f64::NEG_INFINITY, 1.0, f64::INFINITY]),
         of(&[1.0, 2.0, f64::INFINITY]),
@@ -188,10 +189,11 @@ fn infinities_are_values_like_others() {
     assert!(difference(of(&[f64::MAX, 0.0]).wasserstein(&of(&[f64::MIN, 0.0])), f64::MAX) < 1e-15);
 }
 
-/// Few repeated values are a bin each; of many, ten bins are cut, and equal cuts are one.
+/// A few repeated values have one bin each. Many values have ten bins, and equal cuts are merged.
 #[test]
-fn the_bins_are_those_of_the_baseline() {
-    // Baseline shares 1/2 and 1/2, sample's 1/4, 1/4 and 1/2 elsewhere: nothing is left of the order of values.
+fn bins_come_from_baseline() {
+    // Shares of the baseline: 1/2 and 1/2. Shares of the sample: 1/4, 1/4, and 1/2 elsewhere. The order of values is
+    // irrelevant.
     let (sample, baseline) = (of(&[0.0, 1.0, 0.5, 7.0]), of(&[0.0, 0.0, 1.0, 1.0]));
     let term = |p: f64, q: f64| (p - q) * (p / q).ln();
     let expected = 2.0 * term(0.25, 0.5) + term(0.5, 1e-4);
@@ -205,19 +207,19 @@ fn the_bins_are_those_of_the_baseline() {
 }
 
 #[test]
-fn a_test_of_categories_needs_two_that_expect_enough() {
+fn chi_square_requires_two_large_categories() {
     let baseline = categories(&[("a", 50), ("b", 50)]);
-    // Ten are expected of each: enough. Nine are not, and merging leaves one category.
+    // Ten expected rows each are enough. Nine are not, and merging leaves one category.
     assert!(categories(&[("a", 20)]).chi_square(&baseline).statistic > 19.0);
     assert!(categories(&[("a", 9), ("b", 9)]).chi_square(&baseline).pvalue.is_nan());
-    // All rows are of new categories.
+    // All rows have new categories.
     assert!(categories(&[("c", 90)]).chi_square(&baseline).statistic.is_nan());
-    // New categories are left out of the test, though not of the other distances.
+    // New categories are excluded from the test, but not from the other distances.
     let sample = categories(&[("a", 50), ("b", 50), ("c", 100)]);
     assert!(sample.chi_square(&baseline).statistic <= 0.0);
     assert!(sample.chi_square(&baseline).pvalue >= 1.0);
     assert!(difference(sample.linf_simple(&baseline), 0.5) < 1e-15);
-    // A category that the baseline has only by name: nothing is expected of it, so any row of it is impossible.
+    // The baseline has a category without rows. Its expected count is 0, so any row of it is impossible.
     let mut named: Vec<(&str, u64)> = vec![("a", 50), ("b", 50), ("c", 50), ("d", 50), ("e", 50), ("f", 0)];
     let baseline = categories(&named);
     assert!(baseline.chi_square(&baseline).statistic.is_nan());
@@ -230,7 +232,7 @@ fn a_test_of_categories_needs_two_that_expect_enough() {
 }
 
 #[test]
-fn what_is_no_probability_is_not_controlled() {
+fn invalid_probabilities_are_rejected() {
     assert_eq!(
         benjamini_hochberg(&[0.1, 1.5], 0.05),
         Err(ControlError::NotAProbability { place: 1, value: 1.5 })
@@ -240,12 +242,12 @@ fn what_is_no_probability_is_not_controlled() {
 }
 
 #[test]
-fn a_line_that_cannot_be_answered_says_which_field_is_wrong() {
-    let told = |line: &str| answer(line.as_bytes()).unwrap_err();
+fn error_names_invalid_field() {
+    let error = |line: &str| answer(line.as_bytes()).unwrap_err();
     for (line, expected) in [
         (
             r#"{"kind":"numeric","sample":[],"baseline":[1]}"#,
-            "`sample`: no values",
+            "`sample`: there are no values",
         ),
         (
             r#"{"kind":"numeric","sample":[1],"baseline":["NaN"]}"#,
@@ -253,7 +255,7 @@ fn a_line_that_cannot_be_answered_says_which_field_is_wrong() {
         ),
         (
             r#"{"kind":"numeric","sample":[1],"baseline":[1,"x"]}"#,
-            "`baseline[1]` is `x`",
+            "`baseline[1]`: expected a number, found `x`",
         ),
         (
             r#"{"kind":"numeric","sample":[1,null],"baseline":[1]}"#,
@@ -261,54 +263,54 @@ fn a_line_that_cannot_be_answered_says_which_field_is_wrong() {
         ),
         (
             r#"{"kind":"numeric","sample":{"a":1},"baseline":[1]}"#,
-            "`sample` is no list",
+            "`sample`: expected a list",
         ),
         (r#"{"kind":"numeric","sample":[1]}"#, "missing field `baseline`"),
         (r#"{"kind":"text","sample":[1],"baseline":[1]}"#, "`kind` is `text`"),
         (
             r#"{"kind":"categorical","sample":{"a":0},"baseline":{"a":1}}"#,
-            "`sample`: no values",
+            "`sample`: there are no values",
         ),
         (
             r#"{"kind":"categorical","sample":{"a":1},"baseline":{}}"#,
-            "`baseline`: no values",
+            "`baseline`: there are no values",
         ),
         (
             r#"{"kind":"categorical","sample":{"a":-1},"baseline":{"a":1}}"#,
-            "`sample` counts `a` as -1",
+            "count of `a`, found -1",
         ),
         (
             r#"{"kind":"categorical","sample":{"a":1.5},"baseline":{"a":1}}"#,
-            "`sample` counts `a` as 1.5",
+            "count of `a`, found 1.5",
         ),
         (
             r#"{"kind":"categorical","sample":{"a":null},"baseline":{"a":1}}"#,
-            "`sample` counts `a` as null",
+            "count of `a`, found null",
         ),
         (
             r#"{"kind":"categorical","sample":["a"],"baseline":{"a":1}}"#,
-            "`sample` is no object",
+            "`sample`: expected an object",
         ),
         ("", "EOF"),
     ] {
-        assert!(told(line).contains(expected), "{line}: {}", told(line));
+        assert!(error(line).contains(expected), "{line}: {}", error(line));
     }
 }
 
 #[test]
-fn numbers_that_json_cannot_hold_are_text() {
+fn non_finite_numbers_are_strings() {
     let line = json!({"kind": "numeric", "sample": ["Infinity", 1], "baseline": [1, 2.5]});
     assert_eq!(answer(line.to_string().as_bytes()).unwrap()["wasserstein"], "Infinity");
     let line = json!({"kind": "categorical", "sample": {"a": 3.0}, "baseline": {"a": 4}});
     assert_eq!(answer(line.to_string().as_bytes()).unwrap()["chi2_pvalue"], "NaN");
 }
 
-/// Among the largest samples with an exact p-value, of numbers of rows without a common divisor.
+/// Among the largest samples with an exact p-value, with coprime numbers of rows.
 #[test]
-fn a_pvalue_of_many_rows_is_exact() {
+fn pvalue_of_many_rows_is_exact() {
     let rows = Rows::new(9_999, 10_000).unwrap();
     assert!((0.0..1e-300).contains(&ks_pvalue(0.9, rows)));
-    // Any path but those along the diagonal leaves it by a step.
+    // Any path except those along the diagonal leaves it by one step.
     assert!(ks_pvalue(1e-4, rows) >= 1.0 - 1e-12);
 }
 
@@ -320,7 +322,7 @@ fn samples() -> impl Strategy<Value = Vec<f64>> {
     ]
 }
 
-/// The cumulative distribution by counting.
+/// Cumulative distribution by counting.
 fn reached(values: &[f64], value: f64) -> f64 {
     let count = |values: &[f64]| f64::from(u32::try_from(values.len()).unwrap());
     let below: Vec<f64> = values.iter().copied().filter(|other| *other <= value).collect();
@@ -347,11 +349,11 @@ proptest! {
     }
 
     #[test]
-    fn a_pvalue_falls_as_the_statistic_grows(n in 1..3_000_u64, m in 1..3_000_u64, large in any::<bool>(), at in 0.0..1.0_f64, more in 0.0..0.2_f64) {
+    fn pvalue_decreases_with_statistic(n in 1..3_000_u64, m in 1..3_000_u64, large in any::<bool>(), at in 0.0..1.0_f64, more in 0.0..0.2_f64) {
         let rows = Rows::new(if large { n + 10_000 } else { n }, m).unwrap();
         let (least, most) = (ks_pvalue(at, rows), ks_pvalue(at + more, rows));
         prop_assert!((0.0..=1.0).contains(&least));
-        // Where one method ends and the next begins there may be a step.
+        // There may be a step where one method ends and the next begins.
         prop_assert!(most <= least + 1e-5, "{least} {most}");
     }
 
@@ -373,7 +375,7 @@ proptest! {
     }
 
     #[test]
-    fn any_line_is_answered_or_refused(line in "\\PC*") {
+    fn any_line_gives_result_or_error(line in "\\PC*") {
         prop_assert!(answer(line.as_bytes()).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Model quality as a user sees it: the guide's examples, the monitor's files, segments, estimates, refusals.
+//! Model quality from the outside: the guide's examples, the monitor's files, segments, estimates, errors.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use analysis::{
@@ -12,7 +12,7 @@ use model_monitor::{Constraints, Limits, Statistics, ViolationReport};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Classes 0 and 1, as numbers 0 and 1.
+/// Classes 0 and 1, with class numbers 0 and 1.
 fn zero_and_one() -> TwoClasses {
     let mut classes = Classes::default();
     classes.intern("0");
@@ -47,19 +47,19 @@ fn value(evaluation: &Evaluation, metric: &str) -> f64 {
     evaluation.metrics[metric].value
 }
 
-/// `metrics` of an answer, or the message.
+/// `metrics` of a result, or the error message.
 fn metrics(question: &Value) -> Result<Value, String> {
     answer(question.to_string().as_bytes()).map(|answer| answer["metrics"].clone())
 }
 
-/// A generator for test data, uniform in 0..1 (Park and Miller's).
+/// Generator for test data, uniform in 0..1 (Park and Miller).
 fn random(state: &mut u32) -> f64 {
     *state = u32::try_from(u64::from(*state) * 48_271 % 2_147_483_647).unwrap();
     f64::from(*state) / 2_147_483_647.0
 }
 
 #[test]
-fn the_guides_binary_example() {
+fn binary_metrics_match_guide_example() {
     let ours = metrics(&json!({
         "problem_type": "BinaryClassification", "label": [0, 0, 0, 1], "prediction": [0, 1, 1, 1],
     }))
@@ -76,7 +76,7 @@ fn the_guides_binary_example() {
         "f0_5": 0.384_615_384_615_384_6,
         "f1": 0.5,
         "f2": 0.714_285_714_285_714_3,
-        // The majority's, where the guide's are those of the last label.
+        // The majority class; the guide uses the last label.
         "recall_best_constant_classifier": 0.0,
         "precision_best_constant_classifier": 0.0,
         "accuracy_best_constant_classifier": 0.75,
@@ -88,7 +88,7 @@ fn the_guides_binary_example() {
 }
 
 #[test]
-fn the_guides_curves() {
+fn curves_match_guide_example() {
     let ours = metrics(&json!({
         "problem_type": "BinaryClassification", "label": [1, 1, 1, 1], "prediction": [1, 1, 1, 1],
         "probability": [0.6, 0.9, 0.7, 0.8],
@@ -106,7 +106,7 @@ fn the_guides_curves() {
 }
 
 #[test]
-fn the_guides_multiclass_and_regression_examples() {
+fn multiclass_and_regression_match_guide_examples() {
     let (labels, predictions) = rows_of([[1180, 510], [268, 138]]);
     let mut classes = Classes::default();
     classes.intern("0");
@@ -124,17 +124,17 @@ fn the_guides_multiclass_and_regression_examples() {
         ("weighted_f0_5", 0.680_394_731_717_877_1),
         ("weighted_f1", 0.657_116_234_666_490_4),
         ("weighted_f2", 0.638_402_435_439_460_1),
-        // The majority's, where the guide's are those of the last label.
+        // The majority class; the guide uses the last label.
         ("accuracy_best_constant_classifier", 1690.0 / 2096.0),
     ];
     for (metric, printed) in guide {
         assert!((value(&ours, metric) - printed).abs() < 1e-15, "{metric}");
     }
-    // Printed 0.0038; five samples tell no more than the order of magnitude.
+    // The guide prints 0.0038. Five samples give only the order of magnitude.
     let deviation = ours.metrics["accuracy"].standard_deviation;
     assert!((0.001..0.012).contains(&deviation), "{deviation}");
 
-    // The regression example is of the same rows.
+    // The regression example uses the same rows.
     let numbers = |ids: &[u32]| ids.iter().map(|id| f64::from(*id)).collect::<Vec<_>>();
     let rows = Rows::Regression {
         labels: &numbers(&labels),
@@ -153,19 +153,19 @@ fn the_guides_multiclass_and_regression_examples() {
 }
 
 #[test]
-fn the_constant_classifier_of_a_real_baseline_answers_the_majority() {
+fn constant_classifier_predicts_majority() {
     let (labels, predictions) = rows_of([[173, 0], [12, 16]]);
     let ours = binary(&labels, &predictions, None);
     assert!((value(&ours, "accuracy_best_constant_classifier") - 0.860_696_517_412_935_3).abs() < 1e-15);
     assert!(value(&ours, "recall_best_constant_classifier").abs() <= 0.0);
-    // What the same notebook prints of the model; they are the thresholds of the violations below.
+    // Metrics of the model in the same notebook; they are the thresholds of the violations below.
     assert!((value(&ours, "recall") - 0.571_428_571_428_571_4).abs() < 1e-15);
     assert!((value(&ours, "f1") - 0.727_272_727_272_727_3).abs() < 1e-15);
     assert!((value(&ours, "accuracy") - 0.940_298_507_462_686_6).abs() < 1e-15);
 }
 
 #[test]
-fn statistics_and_constraints_read_back() {
+fn statistics_and_constraints_round_trip() {
     let (labels, predictions) = rows_of([[173, 0], [12, 16]]);
     let scores: Vec<f64> = (0_u32..)
         .take(labels.len())
@@ -228,7 +228,7 @@ fn deviations_below_two_hundred_rows_are_nan() {
 }
 
 #[test]
-fn violations_are_worded_as_the_services() {
+fn violation_descriptions_match_service() {
     let (labels, predictions) = rows_of([[173, 0], [12, 16]]);
     let baseline = suggest_constraints(&binary(&labels, &predictions, None));
     assert_eq!(baseline.left_out, ["auc"]);
@@ -256,7 +256,7 @@ fn violations_are_worded_as_the_services() {
         .collect();
     let expected = [
         "accuracy LessThanThreshold true",
-        // The service has left this one out.
+        // Model Monitor omitted this one.
         "f0_5 LessThanThreshold true",
         "f1 LessThanThreshold true",
         "f2 LessThanThreshold true",
@@ -280,7 +280,7 @@ fn violations_are_worded_as_the_services() {
 }
 
 #[test]
-fn a_metric_without_a_number_violates_its_constraint() {
+fn metric_without_number_violates_constraint() {
     let constraints = |table: Value| -> Constraints {
         serde_json::from_value(json!({"binary_classification_constraints": table})).unwrap()
     };
@@ -302,13 +302,12 @@ fn a_metric_without_a_number_violates_its_constraint() {
     let of_another_kind = Constraints::default();
     assert_eq!(
         check_constraints(&live, &of_another_kind).unwrap_err().to_string(),
-        "the constraints have no `binary_classification_constraints`, suggest constraints from a baseline of this \
-         problem type"
+        "the constraints have no `binary_classification_constraints`: create a baseline with this problem type"
     );
 }
 
 #[test]
-fn long_curves_are_thinned_in_files_and_areas_are_not() {
+fn thinned_curves_keep_full_areas() {
     let labels: Vec<u32> = (0..4_500).map(|row| u32::from(row % 3 == 0)).collect();
     let scores: Vec<f64> = (0..4_500).map(|row| f64::from(row * 7 % 4_507)).collect();
     let rows = |curve_points| {
@@ -326,7 +325,7 @@ fn long_curves_are_thinned_in_files_and_areas_are_not() {
     };
     let (thinned, all) = (rows(CurvePoints::Thinned), rows(CurvePoints::All));
     let points = |evaluation: &Evaluation| evaluation.curve.as_ref().unwrap().recalls().count();
-    // 4,500 distinct scores by fours, and what the curve begins with.
+    // 4,500 distinct scores in groups of four, and the beginning of the curve.
     assert_eq!((points(&thinned), points(&all)), (1_126, 4_501));
     assert!((value(&thinned, "auc") - value(&all, "auc")).abs() <= 0.0);
     assert!((thinned.curve.unwrap().recalls().last().unwrap() - 1.0).abs() <= 0.0);
@@ -349,55 +348,55 @@ fn labels_of_any_kind_are_classes() {
 }
 
 #[test]
-fn what_cannot_be_answered_says_why() {
+fn invalid_lines_give_errors() {
     let message = |question: Value| metrics(&question).unwrap_err();
     let binary = |label: Value, prediction: Value| {
         message(json!({"problem_type": "BinaryClassification", "label": label, "prediction": prediction}))
     };
     assert_eq!(
         binary(json!([]), json!([])),
-        "label has no values, at least one row is needed"
+        "label has no values: expected at least one row"
     );
     assert_eq!(
         binary(json!([1, 0]), json!([1])),
-        "prediction has 1 values and label has 2, each row needs one of both"
+        "prediction has 1 values, but label has 2: expected equal numbers"
     );
     assert_eq!(
         binary(json!([1, 0]), json!([1, 2])),
-        "label and prediction have the values `0`, `1`, `2`, a binary classification has two: monitor it as \
-         MulticlassClassification, or make two classes of them"
+        "label and prediction have the values `0`, `1`, `2`: expected two classes; set the problem type to \
+         MulticlassClassification, or map the values to two classes"
     );
     assert_eq!(
         binary(json!([1, null]), json!([1, 0])),
-        "label[1] is null, a class is a number, a text or a boolean: leave the row out or repair it"
+        "label[1]: expected a number, a string, or a boolean, found null: remove or fix the row"
     );
-    assert!(binary(json!(["NaN", "1"]), json!([1, 0])).starts_with("label[0] is \"NaN\""));
+    assert!(binary(json!(["NaN", "1"]), json!([1, 0])).ends_with("found \"NaN\": remove or fix the row"));
     let regression =
         |label: Value| message(json!({"problem_type": "Regression", "label": label, "prediction": [1, 2]}));
     assert_eq!(
         regression(json!([1, "Infinity"])),
-        "label[1] is Infinity, it must be a finite number: leave the row out or repair it"
+        "label[1]: expected a finite number, found Infinity: remove or fix the row"
     );
     assert_eq!(
         regression(json!([1, "two"])),
-        "label[1] is \"two\", it must be a number"
+        "label[1]: expected a number, found \"two\""
     );
     assert_eq!(
         message(json!({
             "problem_type": "BinaryClassification", "label": [1, 0], "prediction": [1, 0], "probability": [0.5, "NaN"],
         })),
-        "probability[1] is NaN, it must be a finite number: leave the row out or repair it"
+        "probability[1]: expected a finite number, found NaN: remove or fix the row"
     );
     assert!(
         answer(b"")
             .unwrap_err()
-            .starts_with("the line must be an object with problem_type")
+            .starts_with("expected an object with problem_type")
     );
     assert!(message(json!({"problem_type": "Ranking", "label": [], "prediction": []})).contains("Ranking"));
 }
 
 #[test]
-fn numbers_beyond_doubles_are_named_so() {
+fn error_shows_non_finite_number() {
     let ours = metrics(&json!({
         "problem_type": "Regression", "label": [1e200, 0], "prediction": [-1e200, 0],
     }))
@@ -409,17 +408,17 @@ fn numbers_beyond_doubles_are_named_so() {
 }
 
 #[test]
-fn a_column_with_too_many_classes_is_no_classification() {
+fn too_many_classes_are_rejected() {
     let labels: Vec<_> = (0..2_001).collect();
     let question = json!({"problem_type": "MulticlassClassification", "label": labels, "prediction": labels});
     assert_eq!(
         metrics(&question).unwrap_err(),
-        "label and prediction have 2001 classes, more than 2000: is this a regression?"
+        "label and prediction have 2001 classes, more than 2000: for numbers, set the problem type to Regression"
     );
 }
 
 #[test]
-fn the_worst_segment_is_named() {
+fn worst_segment_is_reported() {
     let mut state = 7;
     let mut values = Classes::default();
     let regions = ["north", "south", "east"].map(|region| values.intern(region));
@@ -478,7 +477,7 @@ fn the_worst_segment_is_named() {
     assert_eq!(report.worst("r2")[0].0.value, "south");
 }
 
-/// Rows of a model whose score is the square of the true probability, and so not calibrated.
+/// Rows of a model whose score is the square of the true probability, and therefore not calibrated.
 fn scored_rows(state: &mut u32, rows: usize, hard: f64) -> (Vec<u32>, Vec<u32>, Vec<f64>) {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rows {
@@ -495,12 +494,12 @@ fn scored_rows(state: &mut u32, rows: usize, hard: f64) -> (Vec<u32>, Vec<u32>, 
 }
 
 #[test]
-fn an_estimate_foresees_what_the_labels_will_tell() {
+fn estimate_predicts_measured_performance() {
     let two = zero_and_one();
     let mut state = 11;
     let (labels, predictions, scores) = scored_rows(&mut state, 20_000, 0.0);
     let baseline = suggest_constraints(&binary(&labels, &predictions, Some(&scores)));
-    // More rows that are hard to tell.
+    // More rows that are difficult to classify.
     let (live_labels, live_predictions, live_scores) = scored_rows(&mut state, 20_000, 0.7);
     let live = binary(&live_labels, &live_predictions, Some(&live_scores));
     let calibrations = [
@@ -521,17 +520,17 @@ fn an_estimate_foresees_what_the_labels_will_tell() {
             "{warnings:?}"
         );
     }
-    // Scores that are no probabilities mislead.
+    // Scores that are not probabilities give wrong estimates.
     let naive = EstimatedPerformance::new(&live_predictions, &live_scores, &two, None).unwrap();
     assert!((naive.estimated_recall - value(&live, "recall")).abs() > 0.03);
     let error = EstimatedPerformance::new(&[1], &[1.5], &two, None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "probability[0] is 1.5, an estimate needs probabilities between 0 and 1"
+        "probability[0]: expected a probability between 0 and 1, found 1.5"
     );
 }
 
-/// Columns of a binary classification, with scores that often tie.
+/// Columns of a binary classification, with many equal scores.
 fn columns() -> impl Strategy<Value = Vec<(u32, u32, i8)>> {
     prop::collection::vec((0..2_u32, 0..2_u32, -5..5_i8), 1..300)
 }
@@ -548,13 +547,13 @@ fn same(a: f64, b: f64) -> bool {
 
 proptest! {
     #[test]
-    fn the_order_of_rows_does_not_matter(mut rows in columns()) {
+    fn metrics_ignore_row_order(mut rows in columns()) {
         let (labels, predictions, scores) = split(&rows);
         let before = binary(&labels, &predictions, Some(&scores));
         rows.reverse();
         let (labels, predictions, scores) = split(&rows);
         let after = binary(&labels, &predictions, Some(&scores));
-        // Standard deviations too.
+        // The standard deviations are equal too.
         for (name, metric) in &before.metrics {
             prop_assert!(same(metric.value, after.metrics[name].value), "{}", name);
             prop_assert!(same(metric.standard_deviation, after.metrics[name].standard_deviation), "{}", name);
@@ -584,7 +583,7 @@ proptest! {
     }
 
     #[test]
-    fn every_metric_but_an_undefined_auc_is_a_share(rows in columns()) {
+    fn metrics_are_between_zero_and_one_or_undefined(rows in columns()) {
         let (labels, predictions, scores) = split(&rows);
         for (name, metric) in binary(&labels, &predictions, Some(&scores)).metrics {
             let undefined = name == "auc" && (labels.iter().all(|label| *label == 0) || !labels.contains(&0));
@@ -593,14 +592,14 @@ proptest! {
     }
 
     #[test]
-    fn a_baseline_never_violates_its_own_constraints(rows in columns()) {
+    fn baseline_satisfies_its_own_constraints(rows in columns()) {
         let (labels, predictions, scores) = split(&rows);
         let ours = binary(&labels, &predictions, Some(&scores));
         prop_assert_eq!(check_constraints(&ours, &suggest_constraints(&ours).constraints).unwrap(), vec![]);
     }
 
     #[test]
-    fn shifted_labels_have_the_same_errors(rows in prop::collection::vec((-100..100_i32, -100..100_i32), 2..50), shift in -1_000_000_000..1_000_000_000_i32) {
+    fn shift_keeps_regression_errors(rows in prop::collection::vec((-100..100_i32, -100..100_i32), 2..50), shift in -1_000_000_000..1_000_000_000_i32) {
         let evaluation = |shift: i32| {
             let labels: Vec<f64> = rows.iter().map(|(label, _)| f64::from(*label) + f64::from(shift)).collect();
             let predictions: Vec<f64> = rows.iter().map(|(_, answer)| f64::from(*answer) + f64::from(shift)).collect();

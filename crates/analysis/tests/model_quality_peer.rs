@@ -1,4 +1,4 @@
-//! Model quality against scikit-learn, whose answers `tests/peers/model_quality.py` stored.
+//! Model quality compared with scikit-learn; `tests/peers/model_quality.py` stored its results.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -12,7 +12,7 @@ use analysis::{
 };
 use serde_json::Value;
 
-/// How far a number may be off, as a share of it.
+/// Relative tolerance.
 const TOLERANCE: f64 = 1e-9;
 
 fn number(value: &Value) -> Option<f64> {
@@ -21,7 +21,7 @@ fn number(value: &Value) -> Option<f64> {
         .as_number()
 }
 
-/// The largest difference; panics beyond the tolerance, or where the shapes differ.
+/// Largest difference. Panics beyond the tolerance, or if the shapes differ.
 fn compare(path: &str, ours: &Value, peer: &Value) -> f64 {
     match (ours, peer) {
         (Value::Object(a), Value::Object(b)) => {
@@ -44,7 +44,7 @@ fn compare(path: &str, ours: &Value, peer: &Value) -> f64 {
                 return 0.0;
             }
             let difference = (a - b).abs() / b.abs().max(f64::MIN_POSITIVE);
-            // Around 0 what is left of rounding.
+            // Around 0, only rounding errors remain.
             if (a - b).abs() < 1e-15 {
                 return 0.0;
             }
@@ -64,7 +64,7 @@ fn largest_difference(part: &str, text: &str) -> f64 {
         let question = case["question"].to_string();
         let mut ours = answer(question.as_bytes()).unwrap_or_else(|error| panic!("{part} {at}: {error}: {question}"));
         let ours = ours["metrics"].as_object_mut().unwrap();
-        // Of long columns the peer's curves are not stored.
+        // The peer's curves of long columns are not stored.
         ours.retain(|name, _| !name.ends_with("_curve") || case["metrics"].get(name).is_some());
         let ours = Value::Object(ours.clone());
         largest = largest.max(compare(&format!("{part} {at}"), &ours, &case["metrics"]));
@@ -73,19 +73,19 @@ fn largest_difference(part: &str, text: &str) -> f64 {
 }
 
 #[test]
-fn binary_classification_is_scikit_learns() {
+fn binary_classification_matches_scikit_learn() {
     let largest = largest_difference("binary", include_str!("fixtures/model-quality-binary.jsonl"));
     assert!(largest < 1e-12, "{largest}");
 }
 
 #[test]
-fn multiclass_classification_is_scikit_learns() {
+fn multiclass_classification_matches_scikit_learn() {
     let largest = largest_difference("multiclass", include_str!("fixtures/model-quality-multiclass.jsonl"));
     assert!(largest < 1e-12, "{largest}");
 }
 
 #[test]
-fn regression_is_scikit_learns() {
+fn regression_matches_scikit_learn() {
     let largest = largest_difference("regression", include_str!("fixtures/model-quality-regression.jsonl"));
     assert!(largest < 1e-12, "{largest}");
 }
@@ -113,7 +113,7 @@ fn ids(value: &Value) -> Vec<u32> {
 }
 
 #[test]
-fn estimates_are_scikit_learns_with_probabilities_as_weights() {
+fn estimates_match_weighted_scikit_learn() {
     let (_, two) = zero_and_one();
     let mut largest = 0.0_f64;
     for (at, case) in cases(include_str!("fixtures/model-quality-estimate.jsonl")).enumerate() {
@@ -125,7 +125,7 @@ fn estimates_are_scikit_learns_with_probabilities_as_weights() {
 }
 
 #[test]
-fn isotonic_calibration_is_scikit_learns() {
+fn isotonic_calibration_matches_scikit_learn() {
     let (_, two) = zero_and_one();
     let mut largest = 0.0_f64;
     for (at, case) in cases(include_str!("fixtures/model-quality-calibration.jsonl")).enumerate() {

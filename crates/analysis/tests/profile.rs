@@ -1,4 +1,5 @@
-//! Profiles against a naive reading of the same data, and profiles of shards against that of the whole.
+//! Profiles compared with a naive computation on the same data, and merged profiles of shards compared with the profile
+//! of the whole.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use regex_lite::Regex;
 use std::{collections::BTreeMap, sync::LazyLock};
 
-/// A cell as a reader hands it on.
+/// Cell as a reader passes it on.
 #[derive(Debug, Clone)]
 enum Cell {
     Missing,
@@ -33,9 +34,9 @@ fn add(profile: &mut Profile, place: usize, cell: &Cell) {
     }
 }
 
-/// The profile of rows of cells.
+/// Profile of rows of cells.
 fn profile<'a>(names: &[String], rows: impl IntoIterator<Item = &'a [Cell]>) -> Profile {
-    let mut profile = Profile::of_columns(names.iter().map(String::as_str)).unwrap();
+    let mut profile = Profile::with_columns(names.iter().map(String::as_str)).unwrap();
     for row in rows {
         for (at, cell) in row.iter().enumerate() {
             add(&mut profile, at, cell);
@@ -77,7 +78,7 @@ fn number(cell: &Cell) -> Option<f64> {
     }
 }
 
-/// A value as files show it.
+/// Value as files show it.
 fn shown(cell: &Cell) -> Option<String> {
     match cell {
         Cell::Missing => None,
@@ -91,14 +92,14 @@ fn near(found: f64, expected: f64, scale: f64) -> bool {
     (found - expected).abs() <= 1e-12 * scale.max(f64::MIN_POSITIVE)
 }
 
-/// Holds what is said of a column against what its cells say.
+/// Compares the statistics of a column with its cells.
 fn check(cells: &[Cell], found: &FeatureStatistics, column: &ColumnProfile) {
     let classes: Vec<Class> = cells.iter().filter_map(class).collect();
     let count = |class: Class| classes.iter().filter(|found| **found == class).count();
     for class in Class::ALL {
-        assert_eq!(column.count_of(class), count(class) as u64);
+        assert_eq!(column.class_count(class), count(class) as u64);
     }
-    // Deequ, `DataTypeHistogram.determineType`, and a Boolean is a String.
+    // Deequ, `DataTypeHistogram.determineType`; a boolean is a String.
     let (fractional, integral) = (count(Class::Fractional), count(Class::Integral));
     let kind = if classes.is_empty() {
         "Unknown"
@@ -148,7 +149,7 @@ fn check(cells: &[Cell], found: &FeatureStatistics, column: &ColumnProfile) {
             let inside = numbers
                 .iter()
                 .filter(|value| **value >= low && (**value < high || (at == 9 && **value <= high)));
-            // Of equal numbers all are in the last bucket.
+            // Equal numbers are all in the last bucket.
             let inside = inside.count();
             assert!(
                 near(bucket.count, inside as f64, 0.0),
@@ -181,7 +182,7 @@ fn check(cells: &[Cell], found: &FeatureStatistics, column: &ColumnProfile) {
     }
 }
 
-/// Holds suggested constraints against what the cells say.
+/// Compares suggested constraints with the cells.
 fn check_suggestion(cells: &[Cell], profile: &Profile, at: usize) {
     let constraints = suggest(profile);
     let found = constraints.features.as_ref().unwrap().get(at).unwrap();
@@ -212,13 +213,13 @@ fn check_suggestion(cells: &[Cell], profile: &Profile, at: usize) {
     );
 }
 
-/// Texts that are nearly numbers, and numbers of all kinds.
+/// Strings that are almost numbers, and numbers of all kinds.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[-+]? ?[0-9]{1,6}",
         r"[-+]? ?[0-9]{1,4}\.[0-9]{1,4}",
         r"-?[0-9]{1,2}(\.[0-9]{1,3})?[eE][-+]?[0-9]",
-        // No digit beyond 1, so that none is too large for a double, or to be squared.
+        // No digit above 1, so that no number is too large for a double or for its square.
         "[-+ .eE01]{1,5}",
         "(true|false|TRUE|NaN|inf|n/a)",
         "[a-c]",
@@ -257,7 +258,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn statistics_and_constraints_are_what_the_cells_say(columns in prop::collection::vec(column(), 1..4)) {
+    fn statistics_and_constraints_match_cells(columns in prop::collection::vec(column(), 1..4)) {
         let rows = columns.iter().map(Vec::len).max().unwrap();
         let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
         let columns: Vec<Vec<Cell>> = columns
@@ -281,7 +282,7 @@ proptest! {
     }
 }
 
-/// Numbers that look random, from a seed.
+/// Pseudorandom numbers from a seed.
 struct Random(u64);
 
 impl Random {
@@ -301,7 +302,7 @@ const MIXED: [&str; 11] = [
     "few", "many", "typed", "tiny", "huge", "skewed", "ids", "mixed", "flags", "nothing", "long",
 ];
 
-/// A row of columns of all kinds.
+/// Row with columns of all kinds.
 fn mixed_row(random: &mut Random) -> Vec<Cell> {
     let bits = |random: &mut Random| (random.next() >> 11) as f64;
     vec![
@@ -310,7 +311,7 @@ fn mixed_row(random: &mut Random) -> Vec<Cell> {
         Cell::Integer(random.next().cast_signed() >> 8),
         Cell::Double(bits(random) * 1e-300),
         Cell::Double((bits(random) - 4e15) * 1e280),
-        // A few of many are frequent.
+        // A few of many values are frequent.
         Cell::Text(format!(
             "v{}",
             u64::from(random.below(1 << 20).ilog2()) * random.below(700)
@@ -328,7 +329,7 @@ fn mixed_row(random: &mut Random) -> Vec<Cell> {
     ]
 }
 
-/// What must be the same, bit by bit, however the rows were split.
+/// Results that must be bitwise equal for any split of the rows.
 fn exact(profile: &Profile) -> Vec<String> {
     let columns = profile.columns();
     columns
@@ -344,7 +345,7 @@ fn exact(profile: &Profile) -> Vec<String> {
         .collect()
 }
 
-/// The largest difference between the shares of numbers up to each of some values, in the sketch and in truth.
+/// Largest difference between the shares of numbers up to each of some values, in the sketch and in the data.
 fn rank_error(column: &ColumnProfile, numbers: &mut [f64]) -> f64 {
     numbers.sort_by(f64::total_cmp);
     let (mut rank, mut worst) = (0, 0f64);
@@ -352,7 +353,7 @@ fn rank_error(column: &ColumnProfile, numbers: &mut [f64]) -> f64 {
         let below = numbers.partition_point(|value| *value < number);
         let up_to = numbers.partition_point(|value| *value <= number);
         let after = rank + times;
-        // Any rank between both is right for equal numbers.
+        // For equal numbers, any rank between both is right.
         let far = |rank: u64, exact: usize| (rank as f64 - exact as f64).abs() / numbers.len() as f64;
         worst = worst.max(far(rank, below)).max(far(after, up_to));
         rank = after;
@@ -365,13 +366,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4))]
 
     #[test]
-    fn shards_agree_with_the_whole(seed: u64, rows in 9_000usize..20_000) {
+    fn merged_shards_equal_whole(seed: u64, rows in 9_000usize..20_000) {
         let names = MIXED.map(ToOwned::to_owned);
         let mut random = Random(seed);
         let rows: Vec<Vec<Cell>> = (0..rows).map(|_| mixed_row(&mut random)).collect();
         let whole = profile(&names, rows.iter().map(Vec::as_slice));
         for count in [1, 7, 64] {
-            // Every row goes to some shard, and the shards are merged in any order, each perhaps stored in between.
+            // Every row goes to some shard, and the shards are merged in any order, possibly stored in between.
             let mut shards = vec![Vec::new(); count];
             for row in &rows {
                 let shard = usize::try_from(random.below(count as u64)).unwrap();
@@ -417,7 +418,7 @@ proptest! {
 }
 
 #[test]
-fn one_profile_gives_the_same_bytes_every_time() {
+fn profile_output_is_deterministic() {
     let names = MIXED.map(ToOwned::to_owned);
     let bytes = || {
         let mut random = Random(7);
@@ -435,10 +436,10 @@ fn one_profile_gives_the_same_bytes_every_time() {
 }
 
 #[test]
-fn texts_that_are_not_utf_8_are_told_each_time_and_shown_as_they_can_be() {
+fn invalid_utf8_is_reported_each_time() {
     let mut column = ColumnProfile::new(4);
     let odd = (0..100u8).filter(|at| column.add_text(&[b'k', 0xf6, b'0' + at % 10]).is_some());
     assert_eq!(odd.count(), 100, "also when there are too many to count each");
-    assert_eq!(column.count_of(Class::String), 100);
+    assert_eq!(column.class_count(Class::String), 100);
     assert!(column.texts().iter().all(|(text, _)| text.starts_with("k\u{fffd}")));
 }

@@ -1,4 +1,5 @@
-//! Kernel SHAP against the shap package (`tests/peers/attribution.py`), against Shapley's definition, and by its laws.
+//! Kernel SHAP: compared with the shap package (`tests/peers/attribution.py`), with Shapley's definition, and
+//! properties.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use analysis::shap::{KernelShap, KernelShapOptions, KmeansError, LocalShap, MAX_SAMPLES, ShapError, kmeans};
@@ -12,7 +13,7 @@ fn count(number: usize) -> f64 {
     f64::from(u32::try_from(number).unwrap())
 }
 
-/// The models of the peer's script.
+/// Models of the peer's script.
 fn predict(model: &str, row: &[f64]) -> Vec<f64> {
     let last = row.len() - 1;
     match model {
@@ -52,7 +53,7 @@ fn explain(
 }
 
 #[test]
-fn values_are_those_of_the_shap_package() {
+fn values_match_shap_package() {
     let lines = include_str!("fixtures/attribution.jsonl").lines();
     let cases = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     let mut compared = 0;
@@ -87,7 +88,7 @@ fn values_are_those_of_the_shap_package() {
     assert!(compared > 100, "{compared}");
 }
 
-/// Shapley's definition: what a feature adds on joining, over all orders of joining.
+/// Shapley's definition: the gain when a feature joins, averaged over all orders of joining.
 fn shapley(baseline: &Rows, row: &[f64], model: &dyn Fn(&[f64]) -> f64) -> Vec<f64> {
     let value = |members: &[bool]| {
         let mixed = baseline.iter().map(|known| {
@@ -121,12 +122,12 @@ fn shapley(baseline: &Rows, row: &[f64], model: &dyn Fn(&[f64]) -> f64) -> Vec<f
 }
 
 fn nonlinear(row: &[f64]) -> f64 {
-    let neighbours: f64 = row.windows(2).map(|pair| pair[0] * pair[1] * pair[1]).sum();
-    neighbours + row[0].max(row[row.len() - 1]).exp()
+    let neighbors: f64 = row.windows(2).map(|pair| pair[0] * pair[1] * pair[1]).sum();
+    neighbors + row[0].max(row[row.len() - 1]).exp()
 }
 
 #[test]
-fn all_coalitions_give_the_shapley_values() {
+fn all_coalitions_give_shapley_values() {
     let rows = |rows: usize, features: usize| -> Rows {
         let value = |place: usize| (count(place) * 1.7).sin() * 1.5;
         (0..rows)
@@ -145,9 +146,10 @@ fn all_coalitions_give_the_shapley_values() {
     }
 }
 
-/// Of a linear model a feature's value is its weight times how far it is from its mean in the baseline, whatever is drawn.
+/// For a linear model, the value of a feature is its weight times its difference from the mean of the baseline, for any
+/// sample of coalitions.
 #[test]
-fn of_a_linear_model_the_values_are_exact_however_few_coalitions() {
+fn linear_model_values_are_exact() {
     let weights: Vec<f64> = (0..40).map(|place| (count(place) - 15.0) / 4.0).collect();
     let linear = |row: &[f64]| {
         vec![
@@ -179,7 +181,7 @@ fn of_a_linear_model_the_values_are_exact_however_few_coalitions() {
 }
 
 #[test]
-fn drawn_coalitions_come_near_the_values_of_all() {
+fn sampled_coalitions_approximate_exact_values() {
     let baseline: Rows = vec![vec![0.0; 14], vec![0.5; 14]];
     let row: Vec<f64> = (0..14).map(|place| count(place).sin()).collect();
     let values = |num_samples, seed| {
@@ -206,7 +208,7 @@ fn drawn_coalitions_come_near_the_values_of_all() {
 }
 
 #[test]
-fn a_model_is_asked_for_no_more_rows_than_told() {
+fn model_calls_stay_below_announced_rows() {
     let mut asked = 0;
     let mut calls = 0;
     let mut model = |rows: &[Vec<f64>]| {
@@ -223,7 +225,7 @@ fn a_model_is_asked_for_no_more_rows_than_told() {
 }
 
 #[test]
-fn what_cannot_be_explained_says_why() {
+fn invalid_inputs_give_errors() {
     let baseline = vec![vec![0.0, 1.0]];
     let setup = |baseline: &Rows, options: KernelShapOptions, predictions: &[&[f64]]| {
         let mut model = |_: &[Vec<f64>]| Ok::<_, Infallible>(predictions.iter().map(|row| row.to_vec()).collect());
@@ -278,7 +280,7 @@ fn what_cannot_be_explained_says_why() {
         .map(|_| ())
         .unwrap_err();
     assert_eq!(error, ShapError::Model("endpoint is gone"));
-    // A model that changes its mind about the labels, and a row of another length.
+    // A model that changes the number of labels, and a row of another length.
     let mut labels = 0;
     let mut model = |rows: &[Vec<f64>]| {
         labels += 1;
@@ -296,8 +298,8 @@ fn what_cannot_be_explained_says_why() {
 }
 
 #[test]
-fn a_baseline_is_made_of_cluster_centres() {
-    // Two clusters that differ in a feature of small numbers; the other is large and says nothing.
+fn cluster_centers_form_baseline() {
+    // Two clusters that differ in a feature of small numbers. The other feature is large and carries no information.
     let rows: Rows = (0..40)
         .map(|row| {
             vec![
@@ -319,7 +321,7 @@ fn a_baseline_is_made_of_cluster_centres() {
     );
     let mean = kmeans(&rows, 1, 0).unwrap();
     assert!((mean[0][0] - 0.005).abs() < 1e-12);
-    // Three distinct rows make no more than three centres.
+    // Three distinct rows give at most three centers.
     let few: Rows = (0..9).map(|row| vec![count(row % 3), 5.0]).collect();
     let mut centres = kmeans(&few, 8, 0).unwrap();
     centres.sort_by(|one, other| one[0].total_cmp(&other[0]));
@@ -342,12 +344,12 @@ fn row(features: usize) -> impl Strategy<Value = Vec<f64>> {
 
 proptest! {
     #[test]
-    fn values_keep_the_laws(
+    fn values_satisfy_shapley_axioms(
         (baseline, row) in (2..13_usize).prop_flat_map(|features| (prop::collection::vec(row(features), 1..4), row(features))),
         coalitions in 24..200_usize,
         seed: u64,
     ) {
-        // The last feature says nothing; the first two say the same.
+        // The last feature has no effect; the first two have the same effect.
         let (mut baseline, mut row) = (baseline, row);
         for row in baseline.iter_mut().chain([&mut row]) {
             row[1] = row[0];
@@ -378,7 +380,7 @@ proptest! {
     }
 
     #[test]
-    fn a_feature_that_does_not_vary_has_no_value(row in row(5), other in row(5), same in 0..5_usize) {
+    fn constant_feature_has_zero_value(row in row(5), other in row(5), same in 0..5_usize) {
         let mut baseline = vec![other.clone(), row.clone()];
         baseline[0][same] = row[same];
         let (_, local) = explain(&baseline, &row, KernelShapOptions::default(), |row| vec![nonlinear(row)]);

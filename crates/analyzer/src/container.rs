@@ -1,5 +1,5 @@
-//! The analyses as a container of one's own for SageMaker Processing and Model Monitor: the environment, the paths and the
-//! exit messages of the documented contract.
+//! The analyses as a custom container for SageMaker Processing and Model Monitor: environment, paths, and exit messages
+//! of the documented contract.
 //!
 //! Source: developer guide, pages `model-monitor-byoc-contract-inputs`, `model-monitor-byoc-contract-outputs`,
 //! `model-monitor-byoc-cloudwatch`, `build-your-own-processing-container`.
@@ -23,18 +23,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the exit message goes, below the root.
+/// Path of the exit message, relative to the root.
 const MESSAGE: &str = "opt/ml/output/message";
-/// Where metrics go that SageMaker publishes, below the root.
+/// Path of the metrics that SageMaker publishes, relative to the root.
 const METRICS: &str = "opt/ml/output/metrics/cloudwatch/cloudwatch_metrics.jsonl";
-/// Where data and baselines are, if the environment does not say.
+/// Default folder of data and baselines.
 const INPUT: &str = "opt/ml/processing/input/endpoint";
-/// Where the report goes, if the environment does not say.
+/// Default folder of the report.
 const OUTPUT: &str = "opt/ml/processing/output";
 
-/// Clarify's configuration, below the root.
+/// Path of Clarify's configuration, relative to the root.
 const CONFIG: &str = "opt/ml/processing/input/config/analysis_config.json";
-/// What the environment says of model quality.
+/// Environment variables that configure model quality.
 const ATTRIBUTES: [&str; 5] = [
     "problem_type",
     "inference_attribute",
@@ -43,7 +43,7 @@ const ATTRIBUTES: [&str; 5] = [
     "ground_truth_attribute",
 ];
 
-/// Why the job failed: its exit message.
+/// Reason for which the job failed: its exit message.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ContainerError(String);
@@ -66,7 +66,7 @@ impl From<ConfigError> for ContainerError {
     }
 }
 
-/// `dataset_format`.
+/// Value of `dataset_format`.
 #[derive(Debug, Default, Deserialize)]
 struct DatasetFormat {
     csv: Option<Csv>,
@@ -107,14 +107,15 @@ struct StatisticValues {
     maximum: f64,
 }
 
-/// Runs the job that the environment describes, below a root folder (`/` in a container). What it found is in its files;
-/// its exit message, also that of a failure, is in `/opt/ml/output/message`.
+/// Runs the job that the environment describes, relative to a root folder (`/` in a container). Results go to files.
+/// The exit message, also that of a failure, goes to `/opt/ml/output/message`.
 ///
-/// `analysis_type` says which analysis; the words beyond `DATA_QUALITY` and `MODEL_QUALITY` are Driftwarden's own. Without
-/// `baseline_constraints` it makes a baseline; with it, it holds the data against them.
+/// `analysis_type` selects the analysis. Values other than `DATA_QUALITY` and `MODEL_QUALITY` are Driftwarden's
+/// extensions. Without `baseline_constraints` the job creates a baseline. With it, the job compares the data with the
+/// baseline.
 ///
 /// # Errors
-/// If the environment, the data or the baseline cannot be read, or the output cannot be written.
+/// Fails if the environment, the data, or the baseline is unreadable or invalid, or if the output is not writable.
 pub fn run(root: &Path, variable: impl Fn(&str) -> Option<String>) -> Result<String, ContainerError> {
     let result = job(root, &variable);
     let message = match &result {
@@ -138,14 +139,14 @@ fn job(root: &Path, variable: &impl Fn(&str) -> Option<String>) -> Result<String
         Some("MODEL_EXPLAINABILITY") => MonitorType::ModelExplainability,
         Some(other) => {
             return Err(ContainerError(format!(
-                "analysis_type is `{other}`: DATA_QUALITY, MODEL_QUALITY, MODEL_BIAS and MODEL_EXPLAINABILITY are carried out"
+                "analysis_type is `{other}`: expected DATA_QUALITY, MODEL_QUALITY, MODEL_BIAS, or MODEL_EXPLAINABILITY"
             )));
         }
     };
     let format = match given("dataset_format") {
         None => DatasetFormat::default(),
         Some(text) => serde_json::from_str(&text)
-            .map_err(|error| ContainerError(format!("dataset_format is `{text}`, which cannot be read: {error}")))?,
+            .map_err(|error| ContainerError(format!("failed to parse dataset_format `{text}`: {error}")))?,
     };
     let baseline = baseline(root, kind, &given)?;
     let options = options(&format, baseline.as_ref());
@@ -166,7 +167,7 @@ fn job(root: &Path, variable: &impl Fn(&str) -> Option<String>) -> Result<String
         write(&root.join(METRICS), &metrics(&report, &given)?)?;
     }
     for note in &report.notes {
-        // What a person looks for is in the job's log; one that cannot be written to is no failure.
+        // Notes go to the log of the job. A failure to write the log is not an error.
         drop(writeln!(io::stderr(), "{note}"));
     }
     Ok(report.exit_message())
@@ -185,7 +186,7 @@ fn data_quality(
     })
 }
 
-/// An analysis of predictions: of a dataset, or of data that SageMaker has merged with their ground truth.
+/// Runs an analysis of predictions on a dataset, or on data that SageMaker has merged with ground truth.
 fn predictions(
     kind: MonitorType,
     config: Option<AnalysisConfig>,
@@ -194,9 +195,9 @@ fn predictions(
     baseline: Option<&Baseline>,
 ) -> Result<Report, ContainerError> {
     let job = PredictionJob::new(kind, config)?;
-    if kind == MonitorType::ModelExplainability && job.config().asks_model() {
+    if kind == MonitorType::ModelExplainability && job.config().calls_model() {
         return Err(ContainerError(
-            "the configuration has a `predictor`, and the container asks no endpoint: give it local SHAP values"
+            "the configuration has a `predictor`, but the container does not call endpoints: provide local SHAP values"
                 .to_owned(),
         ));
     }
@@ -208,7 +209,7 @@ fn predictions(
     })
 }
 
-/// The configuration: Clarify's file, and what the environment says of model quality.
+/// Configuration: Clarify's file, plus the environment variables of model quality.
 fn config(root: &Path, given: &impl Fn(&str) -> Option<String>) -> Result<Option<AnalysisConfig>, ContainerError> {
     let path = root.join(CONFIG);
     let mut config = match fs::read(&path) {
@@ -217,11 +218,11 @@ fn config(root: &Path, given: &impl Fn(&str) -> Option<String>) -> Result<Option
             config.raw().as_object().cloned()
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(ContainerError(format!("{} cannot be read: {error}", path.display()))),
+        Err(error) => return Err(ContainerError(format!("failed to read {}: {error}", path.display()))),
     };
     for name in ATTRIBUTES {
         if let Some(text) = given(name) {
-            // Of these keys the threshold alone is a number.
+            // Only the threshold is a number among these keys.
             let number = text
                 .parse::<f64>()
                 .ok()
@@ -255,13 +256,13 @@ fn options(format: &DatasetFormat, baseline: Option<&Baseline>) -> ReadOptions {
     }
 }
 
-/// The baseline that the environment names; `None` if it names none.
+/// Baseline that the environment names; `None` if it names none.
 fn baseline(
     root: &Path,
     kind: MonitorType,
     given: &impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Baseline>, ContainerError> {
-    // Clarify calls an analysis.json the constraints of bias and of feature attributions.
+    // Clarify uses an `analysis.json` as the constraints of bias and feature attributions.
     let constraints = match kind {
         MonitorType::ModelBias | MonitorType::ModelExplainability => "analysis.json",
         _ => "constraints.json",
@@ -275,7 +276,7 @@ fn baseline(
         let Some(path) = given(variable) else { continue };
         let path = root.join(path.trim_start_matches('/'));
         let bytes = fs::read(&path)
-            .map_err(|error| ContainerError(format!("{variable}: {} cannot be read: {error}", path.display())))?;
+            .map_err(|error| ContainerError(format!("{variable}: failed to read {}: {error}", path.display())))?;
         let object = path.display().to_string();
         baseline.add(name, &object, &bytes)?;
         found = true;
@@ -283,10 +284,10 @@ fn baseline(
     Ok(found.then_some(baseline))
 }
 
-/// Every file below a folder, or the file itself, in the order of their paths.
+/// Collects all files in a folder, recursively, or the file itself, ordered by path.
 fn files_below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), ContainerError> {
     let failed =
-        |error: io::Error| ContainerError(format!("dataset_source: {} cannot be read: {error}", path.display()));
+        |error: io::Error| ContainerError(format!("dataset_source: failed to read {}: {error}", path.display()));
     if path.is_file() {
         files.push(path.to_owned());
         return Ok(());
@@ -303,7 +304,7 @@ fn files_below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), ContainerErr
     Ok(())
 }
 
-/// The metrics as lines that SageMaker publishes.
+/// Metrics as lines that SageMaker publishes.
 fn metrics(report: &Report, given: &impl Fn(&str) -> Option<String>) -> Result<Vec<u8>, ContainerError> {
     let monitor = [
         ("Endpoint", given("sagemaker_endpoint_name")),
@@ -356,5 +357,5 @@ fn write(path: &Path, content: &[u8]) -> Result<(), ContainerError> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(path, content))
-        .map_err(|error| ContainerError(format!("{} cannot be written: {error}", path.display())))
+        .map_err(|error| ContainerError(format!("failed to write {}: {error}", path.display())))
 }

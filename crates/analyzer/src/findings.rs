@@ -1,31 +1,30 @@
-//! What is wrong with a dataset: a bounded number of messages that name file, row and column, and how many more there
-//! were.
+//! Problems of a dataset: a bounded number of messages with file, row, and column, and the total of each kind.
 
 use std::fmt;
 
-/// So many findings of each kind are told one by one.
-pub const TOLD: usize = 5;
+/// Maximum number of findings of each kind that are reported individually.
+pub const MAX_REPORTED: usize = 5;
 
-/// What can be wrong with a row or a cell without the rest being lost.
+/// Problems of a row or a cell that do not end the reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A row has fewer cells than there are columns: those missing count as missing.
+    /// A row has fewer cells than there are columns. The missing cells count as missing values.
     ShortRow,
-    /// A row has more cells than there are columns: those beyond are left out.
+    /// A row has more cells than there are columns. The extra cells are ignored.
     LongRow,
-    /// A quoted cell goes on behind its closing quote.
+    /// A quoted cell continues after its closing quote.
     StrayQuote,
-    /// A cell is not UTF-8: it counts as a text.
+    /// A cell is not valid UTF-8. It counts as a string.
     NotUtf8,
-    /// A number that no double holds, or NaN: it counts as missing.
+    /// A number that is NaN or outside the range of a double. It counts as missing.
     NotFinite,
-    /// A row that cannot be read: its cells count as missing.
+    /// A row that is unreadable. Its cells count as missing.
     Unreadable,
-    /// A record has two values for a column: the first one counts.
+    /// A record has two values for a column. The first one is used.
     TwoValues,
-    /// A column of a type that is not analysed: its cells count as missing.
+    /// A column has a type that is not supported. Its cells count as missing.
     UnknownType,
-    /// A file that does not begin as those before it do, or as the baseline did.
+    /// A file that begins differently from earlier files or from the baseline.
     FirstRow,
 }
 
@@ -34,29 +33,29 @@ impl Kind {
         match self {
             Self::ShortRow => "rows have too few cells",
             Self::LongRow => "rows have too many cells",
-            Self::StrayQuote => "quoted cells go on behind their closing quote",
-            Self::NotUtf8 => "values are not UTF-8",
+            Self::StrayQuote => "quoted cells continue after their closing quote",
+            Self::NotUtf8 => "values are not valid UTF-8",
             Self::NotFinite => "numbers are not finite and count as missing",
-            Self::Unreadable => "rows cannot be read and count as rows without values",
-            Self::TwoValues => "values are second ones for their column and left out",
-            Self::UnknownType => "columns are of a type that is not analysed",
-            Self::FirstRow => "files do not begin as those before them",
+            Self::Unreadable => "rows are unreadable and count as rows without values",
+            Self::TwoValues => "values are duplicates within their record and are ignored",
+            Self::UnknownType => "columns have a type that is not supported",
+            Self::FirstRow => "files begin differently from earlier files",
         }
     }
 }
 
-/// Something wrong at one place.
+/// A problem at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is.
+    /// Kind of the problem.
     pub kind: Kind,
-    /// The object it was found in.
+    /// Object in which it was found.
     pub object: String,
-    /// The row in it, from 1, with the header counted; 0 if it is about the whole object.
+    /// Row in the object, starting at 1 and including the header; 0 if the finding concerns the whole object.
     pub row: u64,
-    /// The column, if it is about one.
+    /// Column, if the finding concerns one.
     pub column: Option<String>,
-    /// What was expected and found.
+    /// Expected and found values.
     pub message: String,
 }
 
@@ -73,20 +72,20 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All findings about a dataset: the first of each kind, and the number of each.
+/// All findings of a dataset: the first ones of each kind, and the count of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Findings {
-    told: Vec<Finding>,
+    reported: Vec<Finding>,
     counts: std::collections::BTreeMap<Kind, u64>,
 }
 
 impl Findings {
-    /// Whether another finding of the kind would be told one by one.
-    pub fn wants(&self, kind: Kind) -> bool {
-        self.count(kind) < TOLD as u64
+    /// Whether the next finding of this kind would be reported individually.
+    pub fn has_room_for(&self, kind: Kind) -> bool {
+        self.count(kind) < MAX_REPORTED as u64
     }
 
-    /// Counts a finding of a kind that is told enough of.
+    /// Counts findings of a kind that are not reported individually.
     pub fn count_only(&mut self, kind: Kind, times: u64) {
         *self.counts.entry(kind).or_default() += times;
     }
@@ -95,44 +94,44 @@ impl Findings {
     pub fn add(&mut self, finding: Finding) {
         let count = self.counts.entry(finding.kind).or_default();
         *count += 1;
-        if *count <= TOLD as u64 {
-            self.told.push(finding);
+        if *count <= MAX_REPORTED as u64 {
+            self.reported.push(finding);
         }
     }
 
-    /// How many there are of a kind.
+    /// Number of findings of a kind.
     pub fn count(&self, kind: Kind) -> u64 {
         self.counts.get(&kind).copied().unwrap_or(0)
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no findings.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
 
-    /// Adds those about other parts, which come later.
+    /// Adds the findings of a later part.
     pub fn merge(&mut self, other: Self) {
         for (kind, count) in other.counts {
-            let told = other.told.iter().filter(|finding| finding.kind == kind);
-            let room = usize::try_from(self.count(kind)).map_or(0, |count| TOLD.saturating_sub(count));
-            self.told.extend(told.take(room).cloned());
+            let reported = other.reported.iter().filter(|finding| finding.kind == kind);
+            let room = usize::try_from(self.count(kind)).map_or(0, |count| MAX_REPORTED.saturating_sub(count));
+            self.reported.extend(reported.take(room).cloned());
             self.count_only(kind, count);
         }
     }
 
-    /// The findings that are told one by one, for each kind the first in the order of their places.
-    pub fn told(&self) -> &[Finding] {
-        &self.told
+    /// Findings that are reported individually: the first ones of each kind, ordered by place.
+    pub fn reported(&self) -> &[Finding] {
+        &self.reported
     }
 
-    /// One line for each finding that is told, and one for each kind that has more.
+    /// One line for each reported finding, and one for each kind that has more.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (kind, count) in &self.counts {
-            let told: Vec<_> = self.told.iter().filter(|finding| finding.kind == *kind).collect();
-            lines.extend(told.iter().map(ToString::to_string));
-            if *count > told.len() as u64 {
-                lines.push(format!("in all {count} {}", kind.plural()));
+            let reported: Vec<_> = self.reported.iter().filter(|finding| finding.kind == *kind).collect();
+            lines.extend(reported.iter().map(ToString::to_string));
+            if *count > reported.len() as u64 {
+                lines.push(format!("in total, {count} {}", kind.plural()));
             }
         }
         lines

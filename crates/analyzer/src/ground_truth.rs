@@ -1,7 +1,7 @@
-//! Ground truth: labels that come later than the predictions, and are matched to them by the inference id.
+//! Ground truth: labels that arrive later than the predictions and are matched to them by inference ID.
 //!
 //! Source: developer guide, page `model-monitor-model-quality-merge`: the `eventId` of a label is the `inferenceId` of
-//! the request, or its `eventId` if it has none.
+//! the request, or its `eventId` if the request has no inference ID.
 
 use crate::{
     findings::{Finding, Findings, Kind},
@@ -15,25 +15,25 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// More labels than this are refused: they are held in memory.
+/// Maximum number of labels, because they are held in memory.
 const MAX_LABELS: usize = 20_000_000;
 
-/// The labels by inference id.
+/// Labels by inference ID.
 #[derive(Debug, Default)]
 pub struct GroundTruth {
     labels: HashMap<String, Label>,
-    /// What is wrong with the files.
+    /// Problems of the files.
     pub findings: Findings,
-    /// How many labels were for an id that had one already; the last one counts.
+    /// Number of labels whose ID already had a label. The last one is used.
     pub repeated: u64,
     matched: AtomicU64,
-    unlabelled: AtomicU64,
+    unlabeled: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Label {
     records: Vec<Record>,
-    /// Whether a request asked for it.
+    /// Whether a request has used the label.
     used: AtomicBool,
 }
 
@@ -46,14 +46,14 @@ struct Line<'a> {
     event_metadata: EventMetadata<'a>,
 }
 
-/// How labels and predictions met.
+/// Result of matching labels to predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Merged {
-    /// Requests that have a label.
+pub struct MatchCounts {
+    /// Requests with a label.
     pub matched: u64,
-    /// Requests that have none: it is late, or missing.
-    pub unlabelled: u64,
-    /// Labels that no request of this window asked for.
+    /// Requests without a label: it is late or missing.
+    pub unlabeled: u64,
+    /// Labels that match no request of this window.
     pub unused: u64,
 }
 
@@ -61,7 +61,7 @@ impl GroundTruth {
     /// Reads ground truth files.
     ///
     /// # Errors
-    /// If one cannot be read, or there are too many labels. A line that is no label is a finding.
+    /// Fails if a file is unreadable or there are too many labels. A line that is not a label is a finding.
     pub fn read(objects: Vec<Object>) -> Result<Self, ReadError> {
         let mut truth = Self::default();
         for object in objects {
@@ -76,7 +76,7 @@ impl GroundTruth {
                 Opened::Parquet(_) => {
                     return Err(ReadError::Object {
                         object: name,
-                        message: "ground truth is JSON Lines, and this is Parquet".to_owned(),
+                        message: "expected JSON Lines for ground truth, found Parquet".to_owned(),
                     });
                 }
             };
@@ -100,7 +100,7 @@ impl GroundTruth {
 
     fn add(&mut self, line: &[u8], object: &str, row: u64) -> Result<(), ReadError> {
         let read = serde_json::from_slice::<Line<'_>>(line)
-            .map_err(|error| format!("it is no ground truth record: {error}"))
+            .map_err(|error| format!("not a ground truth record: {error}"))
             .and_then(|line| {
                 let id = line.event_metadata.event_id.ok_or("eventMetadata.eventId is missing")?;
                 let records = line.ground_truth_data.records()?;
@@ -116,7 +116,7 @@ impl GroundTruth {
                 if self.labels.len() > MAX_LABELS {
                     return Err(ReadError::Object {
                         object: object.to_owned(),
-                        message: format!("there are more than {MAX_LABELS} labels: analyse a shorter window"),
+                        message: format!("there are more than {MAX_LABELS} labels: analyze a shorter window"),
                     });
                 }
             }
@@ -131,13 +131,13 @@ impl GroundTruth {
         Ok(())
     }
 
-    /// The labels of a request, one for each of its records.
+    /// Labels of a request, one for each of its records.
     pub(crate) fn label(&self, id: &str) -> Option<&[Record]> {
         let label = self.labels.get(id);
         let counter = if label.is_some() {
             &self.matched
         } else {
-            &self.unlabelled
+            &self.unlabeled
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let label = label?;
@@ -145,12 +145,12 @@ impl GroundTruth {
         Some(&label.records)
     }
 
-    /// How labels and predictions met, after all were read.
-    pub fn merged(&self) -> Merged {
+    /// Result of the match, after all requests were read.
+    pub fn merged(&self) -> MatchCounts {
         let unused = self.labels.values().filter(|label| !label.used.load(Ordering::Relaxed));
-        Merged {
+        MatchCounts {
             matched: self.matched.load(Ordering::Relaxed),
-            unlabelled: self.unlabelled.load(Ordering::Relaxed),
+            unlabeled: self.unlabeled.load(Ordering::Relaxed),
             unused: unused.count() as u64,
         }
     }

@@ -1,18 +1,18 @@
-//! An analysis from its inputs to its report: what the CLI, the Lambda function and the container have in common.
+//! An analysis from its inputs to its report: shared by the CLI, the `analyze` function, and the container.
 
 mod bias;
 mod columns;
 pub mod config;
 mod data_quality;
+mod dropped_rows;
 mod explainability;
-mod left_out;
 mod model_quality;
 mod prediction;
 mod predictor;
 
 pub use bias::BiasJob;
 pub use config::{ANALYSIS_CONFIG, AnalysisConfig, ConfigError};
-pub use data_quality::{Compared, DataQualityJob};
+pub use data_quality::{BaselineComparison, DataQualityJob};
 pub use explainability::ExplainabilityJob;
 pub use model_quality::{CALIBRATION, ModelQualityJob};
 pub use prediction::PredictionJob;
@@ -33,36 +33,39 @@ use analysis::{
 };
 use model_monitor::{Analysis, Constraints, Limits, MonitorType, ParseError, Statistics};
 
-/// Why an analysis failed.
+/// Reason for which an analysis failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// A dataset cannot be read.
+    /// A dataset is unreadable.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A file of the baseline cannot be read.
-    #[error("the baseline: {0}")]
+    /// A file of the baseline is unreadable.
+    #[error("baseline: {0}")]
     Baseline(#[from] ParseError),
     /// A file of the baseline is missing.
-    #[error("the baseline has no {0}: run `driftwarden baseline` first, or say where it is")]
+    #[error(
+        "the baseline has no {0}: create a baseline with `driftwarden baseline`, or pass the folder that contains \
+             it"
+    )]
     Missing(&'static str),
-    /// The configuration cannot be used.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There are no metrics of model quality.
+    /// Model quality metrics are not computable.
     #[error(transparent)]
     ModelQuality(#[from] ModelQualityError),
-    /// There is no bias report.
+    /// The bias report is not computable.
     #[error(transparent)]
     Bias(#[from] SelectionError),
-    /// There are no global attributions, or they cannot be compared.
+    /// Global attributions are not computable or not comparable.
     #[error(transparent)]
     Attribution(#[from] AttributionError),
-    /// The data cannot be analysed like that.
+    /// The data does not fit the analysis.
     #[error("{0}")]
     Data(String),
 }
 
-/// The files of a baseline, as far as there are.
+/// Files of a baseline; each may be absent.
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {
     /// `constraints.json`.
@@ -77,7 +80,7 @@ pub struct Baseline {
     pub calibration: Option<Calibration>,
 }
 
-/// The files that make a baseline.
+/// Names of the files of a baseline.
 pub const BASELINE_FILES: [&str; 5] = [
     "constraints.json",
     "statistics.json",
@@ -86,7 +89,7 @@ pub const BASELINE_FILES: [&str; 5] = [
     CALIBRATION,
 ];
 
-/// Files of a baseline are read up to this size: a sketch of each of thousands of columns is large.
+/// Limits for files of a baseline. They are high, because the sketches of thousands of columns are large.
 const LIMITS: Limits = Limits {
     max_bytes: 512 << 20,
     max_entries: 100_000,
@@ -94,10 +97,10 @@ const LIMITS: Limits = Limits {
 };
 
 impl Baseline {
-    /// Takes a file of the baseline; `name` is one of [`BASELINE_FILES`], `object` what errors call it.
+    /// Adds a file of the baseline. `name` is one of [`BASELINE_FILES`]; `object` is its name in errors.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// Fails if the file is unreadable or invalid.
     pub fn add(&mut self, name: &str, object: &str, bytes: &[u8]) -> Result<(), JobError> {
         match name {
             "constraints.json" => self.constraints = Some(Constraints::parse(object, bytes, &LIMITS)?),
@@ -106,7 +109,7 @@ impl Baseline {
             ANALYSIS_CONFIG => self.config = Some(AnalysisConfig::parse(object, bytes)?),
             CALIBRATION => {
                 let calibration = serde_json::from_slice(bytes);
-                let unreadable = |error| JobError::Data(format!("the baseline: {object} cannot be read: {error}"));
+                let unreadable = |error| JobError::Data(format!("baseline: failed to read {object}: {error}"));
                 self.calibration = Some(calibration.map_err(unreadable)?);
             }
             _ => {}
@@ -114,7 +117,7 @@ impl Baseline {
         Ok(())
     }
 
-    /// Which analyses its files are a baseline of.
+    /// Analyses that the files can serve as a baseline for.
     pub fn monitor_types(&self) -> Vec<MonitorType> {
         let constraints = self.constraints.as_ref();
         let analysis = self.analysis.as_ref();
@@ -128,7 +131,7 @@ impl Baseline {
             ),
             (
                 MonitorType::ModelQuality,
-                constraints.is_some_and(|file| model_quality::problem_of(file).is_some()),
+                constraints.is_some_and(|file| model_quality::problem_type(file).is_some()),
             ),
             (MonitorType::ModelBias, analysis.is_some_and(bias)),
             (
@@ -143,7 +146,7 @@ impl Baseline {
             .collect()
     }
 
-    /// The columns of the baseline, in their order.
+    /// Columns of the baseline, in order.
     pub fn columns(&self) -> Vec<String> {
         let features = self
             .constraints
@@ -153,19 +156,19 @@ impl Baseline {
     }
 }
 
-/// What people should know of a dataset.
+/// Notes about a dataset, for the report.
 fn notes<S>(dataset: &Dataset<S>) -> Vec<String> {
     let mut notes = dataset.findings.lines();
     if dataset.incomplete > 0 {
         notes.push(format!(
-            "{} captured requests were left out: they have neither request nor response, or no label",
+            "captured requests without data or without a label, ignored: {}",
             dataset.incomplete
         ));
     }
     notes
 }
 
-/// How data quality is checked, where its constraints do not say.
+/// Options of the data quality checks; used where the constraints do not set them.
 pub type DataQualityOptions = Options;
 
 /// Whether rows of a dataset had more cells than there are columns.
@@ -173,24 +176,21 @@ fn has_long_rows(findings: &Findings) -> bool {
     findings.count(crate::findings::Kind::LongRow) > 0
 }
 
-/// What people should know of the labels.
+/// Notes about the labels, for the report.
 fn truth_notes(truth: Option<&GroundTruth>) -> Vec<String> {
     let Some(truth) = truth else { return Vec::new() };
     let merged = truth.merged();
     let lines = truth.findings.lines().into_iter();
     let mut notes: Vec<String> = lines.map(|line| format!("ground truth: {line}")).collect();
-    let requests = merged.matched + merged.unlabelled;
+    let requests = merged.matched + merged.unlabeled;
     for (what, count) in [
         (
-            format!("requests, of {requests}, that have no label yet"),
-            merged.unlabelled,
+            format!("requests without a label yet, out of {requests}"),
+            merged.unlabeled,
         ),
+        ("labels that match no request of this window".to_owned(), merged.unused),
         (
-            "labels that belong to no request of this window".to_owned(),
-            merged.unused,
-        ),
-        (
-            "labels that came after another one of the same id, and count instead of it".to_owned(),
+            "labels that replace an earlier label with the same ID".to_owned(),
             truth.repeated,
         ),
     ] {
@@ -201,12 +201,12 @@ fn truth_notes(truth: Option<&GroundTruth>) -> Vec<String> {
     notes
 }
 
-/// Refuses a table that rows were left out of.
+/// Rejects a table that rows were dropped from.
 fn not_full(table: &Table) -> Result<(), JobError> {
     if table.is_full() {
         return Err(JobError::Data(format!(
-            "the dataset has more than {MAX_CELLS} cells in the {} columns that are needed, and no analysis is made of a \
-             part of it: analyse a shorter window, or a sample",
+            "the dataset has more than {MAX_CELLS} cells in the {} required columns: analyze a shorter window or a \
+             sample",
             table.names().len()
         )));
     }

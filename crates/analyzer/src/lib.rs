@@ -11,9 +11,9 @@ mod sink;
 mod split;
 mod table;
 
-pub use ground_truth::{GroundTruth, Merged};
+pub use ground_truth::{GroundTruth, MatchCounts};
 pub use object::Object;
 pub use read::{CaptureColumns, Dataset, Header, LABEL, OutputColumns, ReadError, ReadOptions, read};
 pub use report::{Outcome, Report, ReportFile};
-pub use sink::{NOWHERE, Sink};
+pub use sink::{IGNORED_COLUMN, Sink};
 pub use table::{Cell, Column, MAX_CELLS, Table};

@@ -1,4 +1,4 @@
-//! The objects that a dataset is made of, wherever they lie, and what format each is in.
+//! Objects of a dataset, wherever they are stored, and the format of each.
 
 use flate2::read::MultiGzDecoder;
 use std::{
@@ -12,35 +12,38 @@ use std::{
     },
 };
 
-/// So much of an object's beginning tells its format.
-const PROBE: usize = 64 * 1024;
+/// Number of bytes from which the format is detected.
+const PROBE_BYTES: usize = 64 * 1024;
 
-/// How files begin that are no datasets, or that are not read.
-const REFUSED: [(&[u8], &str); 6] = [
-    (&[0xff, 0xfe], "it is UTF-16: write UTF-8"),
-    (&[0xfe, 0xff], "it is UTF-16: write UTF-8"),
+/// First bytes of files that are not supported.
+const UNSUPPORTED_FORMATS: [(&[u8], &str); 6] = [
+    (&[0xff, 0xfe], "UTF-16 is not supported: convert the file to UTF-8"),
+    (&[0xfe, 0xff], "UTF-16 is not supported: convert the file to UTF-8"),
     (
         b"PK\x03\x04",
-        "it is a zip archive or a workbook: unpack it, or save it as CSV",
+        "zip archives and workbooks are not supported: unpack the file, or save it as CSV",
     ),
     (
         &[0x28, 0xb5, 0x2f, 0xfd],
-        "it is compressed by zstd: only gzip is unpacked",
+        "zstd compression is not supported: use gzip or no compression",
     ),
-    (b"BZh91AY&SY", "it is compressed by bzip2: only gzip is unpacked"),
-    (b"Obj\x01", "it is Avro: write Parquet"),
+    (
+        b"BZh91AY&SY",
+        "bzip2 compression is not supported: use gzip or no compression",
+    ),
+    (b"Obj\x01", "Avro is not supported: convert the file to Parquet"),
 ];
 
-/// Opens an object to be read from its beginning.
+/// Opens an object for reading from its beginning.
 type Open = Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>;
 
-/// An object of a dataset: a file, or an object in S3.
+/// Object of a dataset: a file, or an object in S3.
 pub struct Object {
-    /// What messages call it: its path, or its URI.
+    /// Name in messages: path or URI.
     pub name: String,
-    /// Its size in bytes, if it is known: what progress is told by.
+    /// Size in bytes, if known; used for progress.
     pub bytes: Option<u64>,
-    /// Where the bytes that were read are counted.
+    /// Counter of the bytes read.
     counter: Option<Arc<AtomicU64>>,
     content: Content,
 }
@@ -60,7 +63,7 @@ impl fmt::Debug for Object {
 }
 
 impl Object {
-    /// A file.
+    /// Creates an object from a file.
     pub fn file(path: &Path) -> Self {
         Self {
             name: path.display().to_string(),
@@ -70,7 +73,7 @@ impl Object {
         }
     }
 
-    /// Anything that can be read.
+    /// Creates an object from a reader.
     pub fn stream(
         name: impl Into<String>,
         bytes: Option<u64>,
@@ -84,14 +87,14 @@ impl Object {
         }
     }
 
-    /// Counts the bytes that are read of it, as they lie there.
+    /// Counts the bytes that are read, before decompression.
     #[must_use]
     pub fn counted(mut self, counter: &Arc<AtomicU64>) -> Self {
         self.counter = Some(Arc::clone(counter));
         self
     }
 
-    /// Opens the object and tells its format from its beginning.
+    /// Opens the object and detects its format from its first bytes.
     pub(crate) fn open(self) -> io::Result<Opened> {
         let counter = self.counter.unwrap_or_default();
         let reader: Box<dyn Read + Send> = match self.content {
@@ -108,28 +111,28 @@ impl Object {
             }
             Content::Stream(open) => open()?,
         };
-        let mut reader: Box<dyn Read + Send> = Box::new(Counted { reader, counter });
-        let mut probe = beginning(&mut reader)?;
+        let mut reader: Box<dyn Read + Send> = Box::new(CountingReader { reader, counter });
+        let mut probe = read_probe(&mut reader)?;
         if probe.starts_with(&[0x1f, 0x8b]) {
-            let compressed = BufReader::with_capacity(PROBE, Cursor::new(probe).chain(reader));
+            let compressed = BufReader::with_capacity(PROBE_BYTES, Cursor::new(probe).chain(reader));
             reader = Box::new(MultiGzDecoder::new(compressed));
-            probe = beginning(&mut reader)?;
+            probe = read_probe(&mut reader)?;
         }
         if probe.starts_with(b"PAR1") {
-            // Parquet is read from its end: what comes as a stream is put into a file first.
+            // Parquet is read from its end, so a stream is first copied to a file.
             let mut file = tempfile::tempfile()?;
             io::copy(&mut Cursor::new(probe).chain(reader), &mut file)?;
             return Ok(Opened::Parquet(file));
         }
-        if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| probe.starts_with(magic)) {
+        if let Some((_, what)) = UNSUPPORTED_FORMATS.iter().find(|(magic, _)| probe.starts_with(magic)) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, *what));
         }
         if probe.starts_with(&[0xef, 0xbb, 0xbf]) {
             probe.drain(..3);
         }
-        // However many empty lines it begins with.
+        // The object can begin with any number of empty lines.
         while probe.iter().all(|byte| b" \r\n".contains(byte)) {
-            probe = beginning(&mut reader)?;
+            probe = read_probe(&mut reader)?;
             if probe.is_empty() {
                 return Ok(Opened::Empty);
             }
@@ -142,13 +145,13 @@ impl Object {
     }
 }
 
-/// Counts what is read.
-struct Counted {
+/// Reader that counts bytes.
+struct CountingReader {
     reader: Box<dyn Read + Send>,
     counter: Arc<AtomicU64>,
 }
 
-impl Read for Counted {
+impl Read for CountingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
         self.counter.fetch_add(read as u64, Ordering::Relaxed);
@@ -156,31 +159,31 @@ impl Read for Counted {
     }
 }
 
-/// The formats that are read line by line.
+/// Formats that are read line by line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lines {
     Csv,
     Json,
 }
 
-/// An object, opened.
+/// Opened object.
 pub(crate) enum Opened {
-    /// Nothing is in it.
+    /// It is empty.
     Empty,
-    /// The lines that were looked at, and the rest.
+    /// Bytes that the format was detected from, and the rest.
     Lines(Lines, Vec<u8>, Box<dyn Read + Send>),
     Parquet(File),
 }
 
-/// What comes next, as much as tells the format.
-fn beginning(reader: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; PROBE];
+/// Next bytes, as many as the format detection needs.
+fn read_probe(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; PROBE_BYTES];
     let read = read_up_to(reader, &mut bytes)?;
     bytes.truncate(read);
     Ok(bytes)
 }
 
-/// Reads until the buffer is full or there is no more.
+/// Reads until the buffer is full or the input ends.
 pub(crate) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {

@@ -1,7 +1,7 @@
-//! Reads a dataset into a sink: its objects one after the other, each in blocks that all cores work on.
+//! Reads a dataset into a sink: its objects one after the other, each in blocks that all cores process.
 //!
-//! Blocks go round a fixed number of lanes, each with a sink of its own, and the lanes are merged in their order: what
-//! comes out does not depend on the number of cores, nor on which was faster.
+//! Blocks are assigned in turn to a fixed number of lanes, each with a separate sink. The lanes are merged in order. So
+//! the result does not depend on the number of cores or on their speed.
 
 mod capture;
 mod csv;
@@ -9,12 +9,12 @@ mod json;
 mod parquet;
 
 use crate::{
-    findings::{Finding, Findings, Kind, TOLD},
+    findings::{Finding, Findings, Kind, MAX_REPORTED},
     object::{Lines, Object, Opened},
     sink::Sink,
     split::{Block, Blocks, Rows, SplitError},
 };
-use analysis::{Oddity, TooManyColumns};
+use analysis::{TooManyColumns, ValueIssue};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -26,77 +26,77 @@ use std::{
 };
 
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
-pub(crate) use capture::{EventMetadata, Side, answered, one_value_each};
+pub(crate) use capture::{EventMetadata, Side, one_value_each, response_records};
 pub use csv::Header;
 pub(crate) use json::{Cell as JsonCell, Name, Record};
 
-/// As many lanes as cores are used at most.
+/// Number of lanes: the maximum number of cores used.
 const LANES: usize = 8;
 
-/// On all lanes together there are at most so many columns, but for a single lane: one with many different values takes
-/// up to a quarter of a MiB.
-const WIDEST: usize = 4096;
+/// Maximum number of columns on all lanes together, unless there is only one lane. A column with many distinct values
+/// takes up to a quarter of a MiB.
+const MAX_LANE_COLUMNS: usize = 4096;
 
-/// How a dataset is read, where its objects do not say.
+/// How to read a dataset, where its objects do not determine it.
 #[derive(Debug, Clone, Default)]
 pub struct ReadOptions {
-    /// Whether CSV files begin with the names of their columns.
+    /// Whether CSV files have a header.
     pub header: Header,
-    /// The byte between the cells of a CSV file; by default a comma.
+    /// Delimiter of CSV files. Default: a comma.
     pub delimiter: Option<u8>,
-    /// The columns of the baseline, in their order: the names of columns that have none.
+    /// Columns of the baseline, in order: the names of columns without a name.
     pub expected: Vec<String>,
-    /// Which parts of captured data are columns, and in which order.
+    /// Parts of captured data that become columns, and their order.
     pub capture: CaptureColumns,
 }
 
-/// A dataset that was read.
+/// Dataset that was read.
 #[derive(Debug)]
 pub struct Dataset<S> {
-    /// Its cells.
+    /// Sink with the cells.
     pub sink: S,
-    /// What is wrong with it.
+    /// Problems of the dataset.
     pub findings: Findings,
-    /// How many objects it has.
+    /// Number of objects.
     pub objects: usize,
-    /// How many requests of captured data were left out, since what was wanted of them had not been captured.
+    /// Number of captured requests that were ignored because required parts were not captured.
     pub incomplete: u64,
 }
 
-/// Why a dataset cannot be read.
+/// Reason for which a dataset is unreadable.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The object cannot be opened or read.
-    #[error("{object} cannot be read: {source}")]
+    /// The object is not readable.
+    #[error("failed to read {object}: {source}")]
     Io {
-        /// The object.
+        /// Name of the object.
         object: String,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// The object is broken in a way that leaves no way to go on.
+    /// A row of the object is invalid, and reading is not able to continue.
     #[error("{object}, row {row}: {message}")]
     Row {
-        /// The object.
+        /// Name of the object.
         object: String,
-        /// The row, from 1, with the header counted.
+        /// Row, starting at 1 and including the header.
         row: u64,
-        /// What is wrong.
+        /// Description of the problem.
         message: String,
     },
-    /// The object is not what it should be.
+    /// The object has the wrong format.
     #[error("{object}: {message}")]
     Object {
-        /// The object.
+        /// Name of the object.
         object: String,
-        /// What is wrong, and what to do.
+        /// Description of the problem, and the remedy.
         message: String,
     },
 }
 
-/// What the blocks of an object share.
+/// State that the blocks of an object share.
 struct Plan {
-    /// Its place among the objects.
+    /// Index of the object.
     at: usize,
     name: String,
     kind: PlanKind,
@@ -109,7 +109,7 @@ enum PlanKind {
     Parquet(parquet::File),
 }
 
-/// One block of one object.
+/// Block of an object.
 struct Task {
     plan: Arc<Plan>,
     block: u64,
@@ -121,7 +121,7 @@ enum Payload {
     RowGroup(parquet::RowGroup),
 }
 
-/// A finding by its place within its block.
+/// Finding, with its place in its block.
 #[derive(Debug)]
 pub(crate) struct Found {
     object: usize,
@@ -132,39 +132,39 @@ pub(crate) struct Found {
     message: String,
 }
 
-/// Where something was found.
+/// Place of a finding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place {
-    /// All over the object.
+    /// The whole object.
     Object,
     Header,
-    /// A row of the block, from 0.
+    /// Row of the block, starting at 0.
     Row(u64),
 }
 
-/// What one worker found, and how many rows its blocks have.
+/// Findings of a worker, and the numbers of rows of its blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Notebook {
     object: usize,
     block: u64,
     found: Vec<Found>,
     counts: BTreeMap<Kind, u64>,
-    /// By object and block.
+    /// Number of rows by object and block.
     rows: Vec<(usize, u64, u64)>,
     incomplete: u64,
 }
 
 impl Notebook {
-    /// Notes something about a row of the block, from 0.
+    /// Records a finding about a row of the block, starting at 0.
     pub(crate) fn note(&mut self, kind: Kind, row: u64, column: Option<&str>, message: impl FnOnce() -> String) {
         self.note_at(kind, Place::Row(row), column, message);
     }
 
-    /// Notes something about a place.
+    /// Records a finding about a place.
     pub(crate) fn note_at(&mut self, kind: Kind, place: Place, column: Option<&str>, message: impl FnOnce() -> String) {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
-        if *count <= TOLD as u64 {
+        if *count <= MAX_REPORTED as u64 {
             self.found.push(Found {
                 object: self.object,
                 block: self.block,
@@ -176,38 +176,38 @@ impl Notebook {
         }
     }
 
-    /// Notes what is odd about a value.
+    /// Records an issue of a value.
     #[cold]
-    pub(crate) fn odd(&mut self, oddity: Oddity, row: u64, column: &str, value: &[u8]) {
+    pub(crate) fn note_issue(&mut self, issue: ValueIssue, row: u64, column: &str, value: &[u8]) {
         let text = || {
             let value = value.get(..200).unwrap_or(value);
             String::from_utf8_lossy(value).chars().take(40).collect::<String>()
         };
-        match oddity {
-            Oddity::NotUtf8 => self.note(Kind::NotUtf8, row, Some(column), || {
-                format!("`{}` is not UTF-8: it counts as a text", text())
+        match issue {
+            ValueIssue::NotUtf8 => self.note(Kind::NotUtf8, row, Some(column), || {
+                format!("`{}` is not valid UTF-8: it counts as a string", text())
             }),
-            Oddity::NotFinite => self.note(Kind::NotFinite, row, Some(column), || {
+            ValueIssue::NotFinite => self.note(Kind::NotFinite, row, Some(column), || {
                 format!("`{}` is not a finite number: it counts as missing", text())
             }),
         }
     }
 }
 
-/// One of the parts that are merged in the end, and the places of an object's columns in it.
+/// One of the parts that are merged at the end, and the indices of an object's columns in it.
 struct Lane<S> {
     number: usize,
     sink: S,
     places: Option<(usize, Vec<usize>)>,
 }
 
-/// Why a worker stopped.
-enum Stopped {
+/// Reason for which a worker stopped.
+enum WorkerError {
     TooManyColumns(TooManyColumns),
     Object(String),
 }
 
-impl From<TooManyColumns> for Stopped {
+impl From<TooManyColumns> for WorkerError {
     fn from(error: TooManyColumns) -> Self {
         Self::TooManyColumns(error)
     }
@@ -219,14 +219,14 @@ struct Worker<S> {
 }
 
 impl<S: Sink> Worker<S> {
-    fn work(mut self, tasks: &Receiver<(usize, Task)>) -> (Self, Result<(), (String, Stopped)>) {
+    fn work(mut self, tasks: &Receiver<(usize, Task)>) -> (Self, Result<(), (String, WorkerError)>) {
         while let Ok((lane, task)) = tasks.recv() {
             let Some(lane) = self.lanes.iter_mut().find(|mine| mine.number == lane) else {
                 continue;
             };
             self.notebook.object = task.plan.at;
             self.notebook.block = task.block;
-            match carry_out(lane, &task, &mut self.notebook) {
+            match read_block(lane, &task, &mut self.notebook) {
                 Ok(rows) => self.notebook.rows.push((task.plan.at, task.block, rows)),
                 Err(stopped) => {
                     let name = task.plan.name.clone();
@@ -238,8 +238,8 @@ impl<S: Sink> Worker<S> {
     }
 }
 
-/// Reads a block into a lane, and says how many rows it has.
-fn carry_out<S: Sink>(lane: &mut Lane<S>, task: &Task, notebook: &mut Notebook) -> Result<u64, Stopped> {
+/// Reads a block into a lane. Returns its number of rows.
+fn read_block<S: Sink>(lane: &mut Lane<S>, task: &Task, notebook: &mut Notebook) -> Result<u64, WorkerError> {
     match (&task.plan.kind, &task.payload) {
         (PlanKind::Csv { names, delimiter }, Payload::Block(block)) => {
             let places = match lane.places.take() {
@@ -259,19 +259,19 @@ fn carry_out<S: Sink>(lane: &mut Lane<S>, task: &Task, notebook: &mut Notebook) 
         }
         (PlanKind::Parquet(file), Payload::RowGroup(group)) => parquet::read(&mut lane.sink, file, *group, notebook)
             .map_err(|error| match error {
-                parquet::Failed::TooManyColumns(error) => Stopped::TooManyColumns(error),
-                parquet::Failed::File(message) => Stopped::Object(message),
+                parquet::Failed::TooManyColumns(error) => WorkerError::TooManyColumns(error),
+                parquet::Failed::File(message) => WorkerError::Object(message),
             }),
-        // No plan has the other's payload.
+        // Plan and payload always have the same format.
         _ => Ok(0),
     }
 }
 
-/// Reads a dataset. The sinks that its parts go to are made by `sink`.
+/// Reads a dataset. `sink` creates the sinks of its parts.
 ///
 /// # Errors
-/// If an object cannot be opened or read, is broken, or has too many columns. What is wrong with single rows or cells is
-/// no error but among the findings.
+/// Fails if an object is unreadable, is invalid as a whole, or has too many columns. Problems of single rows or cells
+/// are findings, not errors.
 pub fn read<S: Sink>(
     objects: Vec<Object>,
     options: &ReadOptions,
@@ -298,7 +298,7 @@ pub fn read<S: Sink>(
                 (sender, scope.spawn(move || worker.work(&receiver)))
             })
             .unzip();
-        let mut dealer = Dealer {
+        let mut scheduler = BlockScheduler {
             options,
             senders,
             next: 0,
@@ -311,14 +311,14 @@ pub fn read<S: Sink>(
         let mut dealt = Ok(());
         for (at, object) in objects.into_iter().enumerate() {
             names.push(object.name.clone());
-            dealt = dealer.deal(at, object);
+            dealt = scheduler.deal(at, object);
             if dealt.is_err() {
                 break;
             }
         }
-        headed = dealer.headed;
-        first_rows = dealer.notebook;
-        drop(dealer.senders);
+        headed = scheduler.headed;
+        first_rows = scheduler.notebook;
+        drop(scheduler.senders);
         let worked: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         (dealt, worked)
     });
@@ -329,7 +329,7 @@ pub fn read<S: Sink>(
         let Ok((done, result)) = joined else {
             return Err(ReadError::Object {
                 object: names.last().cloned().unwrap_or_default(),
-                message: "a thread that read it died".to_owned(),
+                message: "a reader thread panicked".to_owned(),
             });
         };
         lanes.extend(done.lanes);
@@ -338,13 +338,13 @@ pub fn read<S: Sink>(
     }
     if let Some((object, stopped)) = stopped {
         let message = match stopped {
-            Stopped::TooManyColumns(error) => error.to_string(),
-            Stopped::Object(message) => message,
+            WorkerError::TooManyColumns(error) => error.to_string(),
+            WorkerError::Object(message) => message,
         };
         return Err(ReadError::Object { object, message });
     }
-    let rows = Rowed::of(&notebooks, headed);
-    dealt.map_err(|error| error.placed(&rows, &names))?;
+    let rows = BlockRows::new(&notebooks, headed);
+    dealt.map_err(|error| error.into_read_error(&rows, &names))?;
     lanes.sort_by_key(|lane| lane.number);
     let mut lanes = lanes.into_iter();
     let mut merged = lanes.next().map_or_else(&sink, |lane| lane.sink);
@@ -362,8 +362,8 @@ pub fn read<S: Sink>(
     })
 }
 
-/// Why dealing stopped, at a place that is known when all blocks have been counted.
-enum Undealt {
+/// Reason for which scheduling stopped. Its place is known only after all blocks were counted.
+enum ReadAbort {
     Known(ReadError),
     Row {
         object: usize,
@@ -371,12 +371,12 @@ enum Undealt {
         row: u64,
         message: String,
     },
-    /// A worker stopped, and says why itself.
+    /// A worker stopped and reports the reason itself.
     Stopped,
 }
 
-impl Undealt {
-    fn placed(self, rows: &Rowed, names: &[String]) -> ReadError {
+impl ReadAbort {
+    fn into_read_error(self, rows: &BlockRows, names: &[String]) -> ReadError {
         match self {
             Self::Known(error) => error,
             Self::Row {
@@ -391,41 +391,41 @@ impl Undealt {
             },
             Self::Stopped => ReadError::Object {
                 object: names.last().cloned().unwrap_or_default(),
-                message: "reading it was given up".to_owned(),
+                message: "reading was canceled".to_owned(),
             },
         }
     }
 }
 
-/// Deals the blocks of objects out to the lanes.
-struct Dealer<'a> {
+/// Assigns the blocks of objects to the lanes.
+struct BlockScheduler<'a> {
     options: &'a ReadOptions,
     senders: Vec<SyncSender<(usize, Task)>>,
-    /// The lane of the next block.
+    /// Lane of the next block.
     next: usize,
-    /// How many lanes the blocks go round: fewer if there are many columns.
+    /// Number of lanes in use: fewer if there are many columns.
     lanes: usize,
-    /// How the CSV files before began.
-    before: Option<csv::Before>,
-    /// Into how many parts the columns of a row group are dealt.
+    /// First rows of the earlier CSV files.
+    before: Option<csv::EarlierFiles>,
+    /// Number of parts that the columns of a row group are split into.
     column_parts: usize,
-    /// The objects that begin with a header, once their first block was dealt.
+    /// Objects with a header, known once their first block was scheduled.
     headed: BTreeSet<usize>,
-    /// What is wrong with first rows.
+    /// Findings about first rows.
     notebook: Notebook,
 }
 
-impl Dealer<'_> {
-    fn deal(&mut self, at: usize, object: Object) -> Result<(), Undealt> {
+impl BlockScheduler<'_> {
+    fn deal(&mut self, at: usize, object: Object) -> Result<(), ReadAbort> {
         let name = object.name.clone();
         let io = |source| {
-            Undealt::Known(ReadError::Io {
+            ReadAbort::Known(ReadError::Io {
                 object: name.clone(),
                 source,
             })
         };
         let of_object = |message| {
-            Undealt::Known(ReadError::Object {
+            ReadAbort::Known(ReadError::Object {
                 object: name.clone(),
                 message,
             })
@@ -468,7 +468,7 @@ impl Dealer<'_> {
                         Ok(None) => return Ok(()),
                         Err(SplitError::Io(error)) => return Err(io(error)),
                         Err(error @ (SplitError::OpenQuote { rows } | SplitError::LongRow { rows })) => {
-                            return Err(Undealt::Row {
+                            return Err(ReadAbort::Row {
                                 object: at,
                                 block: number,
                                 row: rows,
@@ -491,11 +491,11 @@ impl Dealer<'_> {
         }
     }
 
-    /// How an object is read, from its first block; and the block without its header.
+    /// Determines how to read an object from its first block. Returns the block without its header.
     fn plan(&mut self, at: usize, lines: Lines, delimiter: u8, block: Block) -> Result<(PlanKind, Block), String> {
         match lines {
             Lines::Json if json::is_spread_out(&block.bytes) => {
-                Err("a record of it takes several lines: write JSON Lines, one record a line".to_owned())
+                Err("a record spans several lines: expected JSON Lines, one record per line".to_owned())
             }
             Lines::Json if capture::is_capture(&block.bytes) => {
                 let expected = match self.options.capture.request.as_slice() {
@@ -524,7 +524,7 @@ impl Dealer<'_> {
                 }
                 let block = begun.rest(block);
                 let names = begun.names;
-                self.before = Some(csv::Before {
+                self.before = Some(csv::EarlierFiles {
                     header: begun.header,
                     names: names.clone(),
                 });
@@ -533,16 +533,16 @@ impl Dealer<'_> {
         }
     }
 
-    /// Leaves lanes out where each would take much memory.
+    /// Reduces the number of lanes if each would take much memory.
     fn narrow(&mut self, columns: usize) {
-        let lanes = (WIDEST / columns.max(1)).clamp(1, LANES);
+        let lanes = (MAX_LANE_COLUMNS / columns.max(1)).clamp(1, LANES);
         self.lanes = self.lanes.min(lanes);
     }
 
-    fn send(&mut self, plan: &Arc<Plan>, block: u64, payload: Payload) -> Result<(), Undealt> {
+    fn send(&mut self, plan: &Arc<Plan>, block: u64, payload: Payload) -> Result<(), ReadAbort> {
         let lane = match &payload {
             Payload::Block(_) => self.next % self.lanes,
-            // The parts of a row group have different columns, and so take no more memory on many lanes.
+            // The parts of a row group have different columns, so more lanes take no additional memory.
             Payload::RowGroup(_) => self.next,
         };
         self.next = (lane + 1) % LANES;
@@ -555,20 +555,20 @@ impl Dealer<'_> {
         let sent = self.senders.get(core).map(|sender| sender.send((lane, task)));
         match sent {
             Some(Ok(())) => Ok(()),
-            _ => Err(Undealt::Stopped),
+            _ => Err(ReadAbort::Stopped),
         }
     }
 }
 
-/// How many rows come before each block.
-struct Rowed {
+/// Number of rows before each block.
+struct BlockRows {
     /// By object and block.
     rows: BTreeMap<(usize, u64), u64>,
     headed: BTreeSet<usize>,
 }
 
-impl Rowed {
-    fn of(notebooks: &[Notebook], headed: BTreeSet<usize>) -> Self {
+impl BlockRows {
+    fn new(notebooks: &[Notebook], headed: BTreeSet<usize>) -> Self {
         let rows = notebooks.iter().flat_map(|notebook| &notebook.rows);
         Self {
             rows: rows.map(|(object, block, rows)| ((*object, *block), *rows)).collect(),
@@ -576,7 +576,7 @@ impl Rowed {
         }
     }
 
-    /// The number of a row of a block, from 1, with the header counted. Empty lines are no rows.
+    /// Row number of a row in a block, starting at 1 and including the header. Empty lines do not count.
     fn absolute(&self, object: usize, block: u64, row: u64) -> u64 {
         let before: u64 = self
             .rows
@@ -596,13 +596,13 @@ impl Rowed {
                 *counts.entry(kind).or_default() += count;
             }
         }
-        // In a block as they were found, all by one worker: which of them are told depends on nothing else.
+        // Within a block, the order of discovery: one worker read it. So the reported findings depend on nothing else.
         found.sort_by_key(|found| (found.kind, found.object, found.block));
         for found in found {
             let Some(count) = counts.get_mut(&found.kind) else {
                 continue;
             };
-            if findings.wants(found.kind) {
+            if findings.has_room_for(found.kind) {
                 *count -= 1;
                 findings.add(Finding {
                     kind: found.kind,

@@ -1,46 +1,46 @@
-//! What an analysis writes: the files of a monitoring execution, and what it says at its end.
+//! Output of an analysis: the files of a monitoring execution, and its exit message.
 
 use analysis::{ConstraintViolation, metric::AnalysisMetric};
 use model_monitor::MonitorType;
 use serde::Serialize;
 
-/// Name of the file of the violations.
+/// Name of the violation report.
 const VIOLATIONS: &str = "constraint_violations.json";
 
-/// A file of a report.
+/// File of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportFile {
-    /// Its name in the report's folder.
+    /// Name in the folder of the report.
     pub name: &'static str,
-    /// Its content.
+    /// Content.
     pub content: Vec<u8>,
 }
 
-/// How an analysis ended.
+/// Outcome of an analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing violates the constraints.
+    /// No violations.
     Clean,
-    /// So many violations.
+    /// Number of violations.
     Violations(usize),
-    /// There was nothing to analyse, which is not clean.
+    /// There was nothing to analyze. This differs from clean.
     NoData,
 }
 
-/// The result of an analysis.
+/// Result of an analysis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Which analysis.
+    /// Type of the analysis.
     pub monitor_type: MonitorType,
-    /// How many rows were analysed.
+    /// Number of analyzed rows.
     pub item_count: u64,
-    /// What violates the constraints; none for a baseline.
+    /// Violations; empty for a baseline.
     pub violations: Vec<ConstraintViolation>,
-    /// The files, without that of the violations.
+    /// Files, without the violation report.
     pub files: Vec<ReportFile>,
-    /// The CloudWatch metrics.
+    /// CloudWatch metrics.
     pub metrics: Vec<AnalysisMetric>,
-    /// What people should know: what is wrong with the data, and what could not be judged.
+    /// Notes for operators: problems of the data, and skipped checks.
     pub notes: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ struct Violations<'a> {
 }
 
 impl Report {
-    /// How the analysis ended.
+    /// Outcome of the analysis.
     pub fn outcome(&self) -> Outcome {
         match (self.item_count, self.violations.len()) {
             (0, _) => Outcome::NoData,
@@ -61,7 +61,7 @@ impl Report {
         }
     }
 
-    /// The exit message, in the analyzer's words; its first word tells SageMaker the status of the execution.
+    /// Exit message as Model Monitor writes it. Its first word determines the status of the execution in SageMaker.
     pub fn exit_message(&self) -> String {
         match self.outcome() {
             Outcome::Clean => "Completed: Job completed successfully with no violations.".to_owned(),
@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// All files; that of the violations only if there are any, as the analyzer has it.
+    /// All files. The violation report is included only if there are violations, as in Model Monitor.
     pub fn all_files(&self) -> Vec<ReportFile> {
         let mut files = self.files.clone();
         if !self.violations.is_empty() {
@@ -81,7 +81,7 @@ impl Report {
         files
     }
 
-    /// The file of the violations, also if there are none: what takes the place of one that an earlier run left.
+    /// Violation report, also without violations. It replaces the report of an earlier execution.
     pub fn violations_file(&self) -> ReportFile {
         let clarify = matches!(
             self.monitor_type,
@@ -97,7 +97,7 @@ impl Report {
     }
 }
 
-/// A file's content. What is written here always is JSON.
+/// Serializes the content of a file. All values written here are valid JSON.
 pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
     let mut content = serde_json::to_vec_pretty(value).unwrap_or_default();
     content.push(b'\n');

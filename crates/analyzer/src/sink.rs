@@ -1,40 +1,41 @@
-//! Where the cells of a dataset go: into a profile, or into a table of some columns.
+//! Targets for the cells of a dataset: a profile, or a table of selected columns.
 
-use analysis::{Oddity, Profile, TooManyColumns};
+use analysis::{Profile, TooManyColumns, ValueIssue};
 
-/// The place of a column that the sink does not want: cells that go there are left out.
-pub const NOWHERE: usize = usize::MAX;
+/// Index of a column that the sink does not need. Its cells are ignored.
+pub const IGNORED_COLUMN: usize = usize::MAX;
 
-/// Takes the cells of a dataset, in parts that are merged in the end. Columns are known by their places.
+/// Receives the cells of a dataset, in parts that are merged at the end. Columns are identified by index.
 pub trait Sink: Send + Sized {
     /// Whether the columns of a row may go to different parts.
     const BY_COLUMN: bool;
 
-    /// The place of a column, which is added if it is new; [`NOWHERE`] if it is not wanted.
+    /// Index of a column, which is added if it is new; [`IGNORED_COLUMN`] if it is not needed.
     ///
     /// # Errors
-    /// If there are too many.
+    /// Fails if there are too many columns.
     fn column(&mut self, name: &str) -> Result<usize, TooManyColumns>;
 
-    /// The value of a cell, as text that is not empty. What is odd and counts as missing is the sink's own to fill.
-    fn text(&mut self, place: usize, text: &[u8]) -> Option<Oddity>;
+    /// Adds the value of a cell as a string that is not empty. If the value has an issue and counts as missing, the
+    /// sink fills the cell itself.
+    fn text(&mut self, place: usize, text: &[u8]) -> Option<ValueIssue>;
 
-    /// The value of a cell, as a whole number of typed data.
+    /// Adds the value of a cell as an integer of typed data.
     fn integer(&mut self, place: usize, value: i64);
 
-    /// The value of a cell, as a number of typed data.
-    fn double(&mut self, place: usize, value: f64) -> Option<Oddity>;
+    /// Adds the value of a cell as a floating-point number of typed data.
+    fn double(&mut self, place: usize, value: f64) -> Option<ValueIssue>;
 
-    /// A cell without a value, which need not be told where the next cell of its column belongs to another row.
+    /// Adds a cell without a value. The call may be omitted if the next cell of the column belongs to another row.
     fn null(&mut self, place: usize);
 
-    /// The end of as many rows: columns that were not given a value for each are filled.
+    /// Ends this number of rows. Columns without a value in a row are filled.
     fn rows(&mut self, rows: u64);
 
     /// Adds the rows of another part.
     ///
     /// # Errors
-    /// If there are then too many columns.
+    /// Fails if this leads to too many columns.
     fn merge(&mut self, other: Self) -> Result<(), TooManyColumns>;
 }
 
@@ -45,7 +46,7 @@ impl Sink for Profile {
         self.column(name)
     }
 
-    fn text(&mut self, place: usize, text: &[u8]) -> Option<Oddity> {
+    fn text(&mut self, place: usize, text: &[u8]) -> Option<ValueIssue> {
         self.at(place)?.add_text(text)
     }
 
@@ -55,7 +56,7 @@ impl Sink for Profile {
         }
     }
 
-    fn double(&mut self, place: usize, value: f64) -> Option<Oddity> {
+    fn double(&mut self, place: usize, value: f64) -> Option<ValueIssue> {
         self.at(place)?.add_double(value)
     }
 

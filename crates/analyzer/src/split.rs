@@ -1,53 +1,53 @@
-//! Cuts a stream of lines into blocks that can be read apart from one another: each ends where a row ends.
+//! Splits a stream of lines into blocks that can be read independently: each ends at the end of a row.
 
 use crate::object::read_up_to;
 use memchr::{memchr, memchr_iter, memrchr};
 use std::io::{self, Read};
 
-/// The size of a block, but for a row that is longer.
-const BLOCK: usize = 1 << 20;
-/// A row that is longer is refused: a quote was left open, or it is no dataset.
-pub(crate) const LONGEST_ROW: usize = 64 << 20;
+/// Size of a block in bytes; a longer row makes a larger block.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Maximum length of a row in bytes. A longer row indicates a missing closing quote, or a file that is not a dataset.
+pub(crate) const MAX_ROW_BYTES: usize = 64 << 20;
 
-/// Some whole rows.
+/// Block of complete rows.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub bytes: Vec<u8>,
-    /// Whether there are quotes in it, so that commas and line ends may be part of cells. Only told of CSV.
+    /// Whether the block contains quotes, so that commas and line feeds may be part of cells. Set for CSV only.
     pub quoted: bool,
-    /// The rows in which a quoted cell goes on behind its closing quote, one for each cell.
+    /// Rows in which a quoted cell continues after its closing quote, one entry per cell.
     pub stray: Vec<u64>,
 }
 
-/// Where rows end.
+/// Row ends of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
-    /// At every line end.
+    /// Every line feed.
     Lines,
-    /// At line ends that are not within quotes.
+    /// Every line feed outside of quotes.
     Csv {
-        /// The byte between cells.
+        /// Byte between cells.
         delimiter: u8,
     },
 }
 
-/// Why there is no next block.
+/// Reason for which there is no next block.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SplitError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The row begins with the block, so many rows after its beginning.
-    #[error("a quoted cell that begins in this row is never closed")]
+    /// Number of rows between the beginning of the block and the row.
+    #[error("a quoted cell that begins in this row has no closing quote")]
     OpenQuote { rows: u64 },
-    #[error("the row is longer than {} MiB: is a quote left open?", LONGEST_ROW >> 20)]
+    #[error("the row is longer than {} MiB: check for a missing closing quote", MAX_ROW_BYTES >> 20)]
     LongRow { rows: u64 },
 }
 
-/// The blocks of a stream.
+/// Blocks of a stream.
 pub(crate) struct Blocks<R> {
     rows: Rows,
     reader: R,
-    /// What was read and not given out.
+    /// Bytes that were read and not returned yet.
     left: Vec<u8>,
     ended: bool,
 }
@@ -62,9 +62,9 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// The next block.
+    /// Returns the next block.
     pub(crate) fn next(&mut self) -> Result<Option<Block>, SplitError> {
-        let mut wanted = BLOCK;
+        let mut wanted = BLOCK_BYTES;
         loop {
             while !self.ended && self.left.len() < wanted {
                 let from = self.left.len();
@@ -91,7 +91,7 @@ impl<R: Read> Blocks<R> {
             if let Some(end) = cut.end {
                 let rest = self.left.split_off(end);
                 let bytes = std::mem::replace(&mut self.left, rest);
-                // The row that is not whole yet comes again with the next block.
+                // The incomplete row is part of the next block.
                 let mut stray = cut.stray;
                 stray.retain(|row| *row < cut.rows);
                 return Ok(Some(Block {
@@ -100,14 +100,14 @@ impl<R: Read> Blocks<R> {
                     stray,
                 }));
             }
-            if wanted >= LONGEST_ROW {
+            if wanted >= MAX_ROW_BYTES {
                 return Err(SplitError::LongRow { rows: cut.rows });
             }
             wanted *= 2;
         }
     }
 
-    /// Where the last whole row ends.
+    /// Finds the end of the last complete row.
     fn cut(&self) -> Cut {
         let bytes = &self.left;
         match self.rows {
@@ -128,28 +128,29 @@ struct Cut {
     quoted: bool,
     /// Whether the bytes end within quotes.
     open: bool,
-    /// How many rows end before; told only if quotes are left open or stray.
+    /// Number of complete rows; computed only if a quote is open or stray.
     rows: u64,
     stray: Vec<u64>,
 }
 
-/// Whether a quoted cell of some rows is never closed.
+/// Whether some rows have a quoted cell without a closing quote.
 pub(crate) fn leaves_quote_open(bytes: &[u8], delimiter: u8) -> bool {
     quoted_cut(bytes, delimiter).open
 }
 
-/// Follows the quotes: one opens a cell where a cell begins, and closes it unless it is doubled (RFC 4180).
+/// Follows the quotes. A quote at the beginning of a cell opens it, and the next quote that is not doubled closes it
+/// (RFC 4180).
 fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
-    // A cell begins behind a delimiter or a line end.
+    // A cell begins after a delimiter or a line feed.
     let begins = |at: usize| {
         let before = at.checked_sub(1).and_then(|before| bytes.get(before));
         before.is_none_or(|before| *before == delimiter || *before == b'\n')
     };
-    // Where quotes open and close, and which of the latter are stray.
+    // Spans of quoted cells, and the stray closing quotes.
     let mut spans: Vec<(usize, usize)> = Vec::new();
     let mut stray_at = Vec::new();
     let mut opened = None;
-    // Of two quotes in a row within a cell the second says nothing.
+    // The second of two adjacent quotes within a cell has no meaning.
     let mut doubled = usize::MAX;
     for at in memchr_iter(b'"', bytes) {
         match opened {
@@ -168,7 +169,7 @@ fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
             },
         }
     }
-    // The last line end that is not within quotes, from the back.
+    // Search backward for the last line feed outside of quotes.
     let mut until = opened.unwrap_or(bytes.len());
     let mut end = None;
     for (from, to) in spans.iter().rev().copied().chain([(0, 0)]) {
@@ -179,7 +180,7 @@ fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
         }
         until = from;
     }
-    // Rows are counted only for those who are told of them.
+    // Rows are counted only if a message needs the number.
     let rows = || rows_before(bytes, &spans, opened.unwrap_or(bytes.len()));
     let (rows, stray) = if stray_at.is_empty() {
         (if opened.is_some() { rows().len() as u64 } else { 0 }, Vec::new())
@@ -197,7 +198,7 @@ fn quoted_cut(bytes: &[u8], delimiter: u8) -> Cut {
     }
 }
 
-/// The line ends outside of quotes at which rows end; an empty line is no row.
+/// Line feeds outside of quotes at which rows end. An empty line is not a row.
 fn rows_before(bytes: &[u8], spans: &[(usize, usize)], until: usize) -> Vec<usize> {
     let mut spans = spans.iter().copied().peekable();
     let mut row = 0;
@@ -231,7 +232,7 @@ mod tests {
     const CSV: Rows = Rows::Csv { delimiter: b',' };
 
     #[test]
-    fn an_open_quote_is_an_error_and_names_its_row() {
+    fn open_quote_error_names_row() {
         let error = blocks(CSV, b"a,b\n1,2\n3,\"4\n5,6\n").unwrap_err();
         assert!(matches!(error, SplitError::OpenQuote { rows: 2 }), "{error:?}");
         let error = blocks(CSV, b"\na,b\r\n\r\n\n1,2\n3,\"4\n5,6\n").unwrap_err();
@@ -241,7 +242,7 @@ mod tests {
         );
         assert!(
             blocks(CSV, b"a,b\n1,2\"\n3,4\n").is_ok(),
-            "a quote within a cell is text"
+            "a quote within a cell is part of the cell"
         );
         assert!(
             blocks(CSV, b"a\n\"x\"\"\n\"\n").is_ok(),
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_end_where_rows_end() {
+    fn blocks_end_at_row_ends() {
         let row = format!("{},\"{}\n,\"\"{}\"\n", "a".repeat(300), "b".repeat(300), "c".repeat(99));
         let text = row.repeat(8000);
         let cut = blocks(CSV, text.as_bytes()).unwrap();
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stray_in_a_row_that_is_cut_is_told_once() {
+    fn stray_quote_in_split_row_is_reported_once() {
         let row = format!("\"a\"b,{}\n", "c".repeat(1000));
         let cut = blocks(CSV, row.repeat(5000).as_bytes()).unwrap();
         assert!(cut.len() > 3);

@@ -1,29 +1,29 @@
-//! Some columns of a dataset, row by row, in memory: what the analyses of predictions need.
+//! Selected columns of a dataset in memory, row by row, for the analyses of predictions.
 
-use crate::sink::{NOWHERE, Sink};
-use analysis::{Class, Oddity, TooManyColumns, classify};
+use crate::sink::{IGNORED_COLUMN, Sink};
+use analysis::{Class, TooManyColumns, ValueIssue, classify};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-/// More cells than this are refused: a cell takes 16 bytes.
+/// Maximum number of cells. A cell takes 16 bytes.
 pub const MAX_CELLS: usize = 40_000_000;
-/// So many names of columns that are not kept are remembered, for messages.
-const REMEMBERED: usize = 20;
+/// Maximum number of names of other columns that are remembered for messages.
+const MAX_OTHER_COLUMNS: usize = 20;
 
-/// The value of a cell.
+/// Value of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cell {
-    /// None.
+    /// No value.
     Missing,
     /// A number.
     Number(f64),
-    /// A text, as its place among the texts of the column.
+    /// A string, as its index among the strings of the column.
     Text(u32),
 }
 
-/// A column.
+/// Column of a table.
 #[derive(Debug, Clone, Default)]
 pub struct Column {
     cells: Vec<Cell>,
@@ -33,22 +33,23 @@ pub struct Column {
 }
 
 impl Column {
-    /// The cells, one for each row.
+    /// Cells, one for each row.
     pub fn cells(&self) -> &[Cell] {
         &self.cells
     }
 
-    /// Its different texts, by the places that cells name them by.
+    /// Distinct strings, by the index that cells contain.
     pub fn texts(&self) -> &[String] {
         &self.texts
     }
 
-    /// Whether one of its numbers was written with a fraction or an exponent, or is of a type that may have one. `1.0` is.
+    /// Whether one of the numbers was written with a fraction or an exponent, or has a type that allows one. `1.0`
+    /// counts.
     pub fn is_fractional(&self) -> bool {
         self.fractional
     }
 
-    /// A cell as text; whole numbers without a fraction.
+    /// Cell as a string. Integers have no fraction.
     pub fn text(&self, cell: Cell) -> Option<String> {
         match cell {
             Cell::Missing => None,
@@ -72,10 +73,10 @@ impl Column {
 /// Columns of a dataset.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    /// Only these columns are kept, if any are named.
+    /// Columns to keep; `None` keeps all.
     wanted: Option<Arc<BTreeSet<String>>>,
     names: Vec<String>,
-    /// Columns that are not wanted, as many as are remembered.
+    /// Other columns, up to the number that is remembered.
     others: BTreeSet<String>,
     columns: Vec<Column>,
     rows: usize,
@@ -84,35 +85,35 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of these columns, or of all.
-    pub fn of(wanted: Option<Arc<BTreeSet<String>>>) -> Self {
+    /// Creates a table of these columns, or of all.
+    pub fn with_columns(wanted: Option<Arc<BTreeSet<String>>>) -> Self {
         Self {
             wanted,
             ..Self::default()
         }
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Whether rows were left out, since there are more than [`MAX_CELLS`] cells.
+    /// Whether rows were dropped because there are more than [`MAX_CELLS`] cells.
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// The names of the columns.
+    /// Names of the columns.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The names of columns that are there and were not kept, some of them if there are many.
+    /// Names of columns that exist and were not kept. Only some if there are many.
     pub fn others(&self) -> impl Iterator<Item = &str> {
         self.others.iter().map(String::as_str)
     }
 
-    /// A column by its name.
+    /// Column with a name.
     pub fn get(&self, name: &str) -> Option<&Column> {
         self.columns.get(self.names.iter().position(|known| known == name)?)
     }
@@ -129,7 +130,7 @@ impl Table {
         }
     }
 
-    /// Fills columns up to the number of rows, and cuts off what is of a row that was left out.
+    /// Fills columns up to the number of rows, and removes cells of a row that was dropped.
     fn fill(&mut self) {
         for column in &mut self.columns {
             column.cells.resize(self.rows, Cell::Missing);
@@ -142,10 +143,10 @@ impl Sink for Table {
 
     fn column(&mut self, name: &str) -> Result<usize, TooManyColumns> {
         if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(name)) {
-            if self.others.len() < REMEMBERED {
+            if self.others.len() < MAX_OTHER_COLUMNS {
                 self.others.insert(name.to_owned());
             }
-            return Ok(NOWHERE);
+            return Ok(IGNORED_COLUMN);
         }
         if let Some(place) = self.names.iter().position(|known| known == name) {
             return Ok(place);
@@ -161,25 +162,25 @@ impl Sink for Table {
         Ok(self.names.len() - 1)
     }
 
-    fn text(&mut self, place: usize, text: &[u8]) -> Option<Oddity> {
-        let mut oddity = None;
+    fn text(&mut self, place: usize, text: &[u8]) -> Option<ValueIssue> {
+        let mut issue = None;
         self.put(place, |column| match classify(text) {
             (class @ (Class::Integral | Class::Fractional), number) if number.is_finite() => {
                 column.fractional |= class == Class::Fractional;
                 Cell::Number(number)
             }
             (Class::Integral | Class::Fractional, _) => {
-                oddity = Some(Oddity::NotFinite);
+                issue = Some(ValueIssue::NotFinite);
                 Cell::Missing
             }
             _ => {
                 if std::str::from_utf8(text).is_err() {
-                    oddity = Some(Oddity::NotUtf8);
+                    issue = Some(ValueIssue::NotUtf8);
                 }
                 column.intern(&String::from_utf8_lossy(text))
             }
         });
-        oddity
+        issue
     }
 
     fn integer(&mut self, place: usize, value: i64) {
@@ -187,7 +188,7 @@ impl Sink for Table {
         self.put(place, |_| Cell::Number(value as f64));
     }
 
-    fn double(&mut self, place: usize, value: f64) -> Option<Oddity> {
+    fn double(&mut self, place: usize, value: f64) -> Option<ValueIssue> {
         if value.is_finite() {
             self.put(place, |column| {
                 column.fractional = true;
@@ -196,7 +197,7 @@ impl Sink for Table {
             None
         } else {
             self.put(place, |_| Cell::Missing);
-            Some(Oddity::NotFinite)
+            Some(ValueIssue::NotFinite)
         }
     }
 
@@ -213,10 +214,10 @@ impl Sink for Table {
 
     fn merge(&mut self, other: Self) -> Result<(), TooManyColumns> {
         let rows = self.rows + other.rows;
-        // When it was full in the middle of a row, some columns have a cell more than others.
+        // If the table became full in the middle of a row, some columns have one more cell than others.
         self.fill();
         self.full |= other.full || self.cells + other.cells > MAX_CELLS;
-        let room = REMEMBERED.saturating_sub(self.others.len());
+        let room = MAX_OTHER_COLUMNS.saturating_sub(self.others.len());
         self.others.extend(other.others.into_iter().take(room));
         for (name, theirs) in other.names.iter().zip(&other.columns) {
             let place = self.column(name)?;

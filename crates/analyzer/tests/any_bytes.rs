@@ -1,4 +1,4 @@
-//! Bytes of any kind are read or refused; see `common/invariants.rs` for what holds of them.
+//! Any bytes give a dataset or an error; see `common/invariants.rs` for the invariants.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "common/invariants.rs"]
@@ -200,26 +200,26 @@ proptest! {
     }
 
     #[test]
-    fn nearly_csv(files in prop::collection::vec(csv().prop_flat_map(changed), 1..4), options in options()) {
+    fn corrupted_csv(files in prop::collection::vec(csv().prop_flat_map(changed), 1..4), options in options()) {
         check(&files, &options);
     }
 
     #[test]
-    fn nearly_json_lines(files in prop::collection::vec(json_lines().prop_flat_map(changed), 1..3), options in options()) {
+    fn corrupted_json_lines(files in prop::collection::vec(json_lines().prop_flat_map(changed), 1..3), options in options()) {
         check(&files, &options);
     }
 
     #[test]
-    fn nearly_captured(files in prop::collection::vec(capture().prop_flat_map(changed), 1..3), options in options()) {
+    fn corrupted_captured_data(files in prop::collection::vec(capture().prop_flat_map(changed), 1..3), options in options()) {
         check(&files, &options);
     }
 
     #[test]
-    fn nearly_parquet(bytes in parquets().prop_flat_map(changed), options in options()) {
+    fn corrupted_parquet(bytes in parquets().prop_flat_map(changed), options in options()) {
         check(&[bytes], &options);
     }
 
-    /// Rows are those that the csv crate finds, however the bytes are packed.
+    /// The rows are those that the csv crate finds, in any compression.
     #[test]
     fn rows_are_counted_once(text in "([0-9ab ]{0,2},?){1,4}(\r?\n(([0-9ab]{1,2}|\"[a,\"\n]{0,2}\"),?){0,4}){0,20}") {
         let options = ReadOptions { header: Header::Absent, delimiter: Some(b','), ..ReadOptions::default() };

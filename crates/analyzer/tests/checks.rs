@@ -1,4 +1,4 @@
-//! Baselines of every kind, and every setting of how they are checked.
+//! All kinds of baselines, and all settings of the checks.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -11,7 +11,7 @@ use analyzer::{
 use common::{Files, file, violations};
 use serde_json::{Value, json};
 
-/// A thousand rows: a number around `mean`, and `x` in so many of ten.
+/// A thousand rows: a number around `mean`, and `x` in this number of ten rows.
 fn data(mean: f64, of_ten: usize) -> Files {
     let rows = (0..1000).map(|row| {
         let text = if row % 10 < of_ten { "x" } else { "y" };
@@ -51,7 +51,7 @@ fn distribution(settings: &Value) -> Value {
     json!({ "distribution_constraints": settings })
 }
 
-/// The description of the only violation of drift.
+/// Description of the only drift violation.
 fn drift(report: &analyzer::Report, column: &str) -> String {
     let of = |violation: &&analysis::ConstraintViolation| {
         violation.subject() == column && violation.constraint_check_type == "baseline_drift_check"
@@ -65,7 +65,7 @@ fn drift(report: &analyzer::Report, column: &str) -> String {
 }
 
 #[test]
-fn the_same_data_are_clean_and_shifted_data_have_drifted() {
+fn same_data_is_clean_and_shifted_data_drifts() {
     let baseline = data(0.5, 9).baseline();
     assert_eq!(data(0.5, 9).analyze(&baseline).outcome(), Outcome::Clean);
     let report = data(0.8, 4).analyze(&baseline);
@@ -86,7 +86,7 @@ fn the_same_data_are_clean_and_shifted_data_have_drifted() {
 }
 
 #[test]
-fn switched_off_means_not_checked() {
+fn disabled_checks_are_skipped() {
     let other = file("n,extra\nx,1\n,2\n5,2,3\n");
     let all = ["n data_type_check", "n completeness_check", "t missing_column_check"];
     let report = other.analyze(&configured(&json!({}), &[]));
@@ -101,7 +101,7 @@ fn switched_off_means_not_checked() {
         "{:?}",
         report.notes
     );
-    // One column is off, one is on though all are off.
+    // One column is disabled; one is enabled although all are disabled.
     let report = data(0.8, 4).analyze(&configured(
         &json!({}),
         &[(
@@ -134,7 +134,7 @@ fn switched_off_means_not_checked() {
 }
 
 #[test]
-fn overrides_count_in_all_three_spellings() {
+fn overrides_apply_in_all_three_spellings() {
     let looser = distribution(&json!({"comparison_threshold": 0.9}));
     for path in [
         "monitoring_config_overrides",
@@ -150,7 +150,7 @@ fn overrides_count_in_all_three_spellings() {
 }
 
 #[test]
-fn thresholds_are_those_of_the_column_or_else_of_all() {
+fn column_threshold_overrides_general_threshold() {
     let mixed = file("n,t\n0.5,x\n0.75,x\n1,x\n1.25,z\n");
     for (config, expected) in [
         (json!({}), vec!["n data_type_check", "t categorical_values_check"]),
@@ -169,7 +169,7 @@ fn thresholds_are_those_of_the_column_or_else_of_all() {
     ] {
         let mut baseline = configured(&config, &[]);
         baseline.statistics = None;
-        // The few rows of the baseline's text column are its domain.
+        // The few rows of the baseline's string column are its domain.
         let features = baseline.constraints.as_mut().unwrap().features.as_mut().unwrap();
         let text = features.iter_mut().find(|feature| feature.name == "t").unwrap();
         text.string_constraints.get_or_insert_default().domains = Some(vec!["x".to_owned(), "y".to_owned()]);
@@ -190,7 +190,7 @@ fn thresholds_are_those_of_the_column_or_else_of_all() {
 }
 
 #[test]
-fn methods_of_comparison_in_both_spellings() {
+fn comparison_methods_work_in_both_spellings() {
     let shifted = data(0.8, 4);
     let of = |settings: Value| shifted.analyze(&configured(&distribution(&settings), &[]));
     for method in ["Simple", "linf_simple"] {
@@ -217,7 +217,7 @@ fn methods_of_comparison_in_both_spellings() {
 }
 
 #[test]
-fn what_is_not_known_is_said_and_not_judged() {
+fn unknown_settings_are_noted_and_not_checked() {
     let shifted = data(0.8, 4);
     let report = shifted.analyze(&configured(
         &distribution(&json!({"comparison_method": "Wasserstein"})),
@@ -227,7 +227,8 @@ fn what_is_not_known_is_said_and_not_judged() {
     assert_eq!(
         report.notes,
         [
-            "no drift could be told of columns `n`, `t`: comparison_method `Wasserstein` is none of `Robust`, `Simple`, \
+            "drift was not checked for columns `n`, `t`: unknown comparison_method `Wasserstein`: expected one of \
+             `Robust`, `Simple`, \
           `linf_robust`, `linf_simple`"
         ]
     );
@@ -239,7 +240,8 @@ fn what_is_not_known_is_said_and_not_judged() {
     assert_eq!(
         report.notes,
         [
-            "no drift could be told of column `t`: categorical_drift_method `PSI` is neither `LInfinity` nor `ChiSquared`"
+            "drift was not checked for column `t`: unknown categorical_drift_method `PSI`: expected `LInfinity` or \
+             `ChiSquared`"
         ]
     );
     let constant = file("n,t\n0.5,x\n0.5,x\n");
@@ -260,24 +262,25 @@ fn what_is_not_known_is_said_and_not_judged() {
 }
 
 #[test]
-fn values_below_zero_where_the_baseline_has_none_are_noted() {
+fn new_negative_values_are_noted() {
     let baseline = file("a,b\n0.5,1.5\n1.5,-0.5\n").baseline();
     let report = file("a,b\n0.5,1.5\n-1.5,-0.5\n").analyze(&baseline);
     assert_eq!(
         report.notes,
-        ["column `a`: negative values where the baseline has none: no check of Model Monitor's reports that"]
+        ["column `a`: negative values, but the baseline has none (Model Monitor has no check for this)"]
     );
 }
 
 #[test]
-fn baselines_of_another_schema_or_with_files_missing() {
+fn unsuitable_baselines_are_rejected() {
     let job = DataQualityJob::default();
     let dataset = data(0.8, 4).read();
     let error = job.analyze(&dataset, &Baseline::default()).unwrap_err();
     assert!(matches!(error, JobError::Missing("constraints.json")), "{error}");
     assert_eq!(
         error.to_string(),
-        "the baseline has no constraints.json: run `driftwarden baseline` first, or say where it is"
+        "the baseline has no constraints.json: create a baseline with `driftwarden baseline`, or pass the folder that \
+         contains it"
     );
     let mut quality = Baseline::default();
     quality
@@ -290,7 +293,7 @@ fn baselines_of_another_schema_or_with_files_missing() {
     let error = job.analyze(&dataset, &quality).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the baseline's constraints.json is not one of data quality: it has no features"
+        "the baseline's constraints.json has no `features`: expected constraints of data quality"
     );
     let mut without = data(0.5, 9).baseline();
     without.statistics = None;
@@ -298,15 +301,15 @@ fn baselines_of_another_schema_or_with_files_missing() {
     assert_eq!(violations(&report), [""; 0]);
     assert_eq!(
         report.notes,
-        ["the baseline has no statistics.json: drift was not judged"]
+        ["drift was not checked: the baseline has no statistics.json"]
     );
-    // The statistics are those of other columns.
+    // The statistics belong to other columns.
     let mut other = data(0.5, 9).baseline();
     other.statistics = file("p,q\n1,2\n").baseline().statistics;
     let report = data(0.8, 4).analyze(&other);
     assert_eq!(
         report.notes,
-        ["no drift could be told of columns `n`, `t`: the baseline's statistics do not have it"]
+        ["drift was not checked for columns `n`, `t`: it is not in the baseline's statistics"]
     );
     let report = data(0.5, 9).analyze(&file("p,q\n1,2\n").baseline());
     assert_eq!(
@@ -327,7 +330,7 @@ fn baselines_of_another_schema_or_with_files_missing() {
 }
 
 #[test]
-fn constraints_of_2019() {
+fn constraints_of_2019_are_accepted() {
     let mut baseline = Baseline::default();
     let constraints = json!({
         "version": 0.0,
@@ -365,7 +368,7 @@ fn constraints_of_2019() {
 }
 
 #[test]
-fn nothing_is_clean_only_since_nothing_was_there() {
+fn empty_dataset_is_never_clean() {
     let baseline = data(0.5, 9).baseline();
     for (text, expected) in [
         ("n,t\n,\n", vec!["n completeness_check", "t completeness_check"]),

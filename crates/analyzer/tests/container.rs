@@ -1,5 +1,4 @@
-//! The container: from the environment and the folders that SageMaker gives it to the files and the exit message that
-//! SageMaker reads.
+//! Container: from the environment and the folders of SageMaker to the files and the exit message that SageMaker reads.
 #![expect(
     clippy::unwrap_used,
     clippy::string_slice,
@@ -10,7 +9,7 @@
 use model_monitor::{ExitMessage, Limits, Statistics, ViolationReport};
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// Runs the container below a root, with what the service puts into the environment.
+/// Runs the container with a root folder, and with the environment that SageMaker sets.
 fn run(root: &Path, more: &[(&str, &str)]) -> Result<String, String> {
     let service = [
         (
@@ -32,7 +31,7 @@ fn run(root: &Path, more: &[(&str, &str)]) -> Result<String, String> {
     assert_eq!(
         message,
         *result.as_ref().unwrap_or_else(|error| error),
-        "the message is what SageMaker is told"
+        "the message is passed to SageMaker"
     );
     result
 }
@@ -72,7 +71,7 @@ const BASELINE: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn a_baseline_is_made_and_data_are_held_against_it() {
+fn container_creates_baseline_and_compares_data() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let rows: String = (0..500).map(|row| format!("0.5,{},basic\n", 20 + row % 50)).collect();
@@ -121,14 +120,14 @@ fn a_baseline_is_made_and_data_are_held_against_it() {
     assert_eq!(report.violations[0].subject.to_string(), "age");
     assert!(
         report.violations[0].drift().is_some_and(|drift| drift > 0.0),
-        "the text tells distance and threshold"
+        "the description contains distance and threshold"
     );
     let statistics = Statistics::parse("s", &output("statistics.json"), &Limits::default()).unwrap();
     assert_eq!(statistics.dataset.unwrap().item_count, 500);
 }
 
 #[test]
-fn a_window_without_data_and_a_missing_baseline_are_said() {
+fn container_reports_no_data_and_missing_baseline() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     put(
@@ -160,7 +159,7 @@ fn a_window_without_data_and_a_missing_baseline_are_said() {
     assert!(error.contains("analysis_config.json"), "{error}");
 }
 
-/// Requests that SageMaker has merged with their labels: one of `wrong` answers is wrong.
+/// Requests that SageMaker has merged with their labels; one of `wrong` predictions is wrong.
 fn merged(wrong: u32) -> String {
     let request = |id: u32| {
         let right = !id.is_multiple_of(wrong);
@@ -179,7 +178,7 @@ fn merged(wrong: u32) -> String {
 }
 
 #[test]
-fn model_quality_of_merged_data_as_the_environment_describes_it() {
+fn container_reads_model_quality_from_environment() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let hour = "opt/ml/processing/input/endpoint/part-00000-0.c000.jsonl";
@@ -207,7 +206,7 @@ fn model_quality_of_merged_data_as_the_environment_describes_it() {
 }
 
 #[test]
-fn bias_as_clarify_is_configured() {
+fn container_reads_clarify_bias_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let config = "opt/ml/processing/input/config/analysis_config.json";
@@ -240,5 +239,5 @@ fn bias_as_clarify_is_configured() {
         r#"{"predictor": {"endpoint_name": "churn"}, "methods": {"shap": {}}}"#,
     );
     let error = run(root, &[("analysis_type", "MODEL_EXPLAINABILITY")]).unwrap_err();
-    assert!(error.contains("asks no endpoint"), "{error}");
+    assert!(error.contains("does not call endpoints"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! CSV files as people have them: ragged, badly quoted, with and without headers. What is wrong is told with its file,
-//! row and column, and no value goes to another column, twice or nowhere without a word.
+//! CSV files as they occur in practice: ragged, with invalid quotes, with and without headers. Problems are reported
+//! with file, row, and column, and no value silently moves to another column, is counted twice, or is lost.
 #![expect(
     clippy::unwrap_used,
     clippy::format_collect,
@@ -28,7 +28,7 @@ fn expecting(columns: &[&str]) -> ReadOptions {
     }
 }
 
-/// So many rows of two numbers and a text.
+/// This number of rows with two numbers and a string.
 fn rows(count: u32) -> String {
     (0..count)
         .map(|row| format!("{row},{}.5,t{}\n", row % 7, row % 3))
@@ -42,7 +42,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn short_rows_miss_their_last_cells() {
+fn short_rows_miss_last_cells() {
     let baseline = file("a,b,c\n1,2,x\n3,4,x\n").baseline();
     let dataset = file("a,b,c\n1,2,x\n\n3\n5,6\n").read();
     assert_eq!(
@@ -52,10 +52,8 @@ fn short_rows_miss_their_last_cells() {
     assert_eq!(
         notes(&dataset),
         [
-            "1.csv, row 3, column `b`: the row has 1 cells, and there are 3 columns: this one and those after it count as \
-             missing",
-            "1.csv, row 4, column `c`: the row has 2 cells, and there are 3 columns: this one and those after it count as \
-             missing",
+            "1.csv, row 3, column `b`: expected 3 cells, found 1: this column and those after it count as missing",
+            "1.csv, row 4, column `c`: expected 3 cells, found 2: this column and those after it count as missing",
         ]
     );
     let report = file("a,b,c\n1,2,x\n\n3\n5,6\n").analyze(&baseline);
@@ -64,21 +62,21 @@ fn short_rows_miss_their_last_cells() {
 }
 
 #[test]
-fn cells_beyond_the_columns_are_extra_columns() {
+fn cells_beyond_columns_are_extra_columns() {
     let baseline = file("a,b\n1,2\n3,4\n").baseline();
     let report = file("a,b\n1,2\n3,4,5\n6,7,\n").analyze(&baseline);
     assert_eq!(violations(&report), ["Extra columns extra_column_check"]);
     assert_eq!(
         report.notes,
         [
-            "1.csv, row 3, column `b`: the row has 3 cells, and there are 2 columns: those after this one are left out",
-            "1.csv, row 4, column `b`: the row has 3 cells, and there are 2 columns: those after this one are left out",
+            "1.csv, row 3, column `b`: expected 2 cells, found 3: those after this column are ignored",
+            "1.csv, row 4, column `b`: expected 2 cells, found 3: those after this column are ignored",
         ]
     );
 }
 
 #[test]
-fn of_a_million_ragged_rows_a_few_are_told_and_the_rest_counted() {
+fn million_ragged_rows_report_few_and_count_rest() {
     let mut text = "a,b\n".to_owned();
     text.push_str(&"1\n1,2,3\n".repeat(500_000));
     let dataset = file(&text).read();
@@ -87,66 +85,67 @@ fn of_a_million_ragged_rows_a_few_are_told_and_the_rest_counted() {
     assert_eq!(notes.len(), 12, "{notes:?}");
     assert!(notes.first().unwrap().starts_with("1.csv, row 2, column `b`: "));
     assert!(notes.get(4).unwrap().starts_with("1.csv, row 10, column `b`: "));
-    assert_eq!(notes.get(5).unwrap(), "in all 500000 rows have too few cells");
-    assert_eq!(notes.get(11).unwrap(), "in all 500000 rows have too many cells");
+    assert_eq!(notes.get(5).unwrap(), "in total, 500000 rows have too few cells");
+    assert_eq!(notes.get(11).unwrap(), "in total, 500000 rows have too many cells");
 }
 
 #[test]
-fn a_row_far_into_a_file_is_told_by_its_number() {
+fn row_number_is_right_far_into_file() {
     let mut text = format!("a,b,c\n{}", rows(300_000));
     text.push_str("1,2\n");
     text.push_str(&rows(10));
     let expected = "1.csv, row 300002, column `c`: ";
-    let told = notes(&file(&text).read());
-    assert!(told.first().unwrap().starts_with(expected), "{told:?}");
-    // Also behind another file, and behind gzip.
+    let reported = notes(&file(&text).read());
+    assert!(reported.first().unwrap().starts_with(expected), "{reported:?}");
+    // Also after another file, and with gzip.
     let dataset = files([b"a,b,c\n1,2,x\n".to_vec(), gzip(text.as_bytes())].iter()).read();
-    let told = notes(&dataset);
+    let reported = notes(&dataset);
     assert!(
-        told.first().unwrap().starts_with("2.csv, row 300002, column `c`: "),
-        "{told:?}"
+        reported.first().unwrap().starts_with("2.csv, row 300002, column `c`: "),
+        "{reported:?}"
     );
     assert_eq!(dataset.sink.item_count(), 300_012);
 }
 
 #[test]
-fn an_open_quote_is_an_error_that_names_file_and_row() {
+fn open_quote_error_names_file_and_row() {
     let error = file("a,b\n1,x\n\n2,\"y\n3,z\n").error();
     assert_eq!(
         error,
-        "1.csv, row 3: a quoted cell that begins in this row is never closed"
+        "1.csv, row 3: a quoted cell that begins in this row has no closing quote"
     );
     let error = files(["a,b\n1,2\n", "a,b\n1,2\n3,\"4\n"]).error();
     assert_eq!(
         error,
-        "2.csv, row 3: a quoted cell that begins in this row is never closed"
+        "2.csv, row 3: a quoted cell that begins in this row has no closing quote"
     );
     assert_eq!(
         file("a,\"b\n1,2\n").error(),
-        "1.csv, row 1: a quoted cell that begins in this row is never closed"
+        "1.csv, row 1: a quoted cell that begins in this row has no closing quote"
     );
     // Megabytes into the file.
     let text = format!("a,b,c\n{}7,\"open,x\n{}", rows(300_000), rows(10));
     assert_eq!(
         file(text).error(),
-        "1.csv, row 300002: a quoted cell that begins in this row is never closed"
+        "1.csv, row 300002: a quoted cell that begins in this row has no closing quote"
     );
-    // More than a row may have.
+    // Beyond the maximum length of a row.
     let text = format!("a,b,c\n1,2,x\n7,\"open,x\n{}", rows(6_000_000));
     assert_eq!(
         file(text).error(),
-        "1.csv, row 3: the row is longer than 64 MiB: is a quote left open?"
+        "1.csv, row 3: the row is longer than 64 MiB: check for a missing closing quote"
     );
 }
 
 #[test]
-fn text_behind_a_closing_quote_is_told_with_its_row() {
+fn text_after_closing_quote_is_reported_with_row() {
     let dataset = file("a,b\n1,x\n\"2\"0,\"say \"hi\"\"\n3,5\" x 3\"\n").read();
     assert_eq!(dataset.sink.item_count(), 3);
     assert_eq!(counts(&dataset), [(Kind::StrayQuote, 2)]);
-    let told = notes(&dataset);
-    let expected = "1.csv, row 3: a quoted cell goes on behind its closing quote: is a quote not doubled?";
-    assert_eq!(told, [expected, expected]);
+    let reported = notes(&dataset);
+    let expected = "1.csv, row 3: a quoted cell continues after its closing quote: quotes within a cell must be \
+                    doubled";
+    assert_eq!(reported, [expected, expected]);
     assert_eq!(
         shown(&dataset),
         ["a Integral 1×1 20×1 3×1", "b String 5\" x 3\"×1 say hi\"\"×1 x×1"]
@@ -154,13 +153,13 @@ fn text_behind_a_closing_quote_is_told_with_its_row() {
     let dataset = file("\"a\"x,b\n1,2\n").read();
     assert_eq!(
         notes(&dataset),
-        ["1.csv, row 1: a quoted cell goes on behind its closing quote: is a quote not doubled?"]
+        ["1.csv, row 1: a quoted cell continues after its closing quote: quotes within a cell must be doubled"]
     );
     assert_eq!(shown(&dataset), ["ax Integral 1×1", "b Integral 2×1"]);
 }
 
 #[test]
-fn quotes_hold_line_ends_commas_and_quotes() {
+fn quoted_cells_contain_line_feeds_commas_and_quotes() {
     let dataset = file("a,b\r\n\"1\r\n2\",\"x,\"\"y\"\"\"\r\n\"\",\"\"\r\n3,\r\n").read();
     assert_eq!(counts(&dataset), []);
     assert_eq!(dataset.sink.item_count(), 3);
@@ -168,14 +167,14 @@ fn quotes_hold_line_ends_commas_and_quotes() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_texts_and_told_each_time() {
+fn invalid_utf8_is_string_and_reported_each_time() {
     let dataset = file(b"city,n\nK\xf6ln,1\nBonn,2\nK\xf6ln,3\n").read();
     assert_eq!(counts(&dataset), [(Kind::NotUtf8, 2)]);
     assert_eq!(
         notes(&dataset),
         [
-            "1.csv, row 2, column `city`: `K\u{fffd}ln` is not UTF-8: it counts as a text",
-            "1.csv, row 4, column `city`: `K\u{fffd}ln` is not UTF-8: it counts as a text",
+            "1.csv, row 2, column `city`: `K\u{fffd}ln` is not valid UTF-8: it counts as a string",
+            "1.csv, row 4, column `city`: `K\u{fffd}ln` is not valid UTF-8: it counts as a string",
         ]
     );
     assert_eq!(
@@ -185,14 +184,17 @@ fn bytes_that_are_not_utf_8_are_texts_and_told_each_time() {
     let dataset = file(b"stra\xdfe,n\nx,1\n").read();
     assert_eq!(
         notes(&dataset),
-        ["1.csv, row 1, column `stra\u{fffd}e`: the name of the column is not UTF-8"]
+        ["1.csv, row 1, column `stra\u{fffd}e`: the column name is not valid UTF-8"]
     );
     let error = file(b"\xff\xfea\x00,\x00b\x00\n\x001\x00").error();
-    assert_eq!(error, "1.csv cannot be read: it is UTF-16: write UTF-8");
+    assert_eq!(
+        error,
+        "failed to read 1.csv: UTF-16 is not supported: convert the file to UTF-8"
+    );
 }
 
 #[test]
-fn a_column_too_many_too_few_renamed_or_moved() {
+fn added_removed_renamed_and_moved_columns() {
     let baseline = file("a,b,c\n1,x,2\n3,x,4\n").baseline();
     for (text, expected) in [
         ("a,c\n1,2\n3,4\n", vec!["b missing_column_check"]),
@@ -225,7 +227,7 @@ fn a_column_too_many_too_few_renamed_or_moved() {
 }
 
 #[test]
-fn files_of_one_dataset_may_order_their_columns_differently_and_lack_some() {
+fn files_may_reorder_and_omit_columns() {
     let dataset = files(["a,b,c\n1,2,x\n", "c,a\ny,3\n", "b,d,a\n4,5,6\n"]).read();
     assert_eq!(dataset.sink.item_count(), 3);
     assert_eq!(
@@ -241,7 +243,7 @@ fn files_of_one_dataset_may_order_their_columns_differently_and_lack_some() {
     let baseline = file("a,b\n1,2\n3,4\n").baseline();
     let report = files(["a,b\n1,2\n", "b,a\n2,1\n", "a\n1\n"]).analyze(&baseline);
     assert_eq!(violations(&report), ["b completeness_check"]);
-    // So too where each file has blocks on every lane.
+    // Also if each file has blocks on every lane.
     let (some, more) = (rows(200_000), rows(100_000));
     let dataset = files(
         [
@@ -269,7 +271,7 @@ fn files_of_one_dataset_may_order_their_columns_differently_and_lack_some() {
 }
 
 #[test]
-fn nothing_is_no_data_and_never_clean() {
+fn empty_dataset_is_no_data() {
     let baseline = file("a,b\n1,2\n").baseline();
     let none = files([""; 0]);
     for (what, files) in [
@@ -287,19 +289,19 @@ fn nothing_is_no_data_and_never_clean() {
         assert_eq!(report.exit_message(), "Job inputs had no data");
         assert_eq!(
             report.notes,
-            ["the dataset has no rows: nothing was checked, and that is not clean"],
+            ["the dataset has no rows: nothing was checked, and the result is NoData, not Clean"],
             "{what}"
         );
         assert_eq!(
             notes(&files.read()),
-            ["the dataset has no rows: there is nothing to make a baseline of"],
+            ["the dataset has no rows: a baseline requires at least one"],
             "{what}"
         );
     }
 }
 
 #[test]
-fn one_row_and_columns_without_any_value() {
+fn single_row_and_empty_columns_are_analyzed() {
     let one = file("a,b,c\n1,,x\n");
     let baseline = one.baseline();
     assert_eq!(violations(&one.analyze(&baseline)), [""; 0]);
@@ -319,14 +321,14 @@ fn one_row_and_columns_without_any_value() {
     assert!(
         report
             .notes
-            .contains(&"no drift could be told of column `b`: it has no values".to_owned()),
+            .contains(&"drift was not checked for column `b`: it has no values".to_owned()),
         "{:?}",
         report.notes
     );
 }
 
 #[test]
-fn constant_columns_are_no_drift_until_they_change() {
+fn constant_columns_drift_only_when_changed() {
     let constant = file(format!("n,t\n{}", "5,x\n".repeat(500)));
     let baseline = constant.baseline();
     assert_eq!(violations(&constant.analyze(&baseline)), [""; 0]);
@@ -342,7 +344,7 @@ fn constant_columns_are_no_drift_until_they_change() {
 }
 
 #[test]
-fn numbers_that_no_double_holds_count_as_missing() {
+fn numbers_beyond_double_range_count_as_missing() {
     let dataset = file("a\n1\n1e999\n-1e999\n2.5\n").read();
     assert_eq!(dataset.sink.item_count(), 4);
     assert_eq!(shown(&dataset), ["a Fractional 1×1 2.5×1"]);
@@ -353,11 +355,11 @@ fn numbers_that_no_double_holds_count_as_missing() {
     );
     let dataset = file(format!("a\n{}\n", "9".repeat(400))).read();
     assert_eq!(counts(&dataset), [(Kind::NotFinite, 1)]);
-    // Spelled out they are texts, as for the analyzer.
+    // Spelled out, they are strings, as in Model Monitor.
     let baseline = file("a\n1.5\n2.5\n").baseline();
     let report = file("a\n1.5\nNaN\nInfinity\n-inf\n").analyze(&baseline);
     assert_eq!(violations(&report), ["a data_type_check"]);
-    // The largest numbers are added up to infinity, not to nothing.
+    // The sum of the largest numbers is infinite, not missing.
     let dataset = file(format!("a,b\n{}", "1.7e308,-1.7e308\n".repeat(3))).read();
     let moments = |name: &str| dataset.sink.get(name).unwrap().moments();
     assert!(moments("a").sum >= f64::INFINITY && moments("b").sum <= f64::NEG_INFINITY);
@@ -385,11 +387,11 @@ fn ten_thousand_columns() {
         assert!(column.limit() <= 4096);
     }
     let limits: usize = dataset.sink.columns().map(|(_, column)| column.limit()).sum();
-    assert!(limits < 6_000_000, "{limits} different values may be kept");
+    assert!(limits < 6_000_000, "up to {limits} distinct values may be kept");
     let baseline = wide.baseline();
     let report = wide.analyze(&baseline);
     assert_eq!(violations(&report), [""; 0]);
-    // All of them are missing, and the notes are few.
+    // All columns are missing, and there are few notes.
     let report = file("x\n1\n").analyze(&baseline);
     let found = violations(&report);
     assert_eq!(found.len(), 101);
@@ -404,7 +406,7 @@ fn ten_thousand_columns() {
 }
 
 #[test]
-fn a_million_different_texts_take_bounded_memory() {
+fn million_distinct_strings_take_bounded_memory() {
     let mut text = "id\n".to_owned();
     for number in 0..1_000_000u32 {
         writeln!(text, "user-{:08x}", number.wrapping_mul(0x9E37_79B9)).unwrap();
@@ -429,7 +431,7 @@ fn a_million_different_texts_take_bounded_memory() {
 }
 
 #[test]
-fn long_texts_are_told_apart_and_kept_short() {
+fn long_strings_stay_distinct_and_short() {
     let long = |end: u32| format!("{}{end}", "x".repeat(100_000));
     let text: String = (0..40).map(|row| format!("{}\n", long(row % 4))).collect();
     let dataset = file(format!("a\n{text}")).read();
@@ -441,7 +443,7 @@ fn long_texts_are_told_apart_and_kept_short() {
 }
 
 #[test]
-fn byte_order_marks_line_ends_and_empty_lines_are_no_data() {
+fn byte_order_marks_and_empty_lines_are_ignored() {
     let plain = shown(&file("a,b\n1,x\n2,y\n").read());
     for text in [
         "\u{feff}a,b\n1,x\n2,y\n",
@@ -457,15 +459,15 @@ fn byte_order_marks_line_ends_and_empty_lines_are_no_data() {
     }
     let mut late = "\n".repeat(200_000);
     late.push_str("a,b\n1,x\n2,y\n");
-    assert_eq!(shown(&file(late).read()), plain, "behind many empty lines");
+    assert_eq!(shown(&file(late).read()), plain, "after many empty lines");
     assert_eq!(
         file("a,b\r1,x\r2,y\r").error(),
-        "1.csv: its lines end in carriage returns alone: write line feeds"
+        "1.csv: lines end with carriage returns only: expected line feeds"
     );
 }
 
 #[test]
-fn archives_are_unpacked_to_their_last_member() {
+fn all_gzip_members_are_unpacked() {
     let text = format!("a,b,c\n{}", rows(50_000));
     let (first, second) = text.split_at(text.len() / 2);
     let whole = shown(&file(&text).read());
@@ -476,45 +478,48 @@ fn archives_are_unpacked_to_their_last_member() {
     let packed = gzip(text.as_bytes());
     for cut in [packed.len() - 1, packed.len() - 9, packed.len() / 2, 12] {
         let error = file(packed.get(..cut).unwrap()).error();
-        assert!(error.starts_with("1.csv cannot be read: "), "{error}");
+        assert!(error.starts_with("failed to read 1.csv: "), "{error}");
     }
     let mut broken = packed;
     let middle = broken.len() / 2;
     broken.get_mut(middle..middle + 40).unwrap().fill(0x55);
     let error = file(&broken).error();
-    assert!(error.starts_with("1.csv cannot be read: "), "{error}");
+    assert!(error.starts_with("failed to read 1.csv: "), "{error}");
 }
 
 #[test]
-fn other_formats_are_refused_by_name() {
+fn unsupported_formats_are_named() {
     for (content, what) in [
         (
             &b"PK\x03\x04\x14\0\0\0"[..],
-            "it is a zip archive or a workbook: unpack it, or save it as CSV",
+            "zip archives and workbooks are not supported: unpack the file, or save it as CSV",
         ),
         (
             b"\x28\xb5\x2f\xfd\x04\x00",
-            "it is compressed by zstd: only gzip is unpacked",
+            "zstd compression is not supported: use gzip or no compression",
         ),
-        (b"Obj\x01\x04\x14avro.codec", "it is Avro: write Parquet"),
+        (
+            b"Obj\x01\x04\x14avro.codec",
+            "Avro is not supported: convert the file to Parquet",
+        ),
     ] {
-        assert_eq!(file(content).error(), format!("1.csv cannot be read: {what}"));
+        assert_eq!(file(content).error(), format!("failed to read 1.csv: {what}"));
     }
     let folder = tempfile::TempDir::new().unwrap();
     let missing = analyzer::Object::file(&folder.path().join("missing.csv"));
     let error = analyzer::read(vec![missing], &ReadOptions::default(), analysis::Profile::default).unwrap_err();
-    assert!(error.to_string().contains("missing.csv cannot be read: "), "{error}");
+    assert!(error.to_string().contains("missing.csv: "), "{error}");
 }
 
 #[test]
-fn files_without_header_are_numbered_as_the_analyzer_numbers_them() {
+fn columns_without_header_are_numbered() {
     let dataset = file("1,x\n2,y\n").read();
     assert_eq!(shown(&dataset), ["_c0 Integral 1×1 2×1", "_c1 String x×1 y×1"]);
     let dataset = file("a,b\nc,d\n").read_with(&with(Header::Absent));
     assert_eq!(shown(&dataset), ["_c0 String a×1 c×1", "_c1 String b×1 d×1"]);
     let dataset = file("1,2\n3,4\n").read_with(&with(Header::Present));
     assert_eq!(shown(&dataset), ["1 Integral 3×1", "2 Integral 4×1"]);
-    // Against a baseline they have its names.
+    // With a baseline, they have its names.
     let dataset = file("1,x\n2,y\n").read_with(&expecting(&["n", "t"]));
     assert_eq!(shown(&dataset), ["n Integral 1×1 2×1", "t String x×1 y×1"]);
     let baseline = file("n,t\n1,x\n2,x\n").baseline();
@@ -529,14 +534,14 @@ fn files_without_header_are_numbered_as_the_analyzer_numbers_them() {
 }
 
 #[test]
-fn a_header_is_told_by_the_baseline_or_by_having_no_numbers() {
-    // Most of its names are known, also where one looks like a number.
+fn header_is_detected_by_names_or_missing_numbers() {
+    // Most names are known, even if one looks like a number.
     let dataset = file("2023,2024,t\n1,2,x\n").read_with(&expecting(&["2023", "2024", "t"]));
     assert_eq!(
         shown(&dataset),
         ["2023 Integral 1×1", "2024 Integral 2×1", "t String x×1"]
     );
-    // The baseline had no names: a row of texts is no header, but could be.
+    // The baseline had no names: a row of strings is not a header, but could be one.
     let dataset = file("x,y\nz,y\n").read_with(&expecting(&["_c0", "_c1"]));
     assert_eq!(shown(&dataset), ["_c0 String x×1 z×1", "_c1 String y×2"]);
     assert_eq!(counts(&dataset), [(Kind::FirstRow, 1)]);
@@ -549,21 +554,21 @@ fn a_header_is_told_by_the_baseline_or_by_having_no_numbers() {
 }
 
 #[test]
-fn names_that_occur_twice_are_refused() {
+fn duplicate_names_are_rejected() {
     assert_eq!(
         file("a,b,a\n1,2,3\n").error(),
-        "1.csv: row 1: two columns are called `a`: rename one, or say that there is no header"
+        "1.csv: row 1: two columns have the name `a`\nhint: rename one, or add --header absent"
     );
     assert_eq!(
         files(["a,b\n1,2\n", "a, a \n1,2\n"]).error(),
-        "2.csv: row 1: two columns are called `a`: rename one, or say that there is no header"
+        "2.csv: row 1: two columns have the name `a`\nhint: rename one, or add --header absent"
     );
 }
 
 #[test]
-fn a_file_without_header_behind_one_with_is_refused() {
-    let wanted =
-        "2.csv: its first row names no column of the files before, which have a header: say whether there is one";
+fn file_without_header_after_header_is_rejected() {
+    let wanted = "2.csv: row 1 has none of the column names of the earlier files, which have a header\nhint: add --header \
+         present or --header absent";
     assert_eq!(files(["a,b\n1,2\n", "3,4\n"]).error(), wanted);
     assert_eq!(
         files(["city,age\nBonn,2\n", "Paris,\nRome,4\n"]).error(),
@@ -574,7 +579,7 @@ fn a_file_without_header_behind_one_with_is_refused() {
     assert_eq!(dataset.sink.columns().len(), 3, "one name is enough");
     let dataset = files(["a,b\n1,2\n", "c,d\n3,4\n"]).read_with(&with(Header::Present));
     assert_eq!(dataset.sink.columns().len(), 4);
-    // Even where the baseline could name its columns.
+    // Even if the baseline could name its columns.
     let error = files(["a,b\n1,2\n", "3,4\n"])
         .try_read(&expecting(&["a", "b"]))
         .unwrap_err();
@@ -582,7 +587,7 @@ fn a_file_without_header_behind_one_with_is_refused() {
 }
 
 #[test]
-fn a_file_with_header_behind_one_without_is_told() {
+fn late_header_is_reported() {
     let dataset = files(["1,2\n", "a,b\n3,4\n"]).read();
     assert_eq!(dataset.sink.item_count(), 3);
     assert_eq!(counts(&dataset), [(Kind::FirstRow, 1)]);
@@ -590,22 +595,22 @@ fn a_file_with_header_behind_one_without_is_told() {
         notes(&dataset)
             .first()
             .unwrap()
-            .starts_with("2.csv, row 1: the row could be a header, and counts as a row"),
+            .starts_with("2.csv, row 1: the row looks like a header, but counts as data"),
         "{:?}",
         notes(&dataset)
     );
-    // The baseline knows its names.
+    // The baseline contains its names.
     let dataset = files(["1,2\n", "b,a\n3,4\n"]).read_with(&expecting(&["a", "b"]));
     assert_eq!(shown(&dataset), ["a Integral 1×1 4×1", "b Integral 2×1 3×1"]);
     assert_eq!(counts(&dataset), []);
 }
 
 #[test]
-fn files_without_names_of_different_widths_are_told() {
+fn different_widths_without_header_are_reported() {
     let dataset = files(["1,2,3\n4,5,6\n", "7,8\n"]).read();
     assert_eq!(
         notes(&dataset),
-        ["2.csv, row 1: the row has 2 cells, and the files before have 3 columns without names: are they the same?"]
+        ["2.csv, row 1: the row has 2 cells, but earlier files without a header have 3 columns"]
     );
     assert_eq!(
         shown(&dataset),
@@ -618,7 +623,7 @@ fn files_without_names_of_different_widths_are_told() {
 }
 
 #[test]
-fn cells_are_separated_by_what_is_said() {
+fn delimiter_is_configurable() {
     let semicolons = ReadOptions {
         delimiter: Some(b';'),
         ..ReadOptions::default()
@@ -634,12 +639,13 @@ fn cells_are_separated_by_what_is_said() {
         (dataset.sink.item_count(), shown(&dataset)),
         (2, vec!["a Unknown ".to_owned(), "b String x×1".to_owned()])
     );
-    for text in ["a;b\n1;2\n", "1;2\n3;4\n", "a\tb\n1\t2\n"] {
+    for (text, hint) in [
+        ("a;b\n1;2\n", "a semicolon, add --delimiter ';'"),
+        ("1;2\n3;4\n", "a semicolon, add --delimiter ';'"),
+        ("a\tb\n1\t2\n", "a tab, add --delimiter '\\t'"),
+    ] {
         let error = file(text).error();
-        assert!(
-            error.ends_with("are the cells separated by something else than a comma? say so"),
-            "{error}"
-        );
+        assert!(error.ends_with(&format!("hint: if the delimiter is {hint}")), "{error}");
     }
     let commas = ReadOptions {
         delimiter: Some(b','),
@@ -649,7 +655,7 @@ fn cells_are_separated_by_what_is_said() {
 }
 
 #[test]
-fn a_file_is_read_to_the_same_bytes_every_time() {
+fn profile_of_file_is_deterministic() {
     let text = format!("a,b,c\n{}", rows(300_000));
     let files = files([text.as_str(), "c,a\nx\u{e9},1e999\n", &text]);
     let once = files.read();

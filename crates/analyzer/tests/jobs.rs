@@ -1,4 +1,4 @@
-//! The analyses of predictions: from files in a folder to the files of a report.
+//! Analyses of predictions: from files in a folder to the files of a report.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write as _, fs, sync::Arc};
 use tempfile::TempDir;
 
-/// What a job is given, and what it made.
+/// Inputs of a job, and its results.
 struct Bench {
     folder: TempDir,
     kind: MonitorType,
@@ -39,20 +39,20 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Reads a dataset, and the ground truth if there is a file of it.
+    /// Reads a dataset, and ground truth if there is a file.
     fn run<T>(
         &self,
         job: &PredictionJob,
         dataset: &str,
         truth: Option<&str>,
-        carry_out: impl FnOnce(&analyzer::Dataset<analyzer::Table>, Option<&GroundTruth>) -> Result<T, JobError>,
+        run: impl FnOnce(&analyzer::Dataset<analyzer::Table>, Option<&GroundTruth>) -> Result<T, JobError>,
     ) -> Result<T, JobError> {
         let truth = truth.map(|name| Arc::new(GroundTruth::read(vec![Object::file(&self.path(name))]).unwrap()));
         let mut options = ReadOptions::default();
         options.capture.ground_truth.clone_from(&truth);
         job.prepare(&mut options);
         let dataset = read(vec![Object::file(&self.path(dataset))], &options, job.tables())?;
-        carry_out(&dataset, truth.as_deref())
+        run(&dataset, truth.as_deref())
     }
 
     fn job(&self, config: &Value) -> Result<PredictionJob, JobError> {
@@ -60,7 +60,7 @@ impl Bench {
         PredictionJob::new(self.kind, Some(config))
     }
 
-    /// A baseline of a dataset, as its files are read back.
+    /// Creates a baseline from a dataset, and reads its files back.
     fn baseline(
         &self,
         config: &Value,
@@ -79,7 +79,7 @@ impl Bench {
         Ok((report, baseline))
     }
 
-    /// The report on a dataset, with the configuration that lies beside the baseline.
+    /// Analyzes a dataset with the configuration in the baseline's folder.
     fn analyze(
         &self,
         baseline: &Baseline,
@@ -91,7 +91,7 @@ impl Bench {
         let report = self.run(&job, dataset, truth, |dataset, truth| {
             job.analyze(dataset, truth, baseline, model)
         })?;
-        // What is written is read by the reader of the service's files.
+        // The parser of Model Monitor's files accepts the output.
         for file in report.all_files() {
             if file.name == "constraint_violations.json" {
                 let read = ViolationReport::parse(file.name, &file.content, &Limits::default()).unwrap();
@@ -125,7 +125,7 @@ fn metrics(report: &Report) -> BTreeMap<String, String> {
     report.metrics.iter().map(of).collect()
 }
 
-/// A captured request of one record.
+/// Captured request with one record.
 fn captured(id: usize, request: &str, response: &str) -> String {
     let side = |mode: &str, data: &str| {
         let (kind, encoding) = if data.starts_with('{') {
@@ -143,7 +143,7 @@ fn captured(id: usize, request: &str, response: &str) -> String {
     format!("{line}\n")
 }
 
-fn labelled(id: usize, label: &str) -> String {
+fn labeled(id: usize, label: &str) -> String {
     let line = json!({
         "groundTruthData": {"data": label, "encoding": "CSV"},
         "eventMetadata": {"eventId": id.to_string()},
@@ -155,7 +155,7 @@ fn labelled(id: usize, label: &str) -> String {
 mod model_quality {
     use super::*;
 
-    /// Scores that are right but for one row of ten.
+    /// Scores that are right except for one row of ten.
     fn scored(rows: usize) -> String {
         let mut csv = "region,score,truth\n".to_owned();
         for row in 0..rows {
@@ -180,7 +180,7 @@ mod model_quality {
     }
 
     #[test]
-    fn a_baseline_is_metrics_and_what_they_suggest() {
+    fn baseline_contains_metrics_and_constraints() {
         let bench = Bench::new(MonitorType::ModelQuality);
         bench.file("data.csv", "prediction,truth\n1,1\n1,0\n0,0\n0,0\n1,1\n0,1\n");
         let config = json!({
@@ -198,14 +198,14 @@ mod model_quality {
         assert_eq!(content(&report, "analysis_config.json"), config);
         assert_eq!(
             report.notes,
-            ["the baseline has no number for auc: no constraint is suggested"]
+            ["no constraint is suggested for auc: the baseline value is not a number"]
         );
         assert!(metrics(&report).contains_key("false_positive_rate "));
         assert!(!metrics(&report).keys().any(|name| name.starts_with("confusion")));
     }
 
     #[test]
-    fn captured_data_meet_their_labels() {
+    fn captured_data_is_joined_with_labels() {
         let bench = Bench::new(MonitorType::ModelQuality);
         bench.file("train.csv", &scored(400));
         let (_, baseline) = bench.baseline(&config(), "train.csv", None).unwrap();
@@ -217,12 +217,12 @@ mod model_quality {
         for id in 0..300 {
             capture += &captured(id, "17,north", if id % 3 == 0 { "0.9" } else { "0.1" });
             if id < 250 {
-                truth += &labelled(id, if id % 2 == 0 { "1" } else { "0" });
+                truth += &labeled(id, if id % 2 == 0 { "1" } else { "0" });
             }
         }
         capture += "no JSON\n";
-        truth += &labelled(9_999, "1");
-        truth += &labelled(0, "1");
+        truth += &labeled(9_999, "1");
+        truth += &labeled(0, "1");
         bench.file("capture.jsonl", &capture);
         bench.file("truth.jsonl", &truth);
         let report = bench
@@ -243,7 +243,7 @@ mod model_quality {
     }
 
     #[test]
-    fn windows_of_one_class_keep_the_classes_of_the_baseline() {
+    fn single_class_window_keeps_baseline_classes() {
         let bench = Bench::new(MonitorType::ModelQuality);
         let config = json!({
             "problem_type": "BinaryClassification",
@@ -259,16 +259,16 @@ mod model_quality {
             statistics["binary_classification_metrics"]["confusion_matrix"],
             json!({"bad": {"bad": 2, "good": 0}, "good": {"bad": 0, "good": 0}})
         );
-        // Without the baseline's classes nobody could tell which is positive.
+        // Without the classes of the baseline, the positive class is unknown.
         let error = bench.baseline(&config, "live.csv", None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "label and prediction have the one value `bad`, say which class is positive by `positive_label`"
+            "label and prediction have only the value `bad`: set the positive class in `positive_label`"
         );
     }
 
     #[test]
-    fn other_problems_have_other_metrics() {
+    fn other_problem_types_have_other_metrics() {
         let bench = Bench::new(MonitorType::ModelQuality);
         bench.file(
             "train.jsonl",
@@ -291,8 +291,8 @@ mod model_quality {
         assert_eq!(
             report.notes,
             [
-                "rows left out that have a label that is no number (column `y`): 1, the first `n/a`",
-                "rows left out that have no prediction (column `out_p_0`): 1"
+                "ignored rows whose label is not a number (column `y`): 1, first value `n/a`",
+                "ignored rows without a prediction (column `out_p_0`): 1"
             ]
         );
         let text: Vec<&str> = report
@@ -314,7 +314,7 @@ mod model_quality {
     }
 
     #[test]
-    fn segments_say_where_a_model_fails() {
+    fn segments_show_where_model_fails() {
         let bench = Bench::new(MonitorType::ModelQuality);
         bench.file("train.csv", &scored(400));
         let mut config = config();
@@ -333,7 +333,7 @@ mod model_quality {
     }
 
     #[test]
-    fn before_labels_come_performance_is_estimated() {
+    fn performance_is_estimated_before_labels() {
         let bench = Bench::new(MonitorType::ModelQuality);
         bench.file("train.csv", &scored(400));
         let mut config = config();
@@ -342,7 +342,7 @@ mod model_quality {
         assert!(names(&report).contains(&"calibration.json"));
         let capture: String = (0..100).map(|id| captured(id, "1", "0.55")).collect();
         bench.file("capture.jsonl", &capture);
-        bench.file("truth.jsonl", &labelled(7, "1"));
+        bench.file("truth.jsonl", &labeled(7, "1"));
         let report = bench
             .analyze(&baseline, "capture.jsonl", Some("truth.jsonl"), None)
             .unwrap();
@@ -356,7 +356,7 @@ mod model_quality {
             report
                 .notes
                 .iter()
-                .any(|note| note.starts_with("estimated_precision is 0.")),
+                .any(|note| note.starts_with("early warning, not a violation: estimated_precision is 0.")),
             "{:?}",
             report.notes
         );
@@ -371,7 +371,7 @@ mod model_quality {
     }
 
     #[test]
-    fn what_cannot_be_answered_says_why() {
+    fn invalid_inputs_give_errors() {
         let bench = Bench::new(MonitorType::ModelQuality);
         bench.file("train.csv", &scored(20));
         let said = |change: &dyn Fn(&mut Value)| {
@@ -404,9 +404,7 @@ mod model_quality {
         bench.file("empty.csv", "region,score,truth\n");
         let error = bench.baseline(&config(), "empty.csv", None).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("no row of the dataset has label and prediction"),
+            error.to_string().starts_with("no row has a label and a prediction"),
             "{error}"
         );
         let (_, baseline) = bench.baseline(&config(), "train.csv", None).unwrap();
@@ -420,8 +418,8 @@ mod model_quality {
             PredictionJob::new(MonitorType::ModelQuality, other.config.clone())
                 .unwrap_err()
                 .to_string(),
-            "ModelQuality needs an analysis_config.json that says which columns are what: give one, or put it beside the \
-             baseline"
+            "ModelQuality requires an analysis_config.json that assigns roles to the columns: pass one, or put it \
+             into the folder of the baseline"
         );
     }
 }
@@ -429,7 +427,7 @@ mod model_quality {
 mod bias {
     use super::*;
 
-    /// Loans: women get fewer, by the labels and more so by the predictions of a later model.
+    /// Loans: women get fewer, by the labels, and even fewer by the predictions of a later model.
     fn loans(rows: usize, refused: usize) -> String {
         let mut csv = "approved,sex,income,group,predicted\n".to_owned();
         for row in 0..rows {
@@ -456,7 +454,7 @@ mod bias {
     }
 
     #[test]
-    fn a_window_is_held_against_its_baseline() {
+    fn window_is_compared_with_baseline() {
         let bench = Bench::new(MonitorType::ModelBias);
         bench.file("train.csv", &loans(200, 10));
         let (report, baseline) = bench.baseline(&config(), "train.csv", None).unwrap();
@@ -473,7 +471,7 @@ mod bias {
     }
 
     #[test]
-    fn captured_data_are_named_by_headers() {
+    fn captured_columns_are_named_by_headers() {
         let bench = Bench::new(MonitorType::ModelBias);
         bench.file("train.csv", &loans(200, 10));
         let mut config = config();
@@ -486,7 +484,7 @@ mod bias {
             let predicted = usize::from(id % 2 == 1 || id % 4 != 0);
             let response = json!({"predictions": [{"score": 0.3, "predicted_label": predicted}]});
             capture += &captured(id, &request.to_string(), &response.to_string());
-            truth += &labelled(id, if id % 5 == 0 { "0" } else { "1" });
+            truth += &labeled(id, if id % 5 == 0 { "0" } else { "1" });
         }
         bench.file("capture.jsonl", &capture);
         bench.file("truth.jsonl", &truth);
@@ -508,7 +506,7 @@ mod bias {
     }
 
     #[test]
-    fn probabilities_decide_what_is_predicted() {
+    fn predictions_follow_from_probabilities() {
         let bench = Bench::new(MonitorType::ModelBias);
         let mut csv = "y,sex,p\n".to_owned();
         for row in 0..100 {
@@ -555,7 +553,7 @@ mod bias {
     }
 
     #[test]
-    fn what_cannot_be_answered_says_why() {
+    fn invalid_inputs_give_errors() {
         let bench = Bench::new(MonitorType::ModelBias);
         bench.file("train.csv", &loans(60, 10));
         let said = |change: &dyn Fn(&mut Value)| {
@@ -590,7 +588,7 @@ mod explainability {
     use super::*;
 
     #[test]
-    fn local_values_that_are_given_become_global_ones() {
+    fn given_local_values_are_aggregated() {
         let bench = Bench::new(MonitorType::ModelExplainability);
         bench.file("train.csv", "age,income,city\n-4,2,1\n4,-2,0\n,1,1\n");
         let config = json!({"methods": {"shap": {"agg_method": "mean_sq"}}});
@@ -617,7 +615,7 @@ mod explainability {
     }
 
     #[test]
-    fn clarify_names_columns_by_feature_and_label() {
+    fn clarify_column_names_are_split() {
         let bench = Bench::new(MonitorType::ModelExplainability);
         bench.file(
             "out.csv",
@@ -631,7 +629,7 @@ mod explainability {
         );
     }
 
-    /// A linear model in CSV: 3 a + b, and 10 where the text is `gold`.
+    /// A linear model in CSV: 3 a + b, plus 10 if the string is `gold`.
     #[expect(clippy::unnecessary_wraps, reason = "as an endpoint, which may fail")]
     fn linear(request: &ModelRequest) -> Result<Vec<u8>, String> {
         assert_eq!(
@@ -650,7 +648,7 @@ mod explainability {
     }
 
     #[test]
-    fn a_model_is_asked() {
+    fn model_is_called_for_predictions() {
         let bench = Bench::new(MonitorType::ModelExplainability);
         bench.file("train.csv", "y,a,b,tier\n0,1,5,gold\n1,3,7,none\n");
         let config = json!({
@@ -658,7 +656,7 @@ mod explainability {
             "methods": {"shap": {"baseline": [[1, 5, "none"]]}},
         });
         let (report, baseline) = bench.baseline(&config, "train.csv", Some(&mut linear)).unwrap();
-        // Of a linear model a local value is its weight times the distance from the baseline.
+        // For a linear model, a local value is its weight times the distance from the baseline.
         let explanation = &content(&report, "analysis.json")["explanations"]["kernel_shap"]["label0"];
         let near = |value: &Value, expected: f64| assert!((value.as_f64().unwrap() - expected).abs() < 1e-9, "{value}");
         near(&explanation["global_shap_values"]["a"], 3.0);
@@ -673,7 +671,7 @@ mod explainability {
     }
 
     #[test]
-    fn requests_and_responses_are_in_json_too() {
+    fn requests_and_responses_support_json() {
         let bench = Bench::new(MonitorType::ModelExplainability);
         bench.file(
             "train.jsonl",
@@ -707,9 +705,9 @@ mod explainability {
         assert_eq!(labels.keys().collect::<Vec<_>>(), ["1", "no"]);
         assert_eq!(
             notes,
-            ["1 of 3 rows are explained, drawn by the seed 0: `methods.shap.sample_rows` says how many"]
+            ["1 of 3 rows are explained, sampled with seed 0: `methods.shap.sample_rows` sets the number"]
         );
-        // The run's background is that of the baseline, not clusters of its own data.
+        // The execution uses the background of the baseline, not clusters of the new data.
         assert_eq!(
             baseline.config.unwrap().raw()["methods"]["shap"]["baseline"],
             json!([[3, 4]])
@@ -726,7 +724,7 @@ mod explainability {
     }
 
     #[test]
-    fn what_cannot_be_answered_says_why() {
+    fn invalid_inputs_give_errors() {
         let bench = Bench::new(MonitorType::ModelExplainability);
         bench.file("train.csv", "a,b,tier\n1,2,gold\n2,3,none\n");
         let said = |config: Value, answer: &'static str| {
@@ -767,12 +765,12 @@ mod explainability {
         assert_eq!(error, "the model failed: 503 Service Unavailable");
         bench.file("capture.jsonl", &captured(0, "1,2,gold", "0.5"));
         let error = bench.baseline(&config, "capture.jsonl", None).unwrap_err().to_string();
-        assert!(error.starts_with("captured requests hold no SHAP values"), "{error}");
+        assert!(error.starts_with("captured data contains no SHAP values"), "{error}");
     }
 }
 
 #[test]
-fn a_configuration_that_is_none_names_its_keys() {
+fn invalid_configuration_names_its_keys() {
     let said = |text: &str| {
         AnalysisConfig::parse("analysis_config.json", text.as_bytes())
             .unwrap_err()
@@ -791,7 +789,7 @@ fn a_configuration_that_is_none_names_its_keys() {
 }
 
 #[test]
-fn outcomes_say_of_each_labelled_request_since_a_time_whether_it_was_right() {
+fn outcomes_cover_labeled_requests_since_time() {
     let line = |id: &str, time: &str, score: &str| {
         format!(
             r#"{{"captureData":{{"endpointInput":{{"data":"1","encoding":"CSV"}},"endpointOutput":{{"data":"{score}","encoding":"CSV"}}}},"eventMetadata":{{"eventId":"{id}","inferenceTime":"{time}"}},"eventVersion":"0"}}"#

@@ -1,5 +1,5 @@
-//! JSON Lines, SageMaker's data capture and ground truth: what is broken or missing is told, and no value goes to
-//! another column, twice or nowhere without a word.
+//! JSON Lines, SageMaker's data capture, and ground truth. Problems are reported, and no value silently moves to
+//! another column, is counted twice, or is lost.
 #![expect(
     clippy::unwrap_used,
     clippy::format_collect,
@@ -9,7 +9,7 @@
 mod common;
 
 use analysis::Profile;
-use analyzer::{CaptureColumns, GroundTruth, Merged, OutputColumns, ReadOptions, Table, findings::Kind, read};
+use analyzer::{CaptureColumns, GroundTruth, MatchCounts, OutputColumns, ReadOptions, Table, findings::Kind, read};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::{counts, file, files, notes, shown, violations};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn side(encoding: &str, data: &str) -> Value {
     json!({"observedContentType": "text/csv", "mode": "INPUT", "data": data, "encoding": encoding})
 }
 
-/// A captured request; what is null is left out.
+/// Captured request; null parts are omitted.
 fn request(id: &str, input: Value, output: Value) -> Value {
     let mut data = json!({});
     for (name, side) in [("endpointInput", input), ("endpointOutput", output)] {
@@ -60,7 +60,7 @@ fn expecting(columns: &[&str], output: OutputColumns) -> ReadOptions {
 }
 
 #[test]
-fn lines_that_are_broken_are_rows_without_values() {
+fn invalid_lines_are_rows_without_values() {
     let text = "{\"a\": 1, \"b\": \"x\"}\n\n{\"a\": 2, \"b\":\nnull,\n{\"a\": 3, \"b\": \"\u{e9}\"}\n";
     let mut bytes = text.as_bytes().to_vec();
     bytes.extend_from_slice(b"{\"a\": 4, \"b\": \"\xff\"}\n{\"a\": 1e999, \"b\": \"y\"}\n[1, 2\n");
@@ -68,8 +68,8 @@ fn lines_that_are_broken_are_rows_without_values() {
     assert_eq!(dataset.sink.item_count(), 7);
     assert_eq!(shown(&dataset), ["a Integral 1×1 3×1", "b String x×1 é×1"]);
     assert_eq!(counts(&dataset), [(Kind::Unreadable, 5)]);
-    let told = notes(&dataset);
-    let rows: Vec<_> = told.iter().map(|note| note.split(": ").next().unwrap()).collect();
+    let reported = notes(&dataset);
+    let rows: Vec<_> = reported.iter().map(|note| note.split(": ").next().unwrap()).collect();
     assert_eq!(
         rows,
         [
@@ -86,7 +86,7 @@ fn lines_that_are_broken_are_rows_without_values() {
     let broken = file("{\n\n{\"a\"\n");
     assert_eq!(
         broken.error(),
-        "1.csv: a record of it takes several lines: write JSON Lines, one record a line"
+        "1.csv: a record spans several lines: expected JSON Lines, one record per line"
     );
     let report = file("{\"a\"\n{\"a\": }\n").analyze(&baseline);
     assert_eq!(
@@ -95,12 +95,12 @@ fn lines_that_are_broken_are_rows_without_values() {
     );
     assert_eq!(
         notes(&file("{\"a\"\n").read()),
-        ["the dataset has rows, but no column could be read: there is nothing to make a baseline of"]
+        ["the dataset has no readable column: a baseline requires at least one"]
     );
 }
 
 #[test]
-fn numbers_that_are_none_of_json_count_as_missing_and_the_rest_of_the_line_does_not() {
+fn non_finite_numbers_count_as_missing() {
     let dataset = file("{\"a\": NaN, \"b\": 1}\n{\"a\": -Infinity, \"b\": 2}\n{\"a\": 0.5, \"b\": Infinity}\n").read();
     assert_eq!(shown(&dataset), ["a Fractional 0.5×1", "b Integral 1×1 2×1"]);
     assert_eq!(counts(&dataset), [(Kind::NotFinite, 3)]);
@@ -108,13 +108,13 @@ fn numbers_that_are_none_of_json_count_as_missing_and_the_rest_of_the_line_does_
         notes(&dataset).first().unwrap(),
         "1.csv, row 1, column `a`: `NaN` is not a finite number: it counts as missing"
     );
-    // As texts they are texts.
+    // As strings, they are strings.
     let dataset = file("{\"a\": \"NaN\"}\n{\"a\": 1}\n").read();
     assert_eq!(shown(&dataset), ["a String 1×1 NaN×1"]);
 }
 
 #[test]
-fn every_record_of_a_line_counts_with_its_values() {
+fn every_record_of_a_line_counts() {
     let dataset =
         file("[{\"a\": 1, \"b\": 2}, {\"a\": 3}, {\"b\": 4, \"a\": 5}]\n{\"instances\": [[6, 7], [8, 9]]}\n[]\n")
             .read();
@@ -134,26 +134,27 @@ fn every_record_of_a_line_counts_with_its_values() {
 }
 
 #[test]
-fn a_column_that_a_record_gives_twice_keeps_its_first_value() {
+fn duplicate_column_keeps_first_value() {
     let dataset = file("{\"a_b\": 1, \"a\": {\"b\": 2}}\n{\"a\": {\"b\": 3}}\n").read();
     assert_eq!(shown(&dataset), ["a_b Integral 1×1 3×1"]);
     assert_eq!(
         notes(&dataset),
-        ["1.csv, row 1, column `a_b`: the record has two values for this column: the first one counts"]
+        ["1.csv, row 1, column `a_b`: the record has two values for this column: the first one is used"]
     );
     let dataset = file("{\"a\": 1, \"a\": 2}\n{\"a\": 3}\n").read();
     assert_eq!(shown(&dataset), ["a Integral 3×1"]);
-    let told = notes(&dataset);
+    let reported = notes(&dataset);
     assert!(
-        told.first()
+        reported
+            .first()
             .unwrap()
-            .starts_with("1.csv, row 1: the line is not JSON: the key `a` occurs twice"),
-        "{told:?}"
+            .starts_with("1.csv, row 1: the line is not valid JSON: the key `a` occurs twice"),
+        "{reported:?}"
     );
 }
 
 #[test]
-fn the_order_of_keys_does_not_matter_and_types_may_mix() {
+fn key_order_is_ignored_and_types_may_mix() {
     let dataset = file(lines(&[
         json!({"a": 1, "b": true, "c": "5", "d": {"e": [1.5, null]}}),
         json!({"c": 5, "a": 1.0, "b": null, "f": ""}),
@@ -180,7 +181,7 @@ fn the_order_of_keys_does_not_matter_and_types_may_mix() {
 }
 
 #[test]
-fn only_the_columns_that_a_table_wants_are_kept_and_rows_stay_together() {
+fn table_keeps_wanted_columns_and_whole_rows() {
     let wanted: BTreeSet<String> = ["a".to_owned(), "label".to_owned()].into();
     let wanted = Some(Arc::new(wanted));
     let json: String = (0..50_000)
@@ -189,7 +190,10 @@ fn only_the_columns_that_a_table_wants_are_kept_and_rows_stay_together() {
     let csv: String = (0..50_000).map(|row| format!("{row},{row},l{row}\n")).collect();
     for text in [json, format!("x,a,label\n{csv}")] {
         let files = file(text);
-        let dataset = read(files.objects(), &ReadOptions::default(), || Table::of(wanted.clone())).unwrap();
+        let dataset = read(files.objects(), &ReadOptions::default(), || {
+            Table::with_columns(wanted.clone())
+        })
+        .unwrap();
         let table = &dataset.sink;
         assert_eq!(table.rows(), 50_000);
         assert_eq!(table.names().iter().collect::<BTreeSet<_>>().len(), 2);
@@ -205,7 +209,7 @@ fn only_the_columns_that_a_table_wants_are_kept_and_rows_stay_together() {
 }
 
 #[test]
-fn captured_requests_in_all_encodings() {
+fn captured_requests_support_all_encodings() {
     let dataset = file(lines(&[
         csv("1,x\n", "0.5"),
         request("b", side("BASE64", "2,\"y,z\"\r\n"), side("BASE64", "0.25\n")),
@@ -232,7 +236,7 @@ fn captured_requests_in_all_encodings() {
 }
 
 #[test]
-fn captured_requests_that_cannot_be_read_are_told() {
+fn invalid_captured_requests_are_reported() {
     let unknown = json!({"data": "1", "encoding": "XML"});
     let broken = json!({"data": "*", "encoding": "BASE64", "observedContentType": "text/csv"});
     let image =
@@ -249,7 +253,7 @@ fn captured_requests_that_cannot_be_read_are_told() {
         request("e", Value::Null, Value::Null),
         request("f", side("CSV", ""), side("CSV", "\n")),
     ]);
-    // A line that was cut off comes first.
+    // The first line is truncated.
     let dataset = file(format!("{{\"captureData\": {{\n\n{text}")).read();
     assert_eq!(counts(&dataset), [(Kind::Unreadable, 8)]);
     assert_eq!((dataset.sink.item_count(), dataset.incomplete), (9, 2));
@@ -257,32 +261,32 @@ fn captured_requests_that_cannot_be_read_are_told() {
         shown(&dataset),
         ["_c0 Integral 3×1", "_c1 Integral 1×1", "_c2 Integral 2×1"]
     );
-    let told = notes(&dataset);
-    assert_eq!(told.len(), 7, "{told:?}");
+    let reported = notes(&dataset);
+    assert_eq!(reported.len(), 7, "{reported:?}");
     assert_eq!(
-        told.get(1).unwrap(),
-        "1.csv, row 3: endpointInput: a quoted cell is never closed"
+        reported.get(1).unwrap(),
+        "1.csv, row 3: endpointInput: a quoted cell has no closing quote"
     );
     assert_eq!(
-        told.get(2).unwrap(),
-        "1.csv, row 4: the request has 3 records, the response 2, the labels 0: they cannot be told apart"
+        reported.get(2).unwrap(),
+        "1.csv, row 4: the request has 3 records, the response 2, the labels 0: expected equal numbers"
     );
     assert_eq!(
-        told.get(3).unwrap(),
-        "1.csv, row 5: endpointInput: the encoding `XML` is none of CSV, JSON, BASE64"
+        reported.get(3).unwrap(),
+        "1.csv, row 5: endpointInput: unsupported encoding `XML`: expected CSV, JSON, or BASE64"
     );
     assert_eq!(
-        told.get(5).unwrap(),
-        "in all 8 rows cannot be read and count as rows without values"
+        reported.get(5).unwrap(),
+        "in total, 8 rows are unreadable and count as rows without values"
     );
     assert_eq!(
-        told.get(6).unwrap(),
-        "2 captured requests were left out: they have neither request nor response, or no label"
+        reported.get(6).unwrap(),
+        "captured requests without data or without a label, ignored: 2"
     );
 }
 
 #[test]
-fn findings_name_the_line_of_a_request_with_several_records() {
+fn findings_name_line_of_multi_record_request() {
     let dataset = file(lines(&[csv("1\n2\n3", "1\n2\n3"), csv("4\n1e999", "4\n5")])).read();
     assert_eq!(dataset.sink.item_count(), 5);
     assert_eq!(
@@ -296,7 +300,7 @@ fn findings_name_the_line_of_a_request_with_several_records() {
 }
 
 #[test]
-fn a_side_that_is_missing_takes_its_columns_with_it() {
+fn missing_side_leaves_its_columns_empty() {
     let both = csv("1,2", "9");
     let input = request("a", side("CSV", "3,4"), Value::Null);
     let output = request("b", Value::Null, side("CSV", "8"));
@@ -313,12 +317,12 @@ fn a_side_that_is_missing_takes_its_columns_with_it() {
             "{position:?}"
         );
     }
-    // Only requests are captured, and so the baseline has only their columns.
+    // Only requests are captured, so the baseline has only their columns.
     let inputs = lines(&[input.clone(), input.clone()]);
     let dataset = file(&inputs).read_with(&expecting(&["x", "y"], OutputColumns::Start));
     assert_eq!(shown(&dataset), ["x Integral 3×2", "y Integral 4×2"]);
     assert_eq!(shown(&file(&inputs).read()), ["_c0 Integral 3×2", "_c1 Integral 4×2"]);
-    // Without a baseline nothing tells which columns they are.
+    // Without a baseline, the columns are unknown.
     let dataset = file(&all).read();
     assert_eq!(
         shown(&dataset),
@@ -326,16 +330,19 @@ fn a_side_that_is_missing_takes_its_columns_with_it() {
     );
     assert_eq!(
         notes(&dataset),
-        ["1.csv, row 2: it has a request or a response only, and others have both: its columns cannot be told"]
+        [
+            "1.csv, row 2: only the request or only the response was captured, but other lines have both: the columns \
+          are ambiguous"
+        ]
     );
-    // Unless they have names.
+    // Unless the columns have names.
     let named = request("c", side("JSON", "{\"x\": 5, \"y\": 6}"), Value::Null);
     let dataset = file(lines(&[both, named])).read();
     assert_eq!(counts(&dataset), []);
 }
 
 #[test]
-fn columns_with_names_of_their_own_come_before_those_without() {
+fn named_columns_precede_unnamed_columns() {
     let request = request(
         "a",
         side("CSV", "1,2"),
@@ -366,7 +373,7 @@ fn with_labels(truth: &Arc<GroundTruth>) -> ReadOptions {
 }
 
 #[test]
-fn labels_late_missing_repeated_and_broken() {
+fn late_missing_repeated_and_invalid_labels() {
     let labels = files([
         lines(&[label("a", "1"), label("b", "0"), label("b", "1"), label("b", "0")]),
         String::new(),
@@ -383,16 +390,17 @@ fn labels_late_missing_repeated_and_broken() {
     ]);
     let truth = Arc::new(GroundTruth::read(labels.objects()).unwrap());
     assert_eq!((truth.repeated, truth.findings.count(Kind::Unreadable)), (2, 3));
-    let told = truth.findings.lines();
+    let reported = truth.findings.lines();
     assert_eq!(
-        told.first().unwrap(),
-        "3.csv, row 3: a label has 2 values, and there must be one"
+        reported.first().unwrap(),
+        "3.csv, row 3: a label has 2 values: expected one"
     );
     assert!(
-        told.get(2)
+        reported
+            .get(2)
             .unwrap()
-            .starts_with("3.csv, row 5: it is no ground truth record: "),
-        "{told:?}"
+            .starts_with("3.csv, row 5: not a ground truth record: "),
+        "{reported:?}"
     );
     let requests = |id: &str, input: &str, output: &str| request(id, side("CSV", input), side("CSV", output));
     let mut without_id = requests("e", "5,5", "0.5");
@@ -427,20 +435,20 @@ fn labels_late_missing_repeated_and_broken() {
     assert_eq!(counts(&dataset), [(Kind::Unreadable, 1)]);
     assert_eq!(
         dataset.findings.lines(),
-        ["1.csv, row 7: the request has 1 records, the response 1, the labels 2: they cannot be told apart"]
+        ["1.csv, row 7: the request has 1 records, the response 1, the labels 2: expected equal numbers"]
     );
     assert_eq!(
         truth.merged(),
-        Merged {
+        MatchCounts {
             matched: 7,
-            unlabelled: 1,
+            unlabeled: 1,
             unused: 1
         }
     );
 }
 
 #[test]
-fn merged_files_bring_their_labels() {
+fn merged_files_contain_labels() {
     let merged = |input: &str, output: &str, label: &str| {
         let mut line = csv(input, output);
         let data = json!({"data": label, "encoding": "CSV"});

@@ -1,4 +1,4 @@
-//! Parquet files of every type, whole and broken, as the parquet crate writes them.
+//! Parquet files of all types, valid and corrupt, as the parquet crate writes them.
 #![expect(
     clippy::unwrap_used,
     clippy::format_collect,
@@ -20,7 +20,7 @@ use parquet::{
 };
 use std::{io::Cursor, sync::Arc};
 
-/// A column of a row group.
+/// Column of a row group.
 enum Values {
     Bool(Levels<BoolType>),
     Int32(Levels<Int32Type>),
@@ -32,7 +32,7 @@ enum Values {
     Fixed(Levels<FixedLenByteArrayType>),
 }
 
-/// Values, with their definition and repetition levels where the schema has some.
+/// Values, with definition and repetition levels if the schema has any.
 struct Levels<T: DataType>(Vec<T::T>, Option<Vec<i16>>, Option<Vec<i16>>);
 
 fn plain<T: DataType>(values: Vec<T::T>) -> Levels<T> {
@@ -50,7 +50,7 @@ fn texts(values: &[Option<&str>]) -> Values {
     ))
 }
 
-/// A file of some row groups.
+/// File with some row groups.
 fn parquet(schema: &str, groups: Vec<Vec<Values>>) -> Vec<u8> {
     compressed(Compression::SNAPPY, schema, groups)
 }
@@ -95,7 +95,7 @@ fn fixed(values: &[&[u8]]) -> Values {
     Values::Fixed(plain(values.collect()))
 }
 
-/// Two columns in row groups of these sizes, row by row the number and its text.
+/// Two columns in row groups of these sizes: in each row, the number and its string.
 fn numbered(groups: &[i64]) -> Vec<u8> {
     let mut next = 0;
     let groups = groups.iter().map(|rows| {
@@ -110,7 +110,7 @@ fn numbered(groups: &[i64]) -> Vec<u8> {
 }
 
 #[test]
-fn integers_with_and_without_sign() {
+fn signed_and_unsigned_integers_are_read() {
     let dataset = file(parquet(
         "required int32 i; required int64 l; optional int32 o; required int32 u8 (UINT_8); \
          required int32 u32 (INTEGER(32,false)); required int64 u64 (INTEGER(64,false)); required int32 i8 (INT_8);",
@@ -141,7 +141,7 @@ fn integers_with_and_without_sign() {
 }
 
 #[test]
-fn numbers_with_fractions_decimals_and_what_is_not_finite() {
+fn floats_decimals_and_non_finite_numbers_are_read() {
     let wide: Vec<u8> = [0u8, 0].into_iter().chain(12345i128.to_be_bytes()).collect();
     let narrow: Vec<u8> = [0xffu8; 17].into_iter().chain([0x85]).collect();
     let dataset = file(parquet(
@@ -172,18 +172,18 @@ fn numbers_with_fractions_decimals_and_what_is_not_finite() {
         ]
     );
     assert_eq!(counts(&dataset), [(Kind::NotFinite, 3)]);
-    let told = notes(&dataset);
+    let reported = notes(&dataset);
     for expected in [
         "1.csv, row 2, column `f`: `NaN` is not a finite number: it counts as missing",
         "1.csv, row 1, column `d`: `-inf` is not a finite number: it counts as missing",
         "1.csv, row 2, column `h`: `inf` is not a finite number: it counts as missing",
     ] {
-        assert!(told.iter().any(|note| note == expected), "{told:?}");
+        assert!(reported.iter().any(|note| note == expected), "{reported:?}");
     }
 }
 
 #[test]
-fn texts_truths_dates_and_times() {
+fn strings_booleans_dates_and_times_are_read() {
     let dataset = file(parquet(
         "required boolean b; optional binary s (UTF8); required binary raw; required int32 date (DATE); \
          required int64 ms (TIMESTAMP_MILLIS); required int64 us (TIMESTAMP(MICROS,true)); \
@@ -225,7 +225,7 @@ fn texts_truths_dates_and_times() {
 }
 
 #[test]
-fn lists_are_not_analysed_and_columns_of_nulls_have_no_values() {
+fn lists_and_null_columns_have_no_values() {
     let group = || {
         vec![
             Values::Bytes(Levels(
@@ -259,8 +259,8 @@ fn lists_are_not_analysed_and_columns_of_nulls_have_no_values() {
     assert_eq!(
         notes(&dataset),
         [
-            "1.csv, column `tags_list_element`: lists are not analysed",
-            "1.csv, column `time`: values of type TIME_MILLIS are not analysed",
+            "1.csv, column `tags_list_element`: lists are not supported",
+            "1.csv, column `time`: values of type TIME_MILLIS are not supported",
         ]
     );
     let baseline = file("tags_list_element,at_x,n,none,time\nx,0.5,1,y,5\n").baseline();
@@ -271,7 +271,7 @@ fn lists_are_not_analysed_and_columns_of_nulls_have_no_values() {
 }
 
 #[test]
-fn findings_name_the_row_in_the_file_whatever_the_column_and_the_row_group() {
+fn findings_name_row_in_file() {
     let group = |bad: usize| {
         let column = |at: usize| {
             let values = (0..10).map(|row| if row == bad + at { f64::NAN } else { 1.5 });
@@ -282,8 +282,8 @@ fn findings_name_the_row_in_the_file_whatever_the_column_and_the_row_group() {
     let schema = "required double a; required double b; required double c;";
     let dataset = file(parquet(schema, vec![group(20), group(5), group(2)])).read();
     assert_eq!(dataset.sink.item_count(), 30);
-    let told = notes(&dataset);
-    let places: Vec<_> = told.iter().map(|note| note.split(": ").next().unwrap()).collect();
+    let reported = notes(&dataset);
+    let places: Vec<_> = reported.iter().map(|note| note.split(": ").next().unwrap()).collect();
     assert_eq!(
         places,
         [
@@ -292,7 +292,7 @@ fn findings_name_the_row_in_the_file_whatever_the_column_and_the_row_group() {
             "1.csv, row 18, column `c`",
             "1.csv, row 23, column `a`",
             "1.csv, row 24, column `b`",
-            "in all 6 numbers are not finite and count as missing",
+            "in total, 6 numbers are not finite and count as missing",
         ]
     );
 }
@@ -311,8 +311,8 @@ fn every_row_of_every_group_counts_once() {
     let moments = dataset.sink.get("n").unwrap().moments();
     assert!((moments.sum - 38_194.0 * 38_195.0 / 2.0).abs() <= 0.0);
     assert_eq!(dataset.sink.get("t").unwrap().present(), rows);
-    // In a table, a row's cells stay in it.
-    let dataset = read(files.objects(), &ReadOptions::default(), || Table::of(None)).unwrap();
+    // In a table, the cells of a row stay together.
+    let dataset = read(files.objects(), &ReadOptions::default(), || Table::with_columns(None)).unwrap();
     let (t, n) = (dataset.sink.get("t").unwrap(), dataset.sink.get("n").unwrap());
     assert_eq!(dataset.sink.rows() as u64, rows);
     for (text, number) in t.cells().iter().zip(n.cells()) {
@@ -324,7 +324,7 @@ fn every_row_of_every_group_counts_once() {
 }
 
 #[test]
-fn files_of_both_formats_are_one_dataset() {
+fn csv_and_parquet_form_one_dataset() {
     let dataset = files([
         b"n,t\n5,x\n".to_vec(),
         numbered(&[2]),
@@ -339,7 +339,7 @@ fn files_of_both_formats_are_one_dataset() {
 }
 
 #[test]
-fn streams_are_read_as_files_are() {
+fn streams_give_same_result_as_files() {
     let bytes = numbered(&[1000, 500]);
     let stream = || {
         let bytes = bytes.clone();
@@ -354,11 +354,11 @@ fn streams_are_read_as_files_are() {
         analysis::Profile::default,
     )
     .unwrap_err();
-    assert_eq!(error.to_string(), "s3://bucket/gone cannot be read: no such key");
+    assert_eq!(error.to_string(), "failed to read s3://bucket/gone: no such key");
 }
 
 #[test]
-fn pages_may_be_compressed() {
+fn compressed_pages_are_read() {
     let column = || vec![vec![Values::Int64(plain((0..1000).collect()))]];
     for codec in [
         Compression::UNCOMPRESSED,
@@ -375,38 +375,41 @@ fn pages_may_be_compressed() {
 }
 
 #[test]
-fn files_that_are_not_whole_are_errors() {
+fn truncated_files_are_errors() {
     let bytes = numbered(&[3000, 3000]);
     for cut in [4, 5, 11, 12, 200, bytes.len() / 2, bytes.len() - 5, bytes.len() - 1] {
         let error = file(bytes.get(..cut).unwrap()).error();
         assert!(
-            error.starts_with("1.csv: it begins as a Parquet file and is none, or not whole: "),
+            error.starts_with("1.csv: the Parquet file is truncated or corrupt: "),
             "{cut}: {error}"
         );
     }
-    // Pages that were overwritten.
+    // Pages with overwritten bytes.
     let mut broken = bytes.clone();
     broken.get_mut(10..400).unwrap().fill(0x55);
     let error = file(&broken).error();
     assert!(
-        error.starts_with("1.csv: column `t` cannot be read in row group 1: "),
+        error.starts_with("1.csv: column `t`: failed to read row group 1: "),
         "{error}"
     );
-    // Among others, it is the one that is named.
+    // Among several files, the error names the corrupt one.
     let error = files([&b"n,t\n1,x\n"[..], &broken, b"n,t\n1,x\n"]).error();
     assert!(
-        error.starts_with("2.csv: column `t` cannot be read in row group 1: "),
+        error.starts_with("2.csv: column `t`: failed to read row group 1: "),
         "{error}"
     );
 }
 
 #[test]
-fn columns_whose_paths_give_one_name_are_refused() {
+fn duplicate_path_names_are_rejected() {
     let bytes = parquet(
         "required int32 a_b; required group a { required int32 b; }",
         vec![vec![Values::Int32(plain(vec![1])), Values::Int32(plain(vec![2]))]],
     );
-    assert_eq!(file(bytes).error(), "1.csv: two columns are called `a_b`: rename one");
+    assert_eq!(
+        file(bytes).error(),
+        "1.csv: two columns have the name `a_b`: rename one"
+    );
 }
 
 #[test]

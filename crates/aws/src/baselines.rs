@@ -1,5 +1,5 @@
-//! What Model Monitor's schedules are held against. A job definition cannot be changed: a schedule is given another one,
-//! like the one that it has but for the baseline.
+//! Baselines of Model Monitor's schedules. A job definition cannot be changed: the schedule gets a copy of its job definition with
+//! another baseline.
 
 use super::{Aws, failed};
 use aws_sdk_sagemaker::{
@@ -14,8 +14,8 @@ use promotion::MonitorBaseline;
 use sha2::{Digest as _, Sha256};
 use shell::{AwsError, Kind, ports::MonitoringBaselines};
 
-/// Of a job definition's name so much is kept in that of the next (API: 63 characters).
-const NAME_PART: usize = 50;
+/// Number of characters of a job definition's name that the name of its copy keeps (API: names have at most 63 characters).
+const MAX_STEM_CHARS: usize = 50;
 
 fn constraints(baseline_uri: &str, file: &str) -> MonitoringConstraintsResource {
     let uri = format!("{baseline_uri}/{file}");
@@ -27,18 +27,18 @@ fn statistics(baseline_uri: &str) -> MonitoringStatisticsResource {
     MonitoringStatisticsResource::builder().s3_uri(uri).build()
 }
 
-/// The folder of a baseline's file.
+/// Folder of a baseline's file.
 fn folder(uri: Option<&str>) -> Option<String> {
     uri?.rsplit_once('/').map(|(folder, _)| folder.to_owned())
 }
 
-/// The name of a job definition that holds against another baseline: the same baseline gives the same name.
-fn next_name(name: &str, baseline_uri: &str) -> String {
+/// Name of the copy of a job definition with another baseline. The same baseline gives the same name.
+fn copy_name(name: &str, baseline_uri: &str) -> String {
     let stem = name
         .rsplit_once("-dw")
         .filter(|(_, hash)| hash.len() == 8)
         .map_or(name, |(stem, _)| stem);
-    let stem: String = stem.chars().take(NAME_PART).collect();
+    let stem: String = stem.chars().take(MAX_STEM_CHARS).collect();
     let mut hash = hex::encode(Sha256::digest(baseline_uri));
     hash.truncate(8);
     format!("{}-dw{hash}", stem.trim_end_matches('-'))
@@ -51,8 +51,8 @@ impl Aws {
         sent.map_err(|error| failed("sagemaker:DescribeMonitoringSchedule", schedule, &error))
     }
 
-    /// The constraints that a job definition names.
-    async fn constraints_of(&self, kind: &MonitoringType, name: &str) -> Result<Option<String>, AwsError> {
+    /// URI of the constraints in a job definition.
+    async fn find_constraints(&self, kind: &MonitoringType, name: &str) -> Result<Option<String>, AwsError> {
         macro_rules! constraints {
             ($describe:ident, $baseline:ident, $operation:literal) => {{
                 let described = self
@@ -90,10 +90,10 @@ impl Aws {
         })
     }
 
-    /// Creates a job definition like another, unless it is there already, and returns its name.
-    async fn like(&self, kind: &MonitoringType, name: &str, baseline_uri: &str) -> Result<String, AwsError> {
-        let next = next_name(name, baseline_uri);
-        macro_rules! like {
+    /// Copies a job definition with another baseline, unless the copy exists, and returns its name.
+    async fn copy_definition(&self, kind: &MonitoringType, name: &str, baseline_uri: &str) -> Result<String, AwsError> {
+        let next = copy_name(name, baseline_uri);
+        macro_rules! copy {
             (
                 $describe:ident, $create:ident, $operations:expr, $config:expr,
                 [$baseline:ident, $($field:ident => $set:ident),*]
@@ -113,7 +113,7 @@ impl Aws {
             }};
         }
         let created = match kind {
-            MonitoringType::ModelQuality => like!(
+            MonitoringType::ModelQuality => copy!(
                 describe_model_quality_job_definition,
                 create_model_quality_job_definition,
                 ("sagemaker:DescribeModelQualityJobDefinition", "sagemaker:CreateModelQualityJobDefinition"),
@@ -127,7 +127,7 @@ impl Aws {
                     model_quality_job_output_config => set_model_quality_job_output_config
                 ]
             ),
-            MonitoringType::ModelBias => like!(
+            MonitoringType::ModelBias => copy!(
                 describe_model_bias_job_definition,
                 create_model_bias_job_definition,
                 ("sagemaker:DescribeModelBiasJobDefinition", "sagemaker:CreateModelBiasJobDefinition"),
@@ -141,7 +141,7 @@ impl Aws {
                     model_bias_job_output_config => set_model_bias_job_output_config
                 ]
             ),
-            MonitoringType::ModelExplainability => like!(
+            MonitoringType::ModelExplainability => copy!(
                 describe_model_explainability_job_definition,
                 create_model_explainability_job_definition,
                 (
@@ -158,7 +158,7 @@ impl Aws {
                     model_explainability_job_output_config => set_model_explainability_job_output_config
                 ]
             ),
-            _ => like!(
+            _ => copy!(
                 describe_data_quality_job_definition,
                 create_data_quality_job_definition,
                 ("sagemaker:DescribeDataQualityJobDefinition", "sagemaker:CreateDataQualityJobDefinition"),
@@ -175,7 +175,7 @@ impl Aws {
             ),
         };
         match created {
-            // `ResourceInUse`: an attempt before this one made it.
+            // `ResourceInUse`: an earlier attempt created the copy.
             Err(error) if error.message.contains("ResourceInUse") || error.message.contains("already exists") => {
                 Ok(next)
             }
@@ -186,7 +186,7 @@ impl Aws {
 }
 
 impl MonitoringBaselines for Aws {
-    async fn monitors_of(&self, endpoint: &str) -> Result<Vec<MonitorBaseline>, AwsError> {
+    async fn monitors_for(&self, endpoint: &str) -> Result<Vec<MonitorBaseline>, AwsError> {
         let listed = self.sagemaker().list_monitoring_schedules().endpoint_name(endpoint);
         let mut pages = listed.into_paginator().send();
         let mut monitors = Vec::new();
@@ -204,7 +204,7 @@ impl MonitoringBaselines for Aws {
                 let kind = kind.unwrap_or(MonitoringType::DataQuality);
                 let inline = config.monitoring_job_definition.and_then(|job| job.baseline_config);
                 let uri = match (&config.monitoring_job_definition_name, inline) {
-                    (Some(definition), _) => self.constraints_of(&kind, definition).await?,
+                    (Some(definition), _) => self.find_constraints(&kind, definition).await?,
                     (None, Some(baseline)) => baseline.constraints_resource.and_then(|resource| resource.s3_uri),
                     (None, None) => None,
                 };
@@ -219,7 +219,7 @@ impl MonitoringBaselines for Aws {
         Ok(monitors)
     }
 
-    async fn hold_against(&self, schedule: &str, baseline_uri: &str) -> Result<(), AwsError> {
+    async fn set_baseline(&self, schedule: &str, baseline_uri: &str) -> Result<(), AwsError> {
         let operation = "sagemaker:UpdateMonitoringSchedule";
         let described = self.describe_schedule(schedule).await?;
         let config = described.monitoring_schedule_config.ok_or_else(|| AwsError {
@@ -234,7 +234,9 @@ impl MonitoringBaselines for Aws {
             .set_schedule_config(config.schedule_config)
             .monitoring_type(kind.clone());
         let changed = match (config.monitoring_job_definition_name, config.monitoring_job_definition) {
-            (Some(name), _) => changed.monitoring_job_definition_name(self.like(&kind, &name, baseline_uri).await?),
+            (Some(name), _) => {
+                changed.monitoring_job_definition_name(self.copy_definition(&kind, &name, baseline_uri).await?)
+            }
             (None, Some(mut job)) => {
                 let baseline = MonitoringBaselineConfig::builder()
                     .constraints_resource(constraints(baseline_uri, "constraints.json"))
@@ -257,13 +259,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_baseline_gives_the_same_name_and_names_do_not_grow() {
-        let first = next_name("churn-data-quality", "s3://b/1");
+    fn copy_name_depends_on_baseline_and_does_not_grow() {
+        let first = copy_name("churn-data-quality", "s3://b/1");
         assert!(first.starts_with("churn-data-quality-dw"), "{first}");
-        let second = next_name(&first, "s3://b/2");
+        let second = copy_name(&first, "s3://b/2");
         assert_eq!(second.len(), first.len());
         assert_ne!(second, first);
-        assert_eq!(next_name(&second, "s3://b/1"), first);
-        assert!(next_name(&"x".repeat(63), "s3://b/1").len() <= 63);
+        assert_eq!(copy_name(&second, "s3://b/1"), first);
+        assert!(copy_name(&"x".repeat(63), "s3://b/1").len() <= 63);
     }
 }

@@ -1,4 +1,4 @@
-//! SageMaker's hosting and model registry, and CloudWatch's metrics of them, behind the ports.
+//! SageMaker's hosting and model registry, and their CloudWatch metrics.
 
 use super::{Aws, failed, seconds};
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
@@ -20,20 +20,20 @@ use shell::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// `GetMetricData` takes no more queries at once.
-const QUERIES: usize = 500;
-/// So many packages of a group are looked at.
-const NEWEST: i32 = 5;
+/// Maximum number of queries per request (API, `GetMetricData`).
+const MAX_QUERIES_PER_REQUEST: usize = 500;
+/// Number of newest packages of a group that are listed.
+const MAX_PACKAGES: i32 = 5;
 
-/// What SageMaker calls a thing that is not there: a `ValidationException`, told from others by its text.
+/// Whether the resource does not exist. SageMaker reports this as a `ValidationException`, recognizable by its text only.
 fn is_missing(error: &AwsError) -> bool {
     let text = error.message.to_lowercase();
     error.kind == Kind::NotFound
         || (error.kind == Kind::Rejected && (text.contains("could not find") || text.contains("does not exist")))
 }
 
-/// What SageMaker calls a thing that is there already.
-fn is_known(error: &AwsError) -> bool {
+/// Whether the resource already exists.
+fn already_exists(error: &AwsError) -> bool {
     let text = error.message.to_lowercase();
     text.contains("already existing") || text.contains("already exists")
 }
@@ -65,17 +65,17 @@ impl Aws {
         sent.map_err(|error| failed("sagemaker:DescribeModel", name, &error))
     }
 
-    /// The model of a variant of a configuration.
-    async fn model_of(
+    /// Describes the model of a variant.
+    async fn find_model(
         &self,
         config: &DescribeEndpointConfigOutput,
         variant: &str,
     ) -> Result<DescribeModelOutput, AwsError> {
         let found = named(config, variant).and_then(|variant| variant.model_name());
         let name = found.ok_or_else(|| {
-            let of = config.endpoint_config_name().unwrap_or_default();
-            let message = format!("variant `{variant}` of the configuration has no model of its own");
-            rejected("sagemaker:DescribeEndpointConfig", of, message)
+            let name = config.endpoint_config_name().unwrap_or_default();
+            let message = format!("variant `{variant}` of the configuration has no model");
+            rejected("sagemaker:DescribeEndpointConfig", name, message)
         })?;
         self.describe_model(name).await
     }
@@ -96,7 +96,7 @@ impl Aws {
             .await
             .map_err(|error| failed("sagemaker:CreateModel", &new.model_name, &error));
         match created {
-            Err(error) if !is_known(&error) => Err(error),
+            Err(error) if !already_exists(&error) => Err(error),
             _ => Ok(()),
         }
     }
@@ -107,24 +107,24 @@ fn named<'a>(config: &'a DescribeEndpointConfigOutput, variant: &str) -> Option<
     variants.find(|found| found.variant_name() == Some(variant))
 }
 
-/// The variants of the new configuration: production variants, and shadow variants.
+/// Production variants and shadow variants of the new configuration.
 fn variants(
     base: &DescribeEndpointConfigOutput,
     new: &NewEndpointConfig,
 ) -> Option<(Vec<ProductionVariant>, Option<Vec<ProductionVariant>>)> {
-    let weighed = |variant: &ProductionVariant| {
+    let weighted = |variant: &ProductionVariant| {
         let share = new.weights.get(variant.variant_name()?)?;
         let mut variant = variant.clone();
         variant.initial_variant_weight = Some(weight(*share));
         Some(variant)
     };
-    let mut production: Vec<_> = base.production_variants().iter().filter_map(weighed).collect();
-    let mut candidate = named(base, &new.like)?.clone();
+    let mut production: Vec<_> = base.production_variants().iter().filter_map(weighted).collect();
+    let mut candidate = named(base, &new.template_variant)?.clone();
     candidate.variant_name = Some(new.variant_name.clone());
     candidate.model_name = Some(new.model_name.clone());
     if new.shadow {
-        // As heavy as what it is a shadow of: it gets a copy of every request.
-        candidate.initial_variant_weight = new.weights.get(&new.like).copied().map(weight);
+        // A shadow variant with the weight of its production variant gets a copy of every request.
+        candidate.initial_variant_weight = new.weights.get(&new.template_variant).copied().map(weight);
         return Some((production, Some(vec![candidate])));
     }
     candidate.initial_variant_weight = new.weights.get(&new.variant_name).copied().map(weight);
@@ -193,7 +193,7 @@ impl Hosting for Aws {
 
     async fn served_package(&self, config: &str, variant: &str) -> Result<Option<String>, AwsError> {
         let found = match self.describe_endpoint_config(config).await {
-            Ok(config) => self.model_of(&config, variant).await,
+            Ok(config) => self.find_model(&config, variant).await,
             Err(error) => Err(error),
         };
         match found {
@@ -206,7 +206,7 @@ impl Hosting for Aws {
                     .into_iter()
                     .find_map(|container| container.model_package_name))
             }
-            // A model that was deleted since, or a variant without one, is of no package.
+            // The model was deleted, or the variant has none.
             Err(error) if is_missing(&error) || error.kind == Kind::Rejected => Ok(None),
             Err(error) => Err(error),
         }
@@ -215,10 +215,10 @@ impl Hosting for Aws {
     async fn create_endpoint_config(&self, new: &NewEndpointConfig) -> Result<(), AwsError> {
         let operation = "sagemaker:CreateEndpointConfig";
         let base = self.describe_endpoint_config(&new.base).await?;
-        let like = self.model_of(&base, &new.like).await?;
+        let like = self.find_model(&base, &new.template_variant).await?;
         self.create_model(new, like).await?;
         let (production, shadow) = variants(&base, new).ok_or_else(|| {
-            let message = format!("configuration `{}` has no variant `{}`", new.base, new.like);
+            let message = format!("configuration `{}` has no variant `{}`", new.base, new.template_variant);
             rejected(operation, &new.name, message)
         })?;
         let created = self
@@ -239,7 +239,7 @@ impl Hosting for Aws {
             .await
             .map_err(|error| failed(operation, &new.name, &error));
         match created {
-            Err(error) if !is_known(&error) => Err(error),
+            Err(error) if !already_exists(&error) => Err(error),
             _ => Ok(()),
         }
     }
@@ -253,7 +253,7 @@ impl Hosting for Aws {
         let weights = VariantProperty::builder()
             .variant_property_type(VariantPropertyType::DesiredWeight)
             .build();
-        // Instances that autoscaling added stay; weights become those of the configuration.
+        // Instances that autoscaling added stay. The weights become those of the configuration.
         let request = self
             .sagemaker()
             .update_endpoint()
@@ -301,9 +301,9 @@ impl Hosting for Aws {
     }
 }
 
-/// `DriftCheckBaselines` by monitor type, under the names that a baseline has its files under.
+/// `DriftCheckBaselines` by monitor type and by file name in a baseline folder.
 fn drift_check(baselines: &DriftCheckBaselines) -> BTreeMap<String, BTreeMap<String, String>> {
-    let of = |source: Option<&MetricsSource>| source.and_then(|source| source.s3_uri()).map(str::to_owned);
+    let uri = |source: Option<&MetricsSource>| source.and_then(|source| source.s3_uri()).map(str::to_owned);
     let file = |source: Option<&FileSource>| source.and_then(|source| source.s3_uri()).map(str::to_owned);
     let data = baselines.model_data_quality();
     let quality = baselines.model_quality();
@@ -314,25 +314,25 @@ fn drift_check(baselines: &DriftCheckBaselines) -> BTreeMap<String, BTreeMap<Str
         (
             "DataQuality",
             "statistics.json",
-            of(data.and_then(|data| data.statistics())),
+            uri(data.and_then(|data| data.statistics())),
         ),
         (
             "DataQuality",
             "constraints.json",
-            of(data.and_then(|data| data.constraints())),
+            uri(data.and_then(|data| data.constraints())),
         ),
         (
             "ModelQuality",
             "statistics.json",
-            of(quality.and_then(|quality| quality.statistics())),
+            uri(quality.and_then(|quality| quality.statistics())),
         ),
         (
             "ModelQuality",
             "constraints.json",
-            of(quality.and_then(|quality| quality.constraints())),
+            uri(quality.and_then(|quality| quality.constraints())),
         ),
         // The result of a Clarify analysis is its baseline.
-        ("ModelBias", "analysis.json", of(after.or(before))),
+        ("ModelBias", "analysis.json", uri(after.or(before))),
         (
             "ModelBias",
             "analysis_config.json",
@@ -341,7 +341,7 @@ fn drift_check(baselines: &DriftCheckBaselines) -> BTreeMap<String, BTreeMap<Str
         (
             "ModelExplainability",
             "analysis.json",
-            of(explainability.and_then(|found| found.constraints())),
+            uri(explainability.and_then(|found| found.constraints())),
         ),
         (
             "ModelExplainability",
@@ -405,7 +405,7 @@ impl ModelPackages for Aws {
             .model_package_group_name(group)
             .sort_by(ModelPackageSortBy::CreationTime)
             .sort_order(SortOrder::Descending)
-            .max_results(NEWEST)
+            .max_results(MAX_PACKAGES)
             .send()
             .await
             .map_err(|error| failed("sagemaker:ListModelPackages", group, &error));
@@ -434,7 +434,7 @@ impl MetricData for Aws {
         let mut values: BTreeMap<usize, Vec<(Timestamp, f64)>> = BTreeMap::new();
         let period = i32::try_from(period.as_secs()).unwrap_or(i32::MAX);
         let numbered: Vec<_> = queries.iter().enumerate().collect();
-        for some in numbered.chunks(QUERIES) {
+        for some in numbered.chunks(MAX_QUERIES_PER_REQUEST) {
             let asked = some.iter().map(|(number, query)| {
                 let dimensions = query.dimensions.iter();
                 let dimensions = dimensions.map(|(name, value)| Dimension::builder().name(name).value(value).build());

@@ -38,15 +38,15 @@ use shell::{
 };
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-/// So many versions of a document are looked at for an earlier one.
-const EARLIER_VERSIONS: i32 = 10;
-/// `PutMetricData` takes no more metrics at once.
-const METRICS_A_REQUEST: usize = 1000;
+/// Number of listed versions when earlier versions of a document are read.
+const MAX_VERSIONS: i32 = 10;
+/// Maximum number of metrics per request (API, `PutMetricData`).
+const MAX_METRICS_PER_REQUEST: usize = 1000;
 
-/// A model has 60 s to answer (API, `InvokeEndpoint`).
-const MODEL_ANSWERS: Duration = Duration::from_secs(65);
+/// Time limit for an invocation of an endpoint. SageMaker's own limit is 60 s (API, `InvokeEndpoint`).
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// The clients, each made when it is first needed: a cold start pays only for those it uses.
+/// AWS clients. Each is created on first use, so that a cold start creates only those that it needs.
 #[derive(Debug)]
 pub struct Aws {
     config: SdkConfig,
@@ -65,10 +65,10 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS as the environment describes it (region, credentials, `AWS_ENDPOINT_URL`).
+    /// Reads the configuration from the environment: region, credentials, and `AWS_ENDPOINT_URL`.
     ///
-    /// Each attempt has 5 s, each operation with its retries 20 s: a function that times out after 60 s can still say
-    /// what failed. Throttling and 5xx are retried by the SDK three times with jitter.
+    /// An attempt may take 5 s, an operation with its retries 20 s. So a function that times out after 60 s can still report the
+    /// error. The SDK retries throttling and 5xx three times with jitter.
     pub async fn from_env() -> Self {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -106,21 +106,21 @@ impl Aws {
         }
     }
 
-    /// With the bucket that holds the documents.
+    /// Sets the state bucket.
     #[must_use]
     pub fn with_state_bucket(mut self, name: impl Into<String>) -> Self {
         self.state_bucket = name.into();
         self
     }
 
-    /// With the bus that our events are put on.
+    /// Sets the event bus for Driftwarden's events.
     #[must_use]
     pub fn with_event_bus(mut self, name: impl Into<String>) -> Self {
         self.event_bus = name.into();
         self
     }
 
-    /// With the topic that people listen to.
+    /// Sets the SNS topic for notifications.
     #[must_use]
     pub fn with_topic(mut self, arn: impl Into<String>) -> Self {
         self.topic_arn = arn.into();
@@ -150,7 +150,7 @@ impl Aws {
         self.sagemaker_runtime.get_or_init(|| {
             let timeouts = TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(2))
-                .operation_attempt_timeout(MODEL_ANSWERS)
+                .operation_attempt_timeout(INVOCATION_TIMEOUT)
                 .build();
             let config = aws_sdk_sagemakerruntime::config::Builder::from(&self.config).timeout_config(timeouts);
             aws_sdk_sagemakerruntime::Client::from_conf(config.build())
@@ -171,7 +171,7 @@ impl Aws {
     }
 }
 
-/// What the SDK's error means for us.
+/// Converts an error of the SDK.
 pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
     operation: &'static str,
     resource: impl Into<String>,
@@ -184,7 +184,7 @@ pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
         (_, Some(code))
             if ["Throttl", "TooManyRequests", "LimitExceeded", "SlowDown"]
                 .iter()
-                .any(|of| code.contains(of)) =>
+                .any(|part| code.contains(part)) =>
         {
             Kind::Transient
         }
@@ -205,7 +205,7 @@ pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
     }
 }
 
-/// An error and its sources, each once.
+/// Message of an error and its sources, without repetitions.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -220,8 +220,12 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// A body to its end. A connection lost on the way is as transient as one that never was.
-async fn whole(body: ByteStream, operation: &'static str, resource: impl Fn() -> String) -> Result<Vec<u8>, AwsError> {
+/// Reads a body completely. A lost connection is a transient error.
+async fn read_body(
+    body: ByteStream,
+    operation: &'static str,
+    resource: impl Fn() -> String,
+) -> Result<Vec<u8>, AwsError> {
     let bytes = body.collect().await.map_err(|error| AwsError {
         operation,
         resource: resource(),
@@ -254,7 +258,7 @@ impl Documents for Aws {
             }
         };
         let etag = ETag(response.e_tag.unwrap_or_default());
-        let body = whole(response.body, operation, resource).await?;
+        let body = read_body(response.body, operation, resource).await?;
         Ok(Fetched::Found(body, etag))
     }
 
@@ -275,18 +279,18 @@ impl Documents for Aws {
         Ok(keys)
     }
 
-    async fn earlier(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
+    async fn earlier_versions(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
         let resource = || format!("s3://{}/{key}", self.state_bucket);
         let listed = self
             .s3()
             .list_object_versions()
             .bucket(&self.state_bucket)
             .prefix(key)
-            .max_keys(EARLIER_VERSIONS)
+            .max_keys(MAX_VERSIONS)
             .send()
             .await
             .map_err(|error| failed("s3:ListBucketVersions", resource(), &error))?;
-        // S3 lists the versions of a key from the newest on.
+        // S3 lists the versions of a key newest first.
         let versions = listed
             .versions
             .into_iter()
@@ -306,7 +310,7 @@ impl Documents for Aws {
                 .send()
                 .await
                 .map_err(|error| failed(operation, resource(), &error))?;
-            bodies.push(whole(response.body, operation, resource).await?);
+            bodies.push(read_body(response.body, operation, resource).await?);
         }
         Ok(bodies)
     }
@@ -335,7 +339,7 @@ impl Documents for Aws {
             Err(error) => {
                 let resource = format!("s3://{}/{key}", self.state_bucket);
                 let mut failure = failed("s3:PutObject", resource, &error);
-                // If-Match on a document that has been deleted since: as lost as to another writer.
+                // If-Match on a deleted document: a conflict, as with another writer.
                 let vanished = error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchKey");
                 if vanished && matches!(precondition, Precondition::Unchanged(_)) {
                     failure.kind = Kind::Conflict;
@@ -365,7 +369,7 @@ impl Reports for Aws {
         }
         let etag = ETag(response.e_tag.clone().unwrap_or_default());
         let last_modified = timestamp(response.last_modified.as_ref());
-        let body = whole(response.body, operation, resource).await?;
+        let body = read_body(response.body, operation, resource).await?;
         Ok(FetchedObject::Found(Object {
             body,
             etag,
@@ -410,7 +414,7 @@ impl Datasets for Aws {
             .map_err(|error| failed(operation, resource(), &error))?;
         let etag = ETag(response.e_tag.clone().unwrap_or_default());
         Ok(Part {
-            bytes: whole(response.body, operation, resource).await?,
+            bytes: read_body(response.body, operation, resource).await?,
             etag,
         })
     }
@@ -434,7 +438,7 @@ impl Datasets for Aws {
         let request = request.if_none_match("*").body(ByteStream::from(body));
         match request.send().await {
             Ok(_) => Ok(true),
-            // 409, that somebody is writing it at the same time, is no answer yet: whoever it is may fail.
+            // 409 means a concurrent write, which may still fail. So only 412 means that the object exists.
             Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 412) => Ok(false),
             Err(error) => Err(failed("s3:PutObject", format!("s3://{bucket}/{key}"), &error)),
         }
@@ -447,17 +451,17 @@ impl Metrics for Aws {
         let now = self.now();
         let oldest = now - SignedDuration::from_hours(14 * 24);
         let newest = now + SignedDuration::from_hours(2);
-        let (published, refused): (Vec<_>, Vec<_>) = metrics
+        let (published, dropped): (Vec<_>, Vec<_>) = metrics
             .iter()
             .partition(|metric| (oldest..=newest).contains(&metric.timestamp));
-        if let Some(metric) = refused.first() {
+        if let Some(metric) = dropped.first() {
             tracing::warn!(
                 metric.time = %metric.timestamp,
-                metric.count = refused.len(),
-                "metrics left out: CloudWatch takes none older than two weeks or more than two hours ahead"
+                metric.count = dropped.len(),
+                "metrics dropped: CloudWatch rejects times older than two weeks or more than two hours in the future"
             );
         }
-        for batch in published.chunks(METRICS_A_REQUEST) {
+        for batch in published.chunks(MAX_METRICS_PER_REQUEST) {
             let data = batch.iter().map(|metric| {
                 let dimensions = metric
                     .dimensions
@@ -501,20 +505,20 @@ impl MonitorMetrics for Aws {
             tracing::warn!(
                 metric.time = %time,
                 metric.count = metrics.len(),
-                "metrics left out: CloudWatch takes none older than two weeks or more than two hours ahead"
+                "metrics dropped: CloudWatch rejects times older than two weeks or more than two hours in the future"
             );
             return Ok(());
         }
-        // Columns may be called anything; names of metrics and values of dimensions not (API, `PutMetricData`).
-        let fits = |text: &str, most: usize| text.is_ascii() && !text.trim().is_empty() && text.len() <= most;
-        let (published, refused): (Vec<_>, Vec<_>) = metrics.iter().partition(|metric| {
-            fits(&metric.name, 255) && metric.dimensions.iter().all(|(_, value)| fits(value, 1024))
+        // Column names can contain any character; metric names and dimension values cannot (API, `PutMetricData`).
+        let is_valid = |text: &str, limit: usize| text.is_ascii() && !text.trim().is_empty() && text.len() <= limit;
+        let (published, dropped): (Vec<_>, Vec<_>) = metrics.iter().partition(|metric| {
+            is_valid(&metric.name, 255) && metric.dimensions.iter().all(|(_, value)| is_valid(value, 1024))
         });
-        if let Some(metric) = refused.first() {
-            tracing::warn!(metric.name = %metric.name, metric.count = refused.len(), "metrics left out: CloudWatch takes \
-                no names like these");
+        if let Some(metric) = dropped.first() {
+            tracing::warn!(metric.name = %metric.name, metric.count = dropped.len(), "metrics dropped: CloudWatch \
+                rejects their names");
         }
-        for batch in published.chunks(METRICS_A_REQUEST) {
+        for batch in published.chunks(MAX_METRICS_PER_REQUEST) {
             let data = batch.iter().map(|metric| {
                 let all = dimensions.iter().chain(&metric.dimensions);
                 let all = all.map(|(name, value)| Dimension::builder().name(name).value(value).build());
@@ -571,7 +575,7 @@ impl Aws {
             .send()
             .await
             .map_err(|error| failed(operation, &self.event_bus, &error))?;
-        // A refused entry comes with status 200.
+        // Rejected entries are reported with status 200.
         match response.entries().iter().find(|entry| entry.error_code().is_some()) {
             None => Ok(()),
             Some(entry) => Err(AwsError {
@@ -592,8 +596,8 @@ impl Aws {
     }
 }
 
-/// An entry of `PutEvents`, in the X-Ray trace of the invocation under way: EventBridge hands the header to whom the event is
-/// delivered, so that one trace spans all functions.
+/// An entry of `PutEvents` in the X-Ray trace of the current invocation. EventBridge passes the header to the event's targets, so
+/// that one trace spans all functions.
 fn entry(event_bus: &str, source: &str, detail_type: &str, detail: String) -> PutEventsRequestEntry {
     PutEventsRequestEntry::builder()
         .event_bus_name(event_bus)
@@ -652,7 +656,7 @@ impl Pipelines for Aws {
             .await
             .map_err(|error| {
                 let mut failure = failed(operation, &start.pipeline, &error);
-                // SageMaker's own conflict (409) is a run being started under the token: it will have been.
+                // SageMaker's conflict (409) means that an execution with the same token is being started. A retry finds it.
                 if failure.kind == Kind::Conflict {
                     failure.kind = Kind::Transient;
                 }
@@ -662,11 +666,11 @@ impl Pipelines for Aws {
             operation,
             resource: start.pipeline.clone(),
             kind: Kind::Transient,
-            message: "the answer names no execution".into(),
+            message: "the response contains no execution ARN".into(),
         })
     }
 
-    async fn in_flight(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
+    async fn executions_in_progress(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
         let executions = self
             .sagemaker()
             .list_pipeline_executions()
@@ -737,7 +741,7 @@ impl StateMachines for Aws {
             .await;
         match started {
             Ok(response) => Ok(response.execution_arn),
-            // It was started under this name and has ended since. The name follows from the incident's token.
+            // An execution with this name was started and has ended. The name is derived from the incident's token.
             Err(error)
                 if error.as_service_error().is_some_and(
                     aws_sdk_sfn::operation::start_execution::StartExecutionError::is_execution_already_exists,
@@ -759,7 +763,7 @@ impl StateMachines for Aws {
             .await
             .map_err(|error| failed("states:DescribeExecution", arn, &error))?;
         Ok(
-            ExecutionStatus::of_state_machine(described.status.as_str()).map(|status| PipelineExecution {
+            ExecutionStatus::from_state_machine(described.status.as_str()).map(|status| PipelineExecution {
                 arn: arn.to_owned(),
                 status,
                 start_time: Some(seconds(described.start_date.secs())),
@@ -788,7 +792,7 @@ impl ModelCards for Aws {
             }
             Err(error) => return Err(failed("sagemaker:DescribeModelCard", card, &error)),
         };
-        // The content of a card is JSON as text (developer guide, page `model-cards`).
+        // The content of a card is a string with JSON (developer guide, page *model-cards*).
         let content = described.content.unwrap_or_default();
         let content: serde_json::Value = serde_json::from_str(&content).unwrap_or_default();
         let rating = content
@@ -947,7 +951,7 @@ impl Endpoints for Aws {
                     .endpoint_name("model")
                     .customize()
                     .config_override(anonymous)
-                    // A URL that is none fails as the client's endpoint already.
+                    // An invalid URL already fails as the client's endpoint.
                     .mutate_request(move |request| drop(request.set_uri(to.as_str())))
                     .send()
                     .await
@@ -978,7 +982,7 @@ mod tests {
     use shell::invocation::Invocation;
 
     #[tokio::test]
-    async fn an_event_goes_out_in_the_trace_of_its_invocation() {
+    async fn event_carries_trace_of_its_invocation() {
         let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
         let put = || entry("bus", EVENT_SOURCE, "Remediation Decided", "{}".to_owned());
         let traced = Invocation::new(Some(header.to_owned())).scope(async { put() }).await;

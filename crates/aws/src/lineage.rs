@@ -1,4 +1,4 @@
-//! SageMaker's lineage, and its batch transform jobs: what only a dashboard asks for.
+//! SageMaker's lineage and batch transform jobs, for the dashboard.
 
 use super::{Aws, failed, seconds};
 use aws_sdk_sagemaker::types::{Direction, SortBy, SortOrder};
@@ -9,11 +9,11 @@ use shell::{
 };
 use std::collections::BTreeMap;
 
-/// How far back from a model package, or an endpoint, is looked: data, training job, model, package, endpoint, and what lies
-/// between (API, `QueryLineage`: at most 10).
-const DEPTH: i32 = 6;
-/// So many entities are described at most: one request each.
-const DESCRIBED: usize = 24;
+/// Depth of a lineage query: data, training job, model, model package, endpoint, and the entities between them (API,
+/// `QueryLineage`: at most 10).
+const MAX_DEPTH: i32 = 6;
+/// Maximum number of entities that are described, with one request each.
+const MAX_ENTITIES: usize = 24;
 
 impl TransformJobs for Aws {
     async fn latest_transform_job(&self, name_contains: &str) -> Result<Option<TransformJob>, AwsError> {
@@ -42,31 +42,31 @@ impl TransformJobs for Aws {
 
 impl Lineage for Aws {
     async fn lineage(&self, arn: &str) -> Result<(Vec<LineageArtifact>, Vec<LineageAssociation>), AwsError> {
-        let starts = self.entities_of(arn).await?;
+        let starts = self.find_entities(arn).await?;
         if starts.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let asked = self
+        let result = self
             .sagemaker()
             .query_lineage()
             .set_start_arns(Some(starts))
             .direction(Direction::Ascendants)
             .include_edges(true)
-            .max_depth(DEPTH)
+            .max_depth(MAX_DEPTH)
             .send()
             .await;
-        let answer = match asked.map_err(|error| failed("sagemaker:QueryLineage", arn, &error)) {
+        let answer = match result.map_err(|error| failed("sagemaker:QueryLineage", arn, &error)) {
             Ok(answer) => answer,
             Err(error) if error.kind == Kind::NotFound => return Ok((Vec::new(), Vec::new())),
             Err(error) => return Err(error),
         };
         let mut artifacts = BTreeMap::new();
         for vertex in answer.vertices() {
-            let (Some(arn), true) = (vertex.arn(), artifacts.len() < DESCRIBED) else {
+            let (Some(arn), true) = (vertex.arn(), artifacts.len() < MAX_ENTITIES) else {
                 continue;
             };
-            // What a vertex stands for is in its own description: its ARN is that of the lineage entity.
-            let Some(source) = self.source_of(arn).await? else {
+            // The ARN of a vertex is that of the lineage entity. Its description contains the source.
+            let Some(source) = self.find_source(arn).await? else {
                 continue;
             };
             let artifact = LineageArtifact {
@@ -88,8 +88,8 @@ impl Lineage for Aws {
 }
 
 impl Aws {
-    /// The lineage entities, artifacts and contexts, that stand for something with an ARN.
-    async fn entities_of(&self, arn: &str) -> Result<Vec<String>, AwsError> {
+    /// Finds the lineage entities (artifacts and contexts) for the resource with this ARN.
+    async fn find_entities(&self, arn: &str) -> Result<Vec<String>, AwsError> {
         let artifacts = self.sagemaker().list_artifacts().source_uri(arn).send().await;
         let artifacts = artifacts.map_err(|error| failed("sagemaker:ListArtifacts", arn, &error))?;
         let contexts = self.sagemaker().list_contexts().source_uri(arn).send().await;
@@ -102,8 +102,8 @@ impl Aws {
             .collect())
     }
 
-    /// What a lineage entity stands for; `None` if it has been deleted, or is of a kind that stands for nothing.
-    async fn source_of(&self, arn: &str) -> Result<Option<String>, AwsError> {
+    /// Source URI of a lineage entity. `None` if the entity was deleted, or its kind has no source.
+    async fn find_source(&self, arn: &str) -> Result<Option<String>, AwsError> {
         let (kind, name) = {
             let resource = arn.rsplit(':').next().unwrap_or_default();
             resource.split_once('/').unwrap_or((resource, ""))
@@ -121,7 +121,7 @@ impl Aws {
                     .map_err(|error| failed("sagemaker:DescribeContext", arn, &error))
                     .map(|described| described.source.and_then(|source| source.source_uri))
             }
-            // A step of a run, in lineage a trial component: its job has the same name.
+            // A trial component stands for a step of a pipeline execution. Its job has the same name.
             "experiment-trial-component" => return Ok(Some(arn.to_owned())),
             _ => return Ok(None),
         };

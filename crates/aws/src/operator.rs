@@ -1,4 +1,4 @@
-//! The operator's ports: the dead-letter queue, functions, and the resources of a deployment.
+//! Ports for operators: the dead-letter queue, functions, and the resources of a deployment.
 
 mod deployment;
 
@@ -16,9 +16,9 @@ use shell::{
 use std::time::Duration;
 
 /// Maximum number of messages that SQS returns per request (API, `ReceiveMessage`).
-const MESSAGES_A_REQUEST: i32 = 10;
+const MAX_MESSAGES_PER_REQUEST: i32 = 10;
 
-// Clients are made as they are needed: they share the connections and the credentials of the configuration.
+// Clients are created on demand. They share the connections and the credentials of the configuration.
 impl Aws {
     fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(self.config())
@@ -31,12 +31,12 @@ impl Aws {
 
 impl DeadLetters for Aws {
     async fn receive(&self, queue_url: &str, hidden: Duration) -> Result<Vec<DeadLetter>, AwsError> {
-        // With a wait SQS asks all its servers: without one an empty answer would mean nothing.
+        // With a wait time SQS queries all its servers. Otherwise an empty response would not mean an empty queue.
         let received = self
             .sqs()
             .receive_message()
             .queue_url(queue_url)
-            .max_number_of_messages(MESSAGES_A_REQUEST)
+            .max_number_of_messages(MAX_MESSAGES_PER_REQUEST)
             .visibility_timeout(i32::try_from(hidden.as_secs()).unwrap_or(i32::MAX))
             .wait_time_seconds(2)
             .message_attribute_names("All")
@@ -70,7 +70,7 @@ impl DeadLetters for Aws {
             .await;
         match restored {
             Ok(_) => Ok(()),
-            // Its time has run out: others see it already.
+            // The visibility timeout has expired: the message is already visible.
             Err(error)
                 if error
                     .as_service_error()

@@ -1,4 +1,4 @@
-//! Servers outside of AWS, and the secrets that they ask for.
+//! Servers outside AWS, and the secrets that they require.
 
 use super::{Aws, chain, failed};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
@@ -12,14 +12,14 @@ use aws_smithy_runtime_api::{
 };
 use shell::{
     AwsError, Kind,
-    ports::{Post, PostAnswer, Secret, Secrets, Web},
+    ports::{Post, PostResponse, Secret, Secrets, Web},
 };
 use std::time::Duration;
 
-/// A server has so long to answer: four of them, and their retries, fit into the time of a function.
-const ANSWERS: Duration = Duration::from_secs(10);
-/// So much of an answer is read: enough to say what was wrong.
-const READ: usize = 2048;
+/// Time limit for the response of a server. Four requests and their retries fit into the time limit of a function.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of bytes read from a response: enough for an error message.
+const MAX_BODY_BYTES: usize = 2048;
 
 impl Aws {
     fn ssm(&self) -> &aws_sdk_ssm::Client {
@@ -51,13 +51,13 @@ impl Secrets for Aws {
             operation,
             resource: parameter.to_owned(),
             kind: Kind::NotFound,
-            message: "it has no value".to_owned(),
+            message: "the parameter has no value".to_owned(),
         })
     }
 }
 
 impl Web for Aws {
-    async fn post(&self, request: &Post) -> Result<PostAnswer, AwsError> {
+    async fn post(&self, request: &Post) -> Result<PostResponse, AwsError> {
         let failed = |kind, message| AwsError {
             operation: "POST",
             resource: request.host().to_owned(),
@@ -68,15 +68,17 @@ impl Web for Aws {
         let answer = async {
             let answer = self.web().call(http).await;
             let answer = answer.map_err(|error| failed(Kind::Transient, chain(&error)))?;
-            Ok(PostAnswer {
+            Ok(PostResponse {
                 status: answer.status().as_u16(),
-                body: beginning(answer.into_body()).await,
+                body: first_bytes(answer.into_body()).await,
             })
         };
-        tokio::time::timeout(ANSWERS, answer).await.unwrap_or_else(|_| {
-            let message = format!("no answer within {} s", ANSWERS.as_secs());
-            Err(failed(Kind::Transient, message))
-        })
+        tokio::time::timeout(RESPONSE_TIMEOUT, answer)
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("no response within {} s", RESPONSE_TIMEOUT.as_secs());
+                Err(failed(Kind::Transient, message))
+            })
     }
 }
 
@@ -92,16 +94,16 @@ fn http_request(request: &Post) -> Result<HttpRequest, HttpError> {
     Ok(http)
 }
 
-/// The beginning of a body. What is lost on the way is not needed: the status says what became of the request.
-async fn beginning(body: SdkBody) -> String {
+/// The first bytes of a body. A body that ends early is no error: the status is sufficient.
+async fn first_bytes(body: SdkBody) -> String {
     let mut stream = ByteStream::new(body);
     let mut bytes = Vec::new();
     while let Some(Ok(chunk)) = stream.next().await {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() >= READ {
+        if bytes.len() >= MAX_BODY_BYTES {
             break;
         }
     }
-    bytes.truncate(READ);
+    bytes.truncate(MAX_BODY_BYTES);
     String::from_utf8_lossy(&bytes).into_owned()
 }

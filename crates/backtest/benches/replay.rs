@@ -1,10 +1,10 @@
-//! Ten million datapoints through window and lifecycle on one core. Prints one JSON object: datapoints, seconds, and what
-//! came of them, for `benches/backtest/run.py`, which sets it beside a naive peer.
+//! Replays ten million datapoints on one core. Prints one JSON object with the number of datapoints, the time in
+//! seconds, and the results. `benches/backtest/run.py` compares it with a naive implementation.
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::cast_precision_loss,
-    reason = "a benchmark measures, and says what"
+    reason = "a benchmark measures time and prints the result"
 )]
 
 use alerting::DatapointState;
@@ -28,7 +28,8 @@ fn history(datapoints: u64) -> History {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                // Every two weeks or so the data drift for a day and a half; and one in fifty executions is noise.
+                // About every two weeks, the data drifts for 36 hours. In addition, 2% of the executions have
+                // violations by chance.
                 if random.is_multiple_of(336) {
                     drifting = 36;
                 }
@@ -67,7 +68,7 @@ fn main() {
         .map(|(model, monitors)| replay(model, monitors, &policy, &Assumptions::default()))
         .collect();
     let seconds = began.elapsed().as_secs_f64();
-    let sum = |of: fn(&ModelReport) -> usize| reports.iter().map(of).sum::<usize>();
+    let sum = |count: fn(&ModelReport) -> usize| reports.iter().map(count).sum::<usize>();
     println!(
         "{{\"datapoints\": {}, \"seconds\": {seconds:.3}, \"nanoseconds_a_datapoint\": {:.0}, \"alerts\": {}, \"retrainings\": {}}}",
         sum(|report| report.executions),

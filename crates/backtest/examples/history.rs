@@ -1,11 +1,13 @@
-//! Writes an invented history as JSON Lines to standard output: `cargo run --release -p driftwarden-backtest --example history [YEARS
-//! [MODELS]]`, hourly, three years of twenty models by default. Every model drifts now and then, for hours or for days;
-//! between that some executions are noise, some fail, some hours have no data.
+//! Writes a synthetic history as JSON Lines to standard output:
+//! `cargo run --release -p driftwarden-backtest --example history [YEARS [MODELS]]`.
+//!
+//! Executions are hourly. Default: 3 years of 20 models. Each model drifts at random times, for hours or days. Between
+//! these times, some executions have violations by chance, fail, or have no data.
 
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, BufWriter, Write as _};
 
-/// xorshift64* (Vigna 2016): the same history every time.
+/// Random number generator with a fixed seed, so that the history is always the same (xorshift64*, Vigna 2016).
 struct Random(u64);
 
 impl Random {
@@ -24,7 +26,7 @@ fn main() -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     for model in 1..=models {
         let mut random = Random(0x2026_1123 + u64::try_from(model).unwrap_or_default());
-        // Some models drift every few weeks, others hardly ever; some monitors are noisier than others.
+        // Models differ in the frequency of drift and of violations by chance.
         let (apart, noise) = (300 + random.below(2500), 20 + random.below(200));
         let mut drifts: i64 = 0;
         for hour in 0..years * 365 * 24 {
@@ -38,7 +40,7 @@ fn main() -> io::Result<()> {
             let state = match random.below(400) {
                 0 => "Failed",
                 1 => "NoData",
-                // Drift is not found in every hour that has it.
+                // Not every execution during drift has violations.
                 _ if drifts > 0 && random.below(10) > 0 => "Violations",
                 _ if random.below(noise) == 0 => "Violations",
                 _ => "Clean",

@@ -1,23 +1,23 @@
-//! Executions as history has them, small enough for millions.
+//! Recorded executions, in a compact form for millions of them.
 
 use alerting::{DatapointState, Evidence, ExecutionEvidence, ExecutionStatus, ReportEvidence};
 use jiff::Timestamp;
-use remediation::{MonitorOf, Policy};
+use remediation::{MonitorRef, Policy};
 use std::collections::BTreeMap;
 
-/// What history knows of one execution.
+/// One recorded execution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// The hour that it was scheduled for.
+    /// Scheduled time.
     pub scheduled_time: Timestamp,
-    /// Its state.
+    /// State of the datapoint.
     pub state: DatapointState,
-    /// Its violation report, if there is one.
+    /// Violation report, if there is one.
     pub report: Option<Box<ReportEvidence>>,
 }
 
 impl Recorded {
-    /// As a ledger takes it.
+    /// Evidence for a ledger.
     pub(crate) fn evidence(&self) -> Evidence {
         let (status, reason) = match self.state {
             DatapointState::Missing => return Evidence::default(),
@@ -38,36 +38,36 @@ impl Recorded {
     }
 }
 
-/// One execution and whose it is.
+/// One execution with its monitor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Execution {
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub schedule: String,
-    /// The monitored endpoint; `None` for batch transform.
+    /// Name of the monitored endpoint. `None` for batch transform.
     pub endpoint: Option<String>,
-    /// `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability` or `Custom`, if it is known.
+    /// Monitor type, if known: `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability`, or `Custom`.
     pub monitor_type: Option<String>,
-    /// What is known of it.
+    /// The recorded execution.
     pub recorded: Recorded,
 }
 
-/// One monitor and its executions, in the order of their scheduled times.
+/// One monitor and its executions, ordered by scheduled time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Monitor {
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub schedule: String,
-    /// The monitored endpoint; `None` for batch transform.
+    /// Name of the monitored endpoint. `None` for batch transform.
     pub endpoint: Option<String>,
-    /// What it monitors, if it is known.
+    /// Monitor type, if known.
     pub monitor_type: Option<String>,
-    /// Its executions.
+    /// Executions, ordered by scheduled time.
     pub executions: Vec<Recorded>,
 }
 
 impl Monitor {
-    /// As a policy is asked about it.
-    pub fn of(&self) -> MonitorOf<'_> {
-        MonitorOf {
+    /// Reference for lookups in a policy.
+    pub fn to_ref(&self) -> MonitorRef<'_> {
+        MonitorRef {
             schedule: &self.schedule,
             endpoint: self.endpoint.as_deref(),
             monitor_type: self.monitor_type.as_deref(),
@@ -78,12 +78,13 @@ impl Monitor {
 /// Executions of many monitors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// By the schedule's name in lower case.
+    /// Monitors by schedule name in lower case.
     monitors: BTreeMap<String, Monitor>,
 }
 
 impl History {
-    /// Adds an execution, in any order. Of two of the same monitor and time the later added holds.
+    /// Adds an execution. The order does not matter, but if two executions have the same monitor and time, the last
+    /// added one wins.
     pub fn add(&mut self, execution: Execution) {
         let Execution {
             schedule,
@@ -115,8 +116,8 @@ impl History {
         }
     }
 
-    /// Fills the gaps of monitors of which only reports with violations are known: hours at the most common step between
-    /// the first and the last known execution in which none was recorded get that state.
+    /// Fills the gaps of monitors whose reports without violations were not recorded. Between the first and the last
+    /// execution, each missing execution at the most common interval gets this state.
     pub fn fill_gaps(&mut self, state: DatapointState) {
         for monitor in self.monitors.values_mut() {
             let times: Vec<i64> = monitor
@@ -154,7 +155,7 @@ impl History {
         }
     }
 
-    /// Whether an execution of a schedule is known.
+    /// Whether the history has this execution of a schedule.
     pub fn contains(&self, schedule: &str, scheduled_time: Timestamp) -> bool {
         self.monitors.get(&schedule.to_lowercase()).is_some_and(|monitor| {
             monitor
@@ -164,7 +165,7 @@ impl History {
         })
     }
 
-    /// Adds another history's executions.
+    /// Adds the executions of another history.
     pub fn append(&mut self, other: Self) {
         for monitor in other.monitors.into_values() {
             for recorded in monitor.executions {
@@ -178,17 +179,17 @@ impl History {
         }
     }
 
-    /// How many executions there are.
+    /// Number of executions.
     pub fn len(&self) -> usize {
         self.monitors.values().map(|monitor| monitor.executions.len()).sum()
     }
 
-    /// Whether there is none.
+    /// Whether the history has no executions.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The first and the last scheduled time.
+    /// First and last scheduled time.
     pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
         let first = self.monitors.values().filter_map(|monitor| monitor.executions.first());
         let last = self.monitors.values().filter_map(|monitor| monitor.executions.last());
@@ -197,11 +198,11 @@ impl History {
         Some((first, last))
     }
 
-    /// The monitors of each model, as a policy assigns them.
+    /// Monitors by model, as assigned by a policy.
     pub fn models(&self, policy: &Policy) -> BTreeMap<String, Vec<&Monitor>> {
         let mut models: BTreeMap<String, Vec<&Monitor>> = BTreeMap::new();
         for monitor in self.monitors.values() {
-            let model = policy.monitor(&monitor.of()).model;
+            let model = policy.monitor(&monitor.to_ref()).model;
             models.entry(model).or_default().push(monitor);
         }
         models

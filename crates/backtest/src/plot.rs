@@ -1,5 +1,5 @@
-//! The trade-off between windows as a picture: an SVG, and an HTML page around it. No script, no font, no network; light and
-//! dark as the reader's system is; every number of the picture is in the table beside it.
+//! The trade-off between alert windows as an SVG and an HTML page. The page has no scripts, fonts, or network access,
+//! and follows the color scheme of the system. The table on the page has all values of the plot.
 
 use crate::Cell;
 use std::fmt::Write as _;
@@ -11,8 +11,7 @@ const RIGHT: f64 = 30.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 60.0;
 
-/// What the picture is drawn with, and the page around it. Colours keep a contrast of 4.5 to 1 with the ground, in both
-/// schemes.
+/// Style of the plot and the page. All colors have a contrast of at least 4.5:1 in both color schemes.
 const STYLE: &str = "\
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --ground: #ffffff; --mark: #0b5cad; --best: #b3261e; }
 @media (prefers-color-scheme: dark) {
@@ -28,7 +27,7 @@ const STYLE: &str = "\
 .backtest .label { font-size: 11px; }
 ";
 
-/// One point of the picture.
+/// One mark of the plot.
 struct Point {
     retrainings: f64,
     delay: f64,
@@ -37,7 +36,7 @@ struct Point {
     best: bool,
 }
 
-/// The windows for which no other has both fewer retrainings and a shorter delay.
+/// The marks of the plot. A window is best if no other window has both fewer retrainings and a shorter delay.
 fn points(cells: &[Cell]) -> Vec<Point> {
     let value = |cell: &Cell| {
         let delay = cell.total.median_alert_delay_hours?;
@@ -55,7 +54,7 @@ fn points(cells: &[Cell]) -> Vec<Point> {
         let label = format!("{}/{}", cell.datapoints_to_alert, cell.evaluation_period);
         let same =
             |point: &&mut Point| (point.retrainings - retrainings).abs() < 1e-9 && (point.delay - delay).abs() < 1e-9;
-        // Windows that come to the same are one mark with all their names.
+        // Windows with the same result share a mark with all their names.
         if let Some(point) = points.iter_mut().find(same) {
             if point.label.len() < 24 {
                 point.label = format!("{}, {label}", point.label);
@@ -73,12 +72,12 @@ fn points(cells: &[Cell]) -> Vec<Point> {
             best: !better,
         });
     }
-    // The best last: they lie above the others, and their labels come first.
+    // The best windows come last, so that they are drawn above the others and labeled first.
     points.sort_by(|a, b| a.best.cmp(&b.best).then(a.retrainings.total_cmp(&b.retrainings)));
     points
 }
 
-/// A round number at least as large, and a fifth of it, for the ticks of an axis.
+/// A round upper limit for an axis, and the distance between its five ticks.
 fn scale(largest: f64) -> (f64, f64) {
     if !largest.is_finite() || largest <= 0.0 {
         return (1.0, 0.2);
@@ -92,21 +91,21 @@ fn scale(largest: f64) -> (f64, f64) {
     (step * 5.0, step)
 }
 
-/// The trade-off as an SVG: retrainings of one model in a month across, the median delay of an alert upwards; each mark a
-/// window M/N. The line joins the windows that no other beats in both.
+/// The trade-off as an SVG: x is the number of retrainings per model and month, y is the median alert delay, and each
+/// mark is a window M/N. The line joins the windows that no other window beats in both.
 pub fn svg(cells: &[Cell]) -> String {
     let points = points(cells);
-    let (most_x, step_x) = scale(points.iter().map(|point| point.retrainings).fold(0.0, f64::max));
-    let (most_y, step_y) = scale(points.iter().map(|point| point.delay).fold(0.0, f64::max));
-    let x = |value: f64| LEFT + value / most_x * (WIDTH - LEFT - RIGHT);
-    let y = |value: f64| HEIGHT - BOTTOM - value / most_y * (HEIGHT - TOP - BOTTOM);
+    let (max_x, step_x) = scale(points.iter().map(|point| point.retrainings).fold(0.0, f64::max));
+    let (max_y, step_y) = scale(points.iter().map(|point| point.delay).fold(0.0, f64::max));
+    let x = |value: f64| LEFT + value / max_x * (WIDTH - LEFT - RIGHT);
+    let y = |value: f64| HEIGHT - BOTTOM - value / max_y * (HEIGHT - TOP - BOTTOM);
     let mut text = format!(
         "<svg class=\"backtest\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-labelledby=\"backtest-title backtest-desc\">\n\
-         <title id=\"backtest-title\">Alert windows: delay against retrainings</title>\n\
-         <desc id=\"backtest-desc\">Each mark is a window, datapoints to alert / evaluation period. Across: retrainings of \
-         one model in a month. Upwards: median hours from the first violation to the alert. The line joins the windows that \
-         no other beats in both.</desc>\n<style>\n{STYLE}</style>\n"
+         <title id=\"backtest-title\">Alert windows: alert delay and retrainings</title>\n\
+         <desc id=\"backtest-desc\">Each mark is an alert window: datapoints to alert / evaluation period. \
+         Horizontal axis: retrainings per model and month. Vertical axis: median hours from the first violation to the alert. \
+         The line joins the windows that no other window beats in both.</desc>\n<style>\n{STYLE}</style>\n"
     );
     let mut line = |class: &str, from: (f64, f64), to: (f64, f64)| {
         let _written = writeln!(
@@ -117,11 +116,11 @@ pub fn svg(cells: &[Cell]) -> String {
     };
     for tick in 0..=5_u8 {
         let (at_x, at_y) = (f64::from(tick) * step_x, f64::from(tick) * step_y);
-        line("grid", (x(at_x), y(0.0)), (x(at_x), y(most_y)));
-        line("grid", (x(0.0), y(at_y)), (x(most_x), y(at_y)));
+        line("grid", (x(at_x), y(0.0)), (x(at_x), y(max_y)));
+        line("grid", (x(0.0), y(at_y)), (x(max_x), y(at_y)));
     }
-    line("axis", (x(0.0), y(0.0)), (x(most_x), y(0.0)));
-    line("axis", (x(0.0), y(0.0)), (x(0.0), y(most_y)));
+    line("axis", (x(0.0), y(0.0)), (x(max_x), y(0.0)));
+    line("axis", (x(0.0), y(0.0)), (x(0.0), y(max_y)));
     for tick in 0..=5_u8 {
         let (at_x, at_y) = (f64::from(tick) * step_x, f64::from(tick) * step_y);
         let _written = write!(
@@ -130,16 +129,16 @@ pub fn svg(cells: &[Cell]) -> String {
              <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
             x(at_x),
             y(0.0) + 18.0,
-            number(at_x),
+            text::number(at_x),
             x(0.0) - 8.0,
             y(at_y) + 4.0,
-            number(at_y)
+            text::number(at_y)
         );
     }
     let _written = write!(
         text,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">retrainings of one model in a month</text>\n\
-         <text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\">median delay of an alert (hours)</text>\n",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">retrainings per model and month</text>\n\
+         <text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\">median alert delay (hours)</text>\n",
         f64::midpoint(LEFT, WIDTH - RIGHT),
         HEIGHT - 16.0,
         f64::midpoint(TOP, HEIGHT - BOTTOM)
@@ -152,26 +151,26 @@ pub fn svg(cells: &[Cell]) -> String {
     if best.len() > 1 {
         let _written = writeln!(text, "<polyline class=\"best\" points=\"{}\"/>", best.join(" "));
     }
-    let mut labelled: Vec<(f64, f64)> = Vec::new();
+    let mut labels: Vec<(f64, f64)> = Vec::new();
     for point in &points {
         let (at_x, at_y) = (x(point.retrainings), y(point.delay));
         let class = if point.best { "mark of-best" } else { "mark" };
         let _written = writeln!(
             text,
-            "<circle class=\"{class}\" cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"4\"><title>{}: {} retrainings a month, {} h</title></circle>",
+            "<circle class=\"{class}\" cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"4\"><title>{}: retrainings per model and month {}, median delay {} h</title></circle>",
             point.title,
-            number(point.retrainings),
-            number(point.delay)
+            text::number(point.retrainings),
+            text::number(point.delay)
         );
     }
     for point in points.iter().rev() {
         let (at_x, at_y) = (x(point.retrainings), y(point.delay));
-        // A label that would lie on another is left to the table.
-        let clear = labelled
+        // A label that would cover another one is left out. The table has its values.
+        let clear = labels
             .iter()
             .all(|(other_x, other_y)| (at_x - other_x).abs() > 44.0 || (at_y - other_y).abs() > 13.0);
         if clear || point.best {
-            labelled.push((at_x, at_y));
+            labels.push((at_x, at_y));
             let near_edge = at_x > WIDTH - 120.0;
             let (offset, anchor) = if near_edge { (-7.0, "end") } else { (7.0, "start") };
             let _written = writeln!(
@@ -187,12 +186,14 @@ pub fn svg(cells: &[Cell]) -> String {
     text
 }
 
-/// A page with the picture and its table. `summary` is plain text.
+/// A page with the plot and the table. `summary` is plain text.
 pub fn html(cells: &[Cell], summary: &str) -> String {
     let mut rows = String::new();
     for cell in cells {
         let total = &cell.total;
-        let delay = total.median_alert_delay_hours.map_or_else(|| "–".to_owned(), number);
+        let delay = total
+            .median_alert_delay_hours
+            .map_or_else(|| "–".to_owned(), text::number);
         let _written = writeln!(
             rows,
             "<tr><th scope=\"row\">{} of {}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{delay}</td><td>{}</td></tr>",
@@ -201,9 +202,9 @@ pub fn html(cells: &[Cell], summary: &str) -> String {
             total.alerts,
             total.incidents,
             total.retrainings,
-            number(total.retrainings_per_model_and_month),
+            text::number(total.retrainings_per_model_and_month),
             total.escalations,
-            number(total.cost)
+            text::number(total.cost)
         );
     }
     format!(
@@ -216,13 +217,13 @@ pub fn html(cells: &[Cell], summary: &str) -> String {
          th, td {{ padding: 0.25rem 0.75rem; text-align: right; border-bottom: 1px solid var(--line); }}\n\
          th {{ font-weight: 600; }}\npre {{ white-space: pre-wrap; color: var(--soft); }}\n\
          @media print {{ body {{ max-width: none; }} }}\n</style>\n</head>\n<body>\n<main>\n\
-         <h1>Alert windows, replayed over history</h1>\n<pre>{}</pre>\n\
-         <figure>\n{}<figcaption>Each mark is a window: datapoints to alert / evaluation period. The line joins the windows \
-         that no other beats in both delay and retrainings.</figcaption>\n</figure>\n\
-         <h2>The same in numbers</h2>\n<div class=\"wide\">\n<table>\n<thead><tr><th scope=\"col\">window</th><th scope=\"col\">alerts</th>\
-         <th scope=\"col\">incidents</th><th scope=\"col\">retrainings</th><th scope=\"col\">a month and model</th>\
+         <h1>Backtest of alert windows</h1>\n<pre>{}</pre>\n\
+         <figure>\n{}<figcaption>Each mark is an alert window: datapoints to alert / evaluation period. The line joins the \
+         windows that no other window beats in both delay and retrainings.</figcaption>\n</figure>\n\
+         <h2>Values</h2>\n<div class=\"wide\">\n<table>\n<thead><tr><th scope=\"col\">window</th><th scope=\"col\">alerts</th>\
+         <th scope=\"col\">incidents</th><th scope=\"col\">retrainings</th><th scope=\"col\">per model and month</th>\
          <th scope=\"col\">escalations</th><th scope=\"col\">median delay (h)</th><th scope=\"col\">cost</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
-         <p>A history cannot show what a retraining would have changed: what was recorded after it is taken as it was.</p>\n\
+         <p>A backtest cannot know how a retraining would have changed later data: later executions are replayed unchanged.</p>\n\
          </main>\n</body>\n</html>\n",
         escaped(summary),
         svg(cells)
@@ -231,18 +232,4 @@ pub fn html(cells: &[Cell], summary: &str) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// A number with no more digits than it needs.
-fn number(value: f64) -> String {
-    let text = if value.abs() >= 100.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
-    };
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
 }

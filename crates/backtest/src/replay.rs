@@ -1,30 +1,31 @@
-//! The executions of one model through ledger, window, decision and lifecycle, in the order of time.
+//! Replay of one model's executions through ledger, window, decision, and lifecycle, in the order of time.
 
 use crate::{Delay, ModelReport, Monitor, Recorded};
 use alerting::{AlertStateChange, AlertStatus, MonitorLedger, MonitorRules, Period};
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use remediation::{
-    Automation, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PipelineExecution,
-    PipelineStart, Policy, Reason, RemediationApproval, RemediationDecided, RiskRating, Settings, Stage, schedule_key,
+    Automation, ExecutionStatus, Facts, Input, ModelDocument, ModelEffect, MonitorLevel, PipelineExecution,
+    PipelineStart, Policy, Reason, RemediationApproval, RemediationDecided, RiskRating, Settings, Stage, StepContext,
+    schedule_key,
 };
 use std::collections::BTreeMap;
 
-/// A report is there about half an hour after its execution is due: started up to 20 minutes late, then analyzed.
-const REPORT_AFTER: SignedDuration = SignedDuration::from_mins(30);
-/// As many executions as a verification can ask for.
-const LEVELS: usize = 100;
+/// Assumed delay between the scheduled time of an execution and its report: an execution starts up to 20 minutes late.
+const REPORT_DELAY: SignedDuration = SignedDuration::from_mins(30);
+/// Maximum number of executions that a verification can require.
+const MAX_VERIFY_EXECUTIONS: usize = 100;
 
-/// What history does not tell.
+/// Assumptions about facts that the history does not contain.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Assumptions {
-    /// How long a retraining takes.
+    /// Duration of a retraining.
     pub retraining: SignedDuration,
-    /// Whether a person approves at once whatever they are asked, or suggested.
+    /// Whether approval requests and suggestions are approved immediately.
     pub approved: bool,
-    /// The risk rating of the models, where the policy does not say it.
+    /// Risk rating of models for which the policy does not set one.
     pub risk_rating: RiskRating,
-    /// What a retraining costs, in whatever currency.
+    /// Cost of one retraining, in any currency.
     pub cost: f64,
 }
 
@@ -39,28 +40,28 @@ impl Default for Assumptions {
     }
 }
 
-/// One monitor under way.
+/// State of the replay of one monitor.
 struct Lane<'a> {
     key: String,
     rules: MonitorRules,
     ledger: MonitorLedger,
-    left: std::slice::Iter<'a, Recorded>,
+    remaining: std::slice::Iter<'a, Recorded>,
     next: Option<&'a Recorded>,
-    /// Since when its alert has had violations in its window.
-    since: Option<Timestamp>,
+    /// Scheduled time of the oldest breaching datapoint of the alert.
+    drift_since: Option<Timestamp>,
 }
 
-/// A model under way.
-struct Model<'a> {
+/// State of the replay of one model.
+struct ModelReplay<'a> {
     document: ModelDocument,
     policy: &'a Policy,
     settings: Settings,
     assumptions: &'a Assumptions,
-    /// The run in flight: of which incident, and when it ends.
-    run: Option<(u64, Timestamp)>,
-    /// When the next decision is due by itself.
-    due: Option<Timestamp>,
-    /// When the drift of the open incident began.
+    /// Retraining in progress: the number of its incident, and its end.
+    retraining: Option<(u64, Timestamp)>,
+    /// Time of the next decision without new input.
+    decision_due: Option<Timestamp>,
+    /// Start of the drift of the open incident.
     drift_since: Option<Timestamp>,
     report: ModelReport,
     alert_delays: Vec<i64>,
@@ -72,24 +73,24 @@ pub fn replay(model: &str, monitors: &[&Monitor], policy: &Policy, assumptions: 
     let mut lanes: Vec<Lane<'_>> = monitors
         .iter()
         .map(|monitor| {
-            let mut left = monitor.executions.iter();
-            let next = left.next();
+            let mut remaining = monitor.executions.iter();
+            let next = remaining.next();
             Lane {
                 key: schedule_key(&monitor.schedule),
-                rules: policy.monitor(&monitor.of()).rules,
+                rules: policy.monitor(&monitor.to_ref()).rules,
                 ledger: MonitorLedger::new(alerting::Monitor {
                     schedule: monitor.schedule.clone(),
                     endpoint: monitor.endpoint.clone(),
                     model: model.to_owned(),
                     monitor_type: None,
                 }),
-                left,
+                remaining,
                 next,
-                since: None,
+                drift_since: None,
             }
         })
         .collect();
-    let mut of = Model {
+    let mut replay = ModelReplay {
         document: ModelDocument::new(model),
         policy,
         settings: Settings {
@@ -97,14 +98,14 @@ pub fn replay(model: &str, monitors: &[&Monitor], policy: &Policy, assumptions: 
             pipeline_start: PipelineStart::Remediate,
         },
         assumptions,
-        run: None,
-        due: None,
+        retraining: None,
+        decision_due: None,
         drift_since: None,
         report: ModelReport::new(model, monitors.len()),
         alert_delays: Vec::new(),
         retraining_delays: Vec::new(),
     };
-    // A model has few monitors: the earliest is found by looking at all of them.
+    // A linear search is fast enough, because a model has few monitors.
     while let Some(lane) = lanes
         .iter_mut()
         .filter(|lane| lane.next.is_some())
@@ -113,29 +114,29 @@ pub fn replay(model: &str, monitors: &[&Monitor], policy: &Policy, assumptions: 
         let Some(recorded) = lane.next.take() else {
             break;
         };
-        lane.next = lane.left.next();
+        lane.next = lane.remaining.next();
         let now = recorded
             .scheduled_time
-            .saturating_add(REPORT_AFTER)
+            .saturating_add(REPORT_DELAY)
             .unwrap_or(Timestamp::MAX);
-        of.until(now);
-        of.report.count(recorded);
+        replay.advance_to(now);
+        replay.report.count(recorded);
         let change = lane
             .ledger
             .replay(recorded.scheduled_time, recorded.evidence(), &lane.rules, now);
         if let Some(change) = change {
-            lane.since = begin_of(&change, &lane.rules, &lane.ledger);
-            of.hear(change, lane.since, now);
+            lane.drift_since = drift_start(&change, &lane.rules, &lane.ledger);
+            replay.on_alert(change, lane.drift_since, now);
         }
-        if of.document.stage() == Stage::Verifying {
-            of.verify(&lanes, now);
+        if replay.document.stage() == Stage::Verifying {
+            replay.verify(&lanes, now);
         }
     }
-    of.finish()
+    replay.finish()
 }
 
-/// Since when the drift is there that an alert is about: its oldest breaching datapoint.
-fn begin_of(change: &AlertStateChange, rules: &MonitorRules, ledger: &MonitorLedger) -> Option<Timestamp> {
+/// Start of the drift of an alert: its oldest breaching datapoint.
+fn drift_start(change: &AlertStateChange, rules: &MonitorRules, ledger: &MonitorLedger) -> Option<Timestamp> {
     if change.alert_status != AlertStatus::InAlert {
         return None;
     }
@@ -145,16 +146,20 @@ fn begin_of(change: &AlertStateChange, rules: &MonitorRules, ledger: &MonitorLed
     breaching.next().map(|(datapoint, _)| datapoint.scheduled_time)
 }
 
-impl Model<'_> {
-    /// What comes of time alone: runs end, cooldowns and budgets do.
-    fn until(&mut self, now: Timestamp) {
-        while let Some(next) = [self.run.map(|(_, end)| end), self.due].into_iter().flatten().min() {
+impl ModelReplay<'_> {
+    /// Applies what happens up to a time without an execution: the ends of retrainings, cooldowns, and budgets.
+    fn advance_to(&mut self, now: Timestamp) {
+        while let Some(next) = [self.retraining.map(|(_, end)| end), self.decision_due]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             if next > now {
                 break;
             }
-            match self.run {
+            match self.retraining {
                 Some((incident, end)) if end == next => {
-                    self.run = None;
+                    self.retraining = None;
                     let execution = PipelineExecution {
                         arn: "backtest".into(),
                         status: ExecutionStatus::Succeeded,
@@ -164,14 +169,14 @@ impl Model<'_> {
                     self.step(Input::PipelineExecution { incident, execution }, next);
                 }
                 _ => {
-                    self.due = None;
+                    self.decision_due = None;
                     self.step(Input::Tick(BTreeMap::new()), next);
                 }
             }
         }
     }
 
-    fn hear(&mut self, change: Box<AlertStateChange>, since: Option<Timestamp>, now: Timestamp) {
+    fn on_alert(&mut self, change: Box<AlertStateChange>, since: Option<Timestamp>, now: Timestamp) {
         if let Some(since) = since {
             self.report.alerts += 1;
             self.alert_delays.push(now.duration_since(since).as_secs());
@@ -182,11 +187,11 @@ impl Model<'_> {
         self.step(Input::Alert(change), now);
     }
 
-    /// The executions after a retraining decide whether it helped.
+    /// Applies the executions after a retraining, which show whether it helped.
     fn verify(&mut self, lanes: &[Lane<'_>], now: Timestamp) {
         let levels = lanes.iter().map(|lane| {
             let level = MonitorLevel {
-                judged: lane.ledger.judged(&lane.rules).take(LEVELS).collect(),
+                judged: lane.ledger.judged(&lane.rules).take(MAX_VERIFY_EXECUTIONS).collect(),
                 evaluation_period: lane.ledger.window(&lane.rules).evaluation_period(),
             };
             (lane.key.clone(), level)
@@ -197,14 +202,14 @@ impl Model<'_> {
     fn step(&mut self, input: Input, now: Timestamp) {
         let facts = Facts {
             in_flight: self
-                .run
+                .retraining
                 .iter()
                 .map(|(incident, _)| format!("backtest/{incident}"))
                 .collect(),
             risk_rating: self.assumptions.risk_rating,
             paused: None,
         };
-        let given = Given {
+        let given = StepContext {
             policy: self.policy,
             settings: &self.settings,
             facts: Some(&facts),
@@ -215,40 +220,40 @@ impl Model<'_> {
             lease: SignedDuration::ZERO,
         };
         self.document.step(input, given, &caller);
-        let owed = std::mem::take(&mut self.document.outbox);
-        for entry in Outbox::entries(&owed) {
+        let pending = std::mem::take(&mut self.document.outbox);
+        for entry in Outbox::entries(&pending) {
             match &entry.effect {
-                ModelEffect::PutRemediationDecided(decided) => self.decided(decided, now),
+                ModelEffect::PutRemediationDecided(decided) => self.on_decision(decided, now),
                 ModelEffect::PutIncidentClosed(closed) => {
                     *self.report.incidents_closed.entry(closed.outcome.as_str()).or_default() += 1;
                 }
                 _ => {}
             }
         }
-        self.due = self.document.incident.as_ref().and_then(|incident| {
+        self.decision_due = self.document.incident.as_ref().and_then(|incident| {
             let decision = incident.decision.as_ref().filter(|_| incident.stage.is_undecided())?;
-            let asked = incident
-                .asked_until
+            let expires_at = incident
+                .approval_expires_at
                 .filter(|_| incident.stage == Stage::AwaitingApproval);
-            decision.until.or(asked).filter(|until| *until > now)
+            decision.until.or(expires_at).filter(|until| *until > now)
         });
     }
 
-    fn decided(&mut self, decided: &RemediationDecided, now: Timestamp) {
+    fn on_decision(&mut self, decided: &RemediationDecided, now: Timestamp) {
         *self.report.decisions.entry(decided.verdict.as_str()).or_default() += 1;
         match decided.stage {
             Stage::Retraining => {
                 let end = now
                     .saturating_add(self.assumptions.retraining)
                     .unwrap_or(Timestamp::MAX);
-                self.run = Some((decided.incident, end));
+                self.retraining = Some((decided.incident, end));
                 self.report.retrainings += 1;
                 if let Some(since) = self.drift_since {
                     self.retraining_delays.push(now.duration_since(since).as_secs());
                 }
             }
             Stage::AwaitingApproval | Stage::Holding => {
-                let suggested = decided.reasons.iter().all(|reason| {
+                let needs_approval_only = decided.reasons.iter().all(|reason| {
                     matches!(
                         reason,
                         Reason::MonitorInAlert { .. }
@@ -259,7 +264,7 @@ impl Model<'_> {
                             }
                     )
                 });
-                if suggested {
+                if needs_approval_only {
                     self.report.waiting_for_people += 1;
                     if self.assumptions.approved {
                         let approval = RemediationApproval {
@@ -281,8 +286,8 @@ impl Model<'_> {
     fn finish(mut self) -> ModelReport {
         self.report.incidents = self.document.incidents;
         self.report.open = self.document.incident.as_ref().map(|incident| incident.stage.as_str());
-        self.report.alert_delay = Delay::of(self.alert_delays);
-        self.report.retraining_delay = Delay::of(self.retraining_delays);
+        self.report.alert_delay = Delay::from_seconds(self.alert_delays);
+        self.report.retraining_delay = Delay::from_seconds(self.retraining_delays);
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 retrainings")]
         let retrainings = self.report.retrainings as f64;
         self.report.cost = retrainings * self.assumptions.cost;

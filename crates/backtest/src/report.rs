@@ -1,4 +1,4 @@
-//! What a replay says, in numbers.
+//! Results of a replay.
 
 use crate::{Assumptions, History, Recorded, replay};
 use alerting::DatapointState;
@@ -6,23 +6,23 @@ use remediation::Policy;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// A month, for rates: a twelfth of 365.25 days.
-const SECONDS_A_MONTH: f64 = 365.25 / 12.0 * 86_400.0;
+/// Average length of a month in seconds: a twelfth of 365.25 days.
+const SECONDS_PER_MONTH: f64 = 365.25 / 12.0 * 86_400.0;
 
 /// Delays, in hours.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delay {
-    /// The median.
+    /// Median delay.
     pub median_hours: f64,
-    /// The longest.
+    /// Longest delay.
     pub worst_hours: f64,
 }
 
 impl Delay {
-    /// Of delays in seconds; `None` if there is none.
+    /// Summary of delays in seconds. `None` without delays.
     #[expect(clippy::cast_precision_loss, reason = "delays are far shorter than 2^52 seconds")]
-    pub(crate) fn of(mut seconds: Vec<i64>) -> Option<Self> {
+    pub(crate) fn from_seconds(mut seconds: Vec<i64>) -> Option<Self> {
         seconds.sort_unstable();
         let median = *seconds.get(seconds.len() / 2)?;
         let worst = *seconds.last()?;
@@ -33,37 +33,37 @@ impl Delay {
     }
 }
 
-/// What would have come of a policy for one model.
+/// What a policy would have done for one model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelReport {
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// How many monitors watch it.
+    /// Number of monitors.
     pub monitors: usize,
-    /// How many executions they had.
+    /// Number of executions of the monitors.
     pub executions: usize,
-    /// How many of them had violations.
+    /// Number of executions with violations.
     pub violations: usize,
-    /// How often a monitor went into alert.
+    /// Number of alerts.
     pub alerts: usize,
-    /// How many incidents there were.
+    /// Number of incidents.
     pub incidents: u64,
-    /// Decisions by verdict.
+    /// Number of decisions by verdict.
     pub decisions: BTreeMap<&'static str, usize>,
-    /// How often a person would have been asked, or told a suggestion.
+    /// Number of approval requests and suggestions.
     pub waiting_for_people: usize,
-    /// How many retrainings were started.
+    /// Number of retrainings.
     pub retrainings: usize,
-    /// From the first violation in the window until the alert.
+    /// Delay from the first violation in the window to the alert.
     pub alert_delay: Option<Delay>,
-    /// From the first violation of an incident until its retraining.
+    /// Delay from the first violation of an incident to its retraining.
     pub retraining_delay: Option<Delay>,
-    /// Incidents by how they ended.
+    /// Number of closed incidents by outcome.
     pub incidents_closed: BTreeMap<&'static str, usize>,
-    /// Where the last incident stands, if it is still open.
+    /// Stage of the last incident, if it is open.
     pub open: Option<&'static str>,
-    /// What the retrainings cost.
+    /// Total cost of the retrainings.
     pub cost: f64,
 }
 
@@ -92,46 +92,46 @@ impl ModelReport {
         self.violations += usize::from(recorded.state == DatapointState::Violations);
     }
 
-    /// How many decisions had that verdict.
+    /// Number of decisions with this verdict.
     pub fn decisions_of(&self, verdict: &str) -> usize {
         self.decisions.get(verdict).copied().unwrap_or_default()
     }
 }
 
-/// All models together.
+/// Totals of all models.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Total {
-    /// Version (hash) of the policy.
+    /// Version of the policy.
     pub policy_version: String,
-    /// How many executions there were.
+    /// Number of executions.
     pub executions: usize,
-    /// How often monitors went into alert.
+    /// Number of alerts.
     pub alerts: usize,
-    /// How many incidents there were.
+    /// Number of incidents.
     pub incidents: u64,
-    /// How many retrainings were started.
+    /// Number of retrainings.
     pub retrainings: usize,
-    /// The same for one model in a month.
+    /// Average number of retrainings per model and month.
     pub retrainings_per_model_and_month: f64,
-    /// How often a person was called: `Escalate`.
+    /// Number of decisions with the verdict `Escalate`.
     pub escalations: usize,
-    /// How often a person would have been asked.
+    /// Number of approval requests and suggestions.
     pub waiting_for_people: usize,
-    /// The median over the models of their median alert delay, in hours.
+    /// Median of the models' median alert delays, in hours.
     pub median_alert_delay_hours: Option<f64>,
-    /// What the retrainings cost.
+    /// Total cost of the retrainings.
     pub cost: f64,
 }
 
-/// Sums the reports of all models up.
+/// Totals of the reports of all models.
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 retrainings")]
 pub fn total(reports: &[ModelReport], history: &History, policy: &Policy) -> Total {
     let seconds = history
         .span()
         .map_or(0.0, |(first, last)| last.duration_since(first).as_secs_f64());
-    let months = (seconds / SECONDS_A_MONTH).max(f64::MIN_POSITIVE) * reports.len().max(1) as f64;
-    let sum = |of: fn(&ModelReport) -> usize| reports.iter().map(of).sum::<usize>();
+    let months = (seconds / SECONDS_PER_MONTH).max(f64::MIN_POSITIVE) * reports.len().max(1) as f64;
+    let sum = |count: fn(&ModelReport) -> usize| reports.iter().map(count).sum::<usize>();
     let retrainings = sum(|report| report.retrainings);
     let mut delays: Vec<f64> = reports
         .iter()
@@ -156,18 +156,18 @@ pub fn total(reports: &[ModelReport], history: &History, policy: &Policy) -> Tot
     }
 }
 
-/// One model under two policies.
+/// Results of one model under two policies.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// Under the policy.
+    /// Result under the policy.
     pub policy: Option<ModelReport>,
-    /// Under the other.
+    /// Result under the other policy.
     pub against: Option<ModelReport>,
 }
 
-/// Puts reports of two policies side by side. A model that only one of them knows stands alone.
+/// Pairs the reports of two policies by model. A model may have a report under one policy only.
 pub fn compare(policy: &[ModelReport], against: &[ModelReport]) -> Vec<Comparison> {
     let mut models: BTreeMap<&str, (Option<&ModelReport>, Option<&ModelReport>)> = BTreeMap::new();
     for report in policy {
@@ -186,20 +186,20 @@ pub fn compare(policy: &[ModelReport], against: &[ModelReport]) -> Vec<Compariso
         .collect()
 }
 
-/// One window of a grid.
+/// Results of one alert window in a sweep.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cell {
-    /// M.
+    /// Number of breaching datapoints that raise the alert (M).
     pub datapoints_to_alert: u8,
-    /// N.
+    /// Number of latest executions that are evaluated (N).
     pub evaluation_period: u8,
-    /// What comes of it.
+    /// Totals of all models with this window.
     #[serde(flatten)]
     pub total: Total,
 }
 
-/// Replays the history under the policy with another window, M of N.
+/// Replays the history under the policy with a different alert window, M of N.
 pub fn cell(
     history: &History,
     policy: &Policy,

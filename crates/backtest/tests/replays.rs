@@ -1,4 +1,4 @@
-//! What a replay says, against counts that nobody could get wrong.
+//! Compares the results of replays with simple counts.
 #![expect(
     clippy::float_cmp,
     clippy::indexing_slicing,
@@ -56,9 +56,9 @@ fn run(history: &History, policy: &str, assumptions: &Assumptions) -> ModelRepor
 }
 
 #[test]
-fn an_episode_alerts_is_retrained_and_verified() {
+fn drift_leads_to_alert_retraining_and_verification() {
     let policy = format!("{AUTO}[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n");
-    // Two hours after the alert of the third execution the retraining ends; the drift is over after one more.
+    // The retraining ends two hours after the alert, and the drift ends one execution later.
     let report = run(
         &history(&["00XX0X000000"]),
         &policy,
@@ -72,43 +72,43 @@ fn an_episode_alerts_is_retrained_and_verified() {
     assert_eq!(report.incidents_closed["Repaired"], 1);
     assert_eq!(report.alert_delay.unwrap().median_hours, 1.5);
     assert_eq!(report.cost, 7.0);
-    // Drift that goes on after the retraining calls a person, and starts no second one.
+    // Drift that persists after the retraining escalates, and starts no second retraining.
     let report = run(&history(&["00XXXXXXXXXXXX"]), &policy, &Assumptions::default());
     assert_eq!((report.retrainings, report.decisions_of("Escalate")), (1, 1));
     assert_eq!(report.open, Some("Escalated"));
 }
 
 #[test]
-fn two_monitors_of_a_model_are_one_incident() {
+fn monitors_of_a_model_share_an_incident() {
     let report = run(&history(&["0XX00000", "00XX0000"]), AUTO, &Assumptions::default());
     assert_eq!((report.alerts, report.incidents, report.retrainings), (2, 1, 1));
 }
 
 #[test]
-fn what_a_person_would_be_asked_is_counted_or_assumed() {
-    let asking = "[remediation]\nautomation = 'approve'\ncooldown = '0h'\n";
-    let waiting = run(&history(&["0XXXX000"]), asking, &Assumptions::default());
+fn approval_requests_are_counted_or_granted() {
+    let approve = "[remediation]\nautomation = 'approve'\ncooldown = '0h'\n";
+    let waiting = run(&history(&["0XXXX000"]), approve, &Assumptions::default());
     assert_eq!((waiting.waiting_for_people, waiting.retrainings), (1, 0));
     assert_eq!(waiting.incidents_closed["Recovered"], 1);
     let approved = Assumptions {
         approved: true,
         ..Assumptions::default()
     };
-    let approved = run(&history(&["0XXXX000"]), asking, &approved);
+    let approved = run(&history(&["0XXXX000"]), approve, &approved);
     assert_eq!((approved.waiting_for_people, approved.retrainings), (1, 1));
 }
 
 #[test]
-fn a_cooldown_ends_by_itself_between_executions() {
+fn cooldown_ends_between_executions() {
     let policy = "[remediation]\nautomation = 'auto'\ncooldown = '5h'\nretrainings_per_day = 9\n";
-    // The second episode begins within the cooldown of the first one's retraining, and lasts beyond it.
+    // The second drift starts during the cooldown after the first retraining, and lasts longer than the cooldown.
     let report = run(&history(&["X000XXXXXX00000"]), policy, &Assumptions::default());
     assert_eq!((report.incidents, report.retrainings), (2, 2));
     assert_eq!(report.decisions_of("Hold"), 1);
 }
 
 #[test]
-fn gaps_between_reports_are_filled_at_the_usual_step() {
+fn gaps_are_filled_at_the_most_common_interval() {
     let mut history = History::default();
     for at in [0, 1, 2, 6, 7] {
         history.add(execution("monitor-0", at, 'X'));
@@ -120,7 +120,7 @@ fn gaps_between_reports_are_filled_at_the_usual_step() {
 }
 
 #[test]
-fn a_cell_of_the_grid_is_a_run_with_that_window_and_is_drawn() {
+fn sweep_replays_and_draws_each_window() {
     let history = history(&["00XX0X0XXX000XX0X00XXXXX000"]);
     let policy = Policy::parse(AUTO.as_bytes()).unwrap();
     let windows = (1..=4).flat_map(|n| (1..=n.min(3)).map(move |m| (m, n)));
@@ -145,13 +145,13 @@ fn a_cell_of_the_grid_is_a_run_with_that_window_and_is_drawn() {
     assert!(page.contains("&lt;signs&gt; &amp; such"));
     assert!(
         !page.contains("<script") && !page.contains("src=") && !page.contains("@import"),
-        "nothing from outside"
+        "the page loads nothing"
     );
     assert_eq!(page.matches("<tr>").count(), 10);
 }
 
 #[test]
-fn two_policies_stand_side_by_side() {
+fn two_policies_are_compared_by_model() {
     let history = history(&["00XX0X0XXX000"]);
     let strict = [run(&history, AUTO, &Assumptions::default())];
     let lenient = format!("{AUTO}[alert]\ndatapoints_to_alert = 3\nevaluation_period = 3\n");
@@ -166,9 +166,9 @@ fn two_policies_stand_side_by_side() {
 }
 
 proptest! {
-    /// Alerts are the upward crossings of a naive count, whatever the history.
+    /// For any history, an alert is raised whenever a naive count reaches M.
     #[test]
-    fn alerts_are_those_of_a_naive_count(signs in "[0X0XFN-]{0,80}", m in 1..5_usize, more in 0..5_usize) {
+    fn alerts_match_a_naive_count(signs in "[0X0XFN-]{0,80}", m in 1..5_usize, more in 0..5_usize) {
         let n = m + more;
         let policy = format!("{AUTO}[alert]\ndatapoints_to_alert = {m}\nevaluation_period = {n}\n");
         let mut slots: Vec<bool> = Vec::new();

@@ -1,42 +1,43 @@
-//! `driftwarden alerts`: a monitor's alert beside SageMaker's own.
+//! `driftwarden alerts`: compares a monitor's alert with SageMaker's own alert.
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, StateBucket, Surroundings, json_line, ledger, second},
-    policy::{in_force, of},
-    table::{Table, plain},
+    cloud::{Environment, StateBucket, json_line, ledger},
+    error::{Failure, Message},
+    policy::{effective_policy, monitor_ref},
+    state::State,
+    table::{Cell, Table, plain},
 };
 use alerting::{
-    AlertHistoryItem, AlertStatus, AlertWindow, ExecutionWindow, MonitorLedger, MonitoringAlertTransition, OnlyBecause,
-    Transition, compare,
+    AlertHistoryItem, AlertStatus, AlertWindow, ExecutionWindow, MismatchReason, MonitorLedger,
+    MonitoringAlertTransition, Transition, compare,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shell::ports::MonitoringAlerts as _;
 use std::io::{self, Write};
 
-/// So far from its execution SageMaker's transition may be: an execution begins up to 20 minutes after it was due, and
-/// takes its time.
+/// Maximum time between an execution and SageMaker's transition: an execution starts up to 20 minutes late and takes a while.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(2);
 
-/// Compare a monitor's alert with SageMaker's own.
+/// Compare a monitor's alert with SageMaker's own alert.
 ///
-/// Shows the alert status and the latest transitions of our ledger beside the `MonitoringAlert` of the schedule in
-/// SageMaker and its history: which transitions agree (the same status within two hours of the execution), which only one
-/// side has, and why that can be.
+/// Shows the alert status and the latest transitions of the ledger next to the `MonitoringAlert` of the schedule in SageMaker
+/// and its history. Two transitions match if they have the same status and are within two hours of the execution. For a
+/// transition that only one side has, the output names the likely reason.
 #[derive(Debug, clap::Args)]
 pub struct Alerts {
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     #[arg(value_name = "SCHEDULE")]
     schedule: String,
     #[command(flatten)]
     state_bucket: StateBucket,
-    /// Print a JSON object.
-    #[arg(long)]
+    /// Print one JSON object.
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// Both sides.
+/// The alerts of Driftwarden and of SageMaker.
 struct Sides {
     ledger: MonitorLedger,
     window: AlertWindow,
@@ -49,22 +50,22 @@ struct Sides {
 
 impl Alerts {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let world = self.state_bucket.connect(around).await?;
-        let ledger = ledger(world.as_ref(), &self.schedule).await?.ok_or_else(|| {
-            format!(
-                "there is no ledger of schedule `{}` in the state bucket: none of its executions has been heard of",
-                self.schedule
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let clients = self.state_bucket.connect(env).await?;
+        let ledger = ledger(clients.as_ref(), &self.schedule).await?.ok_or_else(|| {
+            Message::new(
+                format!("schedule `{}` has no ledger in the state bucket", self.schedule),
+                "a ledger exists after the first execution; check the name of the schedule",
             )
         })?;
-        let policy = in_force(world.as_ref()).await?;
-        let rules = policy.monitor(&of(&ledger.monitor)).rules;
+        let policy = effective_policy(clients.as_ref()).await?;
+        let rules = policy.monitor(&monitor_ref(&ledger.monitor)).rules;
         let schedule = &ledger.monitor.schedule;
-        let theirs = world.monitoring_alert(schedule).await?;
-        let their_history = world.monitoring_alert_history(schedule).await?;
+        let theirs = clients.monitoring_alert(schedule).await?;
+        let their_history = clients.monitoring_alert_history(schedule).await?;
         let our_history: Vec<AlertHistoryItem> = ledger.history.iter().copied().collect();
         let oldest = ledger.datapoints.front().map(|datapoint| datapoint.scheduled_time);
-        // Of many transitions the ledger keeps the latest only.
+        // The ledger keeps only the latest transitions.
         let forgotten = ledger.alert.transition > our_history.len() as u64;
         let oldest_kept = our_history.first().filter(|_| forgotten);
         let known_since = oldest.max(oldest_kept.map(|item| item.scheduled_time));
@@ -86,7 +87,7 @@ impl Alerts {
     }
 }
 
-/// What `--json` prints.
+/// JSON output.
 #[derive(Serialize)]
 struct Json<'a> {
     schedule: &'a str,
@@ -165,21 +166,21 @@ impl Sides {
             plain(&monitor.model)
         )?;
         let known = |what: &str, since: Option<Timestamp>| match since {
-            Some(since) => format!("{what}s since {}", second(since)),
-            None => format!("no {what}"),
+            Some(since) => format!("{what}s since {}", text::time(since)),
+            None => format!("no {what}s"),
         };
-        let mut table = Table::new(["", "alert", "window", "knows of"]);
+        let mut table = Table::new(["", "alert", "window", "history"]);
         table.row([
-            "Driftwarden".into(),
-            self.ledger.alert.status.as_str().into(),
-            self.our_window(),
-            known("execution", self.known_since),
+            Cell::from("Driftwarden"),
+            State::from(self.ledger.alert.status).into(),
+            self.our_window().into(),
+            known("execution", self.known_since).into(),
         ]);
         table.row([
-            "SageMaker".into(),
-            self.their_status.as_str().into(),
-            self.their_window(),
-            known("transition", self.theirs_since),
+            Cell::from("SageMaker"),
+            State::from(self.their_status).into(),
+            self.their_window().into(),
+            known("transition", self.theirs_since).into(),
         ]);
         table.write(out)?;
         writeln!(out)?;
@@ -188,68 +189,72 @@ impl Sides {
             "execution",
             "Driftwarden",
             "SageMaker",
-            "only one side, because",
+            "reason for the difference",
         ]);
         let mut agreeing = 0;
         for transition in &self.transitions {
             let (ours, theirs, because) = parts(*transition);
             agreeing += usize::from(because.is_none());
             table.row([
-                status(ours, theirs).as_str().to_owned(),
-                ours.map_or_else(|| "-".to_owned(), |ours| second(ours.scheduled_time)),
-                ours.map_or_else(|| "-".to_owned(), |ours| second(ours.time)),
-                theirs.map_or_else(|| "-".to_owned(), |(time, _)| second(time)),
-                because.map_or_else(String::new, |because| self.why(ours.is_some(), because)),
+                Cell::from(State::from(status(ours, theirs))),
+                ours.map_or_else(|| "-".to_owned(), |ours| text::time(ours.scheduled_time))
+                    .into(),
+                ours.map_or_else(|| "-".to_owned(), |ours| text::time(ours.time)).into(),
+                theirs
+                    .map_or_else(|| "-".to_owned(), |(time, _)| text::time(time))
+                    .into(),
+                because
+                    .map_or_else(String::new, |because| self.why(ours.is_some(), because))
+                    .into(),
             ]);
         }
         table.write(out)?;
         match self.transitions.len() {
-            0 => writeln!(out, "neither side has a transition"),
-            all => writeln!(out, "{agreeing} of {all} transitions agree"),
+            0 => writeln!(out, "no transitions on either side"),
+            all => writeln!(out, "{agreeing} of {all} transitions match"),
         }
     }
 
     fn our_window(&self) -> String {
         let (m, n) = (self.window.datapoints_to_alert(), self.window.evaluation_period());
         match self.window {
-            AlertWindow::Executions(_) => format!("{m} of {n} executions"),
-            AlertWindow::Time { period, .. } => format!("{m} of {n} periods of {period}"),
+            AlertWindow::Executions(_) => format!("{m} of {}", text::count(n, "execution")),
+            AlertWindow::Time { period, .. } => format!("{m} of {} of {period}", text::count(n, "period")),
         }
     }
 
     fn their_window(&self) -> String {
         match self.theirs {
             Some(window) => format!(
-                "{} of {} executions",
+                "{} of {}",
                 window.datapoints_to_alert(),
-                window.evaluation_period()
+                text::count(window.evaluation_period(), "execution")
             ),
-            None => "none, or one that can never alert".to_owned(),
+            None => "none, or a window that can never alert".to_owned(),
         }
     }
 
-    /// Why only one side has a transition, in words.
-    fn why(&self, ours: bool, because: OnlyBecause) -> String {
-        let since = |since: Option<Timestamp>| since.map_or_else(|| "never".to_owned(), second);
+    /// Why only one side has a transition.
+    fn why(&self, ours: bool, because: MismatchReason) -> String {
+        let since = |since: Option<Timestamp>| since.map_or_else(|| "never".to_owned(), text::time);
         let same = self
             .theirs
             .is_some_and(|theirs| self.window == AlertWindow::Executions(theirs));
         match because {
-            OnlyBecause::NoSuchStatus => "SageMaker's alert is OK while there is too little to say".to_owned(),
-            OnlyBecause::BeforeTheOther if ours => {
-                format!("SageMaker's history begins at {}", since(self.theirs_since))
+            MismatchReason::UnsupportedStatus => "SageMaker's alert is OK when data is insufficient".to_owned(),
+            MismatchReason::OutsideHistory if ours => {
+                format!("SageMaker's history starts at {}", since(self.theirs_since))
             }
-            OnlyBecause::BeforeTheOther => match self.known_since {
-                Some(since) => format!("the ledger begins with the execution of {}", second(since)),
-                None => "the ledger knows no execution".to_owned(),
+            MismatchReason::OutsideHistory => match self.known_since {
+                Some(since) => format!("the ledger starts with the execution of {}", text::time(since)),
+                None => "the ledger has no executions".to_owned(),
             },
-            OnlyBecause::OtherRules if same => {
-                "the windows are the same: other rules of the policy, or an execution that one side did not see"
-                    .to_owned()
+            MismatchReason::DifferentRules if same => {
+                "same window: other rules of the policy, or an execution that one side did not get".to_owned()
             }
-            OnlyBecause::OtherRules if self.theirs.is_none() => "SageMaker's alert cannot alert now".to_owned(),
-            OnlyBecause::OtherRules => format!(
-                "the windows differ: ours {}, SageMaker's {}",
+            MismatchReason::DifferentRules if self.theirs.is_none() => "SageMaker's window can never alert".to_owned(),
+            MismatchReason::DifferentRules => format!(
+                "different windows: Driftwarden {}, SageMaker {}",
                 self.our_window(),
                 self.their_window()
             ),
@@ -260,14 +265,14 @@ impl Sides {
 type Parts = (
     Option<AlertHistoryItem>,
     Option<MonitoringAlertTransition>,
-    Option<OnlyBecause>,
+    Option<MismatchReason>,
 );
 
 fn parts(transition: Transition) -> Parts {
     match transition {
         Transition::Both(ours, theirs) => (Some(ours), Some(theirs), None),
-        Transition::Ours(ours, because) => (Some(ours), None, Some(because)),
-        Transition::Theirs(theirs, because) => (None, Some(theirs), Some(because)),
+        Transition::LedgerOnly(ours, because) => (Some(ours), None, Some(because)),
+        Transition::SageMakerOnly(theirs, because) => (None, Some(theirs), Some(because)),
     }
 }
 

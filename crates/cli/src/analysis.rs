@@ -1,12 +1,13 @@
-//! `driftwarden baseline` and `driftwarden analyze`: the analyses, by hand.
+//! `driftwarden baseline` and `driftwarden analyze`: runs the analyses from the command line.
 
 mod inputs;
-mod places;
+mod locations;
 mod prediction;
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Surroundings, counted, json_line},
+    cloud::{Environment, json_line},
+    error::Failure,
     table::{Table, plain},
 };
 use analysis::{ConstraintViolation, Profile, metric::MetricValue, page};
@@ -15,70 +16,71 @@ use analyzer::{
     job::{self, DataQualityJob, DataQualityOptions, JobError},
 };
 use inputs::{InputArgs, read_all};
+pub(crate) use locations::open_page;
+use locations::{Location, read_baseline, write_report};
 use model_monitor::MonitorType;
-pub(crate) use places::open_page;
-use places::{Place, read_baseline, write_report};
 use prediction::PredictionArgs;
 use serde::Serialize;
 
-/// So many violations, and columns, are shown; the files have all.
-const SHOWN: usize = 20;
+/// Maximum number of violations or metrics in the summary. The files contain all of them.
+const MAX_ROWS: usize = 20;
 
-/// Make a baseline of a dataset: its statistics, and the constraints that they suggest.
+/// Create a baseline from a dataset: statistics and suggested constraints.
 ///
-/// DATASET is a CSV, JSON Lines, Parquet or data capture file, plain or gzip, a folder of such, or an s3:// object or
-/// prefix; several are one dataset. Writes statistics.json and constraints.json, for bias and feature attributions
-/// analysis.json, as Model Monitor's own baseline jobs do.
+/// DATASET is a CSV, JSON Lines, Parquet, or data capture file (plain or gzip), a folder of such files, or an s3:// object or
+/// prefix. Several are read as one dataset. Writes statistics.json and constraints.json, or analysis.json for bias and feature
+/// attributions, like the baseline jobs of Model Monitor.
 #[derive(Debug, clap::Args)]
 pub struct Baseline {
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     prediction: PredictionArgs,
-    /// The folder, or s3:// prefix, to write the files to.
+    /// Folder or s3:// prefix for the files.
     #[arg(long, short, value_name = "DIR")]
     output: String,
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// Hold a dataset against a baseline.
+/// Compare a dataset with a baseline.
 ///
-/// DATASET is as for `baseline`. Writes statistics.json, constraints.json and drift.json, or the files of the other
-/// analyses, and, if there are violations, `constraint_violations.json`, as Model Monitor's own executions do. Exit code 0: clean, 2: violations, 3: no data,
-/// 1: failed.
+/// DATASET is the same as for `baseline`. Writes statistics.json, constraints.json, and drift.json, or the files of the other
+/// analyses. If violations are found, also writes `constraint_violations.json`, like the executions of Model Monitor.
+///
+/// Exit codes: 0 clean, 1 error, 2 violations, 3 no data.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "switches of a command")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct Analyze {
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     prediction: PredictionArgs,
-    /// The folder, or s3:// prefix, of the baseline's files.
+    /// Folder or s3:// prefix of the baseline files.
     #[arg(long, short, value_name = "DIR")]
     baseline: String,
-    /// The folder, or s3:// prefix, to write the report to.
+    /// Folder or s3:// prefix for the report files.
     #[arg(long, short, value_name = "DIR")]
     output: String,
-    /// Take whole numbers for fractional ones, and any value for text, in the data type check.
+    /// Accept integers as decimal numbers, and any value as a string, in type checks.
     #[arg(long)]
     lenient_types: bool,
-    /// Compute distances of numbers as Deequ does, which hardly sees drift in columns of few different numbers.
+    /// Compute numeric distances like Deequ, which is insensitive in columns with few distinct values.
     #[arg(long)]
     deequ_compat: bool,
-    /// Report drift only where it is significant, with so many false alarms among all alarms at most (Benjamini and
-    /// Hochberg): 0.05.
+    /// Report only significant drift. RATE is the maximum share of false alarms among all alarms (Benjamini-Hochberg), for
+    /// example 0.05.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     false_discovery_rate: Option<f64>,
-    /// Write the report as a page too: report.html.
+    /// Also write the report as a page: report.html.
     #[arg(long)]
     html: bool,
-    /// Write the report as a page, and open it.
+    /// Write the report as a page and open it.
     #[arg(long)]
     open: bool,
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
@@ -89,11 +91,11 @@ fn rate(text: &str) -> Result<f64, String> {
 
 impl From<JobError> for Failure {
     fn from(error: JobError) -> Self {
-        Self::Said(error.to_string())
+        error.to_string().into()
     }
 }
 
-/// What `--json` prints.
+/// JSON output of `analyze`.
 #[derive(Serialize)]
 struct Answer<'a> {
     monitor_type: &'a str,
@@ -104,9 +106,9 @@ struct Answer<'a> {
     files: Vec<String>,
 }
 
-/// What `--json` prints of a baseline.
+/// JSON output of `baseline`.
 #[derive(Serialize)]
-struct Made<'a> {
+struct BaselineAnswer<'a> {
     monitor_type: &'a str,
     item_count: u64,
     notes: &'a [String],
@@ -115,36 +117,36 @@ struct Made<'a> {
 
 impl Baseline {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let output = Place::parse(&self.output)?;
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let output = Location::parse(&self.output)?;
         let kind = self.prediction.monitor_type.unwrap_or(MonitorType::DataQuality);
-        let (report, of) = if kind == MonitorType::DataQuality {
-            self.prediction.refuse()?;
+        let (report, size) = if kind == MonitorType::DataQuality {
+            self.prediction.reject_options()?;
             let options = self.input.options(Vec::new());
             let dataset: Dataset<Profile> =
-                read_all(&self.input.datasets, &options, around, streams, Profile::default).await?;
-            let columns = counted(dataset.sink.columns().len(), "column");
+                read_all(&self.input.datasets, &options, env, streams, Profile::default).await?;
+            let columns = text::count(dataset.sink.columns().len(), "column");
             (DataQualityJob::default().baseline(&dataset)?, format!(" and {columns}"))
         } else {
-            let report = self.prediction.report(kind, &self.input, None, around, streams).await?;
+            let report = self.prediction.report(kind, &self.input, None, env, streams).await?;
             (report, String::new())
         };
-        tell(&report, streams)?;
-        let files = write_report(&output, report.all_files(), report.violations_file(), around).await?;
+        print_notes(&report, streams)?;
+        let files = write_report(&output, report.all_files(), report.violations_file(), env).await?;
         if self.json {
-            let made = Made {
+            let answer = BaselineAnswer {
                 monitor_type: kind.as_str(),
                 item_count: report.item_count,
                 notes: &report.notes,
                 files,
             };
-            json_line(streams.out, &made)?;
+            json_line(streams.out, &answer)?;
             return Ok(Exit::Done);
         }
-        let rows = counted_rows(report.item_count);
-        writeln!(streams.out, "{kind} baseline of {rows}{of}:")?;
+        let rows = text::count(report.item_count, "row");
+        writeln!(streams.out, "{kind} baseline of {rows}{size}:")?;
         if kind != MonitorType::DataQuality {
-            measured(&report, streams)?;
+            metrics(&report, streams)?;
         }
         for file in files {
             writeln!(streams.out, "  {}", plain(&file))?;
@@ -153,12 +155,8 @@ impl Baseline {
     }
 }
 
-fn counted_rows(rows: u64) -> String {
-    format!("{rows} row{}", if rows == 1 { "" } else { "s" })
-}
-
-/// Tells what is wrong with the data.
-fn tell(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
+/// Prints the notes about the data.
+fn print_notes(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
     for note in &report.notes {
         writeln!(streams.err, "note: {}", plain(note))?;
     }
@@ -167,31 +165,31 @@ fn tell(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
 
 impl Analyze {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let output = Place::parse(&self.output)?;
-        let baseline = read_baseline(&Place::parse(&self.baseline)?, around).await?;
-        let kind = self.prediction.type_of(&baseline)?;
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let output = Location::parse(&self.output)?;
+        let baseline = read_baseline(&Location::parse(&self.baseline)?, env).await?;
+        let kind = self.prediction.type_for(&baseline)?;
         let (report, compared, page) = if kind == MonitorType::DataQuality {
-            self.prediction.refuse()?;
-            let (report, compared) = self.data_quality(&baseline, around, streams).await?;
+            self.prediction.reject_options()?;
+            let (report, compared) = self.data_quality(&baseline, env, streams).await?;
             let page = (self.html || self.open).then(|| self.page(&report, &compared, &baseline));
             (report, Some(compared), page)
         } else {
-            self.refuse(kind)?;
+            self.reject_options(kind)?;
             let baseline = Some(baseline);
             let report = self
                 .prediction
-                .report(kind, &self.input, baseline, around, streams)
+                .report(kind, &self.input, baseline, env, streams)
                 .await?;
             (report, None, None)
         };
-        tell(&report, streams)?;
+        print_notes(&report, streams)?;
         let mut files = report.all_files();
         files.extend(page.map(|page| analyzer::ReportFile {
             name: "report.html",
             content: page.into_bytes(),
         }));
-        let files = write_report(&output, files, report.violations_file(), around).await?;
+        let files = write_report(&output, files, report.violations_file(), env).await?;
         let exit = match report.outcome() {
             Outcome::Clean => Exit::Done,
             Outcome::Violations(_) => Exit::Violations,
@@ -217,7 +215,7 @@ impl Analyze {
             summary(&report, compared.as_ref(), &files, streams)?;
         }
         if self.open {
-            places::open(&files, streams)?;
+            locations::open(&files, streams)?;
         }
         Ok(exit)
     }
@@ -225,12 +223,12 @@ impl Analyze {
     async fn data_quality(
         &self,
         baseline: &job::Baseline,
-        around: &impl Surroundings,
+        env: &impl Environment,
         streams: &mut Streams<'_>,
-    ) -> Result<(Report, job::Compared), Failure> {
+    ) -> Result<(Report, job::BaselineComparison), Failure> {
         let options: ReadOptions = self.input.options(baseline.columns());
         let dataset: Dataset<Profile> =
-            read_all(&self.input.datasets, &options, around, streams, Profile::default).await?;
+            read_all(&self.input.datasets, &options, env, streams, Profile::default).await?;
         let job = DataQualityJob {
             options: DataQualityOptions {
                 lenient_types: self.lenient_types,
@@ -241,8 +239,8 @@ impl Analyze {
         Ok(job.analyze(&dataset, baseline)?)
     }
 
-    /// Refuses what only data quality has a use for.
-    fn refuse(&self, kind: MonitorType) -> Result<(), Failure> {
+    /// Rejects options that only data quality supports.
+    fn reject_options(&self, kind: MonitorType) -> Result<(), Failure> {
         let given = [
             ("--lenient-types", self.lenient_types),
             ("--deequ-compat", self.deequ_compat),
@@ -252,11 +250,18 @@ impl Analyze {
         ];
         match given.into_iter().find(|(_, given)| *given) {
             None => Ok(()),
-            Some((name, _)) => Err(Failure::Usage(format!("{name} is of DataQuality, and this is {kind}"))),
+            Some((name @ ("--html" | "--open"), _)) => Err(Failure::usage(
+                format!("{name} is not supported for {kind}"),
+                format!("remove {name}; the report files are written either way"),
+            )),
+            Some((name, _)) => Err(Failure::usage(
+                format!("{name} is not supported for {kind}"),
+                format!("remove {name}, or pass --monitor-type DataQuality"),
+            )),
         }
     }
 
-    fn page(&self, report: &Report, compared: &job::Compared, baseline: &job::Baseline) -> String {
+    fn page(&self, report: &Report, compared: &job::BaselineComparison, baseline: &job::Baseline) -> String {
         page::render(&page::Page {
             title: "Data quality",
             datasets: &self.input.datasets,
@@ -269,22 +274,22 @@ impl Analyze {
     }
 }
 
-/// What a person wants to know: the verdict, the violations, the columns that drifted most.
+/// Prints the verdict, the violations, and the columns that drifted most.
 fn summary(
     report: &Report,
-    compared: Option<&job::Compared>,
+    compared: Option<&job::BaselineComparison>,
     files: &[String],
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
     let verdict = match report.outcome() {
         Outcome::Clean => "clean".to_owned(),
-        Outcome::Violations(count) => counted(count, "violation"),
-        Outcome::NoData => "no data, which is not clean".to_owned(),
+        Outcome::Violations(count) => text::count(count, "violation"),
+        Outcome::NoData => "no data (not clean)".to_owned(),
     };
-    let rows = counted_rows(report.item_count);
+    let rows = text::count(report.item_count, "row");
     writeln!(streams.out, "{}: {rows}, {verdict}", report.monitor_type)?;
     let mut table = Table::new(["feature", "check", "description"]);
-    for violation in report.violations.iter().take(SHOWN) {
+    for violation in report.violations.iter().take(MAX_ROWS) {
         table.row([
             subject(violation),
             violation.constraint_check_type.clone(),
@@ -292,12 +297,12 @@ fn summary(
         ]);
     }
     table.write(streams.out)?;
-    if report.violations.len() > SHOWN {
-        writeln!(streams.out, "  … and {} more", report.violations.len() - SHOWN)?;
+    if report.violations.len() > MAX_ROWS {
+        writeln!(streams.out, "  … and {} more", report.violations.len() - MAX_ROWS)?;
     }
     match compared {
-        Some(compared) => farthest(compared, streams)?,
-        None => measured(report, streams)?,
+        Some(compared) => most_drifted(compared, streams)?,
+        None => metrics(report, streams)?,
     }
     for file in files {
         writeln!(streams.out, "  {}", plain(file))?;
@@ -305,7 +310,7 @@ fn summary(
     Ok(())
 }
 
-/// What a violation is about: of bias also which group, and by which metric.
+/// Subject of a violation; for bias with the group and the metric.
 fn subject(violation: &ConstraintViolation) -> String {
     match (&violation.facet, &violation.facet_value, &violation.metric_name) {
         (Some(facet), Some(value), Some(metric)) => format!("{facet}={value} {metric}"),
@@ -314,48 +319,42 @@ fn subject(violation: &ConstraintViolation) -> String {
 }
 
 /// The metrics of an analysis of predictions.
-fn measured(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
-    let mut table = Table::new(["metric", "of", "value"]);
-    for metric in report.metrics.iter().take(SHOWN) {
-        // The others are the same for all.
-        let telling = |name: &str| ["Facet", "FacetValue", "Label", "Feature"].contains(&name);
-        let of: Vec<&str> = metric
+fn metrics(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
+    let mut table = Table::new(["metric", "dimensions", "value"]);
+    for metric in report.metrics.iter().take(MAX_ROWS) {
+        // The other dimensions are the same for all metrics.
+        let is_specific = |name: &str| ["Facet", "FacetValue", "Label", "Feature"].contains(&name);
+        let dimensions: Vec<&str> = metric
             .dimensions
             .iter()
-            .filter(|(name, _)| telling(name))
+            .filter(|(name, _)| is_specific(name))
             .map(|(_, value)| value.as_str())
             .collect();
         let MetricValue::Value(value) = metric.value else {
             continue;
         };
-        let value = if value.abs() < 1e12 {
-            format!("{value:.4}")
-        } else {
-            // An infinity is the largest number that CloudWatch takes.
-            format!("{value:.3e}")
-        };
-        table.row([metric.name.clone(), of.join(" "), value]);
+        table.row([metric.name.clone(), dimensions.join(" "), text::number(value)]);
     }
     table.write(streams.out)?;
-    if report.metrics.len() > SHOWN {
-        writeln!(streams.out, "  … and {} more", report.metrics.len() - SHOWN)?;
+    if report.metrics.len() > MAX_ROWS {
+        writeln!(streams.out, "  … and {} more", report.metrics.len() - MAX_ROWS)?;
     }
     Ok(())
 }
 
-/// The columns that are farthest from the baseline.
-fn farthest(compared: &job::Compared, streams: &mut Streams<'_>) -> Result<(), Failure> {
+/// Prints the columns with the largest distance above their threshold.
+fn most_drifted(compared: &job::BaselineComparison, streams: &mut Streams<'_>) -> Result<(), Failure> {
     let mut drift: Vec<_> = compared.drift.iter().collect();
     drift.sort_by(|a, b| (b.distance - b.threshold).total_cmp(&(a.distance - a.threshold)));
     if !drift.is_empty() {
-        writeln!(streams.out, "farthest from the baseline:")?;
+        writeln!(streams.out, "largest distances from the baseline:")?;
     }
     let mut table = Table::new(["column", "distance", "threshold", ""]);
     for drift in drift.into_iter().take(5) {
         table.row([
             drift.name.clone(),
-            format!("{:.4}", drift.distance),
-            format!("{}", drift.threshold),
+            text::number(drift.distance),
+            text::number(drift.threshold),
             if drift.drifted { "drifted" } else { "" }.to_owned(),
         ]);
     }

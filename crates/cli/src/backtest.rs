@@ -1,10 +1,11 @@
-//! `driftwarden backtest`: what would have been, under this policy or another.
+//! `driftwarden backtest`: replays past executions against one or more policies.
 
 mod read;
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Surroundings, json_line},
+    cloud::{Environment, json_line},
+    error::Failure,
     table::Table,
 };
 use backtest::{Assumptions, Cell, Comparison, Delay, History, ModelReport, Total, cell, compare, plot, replay, total};
@@ -20,61 +21,68 @@ use std::{
     },
 };
 
-/// Replay a history of monitoring executions through the code that runs in Lambda.
-///
-/// Says by model what would have come of a policy: alerts, decisions, retrainings, how late they were, and what they cost.
-/// With --against, the same of another policy beside it; with --sweep, a table and a plot of many windows.
-///
-/// A history cannot show what a retraining would have changed: what was recorded after it is taken as it was.
-///
-/// HISTORY is a folder or an s3:// prefix of Model Monitor's reports, as monitors write them
-/// (…/{`endpoint}/{schedule}/yyyy/mm/dd/hh/constraint_violations.json`), or JSON Lines (*.jsonl, or - for standard input) with
-/// one execution a line: {"schedule", "endpoint"?, "`monitor_type`"?, "`scheduled_time`", "state": Clean | Violations | `NoData` |
-/// Failed | Missing, "violations"?, "`check_types"?`: […]}.
+/// Description in `--help`. The examples are verbatim: a doc comment would change them.
+const LONG_ABOUT: &str = r#"Replay past executions against a policy.
+
+Runs a recorded history through the code that runs in Lambda, and reports per model: alerts, decisions, retrainings, delays, and cost. --against compares two policies. --sweep compares alert windows in a table and a plot. A backtest cannot know how a retraining would have changed later data: later executions are replayed unchanged.
+
+HISTORY is a folder or s3:// prefix of Model Monitor reports, or a JSON Lines file (*.jsonl; - reads standard input).
+
+Report layout:
+  PREFIX/ENDPOINT/SCHEDULE/yyyy/mm/dd/hh/constraint_violations.json
+
+One execution per line; endpoint, monitor_type, violations, and check_types are optional:
+  {"schedule":"churn-dq","endpoint":"churn","scheduled_time":"2026-11-23T03:00:00Z","state":"Violations","violations":2}
+
+state: Clean, Violations, NoData, Failed, Missing"#;
+
+/// Replay past executions against a policy.
 #[derive(Debug, clap::Args)]
+#[command(long_about = LONG_ABOUT)]
 pub struct Backtest {
-    /// Where the history is.
+    /// History: folder, s3:// prefix, or JSON Lines file.
     #[arg(value_name = "HISTORY", required = true)]
     history: Vec<String>,
-    /// The policy; without one the defaults.
+    /// Policy file [default: the default settings].
     #[arg(long, value_name = "FILE")]
     policy: Option<String>,
-    /// Another policy, shown beside it.
+    /// Second policy file to compare with.
     #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
     against: Option<String>,
-    /// Windows to try: m=1..5,n=1..10.
+    /// Alert windows to compare: m=1..5,n=1..10.
     #[arg(long, value_name = "M,N")]
     sweep: Option<Grid>,
-    /// How long a retraining takes: 30m, 2h, 1d.
+    /// Duration of a retraining: 30m, 2h, 1d.
     #[arg(long, value_name = "DURATION", default_value = "2h")]
     retraining: String,
-    /// What a retraining costs.
+    /// Cost of one retraining.
     #[arg(long, value_name = "NUMBER", default_value_t = 0.0)]
     cost: f64,
-    /// A person approves whatever they are asked, at once.
+    /// Assume that every approval request is granted immediately.
     #[arg(long)]
     assume_approved: bool,
-    /// The risk rating of models whose rating the policy does not say: low, medium, high, unknown.
+    /// Risk rating of models whose rating the policy does not set: low, medium, high, unknown.
     #[arg(long, value_name = "RATING", default_value = "unknown")]
     risk_rating: String,
-    /// Key or folder prefixes of the monitors' `S3OutputUri`, separated by commas; they tell endpoints from batch transform.
+    /// Key or folder prefixes of the `S3OutputUri` of the schedules, separated by commas. They distinguish endpoints from
+    /// batch transform.
     #[arg(long, value_name = "PREFIXES", default_value = "")]
     report_prefix: String,
-    /// What hours without a report are, between the first and the last of a schedule's: clean, missing.
+    /// State of hours without a report between the first and the last report of a schedule.
     #[arg(long, value_name = "STATE", default_value = "clean", value_parser = ["clean", "missing"])]
     gaps: String,
-    /// Write the plot of --sweep as a page.
+    /// Write the plot of --sweep as an HTML page.
     #[arg(long, value_name = "FILE", requires = "sweep")]
     html: Option<String>,
-    /// Write the plot of --sweep as a picture.
+    /// Write the plot of --sweep as an SVG image.
     #[arg(long, value_name = "FILE", requires = "sweep")]
     svg: Option<String>,
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// `m=1..5,n=1..10`
+/// Ranges of alert windows: `m=1..5,n=1..10`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Grid {
     m: RangeInclusive<u8>,
@@ -85,7 +93,7 @@ impl std::str::FromStr for Grid {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is not like m=1..5,n=1..10 (from 1 to 100)");
+        let expected = || format!("`{text}`: expected ranges from 1 to 100, such as m=1..5,n=1..10");
         let mut ranges = [None, None];
         for part in text.split(',') {
             let (name, range) = part.split_once('=').ok_or_else(expected)?;
@@ -93,12 +101,12 @@ impl std::str::FromStr for Grid {
             let number = |text: &str| text.trim().parse().ok().filter(|number| (1..=100).contains(number));
             let first: u8 = number(first).ok_or_else(expected)?;
             let last: u8 = number(last).filter(|last| *last >= first).ok_or_else(expected)?;
-            let of = match name.trim() {
+            let slot = match name.trim() {
                 "m" => ranges.first_mut(),
                 "n" => ranges.last_mut(),
                 _ => None,
             };
-            *of.ok_or_else(expected)? = Some(first..=last);
+            *slot.ok_or_else(expected)? = Some(first..=last);
         }
         match ranges {
             [Some(m), Some(n)] => Ok(Self { m, n }),
@@ -108,14 +116,14 @@ impl std::str::FromStr for Grid {
 }
 
 impl Grid {
-    /// Every window of the grid, M and N.
+    /// All windows (M, N) of the grid.
     fn windows(&self) -> Vec<(u8, u8)> {
         let windows = self.n.clone().flat_map(|n| self.m.clone().map(move |m| (m, n)));
         windows.filter(|(m, n)| m <= n).collect()
     }
 }
 
-/// What `--json` prints.
+/// JSON output.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -137,14 +145,18 @@ struct Against {
 
 impl Backtest {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let policy = policy(self.policy.as_deref())?;
         let against = match self.against.as_deref() {
             Some(file) => Some(self::policy(Some(file))?),
             None => None,
         };
-        let retraining = duration(&self.retraining)
-            .ok_or_else(|| Failure::Usage(format!("--retraining: `{}` is not like 30m, 2h, 1d", self.retraining)))?;
+        let retraining = duration(&self.retraining).ok_or_else(|| {
+            Failure::usage(
+                format!("--retraining: `{}` is not a duration", self.retraining),
+                "pass a duration: 30m, 2h, 1d",
+            )
+        })?;
         let assumptions = Assumptions {
             retraining,
             approved: self.assume_approved,
@@ -159,22 +171,23 @@ impl Backtest {
             .collect();
         let mut reader = read::Reader::new(prefixes, &self.gaps);
         for name in &self.history {
-            reader.read(name, around, streams).await?;
+            reader.read(name, env, streams).await?;
         }
         let (history, unread) = reader.finish(streams)?;
         if history.is_empty() {
-            return Err(Failure::Said(
-                "there is no execution in the history: neither a report of a monitor nor a line of JSON Lines".into(),
+            return Err(Failure::failed(
+                "the history contains no executions: no monitor report and no JSON line",
+                "pass the prefix of the reports, or a .jsonl file; `driftwarden backtest --help` shows the layout",
             ));
         }
 
         let windows = self.sweep.as_ref().map(Grid::windows).unwrap_or_default();
         let progress = Progress::new(1 + usize::from(against.is_some()) + windows.len());
-        let models = all(&history, &policy, &assumptions);
-        progress.one_more();
+        let models = replay_all(&history, &policy, &assumptions);
+        progress.advance();
         let against = against.map(|policy| {
-            let models = all(&history, &policy, &assumptions);
-            progress.one_more();
+            let models = replay_all(&history, &policy, &assumptions);
+            progress.advance();
             Against {
                 total: total(&models, &history, &policy),
                 models,
@@ -183,7 +196,7 @@ impl Backtest {
         let sweep = self.sweep.is_some().then(|| {
             let cells = in_parallel(&windows, |(m, n)| {
                 let cell = cell(&history, &policy, *m, *n, &assumptions);
-                progress.one_more();
+                progress.advance();
                 cell
             });
             progress.end();
@@ -204,7 +217,7 @@ impl Backtest {
             let pages = [(&self.html, plot::html(cells, &summary)), (&self.svg, plot::svg(cells))];
             for (file, page) in pages {
                 if let Some(file) = file {
-                    fs::write(file, page).map_err(|error| format!("{file} cannot be written: {error}"))?;
+                    fs::write(file, page).map_err(|error| format!("{file}: failed to write: {error}"))?;
                 }
             }
         }
@@ -222,7 +235,7 @@ impl Backtest {
             (Some(against), _) => {
                 writeln!(
                     out,
-                    "By model, policy {} → {}",
+                    "Per model, policy {} → {}",
                     answer.total.policy_version, against.total.policy_version
                 )?;
                 side_by_side(&compare(&answer.models, &against.models), out)?;
@@ -233,20 +246,20 @@ impl Backtest {
                     ("incidents", both(|total| total.incidents.to_string())),
                     ("retrainings", both(|total| total.retrainings.to_string())),
                     (
-                        "retrainings of one model in a month",
-                        both(|total| format!("{:.2}", total.retrainings_per_model_and_month)),
+                        "retrainings per model and month",
+                        both(|total| text::number(total.retrainings_per_model_and_month)),
                     ),
                     ("escalations", both(|total| total.escalations.to_string())),
-                    ("people asked", both(|total| total.waiting_for_people.to_string())),
+                    ("approval requests", both(|total| total.waiting_for_people.to_string())),
                     (
-                        "median delay of an alert (h)",
+                        "median alert delay (h)",
                         both(|total| {
                             total
                                 .median_alert_delay_hours
-                                .map_or_else(|| "–".into(), |hours| format!("{hours:.1}"))
+                                .map_or_else(|| "–".into(), |hours| text::number(hours))
                         }),
                     ),
-                    ("cost", both(|total| format!("{:.2}", total.cost))),
+                    ("cost", both(|total| text::number(total.cost))),
                 ];
                 let mut table = Table::new(["", "policy → against"]);
                 for (name, value) in rows {
@@ -255,14 +268,14 @@ impl Backtest {
                 table.write(out)?;
             }
             (None, Some(cells)) => {
-                writeln!(out, "By window, datapoints to alert of evaluation period")?;
+                writeln!(out, "Per window (datapoints to alert of evaluation period)")?;
                 let header = [
                     "window",
                     "alerts",
                     "incidents",
                     "retrainings",
-                    "a month",
-                    "escalated",
+                    "per month",
+                    "escalations",
                     "delay (h)",
                     "cost",
                 ];
@@ -274,12 +287,12 @@ impl Backtest {
                         total.alerts.to_string(),
                         total.incidents.to_string(),
                         total.retrainings.to_string(),
-                        format!("{:.2}", total.retrainings_per_model_and_month),
+                        text::number(total.retrainings_per_model_and_month),
                         total.escalations.to_string(),
                         total
                             .median_alert_delay_hours
-                            .map_or_else(|| "–".into(), |hours| format!("{hours:.1}")),
-                        format!("{:.2}", total.cost),
+                            .map_or_else(|| "–".into(), |hours| text::number(hours)),
+                        text::number(total.cost),
                     ]);
                 }
                 table.write(out)?;
@@ -288,7 +301,7 @@ impl Backtest {
         }
         writeln!(
             out,
-            "\nA history cannot show what a retraining would have changed: what was recorded after it is taken as it was."
+            "\nA backtest cannot know how a retraining would have changed later data: later executions are replayed unchanged."
         )
     }
 }
@@ -297,20 +310,20 @@ fn policy(file: Option<&str>) -> Result<Policy, Failure> {
     let Some(file) = file else {
         return Ok(Policy::default());
     };
-    let bytes = fs::read(file).map_err(|error| format!("{file} cannot be read: {error}"))?;
+    let bytes = fs::read(file).map_err(|error| format!("{file}: failed to read: {error}"))?;
     let policy = Policy::parse(&bytes).map_err(|error| format!("{file}: {}", shell::chain(&error)))?;
     Ok(policy)
 }
 
-/// Every model under a policy, on all cores.
-fn all(history: &History, policy: &Policy, assumptions: &Assumptions) -> Vec<ModelReport> {
+/// Replays all models under a policy, on all cores.
+fn replay_all(history: &History, policy: &Policy, assumptions: &Assumptions) -> Vec<ModelReport> {
     let models: Vec<_> = history.models(policy).into_iter().collect();
     in_parallel(&models, |(model, monitors)| {
         replay(model, monitors, policy, assumptions)
     })
 }
 
-/// Does something with every item on all cores; the results are in the order of the items.
+/// Processes all items on all cores. The results are in the order of the items.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(items.len()));
@@ -334,32 +347,32 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// How far the replays are, on a terminal.
+/// Progress of the replays, on a terminal.
 struct Progress {
     done: AtomicUsize,
-    of: usize,
-    watched: bool,
+    total: usize,
+    visible: bool,
 }
 
 impl Progress {
-    fn new(of: usize) -> Self {
+    fn new(total: usize) -> Self {
         Self {
             done: AtomicUsize::new(0),
-            of,
-            watched: io::stderr().is_terminal() && of > 1,
+            total,
+            visible: io::stderr().is_terminal() && total > 1,
         }
     }
 
-    fn one_more(&self) {
+    fn advance(&self) {
         let done = 1 + self.done.fetch_add(1, Ordering::Relaxed);
-        if self.watched {
-            let filled = "█".repeat(done * 30 / self.of.max(1));
-            let _shown = write!(io::stderr(), "\r{filled:<30} {done} of {} replays", self.of).is_ok();
+        if self.visible {
+            let filled = "█".repeat(done * 30 / self.total.max(1));
+            let _shown = write!(io::stderr(), "\r{filled:<30} {done} of {} replays", self.total).is_ok();
         }
     }
 
     fn end(&self) {
-        if self.watched {
+        if self.visible {
             let _shown = write!(io::stderr(), "\r{:60}\r", "").is_ok();
         }
     }
@@ -367,36 +380,47 @@ impl Progress {
 
 fn summary(answer: &Answer) -> String {
     let total = &answer.total;
-    let time = |time: &Option<String>| time.clone().unwrap_or_default();
-    let asked = match total.waiting_for_people {
+    let time = |time: &Option<String>| {
+        let time = time.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        time.map_or_else(String::new, text::time)
+    };
+    let approvals = match total.waiting_for_people {
         0 => String::new(),
-        asked => format!("; {asked} times a person would have been asked"),
+        requests => format!(", {}", text::count(requests, "approval request")),
     };
     format!(
-        "{} executions of {} monitors of {} models, {} to {}.\nPolicy {}: {} alerts, {} incidents, {} retrainings ({:.2} of \
-         one model in a month), {} escalations{asked}.",
-        total.executions,
-        answer.models.iter().map(|model| model.monitors).sum::<usize>(),
-        answer.models.len(),
+        "{} of {} of {}, {} to {}.\nPolicy {}: {}, {}, {} ({} per model and month), {}{approvals}.",
+        text::count(total.executions, "execution"),
+        text::count(
+            answer.models.iter().map(|model| model.monitors).sum::<usize>(),
+            "monitor"
+        ),
+        text::count(answer.models.len(), "model"),
         time(&answer.first_scheduled_time),
         time(&answer.last_scheduled_time),
         total.policy_version,
-        total.alerts,
-        total.incidents,
-        total.retrainings,
+        text::count(total.alerts, "alert"),
+        text::count(usize::try_from(total.incidents).unwrap_or(usize::MAX), "incident"),
+        text::count(total.retrainings, "retraining"),
         total.retrainings_per_model_and_month,
-        total.escalations,
+        text::count(total.escalations, "escalation"),
     )
 }
 
 fn hours(delay: Option<Delay>) -> String {
     delay.map_or_else(
         || "–".to_owned(),
-        |delay| format!("{:.1} / {:.1}", delay.median_hours, delay.worst_hours),
+        |delay| {
+            format!(
+                "{} / {}",
+                text::number(delay.median_hours),
+                text::number(delay.worst_hours)
+            )
+        },
     )
 }
 
-fn counted(counts: &std::collections::BTreeMap<&'static str, usize>) -> String {
+fn list_counts(counts: &std::collections::BTreeMap<&'static str, usize>) -> String {
     let each: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     each.join(", ")
 }
@@ -404,7 +428,7 @@ fn counted(counts: &std::collections::BTreeMap<&'static str, usize>) -> String {
 fn by_model(models: &[ModelReport], out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "By model; delays in hours, median / worst, from the first violation"
+        "Per model; delays in hours since the first violation, median / worst"
     )?;
     let header = [
         "model",
@@ -431,11 +455,11 @@ fn by_model(models: &[ModelReport], out: &mut dyn Write) -> io::Result<()> {
             report.retrainings.to_string(),
             hours(report.alert_delay),
             hours(report.retraining_delay),
-            counted(&report.decisions),
-            counted(&report.incidents_closed),
+            list_counts(&report.decisions),
+            list_counts(&report.incidents_closed),
             report.open.unwrap_or_default().to_owned(),
             if report.cost > 0.0 {
-                format!("{:.2}", report.cost)
+                text::number(report.cost)
             } else {
                 String::new()
             },
@@ -451,7 +475,7 @@ fn side_by_side(models: &[Comparison], out: &mut dyn Write) -> io::Result<()> {
         "incidents",
         "retrainings",
         "to alert (h)",
-        "escalated",
+        "escalations",
         "cost",
     ]);
     for comparison in models {
@@ -467,10 +491,10 @@ fn side_by_side(models: &[Comparison], out: &mut dyn Write) -> io::Result<()> {
             both(|report| {
                 report
                     .alert_delay
-                    .map_or_else(|| "–".into(), |delay| format!("{:.1}", delay.median_hours))
+                    .map_or_else(|| "–".into(), |delay| text::number(delay.median_hours))
             }),
             both(|report| report.decisions_of("Escalate").to_string()),
-            both(|report| format!("{:.2}", report.cost)),
+            both(|report| text::number(report.cost)),
         ]);
     }
     table.write(out)

@@ -1,8 +1,9 @@
-//! What the commands share that talk to AWS: where they look, the runtime that they run on, and how they fail.
+//! What the commands that use AWS share: their targets, their runtime, and the documents that they read.
 
 use crate::{
     Exit, Streams,
-    table::{Table, plain},
+    error::{Failure, Message},
+    table::{Cell, Table, plain},
     terminal::{progress, progress_ended},
 };
 use alerting::{Monitor, MonitorLedger};
@@ -11,7 +12,7 @@ use promotion::ExperimentDocument;
 use remediation::ModelDocument;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shell::{
-    AwsError, Kind,
+    AwsError,
     operator::{DeadLetters, Deployment, Functions, Stack, Stacks},
     ports::{
         Datasets, Documents, Endpoints, Fetched, MetricData, MonitoringAlerts, MonitoringSchedules, OperatorBus,
@@ -20,11 +21,11 @@ use shell::{
 };
 use std::{io, sync::Arc};
 
-/// So many documents are read at the same time.
-const READ_AT_ONCE: usize = 16;
+/// Number of documents that are read at the same time.
+const CONCURRENT_READS: usize = 16;
 
-/// What commands touch of AWS.
-pub trait World:
+/// The AWS clients that commands use.
+pub trait Clients:
     Documents
     + Datasets
     + Reports
@@ -37,11 +38,11 @@ pub trait World:
     + Functions
     + Stacks
     + Deployment
-    + dashboard::World
+    + dashboard::DashboardClients
 {
 }
 
-impl<W> World for W where
+impl<W> Clients for W where
     W: Documents
         + Datasets
         + Reports
@@ -54,92 +55,48 @@ impl<W> World for W where
         + Functions
         + Stacks
         + Deployment
-        + dashboard::World
+        + dashboard::DashboardClients
 {
 }
 
-/// Where in AWS a command looks.
+/// The AWS resources that a command uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Places {
-    /// The bucket of the documents.
+pub struct AwsTargets {
+    /// The state bucket.
     pub state_bucket: Option<String>,
-    /// The bus.
+    /// The event bus.
     pub event_bus: Option<String>,
 }
 
-/// What a command is run in: the environment's variables, and AWS for those that need it.
-pub trait Surroundings {
-    /// AWS.
-    type World: World;
+/// What a command runs in: the environment variables, and AWS for the commands that need it.
+pub trait Environment {
+    /// The AWS clients.
+    type Clients: Clients;
 
-    /// A variable of the environment.
+    /// Value of an environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// AWS at those places; the reason if there is none.
-    fn connect(&self, places: Places) -> impl Future<Output = Result<Arc<Self::World>, String>>;
+    /// Connects to AWS with these targets. The error may have a remedy in a line that starts with `hint: `.
+    fn connect(&self, targets: AwsTargets) -> impl Future<Output = Result<Arc<Self::Clients>, String>>;
 }
 
 /// No environment and no AWS.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Nowhere;
+pub(crate) struct NoAws;
 
-impl Surroundings for Nowhere {
-    type World = shell::memory::Memory;
+impl Environment for NoAws {
+    type Clients = shell::memory::Memory;
 
     fn variable(&self, _: &str) -> Option<String> {
         None
     }
 
-    async fn connect(&self, _: Places) -> Result<Arc<Self::World>, String> {
-        Err("this command talks to AWS, and is run without".to_owned())
+    async fn connect(&self, _: AwsTargets) -> Result<Arc<Self::Clients>, String> {
+        Err("this command requires AWS access".to_owned())
     }
 }
 
-/// Why a command ended early.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The output could not be written.
-    Output(io::Error),
-    /// The command is not called as it should be.
-    Usage(String),
-    /// Anything else, in words.
-    Said(String),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-impl From<String> for Failure {
-    fn from(said: String) -> Self {
-        Self::Said(said)
-    }
-}
-
-impl From<AwsError> for Failure {
-    fn from(error: AwsError) -> Self {
-        Self::Said(said(&error))
-    }
-}
-
-/// A failed operation in words for a person at a terminal.
-pub(crate) fn said(error: &AwsError) -> String {
-    let AwsError {
-        operation,
-        resource,
-        kind,
-        message,
-    } = error;
-    let remedy = match kind {
-        Kind::Denied => format!(" (your credentials need `{operation}` on it)"),
-        _ => String::new(),
-    };
-    format!("{operation} on `{resource}` failed: {message}{remedy}")
-}
-
-/// A text of several lines from outside, without what would steer a terminal.
+/// External text of several lines, without control characters.
 pub(crate) fn plain_lines(text: &str) -> String {
     let mut lines = String::new();
     for (at, line) in text.trim_end().lines().enumerate() {
@@ -150,117 +107,112 @@ pub(crate) fn plain_lines(text: &str) -> String {
     lines
 }
 
-/// Runs a command to its end, on a runtime made only for it.
+/// Runs a command to its end on its own runtime, and prints its error.
 pub(crate) fn run(streams: Streams<'_>, command: impl AsyncFnOnce(&mut Streams<'_>) -> Result<Exit, Failure>) -> Exit {
     let mut streams = streams;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(command(&mut streams)),
-        Err(error) => Err(Failure::Said(format!("no runtime could be made: {error}"))),
+        Err(error) => Err(format!("failed to create a runtime: {error}").into()),
     };
     progress_ended();
-    let (exit, said) = match result {
-        Ok(exit) => return exit,
-        Err(Failure::Output(error)) => return Exit::of_output(&error),
-        Err(Failure::Usage(said)) => (Exit::Usage, said),
-        Err(Failure::Said(said)) => (Exit::Failed, said),
-    };
-    match writeln!(streams.err, "error: {}", plain_lines(&said)) {
-        Ok(()) => exit,
-        Err(error) => Exit::of_output(&error),
-    }
+    result.unwrap_or_else(|failure| failure.print(streams.err))
 }
 
-/// An option's value: given, or the environment's.
-pub(crate) fn option(given: Option<&String>, variable: &str, around: &impl Surroundings) -> Option<String> {
-    let said = |value: &String| !value.trim().is_empty();
-    let given = given.cloned().or_else(|| around.variable(variable));
-    given.filter(said)
+/// Value of an option: from the command line, or from the environment.
+pub(crate) fn option(given: Option<&String>, variable: &str, env: &impl Environment) -> Option<String> {
+    let is_set = |value: &String| !value.trim().is_empty();
+    let given = given.cloned().or_else(|| env.variable(variable));
+    given.filter(is_set)
 }
 
-/// A place in AWS: how an option, a variable and the stack's outputs name it.
-struct Place {
+/// How an AWS resource is configured: an option, an environment variable, an output of the stack.
+struct TargetSetting {
     option: &'static str,
     variable: &'static str,
     output: &'static str,
     what: &'static str,
+    value_name: &'static str,
 }
 
-const STATE_BUCKET: Place = Place {
+const STATE_BUCKET: TargetSetting = TargetSetting {
     option: "state-bucket",
     variable: "STATE_BUCKET",
     output: "StateBucketName",
-    what: "the bucket of the documents",
+    what: "state bucket",
+    value_name: "NAME",
 };
 
-const EVENT_BUS: Place = Place {
+const EVENT_BUS: TargetSetting = TargetSetting {
     option: "event-bus",
     variable: "EVENT_BUS_NAME",
     output: "EventBusName",
-    what: "our bus",
+    what: "event bus",
+    value_name: "NAME",
 };
 
-const QUEUE_URL: Place = Place {
+const QUEUE_URL: TargetSetting = TargetSetting {
     option: "queue-url",
     variable: "QUEUE_URL",
     output: "DeadLetterQueueUrl",
-    what: "the dead-letter queue",
+    what: "dead-letter queue",
+    value_name: "URL",
 };
 
-impl Place {
-    /// The place, if it is named: by its option, by a stack that is named on the command line, by its variable, by a
-    /// stack that the environment names.
+impl TargetSetting {
+    /// The resource, if it is configured. Precedence: its option, `--stack`, its environment variable, `DRIFTWARDEN_STACK`.
     async fn find(
         &self,
         given: Option<&String>,
-        of: &StackName,
-        around: &impl Surroundings,
+        stack_name: &StackName,
+        env: &impl Environment,
     ) -> Result<Option<String>, Failure> {
         if let Some(given) = given.filter(|given| !given.trim().is_empty()) {
             return Ok(Some(given.clone()));
         }
-        let variable = || option(None, self.variable, around);
-        let stack = match (&of.stack, variable()) {
+        let variable = || option(None, self.variable, env);
+        let stack = match (&stack_name.stack, variable()) {
             (None, Some(named)) => return Ok(Some(named)),
-            _ => of.given(around),
+            _ => stack_name.optional(env),
         };
         let Some(name) = stack else {
             return Ok(variable());
         };
-        let world = around.connect(Places::default()).await?;
-        let stack = stack_of(world.as_ref(), &name).await?;
+        let clients = env.connect(AwsTargets::default()).await?;
+        let stack = find_stack(clients.as_ref(), &name).await?;
         let found = stack.outputs.get(self.output).cloned();
         found.map(Some).ok_or_else(|| {
-            Failure::Said(format!(
-                "stack `{name}` has no output `{}`: is it Driftwarden's?",
-                self.output
-            ))
+            Failure::failed(
+                format!("stack `{name}` has no output `{}`", self.output),
+                "pass the name of a Driftwarden stack with --stack",
+            )
         })
     }
 
-    /// That it is not named.
+    /// The error if it is not configured.
     fn missing(&self) -> Failure {
         let Self {
             option,
             variable,
-            output,
             what,
+            value_name,
+            ..
         } = self;
-        Failure::Usage(format!(
-            "neither --{option} nor --stack is given, nor is {variable} or DRIFTWARDEN_STACK set: it is {what}, `{output}` of \
-             the stack's outputs"
-        ))
+        Failure::usage(
+            format!("no {what} configured"),
+            format!("pass --stack NAME or set DRIFTWARDEN_STACK; or pass --{option} {value_name} or set {variable}"),
+        )
     }
 }
 
 /// The stack of that name.
-pub(crate) async fn stack_of(world: &impl Stacks, name: &str) -> Result<Stack, Failure> {
-    let stack = world.stack(name).await?;
+pub(crate) async fn find_stack(clients: &impl Stacks, name: &str) -> Result<Stack, Failure> {
+    let stack = clients.stack(name).await?;
     stack.ok_or_else(|| {
-        Failure::Said(format!(
-            "there is no stack `{name}` in this account and region: name another with --stack, or another region with \
-             AWS_REGION"
-        ))
+        Failure::failed(
+            format!("stack `{name}` does not exist in this account and region"),
+            "pass another name with --stack, or set AWS_REGION to another region",
+        )
     })
 }
 
@@ -270,15 +222,16 @@ pub(crate) struct StackName {
     #[arg(
         long,
         value_name = "NAME",
-        help = "The CloudFormation stack, whose outputs name what is not named otherwise [env: DRIFTWARDEN_STACK]"
+        help = "CloudFormation stack that names the bucket, the bus, and the queue [env: DRIFTWARDEN_STACK]",
+        display_order = 100
     )]
     stack: Option<String>,
 }
 
 impl StackName {
-    /// The stack, if one is named.
-    pub(crate) fn given(&self, around: &impl Surroundings) -> Option<String> {
-        option(self.stack.as_ref(), "DRIFTWARDEN_STACK", around)
+    /// The stack, if one is configured.
+    pub(crate) fn optional(&self, env: &impl Environment) -> Option<String> {
+        option(self.stack.as_ref(), "DRIFTWARDEN_STACK", env)
     }
 }
 
@@ -288,7 +241,8 @@ pub(crate) struct StateBucket {
     #[arg(
         long,
         value_name = "NAME",
-        help = "The bucket of the documents: StateBucketName of the stack's outputs [env: STATE_BUCKET]"
+        help = "State bucket [default: the stack's StateBucketName] [env: STATE_BUCKET]",
+        display_order = 101
     )]
     state_bucket: Option<String>,
     #[command(flatten)]
@@ -296,33 +250,30 @@ pub(crate) struct StateBucket {
 }
 
 impl StateBucket {
-    /// The bucket, if one is named.
-    pub(crate) async fn given(&self, around: &impl Surroundings) -> Result<Option<String>, Failure> {
-        STATE_BUCKET.find(self.state_bucket.as_ref(), &self.stack, around).await
+    /// The bucket, if one is configured.
+    pub(crate) async fn optional(&self, env: &impl Environment) -> Result<Option<String>, Failure> {
+        STATE_BUCKET.find(self.state_bucket.as_ref(), &self.stack, env).await
     }
 
-    /// The bucket.
-    pub(crate) async fn required(&self, around: &impl Surroundings) -> Result<String, Failure> {
-        self.given(around).await?.ok_or_else(|| STATE_BUCKET.missing())
+    /// The bucket, or the error if none is configured.
+    pub(crate) async fn required(&self, env: &impl Environment) -> Result<String, Failure> {
+        self.optional(env).await?.ok_or_else(|| STATE_BUCKET.missing())
     }
 
-    /// AWS with the bucket that is named.
-    pub(crate) async fn connect<S: Surroundings>(&self, around: &S) -> Result<Arc<S::World>, Failure> {
-        let state_bucket = Some(self.required(around).await?);
-        connect(around, state_bucket).await
+    /// Connects to AWS with the configured bucket.
+    pub(crate) async fn connect<S: Environment>(&self, env: &S) -> Result<Arc<S::Clients>, Failure> {
+        let state_bucket = Some(self.required(env).await?);
+        connect(env, state_bucket).await
     }
 }
 
-/// AWS with that bucket of documents.
-pub(crate) async fn connect<S: Surroundings>(
-    around: &S,
-    state_bucket: Option<String>,
-) -> Result<Arc<S::World>, Failure> {
-    let places = Places {
+/// Connects to AWS with this state bucket.
+pub(crate) async fn connect<S: Environment>(env: &S, state_bucket: Option<String>) -> Result<Arc<S::Clients>, Failure> {
+    let targets = AwsTargets {
         state_bucket,
         event_bus: None,
     };
-    Ok(around.connect(places).await?)
+    Ok(env.connect(targets).await?)
 }
 
 /// `--event-bus`.
@@ -331,20 +282,21 @@ pub(crate) struct EventBus {
     #[arg(
         long,
         value_name = "NAME",
-        help = "Our bus: EventBusName of the stack's outputs [env: EVENT_BUS_NAME]"
+        help = "Event bus [default: the stack's EventBusName] [env: EVENT_BUS_NAME]",
+        display_order = 102
     )]
     event_bus: Option<String>,
 }
 
 impl EventBus {
-    /// The bus, if one is named.
-    pub(crate) async fn given(&self, stack: &StackName, around: &impl Surroundings) -> Result<Option<String>, Failure> {
-        EVENT_BUS.find(self.event_bus.as_ref(), stack, around).await
+    /// The event bus, if one is configured.
+    pub(crate) async fn optional(&self, stack: &StackName, env: &impl Environment) -> Result<Option<String>, Failure> {
+        EVENT_BUS.find(self.event_bus.as_ref(), stack, env).await
     }
 
-    /// The bus.
-    pub(crate) async fn required(&self, stack: &StackName, around: &impl Surroundings) -> Result<String, Failure> {
-        self.given(stack, around).await?.ok_or_else(|| EVENT_BUS.missing())
+    /// The event bus, or the error if none is configured.
+    pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
+        self.optional(stack, env).await?.ok_or_else(|| EVENT_BUS.missing())
     }
 }
 
@@ -354,46 +306,47 @@ pub(crate) struct QueueUrl {
     #[arg(
         long,
         value_name = "URL",
-        help = "The dead-letter queue: DeadLetterQueueUrl of the stack's outputs [env: QUEUE_URL]"
+        help = "Dead-letter queue [default: the stack's DeadLetterQueueUrl] [env: QUEUE_URL]",
+        display_order = 103
     )]
     queue_url: Option<String>,
 }
 
 impl QueueUrl {
-    /// The queue, if one is named.
-    pub(crate) async fn given(&self, stack: &StackName, around: &impl Surroundings) -> Result<Option<String>, Failure> {
-        QUEUE_URL.find(self.queue_url.as_ref(), stack, around).await
+    /// The queue, if one is configured.
+    pub(crate) async fn optional(&self, stack: &StackName, env: &impl Environment) -> Result<Option<String>, Failure> {
+        QUEUE_URL.find(self.queue_url.as_ref(), stack, env).await
     }
 
-    /// The queue.
-    pub(crate) async fn required(&self, stack: &StackName, around: &impl Surroundings) -> Result<String, Failure> {
-        self.given(stack, around).await?.ok_or_else(|| QUEUE_URL.missing())
+    /// The queue, or the error if none is configured.
+    pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
+        self.optional(stack, env).await?.ok_or_else(|| QUEUE_URL.missing())
     }
 }
 
-/// A document of the state bucket; `None` if there is none.
-pub(crate) async fn document<T: DeserializeOwned>(world: &impl Documents, key: &str) -> Result<Option<T>, String> {
-    match world.read(key, None).await.map_err(|error| said(&error))? {
+/// A document of the state bucket. `None` if it does not exist.
+pub(crate) async fn document<T: DeserializeOwned>(clients: &impl Documents, key: &str) -> Result<Option<T>, Message> {
+    match clients.read(key, None).await.map_err(|error| Message::from(&error))? {
         Fetched::Absent | Fetched::Unchanged => Ok(None),
         Fetched::Found(body, _) => serde_json::from_slice(&body)
             .map(Some)
-            .map_err(|error| format!("`{key}` in the state bucket cannot be read: {error}")),
+            .map_err(|error| format!("failed to read `{key}` in the state bucket: {error}").into()),
     }
 }
 
-/// Every document below a prefix with its key, in order. One that vanished meanwhile is left out.
+/// Every document below a prefix with its key, in order. Documents that were deleted meanwhile are omitted.
 async fn documents<T: DeserializeOwned>(
-    world: &impl Documents,
+    clients: &impl Documents,
     prefix: &str,
-) -> Result<Vec<(String, Result<T, String>)>, AwsError> {
-    let mut keys = world.list(prefix).await?;
+) -> Result<Vec<(String, Result<T, Message>)>, AwsError> {
+    let mut keys = clients.list(prefix).await?;
     keys.retain(|key| key.strip_suffix(".json").is_some());
     let mut documents = Vec::new();
-    for some in keys.chunks(READ_AT_ONCE) {
-        let read = join_all(some.iter().map(|key| document(world, key))).await;
+    for some in keys.chunks(CONCURRENT_READS) {
+        let read = join_all(some.iter().map(|key| document(clients, key))).await;
         let found = some.iter().zip(read);
         documents.extend(found.filter_map(|(key, read)| Some((key.clone(), read.transpose()?))));
-        if keys.len() > READ_AT_ONCE {
+        if keys.len() > CONCURRENT_READS {
             progress(&format!("{} of {} documents", documents.len(), keys.len()));
         }
     }
@@ -401,28 +354,28 @@ async fn documents<T: DeserializeOwned>(
     Ok(documents)
 }
 
-/// Where the models' documents lie in the state bucket.
+/// Prefix of the documents of models in the state bucket.
 const MODELS: &str = "models/";
-/// Where the documents of experiments lie in the state bucket.
+/// Prefix of the documents of experiments in the state bucket.
 const EXPERIMENTS: &str = "experiments/";
-/// Where the monitors' ledgers lie in the state bucket.
+/// Prefix of the ledgers of monitors in the state bucket.
 const MONITORS: &str = "monitors/";
 
 /// The document of a model.
-pub(crate) async fn model(world: &impl Documents, model: &str) -> Result<Option<ModelDocument>, String> {
-    document(world, &format!("{MODELS}{model}.json")).await
+pub(crate) async fn model(clients: &impl Documents, model: &str) -> Result<Option<ModelDocument>, Message> {
+    document(clients, &format!("{MODELS}{model}.json")).await
 }
 
-/// The documents below a prefix by what is between it and `.json`.
+/// The documents below a prefix by name: the key without the prefix and `.json`.
 async fn named<T: DeserializeOwned>(
-    world: &impl Documents,
+    clients: &impl Documents,
     prefix: &str,
-) -> Result<Vec<(String, Result<T, String>)>, AwsError> {
+) -> Result<Vec<(String, Result<T, Message>)>, AwsError> {
     let name = |key: &str| {
         let name = key.strip_prefix(prefix).and_then(|key| key.strip_suffix(".json"));
         name.unwrap_or(key).to_owned()
     };
-    let found = documents(world, prefix).await?;
+    let found = documents(clients, prefix).await?;
     Ok(found
         .into_iter()
         .map(|(key, document)| (name(&key), document))
@@ -430,60 +383,64 @@ async fn named<T: DeserializeOwned>(
 }
 
 /// The documents of all models by their names.
-pub(crate) async fn models(world: &impl Documents) -> Result<Vec<(String, Result<ModelDocument, String>)>, Failure> {
-    Ok(named(world, MODELS).await?)
+pub(crate) async fn models(clients: &impl Documents) -> Result<Vec<(String, Result<ModelDocument, Message>)>, Failure> {
+    Ok(named(clients, MODELS).await?)
 }
 
 /// The document of a model's experiments.
-pub(crate) async fn experiments_of(world: &impl Documents, model: &str) -> Result<Option<ExperimentDocument>, String> {
-    document(world, &format!("{EXPERIMENTS}{model}.json")).await
+pub(crate) async fn model_experiments(
+    clients: &impl Documents,
+    model: &str,
+) -> Result<Option<ExperimentDocument>, Message> {
+    document(clients, &format!("{EXPERIMENTS}{model}.json")).await
 }
 
 /// The documents of all models' experiments by the models' names.
 pub(crate) async fn experiments(
-    world: &impl Documents,
-) -> Result<Vec<(String, Result<ExperimentDocument, String>)>, Failure> {
-    Ok(named(world, EXPERIMENTS).await?)
+    clients: &impl Documents,
+) -> Result<Vec<(String, Result<ExperimentDocument, Message>)>, Failure> {
+    Ok(named(clients, EXPERIMENTS).await?)
 }
 
 /// The ledger of a schedule.
-pub(crate) async fn ledger(world: &impl Documents, schedule: &str) -> Result<Option<MonitorLedger>, String> {
-    document(world, &format!("{MONITORS}{}.json", schedule.to_ascii_lowercase())).await
+pub(crate) async fn ledger(clients: &impl Documents, schedule: &str) -> Result<Option<MonitorLedger>, Message> {
+    document(clients, &format!("{MONITORS}{}.json", schedule.to_ascii_lowercase())).await
 }
 
 /// Every ledger by the name of its schedule, in lower case.
 pub(crate) async fn named_ledgers(
-    world: &impl Documents,
-) -> Result<Vec<(String, Result<MonitorLedger, String>)>, AwsError> {
-    named(world, MONITORS).await
+    clients: &impl Documents,
+) -> Result<Vec<(String, Result<MonitorLedger, Message>)>, AwsError> {
+    named(clients, MONITORS).await
 }
 
 /// Every monitor that has a ledger.
-pub(crate) async fn monitors(world: &impl Documents) -> Result<Vec<Result<Monitor, String>>, Failure> {
-    /// What of a ledger is needed; the datapoints are left unread.
+pub(crate) async fn monitors(clients: &impl Documents) -> Result<Vec<Result<Monitor, Message>>, Failure> {
+    /// The part of a ledger that is needed. The datapoints are not parsed.
     #[derive(Deserialize)]
     struct Named {
         monitor: Monitor,
     }
 
-    let ledgers = documents::<Named>(world, MONITORS).await?.into_iter();
+    let ledgers = documents::<Named>(clients, MONITORS).await?.into_iter();
     Ok(ledgers.map(|(_, ledger)| ledger.map(|named| named.monitor)).collect())
 }
 
-/// What `--json` prints of a document that cannot be read.
+/// JSON line of a document that failed to load.
 #[derive(Serialize)]
 struct Unreadable<'a> {
     model: &'a str,
     error: &'a str,
 }
 
-/// Shows the models' documents: each as a line of JSON, or as a row of a table. One that cannot be read stops no other.
+/// Shows the documents of models: each as a line of JSON or as a row of a table. A document that failed to load does not
+/// stop the others.
 pub(crate) fn show_all<D, const N: usize>(
-    documents: &[(String, Result<D, String>)],
+    documents: &[(String, Result<D, Message>)],
     json: bool,
     header: [&str; N],
     line: impl Fn(&D, &mut dyn io::Write) -> io::Result<()>,
-    row: impl Fn(&D) -> Option<[String; N]>,
+    row: impl Fn(&D) -> Option<[Cell; N]>,
     streams: &mut Streams<'_>,
 ) -> io::Result<Exit> {
     let mut exit = Exit::Done;
@@ -499,9 +456,10 @@ pub(crate) fn show_all<D, const N: usize>(
             Err(error) => {
                 exit = Exit::Failed;
                 if json {
+                    let error = &error.to_string();
                     json_line(streams.out, &Unreadable { model, error })?;
                 } else {
-                    writeln!(streams.err, "error: {}", plain(error))?;
+                    error.print(streams.err)?;
                 }
             }
         }
@@ -512,27 +470,13 @@ pub(crate) fn show_all<D, const N: usize>(
     Ok(exit)
 }
 
-/// A count with its noun: `1 model`, `2 models`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    let mut text = format!("{count} {noun}");
-    if count != 1 {
-        text.push('s');
-    }
-    text
-}
-
-/// A time to the second.
-pub(crate) fn second(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// Writes something as JSON on a line.
+/// Writes a value as JSON on one line.
 pub(crate) fn json_line(out: &mut dyn io::Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
 }
 
-/// Warns on standard error, on one line.
+/// Prints a warning on one line.
 pub(crate) fn warn(err: &mut dyn io::Write, message: &str) -> io::Result<()> {
     writeln!(err, "warning: {}", plain(message))
 }

@@ -1,24 +1,29 @@
-//! `driftwarden completions` and `driftwarden man`: what clap knows of the commands, for shells and for man.
+//! `driftwarden completions` and `driftwarden man`: shell completions and man pages.
 
-use crate::{Cli, Exit, Streams, table::plain};
+use crate::{Cli, Exit, Streams, error::Message, table::plain};
 use clap::CommandFactory as _;
 use std::{fs, io, path::PathBuf};
 
-/// Print the completions for a shell.
-///
-/// For bash: driftwarden completions bash > ~/.local/share/bash-completion/completions/driftwarden. For zsh, into a folder of
-/// fpath, as _driftwarden. For fish: ~/.config/fish/completions/driftwarden.fish.
+/// Where to put completions, verbatim.
+const INSTALL: &str = "\
+Install:
+  bash  driftwarden completions bash > ~/.local/share/bash-completion/completions/driftwarden
+  fish  driftwarden completions fish > ~/.config/fish/completions/driftwarden.fish
+  zsh   driftwarden completions zsh > DIR/_driftwarden (DIR is in $fpath)";
+
+/// Print shell completions.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = INSTALL)]
 pub struct Completions {
-    /// The shell.
+    /// Name of the shell.
     #[arg(value_name = "SHELL", value_enum)]
     shell: clap_complete::Shell,
 }
 
-/// Print the man page, or write one for each command.
+/// Print or write man pages.
 #[derive(Debug, clap::Args)]
 pub struct Man {
-    /// The folder to write them to, like ~/.local/share/man/man1.
+    /// Folder for one page per command, for example ~/.local/share/man/man1 [default: print the main page].
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
 }
@@ -28,7 +33,7 @@ impl Completions {
     pub(crate) fn run(&self, streams: &mut Streams<'_>) -> Exit {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "driftwarden", &mut script);
-        ended(streams.out.write_all(&script))
+        exit_after(streams.out.write_all(&script))
     }
 }
 
@@ -38,24 +43,25 @@ impl Man {
         let Some(folder) = &self.output else {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-            return ended(rendered.and_then(|()| streams.out.write_all(&page)));
+            return exit_after(rendered.and_then(|()| streams.out.write_all(&page)));
         };
         let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
         let folder = folder.display().to_string();
         match written {
-            Ok(()) => ended(writeln!(streams.out, "written: the pages, to {}", plain(&folder))),
+            Ok(()) => exit_after(writeln!(streams.out, "written: man pages in {}", plain(&folder))),
             Err(error) => {
-                let said = writeln!(
-                    streams.err,
-                    "error: the pages cannot be written to {}: {error}; name another folder with --output",
-                    plain(&folder)
+                let message = Message::new(
+                    format!("{folder}: failed to write the man pages: {error}"),
+                    "pass another folder with --output",
                 );
-                said.map_or_else(|error| Exit::of_output(&error), |()| Exit::Failed)
+                message
+                    .print(streams.err)
+                    .map_or_else(|error| Exit::from_output_error(&error), |()| Exit::Failed)
             }
         }
     }
 }
 
-fn ended(written: io::Result<()>) -> Exit {
-    written.map_or_else(|error| Exit::of_output(&error), |()| Exit::Done)
+fn exit_after(written: io::Result<()>) -> Exit {
+    written.map_or_else(|error| Exit::from_output_error(&error), |()| Exit::Done)
 }

@@ -1,14 +1,17 @@
-//! `driftwarden dashboard`: the model dashboard as a folder of static pages, out of the state bucket or a copy of it.
+//! `driftwarden dashboard`: writes the model dashboard as static pages, from the state bucket or a copy of it.
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, counted, json_line, option, said, warn},
+    cloud::{AwsTargets, Environment, StateBucket, json_line, option, warn},
+    error::{Failure, Message},
     table::plain,
     terminal::{progress, progress_ended},
 };
-use dashboard::{Known, Page};
+use dashboard::{ModelState, Page};
 use jiff::Timestamp;
-use model_dashboard::{Comparison, Console, Deployment, Facts, Measured, OVERVIEW, Summary, overview, page_of};
+use model_dashboard::{
+    Comparison, Console, Deployment, ExecutionMetrics, Facts, OVERVIEW, Summary, overview, page_path,
+};
 use remediation::Policy;
 use serde::Serialize;
 use shell::{
@@ -21,41 +24,41 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the pages go, if nothing is said.
+/// Default folder of the pages.
 const FOLDER: &str = "dashboard";
 
-/// Write the model dashboard: an overview of all models, and a page for each.
+/// Write the model dashboard as static pages.
 ///
-/// The pages are plain files that need no server and no network: open them, print them, put them where people can see them.
-/// The function `dashboard` keeps the same pages in the state bucket, below `dashboard/`.
+/// Writes an overview of all models, and one page per model. Pages are single files that need neither a server nor a network:
+/// you can open, print, or share them. The function `dashboard` keeps the same pages in the state bucket, below `dashboard/`.
 #[derive(Debug, clap::Args)]
 pub struct Dashboard {
-    /// Only the page of this model.
+    /// Write only the page of this model.
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     #[arg(
         long,
         value_name = "S3_URI|DIR",
-        help = "Where the documents lie: s3://BUCKET, or a folder that is a copy of the state bucket; by default the state bucket"
+        help = "Source of the state documents: s3://BUCKET, or a folder with a copy of the state bucket [default: the state bucket]"
     )]
     from: Option<String>,
     #[command(flatten)]
     state_bucket: StateBucket,
-    /// The folder that the pages are written to.
+    /// Folder for the pages.
     #[arg(long, value_name = "DIR", default_value = FOLDER)]
     output: PathBuf,
-    /// Open the overview, or the model's page, when it is written.
+    /// Open the overview, or the page of the model.
     #[arg(long)]
     open: bool,
-    /// Ask AWS nothing but for the documents: no numbers of endpoints, no lineage, no files of reports.
+    /// Read only the state documents; do not query other AWS services (endpoint metrics, lineage, report files).
     #[arg(long)]
     documents_only: bool,
-    /// Print one JSON object for each model: what the overview says of it.
-    #[arg(long)]
+    /// Print JSON Lines: one object per model, with the data of the overview.
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// What `--json` prints of a model.
+/// JSON line of a model.
 #[derive(Serialize)]
 struct Line<'a> {
     page: &'a Path,
@@ -99,38 +102,37 @@ impl Documents for Folder {
         Ok(keys)
     }
 
-    async fn earlier(&self, _: &str) -> Result<Vec<Vec<u8>>, AwsError> {
+    async fn earlier_versions(&self, _: &str) -> Result<Vec<Vec<u8>>, AwsError> {
         Ok(Vec::new())
     }
 
     async fn write(&self, key: &str, _: Vec<u8>, _: &Precondition) -> Result<ETag, AwsError> {
-        Err(self.failed("writing", key, &"a copy of the state bucket is only read"))
+        Err(self.failed("writing", key, &"a copy of the state bucket is read-only"))
     }
 }
 
-/// What is asked of AWS beside the documents.
+/// Data from AWS that is not in the state documents.
 #[derive(Default)]
-struct Beside {
+struct AwsFacts {
     facts: Facts,
-    measured: Vec<Measured>,
+    measured: Vec<ExecutionMetrics>,
     comparisons: Vec<Comparison>,
 }
 
 impl Dashboard {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let region = option(None, "AWS_REGION", around).or_else(|| option(None, "AWS_DEFAULT_REGION", around));
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let region = option(None, "AWS_REGION", env).or_else(|| option(None, "AWS_DEFAULT_REGION", env));
         let console = Console::new(region.as_deref());
-        let nothing = async |_: &mut Known, _: &Policy| Ok(Beside::default());
+        let nothing = async |_: &mut ModelState, _: &Policy| Ok(AwsFacts::default());
         match self.from.as_deref() {
             Some(folder) if !folder.starts_with("s3://") => {
                 let folder = PathBuf::from(folder);
                 if !folder.is_dir() {
-                    return Err(Failure::Usage(format!(
-                        "{} is no folder: --from is s3://BUCKET, or a folder with a copy of the state bucket (`aws s3 sync \
-                         s3://BUCKET DIR`)",
-                        folder.display()
-                    )));
+                    return Err(Failure::usage(
+                        format!("--from: {} is not a folder", folder.display()),
+                        "pass s3://BUCKET, or create a copy of the state bucket: aws s3 sync s3://BUCKET DIR",
+                    ));
                 }
                 let name = folder
                     .file_name()
@@ -143,57 +145,58 @@ impl Dashboard {
             from => {
                 let bucket = match from.and_then(|uri| uri.strip_prefix("s3://")) {
                     Some(bucket) => bucket.trim_end_matches('/').to_owned(),
-                    None => self.state_bucket.required(around).await?,
+                    None => self.state_bucket.required(env).await?,
                 };
-                let name = self.state_bucket.stack.given(around).unwrap_or_else(|| bucket.clone());
-                let places = Places {
+                let name = self.state_bucket.stack.optional(env).unwrap_or_else(|| bucket.clone());
+                let targets = AwsTargets {
                     state_bucket: Some(bucket),
                     event_bus: None,
                 };
-                let world = around.connect(places).await?;
-                let world = world.as_ref();
-                let now = world.now();
+                let clients = env.connect(targets).await?;
+                let clients = clients.as_ref();
+                let now = clients.now();
                 if self.documents_only {
-                    return self.write(world, &name, &console, now, nothing, streams).await;
+                    return self.write(clients, &name, &console, now, nothing, streams).await;
                 }
-                let ask = async |known: &mut Known, policy: &Policy| {
-                    let facts = dashboard::facts(world, known, policy, None, now).await;
-                    let measured = dashboard::measured(world, known, policy, Vec::new()).await?;
+                let query = async |known: &mut ModelState, policy: &Policy| {
+                    let facts = dashboard::facts(clients, known, policy, None, now).await;
+                    let measured = dashboard::metrics(clients, known, policy, Vec::new()).await?;
                     let mut notes = Vec::new();
-                    let comparisons = dashboard::comparisons(world, known, policy, &mut notes).await?;
+                    let comparisons = dashboard::comparisons(clients, known, policy, &mut notes).await?;
                     known.notes.append(&mut notes);
-                    Ok(Beside {
+                    Ok(AwsFacts {
                         facts,
                         measured,
                         comparisons,
                     })
                 };
-                self.write(world, &name, &console, now, ask, streams).await
+                self.write(clients, &name, &console, now, query, streams).await
             }
         }
     }
 
     async fn write<W: Documents>(
         &self,
-        world: &W,
+        clients: &W,
         name: &str,
         console: &Console,
         now: Timestamp,
-        ask: impl AsyncFn(&mut Known, &Policy) -> Result<Beside, AwsError>,
+        query: impl AsyncFn(&mut ModelState, &Policy) -> Result<AwsFacts, AwsError>,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
         let policy = PolicyStore::default();
-        let policy = policy.load(world).await.map_err(|error| shell::chain(&error))?;
-        let (mut models, notes) = dashboard::models(world).await?;
+        let policy = policy.load(clients).await.map_err(|error| shell::chain(&error))?;
+        let (mut models, notes) = dashboard::models(clients).await?;
         for note in &notes {
             warn(streams.err, note)?;
         }
         if let Some(wanted) = &self.model {
             models.retain(|model, _| model == wanted);
             if models.is_empty() {
-                return Err(Failure::Said(format!(
-                    "no monitor of a model `{wanted}` has reported yet; `driftwarden dashboard` lists those that have"
-                )));
+                return Err(Failure::failed(
+                    format!("model `{wanted}` has no monitor with results"),
+                    "`driftwarden dashboard --json` lists the models that have one",
+                ));
             }
         }
         let count = models.len();
@@ -202,11 +205,11 @@ impl Dashboard {
         for (at, (model, schedules)) in models.into_iter().enumerate() {
             progress(&format!("page {} of {count}: {}", at + 1, plain(&model)));
             let made = self
-                .model(world, &policy, (name, console, now), (&model, &schedules), &ask)
+                .model(clients, &policy, (name, console, now), (&model, &schedules), &query)
                 .await;
             match made {
                 Ok(page) => {
-                    let path = self.output.join(page_of(&model));
+                    let path = self.output.join(page_path(&model));
                     put(&path, &page.html)?;
                     if self.json {
                         let line = Line {
@@ -220,18 +223,15 @@ impl Dashboard {
                 Err(error) => {
                     progress_ended();
                     exit = Exit::Failed;
-                    writeln!(
-                        streams.err,
-                        "error: model `{}`: {}",
-                        plain(&model),
-                        plain(&said(&error))
-                    )?;
+                    Message::from(&error)
+                        .within(&format!("model `{model}`"))
+                        .print(streams.err)?;
                 }
             }
         }
         progress_ended();
         let first = if let Some(model) = &self.model {
-            self.output.join(page_of(model))
+            self.output.join(page_path(model))
         } else {
             let path = self.output.join(OVERVIEW);
             let deployment = Deployment {
@@ -250,7 +250,7 @@ impl Dashboard {
                 streams.out,
                 "{}: {}",
                 first.display(),
-                counted(summaries.len(), "model")
+                text::count(summaries.len(), "model")
             )?;
         }
         if self.open {
@@ -261,33 +261,33 @@ impl Dashboard {
 
     async fn model<W: Documents>(
         &self,
-        world: &W,
+        clients: &W,
         policy: &Policy,
         (name, console, now): (&str, &Console, Timestamp),
         (model, schedules): (&str, &BTreeSet<String>),
-        ask: &impl AsyncFn(&mut Known, &Policy) -> Result<Beside, AwsError>,
+        query: &impl AsyncFn(&mut ModelState, &Policy) -> Result<AwsFacts, AwsError>,
     ) -> Result<Page, AwsError> {
-        let mut known = dashboard::model(world, model, schedules).await?;
-        let beside = ask(&mut known, policy).await?;
-        let of_aws = (beside.facts, &beside.measured[..], &beside.comparisons[..]);
-        Ok(dashboard::page(name, &known, policy, of_aws, console, now))
+        let mut known = dashboard::model(clients, model, schedules).await?;
+        let aws = query(&mut known, policy).await?;
+        let data = (aws.facts, &aws.measured[..], &aws.comparisons[..]);
+        Ok(dashboard::page(name, &known, policy, data, console, now))
     }
 }
 
-/// The time of this machine.
-#[expect(clippy::disallowed_methods, reason = "a folder has no clock of its own, as AWS has")]
+/// The current time of this machine.
+#[expect(clippy::disallowed_methods, reason = "a folder has no clock, unlike AWS")]
 fn now_here() -> Timestamp {
     Timestamp::now()
 }
 
-/// Writes a page, and the folder that it is in.
+/// Writes a page, and creates its folder.
 fn put(path: &Path, html: &str) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, html));
     written.map_err(|error| {
-        Failure::Said(format!(
-            "{} cannot be written: {error}; --output names another folder",
-            path.display()
-        ))
+        Failure::failed(
+            format!("{}: failed to write the page: {error}", path.display()),
+            "pass another folder with --output",
+        )
     })
 }

@@ -1,4 +1,4 @@
-//! `driftwarden doctor`: whether a deployment works, and what to mend.
+//! `driftwarden doctor`: diagnoses a deployment, and prints a fix for each problem.
 
 mod checks;
 mod finding;
@@ -6,8 +6,9 @@ mod flow;
 
 use crate::{
     Exit, Streams,
-    cloud::{EventBus, Failure, Places, QueueUrl, StateBucket, Surroundings, World, counted, json_line, option},
-    people::parse_duration,
+    cloud::{AwsTargets, Clients, Environment, EventBus, QueueUrl, StateBucket, json_line, option},
+    error::Failure,
+    operator::parse_duration,
     terminal::{progress, progress_ended},
 };
 use finding::{Finding, Verdict};
@@ -16,21 +17,19 @@ use serde::Serialize;
 use shell::operator::{Stack, StackResource};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Look a deployment over, and say what to mend.
+/// Diagnose a deployment and print a fix for each problem.
 ///
-/// Asks AWS about the stack and its buckets, rules, functions, alarms, topic and dead-letter queue, about the retraining
-/// pipelines, the monitoring schedules and the baselines, and holds what it sees against what has to be. Each finding says
-/// what was seen and, where something is to be mended, how: mostly a command to paste. With --stack all places are known;
-/// without, only what is named is looked at.
+/// Checks the stack and its buckets, rules, functions, alarms, topic, and dead-letter queue, and also the retraining pipelines,
+/// the monitoring schedules, and the baselines. Each finding says what was found and, for a problem, how to fix it: usually a
+/// command to paste. With --stack, the command finds all resources; without it, it checks only the resources that you name.
 ///
-/// At the end it sees whether events flow. It writes a violation report without violations into the report bucket, as a
-/// monitoring schedule `driftwarden-doctor` would, waits until ingest has recorded it in its ledger
-/// (monitors/driftwarden-doctor.json in the state bucket), and removes the report. The ledger stays for the next time, and
-/// so do the metrics of that schedule. Its window is never judged: no alert, no incident, no message follows from it.
-/// --no-synthetic-report leaves that out; nothing is written then.
+/// The last check tests the event flow. It writes a violation report without violations to the report bucket, for a monitoring
+/// schedule `driftwarden-doctor`, waits until ingest has recorded it in its ledger (monitors/driftwarden-doctor.json in the
+/// state bucket), and deletes the report. The ledger and the metrics of that schedule remain. The schedule is never evaluated:
+/// it causes no alert, incident, or notification. With --no-synthetic-report, the command writes nothing.
 ///
-/// Ends with 0 if all is well, warnings among it; with 4 if something is broken; else with 1 if something could not be looked
-/// at. Needs leave to read what it looks at, and s3:PutObject and s3:DeleteObject on the report bucket for the report.
+/// Exit codes: 0 no problem or only warnings, 1 a check could not run, 4 a check failed. Requires read permission for the
+/// resources that it checks, and s3:PutObject and s3:DeleteObject on the report bucket for the report.
 #[derive(Debug, clap::Args)]
 pub struct Doctor {
     #[command(flatten)]
@@ -42,30 +41,32 @@ pub struct Doctor {
     #[arg(
         long,
         value_name = "NAME",
-        help = "The bucket that the schedules write to: ReportBucketName of the stack's parameters [env: REPORT_BUCKET]"
+        help = "Bucket of the monitoring reports [default: the stack's ReportBucketName] [env: REPORT_BUCKET]",
+        display_order = 104
     )]
     report_bucket: Option<String>,
     #[arg(
         long,
         value_name = "PREFIX",
-        help = "The prefix of their S3OutputUri: ReportPrefix of the stack's parameters [env: REPORT_PREFIX]"
+        help = "Prefix of the S3OutputUri of the schedules [default: the stack's ReportPrefix] [env: REPORT_PREFIX]",
+        display_order = 105
     )]
     report_prefix: Option<String>,
-    /// Write nothing: leave out whether events flow.
+    /// Skip the check of the event flow, and write nothing.
     #[arg(long)]
     no_synthetic_report: bool,
-    /// How long the datapoint of the report is waited for: 60s, 2m.
+    /// Maximum time to wait for the datapoint of the report: 60s, 2m.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     wait: SignedDuration,
-    /// Print a JSON object.
-    #[arg(long)]
+    /// Print one JSON object.
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// What is looked over: the places, as far as they are known.
-struct Patient<W> {
-    world: Arc<W>,
-    stack: Option<StackFound>,
+/// The resources to check, if known.
+struct CheckedDeployment<W> {
+    clients: Arc<W>,
+    stack: Option<FoundStack>,
     state_bucket: Option<String>,
     event_bus: Option<String>,
     queue_url: Option<String>,
@@ -73,15 +74,15 @@ struct Patient<W> {
     report_prefix: String,
 }
 
-/// The stack.
-struct StackFound {
+/// The stack and its resources.
+struct FoundStack {
     name: String,
     stack: Stack,
     resources: Vec<StackResource>,
 }
 
-impl StackFound {
-    fn of_type<'a>(&'a self, resource_type: &'a str) -> impl Iterator<Item = &'a StackResource> {
+impl FoundStack {
+    fn resources_of_type<'a>(&'a self, resource_type: &'a str) -> impl Iterator<Item = &'a StackResource> {
         let resources = self.resources.iter();
         resources.filter(move |resource| resource.resource_type == resource_type)
     }
@@ -95,7 +96,7 @@ impl StackFound {
     }
 }
 
-/// What `--json` prints.
+/// JSON output.
 #[derive(Serialize)]
 struct Json<'a> {
     stack: Option<&'a str>,
@@ -104,14 +105,14 @@ struct Json<'a> {
     findings: &'a [Finding],
 }
 
-/// The findings, shown as they come.
-struct Chart {
+/// The findings. Each is printed immediately.
+struct Report {
     json: bool,
     findings: Vec<Finding>,
 }
 
-impl Chart {
-    fn note(&mut self, found: impl IntoIterator<Item = Finding>, streams: &mut Streams<'_>) -> Result<(), Failure> {
+impl Report {
+    fn add(&mut self, found: impl IntoIterator<Item = Finding>, streams: &mut Streams<'_>) -> Result<(), Failure> {
         progress_ended();
         for finding in found {
             if !self.json {
@@ -131,24 +132,24 @@ impl Chart {
         broken.any(|finding| checks.contains(&finding.check))
     }
 
-    /// The gravest verdict.
+    /// The most severe verdict.
     fn verdict(&self) -> Verdict {
         let verdicts = self.findings.iter().map(|finding| finding.verdict);
-        let grave = verdicts.filter(|verdict| *verdict != Verdict::Skipped);
-        grave.max().unwrap_or(Verdict::Ok)
+        let checked = verdicts.filter(|verdict| *verdict != Verdict::Skipped);
+        checked.max().unwrap_or(Verdict::Ok)
     }
 
     fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for verdict in Verdict::ALL {
-            let of = |finding: &&Finding| finding.verdict == verdict;
-            counts.insert(verdict.as_str(), self.findings.iter().filter(of).count());
+            let matches = |finding: &&Finding| finding.verdict == verdict;
+            counts.insert(verdict.as_str(), self.findings.iter().filter(matches).count());
         }
         counts
     }
 
-    /// The sum of it, and the exit code.
-    fn end(&self, stack: Option<&str>, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    /// Prints the summary, and returns the exit code.
+    fn finish(&self, stack: Option<&str>, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let verdict = self.verdict();
         if self.json {
             let json = Json {
@@ -160,18 +161,18 @@ impl Chart {
             json_line(streams.out, &json)?;
         } else {
             let counts = self.counts();
-            let said = Verdict::ALL.into_iter().filter_map(|verdict| {
+            let totals = Verdict::ALL.into_iter().filter_map(|verdict| {
                 let count = counts.get(verdict.as_str()).filter(|count| **count > 0)?;
                 Some(format!("{count} {}", verdict.as_str()))
             });
-            let said: Vec<String> = said.collect();
+            let totals: Vec<String> = totals.collect();
             let end = match verdict {
-                Verdict::Broken => "; mend what is broken, and look again",
-                Verdict::Unknown => "; what is unknown could not be looked at",
+                Verdict::Broken => "; fix the broken checks and run the command again",
+                Verdict::Unknown => "; the unknown checks could not run",
                 _ => "",
             };
-            let checks = counted(self.findings.len(), "finding");
-            writeln!(streams.out, "\n{checks}: {}{end}", said.join(", "))?;
+            let checks = text::count(self.findings.len(), "finding");
+            writeln!(streams.out, "\n{checks}: {}{end}", totals.join(", "))?;
         }
         Ok(match verdict {
             Verdict::Ok | Verdict::Warning | Verdict::Skipped => Exit::Done,
@@ -183,65 +184,65 @@ impl Chart {
 
 impl Doctor {
     /// Runs the command.
-    pub(crate) async fn run<S: Surroundings>(&self, around: &S, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let mut chart = Chart {
+    pub(crate) async fn run<S: Environment>(&self, env: &S, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let mut report = Report {
             json: self.json,
             findings: Vec::new(),
         };
-        let name = self.state_bucket.stack.given(around);
-        let world = around.connect(Places::default()).await?;
-        chart.note([checks::credentials(world.as_ref()).await], streams)?;
-        if chart.has_broken(&["credentials"]) {
-            return chart.end(name.as_deref(), streams);
+        let name = self.state_bucket.stack.optional(env);
+        let clients = env.connect(AwsTargets::default()).await?;
+        report.add([checks::credentials(clients.as_ref()).await], streams)?;
+        if report.has_broken(&["credentials"]) {
+            return report.finish(name.as_deref(), streams);
         }
         let stack = match &name {
             None => {
-                let why = "no stack is named, so that its rules, functions, topic and alarms are not known";
-                chart.note(
-                    [Finding::skipped("stack", why).mend("driftwarden doctor --stack NAME")],
+                let why = "no stack configured: rules, functions, topic, and alarms are not checked";
+                report.add(
+                    [Finding::skipped("stack", why).with_remedy("driftwarden doctor --stack NAME")],
                     streams,
                 )?;
                 None
             }
             Some(name) => {
-                let (finding, found) = checks::stack(world.as_ref(), name).await;
-                chart.note([finding], streams)?;
+                let (finding, found) = checks::stack(clients.as_ref(), name).await;
+                report.add([finding], streams)?;
                 if found.is_none() {
-                    return chart.end(Some(name), streams);
+                    return report.finish(Some(name), streams);
                 }
                 found
             }
         };
-        let patient = self.patient(around, stack).await?;
-        self.examine(&patient, &mut chart, streams).await?;
-        chart.end(name.as_deref(), streams)
+        let deployment = self.find_resources(env, stack).await?;
+        self.check(&deployment, &mut report, streams).await?;
+        report.finish(name.as_deref(), streams)
     }
 
-    /// Where everything is: as the options say, then the stack, then the environment.
-    async fn patient<S: Surroundings>(
+    /// Finds the resources: from the options, then the stack, then the environment.
+    async fn find_resources<S: Environment>(
         &self,
-        around: &S,
-        stack: Option<StackFound>,
-    ) -> Result<Patient<S::World>, Failure> {
+        env: &S,
+        stack: Option<FoundStack>,
+    ) -> Result<CheckedDeployment<S::Clients>, Failure> {
         let name = &self.state_bucket.stack;
-        let state_bucket = self.state_bucket.given(around).await?;
-        let event_bus = self.event_bus.given(name, around).await?;
-        let queue_url = self.queue_url.given(name, around).await?;
-        let places = Places {
+        let state_bucket = self.state_bucket.optional(env).await?;
+        let event_bus = self.event_bus.optional(name, env).await?;
+        let queue_url = self.queue_url.optional(name, env).await?;
+        let targets = AwsTargets {
             state_bucket: state_bucket.clone(),
             event_bus: event_bus.clone(),
         };
-        let of_stack = |key: &str| stack.as_ref().and_then(|found| found.parameter(key)).cloned();
-        let reports = option(self.report_bucket.as_ref(), "", around)
-            .or_else(|| of_stack("ReportBucketName"))
-            .or_else(|| option(None, "REPORT_BUCKET", around));
-        let prefix = option(self.report_prefix.as_ref(), "", around)
-            .or_else(|| of_stack("ReportPrefix"))
-            .or_else(|| option(None, "REPORT_PREFIX", around));
+        let from_stack = |key: &str| stack.as_ref().and_then(|found| found.parameter(key)).cloned();
+        let reports = option(self.report_bucket.as_ref(), "", env)
+            .or_else(|| from_stack("ReportBucketName"))
+            .or_else(|| option(None, "REPORT_BUCKET", env));
+        let prefix = option(self.report_prefix.as_ref(), "", env)
+            .or_else(|| from_stack("ReportPrefix"))
+            .or_else(|| option(None, "REPORT_PREFIX", env));
         let prefix = prefix.unwrap_or_default();
         let first = prefix.split(',').next().unwrap_or_default();
-        Ok(Patient {
-            world: around.connect(places).await?,
+        Ok(CheckedDeployment {
+            clients: env.connect(targets).await?,
             report_bucket: reports,
             report_prefix: first.trim().trim_matches('/').to_owned(),
             stack,
@@ -251,34 +252,34 @@ impl Doctor {
         })
     }
 
-    async fn examine<W: World>(
+    async fn check<W: Clients>(
         &self,
-        patient: &Patient<W>,
-        chart: &mut Chart,
+        deployment: &CheckedDeployment<W>,
+        report: &mut Report,
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
-        progress("looking …");
-        chart.note(patient.state().await, streams)?;
-        let (finding, policy) = patient.policy().await;
-        chart.note(finding, streams)?;
-        chart.note([patient.report_bucket().await], streams)?;
-        chart.note(patient.rules().await, streams)?;
-        chart.note(patient.functions().await, streams)?;
-        chart.note(patient.failures().await, streams)?;
-        chart.note(patient.pipelines(&policy).await, streams)?;
-        chart.note([patient.topic().await], streams)?;
-        chart.note([patient.dead_letters().await], streams)?;
-        chart.note(patient.alarms().await, streams)?;
-        chart.note(patient.schedules().await, streams)?;
-        chart.note(patient.baselines(&policy).await, streams)?;
-        let broken = chart.has_broken(&["state bucket", "report bucket", "rules", "functions"]);
+        progress("checking …");
+        report.add(deployment.state().await, streams)?;
+        let (finding, policy) = deployment.policy().await;
+        report.add(finding, streams)?;
+        report.add([deployment.report_bucket().await], streams)?;
+        report.add(deployment.rules().await, streams)?;
+        report.add(deployment.functions().await, streams)?;
+        report.add(deployment.failures().await, streams)?;
+        report.add(deployment.pipelines(&policy).await, streams)?;
+        report.add([deployment.topic().await], streams)?;
+        report.add([deployment.dead_letters().await], streams)?;
+        report.add(deployment.alarms().await, streams)?;
+        report.add(deployment.schedules().await, streams)?;
+        report.add(deployment.baselines(&policy).await, streams)?;
+        let broken = report.has_broken(&["state bucket", "report bucket", "rules", "functions"]);
         let flow = if self.no_synthetic_report {
             Finding::skipped("event flow", "--no-synthetic-report")
         } else if broken {
-            Finding::skipped("event flow", "nothing can flow before what is broken above is mended")
+            Finding::skipped("event flow", "skipped because of the broken checks above")
         } else {
-            patient.flow(self.wait).await
+            deployment.flow(self.wait).await
         };
-        chart.note([flow], streams)
+        report.add([flow], streams)
     }
 }

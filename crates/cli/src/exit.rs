@@ -5,35 +5,33 @@ use std::{
     process::{ExitCode, Termination},
 };
 
-/// The exit codes, as `driftwarden help` tells them.
+/// What `driftwarden --help` prints below the commands.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  what was asked for was done; analyze: nothing violates the constraints
-  1  something could not be done or read, as the error says; the rest was
-  2  the command was not called as it should be; analyze: violations (a wrong
-     call is 1 there)
-  3  analyze: there was nothing to analyse, which is not clean
-  4  doctor: something is broken
+  0  success; analyze: no violations
+  1  error (other inputs were still processed); analyze: also usage errors
+  2  usage error; analyze: violations found
+  3  analyze: no data
+  4  doctor: a check failed
 
-Data goes to standard output, errors and warnings to standard error. With
---json it is JSON, one object or one a line; its fields stay. Colours are for
-terminals, and not where NO_COLOR is set. COLUMNS says how wide the output
-may be: by default as the terminal, 80 where there is none.";
+Results go to standard output; errors, warnings, and progress go to standard error. --json prints JSON with stable \
+field names.
+Color is used on terminals only; NO_COLOR turns it off. COLUMNS sets the width.";
 
-/// How the command ended. Arguments that clap refuses end with 2 as well.
+/// How a command ended. Arguments that clap rejects end with 2 as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything asked for was done: 0. Of `analyze`: nothing violates the constraints.
+    /// Success: 0. `analyze`: no violations.
     Done,
-    /// At least one input could not be answered, and the others were; or what was asked for could not be done: 1.
+    /// Error: 1. Other inputs were still processed.
     Failed,
-    /// The command was not called as it should be: 2, but 1 of `analyze`.
+    /// Usage error: 2. `analyze`: 1.
     Usage,
-    /// `analyze`: there are violations: 2.
+    /// `analyze`: violations found: 2.
     Violations,
-    /// `analyze`: there was nothing to analyse, which is not clean: 3.
+    /// `analyze`: no data, which is not clean: 3.
     NoData,
-    /// `doctor`: something is broken: 4.
+    /// `doctor`: a check failed: 4.
     Broken,
 }
 
@@ -49,8 +47,8 @@ impl Exit {
         }
     }
 
-    /// How a failure to write the output ends: a reader who has seen enough (`| head`) is no failure.
-    pub fn of_output(error: &io::Error) -> Self {
+    /// Exit code after the output could not be written. A closed pipe (`| head`) is not a failure.
+    pub fn from_output_error(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::Done
         } else {

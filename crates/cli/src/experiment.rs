@@ -1,19 +1,21 @@
-//! `driftwarden experiment`: A/B tests of a candidate against the champion.
+//! `driftwarden experiment`: plans, shows, and controls A/B tests of candidates.
 
 mod order;
 mod status;
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Surroundings, json_line},
+    cloud::{Environment, json_line},
+    error::Failure,
     table::Table,
 };
 use experiment::Plan;
+use jiff::SignedDuration;
 use order::OrderArgs;
 use promotion::Order;
 use status::Status;
 
-/// A/B tests of a candidate against the champion.
+/// Plan, show, and control A/B tests of candidates.
 #[derive(Debug, clap::Args)]
 pub struct Experiment {
     #[command(subcommand)]
@@ -24,35 +26,36 @@ pub struct Experiment {
 enum Command {
     Plan(PlanArgs),
     Status(Status),
-    /// End an experiment: the champion stays.
+    /// Stop an experiment and keep the champion.
     ///
-    /// Puts `Experiment Command` on the bus. The champion gets all the traffic again, and what was made for the candidate is
-    /// removed. Of one that is over, or being rolled back, nothing is put.
+    /// Sends the event `Experiment Command` to the event bus. The champion gets all traffic again, and the resources of the
+    /// candidate are deleted. If the experiment has ended or is being rolled back, nothing is sent.
     Stop(OrderArgs),
-    /// Give the candidate all the traffic, whatever the numbers say.
+    /// Promote the candidate, regardless of the results.
     ///
-    /// Puts `Experiment Command` on the bus. The old champion stands by for as long as the policy's `bake` says: until then
-    /// `rollback` brings it back within seconds. Of one that is promoted already nothing is put.
+    /// Sends the event `Experiment Command` to the event bus. The candidate gets all traffic. The previous champion stays ready
+    /// for the bake period of the policy; during that time `rollback` restores it within seconds. If the candidate is already
+    /// promoted, nothing is sent.
     Promote(OrderArgs),
-    /// Bring the champion back: as `stop`, but noted as a loss of the candidate's.
+    /// Restore the champion and record that the candidate lost.
     ///
-    /// Puts `Experiment Command` on the bus. It works as long as the old champion stands by. Of one that is rolled back
-    /// already nothing is put.
+    /// Sends the event `Experiment Command` to the event bus. Works while the previous champion is ready. If the experiment is
+    /// already rolled back, nothing is sent.
     Rollback(OrderArgs),
-    /// Let a paused experiment go on.
+    /// Resume a paused experiment.
     ///
-    /// Puts `Experiment Command` on the bus. Its step of the traffic begins anew, and so does the time that a test may last.
-    /// Of one that is not paused nothing is put.
+    /// Sends the event `Experiment Command` to the event bus. The current step starts from scratch, and so does the time limit
+    /// of the test. If the experiment is not paused, nothing is sent.
     Resume(OrderArgs),
 }
 
-/// How many requests a test needs, and how long that takes.
+/// Estimate the number of requests and the duration of an experiment.
 ///
-/// The test may be looked at at any time, and stopped by what is seen: that costs more requests than a test with a single
-/// look at its end, which is told beside it.
+/// You can look at the results at any time and stop the experiment early. This needs more requests than a test with a single
+/// look at its end, which the output shows for comparison.
 #[derive(Debug, clap::Args)]
 struct PlanArgs {
-    /// The champion's rate, of a metric that is a proportion: 0.12.
+    /// Champion's rate, for a metric that is a proportion, for example 0.12.
     #[arg(
         long,
         value_name = "RATE",
@@ -60,13 +63,13 @@ struct PlanArgs {
         required_unless_present = "std_dev"
     )]
     rate: Option<f64>,
-    /// The standard deviation of the champion's values, of a metric that is a mean.
+    /// Standard deviation of the champion's values, for a metric that is a mean.
     #[arg(long, value_name = "NUMBER")]
     std_dev: Option<f64>,
-    /// The smallest difference worth finding, in the metric's own unit: 0.01 is one percentage point of a rate.
+    /// Smallest difference to detect, in the unit of the metric: for a rate, 0.01 is one percentage point.
     #[arg(long, value_name = "NUMBER")]
     effect: f64,
-    /// The weights of champion and challenger.
+    /// Traffic weights of champion and candidate.
     #[arg(
         long,
         value_name = "WEIGHTS",
@@ -75,30 +78,30 @@ struct PlanArgs {
         num_args = 1
     )]
     weights: Vec<f64>,
-    /// How many requests an hour both get together whose outcome is known.
+    /// Requests per hour with a known outcome, champion and candidate together.
     #[arg(long, value_name = "NUMBER")]
     requests_per_hour: f64,
-    /// The probability of a false alarm that is accepted, over all looks together.
+    /// Maximum probability of a false alarm, over all looks.
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.05)]
     alpha: f64,
-    /// The probability with which the difference is to be found.
+    /// Probability of detecting the difference.
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.8)]
     power: f64,
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
 impl Experiment {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         match &self.command {
             Command::Plan(plan) => plan.run(streams),
-            Command::Status(status) => status.run(around, streams).await,
-            Command::Stop(order) => order.run(Order::Stop, around, streams).await,
-            Command::Promote(order) => order.run(Order::Promote, around, streams).await,
-            Command::Rollback(order) => order.run(Order::Rollback, around, streams).await,
-            Command::Resume(order) => order.run(Order::Resume, around, streams).await,
+            Command::Status(status) => status.run(env, streams).await,
+            Command::Stop(order) => order.run(Order::Stop, env, streams).await,
+            Command::Promote(order) => order.run(Order::Promote, env, streams).await,
+            Command::Rollback(order) => order.run(Order::Rollback, env, streams).await,
+            Command::Resume(order) => order.run(Order::Resume, env, streams).await,
         }
     }
 }
@@ -107,12 +110,18 @@ impl PlanArgs {
     fn run(&self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let variance = match (self.rate, self.std_dev) {
             (Some(rate), _) if rate > 0.0 && rate < 1.0 => rate * (1.0 - rate),
-            (Some(rate), _) => return Err(Failure::Usage(format!("--rate is {rate}, not between 0 and 1"))),
+            (Some(rate), _) => {
+                return Err(Failure::usage(
+                    format!("--rate: {rate} is not between 0 and 1"),
+                    "pass a proportion: --rate 0.12",
+                ));
+            }
             (None, deviation) => deviation.unwrap_or_default().powi(2),
         };
         let [champion, challenger] = self.weights[..] else {
-            return Err(Failure::Usage(
-                "--weights are two numbers, the champion's and the challenger's: 90,10".to_owned(),
+            return Err(Failure::usage(
+                "--weights: expected two numbers",
+                "pass the weights of champion and candidate: --weights 90,10",
             ));
         };
         let plan = Plan {
@@ -123,27 +132,29 @@ impl PlanArgs {
             weights: [champion, challenger],
             requests_per_hour: self.requests_per_hour,
         };
-        let schedule = plan.duration().map_err(|error| Failure::Usage(error.to_string()))?;
+        let schedule = plan
+            .duration()
+            .map_err(|error| Failure::Usage(error.to_string().into()))?;
         if self.json {
             json_line(streams.out, &schedule)?;
             return Ok(Exit::Done);
         }
-        let mut table = Table::new(["", "requests", "hours", "days"]);
+        let mut table = Table::new(["", "requests", "duration"]);
         for (name, requests) in [
-            ("looked at any time", schedule.requests),
-            ("a single look", schedule.fixed_requests),
+            ("looks at any time", schedule.requests),
+            ("single look at the end", schedule.fixed_requests),
         ] {
-            let hours = requests / self.requests_per_hour;
+            let duration = SignedDuration::try_from_secs_f64(requests / self.requests_per_hour * 3600.0)
+                .unwrap_or(SignedDuration::MAX);
             table.row([
                 name.to_owned(),
-                format!("{requests:.0}"),
-                format!("{hours:.1}"),
-                format!("{:.1}", hours / 24.0),
+                text::number(requests.round()),
+                text::duration(duration),
             ]);
         }
         writeln!(
             streams.out,
-            "to find a difference of {} with probability {}, false alarms {}:",
+            "to detect a difference of {} with probability {}, false alarm rate {}:",
             self.effect, self.power, self.alpha
         )?;
         table.write(streams.out)?;

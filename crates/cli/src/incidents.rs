@@ -1,43 +1,45 @@
-//! `driftwarden incidents`: where the models stand, and why.
+//! `driftwarden incidents`: the stage of each model, and why.
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, StateBucket, Surroundings, World, json_line, model, models, plain_lines, second, show_all},
+    cloud::{Clients, Environment, StateBucket, json_line, model, models, plain_lines, show_all},
+    error::{Failure, Message},
     pause::{self, all_paused},
-    table::{Table, plain},
-    terminal::{coloured, hanging},
+    state::State,
+    table::{Cell, Table, plain},
+    terminal::{colored, hang_indent},
 };
 use jiff::Timestamp;
-use remediation::{ClosedIncident, Decision, Incident, ModelDocument, Pause, Reason, in_words};
+use remediation::{ClosedIncident, Decision, Incident, ModelDocument, Pause, Reason};
 use serde::Serialize;
 use serde_json::Value;
 use shell::ports::Clock as _;
 use std::io::{self, Write};
 
-/// Show where the models stand.
+/// Show the stage of each model and its open incident.
 ///
-/// Lists every model that has been in alert: its stage, its open incident, and what was decided last. Of one model, all
-/// that its document says of the open incident, and the latest that are over.
+/// Lists every model that has been in alert, with its stage, its open incident, and the last decision. With MODEL, shows all
+/// details of the open incident and the latest closed incidents of that model.
 #[derive(Debug, clap::Args)]
 pub struct Incidents {
-    /// Show one model in detail.
+    /// Show only this model, in detail.
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     #[command(flatten)]
     state_bucket: StateBucket,
     /// Print JSON Lines: one object per model.
-    #[arg(long)]
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// What `--json` prints of a model.
+/// JSON line of a model.
 #[derive(Serialize)]
 struct Line<'a> {
     model: &'a str,
     stage: &'a str,
-    /// What was last said about pausing the model, if that holds.
+    /// The pause of the model, if it applies now.
     pause: Option<&'a Pause>,
-    /// The same of all models.
+    /// The pause of all models, if it applies now.
     all_paused: Option<&'a Pause>,
     incident: Option<&'a Incident>,
     closed: &'a [ClosedIncident],
@@ -48,7 +50,7 @@ impl<'a> Line<'a> {
         Self {
             model: &document.model,
             stage: document.stage().as_str(),
-            pause: document.pause.as_ref().filter(|pause| pause.holds(now)),
+            pause: document.pause.as_ref().filter(|pause| pause.is_active(now)),
             all_paused,
             incident: document.incident.as_ref(),
             closed: &document.closed,
@@ -58,20 +60,23 @@ impl<'a> Line<'a> {
 
 impl Incidents {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let world = self.state_bucket.connect(around).await?;
-        let now = world.now();
-        let paused = all_paused(world.as_ref(), now).await?;
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let clients = self.state_bucket.connect(env).await?;
+        let now = clients.now();
+        let paused = all_paused(clients.as_ref(), now).await?;
         let paused = paused.as_ref();
         if let Some(paused) = paused.filter(|_| !self.json) {
-            writeln!(streams.out, "all models are {}\n", plain(&pause::in_words(paused)))?;
+            writeln!(streams.out, "all models: {}\n", plain(&pause::describe(paused)))?;
         }
         let Some(name) = &self.model else {
-            return self.all(world.as_ref(), paused, streams).await;
+            return self.all(clients.as_ref(), paused, streams).await;
         };
-        let document = model(world.as_ref(), name).await?;
+        let document = model(clients.as_ref(), name).await?;
         let document = document.ok_or_else(|| {
-            format!("there is no model `{name}` in the state bucket: none of its monitors has ever been in alert")
+            Message::new(
+                format!("model `{name}` does not exist in the state bucket"),
+                "a model exists after its first alert; `driftwarden incidents` lists all models",
+            )
         })?;
         if self.json {
             json_line(streams.out, &Line::new(&document, paused, now))?;
@@ -83,7 +88,7 @@ impl Incidents {
 
     async fn all(
         &self,
-        world: &impl World,
+        clients: &impl Clients,
         paused: Option<&Pause>,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
@@ -94,13 +99,13 @@ impl Incidents {
             "incident",
             "since",
             "monitors",
-            "until",
+            "expires",
             "last decision",
         ];
-        let now = world.now();
-        let models = models(world).await?;
+        let now = clients.now();
+        let models = models(clients).await?;
         if models.is_empty() && !self.json {
-            writeln!(streams.out, "no monitor has ever been in alert")?;
+            writeln!(streams.out, "no monitor has been in alert yet")?;
         }
         let line = |document: &ModelDocument, out: &mut dyn Write| json_line(out, &Line::new(document, paused, now));
         let row = |document: &ModelDocument| Some(row(document, now));
@@ -108,77 +113,81 @@ impl Incidents {
     }
 }
 
-fn row(document: &ModelDocument, now: Timestamp) -> [String; 8] {
-    let pause = document.pause.as_ref().filter(|pause| pause.holds(now));
+fn row(document: &ModelDocument, now: Timestamp) -> [Cell; 8] {
+    let pause = document.pause.as_ref().filter(|pause| pause.is_active(now));
     let incident = document.incident.as_ref();
     let decision = incident.and_then(|incident| incident.decision.as_ref());
     [
-        document.model.clone(),
-        document.stage().as_str().to_owned(),
-        pause.map_or_else(String::new, |pause| {
-            pause.until.map_or_else(|| "resumed".to_owned(), second)
-        }),
-        incident.map(|incident| incident.id.clone()).unwrap_or_default(),
-        incident.map(|incident| second(incident.opened_at)).unwrap_or_default(),
+        document.model.as_str().into(),
+        State::from(document.stage()).into(),
+        pause
+            .map_or_else(String::new, |pause| {
+                pause.until.map_or_else(|| "resumed".to_owned(), text::time)
+            })
+            .into(),
+        incident.map(|incident| incident.id.clone()).unwrap_or_default().into(),
+        incident
+            .map(|incident| text::time(incident.opened_at))
+            .unwrap_or_default()
+            .into(),
         incident
             .map(|incident| incident.monitors.join(", "))
-            .unwrap_or_default(),
-        incident.and_then(until).map(second).unwrap_or_default(),
-        decision.map(|decision| decision.sentence.clone()).unwrap_or_default(),
+            .unwrap_or_default()
+            .into(),
+        incident.and_then(expiry).map(text::time).unwrap_or_default().into(),
+        decision
+            .map(|decision| decision.sentence.clone())
+            .unwrap_or_default()
+            .into(),
     ]
 }
 
-/// Until when an incident waits as it does: for an approval, or until it is decided again by itself.
-fn until(incident: &Incident) -> Option<Timestamp> {
+/// When the approval request or the decision of an incident expires.
+fn expiry(incident: &Incident) -> Option<Timestamp> {
     let decision = incident.decision.as_ref();
-    let asks = |decision: &Decision| {
+    let expires_at = |decision: &Decision| {
         let missing = decision.reasons.iter().find_map(|reason| match reason {
             Reason::ApprovalMissing { until } => Some(*until),
             _ => None,
         });
         missing.or(decision.until)
     };
-    decision.and_then(asks)
+    decision.and_then(expires_at)
 }
 
 fn detail(out: &mut dyn Write, document: &ModelDocument, now: Timestamp) -> io::Result<()> {
-    writeln!(
-        out,
-        "model `{}`: {}",
-        plain(&document.model),
-        coloured(document.stage().as_str())
-    )?;
-    if let Some(pause) = document.pause.as_ref().filter(|pause| pause.holds(now)) {
-        writeln!(out, "  {}", plain(&pause::in_words(pause)))?;
+    writeln!(out, "model `{}`: {}", plain(&document.model), colored(document.stage()))?;
+    if let Some(pause) = document.pause.as_ref().filter(|pause| pause.is_active(now)) {
+        writeln!(out, "  {}", plain(&pause::describe(pause)))?;
     }
     if let Some(incident) = &document.incident {
         writeln!(out)?;
         show(out, incident, now)?;
     }
     if document.closed.is_empty() {
-        return writeln!(out, "\nno incident is over yet");
+        return writeln!(out, "\nno closed incident");
     }
-    writeln!(out, "\nincidents that are over, the latest first")?;
+    writeln!(out, "\nclosed incidents, latest first")?;
     let mut table = Table::new([
         "incident",
         "opened",
         "closed",
         "outcome",
         "time to repair",
-        "run",
+        "pipeline execution",
         "monitors",
     ]);
     for closed in document.closed.iter().rev() {
         let incident = &closed.incident;
-        let run = incident.execution.as_ref();
+        let execution = incident.execution.as_ref();
         table.row([
-            incident.id.clone(),
-            second(incident.opened_at),
-            second(closed.closed_at),
-            closed.outcome.as_str().to_owned(),
-            in_words(closed.closed_at.duration_since(incident.opened_at)),
-            run.map(|run| run.status.as_str().to_owned()).unwrap_or_default(),
-            incident.monitors.join(", "),
+            Cell::from(incident.id.as_str()),
+            text::time(incident.opened_at).into(),
+            text::time(closed.closed_at).into(),
+            State::from(closed.outcome).into(),
+            text::duration(closed.closed_at.duration_since(incident.opened_at)).into(),
+            execution.map_or_else(Cell::default, |execution| State::from(execution.status).into()),
+            incident.monitors.join(", ").into(),
         ]);
     }
     table.write(out)
@@ -187,22 +196,22 @@ fn detail(out: &mut dyn Write, document: &ModelDocument, now: Timestamp) -> io::
 /// Shows an open incident.
 fn show(out: &mut dyn Write, incident: &Incident, now: Timestamp) -> io::Result<()> {
     let opened = incident.opened_at;
-    let age = in_words(now.duration_since(opened));
+    let age = text::duration(now.duration_since(opened));
     writeln!(
         out,
         "incident {}, open since {} ({age})",
         plain(&incident.id),
-        second(opened)
+        text::time(opened)
     )?;
     let mut table = Table::new(["field", "value"]);
     let mut field = |name: &str, value: String| table.row([name.to_owned(), value]);
     field("monitors", incident.monitors.join(", "));
     if let Some(id) = &incident.correlation_id {
-        field("correlation id", id.clone());
+        field("correlation ID", id.clone());
     }
     if let Some(approval) = &incident.approval {
-        let said = if approval.granted {
-            format!("approved until {}", second(approval.valid_until))
+        let answer = if approval.granted {
+            format!("approved, valid until {},", text::time(approval.valid_until))
         } else {
             "denied".to_owned()
         };
@@ -212,45 +221,48 @@ fn show(out: &mut dyn Write, incident: &Incident, now: Timestamp) -> io::Result<
             .map_or_else(String::new, |reason| format!(": {reason}"));
         field(
             "approval",
-            format!("{said} by {} at {}{why}", approval.by, second(approval.at)),
+            format!("{answer} by {} at {}{why}", approval.by, text::time(approval.at)),
         );
-    } else if let Some(asked_until) = incident.asked_until {
-        field("approval", format!("waited for until {}", second(asked_until)));
+    } else if let Some(expires_at) = incident.approval_expires_at {
+        field("approval", format!("pending, expires at {}", text::time(expires_at)));
     }
-    if let Some(run) = &incident.execution {
-        field("run", format!("{}, {}", run.arn, run.status.as_str()));
-        let times = [("run started", run.start_time), ("run ended", run.end_time)];
+    if let Some(execution) = &incident.execution {
+        field(
+            "pipeline execution",
+            format!("{}, {}", execution.arn, execution.status.as_str()),
+        );
+        let times = [("started", execution.start_time), ("ended", execution.end_time)];
         for (name, time) in times {
-            field(name, time.map_or_else(|| "-".to_owned(), second));
+            field(name, time.map_or_else(|| "-".to_owned(), text::time));
         }
     }
     if let Some(since) = incident.verifying_since {
-        field("verifying", format!("on executions scheduled after {}", second(since)));
+        field("verifying", format!("executions scheduled after {}", text::time(since)));
     }
     table.write(out)?;
     let Some(decision) = &incident.decision else {
-        return writeln!(out, "\nno decision has been taken yet: the next sweep tries again");
+        return writeln!(out, "\nno decision yet: the next sweep tries again");
     };
     writeln!(
         out,
-        "\ndecision {} at {}, by policy {}: {}",
+        "\ndecision {} at {}, policy version {}: {}",
         decision.number,
-        second(decision.time),
+        text::time(decision.time),
         plain(&decision.policy_version),
-        coloured(decision.verdict.as_str())
+        colored(decision.verdict)
     )?;
-    writeln!(out, "  {}", hanging(&plain_lines(&decision.sentence), 2))?;
-    if let Some(until) = until(incident) {
-        writeln!(out, "  until {}", second(until))?;
+    writeln!(out, "  {}", hang_indent(&plain_lines(&decision.sentence), 2))?;
+    if let Some(expires_at) = expiry(incident) {
+        writeln!(out, "  expires at {}", text::time(expires_at))?;
     }
-    let mut table = Table::new(["reason", "in words"]);
+    let mut table = Table::new(["reason", "description"]);
     for reason in &decision.reasons {
-        table.row([code(reason), reason.words()]);
+        table.row([code(reason), reason.describe()]);
     }
     table.write(out)
 }
 
-/// The code of a reason, as events have it.
+/// The code of a reason, as in events.
 fn code(reason: &Reason) -> String {
     let value = serde_json::to_value(reason).unwrap_or_default();
     let code = value.get("code").and_then(Value::as_str);

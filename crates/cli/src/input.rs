@@ -1,4 +1,4 @@
-//! Files and standard input, read no farther than a limit.
+//! Reads files and standard input up to a limit.
 
 use std::{
     fmt,
@@ -6,24 +6,24 @@ use std::{
     io::{self, Read},
 };
 
-/// Why an input could not be read; completes a sentence that begins with its name.
+/// Why reading an input failed. The text completes `NAME: …`.
 #[derive(Debug)]
 pub(crate) enum InputError {
-    /// It could not be opened or read.
+    /// It cannot be opened or read.
     Io(io::Error),
-    /// It is larger than the limit; its size, if that is known.
+    /// It is larger than the limit. `bytes` is its size, if known.
     TooLarge { bytes: Option<u64>, limit: usize },
 }
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "cannot be read: {error}"),
+            Self::Io(error) => write!(f, "failed to read: {error}"),
             Self::TooLarge {
                 bytes: Some(bytes),
                 limit,
-            } => write!(f, "is {bytes} bytes: at most {limit} are read"),
-            Self::TooLarge { bytes: None, limit } => write!(f, "is larger than the {limit} bytes that are read"),
+            } => write!(f, "the file has {bytes} bytes; the limit is {limit} bytes"),
+            Self::TooLarge { bytes: None, limit } => write!(f, "the input exceeds the limit of {limit} bytes"),
         }
     }
 }
@@ -34,8 +34,8 @@ impl From<io::Error> for InputError {
     }
 }
 
-/// Reads a file, or standard input if it is called `-`. One that is too large is refused before it is read, or, where
-/// its size is not known before, as soon as the limit is passed.
+/// Reads a file, or standard input for `-`. An input that is too large is rejected before it is read or, if its size is
+/// unknown, as soon as it exceeds the limit.
 pub(crate) fn read(name: &str, input: &mut dyn Read, limit: usize) -> Result<Vec<u8>, InputError> {
     if name == "-" {
         return bounded(input, limit);
@@ -54,8 +54,8 @@ pub(crate) fn read(name: &str, input: &mut dyn Read, limit: usize) -> Result<Vec
 
 fn bounded(input: &mut dyn Read, limit: usize) -> Result<Vec<u8>, InputError> {
     let mut bytes = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    input.take(most).read_to_end(&mut bytes)?;
+    let max = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    input.take(max).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
         return Err(InputError::TooLarge { bytes: None, limit });
     }

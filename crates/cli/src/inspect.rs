@@ -1,7 +1,9 @@
-//! `driftwarden inspect`: what Model Monitor's files and events say.
+//! `driftwarden inspect`: shows the contents of Model Monitor files and events.
 
 use crate::{
-    Exit, Streams, input,
+    Exit, Streams,
+    error::Message,
+    input,
     table::{Table, plain},
 };
 use model_monitor::{
@@ -12,24 +14,24 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
-/// Show what files and events of Model Monitor say.
+/// Show the contents of Model Monitor files and events.
 ///
-/// Reads violation reports of all four monitor types and of custom containers, statistics, constraints, analyses of
-/// Clarify and EventBridge events; which of them a file is, is told by what is in it.
+/// Reads violation reports of all four monitor types and of custom containers, statistics, constraints, Clarify analyses, and
+/// `EventBridge` events. The type of a file is detected from its content.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
     /// Print JSON Lines: one object per file, in the same order.
-    #[arg(long)]
+    #[arg(long, display_order = 110)]
     json: bool,
-    /// Take thresholds that descriptions do not give from this constraints.json, or analysis.json of Clarify's monitors.
+    /// Baseline with the thresholds that a violation report lacks: constraints.json, or analysis.json of a Clarify monitor.
     #[arg(long, value_name = "FILE")]
     constraints: Option<String>,
-    /// The files; `-` is standard input.
+    /// Files to show; `-` reads standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
 }
 
-/// Where thresholds come from that descriptions do not give.
+/// Source of thresholds that the violation report does not contain.
 enum Baseline {
     None,
     Constraints(Constraints),
@@ -42,7 +44,7 @@ impl Inspect {
         let Streams { input, out, err } = streams;
         match self.inspect(input, out, err) {
             Ok(exit) => exit,
-            Err(error) => Exit::of_output(&error),
+            Err(error) => Exit::from_output_error(&error),
         }
     }
 
@@ -52,7 +54,7 @@ impl Inspect {
             None => Baseline::None,
             Some(Ok(baseline)) => baseline,
             Some(Err(message)) => {
-                writeln!(err, "error: {}", plain(&message))?;
+                message.print(err)?;
                 return Ok(Exit::Failed);
             }
         };
@@ -76,11 +78,11 @@ impl Inspect {
                             out,
                             &Line::Failed {
                                 file: name,
-                                error: message,
+                                error: message.to_string(),
                             },
                         )?;
                     } else {
-                        writeln!(err, "error: {}", plain(&message))?;
+                        message.print(err)?;
                     }
                 }
             }
@@ -89,14 +91,14 @@ impl Inspect {
     }
 }
 
-/// Reads a file of any format; a sentence if that does not work.
-fn read(name: &str, input: &mut dyn io::Read) -> Result<Document, String> {
+/// Reads a file of any format.
+fn read(name: &str, input: &mut dyn io::Read) -> Result<Document, Message> {
     let limits = Limits::default();
-    let bytes = input::read(name, input, limits.max_bytes).map_err(|error| format!("`{name}` {error}"))?;
-    Document::parse(name, &bytes, &limits).map_err(|error| error.to_string())
+    let bytes = input::read(name, input, limits.max_bytes).map_err(|error| format!("{name}: {error}"))?;
+    Document::parse(name, &bytes, &limits).map_err(|error| error.to_string().into())
 }
 
-fn baseline(name: &str, document: Document) -> Result<Baseline, String> {
+fn baseline(name: &str, document: Document) -> Result<Baseline, Message> {
     match document {
         Document::Constraints(constraints) => Ok(Baseline::Constraints(constraints)),
         Document::Analysis(analysis) => Ok(Baseline::Analysis(analysis)),
@@ -106,7 +108,7 @@ fn baseline(name: &str, document: Document) -> Result<Baseline, String> {
                 expected: "constraints, or the analysis of a Clarify monitor".to_owned(),
                 found: other.kind().to_owned(),
             };
-            Err(ParseError::new(name, problem).to_string())
+            Err(ParseError::new(name, problem).to_string().into())
         }
     }
 }
@@ -126,18 +128,18 @@ impl Baseline {
         Document::Violations(report)
     }
 
-    /// The type of a report's monitor. One without entries can be any monitor's: of which, the constraints tell.
+    /// Monitor type of a report. A report without entries has none; the constraints identify it.
     fn monitor_type(&self, report: &ViolationReport) -> MonitorType {
-        let told = match self {
+        let from_baseline = match self {
             Self::None => None,
             Self::Constraints(constraints) => Some(constraints.monitor_type()),
             Self::Analysis(analysis) => analysis.monitor_type(),
         };
-        report.monitor_type.or(told).unwrap_or(MonitorType::Custom)
+        report.monitor_type.or(from_baseline).unwrap_or(MonitorType::Custom)
     }
 }
 
-/// What `--json` prints for a file.
+/// JSON line of a file.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Line<'a> {
@@ -157,7 +159,7 @@ enum Line<'a> {
     },
 }
 
-/// A violation as `--json` prints it.
+/// JSON object of a violation.
 #[derive(Serialize)]
 struct Entry<'a> {
     subject: String,
@@ -201,7 +203,7 @@ fn line(out: &mut dyn Write, line: &Line<'_>) -> io::Result<()> {
     writeln!(out)
 }
 
-/// What a file says, in short; without the fields that it does not have.
+/// Summary of a file, without absent fields.
 fn summary(document: &Document) -> Value {
     let summary = match document {
         Document::Violations(report) => json!({"violations": report.violations.len()}),
@@ -253,7 +255,7 @@ fn metrics(statistics: &Statistics) -> Value {
     )
 }
 
-/// Every bias metric of an analysis: its name as violations have it, its value, and why there is none.
+/// All bias metrics of an analysis: name as in violations, value, and the reason if there is no value.
 fn bias(analysis: &Analysis) -> impl Iterator<Item = (String, Option<f64>, Option<&str>)> {
     [
         &analysis.pre_training_bias_metrics,
@@ -271,7 +273,7 @@ fn bias(analysis: &Analysis) -> impl Iterator<Item = (String, Option<f64>, Optio
     })
 }
 
-/// Every global SHAP value of an analysis, by `label feature`.
+/// All global SHAP values of an analysis, by `label feature`.
 fn shap(analysis: &Analysis) -> impl Iterator<Item = (String, f64)> {
     analysis
         .explanations
@@ -286,7 +288,7 @@ fn shap(analysis: &Analysis) -> impl Iterator<Item = (String, f64)> {
 
 fn event_summary(event: &Event) -> Value {
     let time = event.time.map(|time| time.to_string());
-    let said = match &event.detail {
+    let detail = match &event.detail {
         Detail::ObjectCreated(object) => json!({"object": format!("s3://{}/{}", object.bucket, object.key)}),
         Detail::ProcessingJob(job) => json!({
             "processing_job": job.name,
@@ -319,13 +321,13 @@ fn event_summary(event: &Event) -> Value {
     fields.insert("detail_type".to_owned(), json!(event.detail_type));
     fields.insert("source".to_owned(), json!(event.source));
     fields.insert("time".to_owned(), json!(time));
-    if let Value::Object(said) = said {
-        fields.extend(said);
+    if let Value::Object(detail) = detail {
+        fields.extend(detail);
     }
     Value::Object(fields)
 }
 
-/// Writes what a file says, for people.
+/// Writes the contents of a file as text.
 fn show(out: &mut dyn Write, name: &str, document: &Document, baseline: &Baseline) -> io::Result<()> {
     let name = plain(name);
     match document {
@@ -334,11 +336,11 @@ fn show(out: &mut dyn Write, name: &str, document: &Document, baseline: &Baselin
                 None if matches!(baseline, Baseline::None) => "any monitor".to_owned(),
                 _ => baseline.monitor_type(report).to_string(),
             };
-            let count = counted(report.violations.len(), "violation", "violations");
+            let count = text::count(report.violations.len(), "violation");
             writeln!(out, "{name}: violation report of {monitor_type}, {count}")?;
             let mut table = Table::new(["subject", "check", "observed", "threshold", "description"]);
             for violation in &report.violations {
-                // The words are for where the numbers are not.
+                // The description is shown only if there is no observed value.
                 let description = violation
                     .description
                     .as_deref()
@@ -429,7 +431,7 @@ fn show_constraints(out: &mut dyn Write, name: &str, constraints: &Constraints) 
             non_negative
                 .map_or("-", |yes| if yes { "yes" } else { "no" })
                 .to_owned(),
-            domain.map_or_else(|| "-".to_owned(), |values| counted(values.len(), "value", "values")),
+            domain.map_or_else(|| "-".to_owned(), |values| text::count(values.len(), "value")),
         ]);
     }
     table.write(out)?;
@@ -441,12 +443,12 @@ fn show_constraints(out: &mut dyn Write, name: &str, constraints: &Constraints) 
     table.write(out)
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 fn number(quantity: Option<&Quantity>) -> String {
-    quantity.map_or_else(|| "-".to_owned(), ToString::to_string)
+    match quantity {
+        Some(Quantity::Number(value)) => text::number(*value),
+        Some(quantity) => quantity.to_string(),
+        None => "-".to_owned(),
+    }
 }
 
 fn float(value: Option<f64>) -> String {

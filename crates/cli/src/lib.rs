@@ -8,16 +8,18 @@ mod completions;
 mod compute;
 mod dashboard;
 mod doctor;
+mod error;
 mod exit;
 mod experiment;
 mod incidents;
 mod input;
 mod inspect;
 mod lines;
+mod operator;
 mod pause;
-mod people;
 mod policy;
 mod redrive;
+mod state;
 mod table;
 mod terminal;
 mod window;
@@ -27,24 +29,24 @@ pub use self::dashboard::Dashboard;
 pub use self::experiment::Experiment;
 pub use alerts::Alerts;
 pub use backtest::Backtest;
-pub use cloud::{Places, Surroundings, World};
+pub use cloud::{AwsTargets, Clients, Environment};
 pub use completions::{Completions, Man};
 pub use compute::Compute;
 pub use doctor::Doctor;
 pub use exit::Exit;
 pub use incidents::Incidents;
 pub use inspect::Inspect;
+pub use operator::{Approve, Resolve};
 pub use pause::{Pause, Resume};
-pub use people::{Approve, Resolve};
 pub use policy::PolicyCommand;
 pub use redrive::Redrive;
 pub use terminal::Terminal;
 pub use window::Window;
 
-use cloud::Nowhere;
+use cloud::NoAws;
 use std::io::{Read, Write};
 
-/// Watches SageMaker Model Monitor and starts what is due when a model drifts.
+/// Detect SageMaker model drift and respond: decide, retrain, test, promote.
 #[derive(Debug, clap::Parser)]
 #[command(name = "driftwarden", version, about, after_help = exit::EXIT_CODES)]
 pub struct Cli {
@@ -55,28 +57,28 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Inspect(Inspect),
-    Window(Window),
+    Baseline(Baseline),
+    Analyze(Box<Analyze>),
+    Backtest(Backtest),
     Policy(PolicyCommand),
     Incidents(Incidents),
     Approve(Approve),
     Resolve(Resolve),
     Pause(Pause),
     Resume(Resume),
+    Experiment(Experiment),
     Alerts(Alerts),
-    Redrive(Redrive),
     Dashboard(Dashboard),
     Doctor(Doctor),
-    Backtest(Backtest),
-    Baseline(Baseline),
-    Analyze(Box<Analyze>),
+    Redrive(Redrive),
+    Window(Window),
     Compute(Compute),
-    Experiment(Experiment),
     Completions(Completions),
     Man(Man),
 }
 
-/// What a command reads and writes.
-#[expect(missing_debug_implementations, reason = "streams have nothing to show")]
+/// Input and output streams of a command.
+#[expect(missing_debug_implementations, reason = "streams have no useful debug output")]
 pub struct Streams<'a> {
     /// Standard input.
     pub input: &'a mut dyn Read,
@@ -87,29 +89,29 @@ pub struct Streams<'a> {
 }
 
 impl Cli {
-    /// Runs a command that needs no AWS; any other says that there is none.
+    /// Runs a command without AWS. Commands that require AWS fail.
     pub fn run(&self, streams: Streams<'_>) -> Exit {
-        self.run_in(streams, &Nowhere)
+        self.run_in(streams, &NoAws)
     }
 
-    /// Runs the command. Those that talk to AWS do so on a runtime of their own.
-    pub fn run_in(&self, streams: Streams<'_>, around: &impl Surroundings) -> Exit {
+    /// Runs the command in an environment. Each command that uses AWS has its own runtime.
+    pub fn run_in(&self, streams: Streams<'_>, env: &impl Environment) -> Exit {
         let mut streams = streams;
         match &self.command {
             Command::Inspect(inspect) => inspect.run(streams),
             Command::Window(_) => Window::run(streams),
-            Command::Policy(policy) => cloud::run(streams, async |streams| policy.run(around, streams).await),
-            Command::Incidents(incidents) => cloud::run(streams, async |streams| incidents.run(around, streams).await),
-            Command::Approve(approve) => cloud::run(streams, async |streams| approve.run(around, streams).await),
-            Command::Resolve(resolve) => cloud::run(streams, async |streams| resolve.run(around, streams).await),
-            Command::Pause(pause) => cloud::run(streams, async |streams| pause.run(around, streams).await),
-            Command::Resume(resume) => cloud::run(streams, async |streams| resume.run(around, streams).await),
-            Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(around, streams).await),
-            Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(around, streams).await),
-            Command::Baseline(baseline) => cloud::run(streams, async |streams| baseline.run(around, streams).await),
+            Command::Policy(policy) => cloud::run(streams, async |streams| policy.run(env, streams).await),
+            Command::Incidents(incidents) => cloud::run(streams, async |streams| incidents.run(env, streams).await),
+            Command::Approve(approve) => cloud::run(streams, async |streams| approve.run(env, streams).await),
+            Command::Resolve(resolve) => cloud::run(streams, async |streams| resolve.run(env, streams).await),
+            Command::Pause(pause) => cloud::run(streams, async |streams| pause.run(env, streams).await),
+            Command::Resume(resume) => cloud::run(streams, async |streams| resume.run(env, streams).await),
+            Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(env, streams).await),
+            Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(env, streams).await),
+            Command::Baseline(baseline) => cloud::run(streams, async |streams| baseline.run(env, streams).await),
             Command::Analyze(analyze) => {
-                match cloud::run(streams, async |streams| analyze.run(around, streams).await) {
-                    // Of `analyze` 2 says that there are violations.
+                match cloud::run(streams, async |streams| analyze.run(env, streams).await) {
+                    // The exit code 2 of `analyze` means violations.
                     Exit::Usage => Exit::Failed,
                     exit => exit,
                 }
@@ -117,12 +119,10 @@ impl Cli {
             Command::Compute(compute) => compute.run(streams),
             Command::Completions(completions) => completions.run(&mut streams),
             Command::Man(man) => man.run(&mut streams),
-            Command::Experiment(experiment) => {
-                cloud::run(streams, async |streams| experiment.run(around, streams).await)
-            }
-            Command::Dashboard(dashboard) => cloud::run(streams, async |streams| dashboard.run(around, streams).await),
-            Command::Doctor(doctor) => cloud::run(streams, async |streams| doctor.run(around, streams).await),
-            Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(around, streams).await),
+            Command::Experiment(experiment) => cloud::run(streams, async |streams| experiment.run(env, streams).await),
+            Command::Dashboard(dashboard) => cloud::run(streams, async |streams| dashboard.run(env, streams).await),
+            Command::Doctor(doctor) => cloud::run(streams, async |streams| doctor.run(env, streams).await),
+            Command::Redrive(redrive) => cloud::run(streams, async |streams| redrive.run(env, streams).await),
         }
     }
 }
@@ -133,7 +133,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_arguments_are_consistent() {
+    fn arguments_are_consistent() {
         Cli::command().debug_assert();
     }
 }

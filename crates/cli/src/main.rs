@@ -1,56 +1,54 @@
-//! The `driftwarden` command line. See the library.
+//! The `driftwarden` command line. The library has the commands.
 
 use clap::Parser as _;
-use cli::{Cli, Exit, Places, Streams, Surroundings, Terminal};
+use cli::{AwsTargets, Cli, Environment, Exit, Streams, Terminal};
 use std::{
     io::{self, BufWriter, Write as _},
     sync::Arc,
 };
 
-/// AWS as the environment describes it.
+/// AWS clients with the configuration of the environment.
 #[cfg(feature = "aws")]
-type World = aws::Aws;
-/// Never connected: a build without the feature `aws` knows no AWS.
+type AwsClients = aws::Aws;
+/// Never connected: a build without the feature `aws` has no AWS support.
 #[cfg(not(feature = "aws"))]
-type World = shell::memory::Memory;
+type AwsClients = shell::memory::Memory;
 
 /// The environment variables of the process, and AWS.
-struct Environment;
+struct ProcessEnvironment;
 
-impl Surroundings for Environment {
-    type World = World;
+impl Environment for ProcessEnvironment {
+    type Clients = AwsClients;
 
     fn variable(&self, name: &str) -> Option<String> {
-        #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+        #[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
         std::env::var(name).ok()
     }
 
     #[cfg(feature = "aws")]
-    async fn connect(&self, places: Places) -> Result<Arc<World>, String> {
-        let aws = World::from_env().await;
-        let aws = aws.with_state_bucket(places.state_bucket.unwrap_or_default());
-        Ok(Arc::new(aws.with_event_bus(places.event_bus.unwrap_or_default())))
+    async fn connect(&self, targets: AwsTargets) -> Result<Arc<AwsClients>, String> {
+        let aws = AwsClients::from_env().await;
+        let aws = aws.with_state_bucket(targets.state_bucket.unwrap_or_default());
+        Ok(Arc::new(aws.with_event_bus(targets.event_bus.unwrap_or_default())))
     }
 
     #[cfg(not(feature = "aws"))]
-    async fn connect(&self, _: Places) -> Result<Arc<World>, String> {
-        Err(
-            "this command needs AWS, and this build of driftwarden has no AWS support\n\
+    async fn connect(&self, _: AwsTargets) -> Result<Arc<AwsClients>, String> {
+        Err("this build of driftwarden has no AWS support\n\
              hint: install driftwarden with its default features"
-                .to_owned(),
-        )
+            .to_owned())
     }
 }
 
 fn main() -> Exit {
-    Terminal::of_process(|name| Environment.variable(name)).set();
+    Terminal::from_process(|name| ProcessEnvironment.variable(name)).set();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Of `analyze` 2 says that there are violations: a command that is not called as it should be has failed.
+            // The exit code 2 of `analyze` means violations, so a usage error ends with 1.
             let failed = error.use_stderr() && std::env::args().nth(1).as_deref() == Some("analyze");
             return match error.print() {
-                Err(error) => Exit::of_output(&error),
+                Err(error) => Exit::from_output_error(&error),
                 Ok(()) if failed => Exit::Failed,
                 Ok(()) if error.use_stderr() => Exit::Usage,
                 Ok(()) => Exit::Done,
@@ -63,9 +61,9 @@ fn main() -> Exit {
         out: &mut out,
         err: &mut io::stderr().lock(),
     };
-    let exit = cli.run_in(streams, &Environment);
+    let exit = cli.run_in(streams, &ProcessEnvironment);
     match out.flush() {
         Ok(()) => exit,
-        Err(error) => Exit::of_output(&error),
+        Err(error) => Exit::from_output_error(&error),
     }
 }

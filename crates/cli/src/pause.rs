@@ -1,65 +1,67 @@
-//! `driftwarden pause` and `driftwarden resume`: the kill switch, of a model or of all.
+//! `driftwarden pause` and `driftwarden resume`: the kill switch, for one model or for all models.
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, World, document, json_line, second},
-    people::{Said, Speaker, Told},
+    cloud::{AwsTargets, Clients, Environment, StateBucket, document, json_line},
+    error::Failure,
+    operator::{Confirmation, Operator, OperatorArgs},
     table::plain,
 };
 use jiff::Timestamp;
-use remediation::{PAUSE_KEY, Pause as Word, REMEDIATION_PAUSE, RemediationPause, duration};
+use remediation::{PAUSE_KEY, Pause as PauseState, REMEDIATION_PAUSE, RemediationPause, duration};
 use serde_json::json;
 use shell::{
     AwsError, Kind,
     ports::{Clock as _, Documents, Fetched, Precondition},
 };
 
-/// Hold the retrainings of a model, or of all.
+/// Pause retraining for one model or for all models.
 ///
-/// From then on no retraining is started: what would be is held, with the reason `Paused` that says by whom, until when and
-/// why. Alerts and incidents go on, and so does what has been started: a run that is under way is not stopped, nor is the test
-/// of a candidate (`driftwarden experiment stop` ends one). When the pause is over, the next sweep decides anew.
+/// No retraining starts until the pause ends. Decisions hold it instead, with the reason `Paused`: who paused, until when, and
+/// why. Alerts and incidents continue, and so does a pipeline execution or an experiment that has already started
+/// (`driftwarden experiment stop` stops an experiment). After the pause, the next sweep decides again.
 ///
-/// Of one model, `Remediation Pause` is put on the bus, and kept in the model's document. Of all models, it is written into
-/// the state bucket, beside the policy: it holds when the command returns, also for models that are not known yet, and no
-/// function has to work for that. Saying the same again is harmless: the latest word counts.
+/// For one model, the command sends the event `Remediation Pause` to the event bus, and the model's document stores it. For
+/// all models, it writes the pause to the state bucket, next to the policy: the pause applies when the command returns, also to
+/// new models, and no function has to run. You can repeat the command: the latest command counts.
 #[derive(Debug, clap::Args)]
 pub struct Pause {
     #[command(flatten)]
-    of: Of,
-    /// Until when: 24h, 7d, or a time, 2026-12-01T08:00:00Z; without, until `driftwarden resume`.
+    args: PauseArgs,
+    /// End of the pause: 24h, 7d, or a time, 2026-12-01T08:00:00Z [default: until `driftwarden resume`].
     #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     until: Option<Until>,
 }
 
-/// Let the retrainings of a model, or of all, go on.
+/// Resume retraining for one model or for all models.
 ///
-/// What was held is decided anew: of one model at once, of all with the next sweep. A model that was paused by itself stays
-/// paused when all go on, and the other way round; `paused` of the policy is another switch, which only the policy turns off.
+/// Driftwarden decides again about retrainings that were on hold: for one model immediately, for all models with the next
+/// sweep. The two pauses are independent: resuming all models does not resume a model that was paused individually, or the
+/// reverse. The setting `paused` of the policy is a third switch; only a new policy turns it off.
 #[derive(Debug, clap::Args)]
 pub struct Resume {
     #[command(flatten)]
-    of: Of,
+    args: PauseArgs,
 }
 
-/// What both have.
+/// Arguments of both commands.
 #[derive(Debug, clap::Args)]
-struct Of {
-    /// The model; without, all of them.
+struct PauseArgs {
+    /// Model name [default: all models].
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     #[command(flatten)]
     state_bucket: StateBucket,
     #[command(flatten)]
-    said: Said,
+    operator: OperatorArgs,
 }
 
 /// The end of a pause.
 #[derive(Debug, Clone, Copy)]
 enum Until {
-    /// So long from now on.
+    /// A duration from now.
     For(jiff::SignedDuration),
-    /// At that time.
+    /// A time.
     At(Timestamp),
 }
 
@@ -71,72 +73,71 @@ fn parse_until(text: &str) -> Result<Until, String> {
 
 impl Pause {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        if self
-            .of
-            .said
-            .reason
-            .as_ref()
-            .is_none_or(|reason| reason.trim().is_empty())
-        {
-            let said = "why? Say it with --reason: it is told wherever a retraining is held";
-            return Err(Failure::Usage(said.to_owned()));
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let reason = self.args.operator.reason.as_deref().unwrap_or_default();
+        if reason.trim().is_empty() {
+            return Err(Failure::usage(
+                "no reason for the pause",
+                "pass --reason TEXT; Driftwarden reports it with every retraining that it holds",
+            ));
         }
-        self.of.put(true, self.until, around, streams).await
+        self.args.send(true, self.until, env, streams).await
     }
 }
 
 impl Resume {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        self.of.put(false, None, around, streams).await
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        self.args.send(false, None, env, streams).await
     }
 }
 
-impl Of {
-    async fn put(
+impl PauseArgs {
+    async fn send(
         &self,
         paused: bool,
         until: Option<Until>,
-        around: &impl Surroundings,
+        env: &impl Environment,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
-        let speaker = match &self.model {
-            Some(_) => self.said.speaker(&self.state_bucket.stack, around).await?,
-            None => Speaker {
-                by: self.said.by(around)?,
+        let operator = match &self.model {
+            Some(_) => self.operator.operator(&self.state_bucket.stack, env).await?,
+            None => Operator {
+                by: self.operator.by(env)?,
                 event_bus: None,
             },
         };
         let state_bucket = match &self.model {
             Some(_) => None,
-            None => Some(self.state_bucket.required(around).await?),
+            None => Some(self.state_bucket.required(env).await?),
         };
-        let places = Places {
+        let targets = AwsTargets {
             state_bucket: state_bucket.clone(),
-            event_bus: speaker.event_bus.clone(),
+            event_bus: operator.event_bus.clone(),
         };
-        let world = around.connect(places).await?;
-        let now = world.now();
+        let clients = env.connect(targets).await?;
+        let now = clients.now();
         let until = match until {
             None => None,
             Some(Until::For(duration)) => Some(now.saturating_add(duration).unwrap_or(Timestamp::MAX)),
             Some(Until::At(at)) if at <= now => {
-                let said = format!("--until {} is over already: it is {} now", second(at), second(now));
-                return Err(Failure::Usage(said));
+                return Err(Failure::usage(
+                    format!("--until {at} is in the past; the current time is {}", text::time(now)),
+                    "pass a later time, or a duration: 24h, 7d",
+                ));
             }
             Some(Until::At(at)) => Some(at),
         };
-        let pause = Word {
+        let pause = PauseState {
             paused,
-            by: speaker.by.clone(),
+            by: operator.by.clone(),
             time: now,
             until,
-            reason: self.said.reason.clone(),
+            reason: self.operator.reason.clone(),
         };
         let Some(model) = &self.model else {
             let bucket = state_bucket.unwrap_or_default();
-            return self.write(world.as_ref(), &bucket, &pause, streams).await;
+            return self.write(clients.as_ref(), &bucket, &pause, streams).await;
         };
         let event = RemediationPause {
             model: model.clone(),
@@ -146,88 +147,88 @@ impl Of {
             until: pause.until,
             reason: pause.reason,
         };
-        let told = Told {
-            done: if paused { "paused" } else { "resumed" },
-            about: model,
-            speaker: &speaker,
+        let confirmation = Confirmation {
+            action: if paused { "paused" } else { "resumed" },
+            subject: model,
+            operator: &operator,
         };
-        self.said
-            .put(world.as_ref(), streams, REMEDIATION_PAUSE, &event, told)
+        self.operator
+            .send(clients.as_ref(), streams, REMEDIATION_PAUSE, &event, confirmation)
             .await
     }
 
-    /// Writes what holds for all models.
+    /// Writes the pause of all models.
     async fn write(
         &self,
-        world: &impl World,
+        clients: &impl Clients,
         bucket: &str,
-        pause: &Word,
+        pause: &PauseState,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
-        let place = format!("s3://{bucket}/{PAUSE_KEY}");
-        let precondition = match world.read(PAUSE_KEY, None).await? {
+        let uri = format!("s3://{bucket}/{PAUSE_KEY}");
+        let precondition = match clients.read(PAUSE_KEY, None).await? {
             Fetched::Absent | Fetched::Unchanged => Precondition::Absent,
             Fetched::Found(_, etag) => Precondition::Unchanged(etag),
         };
         let body = serde_json::to_vec(pause).map_err(|error| error.to_string())?;
-        if !self.said.dry_run {
-            match world.write(PAUSE_KEY, body, &precondition).await {
+        if !self.operator.dry_run {
+            match clients.write(PAUSE_KEY, body, &precondition).await {
                 Ok(_) => {}
                 Err(AwsError {
                     kind: Kind::Conflict, ..
                 }) => {
-                    return Err(Failure::Said(format!(
-                        "{place} has been changed by somebody else meanwhile: nothing is written; say it again, if it still \
-                         holds"
-                    )));
+                    return Err(Failure::failed(
+                        format!("{uri} was changed by another process; nothing was written"),
+                        "check the pause with `driftwarden incidents`, then run the command again",
+                    ));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        if self.said.json {
-            let line = json!({"place": place, "document": pause, "written": !self.said.dry_run});
+        if self.operator.json {
+            let line = json!({"place": uri, "document": pause, "written": !self.operator.dry_run});
             json_line(streams.out, &line)?;
             return Ok(Exit::Done);
         }
         let until = match pause.until {
-            Some(until) => format!("until {}", second(until)),
-            None => "until somebody resumes them".to_owned(),
+            Some(until) => format!("until {}", text::time(until)),
+            None => "until `driftwarden resume`".to_owned(),
         };
-        let said = if pause.paused {
-            format!(
-                "all models are paused by {}, {until}: no retraining is started",
-                plain(&pause.by)
-            )
+        let by = plain(&pause.by);
+        if pause.paused {
+            writeln!(
+                streams.out,
+                "paused: all models, by {by}, {until}; no retraining starts"
+            )?;
         } else {
-            format!(
-                "all models go on, by {}: the next sweep decides what was held",
-                plain(&pause.by)
-            )
-        };
-        let written = if self.said.dry_run {
-            "dry run: nothing is written"
+            writeln!(
+                streams.out,
+                "resumed: all models, by {by}; the next sweep decides again"
+            )?;
+        }
+        if self.operator.dry_run {
+            writeln!(streams.out, "dry run: {uri} was not written")?;
         } else {
-            "written"
-        };
-        writeln!(streams.out, "{said}\n{written}: {place}")?;
+            writeln!(streams.out, "written: {uri}")?;
+        }
         Ok(Exit::Done)
     }
 }
 
-/// What was last said about pausing all models, if that holds at a time.
-pub(crate) async fn all_paused(world: &impl Documents, now: Timestamp) -> Result<Option<Word>, Failure> {
-    let pause: Option<Word> = document(world, PAUSE_KEY).await?;
-    Ok(pause.filter(|pause| pause.holds(now)))
+/// The pause of all models, if it applies at a time.
+pub(crate) async fn all_paused(clients: &impl Documents, now: Timestamp) -> Result<Option<PauseState>, Failure> {
+    let pause: Option<PauseState> = document(clients, PAUSE_KEY).await?;
+    Ok(pause.filter(|pause| pause.is_active(now)))
 }
 
-/// A pause in words: `paused by ada until … (why)`.
-pub(crate) fn in_words(pause: &Word) -> String {
+/// Description of a pause: `paused by ada at … until … (reason)`.
+pub(crate) fn describe(pause: &PauseState) -> String {
     let until = pause
         .until
-        .map_or_else(String::new, |until| format!(" until {}", second(until)));
+        .map_or_else(String::new, |until| format!(" until {}", text::time(until)));
     let why = pause
         .reason
         .as_ref()
         .map_or_else(String::new, |why| format!(" ({why})"));
-    format!("paused by {} at {}{until}{why}", pause.by, second(pause.time))
+    format!("paused by {} at {}{until}{why}", pause.by, text::time(pause.time))
 }

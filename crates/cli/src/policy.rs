@@ -1,13 +1,14 @@
-//! `driftwarden policy`: whether a policy can hold, what holds by it, and putting it in force.
+//! `driftwarden policy`: checks, explains, and publishes policies.
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, StateBucket, Surroundings, World, connect, counted, json_line, monitors, plain_lines},
+    cloud::{Clients, Environment, StateBucket, connect, json_line, monitors, plain_lines},
+    error::{Failure, Message},
     input,
     table::{Table, plain},
 };
 use alerting::Monitor;
-use remediation::{Explanation, MonitorOf, Policy, Setting};
+use remediation::{Explanation, MonitorRef, Policy, Setting};
 use serde_json::json;
 use shell::{
     AwsError, Kind, LoadPolicyError, POLICY_KEY, PolicyStore,
@@ -19,10 +20,10 @@ use std::{
     sync::Arc,
 };
 
-/// A policy file larger than this is not read.
-const LIMIT: usize = 1 << 20;
+/// Maximum size of a policy file in bytes.
+const MAX_BYTES: usize = 1 << 20;
 
-/// Check a policy, explain what holds by it, put it in force.
+/// Check, explain, or publish a policy.
 #[derive(Debug, clap::Args)]
 pub struct PolicyCommand {
     #[command(subcommand)]
@@ -36,66 +37,66 @@ enum Action {
     Push(Push),
 }
 
-/// Say whether a policy can hold.
+/// Check that a policy file is valid.
 ///
-/// Reads the file as the functions will read it. One that cannot hold ends with exit code 1, and with the line and what
-/// would be right on standard error.
+/// Parses the file as the functions do. If it is invalid, the error names the line and the expected value, and the exit code
+/// is 1.
 #[derive(Debug, clap::Args)]
 struct Check {
-    /// The policy; `-` is standard input.
+    /// Policy file; `-` reads standard input.
     #[arg(value_name = "FILE")]
     file: String,
-    /// Print a JSON object.
-    #[arg(long)]
+    /// Print one JSON object.
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// Explain what holds for a model and its monitors, and which line of the policy says so.
+/// Show the effective settings of a model, and the policy line of each.
 ///
-/// The policy is the given file's, else that of the state bucket. The model's monitors are found in the ledgers of the
-/// state bucket; without one, those are shown that the policy names.
+/// Reads the policy file, or the published policy if no file is given. Lists the monitors of the model that have a ledger in
+/// the state bucket. Without a state bucket, it lists the monitors that the policy names.
 #[derive(Debug, clap::Args)]
 struct Explain {
-    /// The policy, instead of that of the state bucket; `-` is standard input.
+    /// Policy file; `-` reads standard input [default: the published policy].
     #[arg(long, value_name = "FILE")]
     policy: Option<String>,
-    /// The model.
+    /// Model name.
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// Print a JSON object.
-    #[arg(long)]
+    /// Print one JSON object.
+    #[arg(long, display_order = 110)]
     json: bool,
     #[command(flatten)]
     state_bucket: StateBucket,
 }
 
-/// Put a policy in force: write it into the state bucket.
+/// Publish a policy to the state bucket.
 ///
-/// Checks it first, and refuses one that cannot hold. Shows which lines change. It is written only if the policy in force
-/// is still the one that was compared with. The functions read it with the next event; monitors are judged anew by the
-/// next sweep. Pushing the policy that is in force already changes nothing.
+/// Checks the policy first, and rejects an invalid one. Shows the changed lines. The policy is written only if the published
+/// policy has not changed since the comparison. The functions use it from the next event; the next sweep re-evaluates every
+/// monitor. If the same policy is already published, nothing changes.
 #[derive(Debug, clap::Args)]
 struct Push {
-    /// The policy; `-` is standard input.
+    /// Policy file; `-` reads standard input.
     #[arg(value_name = "FILE")]
     file: String,
     #[command(flatten)]
     state_bucket: StateBucket,
-    /// Show what would change, and write nothing.
+    /// Show the changes without writing them.
     #[arg(long)]
     dry_run: bool,
-    /// Print a JSON object.
-    #[arg(long)]
+    /// Print one JSON object.
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
 impl PolicyCommand {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         match &self.action {
             Action::Check(check) => check.run(streams),
-            Action::Explain(explain) => explain.run(around, streams).await,
-            Action::Push(push) => push.run(around, streams).await,
+            Action::Explain(explain) => explain.run(env, streams).await,
+            Action::Push(push) => push.run(env, streams).await,
         }
     }
 }
@@ -105,12 +106,12 @@ impl Check {
         let policy = match read(&self.file, streams.input) {
             Ok((_, policy)) => policy,
             Err(error) if self.json => {
-                json_line(streams.out, &json!({"holds": false, "error": error}))?;
+                json_line(streams.out, &json!({"holds": false, "error": error.to_string()}))?;
                 return Ok(Exit::Failed);
             }
             Err(error) => return Err(error.into()),
         };
-        let (monitors, alarms) = policy.monitors_and_alarms();
+        let (monitors, alarms) = policy.count_monitors_and_alarms();
         if self.json {
             let (version, models) = (policy.version(), policy.models().len());
             let line = json!({
@@ -121,85 +122,86 @@ impl Check {
         }
         let alarms = match alarms {
             0 => String::new(),
-            alarms => format!(", {}", counted(alarms, "alarm")),
+            alarms => format!(", {}", text::count(alarms, "alarm")),
         };
         writeln!(
             streams.out,
-            "{} holds: version {}, {}, {}{alarms}",
-            plain(said_as(&self.file)),
+            "{} is valid: version {}, {}, {}{alarms}",
+            plain(display_name(&self.file)),
             policy.version(),
-            counted(policy.models().len(), "model"),
-            counted(monitors, "monitor"),
+            text::count(policy.models().len(), "model"),
+            text::count(monitors, "monitor"),
         )?;
         Ok(Exit::Done)
     }
 }
 
-/// How a file is called in what is said of it.
-fn said_as(name: &str) -> &str {
+/// Name of a file in messages.
+fn display_name(name: &str) -> &str {
     if name == "-" { "standard input" } else { name }
 }
 
-/// A policy file: its bytes, and the policy.
-fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), String> {
-    let bytes = input::read(name, input, LIMIT).map_err(|error| format!("`{name}` {error}"))?;
+/// Reads a policy file: its bytes, and the policy.
+fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), Message> {
+    let bytes = input::read(name, input, MAX_BYTES).map_err(|error| format!("{}: {error}", display_name(name)))?;
     match Policy::parse(&bytes) {
         Ok(policy) => Ok((bytes, policy)),
-        Err(error) => Err(format!("{}: {}", said_as(name), shell::chain(&error))),
+        Err(error) => Err(format!("{}: {}", display_name(name), shell::chain(&error)).into()),
     }
 }
 
 impl Explain {
-    async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let bucket = self.state_bucket.given(around).await?;
-        let world = match &bucket {
-            Some(_) => Some(connect(around, bucket.clone()).await?),
+    async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let bucket = self.state_bucket.optional(env).await?;
+        let clients = match &bucket {
+            Some(_) => Some(connect(env, bucket.clone()).await?),
             None => None,
         };
-        let policy = match (&self.policy, &world) {
+        let policy = match (&self.policy, &clients) {
             (Some(file), _) => Arc::new(read(file, streams.input)?.1),
-            (None, Some(world)) => in_force(world.as_ref()).await?,
+            (None, Some(clients)) => effective_policy(clients.as_ref()).await?,
             (None, None) => {
-                let said = "which policy? Name a file with --policy, or the bucket that holds it with --state-bucket \
-                            (or STATE_BUCKET)";
-                return Err(Failure::Usage(said.to_owned()));
+                return Err(Failure::usage(
+                    "no policy to explain",
+                    "pass --policy FILE; or, for the published policy, pass --stack NAME or --state-bucket NAME",
+                ));
             }
         };
         let mut known = Vec::new();
         let mut exit = Exit::Done;
-        if let Some(world) = &world {
-            for monitor in monitors(world.as_ref()).await? {
+        if let Some(clients) = &clients {
+            for monitor in monitors(clients.as_ref()).await? {
                 match monitor {
                     Ok(monitor) => known.push(monitor),
                     Err(message) => {
                         exit = Exit::Failed;
-                        writeln!(streams.err, "error: {}", plain(&message))?;
+                        message.print(streams.err)?;
                     }
                 }
             }
         }
-        let known: Vec<MonitorOf<'_>> = known.iter().map(of).collect();
+        let known: Vec<MonitorRef<'_>> = known.iter().map(monitor_ref).collect();
         let explanation = policy.explain(&self.model, &known);
         if self.json {
             json_line(streams.out, &explanation)?;
         } else {
-            show(streams.out, &explanation, world.is_some())?;
+            show(streams.out, &explanation, clients.is_some())?;
         }
         Ok(exit)
     }
 }
 
-/// The policy in force.
-pub(crate) async fn in_force(world: &impl World) -> Result<Arc<Policy>, Failure> {
-    PolicyStore::default().load(world).await.map_err(|error| match error {
+/// The effective policy: the published one, or the default.
+pub(crate) async fn effective_policy(clients: &impl Clients) -> Result<Arc<Policy>, Failure> {
+    PolicyStore::default().load(clients).await.map_err(|error| match error {
         LoadPolicyError::Aws(error) => error.into(),
-        LoadPolicyError::Invalid(_) => Failure::Said(shell::chain(&error)),
+        LoadPolicyError::Invalid(_) => shell::chain(&error).into(),
     })
 }
 
-/// A monitor as the policy is asked for it.
-pub(crate) fn of(monitor: &Monitor) -> MonitorOf<'_> {
-    MonitorOf {
+/// A monitor, as policy look-ups take it.
+pub(crate) fn monitor_ref(monitor: &Monitor) -> MonitorRef<'_> {
+    MonitorRef {
         schedule: &monitor.schedule,
         endpoint: monitor.endpoint.as_deref(),
         monitor_type: monitor.monitor_type.map(model_monitor::MonitorType::as_str),
@@ -208,8 +210,8 @@ pub(crate) fn of(monitor: &Monitor) -> MonitorOf<'_> {
 
 fn show(out: &mut dyn Write, explanation: &Explanation, with_ledgers: bool) -> io::Result<()> {
     let version = match explanation.policy_version.as_str() {
-        "default" => "by the defaults: there is no policy".to_owned(),
-        version => format!("by policy {version}"),
+        "default" => "default settings: no policy is published".to_owned(),
+        version => format!("policy version {version}"),
     };
     writeln!(out, "model `{}`, {version}", plain(&explanation.model))?;
     settings(out, &explanation.settings)?;
@@ -218,45 +220,45 @@ fn show(out: &mut dyn Write, explanation: &Explanation, with_ledgers: bool) -> i
         settings(out, of_monitor)?;
     }
     if explanation.monitors.is_empty() {
-        let looked = if with_ledgers {
-            "no ledger in the state bucket is of a monitor of this model, and the policy names none"
+        let note = if with_ledgers {
+            "no monitor of this model has a ledger in the state bucket, and the policy names none"
         } else {
-            "the policy names no monitor of this model; with --state-bucket those are shown that have reported"
+            "the policy names no monitor of this model; --state-bucket also shows the monitors that have reported"
         };
-        writeln!(out, "\n{looked}")?;
+        writeln!(out, "\n{note}")?;
     }
     Ok(())
 }
 
 fn settings(out: &mut dyn Write, settings: &[Setting]) -> io::Result<()> {
-    let mut table = Table::new(["setting", "said by", "value"]);
+    let mut table = Table::new(["setting", "source", "value"]);
     for setting in settings {
-        let place = setting.place.as_deref().unwrap_or("default");
-        table.row([setting.name.clone(), place.to_owned(), setting.value.clone()]);
+        let source = setting.place.as_deref().unwrap_or("default");
+        table.row([setting.name.clone(), source.to_owned(), setting.value.clone()]);
     }
     table.write(out)
 }
 
 impl Push {
-    async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let (bytes, policy) = read(&self.file, streams.input)?;
-        let bucket = self.state_bucket.required(around).await?;
-        let world = connect(around, Some(bucket.clone())).await?;
-        let place = format!("s3://{bucket}/{POLICY_KEY}");
+        let bucket = self.state_bucket.required(env).await?;
+        let clients = connect(env, Some(bucket.clone())).await?;
+        let uri = format!("s3://{bucket}/{POLICY_KEY}");
         let version = policy.version();
-        let (old, old_version, precondition) = match world.read(POLICY_KEY, None).await? {
-            Fetched::Absent | Fetched::Unchanged => (Vec::new(), "defaults".to_owned(), Precondition::Absent),
+        let (old, old_version, precondition) = match clients.read(POLICY_KEY, None).await? {
+            Fetched::Absent | Fetched::Unchanged => (Vec::new(), "default".to_owned(), Precondition::Absent),
             Fetched::Found(body, etag) => {
                 let old = Policy::parse(&body).map(|policy| policy.version().to_owned());
-                let version = old.unwrap_or_else(|_| "one that cannot hold".to_owned());
+                let version = old.unwrap_or_else(|_| "an invalid policy".to_owned());
                 (body, version, Precondition::Unchanged(etag))
             }
         };
-        let in_force = old == bytes && matches!(precondition, Precondition::Unchanged(_));
-        if in_force && !self.json {
+        let is_published = old == bytes && matches!(precondition, Precondition::Unchanged(_));
+        if is_published && !self.json {
             writeln!(
                 streams.out,
-                "{place}: version {version} is in force already, nothing is changed"
+                "{uri}: version {version} is already published; nothing changed"
             )?;
             return Ok(Exit::Done);
         }
@@ -265,38 +267,36 @@ impl Push {
         let mut unified = diff.unified_diff();
         let unified = unified.header(&old_version, version).to_string();
         let answer = |written: bool| {
-            let diff = if in_force { "" } else { &unified };
-            json!({"place": place, "from": old_version, "to": version, "diff": diff, "written": written})
+            let diff = if is_published { "" } else { &unified };
+            json!({"place": uri, "from": old_version, "to": version, "diff": diff, "written": written})
         };
-        if self.json && (self.dry_run || in_force) {
+        if self.json && (self.dry_run || is_published) {
             json_line(streams.out, &answer(false))?;
             return Ok(Exit::Done);
         }
         if !self.json {
-            writeln!(streams.out, "{place}: {old_version} → {version}")?;
+            writeln!(streams.out, "{uri}: {old_version} → {version}")?;
             writeln!(streams.out, "{}", plain_lines(&unified))?;
         }
         if self.dry_run {
-            writeln!(streams.out, "dry run: nothing is written")?;
+            writeln!(streams.out, "dry run: nothing was written")?;
             return Ok(Exit::Done);
         }
-        match world.write(POLICY_KEY, bytes, &precondition).await {
+        match clients.write(POLICY_KEY, bytes, &precondition).await {
             Ok(_) if self.json => {
                 json_line(streams.out, &answer(true))?;
                 Ok(Exit::Done)
             }
             Ok(_) => {
-                writeln!(
-                    streams.out,
-                    "written: version {version} is in force from the next event on"
-                )?;
+                writeln!(streams.out, "published: version {version} applies from the next event")?;
                 Ok(Exit::Done)
             }
             Err(AwsError {
                 kind: Kind::Conflict, ..
-            }) => Err(Failure::Said(format!(
-                "{place} has been changed by somebody else meanwhile: nothing is written; push again to see what changes"
-            ))),
+            }) => Err(Failure::failed(
+                format!("{uri} was changed by another process; nothing was written"),
+                "run the command again to see the changes",
+            )),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,9 +1,11 @@
-//! `driftwarden redrive`: events that failed, handed to their functions again.
+//! `driftwarden redrive`: redelivers failed events from the dead-letter queue to their functions.
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, QueueUrl, StackName, Surroundings, counted, json_line, said, second, warn},
-    table::{Table, plain},
+    cloud::{AwsTargets, Environment, QueueUrl, StackName, json_line, warn},
+    error::{Failure, Message},
+    state::{State, Tone},
+    table::{Cell, Table, plain},
     terminal::{progress, progress_ended},
 };
 use futures_util::future::join_all;
@@ -20,44 +22,44 @@ use std::{
     time::Duration,
 };
 
-/// For how long others do not see a message that is looked at: if the command dies, its messages are back after this.
-const HIDDEN: Duration = Duration::from_mins(5);
-/// So many messages are restored at the same time.
-const RESTORED_AT_ONCE: usize = 16;
-/// After so many messages it is said on a terminal how far it is.
-const PROGRESS: usize = 10;
+/// Visibility timeout of received messages. If the command stops, its messages are visible again after it.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(5);
+/// Number of messages that are made visible again at the same time.
+const CONCURRENT_RESTORES: usize = 16;
+/// Number of messages between two progress texts.
+const PROGRESS_INTERVAL: usize = 10;
 
-/// Hand failed events to their functions again.
+/// Redeliver failed events from the dead-letter queue.
 ///
-/// Takes the messages of the dead-letter queue: events that a function failed at, which Lambda has put there, and events
-/// that a rule could not deliver, which EventBridge has put there. Each is handed to its function again (asynchronously),
-/// and deleted from the queue after the function has accepted it. If the command dies in between, the event is handed over
-/// once more by the next run; that is harmless, as the functions know what they have handled. An event that fails again
-/// comes back to the queue. Messages that are neither are left in the queue, named and counted (exit code 1).
+/// Receives the messages of the dead-letter queue: events that a function failed to process (sent by Lambda), and events that
+/// a rule could not deliver (sent by EventBridge). Invokes the function of each event asynchronously, and deletes the message
+/// after the function has accepted the event. If the command stops in between, the next run delivers the event again, which is
+/// harmless: functions recognize events that they have processed. An event that fails again returns to the queue. Other
+/// messages stay in the queue; the output lists and counts them, and the exit code is 1.
 ///
-/// Mend the cause first: `--dry-run` lists the messages and leaves them. Needs `sqs:ReceiveMessage`, `sqs:DeleteMessage`
-/// and `sqs:ChangeMessageVisibility` on the queue, and `lambda:InvokeFunction` on the functions.
+/// Fix the cause first. `--dry-run` lists the messages and leaves them in the queue. Requires `sqs:ReceiveMessage`,
+/// `sqs:DeleteMessage`, and `sqs:ChangeMessageVisibility` for the queue, and `lambda:InvokeFunction` for the functions.
 #[derive(Debug, clap::Args)]
 pub struct Redrive {
     #[command(flatten)]
     queue_url: QueueUrl,
     #[command(flatten)]
     stack: StackName,
-    /// Hand over no more than so many.
+    /// Maximum number of events to redeliver.
     #[arg(long, value_name = "N")]
     max: Option<usize>,
-    /// Only those whose error type or message has this in it.
+    /// Only events whose error type or message contains this text.
     #[arg(long, value_name = "REASON_SUBSTRING")]
     only: Option<String>,
-    /// List the messages, and leave them in the queue.
+    /// List the messages and leave them in the queue.
     #[arg(long)]
     dry_run: bool,
-    /// Print a JSON object.
-    #[arg(long)]
+    /// Print one JSON object.
+    #[arg(long, display_order = 110)]
     json: bool,
 }
 
-/// What Lambda sends to the destination of failures (Lambda's developer guide, `invocation-async-retain-records`).
+/// Lambda's record of a failed invocation (*AWS Lambda Developer Guide*, `invocation-async-retain-records`).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FailedInvocation {
@@ -75,7 +77,7 @@ struct RequestContext {
     condition: String,
 }
 
-/// What a function answered that failed.
+/// Response of a function that failed.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ResponsePayload {
@@ -88,7 +90,7 @@ enum ResponsePayload {
     Other(serde::de::IgnoredAny),
 }
 
-/// An event that failed.
+/// A failed event.
 struct Failed {
     function_arn: String,
     payload: String,
@@ -96,10 +98,10 @@ struct Failed {
     message: String,
 }
 
-/// What a message is.
+/// Content of a message.
 enum Content {
     Failed(Failed),
-    /// Nothing that can be handed over: an error, and why.
+    /// It cannot be redelivered; `why` is the reason.
     Foreign {
         target: String,
         error_type: String,
@@ -108,7 +110,7 @@ enum Content {
     },
 }
 
-/// What became of the messages.
+/// Number of messages by outcome.
 #[derive(Default)]
 struct Counts {
     handed: usize,
@@ -116,18 +118,43 @@ struct Counts {
     others: usize,
 }
 
-/// What became of a message.
+/// Result of one message.
 #[derive(Serialize)]
 struct Redriven {
     message_id: String,
     time: Option<Timestamp>,
     function: String,
-    outcome: &'static str,
+    outcome: Outcome,
     error_type: String,
     error_message: String,
 }
 
-/// What `--json` prints.
+/// What happened to a message. The wire names are a contract of `--json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum Outcome {
+    #[serde(rename = "handed over")]
+    Redelivered,
+    #[serde(rename = "would be handed over")]
+    WouldRedeliver,
+    /// Redelivered, but not deleted from the queue.
+    #[serde(rename = "handed over, and left")]
+    RedeliveredAndKept,
+    #[serde(rename = "left")]
+    Kept,
+}
+
+impl From<Outcome> for State {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Redelivered => Self::new("redelivered", Some(Tone::Good)),
+            Outcome::WouldRedeliver => Self::new("would be redelivered", None),
+            Outcome::RedeliveredAndKept => Self::new("redelivered, but still in the queue", Some(Tone::Bad)),
+            Outcome::Kept => Self::new("still in the queue", Some(Tone::Bad)),
+        }
+    }
+}
+
+/// JSON output.
 #[derive(Serialize)]
 struct Json<'a> {
     dry_run: bool,
@@ -137,35 +164,35 @@ struct Json<'a> {
     messages: &'a [Redriven],
 }
 
-/// What goes on in a run.
+/// State of the command while it runs.
 struct Run {
     messages: Vec<Redriven>,
     counts: Counts,
-    /// The messages that stay, by id, as they were last received.
+    /// The messages that stay in the queue, by ID, as last received.
     kept: BTreeMap<String, DeadLetter>,
-    /// The ids of those that were deleted.
-    gone: BTreeSet<String>,
+    /// IDs of deleted messages.
+    deleted: BTreeSet<String>,
 }
 
 impl Redrive {
     /// Runs the command.
-    pub(crate) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let queue_url = self.queue_url.required(&self.stack, around).await?;
-        let world = around.connect(Places::default()).await?;
+    pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let queue_url = self.queue_url.required(&self.stack, env).await?;
+        let clients = env.connect(AwsTargets::default()).await?;
         let mut run = Run {
             messages: Vec::new(),
             counts: Counts::default(),
             kept: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            deleted: BTreeSet::new(),
         };
-        let ended = self.drain(world.as_ref(), &queue_url, &mut run, streams).await;
+        let ended = self.drain(clients.as_ref(), &queue_url, &mut run, streams).await;
         progress_ended();
-        // Whatever happened: what stays can be seen again at once, and what was done is shown.
+        // In any case, messages that stay become visible again, and the results are shown.
         let kept: Vec<&DeadLetter> = run.kept.values().collect();
-        for some in kept.chunks(RESTORED_AT_ONCE) {
-            let restored = join_all(some.iter().map(|letter| world.restore(&queue_url, letter))).await;
+        for some in kept.chunks(CONCURRENT_RESTORES) {
+            let restored = join_all(some.iter().map(|letter| clients.restore(&queue_url, letter))).await;
             for error in restored.iter().filter_map(|restored| restored.as_ref().err()) {
-                warn(streams.err, &said(error))?;
+                warn(streams.err, Message::from(error).what())?;
             }
         }
         let Counts { handed, left, others } = run.counts;
@@ -181,54 +208,55 @@ impl Redrive {
             ended?;
             return Ok(if left == 0 { Exit::Done } else { Exit::Failed });
         }
-        let mut table = Table::new(["when", "function", "what became of it", "error type", "message"]);
+        let mut table = Table::new(["time", "function", "result", "error type", "message"]);
         for message in &run.messages {
             table.row([
-                message.time.map_or_else(|| "-".to_owned(), second),
-                message.function.clone(),
-                message.outcome.to_owned(),
-                message.error_type.clone(),
-                message.error_message.clone(),
+                Cell::from(message.time.map_or_else(|| "-".to_owned(), text::time)),
+                message.function.as_str().into(),
+                State::from(message.outcome).into(),
+                message.error_type.as_str().into(),
+                message.error_message.as_str().into(),
             ]);
         }
         table.write(streams.out)?;
-        let what = if self.dry_run {
-            "would be handed over"
+        let redelivered = State::from(if self.dry_run {
+            Outcome::WouldRedeliver
         } else {
-            "handed over"
-        };
+            Outcome::Redelivered
+        });
         let mut more = String::new();
         if others > 0 {
-            more = format!(", {others} of other reasons not looked at");
+            more = format!(", {others} skipped by --only");
         }
         if self.max.is_some_and(|max| handed >= max) {
-            more.push_str("; stopped there as --max says");
+            more.push_str("; stopped at the limit of --max");
         }
         writeln!(
             streams.out,
-            "{} {what}, {left} could not be{more}",
-            counted(handed, "event")
+            "{} {}, {left} still in the queue{more}",
+            text::count(handed, "event"),
+            redelivered.name
         )?;
         ended?;
         Ok(if left == 0 { Exit::Done } else { Exit::Failed })
     }
 
-    /// Takes one message after the other, each once, until none new comes.
+    /// Processes each message once, until no new one arrives.
     async fn drain<W: DeadLetters + Functions>(
         &self,
-        world: &W,
+        clients: &W,
         queue_url: &str,
         run: &mut Run,
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
-        let mut looked_at = 0;
+        let mut processed = 0;
         loop {
-            let received = world.receive(queue_url, HIDDEN).await?;
+            let received = clients.receive(queue_url, VISIBILITY_TIMEOUT).await?;
             let mut new = Vec::new();
             for letter in received {
-                if run.gone.contains(&letter.id) {
-                    // SQS hands out a message again, now and then, although it was deleted.
-                    world.delete(queue_url, &letter).await?;
+                if run.deleted.contains(&letter.id) {
+                    // SQS occasionally delivers a deleted message again.
+                    clients.delete(queue_url, &letter).await?;
                 } else if run.kept.insert(letter.id.clone(), letter.clone()).is_none() {
                     new.push(letter);
                 }
@@ -240,10 +268,10 @@ impl Redrive {
                 if self.max.is_some_and(|max| run.counts.handed >= max) {
                     return Ok(());
                 }
-                self.take(world, queue_url, &letter, run, streams).await?;
-                looked_at += 1;
-                if looked_at % PROGRESS == 0 {
-                    progress(&format!("{} so far", counted(looked_at, "message")));
+                self.take(clients, queue_url, &letter, run, streams).await?;
+                processed += 1;
+                if processed % PROGRESS_INTERVAL == 0 {
+                    progress(&format!("{} processed", text::count(processed, "message")));
                 }
             }
         }
@@ -251,7 +279,7 @@ impl Redrive {
 
     async fn take<W: DeadLetters + Functions>(
         &self,
-        world: &W,
+        clients: &W,
         queue_url: &str,
         letter: &DeadLetter,
         run: &mut Run,
@@ -272,7 +300,7 @@ impl Redrive {
             run.counts.others += 1;
             return Ok(());
         }
-        let redriven = |outcome: &'static str| Redriven {
+        let redriven = |outcome: Outcome| Redriven {
             message_id: letter.id.clone(),
             time: letter.sent,
             function: name(target).to_owned(),
@@ -282,38 +310,39 @@ impl Redrive {
         };
         match &content {
             Content::Foreign { why, .. } => {
-                run.messages.push(redriven("left"));
-                run.leave(letter, why, streams)?;
+                run.messages.push(redriven(Outcome::Kept));
+                run.keep(letter, why.clone().into(), streams)?;
             }
             Content::Failed(_) if self.dry_run => {
-                run.messages.push(redriven("would be handed over"));
+                run.messages.push(redriven(Outcome::WouldRedeliver));
                 run.counts.handed += 1;
             }
             Content::Failed(failed) => {
-                match world.invoke_async(&failed.function_arn, failed.payload.clone()).await {
+                match clients.invoke_async(&failed.function_arn, failed.payload.clone()).await {
                     Ok(()) => {}
-                    // The SDK has tried again already: the next ones would not fare better.
+                    // The SDK has already retried: other messages would fail as well.
                     Err(error) => {
-                        run.messages.push(redriven("left"));
-                        run.leave(letter, &said(&error), streams)?;
+                        run.messages.push(redriven(Outcome::Kept));
+                        run.keep(letter, Message::from(&error), streams)?;
                         return match error.kind {
-                            Kind::Transient => {
-                                Err(Failure::Said("stopped: AWS does not answer, try again later".into()))
-                            }
+                            Kind::Transient => Err(Failure::failed(
+                                "stopped because AWS does not respond",
+                                "try again later",
+                            )),
                             _ => Ok(()),
                         };
                     }
                 }
                 run.counts.handed += 1;
-                match world.delete(queue_url, letter).await {
+                match clients.delete(queue_url, letter).await {
                     Ok(()) => {
-                        run.messages.push(redriven("handed over"));
+                        run.messages.push(redriven(Outcome::Redelivered));
                         run.kept.remove(&letter.id);
-                        run.gone.insert(letter.id.clone());
+                        run.deleted.insert(letter.id.clone());
                     }
                     Err(error) => {
-                        run.messages.push(redriven("handed over, and left"));
-                        run.leave(letter, &said(&error), streams)?;
+                        run.messages.push(redriven(Outcome::RedeliveredAndKept));
+                        run.keep(letter, Message::from(&error), streams)?;
                     }
                 }
             }
@@ -323,19 +352,15 @@ impl Redrive {
 }
 
 impl Run {
-    /// Says that a message stays in the queue, and why.
-    fn leave(&mut self, letter: &DeadLetter, why: &str, streams: &mut Streams<'_>) -> io::Result<()> {
+    /// Reports that a message stays in the queue, and why.
+    fn keep(&mut self, letter: &DeadLetter, error: Message, streams: &mut Streams<'_>) -> io::Result<()> {
         self.counts.left += 1;
-        writeln!(
-            streams.err,
-            "error: message {} is left in the queue: {}",
-            plain(&letter.id),
-            plain(why)
-        )
+        let place = format!("message {} stays in the queue", plain(&letter.id));
+        error.within(&place).print(streams.err)
     }
 }
 
-/// Reads a message.
+/// Parses a message.
 fn content(letter: &DeadLetter) -> Content {
     let attribute = |name: &str| letter.attributes.get(name).cloned().unwrap_or_default();
     if let Some(target) = letter.attributes.get("TARGET_ARN") {
@@ -347,24 +372,24 @@ fn content(letter: &DeadLetter) -> Content {
             target: "-".to_owned(),
             error_type: String::new(),
             message: String::new(),
-            why: "neither what Lambda nor what EventBridge puts there".to_owned(),
+            why: "it was sent neither by Lambda nor by EventBridge".to_owned(),
         };
     };
     let condition = invocation.request_context.condition;
     let (error_type, message) = match invocation.response_payload {
         Some(ResponsePayload::Error { kind, message }) => (kind.unwrap_or(condition), message.unwrap_or_default()),
-        // The function never answered: the event was too old, or the function timed out.
+        // The function did not respond: the event was too old, or the function timed out.
         Some(ResponsePayload::Other(_)) | None => (condition, String::new()),
     };
     let payload = invocation.request_payload.get().to_owned();
     failed(invocation.request_context.function_arn, payload, error_type, message)
 }
 
-/// What kind of error a message is of.
+/// Error type of a message.
 pub(crate) fn error_type(letter: &DeadLetter) -> String {
     let (Content::Failed(Failed { error_type, .. }) | Content::Foreign { error_type, .. }) = content(letter);
     if error_type.is_empty() {
-        "of an unknown kind".to_owned()
+        "of an unknown type".to_owned()
     } else {
         error_type
     }
@@ -381,7 +406,7 @@ fn failed(target: String, payload: String, error_type: String, message: String) 
         })
     } else {
         Content::Foreign {
-            why: format!("its target is no function ({target})"),
+            why: format!("its target is not a function: {target}"),
             target,
             error_type,
             message,
@@ -389,7 +414,7 @@ fn failed(target: String, payload: String, error_type: String, message: String) 
     }
 }
 
-/// The name in the ARN of a function, without its version; of anything else, the last part.
+/// The name in the ARN of a function, without the version; for other ARNs, the last part.
 fn name(arn: &str) -> &str {
     let mut parts = arn.split(':').skip(5);
     match (parts.next(), parts.next()) {

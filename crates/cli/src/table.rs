@@ -1,72 +1,119 @@
-//! Tables for people.
+//! Tables in text output.
 
-use crate::terminal::{coloured, lines, width};
+use crate::{
+    state::{State, Tone},
+    terminal::{colored_text, lines, width},
+};
 use std::io::{self, Write};
 
-/// Columns wider than this are cut, except for the last.
-const WIDEST: usize = 48;
-/// The last column is broken into lines of at least so many characters.
-const NARROWEST: usize = 24;
+/// Maximum width of a column, except the last one. Longer cells are cut.
+const MAX_COLUMN: usize = 48;
+/// Minimum width of the wrapped last column.
+const MIN_LAST_COLUMN: usize = 24;
+
+/// A cell of a table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cell {
+    text: String,
+    tone: Option<Tone>,
+}
+
+impl Cell {
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+
+    fn colored(&self) -> String {
+        colored_text(&self.text, self.tone)
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self {
+            text: plain(&text),
+            tone: None,
+        }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self {
+            text: plain(text),
+            tone: None,
+        }
+    }
+}
+
+impl From<State> for Cell {
+    fn from(State { name, tone }: State) -> Self {
+        Self {
+            text: name.to_owned(),
+            tone,
+        }
+    }
+}
 
 /// A table with aligned columns.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
+    rows: Vec<[Cell; N]>,
 }
 
 impl<const N: usize> Table<N> {
     pub(crate) fn new(header: [&str; N]) -> Self {
         Self {
-            rows: vec![header.map(ToOwned::to_owned)],
+            rows: vec![header.map(Cell::from)],
         }
     }
 
-    pub(crate) fn row(&mut self, row: [String; N]) {
-        self.rows.push(row.map(|cell| plain(&cell)));
+    pub(crate) fn row<C: Into<Cell>>(&mut self, row: [C; N]) {
+        self.rows.push(row.map(Into::into));
     }
 
-    /// Writes the table, indented by two, without columns that say nothing. A table without rows writes nothing.
+    /// Writes the table, indented by two, without empty columns. Without rows it writes nothing.
     pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         self.write_within(out, width())
     }
 
-    /// Writes the table as wide as that: what the last column has no room for goes on below it.
+    /// Writes the table within a width. A long last column is wrapped.
     fn write_within(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
         if self.rows.len() < 2 {
             return Ok(());
         }
         let mut widths = [0; N];
-        let mut said = [false; N];
+        let mut used = [false; N];
         for row in self.rows.iter().skip(1) {
-            for (said, cell) in said.iter_mut().zip(row) {
-                *said |= !cell.is_empty();
+            for (used, cell) in used.iter_mut().zip(row) {
+                *used |= !cell.text.is_empty();
             }
         }
-        let last = said.iter().rposition(|said| *said).unwrap_or_default();
+        let last = used.iter().rposition(|used| *used).unwrap_or_default();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width).min(WIDEST);
+                *width = cell.width().max(*width).min(MAX_COLUMN);
             }
         }
-        let before = widths.iter().zip(said).take(last).filter(|(_, said)| *said);
+        let before = widths.iter().zip(used).take(last).filter(|(_, used)| *used);
         let begin: usize = before.map(|(width, _)| width + 2).sum::<usize>() + 2;
         for row in &self.rows {
             let mut line = String::new();
-            let columns = widths.iter().zip(row).zip(said).enumerate();
-            for (at, ((width_of, cell), _)) in columns.filter(|(_, (_, said))| *said) {
+            let columns = widths.iter().zip(row).zip(used).enumerate();
+            for (at, ((column_width, cell), _)) in columns.filter(|(_, (_, used))| *used) {
                 line.push_str("  ");
                 if at == last {
-                    let room = width.map(|width| width.saturating_sub(begin).max(NARROWEST));
-                    match room.filter(|room| cell.chars().count() > *room) {
-                        Some(room) => line.push_str(&lines(cell, room).join(&format!("\n{:begin$}", ""))),
-                        None => line.push_str(&coloured(cell)),
+                    let room = width.map(|width| width.saturating_sub(begin).max(MIN_LAST_COLUMN));
+                    match room.filter(|room| cell.width() > *room) {
+                        Some(room) => line.push_str(&lines(&cell.text, room).join(&format!("\n{:begin$}", ""))),
+                        None => line.push_str(&cell.colored()),
                     }
-                } else if cell.chars().count() > WIDEST {
-                    line.extend(cell.chars().take(WIDEST - 1));
+                } else if cell.width() > MAX_COLUMN {
+                    line.extend(cell.text.chars().take(MAX_COLUMN - 1));
                     line.push('…');
                 } else {
-                    line.push_str(&coloured(cell));
-                    let missing = width_of.saturating_sub(cell.chars().count());
+                    line.push_str(&cell.colored());
+                    let missing = column_width.saturating_sub(cell.width());
                     line.extend(std::iter::repeat_n(' ', missing));
                 }
             }
@@ -76,7 +123,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// A text from outside on one line, without what would steer a terminal.
+/// External text on one line, without control characters.
 pub(crate) fn plain(text: &str) -> String {
     text.trim()
         .chars()
@@ -89,11 +136,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_fits_the_terminal() {
+    fn table_fits_the_terminal() {
         let mut table = Table::new(["model", "stage", "last decision"]);
         let sentence = "Hold the retraining of `churn`: monitor `churn-dq` is in alert. The cooldown lasts until noon.";
-        table.row(["churn".into(), "Holding".into(), sentence.into()]);
-        table.row(["fraud".into(), "Healthy".into(), String::new()]);
+        table.row(["churn", "Holding", sentence]);
+        table.row(["fraud", "Healthy", ""]);
         let written = |width| {
             let mut out = Vec::new();
             table.write_within(&mut out, width).unwrap();

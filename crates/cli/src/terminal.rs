@@ -1,64 +1,65 @@
-//! What people look at: how wide it is, whether it has colours, and how far a command is.
+//! The terminal: its width, its colors, and the progress of a command.
 
+use crate::state::{State, Tone};
 use anstyle::{AnsiColor, Style};
 use std::{
     io::{self, IsTerminal as _, Write as _},
     sync::OnceLock,
 };
 
-/// So wide is what goes to a file or another command.
-const PIPED: usize = 80;
-/// Narrower than this nothing is broken into lines.
-const NARROWEST: usize = 20;
+/// Width of output to a file or another command.
+const DEFAULT_WIDTH: usize = 80;
+/// Minimum width of a line.
+const MIN_WIDTH: usize = 20;
 
-/// How the output is looked at. A fact of the process, said once by `main`; without it, as in tests, nothing is broken into
-/// lines or coloured.
+/// Width and color of the output. `main` sets it once for the process. Without it, as in tests, output is neither wrapped nor
+/// colored.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Terminal {
     width: Option<usize>,
-    colour: bool,
+    color: bool,
 }
 
 static TERMINAL: OnceLock<Terminal> = OnceLock::new();
 
 impl Terminal {
-    /// The terminal of this process, as its standard output is and the environment says: `COLUMNS` or the terminal's own
-    /// width, 80 for what is no terminal; colours only for a terminal, and not with `NO_COLOR`.
-    pub fn of_process(variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// The terminal of this process. The width is `COLUMNS` or the width of the terminal; 80 if standard output is not a
+    /// terminal. Color is used on terminals only, and not with `NO_COLOR`.
+    pub fn from_process(variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_terminal = io::stdout().is_terminal();
         let columns = variable("COLUMNS").and_then(|columns| columns.trim().parse().ok());
-        let own = || {
+        let actual = || {
             let size = terminal_size::terminal_size_of(io::stdout());
             size.map(|(width, _)| usize::from(width.0))
         };
-        let width = columns.filter(|columns| *columns >= NARROWEST).or_else(own);
-        let no_colour = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let width = columns.filter(|columns| *columns >= MIN_WIDTH).or_else(actual);
+        let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = variable("TERM").is_some_and(|term| term == "dumb");
         Self {
-            width: Some(width.unwrap_or(PIPED)),
-            colour: is_terminal && !no_colour && !dumb,
+            width: Some(width.unwrap_or(DEFAULT_WIDTH)),
+            color: is_terminal && !no_color && !dumb,
         }
     }
 
-    /// Lets every command of this process write for it.
+    /// Applies it to all commands of this process.
     pub fn set(self) {
-        // Whoever says it first is right.
+        // The first call wins.
         TERMINAL.get_or_init(|| self);
     }
 
-    fn now() -> Self {
+    fn current() -> Self {
         TERMINAL.get().copied().unwrap_or_default()
     }
 }
 
-/// How wide the output may be; `None` if it may be as wide as it likes.
+/// Maximum width of the output. `None` if it is not limited.
 pub(crate) fn width() -> Option<usize> {
-    Terminal::now().width
+    Terminal::current().width
 }
 
-/// A text broken between words into lines of at most so many characters. A word that is longer has its own line.
+/// Wraps a text at words into lines of at most `width` characters. A longer word has its own line.
 pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(NARROWEST);
+    let width = width.max(MIN_WIDTH);
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split_whitespace() {
@@ -79,44 +80,46 @@ pub(crate) fn lines(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A text that begins after so many characters of its line, and goes on below them.
-pub(crate) fn hanging(text: &str, indent: usize) -> String {
+/// Wraps a text that starts after `indent` characters of its line; the other lines are indented.
+pub(crate) fn hang_indent(text: &str, indent: usize) -> String {
     match width() {
-        Some(width) if width >= indent + NARROWEST && text.chars().count() > width - indent => {
+        Some(width) if width >= indent + MIN_WIDTH && text.chars().count() > width - indent => {
             lines(text, width - indent).join(&format!("\n{:indent$}", ""))
         }
         _ => text.to_owned(),
     }
 }
 
-/// A word in the colour of what it stands for; as it is where there are no colours, or it stands for nothing.
-pub(crate) fn coloured(word: &str) -> String {
-    match style(word).filter(|_| Terminal::now().colour) {
-        Some(style) => format!("{style}{word}{style:#}"),
-        None => word.to_owned(),
+/// The name of a state in its color; without color if the terminal has none.
+pub(crate) fn colored(state: impl Into<State>) -> String {
+    let State { name, tone } = state.into();
+    colored_text(name, tone)
+}
+
+/// A text in the color of a tone; unchanged without a tone, or if the terminal has no color.
+pub(crate) fn colored_text(text: &str, tone: Option<Tone>) -> String {
+    match tone.filter(|_| Terminal::current().color) {
+        Some(tone) => {
+            let style = tone.style();
+            format!("{style}{text}{style:#}")
+        }
+        None => text.to_owned(),
     }
 }
 
-/// The colour of a state or a verdict.
-fn style(word: &str) -> Option<Style> {
-    let colour = match word {
-        "broken" | "InAlert" | "ALARM" | "Escalated" | "Escalate" | "Failed" | "Unhealthy" | "Violations"
-        | "Missing" | "RolledBack" | "left" => AnsiColor::Red,
-        "warning" | "unknown" | "Holding" | "Hold" | "AwaitingApproval" | "AwaitingData" | "FixData" | "Deciding"
-        | "Paused" | "Stopped" | "InsufficientData" | "NoData" | "Inconclusive" => AnsiColor::Yellow,
-        "ok" | "OK" | "Healthy" | "Repaired" | "Recovered" | "Promoted" | "Clean" | "Succeeded" | "handed over" => {
-            AnsiColor::Green
-        }
-        "Retraining" | "Retrain" | "Candidate" | "Verifying" | "Executing" | "Testing" | "Baking" | "Promoting" => {
-            AnsiColor::Cyan
-        }
-        _ => return None,
-    };
-    Some(colour.on_default())
+impl Tone {
+    fn style(self) -> Style {
+        let color = match self {
+            Self::Bad => AnsiColor::Red,
+            Self::Attention => AnsiColor::Yellow,
+            Self::Good => AnsiColor::Green,
+            Self::Active => AnsiColor::Cyan,
+        };
+        color.on_default()
+    }
 }
 
-/// Says on a terminal how far a command is, over what was said before. Only a person sees it: that it could not be said is no
-/// failure.
+/// Shows the progress of a command on a terminal, in place of the previous text. A failed write is not an error.
 pub(crate) fn progress(text: &str) {
     let mut err = io::stderr();
     if err.is_terminal() {
@@ -124,7 +127,7 @@ pub(crate) fn progress(text: &str) {
     }
 }
 
-/// Takes away what was said of how far a command is.
+/// Removes the progress text.
 pub(crate) fn progress_ended() {
     progress("");
 }
@@ -134,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_broken_between_words() {
+    fn lines_wrap_at_words() {
         let text = "one two three four five six seven";
         assert_eq!(lines(text, 20), ["one two three four", "five six seven"]);
         assert_eq!(
@@ -143,15 +146,18 @@ mod tests {
             "never narrower"
         );
         let long = "arn:aws:sagemaker:eu-west-1:1:pipeline/retraining";
-        assert_eq!(lines(&format!("the run {long} ended"), 20), ["the run", long, "ended"]);
+        assert_eq!(
+            lines(&format!("execution {long} ended"), 20),
+            ["execution", long, "ended"]
+        );
         assert_eq!(lines("", 20), [""]);
     }
 
     #[test]
-    fn without_a_terminal_nothing_is_changed() {
+    fn text_is_unchanged_without_terminal() {
         let text = "word ".repeat(100);
-        assert_eq!(hanging(&text, 10), text);
-        assert_eq!(coloured("broken"), "broken");
-        assert!(style("broken").is_some() && style("churn").is_none());
+        assert_eq!(hang_indent(&text, 10), text);
+        assert_eq!(colored(remediation::Stage::Escalated), "Escalated");
+        assert_eq!(colored_text("churn", None), "churn");
     }
 }

@@ -1,21 +1,33 @@
-//! `driftwarden window`: alert windows, judged by the code that runs in Lambda.
+//! `driftwarden window`: evaluates alert windows with the code that runs in Lambda.
 
 use crate::{Exit, Streams, lines};
 use alerting::{AlarmState, AlertStatus, ExecutionWindow, Period, TimeWindow, TreatMissingData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A line longer than this is refused: no window looks at so much.
+/// Maximum size of a line in bytes: far more than any window needs.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Judge alert windows: JSON Lines in, JSON Lines out.
-///
-/// An input line is an object with `rule` (`executions`, SageMaker's, or `time`, CloudWatch's), `datapoints` (a text or
-/// a list, oldest first; X breaching, 0 not, - missing), `datapoints_to_alarm`, `evaluation_periods`, and for the rule
-/// `time` optionally `treat_missing_data` (`missing`, `ignore`, `breaching`, `notBreaching`), `previous_state` (`OK`,
-/// `ALARM`, `INSUFFICIENT_DATA`) and `evaluation_range` (in periods, by default two more than `evaluation_periods`). The
-/// output line is an object with `state`; for `executions`, `ALARM` stands for `InAlert`.
+/// Description in `--help`. The examples are verbatim: a doc comment would change them.
+const LONG_ABOUT: &str = r#"Evaluate alert windows (JSON Lines in and out).
+
+Reads JSON Lines from standard input, and prints one object with state per line: OK, ALARM, or INSUFFICIENT_DATA. For the rule executions, ALARM stands for InAlert. A line that cannot be processed gets an object with error, and the exit code is 1.
+  {"rule":"executions","datapoints":"0XX","datapoints_to_alarm":2,"evaluation_periods":3}
+  {"rule":"time","datapoints":["X",0,null],"datapoints_to_alarm":1,"evaluation_periods":2,"treat_missing_data":"ignore"}
+
+rule: executions (SageMaker), time (CloudWatch)
+datapoints: a string or a list, oldest first; X is breaching, 0 is not breaching, - is missing
+datapoints_to_alarm: number of breaching datapoints that raise the alert (M); datapoints_to_alert in the policy
+evaluation_periods: number of latest executions or periods that are evaluated (N); evaluation_period in the policy
+
+Optional, for the rule time only:
+treat_missing_data: missing (default), ignore, breaching, notBreaching
+previous_state: OK, ALARM, INSUFFICIENT_DATA (default)
+evaluation_range: number of periods to look back; by default two more than evaluation_periods"#;
+
+/// Evaluate alert windows (JSON Lines in and out).
 #[derive(Debug, clap::Args)]
+#[command(long_about = LONG_ABOUT)]
 pub struct Window {}
 
 #[derive(Deserialize)]
@@ -26,7 +38,7 @@ enum Rule {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with a rule, datapoints and a window")]
+#[serde(deny_unknown_fields, expecting = "an object with a rule, datapoints, and a window")]
 struct Question {
     rule: Rule,
     datapoints: Value,
@@ -50,7 +62,7 @@ impl Window {
     pub(crate) fn run(streams: Streams<'_>) -> Exit {
         let Streams { input, out, .. } = streams;
         let answer = |line: &[u8]| answer(line).map(|state| Answer { state });
-        lines::answer_all(input, out, MAX_LINE, answer).unwrap_or_else(|error| Exit::of_output(&error))
+        lines::answer_all(input, out, MAX_LINE, answer).unwrap_or_else(|error| Exit::from_output_error(&error))
     }
 }
 
@@ -79,25 +91,26 @@ fn answer(line: &[u8]) -> Result<AlarmState, String> {
     }
 }
 
-/// `X`, `0` and `-` as a text, spaces between them left out, or one by one in a list; there also 1, 0, true, false, null.
+/// Parses datapoints: a string of `X`, `0`, and `-` (spaces are ignored), or a list, which may also contain 1, 0, true, false,
+/// and null.
 fn periods(datapoints: &Value) -> Result<Vec<Period>, String> {
-    let of_sign = |sign: &str| match sign {
+    let parse = |sign: &str| match sign {
         "X" | "x" => Ok(Period::Breaching),
         "0" => Ok(Period::NotBreaching),
         "-" => Ok(Period::Missing),
         other => Err(format!(
-            "datapoints: `{other}` is none of X (breaching), 0 (not breaching), - (missing)"
+            "datapoints: expected X (breaching), 0 (not breaching), or - (missing), found `{other}`"
         )),
     };
     match datapoints {
         Value::String(text) => {
             let signs = text.chars().filter(|sign| !sign.is_whitespace());
-            signs.map(|sign| of_sign(sign.encode_utf8(&mut [0; 4]))).collect()
+            signs.map(|sign| parse(sign.encode_utf8(&mut [0; 4]))).collect()
         }
         Value::Array(list) => list
             .iter()
             .map(|item| match item {
-                Value::String(sign) => of_sign(sign.trim()),
+                Value::String(sign) => parse(sign.trim()),
                 Value::Null => Ok(Period::Missing),
                 Value::Bool(breaches) => Ok(if *breaches {
                     Period::Breaching
@@ -106,9 +119,9 @@ fn periods(datapoints: &Value) -> Result<Vec<Period>, String> {
                 }),
                 Value::Number(number) if number.as_u64() == Some(0) => Ok(Period::NotBreaching),
                 Value::Number(number) if number.as_u64() == Some(1) => Ok(Period::Breaching),
-                other => of_sign(&other.to_string()),
+                other => parse(&other.to_string()),
             })
             .collect(),
-        other => Err(format!("datapoints: expected a text or a list, found `{other}`")),
+        other => Err(format!("datapoints: expected a string or a list, found `{other}`")),
     }
 }

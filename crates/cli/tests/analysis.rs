@@ -1,9 +1,8 @@
-//! `baseline` and `analyze` as people call them: the four analyses on files, on S3 in memory, and with a model that is
-//! asked.
+//! `driftwarden baseline` and `analyze`: the four analyses on files, on S3 in memory, and with predictions of a model.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use clap::Parser as _;
-use cli::{Cli, Exit, Places, Streams, Surroundings};
+use cli::{AwsTargets, Cli, Environment, Exit, Streams};
 use serde_json::{Value, json};
 use shell::memory::Memory;
 use std::{fmt::Write as _, fs, path::Path, sync::Arc};
@@ -12,18 +11,18 @@ use tempfile::TempDir;
 /// A folder, and S3 in memory.
 struct Bench {
     folder: TempDir,
-    world: Arc<Memory>,
+    aws: Arc<Memory>,
 }
 
-impl Surroundings for Bench {
-    type World = Memory;
+impl Environment for Bench {
+    type Clients = Memory;
 
     fn variable(&self, _: &str) -> Option<String> {
         None
     }
 
-    async fn connect(&self, _: Places) -> Result<Arc<Memory>, String> {
-        Ok(Arc::clone(&self.world))
+    async fn connect(&self, _: AwsTargets) -> Result<Arc<Memory>, String> {
+        Ok(Arc::clone(&self.aws))
     }
 }
 
@@ -31,7 +30,7 @@ impl Bench {
     fn new() -> Self {
         Self {
             folder: TempDir::new().unwrap(),
-            world: Arc::new(Memory::at("2026-11-23T03:15:00Z".parse().unwrap())),
+            aws: Arc::new(Memory::at("2026-11-23T03:15:00Z".parse().unwrap())),
         }
     }
 
@@ -41,7 +40,7 @@ impl Bench {
         fs::write(path, content).unwrap();
     }
 
-    /// Runs a command whose words are paths below the folder where they begin with `@`.
+    /// Runs a command. Words that start with `@` are paths below the folder.
     fn run(&self, line: &str) -> (Exit, String) {
         let root = self.folder.path().display().to_string();
         let words = line.split(' ').map(|word| match word.strip_prefix('@') {
@@ -65,7 +64,7 @@ impl Bench {
     }
 }
 
-/// Scores of two regions, right for all but one in `wrong` rows.
+/// Scores of two regions. One in `wrong` rows is wrong.
 fn scored(rows: usize, wrong: usize) -> String {
     let mut csv = "region,score,truth\n".to_owned();
     for row in 0..rows {
@@ -78,7 +77,7 @@ fn scored(rows: usize, wrong: usize) -> String {
 }
 
 #[test]
-fn model_quality_against_labels_in_the_dataset() {
+fn model_quality_with_labels_in_dataset() {
     let bench = Bench::new();
     bench.file("then.csv", &scored(400, 20));
     bench.file("now.csv", &scored(400, 5));
@@ -87,24 +86,24 @@ fn model_quality_against_labels_in_the_dataset() {
         "probability_threshold_attribute": 0.5, "ground_truth_attribute": "truth",
     });
     bench.file("config.json", &config.to_string());
-    let (exit, said) =
+    let (exit, output) =
         bench.run("baseline @then.csv --monitor-type ModelQuality --config @config.json --output @baseline");
-    assert_eq!(exit, Exit::Done, "{said}");
-    insta::assert_snapshot!(said);
-    // What the baseline is of is known from its files.
-    let (exit, said) = bench.run("analyze @now.csv --baseline @baseline --output @report");
-    assert_eq!(exit, Exit::Violations, "{said}");
-    insta::assert_snapshot!(said);
+    assert_eq!(exit, Exit::Done, "{output}");
+    insta::assert_snapshot!(output);
+    // The monitor type is detected from the files of the baseline.
+    let (exit, output) = bench.run("analyze @now.csv --baseline @baseline --output @report");
+    assert_eq!(exit, Exit::Violations, "{output}");
+    insta::assert_snapshot!(output);
     let violations = bench.json("report/constraint_violations.json");
     assert_eq!(violations["violations"][0]["metric_name"], "accuracy");
-    // The same data are clean.
-    let (exit, said) = bench.run("analyze @then.csv --baseline @baseline --output @report");
-    assert_eq!(exit, Exit::Done, "{said}");
+    // The data of the baseline are clean.
+    let (exit, output) = bench.run("analyze @then.csv --baseline @baseline --output @report");
+    assert_eq!(exit, Exit::Done, "{output}");
     assert!(!bench.folder.path().join("report/constraint_violations.json").exists());
 }
 
 #[test]
-fn model_quality_of_captured_data_in_s3_with_labels_that_come_later() {
+fn model_quality_with_captured_data_and_ground_truth_in_s3() {
     let bench = Bench::new();
     bench.file("then.csv", &scored(400, 20));
     let config = json!({
@@ -112,9 +111,9 @@ fn model_quality_of_captured_data_in_s3_with_labels_that_come_later() {
         "probability_threshold_attribute": 0.5, "ground_truth_attribute": "truth",
     });
     bench.file("config.json", &config.to_string());
-    let (exit, said) =
+    let (exit, output) =
         bench.run("baseline @then.csv --monitor-type ModelQuality --config @config.json --output s3://data/baseline");
-    assert_eq!(exit, Exit::Done, "{said}");
+    assert_eq!(exit, Exit::Done, "{output}");
     let (mut capture, mut truth) = (String::new(), String::new());
     for id in 0..300 {
         let output = json!({"observedContentType": "text/csv", "mode": "OUTPUT", "encoding": "CSV",
@@ -130,49 +129,55 @@ fn model_quality_of_captured_data_in_s3_with_labels_that_come_later() {
             writeln!(truth, "{label}").unwrap();
         }
     }
-    bench.world.put_object("s3://data/capture/02/a.jsonl", capture);
-    bench.world.put_object("s3://data/truth/02/a.jsonl", truth);
-    // Captured data call the answer otherwise than the baseline's dataset did.
+    bench.aws.put_object("s3://data/capture/02/a.jsonl", capture);
+    bench.aws.put_object("s3://data/truth/02/a.jsonl", truth);
+    // Captured data have another name for the prediction than the dataset of the baseline.
     let live = json!({
         "problem_type": "BinaryClassification", "probability_attribute": "0",
         "probability_threshold_attribute": 0.5,
     });
     bench.file("live.json", &live.to_string());
-    let (exit, said) = bench.run(
+    let (exit, output) = bench.run(
         "analyze s3://data/capture --ground-truth s3://data/truth --config @live.json --baseline s3://data/baseline \
          --output s3://data/report",
     );
-    assert_eq!(exit, Exit::Violations, "{said}");
-    assert!(said.contains("ModelQuality: 270 rows, "), "{said}");
-    assert!(said.contains("requests, of 300, that have no label yet: 30"), "{said}");
-    assert!(said.contains("s3://data/report/constraint_violations.json"), "{said}");
+    assert_eq!(exit, Exit::Violations, "{output}");
+    assert!(output.contains("ModelQuality: 270 rows, "), "{output}");
+    assert!(
+        output.contains("requests without a label yet, out of 300: 30"),
+        "{output}"
+    );
+    assert!(
+        output.contains("s3://data/report/constraint_violations.json"),
+        "{output}"
+    );
 }
 
 #[test]
-fn a_clean_run_takes_the_place_of_violations_that_an_earlier_one_left_in_s3() {
+fn clean_analysis_replaces_violation_report_in_s3() {
     let bench = Bench::new();
     bench.file("then.csv", &scored(400, 20));
-    let (exit, said) = bench.run("baseline @then.csv --output s3://data/baseline");
-    assert_eq!(exit, Exit::Done, "{said}");
+    let (exit, output) = bench.run("baseline @then.csv --output s3://data/baseline");
+    assert_eq!(exit, Exit::Done, "{output}");
     let (left, untouched) = (
         "s3://data/report/constraint_violations.json",
         "s3://data/new/constraint_violations.json",
     );
     bench
-        .world
+        .aws
         .put_object(left, r#"{"violations": [{"feature_name": "score"}]}"#);
     for folder in ["report", "new"] {
         let command = format!("analyze @then.csv --baseline s3://data/baseline --output s3://data/{folder}");
-        let (exit, said) = bench.run(&command);
-        assert_eq!(exit, Exit::Done, "{said}");
+        let (exit, output) = bench.run(&command);
+        assert_eq!(exit, Exit::Done, "{output}");
     }
-    let report: Value = serde_json::from_slice(&bench.world.object(left).unwrap()).unwrap();
+    let report: Value = serde_json::from_slice(&bench.aws.object(left).unwrap()).unwrap();
     assert_eq!(report, json!({"violations": []}));
-    assert_eq!(bench.world.object(untouched), None);
+    assert_eq!(bench.aws.object(untouched), None);
 }
 
 #[test]
-fn bias_of_a_facet() {
+fn bias_of_facet() {
     let bench = Bench::new();
     let loans = |favoured: usize| {
         let mut csv = "sex,granted\n".to_owned();
@@ -190,12 +195,12 @@ fn bias_of_a_facet() {
         "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}],
     });
     bench.file("config.json", &config.to_string());
-    let (exit, said) =
+    let (exit, output) =
         bench.run("baseline @then.csv --monitor-type ModelBias --config @config.json --output @baseline");
-    assert_eq!(exit, Exit::Done, "{said}");
-    let (exit, said) = bench.run("analyze @now.csv --baseline @baseline --output @report");
-    assert_eq!(exit, Exit::Violations, "{said}");
-    assert!(said.contains("DPL"), "{said}");
+    assert_eq!(exit, Exit::Done, "{output}");
+    let (exit, output) = bench.run("analyze @now.csv --baseline @baseline --output @report");
+    assert_eq!(exit, Exit::Violations, "{output}");
+    assert!(output.contains("DPL"), "{output}");
     let analysis = bench.json("report/analysis.json");
     let metrics = &analysis["pre_training_bias_metrics"]["facets"]["sex"][0]["metrics"];
     assert!(
@@ -204,7 +209,7 @@ fn bias_of_a_facet() {
     );
 }
 
-/// A model that answers a request in CSV: thrice the first number, and the second.
+/// A model with CSV requests: three times the first number plus the second.
 fn linear(body: &[u8]) -> Vec<u8> {
     let body = String::from_utf8(body.to_vec()).unwrap();
     let mut answer = String::new();
@@ -216,11 +221,11 @@ fn linear(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn feature_attributions_by_asking_the_endpoint() {
+fn feature_attributions_with_endpoint() {
     let bench = Bench::new();
-    bench.world.put_model("churn", linear);
-    bench.world.put_model("http://localhost:8080/invocations", |body| {
-        // Another model: the second number counts ten times.
+    bench.aws.put_model("churn", linear);
+    bench.aws.put_model("http://localhost:8080/invocations", |body| {
+        // Another model: the second number has ten times the weight.
         let body = String::from_utf8(body.to_vec()).unwrap();
         let scaled = body.lines().map(|line| {
             let (first, second) = line.split_once(',').unwrap();
@@ -232,47 +237,47 @@ fn feature_attributions_by_asking_the_endpoint() {
     let config =
         json!({"label": "y", "methods": {"shap": {"baseline": [[0, 0]]}}, "predictor": {"content_type": "text/csv"}});
     bench.file("config.json", &config.to_string());
-    let asked = "baseline @rows.csv --monitor-type ModelExplainability --config @config.json --output @baseline";
-    let (exit, said) = bench.run(asked);
-    assert_eq!(exit, Exit::Usage, "{said}");
-    let (exit, said) = bench.run(&format!("{asked} --endpoint churn"));
-    assert_eq!(exit, Exit::Done, "{said}");
+    let command = "baseline @rows.csv --monitor-type ModelExplainability --config @config.json --output @baseline";
+    let (exit, output) = bench.run(command);
+    assert_eq!(exit, Exit::Usage, "{output}");
+    let (exit, output) = bench.run(&format!("{command} --endpoint churn"));
+    assert_eq!(exit, Exit::Done, "{output}");
     let global =
         bench.json("baseline/analysis.json")["explanations"]["kernel_shap"]["label0"]["global_shap_values"].clone();
     assert!((global["a"].as_f64().unwrap() - 7.5).abs() < 1e-9, "{global}");
-    let (exit, said) = bench.run("analyze @rows.csv --endpoint churn --baseline @baseline --output @report");
-    assert_eq!(exit, Exit::Done, "{said}");
+    let (exit, output) = bench.run("analyze @rows.csv --endpoint churn --baseline @baseline --output @report");
+    assert_eq!(exit, Exit::Done, "{output}");
     let other =
         "analyze @rows.csv --endpoint-url http://localhost:8080/invocations --baseline @baseline --output @report";
-    let (exit, said) = bench.run(other);
-    assert_eq!(exit, Exit::Violations, "{said}");
-    assert!(said.contains("feature_attribution_drift_check"), "{said}");
-    // An endpoint that is not there is an error that names it.
-    let (exit, said) = bench.run("analyze @rows.csv --endpoint gone --baseline @baseline --output @report");
-    assert_eq!(exit, Exit::Failed, "{said}");
-    assert!(said.contains("sagemaker:InvokeEndpoint on `gone` failed"), "{said}");
+    let (exit, output) = bench.run(other);
+    assert_eq!(exit, Exit::Violations, "{output}");
+    assert!(output.contains("feature_attribution_drift_check"), "{output}");
+    // The error names an endpoint that does not exist.
+    let (exit, output) = bench.run("analyze @rows.csv --endpoint gone --baseline @baseline --output @report");
+    assert_eq!(exit, Exit::Failed, "{output}");
+    assert!(output.contains("sagemaker:InvokeEndpoint on `gone` failed"), "{output}");
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn rejects_incompatible_options() {
     let bench = Bench::new();
     bench.file("then.csv", &scored(40, 20));
     bench.file("config.json", "{}");
-    let said = |line: &str| {
-        let (exit, said) = bench.run(line);
-        format!("exit {} {said}", exit as u8)
+    let output = |line: &str| {
+        let (exit, output) = bench.run(line);
+        format!("exit {} {output}", exit as u8)
     };
     let (exit, _) = bench.run("baseline @then.csv --output @baseline");
     assert_eq!(exit, Exit::Done);
     let answers = [
-        said("baseline @then.csv --config @config.json --output @out"),
-        said("baseline @then.csv --monitor-type ModelBias --output @out"),
-        said("baseline @then.csv --monitor-type ModelQuality --config @none.json --output @out"),
-        said(
+        output("baseline @then.csv --config @config.json --output @out"),
+        output("baseline @then.csv --monitor-type ModelBias --output @out"),
+        output("baseline @then.csv --monitor-type ModelQuality --config @none.json --output @out"),
+        output(
             "analyze @then.csv --monitor-type ModelBias --config @config.json --baseline @baseline --html --output @out",
         ),
-        said("analyze @then.csv --monitor-type ModelExplainability --baseline @baseline --output @out"),
-        said("analyze @then.csv --endpoint churn --baseline @baseline --output @out"),
+        output("analyze @then.csv --monitor-type ModelExplainability --baseline @baseline --output @out"),
+        output("analyze @then.csv --endpoint churn --baseline @baseline --output @out"),
     ];
     insta::assert_snapshot!(answers.concat());
 }

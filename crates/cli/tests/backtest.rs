@@ -1,11 +1,11 @@
-//! `driftwarden backtest` as it is called: folders of reports, JSON Lines, bad input, and what it prints.
+//! `driftwarden backtest`: report folders, JSON Lines, invalid input, and output.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clap::Parser as _;
 use cli::{Cli, Exit, Streams};
 use std::{fs, path::PathBuf};
 
-/// A folder of its own, gone when the test is over.
+/// A temporary folder, deleted at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -44,7 +44,7 @@ fn run(arguments: &[&str], input: &str) -> (Exit, String, String) {
     (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
-/// Two days of an hourly monitor with two episodes.
+/// Two days of an hourly monitor with two periods of violations.
 fn lines() -> String {
     let mut text = String::new();
     for hour in 0..48 {
@@ -65,7 +65,7 @@ fn lines() -> String {
 const POLICY: &str = "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\nautomation = 'auto'\ncooldown = '4h'\nretrainings_per_day = 5\n";
 
 #[test]
-fn json_lines_under_one_policy_two_policies_and_many_windows() {
+fn json_lines_with_policies_and_sweep() {
     let folder = Folder::new("lines");
     let policy = folder.file("policy.toml", POLICY);
     let history = folder.file("history.jsonl", &lines());
@@ -96,7 +96,7 @@ fn json_lines_under_one_policy_two_policies_and_many_windows() {
 }
 
 #[test]
-fn json_is_one_object_with_every_number() {
+fn json_has_all_numbers() {
     let folder = Folder::new("json");
     let policy = folder.file("policy.toml", POLICY);
     let (exit, text, _) = run(&["--json", "--policy", &policy, "--sweep", "m=2,n=2..3", "-"], &lines());
@@ -106,7 +106,7 @@ fn json_is_one_object_with_every_number() {
 }
 
 #[test]
-fn reports_as_monitors_write_them_and_what_lies_between_them_is_clean() {
+fn hours_between_reports_are_clean() {
     let folder = Folder::new("reports");
     let policy = folder.file("policy.toml", POLICY);
     let report = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
@@ -127,14 +127,14 @@ fn reports_as_monitors_write_them_and_what_lies_between_them_is_clean() {
     assert_eq!(
         exit,
         Exit::Failed,
-        "what could not be read is told, and the rest is replayed"
+        "unreadable reports are skipped, and the rest is replayed"
     );
     assert!(err.contains("04/constraint_violations.json"), "{err}");
     insta::assert_snapshot!("reports", out);
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_its_line_and_bounded() {
+fn bad_lines_are_reported_up_to_limit() {
     let bad: String = (0..30)
         .map(|_| "{\"schedule\": \"a\", \"state\": \"Dirty\"}\n")
         .collect();
@@ -152,10 +152,13 @@ fn what_cannot_be_read_is_told_with_its_line_and_bounded() {
 }
 
 #[test]
-fn a_grid_that_is_none_is_refused() {
+fn rejects_invalid_sweep() {
     for grid in ["m=1", "m=0..5,n=1..10", "m=5..1,n=1..10", "k=1..2,n=1", "m=1..101,n=1"] {
         let arguments = ["driftwarden", "backtest", "--sweep", grid, "-"];
         let error = Cli::try_parse_from(arguments).unwrap_err().to_string();
-        assert!(error.contains("is not like m=1..5,n=1..10"), "{error}");
+        assert!(
+            error.contains("expected ranges from 1 to 100, such as m=1..5,n=1..10"),
+            "{error}"
+        );
     }
 }

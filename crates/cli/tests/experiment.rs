@@ -16,32 +16,35 @@ fn run(line: &str) -> (Exit, String) {
 }
 
 #[test]
-fn a_plan_says_how_long_a_test_takes() {
-    let (exit, said) = run("experiment plan --rate 0.12 --effect 0.01 --requests-per-hour 5000");
+fn plan_prints_requests_and_duration() {
+    let (exit, output) = run("experiment plan --rate 0.12 --effect 0.01 --requests-per-hour 5000");
     assert_eq!(exit, Exit::Done);
-    insta::assert_snapshot!(said, @"
-    to find a difference of 0.01 with probability 0.8, false alarms 0.05:
-                          requests  hours  days
-      looked at any time  178545    35.7   1.5
-      a single look       92094     18.4   0.8
+    insta::assert_snapshot!(output, @"
+    to detect a difference of 0.01 with probability 0.8, false alarm rate 0.05:
+                              requests  duration
+      looks at any time       178545    1 d 11 h 42 min
+      single look at the end  92094     18 h 25 min
     ");
-    let (_, said) = run("experiment plan --std-dev 0.3 --effect 0.01 --weights 50,50 --requests-per-hour 5000 --json");
+    let (_, output) =
+        run("experiment plan --std-dev 0.3 --effect 0.01 --weights 50,50 --requests-per-hour 5000 --json");
     assert!(
-        said.contains("\"fixedRequests\":28256.0,\"requests\":54781.0"),
-        "{said}"
+        output.contains("\"fixedRequests\":28256.0,\"requests\":54781.0"),
+        "{output}"
     );
 }
 
 #[test]
-fn what_cannot_be_planned_is_told() {
-    let said = |more: &str| run(&format!("experiment plan --requests-per-hour 10 {more}"));
-    let (exit, answer) = said("--rate 1.2 --effect 0.1");
+fn plan_rejects_invalid_arguments() {
+    let output = |more: &str| run(&format!("experiment plan --requests-per-hour 10 {more}"));
+    let (exit, answer) = output("--rate 1.2 --effect 0.1");
     assert_eq!(exit, Exit::Usage);
-    let (_, weights) = said("--rate 0.2 --effect 0.1 --weights 1,2,3");
-    let (_, effect) = said("--rate 0.2 --effect 0");
+    let (_, weights) = output("--rate 0.2 --effect 0.1 --weights 1,2,3");
+    let (_, effect) = output("--rate 0.2 --effect 0");
     insta::assert_snapshot!([answer, weights, effect].concat(), @"
-    error: --rate is 1.2, not between 0 and 1
-    error: --weights are two numbers, the champion's and the challenger's: 90,10
+    error: --rate: 1.2 is not between 0 and 1
+    hint: pass a proportion: --rate 0.12
+    error: --weights: expected two numbers
+    hint: pass the weights of champion and candidate: --weights 90,10
     error: `effect` must be a positive number
     ");
 }

@@ -1,12 +1,12 @@
-//! `driftwarden inspect`, as it is called and what it prints.
+//! `driftwarden inspect`: arguments and output.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clap::Parser as _;
 use cli::{Cli, Exit, Streams};
 use std::{fmt::Write as _, path::Path};
 
-/// Runs the command on fixtures of the formats' own crate: exit code, output and errors in one text.
+/// Runs the command on fixtures of the crate `model-monitor`. Returns exit code, output, and errors in one text.
 fn run(arguments: &[&str], mut input: &[u8]) -> String {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model-monitor/tests/fixtures");
     let fixtures = format!("{}/", fixtures.to_str().unwrap());
@@ -59,7 +59,7 @@ fn reports_as_json_lines() {
 }
 
 #[test]
-fn thresholds_from_the_constraints() {
+fn thresholds_from_constraints() {
     insta::assert_snapshot!(run(
         &[
             "--constraints",
@@ -82,7 +82,7 @@ fn thresholds_from_the_constraints() {
 }
 
 #[test]
-fn the_other_files_and_events() {
+fn other_files_and_events() {
     let files = [
         "fixtures/statistics/data-quality.json",
         "fixtures/statistics/model-quality-binary.json",
@@ -99,7 +99,7 @@ fn the_other_files_and_events() {
 }
 
 #[test]
-fn what_cannot_be_read_does_not_stop_the_rest() {
+fn unreadable_file_does_not_stop_others() {
     let files = [
         "fixtures/broken/truncated.json",
         "fixtures/broken/entry-text.json",
@@ -112,7 +112,7 @@ fn what_cannot_be_read_does_not_stop_the_rest() {
 }
 
 #[test]
-fn constraints_that_are_none_end_it() {
+fn invalid_constraints_stop_the_command() {
     insta::assert_snapshot!(run(
         &[
             "--constraints",
@@ -124,7 +124,7 @@ fn constraints_that_are_none_end_it() {
 }
 
 #[test]
-fn standard_input_is_read_no_farther_than_the_limit() {
+fn standard_input_is_limited() {
     let report =
         br#"{"violations": [{"feature_name": "a\u001b[2J", "constraint_check_type": "x", "description": "one\ntwo"}]}"#;
     insta::assert_snapshot!(run(&["-"], report));
@@ -132,21 +132,27 @@ fn standard_input_is_read_no_farther_than_the_limit() {
 }
 
 #[test]
-fn a_large_file_is_refused_before_it_is_read() {
+fn large_file_is_rejected_unread() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.json");
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(200 << 20).unwrap();
-    let said = run(&[path.to_str().unwrap()], b"");
+    let output = run(&[path.to_str().unwrap()], b"");
     std::fs::remove_file(&path).unwrap();
     assert_eq!(
-        said.replace(path.to_str().unwrap(), "large.json"),
-        "exit 1\n--- err\nerror: `large.json` is 209715200 bytes: at most 16777216 are read\n"
+        output.replace(path.to_str().unwrap(), "large.json"),
+        "exit 1\n--- err\nerror: large.json: the file has 209715200 bytes; the limit is 16777216 bytes\n"
     );
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_failure() {
+fn closed_pipe_is_not_a_failure() {
     let error = |kind| std::io::Error::from(kind);
-    assert_eq!(Exit::of_output(&error(std::io::ErrorKind::BrokenPipe)), Exit::Done);
-    assert_eq!(Exit::of_output(&error(std::io::ErrorKind::StorageFull)), Exit::Failed);
+    assert_eq!(
+        Exit::from_output_error(&error(std::io::ErrorKind::BrokenPipe)),
+        Exit::Done
+    );
+    assert_eq!(
+        Exit::from_output_error(&error(std::io::ErrorKind::StorageFull)),
+        Exit::Failed
+    );
 }

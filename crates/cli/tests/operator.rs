@@ -1,4 +1,4 @@
-//! The commands that people use on a deployment, in a world in memory.
+//! The operator commands on a deployment in memory.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
@@ -6,13 +6,13 @@ use alerting::{
     Severity,
 };
 use clap::Parser as _;
-use cli::{Cli, Places, Streams, Surroundings};
+use cli::{AwsTargets, Cli, Environment, Streams};
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::MonitorType;
 use outbox::Caller;
 use remediation::{
-    Automation, ExecutionStatus, Facts, Given, Input, ModelDocument, PipelineExecution, PipelineStart, Policy,
-    RemediationResolution, RiskRating, Settings, Stage,
+    Automation, ExecutionStatus, Facts, Input, ModelDocument, PipelineExecution, PipelineStart, Policy,
+    RemediationResolution, RiskRating, Settings, Stage, StepContext,
 };
 use serde_json::json;
 use shell::{
@@ -27,16 +27,16 @@ mod doctor;
 #[path = "operator/pause.rs"]
 mod pause;
 
-/// A world, and an environment in which everything is named.
+/// AWS in memory, and an environment with all variables.
 struct Deployment {
-    world: Arc<Memory>,
+    aws: Arc<Memory>,
     variables: BTreeMap<&'static str, &'static str>,
 }
 
 impl Deployment {
     fn new() -> Self {
         Self {
-            world: Arc::new(Memory::at(hour(100))),
+            aws: Arc::new(Memory::at(hour(100))),
             variables: BTreeMap::from([
                 ("STATE_BUCKET", "state"),
                 ("EVENT_BUS_NAME", "driftwarden"),
@@ -46,13 +46,13 @@ impl Deployment {
         }
     }
 
-    /// Without the variables of those names.
+    /// Removes environment variables.
     fn without(mut self, names: &[&str]) -> Self {
         self.variables.retain(|name, _| !names.contains(name));
         self
     }
 
-    /// Runs a command: exit code, output and errors in one text.
+    /// Runs a command. Returns exit code, output, and errors in one text.
     fn run(&self, line: &[&str]) -> String {
         self.run_with(line, "")
     }
@@ -81,24 +81,24 @@ impl Deployment {
 
     fn put_model(&self, document: &ModelDocument) {
         let key = format!("models/{}.json", document.model);
-        self.world.put_document(&key, serde_json::to_vec(document).unwrap());
+        self.aws.put_document(&key, serde_json::to_vec(document).unwrap());
     }
 
     fn put_ledger(&self, ledger: &MonitorLedger) {
         let key = format!("monitors/{}.json", ledger.monitor.schedule.to_lowercase());
-        self.world.put_document(&key, serde_json::to_vec(ledger).unwrap());
+        self.aws.put_document(&key, serde_json::to_vec(ledger).unwrap());
     }
 }
 
-impl Surroundings for Deployment {
-    type World = Memory;
+impl Environment for Deployment {
+    type Clients = Memory;
 
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).map(|value| (*value).to_owned())
     }
 
-    async fn connect(&self, _: Places) -> Result<Arc<Memory>, String> {
-        Ok(Arc::clone(&self.world))
+    async fn connect(&self, _: AwsTargets) -> Result<Arc<Memory>, String> {
+        Ok(Arc::clone(&self.aws))
     }
 }
 
@@ -135,13 +135,13 @@ fn alert(model: &str, schedule: &str, transition: u64, status: AlertStatus, at: 
         violations: Vec::new(),
         check_types: Vec::new(),
         report_uri: None,
-        reason: "2 of the 3 latest executions had violations; 2 of 3 alert".into(),
+        reason: "2 of the last 3 executions had violations; alert at 2 of 3".into(),
         policy_version: "abc".into(),
         time: hour(at),
     }))
 }
 
-/// The document of a model after some inputs, with that automation level.
+/// The document of a model after some inputs, with an automation level.
 fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocument {
     let policy = format!("[remediation]\nautomation = \"{automation}\"\ncooldown = \"0h\"\n");
     let policy = Policy::parse(policy.as_bytes()).unwrap();
@@ -151,7 +151,7 @@ fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocume
         pipeline_start: PipelineStart::Remediate,
     };
     let facts = Facts::default();
-    let given = Given {
+    let given = StepContext {
         policy: &policy,
         settings: &settings,
         facts: Some(&facts),
@@ -163,7 +163,7 @@ fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocume
     document
 }
 
-fn run_of(incident: u64, status: ExecutionStatus) -> Input {
+fn execution(incident: u64, status: ExecutionStatus) -> Input {
     Input::PipelineExecution {
         incident,
         execution: PipelineExecution {
@@ -175,8 +175,8 @@ fn run_of(incident: u64, status: ExecutionStatus) -> Input {
     }
 }
 
-/// A model that was repaired once, and whose second incident waits for an approval.
-fn asking() -> ModelDocument {
+/// A model with two closed incidents; the third waits for an approval.
+fn awaiting_approval() -> ModelDocument {
     let document = model(
         "churn",
         "approve",
@@ -200,14 +200,14 @@ fn asking() -> ModelDocument {
     document
 }
 
-/// A model that is being retrained.
+/// A model with a pipeline execution in progress.
 fn retraining() -> ModelDocument {
     let document = model(
         "fraud",
         "auto",
         vec![
             (11, alert("fraud", "fraud-dq", 1, AlertStatus::InAlert, 11)),
-            (12, run_of(1, ExecutionStatus::Executing)),
+            (12, execution(1, ExecutionStatus::Executing)),
         ],
     );
     assert_eq!(document.stage(), Stage::Retraining);
@@ -239,7 +239,7 @@ fn ledger(schedule: &str, endpoint: &str) -> MonitorLedger {
 #[test]
 fn policy_check() {
     let deployment = Deployment::new().without(&["STATE_BUCKET"]);
-    let said: Vec<String> = [
+    let output: Vec<String> = [
         POLICY,
         "",
         "[[alarm]]\nname = 'latency'\nmodel = 'churn'\n",
@@ -250,9 +250,9 @@ fn policy_check() {
     .iter()
     .map(|policy| deployment.run_with(&["policy", "check", "-"], policy))
     .collect();
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(output.join("\n"));
     let large = deployment.run_with(&["policy", "check", "-"], &"#".repeat((1 << 20) + 1));
-    assert!(large.ends_with("exit 1\n--- err\nerror: `-` is larger than the 1048576 bytes that are read\n"));
+    assert!(large.ends_with("exit 1\n--- err\nerror: standard input: the input exceeds the limit of 1048576 bytes\n"));
 }
 
 #[test]
@@ -260,26 +260,26 @@ fn policy_explain() {
     let deployment = Deployment::new();
     deployment.put_ledger(&ledger("churn-dq", "churn"));
     deployment.put_ledger(&ledger("other-dq", "other"));
-    let mut said = deployment.run(&["policy", "explain", "--model", "churn"]);
-    deployment.world.put_document("policy.toml", POLICY);
-    deployment.world.put_document("monitors/torn.json", "{");
-    said.push('\n');
-    said += &deployment.run(&["policy", "explain", "--model", "churn"]);
-    insta::assert_snapshot!(said);
+    let mut output = deployment.run(&["policy", "explain", "--model", "churn"]);
+    deployment.aws.put_document("policy.toml", POLICY);
+    deployment.aws.put_document("monitors/torn.json", "{");
+    output.push('\n');
+    output += &deployment.run(&["policy", "explain", "--model", "churn"]);
+    insta::assert_snapshot!(output);
     insta::assert_snapshot!(deployment.run(&["policy", "explain", "--model", "churn", "--json"]));
 }
 
 #[test]
 fn policy_explain_without_a_deployment() {
     let deployment = Deployment::new().without(&["STATE_BUCKET"]);
-    let mut said = deployment.run_with(&["policy", "explain", "--policy", "-", "--model", "fraud"], POLICY);
-    said.push('\n');
-    said += &deployment.run(&["policy", "explain", "--model", "churn"]);
+    let mut output = deployment.run_with(&["policy", "explain", "--policy", "-", "--model", "fraud"], POLICY);
+    output.push('\n');
+    output += &deployment.run(&["policy", "explain", "--model", "churn"]);
     let deployment = Deployment::new();
-    deployment.world.put_document("policy.toml", "paused = 1");
-    said.push('\n');
-    said += &deployment.run(&["policy", "explain", "--model", "churn"]);
-    insta::assert_snapshot!(said);
+    deployment.aws.put_document("policy.toml", "paused = 1");
+    output.push('\n');
+    output += &deployment.run(&["policy", "explain", "--model", "churn"]);
+    insta::assert_snapshot!(output);
 }
 
 #[test]
@@ -290,26 +290,26 @@ fn policy_push() {
         deployment.run_with(&line, policy)
     };
     let newer = POLICY.replace("datapoints_to_alert = 2", "datapoints_to_alert = 3");
-    let mut said = vec![push(POLICY, &["--dry-run"])];
-    assert_eq!(deployment.world.document("policy.toml"), None);
-    said.extend([push(POLICY, &[]), push(POLICY, &[]), push(&newer, &["--dry-run"])]);
-    said.push(push("pause = true", &[]));
-    assert_eq!(deployment.world.document("policy.toml").unwrap(), POLICY.as_bytes());
-    deployment.world.fail("s3:PutObject", Fault::Overtaken);
-    said.push(push(&newer, &[]));
-    assert_eq!(deployment.world.document("policy.toml").unwrap(), POLICY.as_bytes());
-    said.push(push(&newer, &[]));
-    assert_eq!(deployment.world.document("policy.toml").unwrap(), newer.as_bytes());
-    deployment.world.put_document("policy.toml", "nonsense\u{7}");
-    deployment.world.fail("s3:PutObject", Fault::Before(Kind::Denied));
-    said.push(push(POLICY, &[]));
-    insta::assert_snapshot!(said.join("\n"));
+    let mut output = vec![push(POLICY, &["--dry-run"])];
+    assert_eq!(deployment.aws.document("policy.toml"), None);
+    output.extend([push(POLICY, &[]), push(POLICY, &[]), push(&newer, &["--dry-run"])]);
+    output.push(push("pause = true", &[]));
+    assert_eq!(deployment.aws.document("policy.toml").unwrap(), POLICY.as_bytes());
+    deployment.aws.fail("s3:PutObject", Fault::Overtaken);
+    output.push(push(&newer, &[]));
+    assert_eq!(deployment.aws.document("policy.toml").unwrap(), POLICY.as_bytes());
+    output.push(push(&newer, &[]));
+    assert_eq!(deployment.aws.document("policy.toml").unwrap(), newer.as_bytes());
+    deployment.aws.put_document("policy.toml", "nonsense\u{7}");
+    deployment.aws.fail("s3:PutObject", Fault::Before(Kind::Denied));
+    output.push(push(POLICY, &[]));
+    insta::assert_snapshot!(output.join("\n"));
 }
 
 #[test]
 fn approve_and_resolve() {
     let deployment = Deployment::new();
-    deployment.put_model(&asking());
+    deployment.put_model(&awaiting_approval());
     insta::assert_snapshot!(deployment.run_all(&[
         &[
             "approve",
@@ -325,7 +325,7 @@ fn approve_and_resolve() {
         &["resolve", "churn-3", "--reason", "known"],
     ]));
     let details: Vec<String> = deployment
-        .world
+        .aws
         .events()
         .into_iter()
         .map(|(detail_type, detail)| format!("{detail_type}: {detail}"))
@@ -334,9 +334,9 @@ fn approve_and_resolve() {
 }
 
 #[test]
-fn what_is_said_reaches_the_incident() {
+fn approval_reaches_incident() {
     let deployment = Deployment::new();
-    let mut document = asking();
+    let mut document = awaiting_approval();
     deployment.put_model(&document);
     deployment.run(&["approve", "churn-3"]);
     deployment.run(&["approve", "churn-3"]);
@@ -345,8 +345,8 @@ fn what_is_said_reaches_the_incident() {
         pipeline: "retraining".into(),
         pipeline_start: PipelineStart::Remediate,
     };
-    for (_, detail) in deployment.world.events() {
-        let given = Given {
+    for (_, detail) in deployment.aws.events() {
+        let given = StepContext {
             policy: &policy,
             settings: &settings,
             facts: Some(&Facts::default()),
@@ -359,11 +359,11 @@ fn what_is_said_reaches_the_incident() {
 }
 
 #[test]
-fn what_cannot_be_said() {
+fn rejects_operator_commands_in_the_wrong_stage() {
     let deployment = Deployment::new();
-    deployment.put_model(&asking());
+    deployment.put_model(&awaiting_approval());
     deployment.put_model(&retraining());
-    let mut said = deployment.run_all(&[
+    let mut output = deployment.run_all(&[
         &["approve", "churn-1"],
         &["approve", "churn-2"],
         &["approve", "churn-9"],
@@ -372,57 +372,57 @@ fn what_cannot_be_said() {
         &["approve", "fraud-1"],
         &["resolve", "fraud-1"],
     ]);
-    deployment.world.set_time(hour(400));
-    said += "\n";
-    said += &deployment.run(&["approve", "churn-3"]);
-    assert_eq!(deployment.world.events(), []);
+    deployment.aws.set_time(hour(400));
+    output += "\n";
+    output += &deployment.run(&["approve", "churn-3"]);
+    assert_eq!(deployment.aws.events(), []);
     let deployment = deployment.without(&["USER", "EVENT_BUS_NAME", "STATE_BUCKET"]);
-    said += "\n";
-    said += &deployment.run_all(&[
+    output += "\n";
+    output += &deployment.run_all(&[
         &["approve", "churn-3", "--event-bus", "bus"],
         &["approve", "churn-3", "--by", "bob"],
         &["approve", "churn-3", "--by", "bob", "--dry-run"],
         &["resolve", "churn-3", "--by", "bob", "--event-bus", "bus"],
     ]);
-    deployment.world.fail("events:PutEvents", Fault::Before(Kind::Denied));
-    said += "\n";
-    said += &deployment.run(&["resolve", "churn-3", "--by", "bob", "--event-bus", "bus"]);
-    insta::assert_snapshot!(said);
+    deployment.aws.fail("events:PutEvents", Fault::Before(Kind::Denied));
+    output += "\n";
+    output += &deployment.run(&["resolve", "churn-3", "--by", "bob", "--event-bus", "bus"]);
+    insta::assert_snapshot!(output);
 }
 
 #[test]
 fn incidents() {
     let deployment = Deployment::new();
-    let mut said = deployment.run(&["incidents"]);
-    deployment.put_model(&asking());
+    let mut output = deployment.run(&["incidents"]);
+    deployment.put_model(&awaiting_approval());
     deployment.put_model(&retraining());
     deployment.put_model(&model("quiet", "approve", Vec::new()));
-    deployment.world.put_document("models/torn.json", "{");
-    said += "\n";
-    said += &deployment.run_all(&[
+    deployment.aws.put_document("models/torn.json", "{");
+    output += "\n";
+    output += &deployment.run_all(&[
         &["incidents"],
         &["incidents", "churn"],
         &["incidents", "fraud"],
         &["incidents", "quiet"],
-        &["incidents", "unheard-of"],
+        &["incidents", "no-such-model"],
     ]);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(output);
     insta::assert_snapshot!(deployment.run(&["incidents", "--json"]));
 }
 
 #[test]
-fn incidents_that_are_verified_or_denied() {
+fn incidents_verified_or_denied() {
     let deployment = Deployment::new();
     deployment.put_model(&model(
         "fraud",
         "auto",
         vec![
             (11, alert("fraud", "fraud-dq", 1, AlertStatus::InAlert, 11)),
-            (12, run_of(1, ExecutionStatus::Executing)),
-            (14, run_of(1, ExecutionStatus::Succeeded)),
+            (12, execution(1, ExecutionStatus::Executing)),
+            (14, execution(1, ExecutionStatus::Succeeded)),
         ],
     ));
-    let mut denied = asking();
+    let mut denied = awaiting_approval();
     let incident = denied.incident.as_mut().unwrap();
     incident.approval = Some(remediation::Approval {
         granted: false,
@@ -435,7 +435,7 @@ fn incidents_that_are_verified_or_denied() {
     insta::assert_snapshot!(deployment.run_all(&[&["incidents", "fraud"], &["incidents", "churn"]]));
 }
 
-/// A message as Lambda puts it into the queue.
+/// A message that Lambda sent to the queue.
 fn failed_invocation(id: &str, function: &str, answer: &serde_json::Value) -> DeadLetter {
     let record = json!({
         "version": "1.0",
@@ -458,7 +458,7 @@ fn failed_invocation(id: &str, function: &str, answer: &serde_json::Value) -> De
     }
 }
 
-/// A message as a rule puts it into the queue.
+/// A message that EventBridge sent to the queue for a rule.
 fn undelivered(id: &str, target: &str) -> DeadLetter {
     let attributes = [
         ("RULE_ARN", "arn:aws:events:eu-west-1:1:rule/bus/alert"),
@@ -493,7 +493,7 @@ fn dead_letters() -> Deployment {
             ..DeadLetter::default()
         },
     ] {
-        deployment.world.put_dead_letter(letter);
+        deployment.aws.put_dead_letter(letter);
     }
     deployment
 }
@@ -505,16 +505,16 @@ fn visible(ids: &[&str]) -> Vec<(String, bool)> {
 #[test]
 fn redrive() {
     let deployment = dead_letters();
-    let mut said = deployment.run(&["redrive", "--dry-run"]);
+    let mut output = deployment.run(&["redrive", "--dry-run"]);
     let all = ["m-1", "m-2", "m-3", "m-4", "m-5", "m-6"];
-    assert_eq!(deployment.world.dead_letters(), visible(&all));
-    assert_eq!(deployment.world.invocations(), []);
-    said += "\n";
-    said += &deployment.run_all(&[&["redrive"], &["redrive"]]);
-    assert_eq!(deployment.world.dead_letters(), visible(&["m-5", "m-6"]));
-    insta::assert_snapshot!(said);
+    assert_eq!(deployment.aws.dead_letters(), visible(&all));
+    assert_eq!(deployment.aws.invocations(), []);
+    output += "\n";
+    output += &deployment.run_all(&[&["redrive"], &["redrive"]]);
+    assert_eq!(deployment.aws.dead_letters(), visible(&["m-5", "m-6"]));
+    insta::assert_snapshot!(output);
     let invocations: Vec<String> = deployment
-        .world
+        .aws
         .invocations()
         .into_iter()
         .map(|(function, payload)| format!("{function} {payload}"))
@@ -523,23 +523,23 @@ fn redrive() {
 }
 
 #[test]
-fn redrive_of_some() {
+fn redrive_with_filter_and_limit() {
     let deployment = dead_letters();
-    let mut said = deployment.run_all(&[
+    let mut output = deployment.run_all(&[
         &["redrive", "--only", "Rate Exceeded", "--dry-run"],
         &["redrive", "--only", "AccessDenied"],
         &["redrive", "--max", "1"],
     ]);
-    assert_eq!(deployment.world.dead_letters(), visible(&["m-3", "m-4", "m-5", "m-6"]));
+    assert_eq!(deployment.aws.dead_letters(), visible(&["m-3", "m-4", "m-5", "m-6"]));
     let deployment = deployment.without(&["QUEUE_URL"]);
-    said += "\n";
-    said += &deployment.run(&["redrive"]);
-    insta::assert_snapshot!(said);
+    output += "\n";
+    output += &deployment.run(&["redrive"]);
+    insta::assert_snapshot!(output);
 }
 
 #[test]
 fn redrive_when_aws_fails() {
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     for (operation, fault) in [
         ("lambda:InvokeFunction", Fault::Before(Kind::NotFound)),
         ("lambda:InvokeFunction", Fault::Before(Kind::Transient)),
@@ -549,60 +549,63 @@ fn redrive_when_aws_fails() {
         ("sqs:ReceiveMessage", Fault::Before(Kind::Denied)),
     ] {
         let deployment = dead_letters();
-        deployment.world.fail(operation, fault);
-        said.push(deployment.run(&["redrive"]));
-        let kept = deployment.world.dead_letters();
-        let handed = said
+        deployment.aws.fail(operation, fault);
+        output.push(deployment.run(&["redrive"]));
+        let kept = deployment.aws.dead_letters();
+        let handed = output
             .last()
-            .is_some_and(|said| said.contains("stack-ingest     handed over  "));
+            .is_some_and(|output| output.contains("stack-ingest     redelivered  "));
         assert_eq!(kept.contains(&("m-1".to_owned(), true)), !handed);
     }
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(output.join("\n"));
 }
 
 #[test]
-fn redrive_of_many_takes_each_once() {
+fn redrive_processes_each_message_once() {
     let deployment = Deployment::new();
     let answer = json!({"errorType": "AwsTransient", "errorMessage": "x"});
     for number in 0..250 {
         deployment
-            .world
+            .aws
             .put_dead_letter(failed_invocation(&format!("m-{number}"), "stack-ingest", &answer));
     }
-    let said = deployment.run(&["redrive"]);
-    assert!(said.contains("250 events handed over, 0 could not be\n"), "{said}");
-    assert_eq!(deployment.world.invocations().len(), 250);
-    assert_eq!(deployment.world.dead_letters(), []);
+    let output = deployment.run(&["redrive"]);
+    assert!(
+        output.contains("250 events redelivered, 0 still in the queue\n"),
+        "{output}"
+    );
+    assert_eq!(deployment.aws.invocations().len(), 250);
+    assert_eq!(deployment.aws.dead_letters(), []);
 }
 
 #[test]
-fn what_is_done_is_told_as_json_as_well() {
+fn commands_print_json() {
     let deployment = dead_letters();
-    let mut said = vec![
+    let mut output = vec![
         deployment.run_with(&["policy", "check", "-", "--json"], POLICY),
         deployment.run_with(&["policy", "check", "-", "--json"], "[alert]\nwindow = 3\n"),
         deployment.run_with(&["policy", "push", "-", "--json", "--dry-run"], POLICY),
         deployment.run_with(&["policy", "push", "-", "--json"], POLICY),
         deployment.run_with(&["policy", "push", "-", "--json"], POLICY),
     ];
-    deployment.put_model(&asking());
-    said.push(deployment.run(&["approve", "churn-3", "--json"]));
-    said.push(deployment.run(&["resolve", "churn-3", "--json", "--dry-run"]));
-    said.push(deployment.run(&["redrive", "--json", "--only", "AwsAccessDenied"]));
-    insta::assert_snapshot!(said.join("\n"));
-    assert_eq!(deployment.world.events().len(), 1);
-    assert_eq!(deployment.world.document("policy.toml").unwrap(), POLICY.as_bytes());
+    deployment.put_model(&awaiting_approval());
+    output.push(deployment.run(&["approve", "churn-3", "--json"]));
+    output.push(deployment.run(&["resolve", "churn-3", "--json", "--dry-run"]));
+    output.push(deployment.run(&["redrive", "--json", "--only", "AwsAccessDenied"]));
+    insta::assert_snapshot!(output.join("\n"));
+    assert_eq!(deployment.aws.events().len(), 1);
+    assert_eq!(deployment.aws.document("policy.toml").unwrap(), POLICY.as_bytes());
 }
 
 #[test]
 fn alerts() {
     let deployment = Deployment::new();
-    let mut said = deployment.run(&["alerts", "churn-dq"]);
-    deployment.world.put_document("policy.toml", POLICY);
+    let mut output = deployment.run(&["alerts", "churn-dq"]);
+    deployment.aws.put_document("policy.toml", POLICY);
     let mut churn = ledger("Churn-DQ", "churn");
     deployment.put_ledger(&churn);
-    said += "\n";
-    said += &deployment.run(&["alerts", "churn-dq"]);
+    output += "\n";
+    output += &deployment.run(&["alerts", "churn-dq"]);
     churn.datapoints.push_back(Datapoint {
         scheduled_time: hour(0),
         evidence: Evidence::default(),
@@ -633,22 +636,22 @@ fn alerts() {
     let window = |m, n| ExecutionWindow::new(m, n).unwrap();
     for (m, n) in [(1, 1), (2, 3)] {
         deployment
-            .world
+            .aws
             .put_monitoring_alert("churn-dq", window(m, n), history.clone());
-        said += "\n";
-        said += &deployment.run(&["alerts", "churn-dq"]);
+        output += "\n";
+        output += &deployment.run(&["alerts", "churn-dq"]);
     }
     deployment
-        .world
+        .aws
         .put_monitoring_alert("churn-dq", window(2, 3), history[1..].to_vec());
-    said += "\n";
-    said += &deployment.run(&["alerts", "churn-dq"]);
-    insta::assert_snapshot!(said);
+    output += "\n";
+    output += &deployment.run(&["alerts", "churn-dq"]);
+    insta::assert_snapshot!(output);
     insta::assert_snapshot!(deployment.run(&["alerts", "churn-dq", "--json"]));
 }
 
 #[test]
-fn without_aws_they_say_so() {
+fn command_without_aws_fails() {
     let cli = Cli::parse_from(["driftwarden", "incidents", "--state-bucket", "state"]);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     cli.run(Streams {
@@ -656,10 +659,10 @@ fn without_aws_they_say_so() {
         out: &mut out,
         err: &mut err,
     });
-    insta::assert_snapshot!(String::from_utf8(err).unwrap(), @"error: this command talks to AWS, and is run without");
+    insta::assert_snapshot!(String::from_utf8(err).unwrap(), @"error: this command requires AWS access");
 }
 
-/// An object with other values for some of its keys.
+/// An object with changed values for some keys.
 fn with(mut object: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
     if let serde_json::Value::Object(more) = more {
         object.as_object_mut().unwrap().extend(more);
@@ -680,7 +683,7 @@ fn experiment(model: &str, number: u64, more: serde_json::Value) -> serde_json::
         "endpoint": model,
         "mode": "variants",
         "stage": "Testing",
-        "sentence": format!("Experiment {model}-ab-{number} of `{model}` is as it is; its next step of the traffic begins."),
+        "sentence": format!("Experiment {model}-ab-{number} of `{model}` is Testing. Reason: the next traffic step starts."),
         "opened_at": hour(90),
         "since": hour(91),
         "started_at": hour(91),
@@ -696,13 +699,13 @@ fn experiment(model: &str, number: u64, more: serde_json::Value) -> serde_json::
     with(experiment, more)
 }
 
-/// A step, champion and candidate (right ones of all), the difference with its ends.
-type Seen = (u32, [u64; 2], [u64; 2], [f64; 3]);
+/// Step, champion and candidate (correct outcomes, all outcomes), and the difference with its interval.
+type LookRow = (u32, [u64; 2], [u64; 2], [f64; 3]);
 
-/// Looks, one an hour.
-fn looks(looks: &[Seen], last: &str) -> serde_json::Value {
+/// Looks, one per hour.
+fn looks(looks: &[LookRow], last: &str) -> serde_json::Value {
     let sample = |[right, all]: [u64; 2]| json!({"count": all, "sum": right, "sumOfSquares": right});
-    let look = |(at, (step, champion, candidate, [estimate, low, high])): (usize, &Seen)| {
+    let look = |(at, (step, champion, candidate, [estimate, low, high])): (usize, &LookRow)| {
         json!({
             "time": hour(92 + i64::try_from(at).unwrap()),
             "step": step,
@@ -716,11 +719,11 @@ fn looks(looks: &[Seen], last: &str) -> serde_json::Value {
     looks.iter().enumerate().map(look).collect()
 }
 
-/// A model whose third experiment is open, in that stage.
+/// A model whose third experiment is open, in a stage.
 fn tested(model: &str, stage: &str, more: serde_json::Value) -> serde_json::Value {
     let open = json!({
         "stage": stage,
-        "waits_for": "the weights of its variants",
+        "waits_for": "the new variant weights",
         "reasons": [{"code": "TooFew", "count": 1043, "minimum": 2000}],
         "looks": looks(
             &[
@@ -774,10 +777,10 @@ fn tested(model: &str, stage: &str, more: serde_json::Value) -> serde_json::Valu
 impl Deployment {
     fn put_experiments(&self, document: &serde_json::Value) {
         let key = format!("experiments/{}.json", document["model"].as_str().unwrap());
-        self.world.put_document(&key, document.to_string());
+        self.aws.put_document(&key, document.to_string());
     }
 
-    /// A model whose open experiment is in that stage.
+    /// A model with an open experiment in a stage.
     fn at_stage(stage: &str, more: serde_json::Value) -> Self {
         let deployment = Self::new();
         deployment.put_experiments(&tested("churn", stage, more));
@@ -788,7 +791,7 @@ impl Deployment {
 #[test]
 fn experiment_status() {
     let deployment = Deployment::new();
-    let mut said = deployment.run(&["experiment", "status"]);
+    let mut output = deployment.run(&["experiment", "status"]);
     deployment.put_experiments(&tested("churn", "Testing", json!({})));
     let over = with(
         tested("fraud", "Testing", json!({})),
@@ -796,23 +799,23 @@ fn experiment_status() {
     );
     deployment.put_experiments(&over);
     deployment.put_experiments(&json!({"version": 1, "model": "quiet"}));
-    deployment.world.put_document("experiments/torn.json", "{");
-    said += "\n";
-    said += &deployment.run_all(&[
+    deployment.aws.put_document("experiments/torn.json", "{");
+    output += "\n";
+    output += &deployment.run_all(&[
         &["experiment", "status"],
         &["experiment", "status", "churn"],
         &["experiment", "status", "fraud"],
         &["experiment", "status", "quiet"],
         &["experiment", "status", "churn-ab-1"],
         &["experiment", "status", "churn-ab-7"],
-        &["experiment", "status", "unheard-of"],
+        &["experiment", "status", "no-such-model"],
     ]);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(output);
     insta::assert_snapshot!(deployment.run(&["experiment", "status", "--json"]));
 }
 
 #[test]
-fn experiment_status_of_shadows_and_of_what_has_not_begun() {
+fn experiment_status_of_shadow_and_pending() {
     let deployment = Deployment::at_stage(
         "AwaitingApproval",
         json!({"looks": [], "reasons": [], "share": null, "base": null, "comparison": null, "started_at": null, "step": 0}),
@@ -837,14 +840,17 @@ fn experiment_status_of_shadows_and_of_what_has_not_begun() {
 }
 
 #[test]
-fn experiment_status_is_drawn() {
+fn experiment_status_writes_plots() {
     let deployment = Deployment::at_stage("Testing", json!({}));
     deployment.put_experiments(&json!({"version": 1, "model": "quiet"}));
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (svg, html) = (file("a.svg"), file("a.html"));
-    let said = deployment.run(&["experiment", "status", "churn", "--plot", &svg, "--html", &html]);
-    assert!(said.contains(&format!("written: {svg}\nwritten: {html}\n")), "{said}");
+    let output = deployment.run(&["experiment", "status", "churn", "--plot", &svg, "--html", &html]);
+    assert!(
+        output.contains(&format!("written: {svg}\nwritten: {html}\n")),
+        "{output}"
+    );
     let (svg, html) = (
         std::fs::read_to_string(svg).unwrap(),
         std::fs::read_to_string(html).unwrap(),
@@ -854,22 +860,25 @@ fn experiment_status_is_drawn() {
     deployment.run(&["experiment", "status", "churn-ab-2", "--json", "--plot", &over]);
     let over = std::fs::read_to_string(over).unwrap();
     assert!(over.contains("Experiment churn-ab-2: RolledBack</title>"));
-    let said = deployment.run(&["experiment", "status", "quiet", "--plot", &file("c.svg")]);
+    let output = deployment.run(&["experiment", "status", "quiet", "--plot", &file("c.svg")]);
     assert!(
-        said.ends_with("error: model `quiet` has had no experiment that could be drawn\n"),
-        "{said}"
+        output.ends_with("error: model `quiet` has had no experiment to plot\n"),
+        "{output}"
     );
     let nowhere = file("no/such/folder.svg");
-    let said = deployment.run(&["experiment", "status", "churn", "--plot", &nowhere]);
-    assert!(said.contains("exit 1") && said.contains("cannot be written"), "{said}");
+    let output = deployment.run(&["experiment", "status", "churn", "--plot", &nowhere]);
+    assert!(
+        output.contains("exit 1") && output.contains("failed to write"),
+        "{output}"
+    );
     let line = ["driftwarden", "experiment", "status", "--plot", &nowhere];
-    assert!(Cli::try_parse_from(line).is_err(), "of which model?");
+    assert!(Cli::try_parse_from(line).is_err(), "a plot requires a model");
 }
 
 #[test]
-fn experiment_orders() {
+fn experiment_commands() {
     let deployment = Deployment::at_stage("Testing", json!({}));
-    let mut said = deployment.run_all(&[
+    let mut output = deployment.run_all(&[
         &[
             "experiment",
             "stop",
@@ -883,11 +892,11 @@ fn experiment_orders() {
         &["experiment", "promote", "churn-ab-3", "--by", "bob"],
     ]);
     deployment.put_experiments(&tested("churn", "Paused", json!({})));
-    said += "\n";
-    said += &deployment.run(&["experiment", "resume", "churn-ab-3"]);
-    insta::assert_snapshot!(said);
+    output += "\n";
+    output += &deployment.run(&["experiment", "resume", "churn-ab-3"]);
+    insta::assert_snapshot!(output);
     let details: Vec<String> = deployment
-        .world
+        .aws
         .events()
         .into_iter()
         .map(|(detail_type, detail)| {
@@ -903,8 +912,8 @@ fn experiment_orders() {
 }
 
 #[test]
-fn every_order_in_every_stage_is_put_or_answered() {
-    let mut said = Vec::new();
+fn experiment_commands_in_every_stage() {
+    let mut output = Vec::new();
     for stage in promotion::ExperimentStage::ALL {
         let more = match stage {
             promotion::ExperimentStage::Ended => continue,
@@ -914,28 +923,28 @@ fn every_order_in_every_stage_is_put_or_answered() {
         for order in ["stop", "rollback", "promote", "resume"] {
             let deployment = Deployment::at_stage(stage.as_str(), more.clone());
             let answer = deployment.run(&["experiment", order, "churn-ab-3"]);
-            let put = deployment.world.events().len();
-            // What is put is what the state machine takes, and nothing else.
+            let sent = deployment.aws.events().len();
+            // The event is sent if and only if the state machine accepts the command.
             let cause = match order {
                 "promote" => promotion::Cause::Promote,
                 "resume" => promotion::Cause::Resume,
                 _ => promotion::Cause::RollBack,
             };
-            assert_eq!(put == 1, stage.after(cause).is_some(), "{answer}");
+            assert_eq!(sent == 1, stage.after(cause).is_some(), "{answer}");
             let answer: Vec<&str> = answer
                 .lines()
                 .filter(|line| !line.starts_with(['-', ' ', '$', 'c']))
                 .collect();
-            said.push(format!("{} {order}: {}", stage.as_str(), answer.join(" / ")));
+            output.push(format!("{} {order}: {}", stage.as_str(), answer.join(" / ")));
         }
     }
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(output.join("\n"));
 }
 
 #[test]
-fn experiment_orders_that_come_too_late_or_cannot_be() {
+fn rejects_experiment_commands_in_the_wrong_stage() {
     let deployment = Deployment::at_stage("Testing", json!({}));
-    let mut said = deployment.run_all(&[
+    let mut output = deployment.run_all(&[
         &["experiment", "promote", "churn-ab-1"],
         &["experiment", "rollback", "churn-ab-1"],
         &["experiment", "stop", "churn-ab-2"],
@@ -946,29 +955,29 @@ fn experiment_orders_that_come_too_late_or_cannot_be() {
         &["experiment", "promote", "nothing-ab-1"],
         &["experiment", "promote", "churn-3"],
     ]);
-    assert_eq!(deployment.world.events(), []);
+    assert_eq!(deployment.aws.events(), []);
     let blue_green = Deployment::at_stage("Preparing", json!({"mode": "blue-green", "share": null}));
     let shadow = Deployment::at_stage("Testing", json!({"mode": "shadow", "share": null}));
     for deployment in [&blue_green, &shadow] {
-        said += "\n";
-        said += &deployment.run_all(&[
+        output += "\n";
+        output += &deployment.run_all(&[
             &["experiment", "promote", "churn-ab-3"],
             &["experiment", "stop", "churn-ab-3", "--dry-run"],
         ]);
     }
     let empty = Deployment::new();
-    said += "\n";
-    said += &empty.run(&["experiment", "promote", "churn-ab-3"]);
+    output += "\n";
+    output += &empty.run(&["experiment", "promote", "churn-ab-3"]);
     let bare = Deployment::new().without(&["USER", "EVENT_BUS_NAME", "STATE_BUCKET"]);
-    said += "\n";
-    said += &bare.run_all(&[
+    output += "\n";
+    output += &bare.run_all(&[
         &["experiment", "stop", "churn-ab-3"],
         &["experiment", "stop", "churn-ab-3", "--by", "bob"],
         &["experiment", "stop", "churn-ab-3", "--by", "bob", "--event-bus", "bus"],
         &["experiment", "status"],
     ]);
-    deployment.world.fail("events:PutEvents", Fault::Before(Kind::Denied));
-    said += "\n";
-    said += &deployment.run(&["experiment", "stop", "churn-ab-3"]);
-    insta::assert_snapshot!(said);
+    deployment.aws.fail("events:PutEvents", Fault::Before(Kind::Denied));
+    output += "\n";
+    output += &deployment.run(&["experiment", "stop", "churn-ab-3"]);
+    insta::assert_snapshot!(output);
 }

@@ -1,4 +1,4 @@
-//! `driftwarden window`, as scripts call it.
+//! `driftwarden window`: answers and errors per line.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clap::Parser as _;
@@ -17,7 +17,7 @@ fn window(lines: &str) -> (u8, String) {
 }
 
 #[test]
-fn both_rules_answer_line_by_line() {
+fn both_rules_answer_per_line() {
     let (code, out) = window(
         r#"{"rule": "executions", "datapoints": "0XX", "datapoints_to_alarm": 2, "evaluation_periods": 3}
 {"rule": "executions", "datapoints": "X-0-0", "datapoints_to_alarm": 1, "evaluation_periods": 3}
@@ -41,7 +41,7 @@ fn both_rules_answer_line_by_line() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_an_error_on_its_line() {
+fn invalid_line_gets_error() {
     let (code, out) = window(
         r#"{"rule": "executions", "datapoints": "0?", "datapoints_to_alarm": 2, "evaluation_periods": 3}
 {"rule": "time", "datapoints": "0", "datapoints_to_alarm": 4, "evaluation_periods": 3}

@@ -1,4 +1,4 @@
-//! The command line as it is built without the feature `aws`.
+//! The command line, built without the feature `aws`.
 #![cfg(not(feature = "aws"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,18 +14,18 @@ fn driftwarden(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn command_that_needs_aws_says_how_to_get_it() {
+fn command_that_needs_aws_prints_hint() {
     for arguments in [
         &["incidents", "--state-bucket", "state"][..],
         &["doctor", "--stack", "driftwarden"],
         &["backtest", "s3://reports/monitoring"],
     ] {
         let output = driftwarden(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        let output = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output}");
         assert!(
-            said.contains("has no AWS support\nhint: install driftwarden with its default features"),
-            "{said}"
+            output.contains("has no AWS support\nhint: install driftwarden with its default features"),
+            "{output}"
         );
     }
 }

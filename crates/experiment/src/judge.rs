@@ -1,4 +1,4 @@
-//! What a look at an experiment means: promote, roll back, go on, call a person, or trust nothing of it.
+//! Verdict of a look: promote, roll back, continue, inconclusive, or invalid.
 
 use crate::{
     confidence::{ConfidenceSequence, Interval},
@@ -7,185 +7,196 @@ use crate::{
     sample::{Difference, Sample},
 };
 use serde::{Deserialize, Serialize};
+use text::number;
 
-/// Below this many values of each variant a guardrail's margin is not judged: the interval is one for large samples.
-const GUARDRAIL_MINIMUM: u64 = 50;
-/// So many values pass a guardrail's limit: one slow minute does not.
-const LIMIT_MINIMUM: u64 = 3;
+/// Minimum number of values per variant for a guardrail's margin. The interval applies to large samples.
+const MIN_MARGIN_VALUES: u64 = 50;
+/// Minimum number of values for a guardrail's limit, so that one slow minute does not breach it.
+const MIN_LIMIT_VALUES: u64 = 3;
 
-/// How an experiment is judged.
+/// Decision rule of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// The probability of a false alarm that is accepted, over all looks together. Of several challengers each gets its
-    /// part ([`Rule::among`]).
+    /// Accepted probability of a false alarm over all looks. Several tests share it ([`Rule::for_tests`]).
     pub alpha: f64,
-    /// Where the confidence sequence is narrowest, as information.
+    /// Information at which the confidence sequence is narrowest.
     pub narrowest: f64,
     /// Whether a lower value of the metric is better.
     pub lower_is_better: bool,
-    /// Non-inferiority: how much worse the challenger may be. Without it only a challenger that is better is promoted.
+    /// Non-inferiority margin: how much worse the challenger may be. `None` promotes only a better challenger.
     pub margin: Option<f64>,
-    /// So many values of each variant are waited for.
+    /// Minimum number of values per variant before a comparison.
     pub minimum: u64,
-    /// Below this p-value, at any look, the shares of the traffic are not what they should be.
+    /// P-value of the sample ratio below which a look is invalid.
     pub ratio_alpha: f64,
-    /// Whether the traffic follows the outcomes, as by Thompson sampling: then each mean gets an interval of its own.
+    /// Whether the traffic depends on the outcomes, as with Thompson sampling. Each mean then gets a separate interval.
     pub adaptive: bool,
 }
 
 impl Rule {
-    /// The rule for each of so many challengers, so that a false alarm of any is as rare as for one (Bonferroni: it needs
-    /// nothing of how they depend on one another, and holds at any time).
+    /// Rule for each of this number of tests, such as steps or challengers. A false alarm in any of them is as rare as in a
+    /// single test (Bonferroni correction, which is valid for dependent tests and at every look).
     #[must_use]
-    pub fn among(self, challengers: u32) -> Self {
+    pub fn for_tests(self, tests: u32) -> Self {
         Self {
-            alpha: self.alpha / f64::from(challengers.max(1)),
+            alpha: self.alpha / f64::from(tests.max(1)),
             ..self
         }
     }
 }
 
-/// A metric that must not get worse, whatever the goal.
+/// A guardrail with the values of both variants: a limited metric that is independent of the compared one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Guardrail {
-    /// Its name: `ModelLatency p99`.
+    /// Name of the metric, for example `latency_p99`.
     pub name: String,
     /// Whether a lower value is better.
     pub lower_is_better: bool,
-    /// How much worse the challenger may be.
+    /// How much worse than the champion the challenger may be.
     pub margin: f64,
-    /// Where its confidence sequence is narrowest, as information: chosen before the start.
+    /// Information at which its confidence sequence is narrowest, chosen before the start.
     pub narrowest: f64,
-    /// The champion's values.
+    /// Values of the champion.
     pub champion: Sample,
-    /// The challenger's.
+    /// Values of the challenger.
     pub challenger: Sample,
-    /// A value that the challenger's mean must not pass, however the champion does.
+    /// Absolute limit for the challenger's mean, independent of the champion. `None` sets no limit.
     pub limit: Option<f64>,
 }
 
-/// What is seen at a look.
+/// Data of a look.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
-    /// The champion's values.
+    /// Values of the champion.
     pub champion: Sample,
-    /// The challenger's.
+    /// Values of the challenger.
     pub challenger: Sample,
-    /// How many requests each variant of the endpoint got, and its weight.
+    /// Number of requests and weight of each variant of the endpoint. Empty skips the sample ratio check.
     pub traffic: &'a [(u64, f64)],
-    /// The guardrails.
+    /// Guardrails to check.
     pub guardrails: &'a [Guardrail],
-    /// Whether the longest time is over.
-    pub over: bool,
+    /// Whether the maximum duration has passed.
+    pub expired: bool,
 }
 
-/// What is to be done.
+/// Result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Outcome {
-    /// The challenger takes over.
+    /// Promote the challenger.
     Promote,
-    /// It is taken off the endpoint.
+    /// Remove the challenger from the endpoint.
     RollBack,
-    /// It is too early to say.
+    /// Continue: there is no decision yet.
     Continue,
-    /// The time is over and nothing is certain: the policy says what then.
+    /// The maximum duration has passed without a decision. The policy sets what to do.
     Inconclusive,
-    /// The numbers cannot be trusted.
+    /// The results cannot be trusted.
     Invalid,
 }
 
-/// Why.
+/// Reason for the result of a look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all_fields = "camelCase")]
 pub enum Reason {
-    /// The variants did not get their shares of the traffic.
+    /// The variants did not get their configured traffic shares.
     SampleRatioMismatch {
-        /// The p-value for any time.
+        /// P-value of the sample ratio, valid at every look.
         pvalue: f64,
     },
-    /// A guardrail is broken.
+    /// A guardrail is breached.
     GuardrailBroken {
-        /// Its name.
+        /// Name of the guardrail metric.
         name: String,
-        /// How much worse the challenger is at least; `None` if it passed its limit.
+        /// Minimum amount by which the challenger is worse. `null` if it is beyond its absolute limit.
         worse_by: Option<f64>,
     },
-    /// A variant has too few values.
+    /// A variant has too few outcomes.
     TooFew {
-        /// So many has the one with fewer.
+        /// Number of outcomes of the variant with fewer outcomes.
         count: u64,
-        /// So many are waited for.
+        /// Minimum number of outcomes per variant.
         minimum: u64,
     },
-    /// The challenger is better by this at least.
+    /// The challenger is better.
     Superior {
-        /// The lower end, towards better.
+        /// Minimum amount by which the challenger is better.
         at_least: f64,
     },
-    /// The challenger is worse by this at most, and may be by more.
+    /// The challenger is not worse by more than the margin.
     NonInferior {
-        /// How much worse it may still be.
+        /// Maximum amount by which the challenger is worse.
         at_most: f64,
-        /// How much worse it may be.
+        /// Non-inferiority margin: how much worse the challenger may be.
         margin: f64,
     },
-    /// The challenger is worse by this at least, and may not be.
+    /// The challenger is worse.
     Inferior {
-        /// How much worse.
+        /// Minimum amount by which the challenger is worse.
         at_least: f64,
     },
-    /// The interval holds both.
+    /// The difference is not significant yet.
     Undecided,
-    /// The longest time is over.
+    /// The maximum duration has passed.
     TimeOver,
 }
 
 impl Reason {
-    /// In words, as a part of a sentence.
-    pub fn words(&self) -> String {
+    /// Describes the reason as part of a sentence.
+    pub fn describe(&self) -> String {
         match self {
             Self::SampleRatioMismatch { pvalue } => format!(
-                "the variants did not get the shares of the traffic that they should have (p = {pvalue:.2e}), so that nothing \
-                 else can be trusted"
+                "the variants did not get their configured traffic shares (p = {}), so the results cannot be trusted",
+                number(*pvalue)
             ),
             Self::GuardrailBroken {
                 name,
                 worse_by: Some(worse_by),
             } => {
-                format!("guardrail `{name}` is broken: worse by {worse_by:.4} at least")
+                format!(
+                    "guardrail `{name}` is breached: the candidate is at least {} worse",
+                    number(*worse_by)
+                )
             }
             Self::GuardrailBroken { name, worse_by: None } => {
-                format!("guardrail `{name}` is broken: the candidate passed its limit")
+                format!("guardrail `{name}` is breached: the candidate is beyond its limit")
             }
-            Self::TooFew { count, minimum } => format!("{count} of {minimum} outcomes have come so far"),
-            Self::Superior { at_least } => format!("the candidate is better by {at_least:.4} at least"),
+            Self::TooFew { count, minimum } => format!(
+                "{} of {} outcomes collected",
+                text::integer(*count),
+                text::integer(*minimum)
+            ),
+            Self::Superior { at_least } => format!("the candidate is at least {} better", number(*at_least)),
             Self::NonInferior { at_most, margin } => {
-                format!("the candidate is worse by {at_most:.4} at most, where {margin:.4} may be")
+                format!(
+                    "the candidate is at most {} worse; the allowed margin is {}",
+                    number(*at_most),
+                    number(*margin)
+                )
             }
-            Self::Inferior { at_least } => format!("the candidate is worse by {at_least:.4} at least"),
-            Self::Undecided => "the difference may still be either way".to_owned(),
-            Self::TimeOver => "the time is over".to_owned(),
+            Self::Inferior { at_least } => format!("the candidate is at least {} worse", number(*at_least)),
+            Self::Undecided => "the difference is not significant yet".to_owned(),
+            Self::TimeOver => "the maximum duration has passed".to_owned(),
         }
     }
 }
 
-/// An outcome with its reasons.
+/// Result of a look with its reasons.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// What is to be done.
+    /// Result of the look.
     pub outcome: Outcome,
-    /// Why, the weightiest first.
+    /// Reasons, most important first.
     pub reasons: Vec<Reason>,
-    /// The difference with its interval, challenger less champion, if there is one.
+    /// Confidence interval of challenger − champion. `None` with too few values.
     pub interval: Option<Interval>,
 }
 
-/// How much better the challenger is, at least and at most.
+/// Minimum and maximum amount by which the challenger is better.
 fn better_by(interval: &Interval, lower_is_better: bool) -> (f64, f64) {
     if lower_is_better {
         (-interval.high, -interval.low)
@@ -194,39 +205,38 @@ fn better_by(interval: &Interval, lower_is_better: bool) -> (f64, f64) {
     }
 }
 
-fn broken(guardrail: &Guardrail, rule: &Rule) -> Option<Reason> {
+/// Reason for a rollback if the guardrail is breached.
+fn breach(guardrail: &Guardrail, rule: &Rule) -> Option<Reason> {
     let Guardrail {
         champion, challenger, ..
     } = guardrail;
-    let broken = |worse_by| {
-        Some(Reason::GuardrailBroken {
-            name: guardrail.name.clone(),
-            worse_by,
-        })
+    let reason = |worse_by| Reason::GuardrailBroken {
+        name: guardrail.name.clone(),
+        worse_by,
     };
-    let passed = |limit: f64| {
+    let is_beyond = |limit: f64| {
         if guardrail.lower_is_better {
             challenger.mean() > limit
         } else {
             challenger.mean() < limit
         }
     };
-    if challenger.count >= LIMIT_MINIMUM && guardrail.limit.is_some_and(passed) {
-        return broken(None);
+    if challenger.count >= MIN_LIMIT_VALUES && guardrail.limit.is_some_and(is_beyond) {
+        return Some(reason(None));
     }
-    if champion.count.min(challenger.count) < GUARDRAIL_MINIMUM {
+    if champion.count.min(challenger.count) < MIN_MARGIN_VALUES {
         return None;
     }
-    let difference = Difference::of(champion, challenger)?;
+    let difference = Difference::between(champion, challenger)?;
     let sequence = ConfidenceSequence::new(rule.alpha, guardrail.narrowest);
     let (_, at_most) = better_by(&sequence.interval(&difference), guardrail.lower_is_better);
-    (at_most < -guardrail.margin).then(|| broken(Some(-at_most))).flatten()
+    (at_most < -guardrail.margin).then(|| reason(Some(-at_most)))
 }
 
-/// The interval of a difference where how many values each variant has depends on the values: the sequence of each mean
-/// holds at any count, whatever decides that count, and both hold together with probability 1 - α (Bonferroni).
-fn apart(rule: &Rule, champion: &Sample, challenger: &Sample, difference: &Difference) -> Interval {
-    // Half of the difference's variance is one mean's: there its information is twice as much.
+/// Interval of a difference if the number of values of each variant depends on the values. The confidence sequence of each mean
+/// is valid at any count, however it is chosen. Both cover simultaneously with probability 1 - α (Bonferroni correction).
+fn adaptive_interval(rule: &Rule, champion: &Sample, challenger: &Sample, difference: &Difference) -> Interval {
+    // One mean has half the variance of the difference, so its information is twice as large.
     let sequence = ConfidenceSequence::new(rule.alpha / 2.0, 2.0 * rule.narrowest);
     let half = |sample: &Sample| {
         let variance = sample.variance();
@@ -244,14 +254,14 @@ fn apart(rule: &Rule, champion: &Sample, challenger: &Sample, difference: &Diffe
     }
 }
 
-/// Judges a look.
+/// Evaluates a look.
 pub fn judge(rule: &Rule, look: &Look<'_>) -> Verdict {
     let (counts, weights): (Vec<u64>, Vec<f64>) = look.traffic.iter().copied().unzip();
-    let difference = Difference::of(&look.champion, &look.challenger);
+    let difference = Difference::between(&look.champion, &look.challenger);
     let sequence = ConfidenceSequence::new(rule.alpha, rule.narrowest);
     let interval = difference.map(|difference| {
         if rule.adaptive {
-            apart(rule, &look.champion, &look.challenger, &difference)
+            adaptive_interval(rule, &look.champion, &look.challenger, &difference)
         } else {
             sequence.interval(&difference)
         }
@@ -261,22 +271,22 @@ pub fn judge(rule: &Rule, look: &Look<'_>) -> Verdict {
         reasons,
         interval,
     };
-    if let Some(ratio) = SampleRatio::of(&counts, &weights)
+    if let Some(ratio) = SampleRatio::from_counts(&counts, &weights)
         && ratio.anytime_pvalue < rule.ratio_alpha
     {
         let pvalue = ratio.anytime_pvalue;
         return verdict(Outcome::Invalid, vec![Reason::SampleRatioMismatch { pvalue }]);
     }
-    let broken: Vec<Reason> = look
+    let breaches: Vec<Reason> = look
         .guardrails
         .iter()
-        .filter_map(|guardrail| broken(guardrail, rule))
+        .filter_map(|guardrail| breach(guardrail, rule))
         .collect();
-    if !broken.is_empty() {
-        return verdict(Outcome::RollBack, broken);
+    if !breaches.is_empty() {
+        return verdict(Outcome::RollBack, breaches);
     }
     let not_yet = |reason| {
-        if look.over {
+        if look.expired {
             verdict(Outcome::Inconclusive, vec![Reason::TimeOver, reason])
         } else {
             verdict(Outcome::Continue, vec![reason])
@@ -325,12 +335,12 @@ mod tests {
             challenger: Sample::proportion(challenger, n),
             traffic: &[],
             guardrails: &[],
-            over: false,
+            expired: false,
         }
     }
 
     #[test]
-    fn a_better_challenger_is_promoted_a_worse_one_rolled_back_and_time_ends_the_rest() {
+    fn outcome_depends_on_difference_count_and_time() {
         assert_eq!(judge(&RULE, &look(800, 950, 1000)).outcome, Outcome::Promote);
         assert_eq!(judge(&RULE, &look(950, 800, 1000)).outcome, Outcome::RollBack);
         let equal = judge(&RULE, &look(800, 805, 1000));
@@ -338,11 +348,11 @@ mod tests {
             (equal.outcome, equal.reasons),
             (Outcome::Continue, vec![Reason::Undecided])
         );
-        let over = Look {
-            over: true,
+        let expired = Look {
+            expired: true,
             ..look(800, 805, 1000)
         };
-        assert_eq!(judge(&RULE, &over).outcome, Outcome::Inconclusive);
+        assert_eq!(judge(&RULE, &expired).outcome, Outcome::Inconclusive);
         let early = judge(&RULE, &look(80, 95, 100));
         assert_eq!(
             early.reasons,
@@ -354,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenger_that_is_as_good_is_promoted_where_that_is_enough() {
+    fn equal_challenger_is_promoted_within_margin() {
         let rule = Rule {
             margin: Some(0.05),
             ..RULE
@@ -364,13 +374,13 @@ mod tests {
             matches!(verdict.reasons[..], [Reason::NonInferior { at_most, .. }] if at_most < 0.05),
             "{verdict:?}"
         );
-        // Worse for certain, but not by more than may be.
+        // Significantly worse, but within the margin.
         assert_eq!(judge(&rule, &look(80_000, 78_000, 100_000)).outcome, Outcome::Promote);
         assert_eq!(judge(&rule, &look(8000, 7000, 10_000)).outcome, Outcome::RollBack);
     }
 
     #[test]
-    fn where_lower_is_better_it_is_the_other_way_round() {
+    fn lower_is_better_reverses_outcome() {
         let rule = Rule {
             lower_is_better: true,
             ..RULE
@@ -380,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_guardrail_stops_at_once_and_a_mismatch_before_that() {
+    fn mismatch_precedes_guardrail_breach() {
         let latency = |mean: f64, count: u64| Sample {
             count,
             sum: mean * real(count),
@@ -452,17 +462,17 @@ mod tests {
     }
 
     #[test]
-    fn where_the_traffic_follows_the_outcomes_it_takes_more_of_them() {
+    fn adaptive_rule_has_wider_interval() {
         let rule = Rule { adaptive: true, ..RULE };
-        let (apart, together) = (judge(&rule, &look(800, 850, 1000)), judge(&RULE, &look(800, 850, 1000)));
+        let (adaptive, fixed) = (judge(&rule, &look(800, 850, 1000)), judge(&RULE, &look(800, 850, 1000)));
         let width = |verdict: &Verdict| verdict.interval.map_or(0.0, |interval| interval.high - interval.low);
-        assert!(width(&apart) > width(&together) && width(&apart) < 2.0 * width(&together));
+        assert!(width(&adaptive) > width(&fixed) && width(&adaptive) < 2.0 * width(&fixed));
         assert_eq!(judge(&rule, &look(8000, 9000, 10_000)).outcome, Outcome::Promote);
     }
 
     #[test]
-    fn several_challengers_share_what_may_go_wrong() {
-        assert!((RULE.among(5).alpha - 0.01).abs() < 1e-12);
-        assert!((RULE.among(0).alpha - 0.05).abs() < 1e-12);
+    fn tests_share_alpha() {
+        assert!((RULE.for_tests(5).alpha - 0.01).abs() < 1e-12);
+        assert!((RULE.for_tests(0).alpha - 0.05).abs() < 1e-12);
     }
 }

@@ -16,12 +16,12 @@ pub use posterior::Posterior;
 pub use ratio::SampleRatio;
 pub use sample::{Difference, Sample};
 
-/// The quantile of the standard normal distribution.
+/// Quantile of the standard normal distribution.
 fn normal_quantile(probability: f64) -> f64 {
     -std::f64::consts::SQRT_2 * statrs::function::erf::erfc_inv(2.0 * probability)
 }
 
-/// The standard normal distribution function.
+/// Distribution function of the standard normal distribution.
 fn normal_cdf(z: f64) -> f64 {
     statrs::function::erf::erfc(-z / std::f64::consts::SQRT_2) / 2.0
 }

@@ -1,45 +1,45 @@
-//! Before the start: how many requests a test will need, and how long that takes.
+//! Planning: number of requests and hours that a test needs.
 
 use crate::{confidence::ConfidenceSequence, normal_quantile};
 use serde::{Deserialize, Serialize};
 
-/// What is planned.
+/// Assumptions about a test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The probability of a false alarm that is accepted, over all looks together.
+    /// Accepted probability of a false alarm over all looks.
     pub alpha: f64,
-    /// The probability with which an effect is to be found.
+    /// Probability of finding the effect.
     pub power: f64,
-    /// The smallest difference of the means worth finding.
+    /// Smallest difference of the means that matters.
     pub effect: f64,
-    /// The variance of the champion's values, as known from before: rate · (1 - rate) of a proportion.
+    /// Known variance of the champion's values. For a proportion: rate · (1 - rate).
     pub variance: f64,
-    /// The champion's share of the traffic, and the challenger's.
+    /// Traffic shares of champion and challenger.
     pub weights: [f64; 2],
-    /// How many requests an hour both get together whose outcome is known.
+    /// Requests per hour to both variants whose outcome becomes known.
     pub requests_per_hour: f64,
 }
 
-/// What a plan takes.
+/// Requirements of a planned test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
-    /// So much must be known of the difference (1 / its variance) for a test with a single look.
+    /// Information about the difference (1 / its variance) that a test with a single look needs.
     pub information: f64,
-    /// So many requests that single look needs, of all variants.
+    /// Number of requests to both variants that a test with a single look needs.
     pub fixed_requests: f64,
-    /// So many a test needs that is looked at any time, for the planned power.
+    /// Number of requests to both variants that a test with any number of looks needs for the planned power.
     pub requests: f64,
-    /// That in hours.
+    /// Hours until that number of requests.
     pub hours: f64,
 }
 
-/// Why a plan cannot be.
+/// Error of an invalid plan.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum PlanError {
     /// A probability is not between 0 and 1.
-    #[error("`{0}` must lie between 0 and 1")]
+    #[error("`{0}` must be between 0 and 1")]
     Probability(&'static str),
     /// A number is not positive.
     #[error("`{0}` must be a positive number")]
@@ -47,7 +47,7 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Checks the plan's numbers.
+    /// Validates the numbers of the plan.
     fn check(&self) -> Result<(), PlanError> {
         for (name, value) in [("alpha", self.alpha), ("power", self.power)] {
             if value.is_nan() || value <= 0.0 || value >= 1.0 {
@@ -68,27 +68,28 @@ impl Plan {
         Ok(())
     }
 
-    /// The information that a test with a single look needs: ((z(1 - α/2) + z(power)) / effect)².
+    /// Information that a test with a single look needs: ((z(1 - α/2) + z(power)) / effect)².
     fn information(&self) -> f64 {
         let z = normal_quantile(1.0 - self.alpha / 2.0) + normal_quantile(self.power);
         (z / self.effect).powi(2)
     }
 
-    /// The confidence sequence of the plan, narrowest where a single look would be.
+    /// Confidence sequence of the plan, narrowest at the information of a single look.
     ///
     /// # Errors
-    /// If a number of the plan cannot be.
+    /// If a number of the plan is out of range.
     pub fn sequence(&self) -> Result<ConfidenceSequence, PlanError> {
         self.check()?;
         Ok(ConfidenceSequence::new(self.alpha, self.information()))
     }
 
-    /// How long it takes. The challenger is taken to vary as the champion does. With the planned power the test that is looked at
-    /// any time is over when effect · I - z(power) √I reaches the boundary of the sequence, I being the information: an
-    /// approximation, since a drifting Brownian motion may cross a little earlier.
+    /// Estimates the required requests and hours. The challenger's variance is assumed to equal the champion's. With the
+    /// planned power, a test with any number of looks has ended when effect · I - z(power) √I reaches the boundary of the
+    /// sequence, where I is the information. This is an approximation: a Brownian motion with drift can cross the boundary
+    /// slightly earlier.
     ///
     /// # Errors
-    /// If a number of the plan cannot be.
+    /// If a number of the plan is out of range.
     pub fn duration(&self) -> Result<Schedule, PlanError> {
         self.check()?;
         let information = self.information();
@@ -108,7 +109,7 @@ impl Plan {
                 lower = middle;
             }
         }
-        // The variance of the difference of N requests is variance / N · (1/w + 1/v), the weights summing up to 1.
+        // With N requests and weights w + v = 1, the variance of the difference is variance / N · (1/w + 1/v).
         let [champion, challenger] = self.weights;
         let total = champion + challenger;
         let per_information = self.variance * (total / champion + total / challenger);
@@ -138,14 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn a_single_look_needs_what_the_textbook_says() {
-        // n of each = 2 (1.959964 + 0.841621)² · 0.09 / 0.02² = 3531.9 (Chow, Shao and Wang, «Sample size calculations», chapter 4).
+    fn single_look_matches_textbook_sample_size() {
+        // n of each = 2 (1.959964 + 0.841621)² · 0.09 / 0.02² = 3531.9 (Chow, Shao and Wang, *Sample size calculations*,
+        // chapter 4).
         let schedule = plan().duration().unwrap();
         assert!((schedule.fixed_requests - 2.0 * 3532.0).abs() < 3.0, "{schedule:?}");
     }
 
     #[test]
-    fn looking_at_any_time_costs_and_an_uneven_split_too() {
+    fn repeated_looks_and_uneven_splits_need_more_requests() {
         let even = plan().duration().unwrap();
         assert!(
             even.requests > 1.3 * even.fixed_requests && even.requests < 3.0 * even.fixed_requests,
@@ -165,21 +167,21 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_planned_is_told() {
-        let wrong = |change: fn(&mut Plan)| {
+    fn invalid_plans_are_rejected() {
+        let error = |change: fn(&mut Plan)| {
             let mut plan = plan();
             change(&mut plan);
             plan.duration().unwrap_err().to_string()
         };
-        assert_eq!(wrong(|plan| plan.alpha = 0.0), "`alpha` must lie between 0 and 1");
-        assert_eq!(wrong(|plan| plan.power = f64::NAN), "`power` must lie between 0 and 1");
-        assert_eq!(wrong(|plan| plan.effect = 0.0), "`effect` must be a positive number");
+        assert_eq!(error(|plan| plan.alpha = 0.0), "`alpha` must be between 0 and 1");
+        assert_eq!(error(|plan| plan.power = f64::NAN), "`power` must be between 0 and 1");
+        assert_eq!(error(|plan| plan.effect = 0.0), "`effect` must be a positive number");
         assert_eq!(
-            wrong(|plan| plan.weights = [1.0, 0.0]),
+            error(|plan| plan.weights = [1.0, 0.0]),
             "`weights` must be a positive number"
         );
         assert_eq!(
-            wrong(|plan| plan.variance = 0.0),
+            error(|plan| plan.variance = 0.0),
             "`variance` must be a positive number"
         );
     }

@@ -1,33 +1,34 @@
-//! Sample ratio mismatch: whether the variants got the shares of the traffic that they should have. If not, something between
-//! router and counter treats them differently, and no other number of the experiment can be trusted (Fabijan et al. 2019,
-//! «Diagnosing sample ratio mismatch in online controlled experiments»).
+//! Sample ratio mismatch: whether the variants got their configured traffic shares. If not, something between router and
+//! counter treats them differently, and no other result of the experiment can be trusted (Fabijan et al. 2019, *Diagnosing
+//! sample ratio mismatch in online controlled experiments*).
 
 use crate::real;
 use serde::Serialize;
 use statrs::function::gamma::{checked_gamma_ur, ln_gamma};
 
-/// How sure the prior of the mixture is of the shares, as so many requests seen before.
+/// Weight of the mixture's prior, as a number of earlier requests.
 const CONCENTRATION: f64 = 1000.0;
 
-/// What the counts say of the shares.
+/// Test of request counts against the configured shares.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SampleRatio {
-    /// The statistic of the chi-square test.
+    /// Statistic of the chi-squared test.
     pub statistic: f64,
-    /// Its p-value, of this look alone.
+    /// P-value of the chi-squared test, valid for a single look.
     pub pvalue: f64,
-    /// The p-value that may be looked at any time: the smallest is as good as the last.
+    /// P-value that is valid at every look. The smallest over all looks is a valid p-value, too.
     pub anytime_pvalue: f64,
 }
 
 impl SampleRatio {
-    /// Of the number of requests of each variant and the weights that they should have had; `None` without requests, for a
-    /// single variant, or if the weights are not positive numbers, one for each.
+    /// Tests the number of requests of each variant against the configured weights. `None` without requests, with a single
+    /// variant, or if there is not one positive weight for each variant.
     ///
-    /// The test for any time is the Dirichlet-multinomial mixture against the shares (Lindon and Malek 2022, «Anytime-valid
-    /// inference for multinomial count data»): 1 / Bayes factor, which under the right shares is rarely small at any time (Ville).
-    pub fn of(counts: &[u64], weights: &[f64]) -> Option<Self> {
+    /// The anytime-valid test is the Dirichlet-multinomial mixture against the shares (Lindon and Malek 2022, *Anytime-valid
+    /// inference for multinomial count data*): 1 / Bayes factor. With the configured shares, this is rarely small at any time
+    /// (Ville's inequality).
+    pub fn from_counts(counts: &[u64], weights: &[f64]) -> Option<Self> {
         let total: u64 = counts.iter().sum();
         let weight: f64 = weights.iter().sum();
         let fits = counts.len() == weights.len() && counts.len() > 1 && total > 0;
@@ -69,17 +70,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_as_they_should_be_are_no_mismatch_and_others_are() {
-        let fits = SampleRatio::of(&[4500, 1010, 1990, 1500, 1000], &[45.0, 10.0, 20.0, 15.0, 10.0]).unwrap();
+    fn mismatch_has_small_pvalue() {
+        let fits = SampleRatio::from_counts(&[4500, 1010, 1990, 1500, 1000], &[45.0, 10.0, 20.0, 15.0, 10.0]).unwrap();
         assert!(fits.pvalue > 0.9 && fits.anytime_pvalue > 0.9, "{fits:?}");
-        let off = SampleRatio::of(&[4700, 810, 1990, 1500, 1000], &[45.0, 10.0, 20.0, 15.0, 10.0]).unwrap();
+        let off = SampleRatio::from_counts(&[4700, 810, 1990, 1500, 1000], &[45.0, 10.0, 20.0, 15.0, 10.0]).unwrap();
         assert!(off.pvalue < 1e-8 && off.anytime_pvalue < 1e-4, "{off:?}");
     }
 
     #[test]
-    fn the_statistic_is_pearsons() {
+    fn statistic_matches_scipy() {
         // scipy.stats.chisquare([30, 70], [50, 50]): statistic 16, p-value 6.334e-05.
-        let ratio = SampleRatio::of(&[30, 70], &[1.0, 1.0]).unwrap();
+        let ratio = SampleRatio::from_counts(&[30, 70], &[1.0, 1.0]).unwrap();
         assert!((ratio.statistic - 16.0).abs() < 1e-12);
         assert!(
             (ratio.pvalue / 6.334_248_366_623_988e-5 - 1.0).abs() < 1e-9,
@@ -89,10 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_is_not() {
-        assert_eq!(SampleRatio::of(&[0, 0], &[1.0, 1.0]), None);
-        assert_eq!(SampleRatio::of(&[1, 2], &[1.0]), None);
-        assert_eq!(SampleRatio::of(&[1, 2], &[1.0, 0.0]), None);
-        assert_eq!(SampleRatio::of(&[1], &[1.0]), None);
+    fn invalid_input_has_no_result() {
+        assert_eq!(SampleRatio::from_counts(&[0, 0], &[1.0, 1.0]), None);
+        assert_eq!(SampleRatio::from_counts(&[1, 2], &[1.0]), None);
+        assert_eq!(SampleRatio::from_counts(&[1, 2], &[1.0, 0.0]), None);
+        assert_eq!(SampleRatio::from_counts(&[1], &[1.0]), None);
     }
 }

@@ -1,23 +1,23 @@
-//! What is known of a metric of a variant, and of the difference between two.
+//! Sums of a variant's values, and the difference between two variants.
 
 use crate::real;
 use serde::{Deserialize, Serialize};
 
-/// The values of a metric of a variant, summed up: whoever counts adds each once.
+/// Summed values of a metric of a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
-    /// How many values.
+    /// Number of values.
     pub count: u64,
-    /// Their sum.
+    /// Sum of the values.
     pub sum: f64,
-    /// The sum of their squares.
+    /// Sum of the squared values.
     pub sum_of_squares: f64,
 }
 
 impl Sample {
-    /// A proportion: so many successes of so many trials. The values are zeros and ones.
+    /// Sample of a proportion: each value is 1 for a success, otherwise 0.
     pub fn proportion(successes: u64, trials: u64) -> Self {
         let successes = real(successes.min(trials));
         Self {
@@ -34,7 +34,7 @@ impl Sample {
         self.sum_of_squares += value * value;
     }
 
-    /// Both samples together.
+    /// The values of both samples.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -44,20 +44,19 @@ impl Sample {
         }
     }
 
-    /// The arithmetic mean; NaN of none.
+    /// Arithmetic mean. NaN without values.
     pub fn mean(&self) -> f64 {
         self.sum / real(self.count)
     }
 
-    /// The variance of the values, with the mean estimated (n - 1); NaN of fewer than two. Never quite zero for zeros and
-    /// ones: of these, one success and one failure are thought to come on top (Agresti and Caffo 2000), since a variant that has
-    /// not failed yet is not one that cannot.
+    /// Sample variance (divided by n - 1). NaN with fewer than two values. For zeros and ones it is never 0: one success and
+    /// one failure are added (Agresti and Caffo 2000), because a variant that has not failed yet can still fail.
     pub fn variance(&self) -> f64 {
         let n = real(self.count);
         if self.count < 2 {
             return f64::NAN;
         }
-        // Sums of zeros and ones, and of nothing else but by chance, equal the sums of their squares.
+        // Only with zeros and ones does the sum equal the sum of squares, except by chance.
         if (self.sum - self.sum_of_squares).abs() <= 0.0 && self.sum >= 0.0 && self.sum <= n {
             let rate = (self.sum + 1.0) / (n + 2.0);
             return rate * (1.0 - rate);
@@ -66,28 +65,28 @@ impl Sample {
     }
 }
 
-/// By how much the challenger's mean is above the champion's.
+/// Difference of two means: challenger − champion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Difference {
-    /// The difference of the means.
+    /// Estimated difference of the means.
     pub estimate: f64,
-    /// The variance of that: s²/n of each, added.
+    /// Variance of the estimate: the sum of s²/n of both samples.
     pub variance: f64,
 }
 
 impl Difference {
-    /// Of two samples; `None` if one has fewer than two values, or neither varies.
-    pub fn of(champion: &Sample, challenger: &Sample) -> Option<Self> {
-        let of = |sample: &Sample| sample.variance() / real(sample.count);
+    /// Difference between two samples. `None` if one has fewer than two values, or if neither varies.
+    pub fn between(champion: &Sample, challenger: &Sample) -> Option<Self> {
+        let variance = |sample: &Sample| sample.variance() / real(sample.count);
         let difference = Self {
             estimate: challenger.mean() - champion.mean(),
-            variance: of(champion) + of(challenger),
+            variance: variance(champion) + variance(challenger),
         };
         (difference.estimate.is_finite() && difference.variance > 0.0 && difference.variance.is_finite())
             .then_some(difference)
     }
 
-    /// How much is known of it: the reciprocal of its variance (Fisher).
+    /// Fisher information of the estimate: the reciprocal of its variance.
     pub fn information(&self) -> f64 {
         self.variance.recip()
     }
@@ -99,7 +98,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_variance_is_that_of_the_values() {
+    fn mean_and_variance_match_values() {
         let mut sample = Sample::default();
         for value in [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0] {
             sample.add(value);
@@ -109,22 +108,22 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_that_has_not_failed_yet_may_still() {
+    fn variance_without_failures_is_positive() {
         assert!(Sample::proportion(0, 10).variance() > 0.05);
-        assert!(Difference::of(&Sample::proportion(0, 10), &Sample::proportion(0, 10)).is_some());
-        assert!(Difference::of(&Sample::proportion(0, 10), &Sample::proportion(0, 1)).is_none());
+        assert!(Difference::between(&Sample::proportion(0, 10), &Sample::proportion(0, 10)).is_some());
+        assert!(Difference::between(&Sample::proportion(0, 10), &Sample::proportion(0, 1)).is_none());
     }
 
     proptest! {
         #[test]
-        fn samples_add_up_in_any_order(values in prop::collection::vec(-100_i32..100, 2..50), cut in 0_usize..50) {
-            let of = |values: &[i32]| values.iter().fold(Sample::default(), |mut sample, value| {
+        fn merged_samples_equal_one_sample(values in prop::collection::vec(-100_i32..100, 2..50), cut in 0_usize..50) {
+            let sample = |values: &[i32]| values.iter().fold(Sample::default(), |mut sample, value| {
                 sample.add(f64::from(*value));
                 sample
             });
             let (one, other) = values.split_at(cut.min(values.len()));
-            prop_assert_eq!(of(one).and(of(other)), of(&values));
-            prop_assert_eq!(of(other).and(of(one)), of(&values));
+            prop_assert_eq!(sample(one).and(sample(other)), sample(&values));
+            prop_assert_eq!(sample(other).and(sample(one)), sample(&values));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Decisions at their limits, and the numbers that they rest on.
+//! Decisions at their limits, and the numbers behind them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use experiment::{
@@ -22,7 +22,7 @@ fn look(champion: u64, challenger: u64, n: u64) -> Look<'static> {
         challenger: Sample::proportion(challenger, n),
         traffic: &[],
         guardrails: &[],
-        over: false,
+        expired: false,
     }
 }
 
@@ -52,7 +52,7 @@ fn interval(rule: &Rule, look: &Look<'_>) -> Interval {
 fn interval_is_from_confidence_sequence() {
     let look = look(800, 830, 1000);
     let sequence = ConfidenceSequence::new(RULE.alpha, RULE.narrowest);
-    let difference = Difference::of(&look.champion, &look.challenger).unwrap();
+    let difference = Difference::between(&look.champion, &look.challenger).unwrap();
     let interval = interval(&RULE, &look);
     assert_eq!(interval, sequence.interval(&difference));
     assert!(is_near(interval.estimate, 0.03));
@@ -158,7 +158,13 @@ fn look_is_judged_from_minimum_on() {
         (early.outcome, early.reasons),
         (Outcome::Continue, vec![too_few.clone()])
     );
-    let over = judge(&RULE, &Look { over: true, ..uneven });
+    let over = judge(
+        &RULE,
+        &Look {
+            expired: true,
+            ..uneven
+        },
+    );
     assert_eq!(over.outcome, Outcome::Inconclusive);
     assert_eq!(over.reasons, [Reason::TimeOver, too_few]);
 }
@@ -181,7 +187,9 @@ fn constant_variants_are_undecided() {
 #[test]
 fn traffic_below_ratio_alpha_is_invalid() {
     let traffic = [(560, 50.0), (440, 50.0)];
-    let pvalue = SampleRatio::of(&[560, 440], &[50.0, 50.0]).unwrap().anytime_pvalue;
+    let pvalue = SampleRatio::from_counts(&[560, 440], &[50.0, 50.0])
+        .unwrap()
+        .anytime_pvalue;
     let look = Look {
         traffic: &traffic,
         ..look(800, 950, 1000)
@@ -205,7 +213,7 @@ fn guardrail(champion: Sample, challenger: Sample) -> Guardrail {
     }
 }
 
-/// Why a guardrail stops an experiment: for each reason how much worse the candidate is at least.
+/// Minimum amounts by which the candidate is worse, one per breached guardrail.
 fn breaches(guardrail: Guardrail) -> Vec<Option<f64>> {
     let guardrails = [guardrail];
     let look = Look {
@@ -256,7 +264,7 @@ fn guardrail_breaks_if_worse_by_more_than_margin() {
     let (low, high) = (around(50.0, 400), around(80.0, 400));
     let sequence = ConfidenceSequence::new(RULE.alpha, 1.0);
     // The candidate's latency is higher by this at least.
-    let worse_by = sequence.interval(&Difference::of(&low, &high).unwrap()).low;
+    let worse_by = sequence.interval(&Difference::between(&low, &high).unwrap()).low;
     assert!(worse_by > 25.0 && worse_by < 30.0);
     let with_margin = |margin| {
         breaches(Guardrail {
@@ -279,23 +287,23 @@ fn guardrail_breaks_if_worse_by_more_than_margin() {
 
 #[test]
 fn reasons_are_described_with_their_numbers() {
-    let described = |reason: Reason| reason.words();
+    let described = |reason: Reason| reason.describe();
     let name = || "ModelLatency".to_owned();
     for (reason, words) in [
-        (Reason::SampleRatioMismatch { pvalue: 0.000_012 }, "p = 1.20e-5"),
+        (Reason::SampleRatioMismatch { pvalue: 0.000_012 }, "p = 1.2e-5"),
         (
             Reason::GuardrailBroken {
                 name: name(),
                 worse_by: Some(2.5),
             },
-            "`ModelLatency` is broken: worse by 2.5000",
+            "`ModelLatency` is breached: the candidate is at least 2.5 worse",
         ),
         (
             Reason::GuardrailBroken {
                 name: name(),
                 worse_by: None,
             },
-            "`ModelLatency` is broken: the candidate passed its limit",
+            "`ModelLatency` is breached: the candidate is beyond its limit",
         ),
         (
             Reason::TooFew {
@@ -304,17 +312,17 @@ fn reasons_are_described_with_their_numbers() {
             },
             "12 of 500 outcomes",
         ),
-        (Reason::Superior { at_least: 0.0123 }, "better by 0.0123"),
+        (Reason::Superior { at_least: 0.0123 }, "at least 0.0123 better"),
         (
             Reason::NonInferior {
                 at_most: 0.0123,
                 margin: 0.05,
             },
-            "worse by 0.0123 at most, where 0.0500",
+            "at most 0.0123 worse; the allowed margin is 0.05",
         ),
-        (Reason::Inferior { at_least: 0.0123 }, "worse by 0.0123 at least"),
-        (Reason::Undecided, "either way"),
-        (Reason::TimeOver, "time"),
+        (Reason::Inferior { at_least: 0.0123 }, "at least 0.0123 worse"),
+        (Reason::Undecided, "not significant"),
+        (Reason::TimeOver, "maximum duration"),
     ] {
         let described = described(reason);
         assert!(described.contains(words), "{described}");
@@ -420,7 +428,7 @@ fn plan_with_invalid_number_is_rejected() {
 
 #[test]
 fn sample_ratio_takes_weights_in_any_unit() {
-    let ratio = |weights: [f64; 3]| SampleRatio::of(&[450, 330, 220], &weights).unwrap();
+    let ratio = |weights: [f64; 3]| SampleRatio::from_counts(&[450, 330, 220], &weights).unwrap();
     let (shares, percent) = (ratio([0.5, 0.3, 0.2]), ratio([50.0, 30.0, 20.0]));
     // (450 - 500)² / 500 + (330 - 300)² / 300 + (220 - 200)² / 200 = 10; with 2 degrees of freedom p = e⁻⁵.
     for ratio in [shares, percent] {
@@ -433,19 +441,23 @@ fn sample_ratio_takes_weights_in_any_unit() {
 
 #[test]
 fn perfect_sample_ratio_has_pvalue_one() {
-    let ratio = SampleRatio::of(&[50, 50], &[1.0, 1.0]).unwrap();
+    let ratio = SampleRatio::from_counts(&[50, 50], &[1.0, 1.0]).unwrap();
     assert_eq!((ratio.statistic, ratio.pvalue, ratio.anytime_pvalue), (0.0, 1.0, 1.0));
 }
 
 #[test]
 fn sample_ratio_without_valid_input_is_none() {
-    assert_eq!(SampleRatio::of(&[], &[]), None);
-    assert_eq!(SampleRatio::of(&[1, 2], &[1.0, 1.0, 1.0]), None);
+    assert_eq!(SampleRatio::from_counts(&[], &[]), None);
+    assert_eq!(SampleRatio::from_counts(&[1, 2], &[1.0, 1.0, 1.0]), None);
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert_eq!(SampleRatio::of(&[1, 2, 3], &[1.0, 1.0, weight]), None, "{weight}");
+        assert_eq!(
+            SampleRatio::from_counts(&[1, 2, 3], &[1.0, 1.0, weight]),
+            None,
+            "{weight}"
+        );
     }
-    assert_eq!(SampleRatio::of(&[0, 0], &[1.0, 1.0]), None);
-    assert!(SampleRatio::of(&[0, 1], &[1.0, 1.0]).is_some());
+    assert_eq!(SampleRatio::from_counts(&[0, 0], &[1.0, 1.0]), None);
+    assert!(SampleRatio::from_counts(&[0, 1], &[1.0, 1.0]).is_some());
 }
 
 #[test]
@@ -490,32 +502,32 @@ fn negative_values_vary_as_numbers() {
 #[test]
 fn difference_is_challenger_minus_champion() {
     let (champion, challenger) = (sample(&[1.0, 3.0]), sample(&[4.0, 8.0, 6.0]));
-    let difference = Difference::of(&champion, &challenger).unwrap();
+    let difference = Difference::between(&champion, &challenger).unwrap();
     assert!(is_near(difference.estimate, 4.0));
     // 2 / 2 + 4 / 3.
     assert!(is_near(difference.variance, 7.0 / 3.0));
     assert!(is_near(difference.information(), 3.0 / 7.0));
     let constant = sample(&[2.0, 2.0]);
-    assert_eq!(Difference::of(&constant, &constant), None);
-    assert!(Difference::of(&constant, &challenger).is_some());
-    assert_eq!(Difference::of(&sample(&[2.0]), &challenger), None);
+    assert_eq!(Difference::between(&constant, &constant), None);
+    assert!(Difference::between(&constant, &challenger).is_some());
+    assert_eq!(Difference::between(&sample(&[2.0]), &challenger), None);
     let infinite = sample(&[f64::INFINITY, 1.0]);
-    assert_eq!(Difference::of(&infinite, &challenger), None);
+    assert_eq!(Difference::between(&infinite, &challenger), None);
 }
 
 #[test]
 fn posterior_without_trials_is_none() {
     let (none, some) = (Sample::proportion(0, 0), Sample::proportion(3, 10));
-    assert_eq!(Posterior::of_proportions(&none, &some), None);
-    assert_eq!(Posterior::of_proportions(&some, &none), None);
+    assert_eq!(Posterior::from_proportions(&none, &some), None);
+    assert_eq!(Posterior::from_proportions(&some, &none), None);
 }
 
 #[test]
 fn posterior_sides_add_up_to_one() {
     let (a, b) = (Sample::proportion(30, 200), Sample::proportion(45, 210));
     let (there, back) = (
-        Posterior::of_proportions(&a, &b).unwrap(),
-        Posterior::of_proportions(&b, &a).unwrap(),
+        Posterior::from_proportions(&a, &b).unwrap(),
+        Posterior::from_proportions(&b, &a).unwrap(),
     );
     assert!((there.challenger_higher + back.challenger_higher - 1.0).abs() < 1e-4);
     // E[max(p - q, 0)] - E[max(q - p, 0)] is the difference of the posterior means.
@@ -525,7 +537,7 @@ fn posterior_sides_add_up_to_one() {
 
 #[test]
 fn normal_posterior_matches_closed_form() {
-    let posterior = Posterior::of_means(&Difference {
+    let posterior = Posterior::from_difference(&Difference {
         estimate: 0.0,
         variance: 4.0,
     });

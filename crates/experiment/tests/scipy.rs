@@ -1,4 +1,4 @@
-//! The statistics against `SciPy`'s and statsmodels' (`tests/peers/experiment.py`).
+//! Compares the statistics with `SciPy` and statsmodels (`tests/peers/experiment.py`).
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use experiment::{ConfidenceSequence, Difference, Plan, Posterior, Sample, SampleRatio};
@@ -18,17 +18,17 @@ fn answer(case: &Value) -> Value {
             json!({"halfWidth": sequence.half_width(number("information"))})
         }
         "proportions" => {
-            let posterior = Posterior::of_proportions(&proportion("champion"), &proportion("challenger"));
+            let posterior = Posterior::from_proportions(&proportion("champion"), &proportion("challenger"));
             json!(posterior.unwrap())
         }
-        "means" => json!(Posterior::of_means(&Difference {
+        "means" => json!(Posterior::from_difference(&Difference {
             estimate: number("estimate"),
             variance: number("variance"),
         })),
         "ratio" => {
             let counts: Vec<u64> = serde_json::from_value(case["counts"].clone()).unwrap();
             let weights: Vec<f64> = serde_json::from_value(case["weights"].clone()).unwrap();
-            json!(SampleRatio::of(&counts, &weights).unwrap())
+            json!(SampleRatio::from_counts(&counts, &weights).unwrap())
         }
         _ => {
             let plan = Plan {
@@ -45,22 +45,22 @@ fn answer(case: &Value) -> Value {
 }
 
 #[test]
-fn every_number_is_scipys() {
+fn numbers_match_scipy_and_statsmodels() {
     let mut compared = 0;
     for line in CASES.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         let answer = answer(&case);
         let tolerance = match case["kind"].as_str().unwrap() {
-            // Requests are whole numbers here, rounded up, and the power of a two-sided test counts its far side there.
+            // Here requests are rounded up. There the power of a two-sided test includes the other side.
             "plan" => 1e-3,
             // The midpoint rule.
             "proportions" => 1e-5,
             _ => 1e-9,
         };
         for (name, expected) in case["expected"].as_object().unwrap() {
-            let (ours, theirs) = (answer[name].as_f64().unwrap(), expected.as_f64().unwrap());
-            let apart = (ours - theirs).abs() / theirs.abs().max(1e-6);
-            assert!(apart <= tolerance, "{name}: {ours} is not {theirs}: {line}");
+            let (actual, expected) = (answer[name].as_f64().unwrap(), expected.as_f64().unwrap());
+            let error = (actual - expected).abs() / expected.abs().max(1e-6);
+            assert!(error <= tolerance, "{name}: {actual} is not {expected}: {line}");
             compared += 1;
         }
     }

@@ -1,5 +1,5 @@
-//! What a confidence sequence promises, held by simulation: of experiments without a difference that are looked at after every
-//! batch at most α ever find one. And the error that it is for, planted: a test for a single look, looked at after every batch.
+//! False alarms by simulation: of experiments without a difference that are analyzed after every batch, at most a share α ever
+//! finds one. As a control, a test for a single look that is repeated after every batch exceeds α.
 #![expect(
     clippy::cast_precision_loss,
     clippy::unwrap_used,
@@ -18,8 +18,8 @@ fn experiments(full: u32) -> u32 {
     full.min(limit)
 }
 
-/// Standard deviations of the share of false alarms among this number of experiments. A share 4 of them above [`ALPHA`] occurs by
-/// chance once in 30,000 runs; the seeds are fixed, so it does not occur at random.
+/// Standard deviations of the share of false alarms among this number of experiments. A share 4 of them above [`ALPHA`] occurs
+/// by chance once in 30,000 runs; the seeds are fixed, so it does not occur at random.
 fn deviations(number: f64, experiments: u32) -> f64 {
     number * (ALPHA * (1.0 - ALPHA) / f64::from(experiments)).sqrt()
 }
@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-/// How many of the experiments ever found a difference: by the sequence, and by a test for a single look.
+/// Shares of experiments that ever find a difference: with the confidence sequence, and with a test for a single look.
 fn false_alarms(
     looks: u32,
     batch: u32,
@@ -62,7 +62,7 @@ fn false_alarms(
                 samples.get_mut(variant).unwrap().add(value);
             }
             let [champion, challenger] = &samples;
-            let Some(difference) = Difference::of(champion, challenger) else {
+            let Some(difference) = Difference::between(champion, challenger) else {
                 continue;
             };
             let interval = sequence.interval(&difference);
@@ -77,8 +77,8 @@ fn false_alarms(
 }
 
 #[test]
-fn proportions_raise_false_alarms_as_rarely_as_stated_and_a_single_look_repeated_does_not() {
-    // 50 looks of 100 requests, one of five at the challenger. The information at the end: 1 / (0.2 · 0.8 (1/1000 + 1/4000)).
+fn proportions_raise_false_alarms_below_alpha() {
+    // 50 looks at 100 requests each, one of five to the challenger. Information at the end: 1 / (0.2 · 0.8 (1/1000 + 1/4000)).
     let (sequence, single) = false_alarms(50, 100, 0.2, |random| f64::from(u8::from(random.unit() < 0.2)), 5000.0);
     assert!(
         sequence <= ALPHA + deviations(4.0, experiments(EXPERIMENTS)),
@@ -86,12 +86,12 @@ fn proportions_raise_false_alarms_as_rarely_as_stated_and_a_single_look_repeated
     );
     assert!(
         single > 4.0 * ALPHA,
-        "the simulation would find a test that must not be repeated: {single}"
+        "a repeated test for a single look exceeds alpha: {single}"
     );
 }
 
 #[test]
-fn skewed_means_raise_false_alarms_as_rarely_as_stated() {
+fn skewed_means_raise_false_alarms_below_alpha() {
     // Latencies: exponential, mean 1.
     let (sequence, single) = false_alarms(40, 100, 0.5, |random| -(1.0 - random.unit()).ln(), 1000.0);
     assert!(
@@ -102,7 +102,7 @@ fn skewed_means_raise_false_alarms_as_rarely_as_stated() {
 }
 
 #[test]
-fn shares_that_are_right_are_rarely_taken_for_wrong_ones() {
+fn configured_shares_rarely_raise_mismatch() {
     let weights = [45.0, 10.0, 20.0, 15.0, 10.0];
     let mut alarms = 0;
     let experiments = experiments(2000);
@@ -122,7 +122,7 @@ fn shares_that_are_right_are_rarely_taken_for_wrong_ones() {
                     }
                 }
             }
-            alarm |= SampleRatio::of(&counts, &weights).unwrap().anytime_pvalue < 0.05;
+            alarm |= SampleRatio::from_counts(&counts, &weights).unwrap().anytime_pvalue < 0.05;
         }
         alarms += u32::from(alarm);
     }
@@ -131,7 +131,7 @@ fn shares_that_are_right_are_rarely_taken_for_wrong_ones() {
 }
 
 #[test]
-fn a_difference_is_found_about_when_the_plan_says() {
+fn difference_is_found_within_planned_requests() {
     let plan = Plan {
         alpha: ALPHA,
         power: 0.8,
@@ -173,7 +173,7 @@ fn a_difference_is_found_about_when_the_plan_says() {
                     challenger,
                     traffic: &traffic,
                     guardrails: &[],
-                    over: false,
+                    expired: false,
                 },
             )
             .outcome;
@@ -189,7 +189,7 @@ fn a_difference_is_found_about_when_the_plan_says() {
 }
 
 #[test]
-fn traffic_that_follows_the_outcomes_raises_false_alarms_as_rarely_as_stated() {
+fn adaptive_traffic_raises_false_alarms_below_alpha() {
     let rule = Rule {
         alpha: ALPHA,
         narrowest: 5000.0,
@@ -207,10 +207,10 @@ fn traffic_that_follows_the_outcomes_raises_false_alarms_as_rarely_as_stated() {
         let mut alarm = false;
         for _ in 0..30 {
             let [champion, challenger] = samples;
-            // Of two variants the share by Thompson sampling is the probability to be the better one; the normal posterior is
-            // quicker than the beta's quadrature.
-            let better =
-                Difference::of(&champion, &challenger).map(|found| Posterior::of_means(&found).challenger_higher);
+            // With two variants, the share by Thompson sampling is the probability of being better. The normal posterior is
+            // faster than the quadrature of beta distributions.
+            let better = Difference::between(&champion, &challenger)
+                .map(|found| Posterior::from_difference(&found).challenger_higher);
             let share = better.unwrap_or(0.5).clamp(0.1, 0.9);
             for _ in 0..100 {
                 let at = usize::from(random.unit() < share);
@@ -223,7 +223,7 @@ fn traffic_that_follows_the_outcomes_raises_false_alarms_as_rarely_as_stated() {
                 challenger,
                 traffic: &[],
                 guardrails: &[],
-                over: false,
+                expired: false,
             };
             alarm |= matches!(judge(&rule, &look).outcome, Outcome::Promote | Outcome::RollBack);
         }

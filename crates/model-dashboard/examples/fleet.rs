@@ -1,4 +1,5 @@
-//! Pages of invented models, to look at and to measure: `cargo run -p driftwarden-model-dashboard --example fleet -- DIR [MODELS]`.
+//! Writes pages of invented models, to view them and to measure their size:
+//! `cargo run -p driftwarden-model-dashboard --example fleet -- DIR [MODELS]`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "an example")]
 
 #[path = "../tests/common/mod.rs"]
@@ -17,8 +18,8 @@ fn main() {
     fs::write(folder.join(model_dashboard::OVERVIEW), overview).unwrap();
     for fixture in &fleet {
         if count <= 20 {
-            println!("{}: {:?}", fixture.model, fixture.story);
+            println!("{}: {:?}", fixture.model, fixture.scenario);
         }
-        fs::write(folder.join(model_dashboard::page_of(&fixture.model)), fixture.page()).unwrap();
+        fs::write(folder.join(model_dashboard::page_path(&fixture.model)), fixture.page()).unwrap();
     }
 }

@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-/// The console of a region; without one there are no links.
+/// Creates links into the AWS console of a region. Without a region there are no links.
 #[derive(Debug, Clone, Default)]
 pub struct Console {
     base: Option<(String, &'static str)>,
 }
 
 impl Console {
-    /// That of a region.
+    /// The console of `region`, or no console.
     pub fn new(region: Option<&str>) -> Self {
-        let of = |region: &str| {
+        let base = |region: &str| {
             let domain = if region.starts_with("cn-") {
                 "amazonaws.cn"
             } else if region.starts_with("us-gov-") {
@@ -21,7 +21,7 @@ impl Console {
             };
             (region.to_owned(), domain)
         };
-        Self { base: region.map(of) }
+        Self { base: region.map(base) }
     }
 
     fn service(&self, rest: &str) -> Option<String> {
@@ -33,7 +33,7 @@ impl Console {
         Some(format!("https://{host}/{}", rest.replace("{region}", region)))
     }
 
-    /// An object of S3 by its `s3://` URI.
+    /// Link to the S3 object or folder with this `s3://` URI.
     pub fn object(&self, uri: &str) -> Option<String> {
         let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
         let key = encoded(key);
@@ -45,7 +45,7 @@ impl Console {
         self.service(&format!("s3/{kind}/{bucket}?region={{region}}&prefix={key}"))
     }
 
-    /// An endpoint.
+    /// Link to an endpoint.
     pub fn endpoint(&self, name: &str) -> Option<String> {
         self.service(&format!(
             "sagemaker/home?region={{region}}#/endpoints/{}",
@@ -53,7 +53,7 @@ impl Console {
         ))
     }
 
-    /// A batch transform job.
+    /// Link to a batch transform job.
     pub fn transform_job(&self, name: &str) -> Option<String> {
         self.service(&format!(
             "sagemaker/home?region={{region}}#/transform-jobs/{}",
@@ -61,7 +61,7 @@ impl Console {
         ))
     }
 
-    /// What an ARN of SageMaker's or Step Functions' names, where the console has a page of its own for it.
+    /// Link to the resource with this ARN (SageMaker or Step Functions). `None` if the console has no separate page for it.
     pub fn arn(&self, arn: &str) -> Option<String> {
         let (service, resource) = {
             let mut parts = arn.splitn(6, ':').skip(2);
@@ -88,7 +88,7 @@ impl Console {
         }
     }
 
-    /// The logs of a function of ours.
+    /// Link to a log group.
     pub fn log_group(&self, name: &str) -> Option<String> {
         self.service(&format!(
             "cloudwatch/home?region={{region}}#logsV2:log-groups/log-group/{}",
@@ -97,7 +97,7 @@ impl Console {
     }
 }
 
-/// A part of a URL: what is not plain is escaped.
+/// Percent-encodes all characters except letters, digits, and `-_.~/:`.
 fn encoded(text: &str) -> String {
     let mut url = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -106,7 +106,7 @@ fn encoded(text: &str) -> String {
                 url.push(char::from(byte));
             }
             _ => {
-                // Writing to a text does not fail.
+                // Writing to a `String` never fails.
                 let _written = write!(url, "%{byte:02X}");
             }
         }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_lead_to_the_console_of_the_region() {
+    fn links_use_console_of_region() {
         let console = Console::new(Some("eu-west-1"));
         assert_eq!(
             console.object("s3://reports/a b/c&d.json").unwrap(),

@@ -1,84 +1,84 @@
-//! What only AWS can say of a model, as a page shows it. Everything may be missing: who renders without AWS has none.
+//! Facts about a model that only AWS knows. All of them are optional: pages can be rendered without AWS access.
 
 use jiff::Timestamp;
 use remediation::RiskRating;
 use serde::{Deserialize, Serialize};
 
-/// What AWS says of a model.
+/// Facts about a model from AWS.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {
-    /// When it was asked; `None` if it never was.
+    /// Time of the queries. `None` if AWS was never queried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// Its endpoint.
+    /// The endpoint that serves the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointFacts>,
-    /// The risk rating of its model card.
+    /// Risk rating from the model card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_rating: Option<RiskRating>,
-    /// Its most recent batch transform job.
+    /// The most recent batch transform job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform_job: Option<TransformJob>,
-    /// The model package that the lineage is of: it does not change, and is asked for once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lineage_of: Option<String>,
-    /// SageMaker's lineage of what serves: artifacts, and what made or used what.
+    /// ARN of the model package whose lineage this is. A package's lineage does not change, so it is queried once.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "lineage_of")]
+    pub lineage_package_arn: Option<String>,
+    /// SageMaker's lineage of the serving model: the artifacts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<LineageArtifact>,
-    /// How they belong together.
+    /// The associations between the artifacts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub associations: Vec<LineageAssociation>,
-    /// What could not be asked, each in words.
+    /// Failed queries, one message each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
 }
 
-/// An endpoint as it is.
+/// Current state of an endpoint.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EndpointFacts {
-    /// Its name.
+    /// Name of the endpoint.
     pub name: String,
     /// `EndpointStatus`.
     pub status: String,
-    /// Its configuration.
+    /// Name of the endpoint configuration.
     pub config: String,
-    /// Its production variants.
+    /// The production variants.
     pub variants: Vec<VariantFacts>,
 }
 
-/// A production variant over the latest hour, from CloudWatch's namespaces `AWS/SageMaker` and
-/// `/aws/sagemaker/Endpoints` (developer guide, page `monitoring-cloudwatch`). What has no datapoint is `None`.
+/// A production variant and its CloudWatch metrics of the last hour, from the namespaces `AWS/SageMaker` and
+/// `/aws/sagemaker/Endpoints` (developer guide, page *monitoring-cloudwatch*). A metric without a datapoint is `None`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct VariantFacts {
-    /// Its name.
+    /// Name of the variant.
     pub name: String,
-    /// Its share of the traffic, per cent.
+    /// Share of the traffic, in percent.
     pub share: f64,
-    /// The model package that it serves, if its model is of one.
+    /// ARN of the model package that the variant serves. `None` if its model was created without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_package_arn: Option<String>,
-    /// `CPUUtilization`, per cent of one core: up to 100 for each.
+    /// `CPUUtilization`, in percent: up to 100 per core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<f64>,
-    /// `MemoryUtilization`, per cent.
+    /// `MemoryUtilization`, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<f64>,
-    /// `DiskUtilization`, per cent.
+    /// `DiskUtilization`, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<f64>,
-    /// `GPUUtilization`, per cent of one GPU.
+    /// `GPUUtilization`, in percent: up to 100 per GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<f64>,
-    /// `Invocations` within the hour.
+    /// `Invocations` in the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocations: Option<f64>,
-    /// `ModelLatency`, the 99th percentile, in milliseconds.
+    /// 99th percentile of `ModelLatency`, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<f64>,
-    /// `Invocation4XXErrors` within the hour.
+    /// `Invocation4XXErrors` in the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors_4xx: Option<f64>,
-    /// `Invocation5XXErrors` within the hour.
+    /// `Invocation5XXErrors` in the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors_5xx: Option<f64>,
 }
@@ -86,16 +86,16 @@ pub struct VariantFacts {
 /// A batch transform job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransformJob {
-    /// Its name.
+    /// Name of the job.
     pub name: String,
     /// `TransformJobStatus`.
     pub status: String,
-    /// When it was created.
+    /// Creation time.
     pub created: Timestamp,
-    /// When it ended.
+    /// End time. `None` while the job is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
-    /// Why it failed.
+    /// `FailureReason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
 }
@@ -107,7 +107,7 @@ pub struct LineageArtifact {
     pub arn: String,
     /// `DataSet`, `TrainingJob`, `Model`, `ModelPackage`, `Endpoint`, …
     pub kind: String,
-    /// What it stands for: the URI of its source.
+    /// Source URI: what the entity stands for.
     pub source: String,
 }
 

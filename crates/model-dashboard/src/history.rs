@@ -1,13 +1,13 @@
-//! What happened to a model, out of its documents: the entries of the page's log, and the bars of its timeline.
+//! History of a model, from its documents: the entries of the log, and the bars of the timeline.
 
-use crate::{Documents, frame::lasting};
+use crate::{Documents, reason::past_sentence};
 use alerting::AlertStatus;
 use jiff::Timestamp;
 use promotion::{Conclusion, Experiment};
-use remediation::{Incident, Outcome};
+use remediation::{ExecutionStatus, Incident, Outcome};
 
-/// What an entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Subject of a log entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Alert,
     Baseline,
@@ -30,19 +30,57 @@ impl Kind {
     }
 }
 
+/// Position of an entry among entries of the same second: causes come before effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    Alert,
+    Incident,
+    Decision,
+    Start,
+    End,
+}
+
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) at: Timestamp,
+    /// Sort key: the second of the entry, never before the second of its cause; then the position by cause.
+    order: (i64, Cause),
     pub(crate) kind: Kind,
-    /// Good, bad, or neither.
+    /// CSS class: `good`, `bad`, or empty.
     pub(crate) class: &'static str,
-    pub(crate) what: String,
-    /// An ARN or an `s3://` URI to look further at.
-    pub(crate) about: Option<String>,
+    pub(crate) text: String,
+    /// ARN or `s3://` URI of the resource.
+    pub(crate) resource: Option<String>,
 }
 
-/// A bar of the timeline: from when to when (none while it lasts), what it is, and how it is coloured.
+impl Entry {
+    fn new(at: Timestamp, cause: Cause, kind: Kind, class: &'static str, text: String) -> Self {
+        Self {
+            at,
+            order: (at.as_second(), cause),
+            kind,
+            class,
+            text,
+            resource: None,
+        }
+    }
+
+    /// Sorts the entry after its cause. SageMaker's clock and Lambda's can differ by a second.
+    fn not_before(mut self, cause: Option<Timestamp>) -> Self {
+        if let Some(cause) = cause {
+            self.order.0 = self.order.0.max(cause.as_second());
+        }
+        self
+    }
+
+    fn about(mut self, resource: &str) -> Self {
+        self.resource = Some(resource.to_owned());
+        self
+    }
+}
+
+/// A bar of the timeline. `to` is `None` while it lasts; `class` is the CSS class of its color.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bar {
     pub(crate) from: Timestamp,
@@ -51,157 +89,117 @@ pub(crate) struct Bar {
     pub(crate) class: &'static str,
 }
 
-/// Everything that the documents still know, the latest first.
+/// All entries that the documents contain, latest first.
 pub(crate) fn log(documents: &Documents<'_>) -> Vec<Entry> {
     let mut entries = Vec::new();
     for ledger in documents.ledgers {
         let schedule = &ledger.monitor.schedule;
         for item in &ledger.history {
-            entries.push(Entry {
-                at: item.time,
-                kind: Kind::Alert,
-                class: match item.status {
-                    AlertStatus::InAlert => "bad",
-                    AlertStatus::Ok => "good",
-                    AlertStatus::InsufficientData => "",
-                },
-                what: format!("{schedule}: {}", item.status.as_str()),
-                about: None,
-            });
+            let class = match item.status {
+                AlertStatus::InAlert => "bad",
+                AlertStatus::Ok => "good",
+                AlertStatus::InsufficientData => "",
+            };
+            let text = format!("{schedule}: {}", item.status.as_str());
+            entries.push(Entry::new(item.time, Cause::Alert, Kind::Alert, class, text));
         }
         if let Some(at) = ledger.restarted_at {
-            entries.push(Entry {
-                at,
-                kind: Kind::Baseline,
-                class: "",
-                what: format!("{schedule} is held against another baseline; its alert window begins anew"),
-                about: None,
-            });
+            let text = format!("{schedule} has a new baseline; its alert window restarted");
+            entries.push(Entry::new(at, Cause::Alert, Kind::Baseline, "", text));
         }
     }
     if let Some(document) = documents.document {
         for closed in &document.closed {
-            of_incident(&mut entries, &closed.incident);
-            let after = lasting(closed.closed_at.duration_since(closed.incident.opened_at));
-            entries.push(Entry {
-                at: closed.closed_at,
-                kind: Kind::Incident,
-                class: if closed.outcome == Outcome::Resolved {
-                    ""
-                } else {
-                    "good"
-                },
-                what: format!(
-                    "{} closed: {}, after {after}",
-                    closed.incident.id,
-                    closed.outcome.as_str()
-                ),
-                about: None,
-            });
+            add_incident(&mut entries, &document.model, &closed.incident, true);
+            let duration = text::duration(closed.closed_at.duration_since(closed.incident.opened_at));
+            let class = if closed.outcome == Outcome::Resolved {
+                ""
+            } else {
+                "good"
+            };
+            let text = format!(
+                "{} closed: {}, after {duration}",
+                closed.incident.id,
+                closed.outcome.as_str()
+            );
+            entries.push(Entry::new(closed.closed_at, Cause::End, Kind::Incident, class, text));
         }
         if let Some(open) = &document.incident {
-            of_incident(&mut entries, open);
+            add_incident(&mut entries, &document.model, open, false);
         }
     }
     if let Some(document) = documents.experiments {
         for ended in &document.ended {
-            of_experiment(
-                &mut entries,
-                &ended.experiment,
-                Some((ended.conclusion, ended.ended_at)),
-            );
+            let end = Some((ended.conclusion, ended.ended_at));
+            add_experiment(&mut entries, &ended.experiment, end);
         }
         if let Some(open) = &document.experiment {
-            of_experiment(&mut entries, open, None);
+            add_experiment(&mut entries, open, None);
         }
     }
-    entries.sort_by(|a, b| b.at.cmp(&a.at).then(b.kind.cmp(&a.kind)));
+    // The sort is stable: entries with the same key stay in the order of the code above.
+    entries.sort_by_key(|entry| entry.order);
+    entries.reverse();
     entries
 }
 
-fn of_incident(entries: &mut Vec<Entry>, incident: &Incident) {
-    entries.push(Entry {
-        at: incident.opened_at,
-        kind: Kind::Incident,
-        class: "bad",
-        what: format!("{} opened by {}", incident.id, incident.monitors.join(", ")),
-        about: None,
-    });
+fn add_incident(entries: &mut Vec<Entry>, model: &str, incident: &Incident, is_closed: bool) {
+    let text = format!("{} opened by {}", incident.id, incident.monitors.join(", "));
+    entries.push(Entry::new(
+        incident.opened_at,
+        Cause::Incident,
+        Kind::Incident,
+        "bad",
+        text,
+    ));
     if let Some(decision) = &incident.decision {
-        entries.push(Entry {
-            at: decision.time,
-            kind: Kind::Decision,
-            class: "",
-            what: decision.sentence.clone(),
-            about: None,
-        });
+        let text = if is_closed {
+            past_sentence(model, decision)
+        } else {
+            decision.sentence.clone()
+        };
+        entries.push(Entry::new(decision.time, Cause::Decision, Kind::Decision, "", text));
     }
-    if let Some(run) = &incident.execution {
-        let begun = run.start_time.or(incident.retrain_decided_at);
-        entries.extend(begun.map(|at| Entry {
-            at,
-            kind: Kind::Retraining,
-            class: "",
-            what: format!("{}: retraining started", incident.id),
-            about: Some(run.arn.clone()),
-        }));
-        entries.extend(run.end_time.map(|at| Entry {
-            at,
-            kind: Kind::Retraining,
-            class: if run.status == remediation::ExecutionStatus::Succeeded {
-                "good"
-            } else {
-                "bad"
-            },
-            what: format!("{}: retraining {}", incident.id, run.status.as_str()),
-            about: Some(run.arn.clone()),
-        }));
+    let Some(execution) = &incident.execution else { return };
+    let cause = incident.retrain_decided_at;
+    if let Some(at) = execution.start_time.or(cause) {
+        let text = format!("{}: retraining started", incident.id);
+        let entry = Entry::new(at, Cause::Start, Kind::Retraining, "", text);
+        entries.push(entry.not_before(cause).about(&execution.arn));
+    }
+    if let Some(at) = execution.end_time {
+        let class = match execution.status {
+            ExecutionStatus::Succeeded => "good",
+            _ => "bad",
+        };
+        let text = format!("{}: retraining {}", incident.id, execution.status.as_str());
+        let entry = Entry::new(at, Cause::End, Kind::Retraining, class, text);
+        entries.push(entry.not_before(cause).about(&execution.arn));
     }
 }
 
-fn of_experiment(entries: &mut Vec<Entry>, experiment: &Experiment, ended: Option<(Conclusion, Timestamp)>) {
-    let about = Some(experiment.package.arn.clone());
-    entries.push(Entry {
-        at: experiment.opened_at,
-        kind: Kind::Experiment,
-        class: "",
-        what: format!(
-            "{}: version {} is a candidate",
-            experiment.id, experiment.package.version
+fn add_experiment(entries: &mut Vec<Entry>, experiment: &Experiment, end: Option<(Conclusion, Timestamp)>) {
+    let (id, package) = (&experiment.id, &experiment.package);
+    let text = format!("{id}: version {} is a candidate", package.version);
+    let opened = Entry::new(experiment.opened_at, Cause::Start, Kind::Experiment, "", text);
+    entries.push(opened.about(&package.arn));
+    if let Some(at) = experiment.started_at {
+        let text = format!("{id}: champion and candidate are both in service");
+        entries.push(Entry::new(at, Cause::Start, Kind::Experiment, "", text));
+    }
+    let (at, state, class) = match end {
+        Some((conclusion, at)) => (
+            at,
+            conclusion.as_str(),
+            crate::overview::conclusion_class(Some(conclusion)),
         ),
-        about: about.clone(),
-    });
-    entries.extend(experiment.started_at.map(|at| Entry {
-        at,
-        kind: Kind::Experiment,
-        class: "",
-        what: format!("{}: champion and candidate are both in service", experiment.id),
-        about: None,
-    }));
-    match ended {
-        Some((conclusion, at)) => entries.push(Entry {
-            at,
-            kind: Kind::Experiment,
-            class: crate::overview::conclusion_class(Some(conclusion)),
-            what: format!("{} {}: {}", experiment.id, conclusion.as_str(), experiment.sentence),
-            about,
-        }),
-        None => entries.push(Entry {
-            at: experiment.since,
-            kind: Kind::Experiment,
-            class: "",
-            what: format!(
-                "{} {}: {}",
-                experiment.id,
-                experiment.stage.as_str(),
-                experiment.sentence
-            ),
-            about,
-        }),
-    }
+        None => (experiment.since, experiment.stage.as_str(), ""),
+    };
+    let text = format!("{id} {state}: {}", experiment.sentence);
+    entries.push(Entry::new(at, Cause::End, Kind::Experiment, class, text).about(&package.arn));
 }
 
-/// When a monitor was in alert, by its kept transitions.
+/// Periods in which a monitor was in alert, from the transitions in its ledger.
 pub(crate) fn alerts(ledger: &alerting::MonitorLedger) -> Vec<Bar> {
     let mut bars: Vec<Bar> = Vec::new();
     for item in &ledger.history {
@@ -219,12 +217,15 @@ pub(crate) fn alerts(ledger: &alerting::MonitorLedger) -> Vec<Bar> {
     bars
 }
 
-/// The incidents, their retrainings, and the experiments, each as a lane of bars.
+/// Bars of the three lanes: incidents, retrainings, and experiments.
 pub(crate) fn lanes(documents: &Documents<'_>) -> [(&'static str, Vec<Bar>); 3] {
     let (mut incidents, mut retrainings, mut experiments) = (Vec::new(), Vec::new(), Vec::new());
     if let Some(document) = documents.document {
-        let closed = document.closed.iter().map(|of| (&of.incident, Some(of.closed_at)));
-        let open = document.incident.iter().map(|of| (of, None));
+        let closed = document
+            .closed
+            .iter()
+            .map(|closed| (&closed.incident, Some(closed.closed_at)));
+        let open = document.incident.iter().map(|incident| (incident, None));
         for (incident, to) in closed.chain(open) {
             incidents.push(Bar {
                 from: incident.opened_at,
@@ -232,14 +233,16 @@ pub(crate) fn lanes(documents: &Documents<'_>) -> [(&'static str, Vec<Bar>); 3] 
                 label: incident.id.clone(),
                 class: if to.is_some() { "n" } else { "v" },
             });
-            let Some(run) = &incident.execution else { continue };
-            let from = run.start_time.or(incident.retrain_decided_at);
+            let Some(execution) = &incident.execution else {
+                continue;
+            };
+            let from = execution.start_time.or(incident.retrain_decided_at);
             retrainings.extend(from.map(|from| Bar {
                 from,
-                to: run.end_time.or(to),
-                label: run.status.as_str().to_owned(),
-                class: match run.status {
-                    remediation::ExecutionStatus::Succeeded => "c",
+                to: execution.end_time.or(to),
+                label: execution.status.as_str().to_owned(),
+                class: match execution.status {
+                    ExecutionStatus::Succeeded => "c",
                     status if status.is_final() => "f",
                     _ => "n",
                 },

@@ -1,19 +1,19 @@
-//! The lineage of a model, as a graph from the data to the retraining: SageMaker's own where it has one, and what our
-//! documents know of the rest.
+//! Lineage graph of a model, from the training data to the retraining. It combines SageMaker's lineage, where it exists, with
+//! Driftwarden's state documents.
 
-use crate::{ModelView, frame::minute};
+use crate::ModelView;
 use maud::{Markup, html};
 use remediation::Incident;
 use std::collections::BTreeMap;
 
 const BOX: (f64, f64) = (178.0, 54.0);
 const GAP: (f64, f64) = (46.0, 14.0);
-/// So many things of a kind are drawn; the others are listed.
-const DRAWN: usize = 6;
-/// A label longer than this is cut; a title tells it all.
-const LABEL: usize = 22;
+/// Maximum number of boxes per kind. The other nodes are only listed.
+const MAX_BOXES: usize = 6;
+/// Longer labels are cut. A title contains the complete ID.
+const MAX_LABEL_CHARS: usize = 22;
 
-/// What a thing is: its column, from left to right.
+/// Kind of a node. Each kind is a column, from left to right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Data,
@@ -54,8 +54,8 @@ impl Kind {
         }
     }
 
-    /// The column of an entity of SageMaker's lineage.
-    fn of_sagemaker(kind: &str) -> Option<Self> {
+    /// Kind of an entity of SageMaker's lineage. `None` for entities that are not drawn.
+    fn from_sagemaker(kind: &str) -> Option<Self> {
         Some(match kind {
             "DataSet" | "Dataset" | "Data" => Self::Data,
             "TrainingJob" | "ProcessingJob" | "PipelineExecution" | "SageMakerTrainingJob" => Self::Training,
@@ -66,11 +66,11 @@ impl Kind {
     }
 }
 
-/// A thing of the graph.
+/// A node of the graph.
 #[derive(Debug, Clone, PartialEq)]
 struct Node {
     kind: Kind,
-    /// What tells it from others: an ARN, a URI, a name.
+    /// Unique ID: an ARN, a URI, or a name.
     id: String,
     label: String,
     detail: String,
@@ -80,7 +80,7 @@ struct Node {
 #[derive(Debug, Default)]
 struct Graph {
     nodes: Vec<Node>,
-    /// From which to which, and how they belong together.
+    /// Source, destination, and kind of each association.
     edges: Vec<(String, String, String)>,
 }
 
@@ -98,8 +98,8 @@ impl Graph {
         id.to_owned()
     }
 
-    fn edge(&mut self, from: &str, to: &str, how: &str) {
-        let edge = (from.to_owned(), to.to_owned(), how.to_owned());
+    fn edge(&mut self, from: &str, to: &str, kind: &str) {
+        let edge = (from.to_owned(), to.to_owned(), kind.to_owned());
         if from != to && !self.edges.contains(&edge) {
             self.edges.push(edge);
         }
@@ -111,7 +111,7 @@ fn last(text: &str) -> &str {
     text.trim_end_matches('/').rsplit('/').next().unwrap_or(text)
 }
 
-/// A model package as people name it: `group 7`.
+/// Label of a model package: `group 7`.
 fn package_label(arn: &str) -> String {
     let mut parts = arn.rsplit('/');
     match (parts.next(), parts.next()) {
@@ -124,10 +124,10 @@ fn graph(view: &ModelView<'_>) -> Graph {
     let mut graph = Graph::default();
     let documents = &view.documents;
     let facts = &view.summary.facts;
-    // What SageMaker knows.
+    // SageMaker's lineage.
     let mut known: BTreeMap<&str, String> = BTreeMap::new();
     for artifact in &facts.artifacts {
-        let Some(kind) = Kind::of_sagemaker(&artifact.kind) else {
+        let Some(kind) = Kind::from_sagemaker(&artifact.kind) else {
             continue;
         };
         let label = match kind {
@@ -147,7 +147,7 @@ fn graph(view: &ModelView<'_>) -> Graph {
             graph.edge(&from, &to, &association.kind);
         }
     }
-    // What serves.
+    // The endpoint and the model packages that it serves.
     let endpoint = view.summary.endpoint.as_deref();
     let endpoint = endpoint.map(|name| {
         let status = facts.endpoint.as_ref().map_or("", |endpoint| endpoint.status.as_str());
@@ -167,7 +167,7 @@ fn graph(view: &ModelView<'_>) -> Graph {
             graph.edge(&package, endpoint, &format!("serves as {}", variant.name));
         }
     }
-    // What was promoted, and what it was made by.
+    // The promoted model package, and the pipeline execution and data that produced it.
     let mut ended = documents.experiments.iter().flat_map(|document| &document.ended);
     let promoted = ended.rfind(|ended| ended.conclusion == promotion::Conclusion::Promoted);
     if let (Some(promoted), Some(endpoint)) = (promoted, &endpoint) {
@@ -180,8 +180,14 @@ fn graph(view: &ModelView<'_>) -> Graph {
             "good",
         );
         graph.edge(&id, endpoint, "promoted");
-        if let Some(made_by) = &package.generated_by {
-            let training = graph.add(Kind::Training, made_by, last(made_by), "pipeline execution", "");
+        if let Some(execution_arn) = &package.generated_by {
+            let training = graph.add(
+                Kind::Training,
+                execution_arn,
+                last(execution_arn),
+                "pipeline execution",
+                "",
+            );
             graph.edge(&training, &id, "Produced");
             let baselines = documents.policy.promotion(documents.model).baselines;
             if let Some(data) = baselines.and_then(|baselines| baselines.training_data) {
@@ -191,10 +197,13 @@ fn graph(view: &ModelView<'_>) -> Graph {
             }
         }
     }
-    // What watches it.
+    // The monitors.
     for ledger in documents.ledgers {
         let schedule = &ledger.monitor.schedule;
-        let kind = ledger.monitor.monitor_type.map_or("Custom", |of| of.as_str());
+        let kind = ledger
+            .monitor
+            .monitor_type
+            .map_or("Custom", |monitor_type| monitor_type.as_str());
         let in_alert = ledger.alert.status == alerting::AlertStatus::InAlert;
         let monitor = graph.add(
             Kind::Monitor,
@@ -213,13 +222,13 @@ fn graph(view: &ModelView<'_>) -> Graph {
     }
     let incidents = crate::summary::all_incidents(documents.document);
     if let Some(incident) = incidents.last() {
-        of_incident(&mut graph, view, incident);
+        add_incident(&mut graph, view, incident);
     }
     graph
 }
 
-/// The last incident: who raised it, what it started, what came of that.
-fn of_incident(graph: &mut Graph, view: &ModelView<'_>, incident: &Incident) {
+/// Adds the latest incident with its monitors, its retraining, and the experiment of the retrained model.
+fn add_incident(graph: &mut Graph, view: &ModelView<'_>, incident: &Incident) {
     let open = view.summary.incident.is_some();
     let id = graph.add(
         Kind::Incident,
@@ -237,19 +246,29 @@ fn of_incident(graph: &mut Graph, view: &ModelView<'_>, incident: &Incident) {
             graph.edge(&monitor, &id, "InAlert");
         }
     }
-    let Some(run) = &incident.execution else { return };
-    let retraining = graph.add(Kind::Retraining, &run.arn, last(&run.arn), run.status.as_str(), "");
+    let Some(execution) = &incident.execution else {
+        return;
+    };
+    let retraining = graph.add(
+        Kind::Retraining,
+        &execution.arn,
+        last(&execution.arn),
+        execution.status.as_str(),
+        "",
+    );
     graph.edge(&id, &retraining, "Retrain");
     let Some(document) = view.documents.experiments else {
         return;
     };
     let ended = document.ended.iter().map(|ended| &ended.experiment);
     let mut all = ended.chain(&document.experiment);
-    let Some(experiment) = all.find(|of| of.package.generated_by.as_deref() == Some(run.arn.as_str())) else {
+    let Some(experiment) =
+        all.find(|experiment| experiment.package.generated_by.as_deref() == Some(execution.arn.as_str()))
+    else {
         return;
     };
     let package = &experiment.package;
-    // Promoted by now, it is a model package that serves as well: here it is what the retraining produced.
+    // A promoted candidate also serves as a model package. This node shows it as the result of the retraining.
     let candidate = graph.add(
         Kind::Candidate,
         &format!("candidate:{}", package.arn),
@@ -265,11 +284,11 @@ fn of_incident(graph: &mut Graph, view: &ModelView<'_>, incident: &Incident) {
     graph.edge(&candidate, &tested, "tested");
 }
 
-/// The lineage as a picture, and as a list.
+/// Draws the lineage as a graph, with a list of all nodes.
 pub(crate) fn section(view: &ModelView<'_>) -> Markup {
     let graph = graph(view);
     if graph.nodes.is_empty() {
-        return html! { p.soft { "Nothing is known of where this model comes from." } };
+        return html! { p.soft { "The lineage of this model is unknown." } };
     }
     let columns: Vec<(Kind, Vec<&Node>)> = Kind::ALL
         .into_iter()
@@ -279,7 +298,7 @@ pub(crate) fn section(view: &ModelView<'_>) -> Markup {
     let mut places: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     let most = columns
         .iter()
-        .map(|(_, nodes)| nodes.len().min(DRAWN))
+        .map(|(_, nodes)| nodes.len().min(MAX_BOXES))
         .max()
         .unwrap_or(1);
     let step = (BOX.0 + GAP.0, BOX.1 + GAP.1);
@@ -287,8 +306,8 @@ pub(crate) fn section(view: &ModelView<'_>) -> Markup {
     let (width, height) = (columns.len() as f64 * step.0 - GAP.0 + 2.0, most as f64 * step.1 + 26.0);
     for ((_, nodes), column) in columns.iter().zip(0u32..) {
         #[expect(clippy::cast_precision_loss, reason = "few")]
-        let above = (most - nodes.len().min(DRAWN)) as f64 * step.1 / 2.0;
-        for (node, row) in nodes.iter().take(DRAWN).zip(0u32..) {
+        let above = (most - nodes.len().min(MAX_BOXES)) as f64 * step.1 / 2.0;
+        for (node, row) in nodes.iter().take(MAX_BOXES).zip(0u32..) {
             places.insert(
                 &node.id,
                 (1.0 + f64::from(column) * step.0, 25.0 + above + f64::from(row) * step.1),
@@ -298,13 +317,13 @@ pub(crate) fn section(view: &ModelView<'_>) -> Markup {
     html! {
         div.wide tabindex="0" role="region" aria-label="Lineage" {
             svg.lg viewBox=(format!("0 0 {width} {height}")) style=(format!("min-width:{:.0}px;max-width:{width}px", width * 0.72)) role="img" aria-labelledby="lg-title" {
-                title #lg-title { "Lineage of " (view.documents.model) ": " (graph.nodes.len()) " things, listed below" }
+                title #lg-title { "Lineage of " (view.documents.model) ": " (text::count(graph.nodes.len(), "node")) ", listed below" }
                 @for ((kind, _), column) in columns.iter().zip(0u32..) {
                     text.ax x=(1.0 + f64::from(column) * step.0) y="12" { (kind.as_str()) }
                 }
-                @for (from, to, how) in &graph.edges {
+                @for (from, to, kind) in &graph.edges {
                     @if let (Some(a), Some(b)) = (places.get(from.as_str()), places.get(to.as_str())) {
-                        path.ed d=(curve(*a, *b)) { title { (how) } }
+                        path.ed d=(curve(*a, *b)) { title { (kind) } }
                     }
                 }
                 @for node in &graph.nodes {
@@ -316,23 +335,23 @@ pub(crate) fn section(view: &ModelView<'_>) -> Markup {
                 }
             }
         }
-        details { summary { "As a list" }
-            table { thead { tr { th scope="col" { "What" } th scope="col" { "Which" } th scope="col" { "State" } th scope="col" { "Comes from" } } }
+        details { summary { "List of all nodes" }
+            table { thead { tr { th scope="col" { "Kind" } th scope="col" { "ID" } th scope="col" { "State" } th scope="col" { "From" } } }
                 tbody { @for node in columns.iter().flat_map(|(_, nodes)| nodes) {
                     tr { td { (node.kind.as_str()) } th scope="row" { (linked(&node.id, view)) } td { (node.detail) }
-                        td { @for (from, _, how) in graph.edges.iter().filter(|(_, to, _)| *to == node.id) { (last(from)) " " span.soft { "(" (how) ")" } br; } } }
+                        td { @for (from, _, kind) in graph.edges.iter().filter(|(_, to, _)| *to == node.id) { (last(from)) " " span.soft { "(" (kind) ")" } br; } } }
                 } }
             }
         }
-        @if facts_are_ours(view) {
-            p.soft { "From Driftwarden's own records"
-                @if let Some(at) = view.summary.facts.at { "; SageMaker had no lineage of it at " (minute(at)) " UTC" } "." }
+        @if !has_sagemaker_lineage(view) {
+            p.soft { "Source: Driftwarden's state documents."
+                @if let Some(at) = view.summary.facts.at { " SageMaker had no lineage of this model at " (text::time(at)) "." } }
         }
     }
 }
 
-fn facts_are_ours(view: &ModelView<'_>) -> bool {
-    view.summary.facts.artifacts.is_empty()
+fn has_sagemaker_lineage(view: &ModelView<'_>) -> bool {
+    !view.summary.facts.artifacts.is_empty()
 }
 
 fn linked(id: &str, view: &ModelView<'_>) -> Markup {
@@ -342,15 +361,15 @@ fn linked(id: &str, view: &ModelView<'_>) -> Markup {
 }
 
 fn short(text: &str) -> String {
-    let mut said: String = text.chars().take(LABEL).collect();
-    if text.chars().count() > LABEL {
-        said.pop();
-        said.push('…');
+    let mut label: String = text.chars().take(MAX_LABEL_CHARS).collect();
+    if text.chars().count() > MAX_LABEL_CHARS {
+        label.pop();
+        label.push('…');
     }
-    said
+    label
 }
 
-/// From the right side of a box to the left side of another; back above what lies between, if it leads back.
+/// Curve from the right side of one box to the left side of another.
 fn curve(a: (f64, f64), b: (f64, f64)) -> String {
     let (x1, y1, x2, y2) = (a.0 + BOX.0, a.1 + BOX.1 / 2.0, b.0, b.1 + BOX.1 / 2.0);
     let bend = ((x2 - x1) / 2.0).max(GAP.0 / 2.0);

@@ -1,13 +1,14 @@
-//! The page of one model: where it stands and why, what happened, what its monitors measured, its experiments, its lineage.
+//! The page of one model: decision, monitors, timeline, log, metrics, distributions, experiments, lineage, and incidents.
 
 use crate::{
-    Console, Documents, EndpointFacts, Measured, Summary,
-    frame::{Frame, badge, counts, lasting, legend, number, prose, strip, time},
+    Console, Documents, EndpointFacts, ExecutionMetrics, Summary,
+    frame::{Frame, badge, describe_states, legend, number, prose, strip, time},
     history::log,
     lineage,
-    overview::{alert, class_of, conclusion_class, risk},
+    overview::{alert, conclusion_class, risk, stage_class, state},
+    reason::past_sentence,
     series::{self, object},
-    summary::STRIP,
+    summary::STRIP_EXECUTIONS,
     timeline::timeline,
 };
 use alerting::{DatapointState, MonitorLedger};
@@ -21,54 +22,54 @@ use std::collections::BTreeSet;
 
 const STYLE: &str = include_str!("model.css");
 
-/// So many entries of the log are shown.
-const ENTRIES: usize = 80;
-/// So many executions of each monitor are listed.
-const EXECUTIONS: usize = 48;
-/// Of so many columns the distributions are drawn, those that violate something first.
-const COLUMNS: usize = 24;
-/// So many experiments are drawn, the latest first.
-const EXPERIMENTS: usize = 3;
+/// Maximum number of log entries on the page.
+const MAX_ENTRIES: usize = 80;
+/// Maximum number of executions listed per monitor.
+const MAX_EXECUTIONS: usize = 48;
+/// Maximum number of columns whose distributions are drawn, columns with violations first.
+const MAX_COLUMNS: usize = 24;
+/// Maximum number of experiments with a chart, latest first.
+const MAX_EXPERIMENTS: usize = 3;
 
-/// The distributions that a data quality monitor saw last, and those of its baseline.
+/// Distributions of the latest execution of a data quality monitor, and of its baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub schedule: String,
-    /// Which execution.
+    /// Scheduled time of the execution.
     pub scheduled_time: Timestamp,
-    /// `s3://` URI of its `statistics.json`.
+    /// `s3://` URI of the execution's `statistics.json`.
     pub statistics_uri: String,
-    /// `s3://` URI of the baseline's folder, if it is known.
+    /// `s3://` URI of the baseline's folder, if known.
     pub baseline_uri: Option<String>,
-    /// The baseline's statistics, if they could be read.
+    /// Statistics of the baseline, if they could be read.
     pub baseline: Option<Statistics>,
-    /// The execution's.
+    /// Statistics of the execution.
     pub current: Statistics,
 }
 
-/// All that the page of a model shows.
+/// Input of a model's page.
 #[derive(Debug, Clone)]
 pub struct ModelView<'a> {
-    /// What the deployment is called.
+    /// Name of the deployment.
     pub deployment: &'a str,
-    /// The documents.
+    /// State documents of the model.
     pub documents: Documents<'a>,
-    /// What the overview says of it.
+    /// Summary of the model on the overview.
     pub summary: &'a Summary,
-    /// What its monitors measured, beyond what the ledgers keep.
-    pub measured: &'a [Measured],
-    /// Distributions against the baseline.
+    /// Metric values from report files, in addition to those in the ledgers.
+    pub measured: &'a [ExecutionMetrics],
+    /// Distributions of the latest executions and of their baselines.
     pub comparisons: &'a [Comparison],
-    /// What could not be read, each in words.
+    /// Documents and files that could not be read, one message each.
     pub notes: &'a [String],
-    /// When the page was made.
+    /// Time at which the page is rendered.
     pub now: Timestamp,
-    /// Links into the console.
+    /// Links into the AWS console.
     pub console: &'a Console,
 }
 
-/// The page of a model: [`crate::page_of`].
+/// Renders the page of a model ([`crate::page_path`]).
 pub fn model_page(view: &ModelView<'_>) -> String {
     let documents = &view.documents;
     let model = documents.model;
@@ -80,7 +81,7 @@ pub fn model_page(view: &ModelView<'_>) -> String {
             @for note in view.notes.iter().chain(&view.summary.facts.missing) { p.warn { (note) } }
             div.now {
                 div {
-                    (decided(view))
+                    (decision_card(view))
                     @if let Some(endpoint) = &view.summary.facts.endpoint { (endpoint_card(endpoint, view)) }
                     (retrainings(view))
                 }
@@ -89,8 +90,8 @@ pub fn model_page(view: &ModelView<'_>) -> String {
             h2 #timeline { "Timeline" }
             (legend())
             (timeline(documents, view.now))
-            (happened(view))
-            (measured(view))
+            (log_section(view))
+            (metrics(view))
             (distributions(view))
             @if let Some(document) = documents.experiments { (experiments(document, view)) }
             h2 #lineage { "Lineage" }
@@ -99,7 +100,7 @@ pub fn model_page(view: &ModelView<'_>) -> String {
             (executions(view))
         },
         footer: html! {
-            p { "Made by Driftwarden at " (time(view.now)) " UTC, by policy " code { (documents.policy.version()) } ". All times are UTC." }
+            p { "Written by Driftwarden at " (time(view.now)) " UTC, policy version " code { (documents.policy.version()) } ". All times are UTC." }
         },
         script: "",
     }
@@ -110,7 +111,7 @@ fn header(view: &ModelView<'_>) -> Markup {
     let summary = view.summary;
     html! {
         nav aria-label="Breadcrumb" { a href="../index.html" { "All models of " (view.deployment) } }
-        h1 { (view.documents.model) " " (badge(class_of(summary.stage), summary.stage.as_str())) " " (risk(summary.risk_rating)) }
+        h1 { (view.documents.model) " " (state(summary)) " " (risk(summary.risk_rating)) }
         p.soft {
             @match &summary.endpoint {
                 Some(endpoint) => { "Endpoint "
@@ -122,8 +123,8 @@ fn header(view: &ModelView<'_>) -> Markup {
     }
 }
 
-/// What was decided, why, and what people can do.
-fn decided(view: &ModelView<'_>) -> Markup {
+/// The latest decision, its reasons, and the commands that an operator can run.
+fn decision_card(view: &ModelView<'_>) -> Markup {
     let summary = view.summary;
     let incident = view.documents.document.and_then(|document| document.incident.as_ref());
     let decision = incident.and_then(|incident| incident.decision.as_ref());
@@ -132,15 +133,15 @@ fn decided(view: &ModelView<'_>) -> Markup {
             h2 #decided { "Decision" }
             @match (incident, decision) {
                 (Some(incident), Some(decision)) => {
-                    p { "Incident " b { (incident.id) } ", open since " (time(incident.opened_at)) ": " (badge(class_of(incident.stage), incident.stage.as_str())) }
-                    (decision_of(decision))
-                    (what_to_do(&incident.id, incident.stage, decision))
+                    p { "Incident " b { (incident.id) } ", open since " (time(incident.opened_at)) " UTC: " (badge(stage_class(incident.stage), incident.stage.as_str())) }
+                    (decision_text(decision))
+                    (commands(&incident.id, incident.stage, decision))
                 }
-                (Some(incident), None) => p { "Incident " b { (incident.id) } ", open since " (time(incident.opened_at)) ": no decision has been taken yet; the next sweep tries again." }
+                (Some(incident), None) => p { "Incident " b { (incident.id) } ", open since " (time(incident.opened_at)) " UTC. No decision yet. The next sweep tries again." }
                 (None, _) => {
                     p { "No incident is open." }
                     @if let Some(last) = &summary.decision {
-                        p { "The last decision, of incident " b { (last.incident_id) } " at " (time(last.time)) ": " b { (last.verdict.as_str()) } }
+                        p { "Last decision: " b { (last.verdict.as_str()) } " in incident " b { (last.incident_id) } ", at " (time(last.time)) " UTC" }
                         p { (prose(&last.sentence)) }
                     }
                 }
@@ -149,16 +150,16 @@ fn decided(view: &ModelView<'_>) -> Markup {
     }
 }
 
-fn decision_of(decision: &Decision) -> Markup {
+fn decision_text(decision: &Decision) -> Markup {
     html! {
-        p { b { (decision.verdict.as_str()) } " " span.soft { "at " (time(decision.time)) ", decision " (decision.number) ", policy " code { (decision.policy_version) } } }
+        p { b { (decision.verdict.as_str()) } " " span.soft { "at " (time(decision.time)) " UTC, decision " (decision.number) ", policy version " code { (decision.policy_version) } } }
         p { (prose(&decision.sentence)) }
-        ul.why { @for reason in &decision.reasons { li { (prose(&reason.words())) } } }
-        @if let Some(until) = decision.until { p { "Decided again at " (time(until)) " at the latest." } }
+        ul.why { @for reason in &decision.reasons { li { (prose(&reason.describe())) } } }
+        @if let Some(until) = decision.until { p { "Next decision by " (time(until)) " UTC." } }
     }
 }
 
-fn what_to_do(id: &str, stage: Stage, decision: &Decision) -> Markup {
+fn commands(id: &str, stage: Stage, decision: &Decision) -> Markup {
     let commands = match stage {
         Stage::AwaitingApproval => vec![
             format!("driftwarden approve {id}"),
@@ -168,7 +169,7 @@ fn what_to_do(id: &str, stage: Stage, decision: &Decision) -> Markup {
         Stage::AwaitingData | Stage::Escalated => vec![format!("driftwarden resolve {id} --reason \"…\"")],
         _ => Vec::new(),
     };
-    html! { @if !commands.is_empty() { p { "What you can do:" } pre tabindex="0" { (commands.join("\n")) } } }
+    html! { @if !commands.is_empty() { p { "Commands:" } pre tabindex="0" { (commands.join("\n")) } } }
 }
 
 fn monitors(view: &ModelView<'_>) -> Markup {
@@ -179,12 +180,12 @@ fn monitors(view: &ModelView<'_>) -> Markup {
             h2 #monitors { "Monitors" }
             @if summary.monitors.is_empty() { p.soft { "No monitor has reported yet." } }
             @for monitor in &summary.monitors {
-                h3 { (monitor.monitor_type.as_deref().unwrap_or("Not told yet")) " " span.soft { (monitor.schedule) } }
+                h3 { (monitor.monitor_type.as_deref().unwrap_or("Unknown type")) " " span.soft { (monitor.schedule) } }
                 p.num { (alert(monitor)) span.soft {
-                    " (alerts at " (monitor.datapoints_to_alert) " of " (monitor.evaluation_period)
-                    @if let Some(latest) = monitor.latest { "; latest " (time(latest)) } ")" } }
-                (strip(&monitor.states, STRIP, &format!("{}: {}", monitor.schedule, counts(&monitor.states))))
-                p.soft { (counts(&monitor.states)) " of the latest " (STRIP) }
+                    @if let Some(latest) = monitor.latest { " (latest execution " (time(latest)) ")" } } }
+                @if let Some(since) = monitor.unhealthy_since { p.bad { "No result since " (time(since)) " UTC. Until the monitor recovers, drift is not detected." } }
+                (strip(&monitor.states, STRIP_EXECUTIONS, &format!("{}: {}", monitor.schedule, describe_states(&monitor.states))))
+                p.soft { (describe_states(&monitor.states)) " of the last " (STRIP_EXECUTIONS) " executions" }
             }
             @if !missing.is_empty() && !summary.monitors.is_empty() { p.warn { "Not configured: " (missing.join(", ")) } }
         }
@@ -206,15 +207,15 @@ fn endpoint_card(endpoint: &EndpointFacts, view: &ModelView<'_>) -> Markup {
                     tbody { @for variant in &endpoint.variants {
                         tr {
                             th scope="row" { (variant.name) }
-                            td.r { (number(variant.share)) " %" }
-                            td.r { (cell(variant.cpu, " %")) } td.r { (cell(variant.memory, " %")) } td.r { (cell(variant.disk, " %")) } td.r { (cell(variant.gpu, " %")) }
+                            td.r { (number(variant.share)) "%" }
+                            td.r { (cell(variant.cpu, "%")) } td.r { (cell(variant.memory, "%")) } td.r { (cell(variant.disk, "%")) } td.r { (cell(variant.gpu, "%")) }
                             td.r { (cell(variant.invocations, "")) } td.r { (cell(variant.latency, " ms")) }
                             td.r { (cell(variant.errors_4xx, "")) } td.r { (cell(variant.errors_5xx, "")) }
                         }
                     } }
                 }
             }
-            @if let Some(at) = view.summary.facts.at { p.soft { "The hour before " (time(at)) } }
+            @if let Some(at) = view.summary.facts.at { p.soft { "Metrics of the hour before " (time(at)) " UTC" } }
         }
     }
 }
@@ -226,61 +227,61 @@ fn retrainings(view: &ModelView<'_>) -> Markup {
             h2 #retrainings { "Retraining and batch transform" }
             @match &summary.retraining {
                 Some(last) => {
-                    p { "Last retraining decided at " (time(last.time))
-                        @if let Some(status) = last.status { ": " (status.as_str()) }
-                        @match last.helped {
-                            Some(true) => { ", " span.good { b { "it helped" } } ": the monitors were OK after it." }
-                            Some(false) => { ", " span.bad { b { "it did not help" } } "." }
+                    p { "Last retraining: decided at " (time(last.time)) " UTC"
+                        @if let Some(status) = last.status { ", " (status.as_str()) }
+                        @match last.verified {
+                            Some(true) => { ". " span.good { b { "Drift fixed" } } ": the monitors were OK after it." }
+                            Some(false) => { ". " span.bad { b { "Drift not fixed" } } "." }
                             None => { "." }
                         }
                     }
-                    p { (summary.retrainings) " known"
-                        @if let Some(cost) = summary.cost { ", cost " (number(cost)) " so far" }
-                        @if summary.retraining_seconds > 0 { ", " (lasting(jiff::SignedDuration::from_secs(summary.retraining_seconds))) " of runs" } "." }
+                    p { (text::count(usize::try_from(summary.retrainings).unwrap_or(usize::MAX), "retraining"))
+                        @if let Some(cost) = summary.cost { ", cost so far " (number(cost)) }
+                        @if summary.retraining_seconds > 0 { ", " (text::duration(jiff::SignedDuration::from_secs(summary.retraining_seconds))) " in pipelines" } "." }
                 }
-                None => p.soft { "Never retrained by Driftwarden." },
+                None => p.soft { "Driftwarden has not retrained this model." },
             }
             @if let Some(job) = &summary.facts.transform_job {
                 p { "Most recent batch transform job: "
                     @match view.console.transform_job(&job.name) { Some(link) => a href=(link) { (job.name) }, None => (job.name) }
                     " " (badge(if job.status == "Failed" { "bad" } else { "" }, &job.status))
-                    " " span.soft { (time(job.created)) @if let Some(ended) = job.ended { ", " (lasting(ended.duration_since(job.created))) } } }
+                    " " span.soft { (time(job.created)) @if let Some(ended) = job.ended { ", " (text::duration(ended.duration_since(job.created))) } } }
                 @if let Some(reason) = &job.failure_reason { p.bad { (reason) } }
             }
         }
     }
 }
 
-fn happened(view: &ModelView<'_>) -> Markup {
+fn log_section(view: &ModelView<'_>) -> Markup {
     let entries = log(&view.documents);
     html! {
         @if !entries.is_empty() {
-            h2 #log { "What happened" }
-            div.wide tabindex="0" role="region" aria-label="What happened" {
+            h2 #log { "Log" }
+            div.wide tabindex="0" role="region" aria-label="Log" {
                 table {
-                    thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "In words" } th scope="col" { "Look" } } }
-                    tbody { @for entry in entries.iter().take(ENTRIES) {
+                    thead { tr { th scope="col" { "Time" } th scope="col" { "Subject" } th scope="col" { "Details" } th scope="col" { "Resource" } } }
+                    tbody { @for entry in entries.iter().take(MAX_ENTRIES) {
                         tr {
                             td.num { (time(entry.at)) }
                             th scope="row" class=[(!entry.class.is_empty()).then_some(entry.class)] { (entry.kind.as_str()) }
-                            td { (prose(&entry.what)) }
-                            td { @if let Some(about) = &entry.about { (about_link(about, view)) } }
+                            td { (prose(&entry.text)) }
+                            td { @if let Some(resource) = &entry.resource { (resource_link(resource, view)) } }
                         }
                     } }
                 }
             }
-            @if entries.len() > ENTRIES { p.soft { (entries.len() - ENTRIES) " earlier entries are in the documents of the state bucket." } }
+            @if entries.len() > MAX_ENTRIES { p.soft { (entries.len() - MAX_ENTRIES) " earlier entries are in the state documents." } }
         }
     }
 }
 
-fn about_link(about: &str, view: &ModelView<'_>) -> Markup {
-    let link = view.console.arn(about).or_else(|| view.console.object(about));
-    let name = about.rsplit('/').next().unwrap_or(about);
-    html! { @match link { Some(link) => a href=(link) title=(about) { (name) }, None => code title=(about) { (name) } } }
+fn resource_link(resource: &str, view: &ModelView<'_>) -> Markup {
+    let link = view.console.arn(resource).or_else(|| view.console.object(resource));
+    let name = resource.rsplit('/').next().unwrap_or(resource);
+    html! { @match link { Some(link) => a href=(link) title=(resource) { (name) }, None => code title=(resource) { (name) } } }
 }
 
-fn measured(view: &ModelView<'_>) -> Markup {
+fn metrics(view: &ModelView<'_>) -> Markup {
     let sections: Vec<String> = view
         .documents
         .ledgers
@@ -292,30 +293,30 @@ fn measured(view: &ModelView<'_>) -> Markup {
         @if !sections.is_empty() {
             h2 #measured { "Drift and metrics over time" }
             p.legend { span { svg viewBox="0 0 12 12" aria-hidden="true" { path.no d="M3 3h6v6h-6z" {} } "violates its constraint" }
-                span { svg viewBox="0 0 12 12" aria-hidden="true" { path.ok d="M4 6a2 2 0 1 0 4 0a2 2 0 1 0-4 0" {} } "does not" }
+                span { svg viewBox="0 0 12 12" aria-hidden="true" { path.ok d="M4 6a2 2 0 1 0 4 0a2 2 0 1 0-4 0" {} } "meets its constraint" }
                 span { svg viewBox="0 0 12 12" aria-hidden="true" { path.th d="M0 6H12" {} } "threshold" } }
             @for section in &sections { (PreEscaped(section)) }
         }
     }
 }
 
-/// Distributions against the baseline: columns that the latest execution found violated first, at most so many.
+/// Distributions of the latest executions and their baselines, columns with violations first.
 fn distributions(view: &ModelView<'_>) -> Markup {
     html! {
         @for comparison in view.comparisons {
-            @let (sections, left_out) = columns_of(comparison, view.documents.ledgers);
+            @let (sections, omitted) = column_markup(comparison, view.documents.ledgers);
             @if !sections.is_empty() {
-                h2 { "Distributions of " (comparison.schedule) ", now and in the baseline" }
-                p.soft { "Execution of " (time(comparison.scheduled_time)) ", " (object(&comparison.statistics_uri, view.console))
+                h2 { "Distributions of " (comparison.schedule) ": now and baseline" }
+                p.soft { "Execution of " (time(comparison.scheduled_time)) " UTC, " (object(&comparison.statistics_uri, view.console))
                     @if let Some(uri) = &comparison.baseline_uri { "; baseline " (object(&format!("{}/statistics.json", uri.trim_end_matches('/')), view.console)) } }
                 div.cols { p.soft { (PreEscaped(COLUMN_LEGEND)) } (PreEscaped(sections)) }
-                @if left_out > 0 { p.soft { (left_out) " more columns are in the files above." } }
+                @if omitted > 0 { p.soft { "Without a chart: " (text::count(omitted, "more column")) ". The files contain all columns." } }
             }
         }
     }
 }
 
-fn columns_of(comparison: &Comparison, ledgers: &[MonitorLedger]) -> (String, usize) {
+fn column_markup(comparison: &Comparison, ledgers: &[MonitorLedger]) -> (String, usize) {
     let ledger = ledgers
         .iter()
         .find(|ledger| ledger.monitor.schedule == comparison.schedule);
@@ -331,7 +332,7 @@ fn columns_of(comparison: &Comparison, ledgers: &[MonitorLedger]) -> (String, us
         .collect();
     let mut features: Vec<&FeatureStatistics> = comparison.current.features.iter().flatten().collect();
     features.sort_by_key(|feature| !violated.contains(feature.name.as_str()));
-    let drawn: Vec<&FeatureStatistics> = features.iter().take(COLUMNS).copied().collect();
+    let drawn: Vec<&FeatureStatistics> = features.iter().take(MAX_COLUMNS).copied().collect();
     let sections = column_sections(&drawn, comparison.baseline.as_ref());
     (sections, features.len() - drawn.len())
 }
@@ -343,12 +344,12 @@ fn experiments(document: &ExperimentDocument, view: &ModelView<'_>) -> Markup {
     let all: Vec<_> = open.chain(ended).collect();
     html! {
         h2 #experiments { "Experiments" }
-        @for (experiment, ended) in all.iter().take(EXPERIMENTS) {
+        @for (experiment, ended) in all.iter().take(MAX_EXPERIMENTS) {
             @let state = ended.map_or(experiment.stage.as_str(), |(conclusion, _)| conclusion.as_str());
             h3 { (experiment.id) " " (badge(conclusion_class(ended.map(|(conclusion, _)| conclusion)), state)) }
             p { (prose(&experiment.sentence)) }
-            p.soft { "Candidate " (about_link(&experiment.package.arn, view)) ", opened " (time(experiment.opened_at))
-                @if let Some((_, at)) = ended { ", ended " (time(*at)) } }
+            p.soft { "Candidate " (resource_link(&experiment.package.arn, view)) ", opened at " (time(experiment.opened_at)) " UTC"
+                @if let Some((_, at)) = ended { ", ended at " (time(*at)) " UTC" } }
             @if ended.is_none() && experiment.stage == ExperimentStage::Paused {
                 pre tabindex="0" { "driftwarden experiment promote " (experiment.id) " --reason \"…\"\ndriftwarden experiment rollback " (experiment.id) " --reason \"…\"" }
             }
@@ -357,9 +358,9 @@ fn experiments(document: &ExperimentDocument, view: &ModelView<'_>) -> Markup {
                     (PreEscaped(plot::svg(&plot::Plot { experiment, ended: *ended, now: view.now }))) } }
             }
         }
-        @if all.len() > EXPERIMENTS {
+        @if all.len() > MAX_EXPERIMENTS {
             details { summary { "Earlier experiments" }
-                ul { @for (experiment, ended) in all.iter().skip(EXPERIMENTS) {
+                ul { @for (experiment, ended) in all.iter().skip(MAX_EXPERIMENTS) {
                     li { (experiment.id) ": " (ended.map_or("", |(conclusion, _)| Conclusion::as_str(conclusion))) ". " (prose(&experiment.sentence)) }
                 } } }
         }
@@ -374,17 +375,17 @@ fn incidents(view: &ModelView<'_>) -> Markup {
         .unwrap_or_default();
     html! {
         @if !closed.is_empty() {
-            h2 #incidents { "Incidents that are over" }
-            div.wide tabindex="0" role="region" aria-label="Incidents that are over" { table {
-                thead { tr { th scope="col" { "Incident" } th scope="col" { "Opened" } th scope="col" { "Closed" } th scope="col" { "Outcome" } th scope="col" { "Took" } th scope="col" { "Last decision and why" } } }
-                tbody { @for of in closed.iter().rev() {
+            h2 #incidents { "Closed incidents" }
+            div.wide tabindex="0" role="region" aria-label="Closed incidents" { table {
+                thead { tr { th scope="col" { "Incident" } th scope="col" { "Opened" } th scope="col" { "Closed" } th scope="col" { "Outcome" } th scope="col" { "Duration" } th scope="col" { "Last decision" } } }
+                tbody { @for incident in closed.iter().rev() {
                     tr {
-                        th scope="row" { (of.incident.id) }
-                        td.num { (time(of.incident.opened_at)) }
-                        td.num { (time(of.closed_at)) }
-                        td { (badge(if of.outcome == remediation::Outcome::Resolved { "" } else { "good" }, of.outcome.as_str())) }
-                        td.num { (lasting(of.closed_at.duration_since(of.incident.opened_at))) }
-                        td { @if let Some(decision) = &of.incident.decision { (prose(&decision.sentence)) } }
+                        th scope="row" { (incident.incident.id) }
+                        td.num { (time(incident.incident.opened_at)) }
+                        td.num { (time(incident.closed_at)) }
+                        td { (badge(if incident.outcome == remediation::Outcome::Resolved { "" } else { "good" }, incident.outcome.as_str())) }
+                        td.num { (text::duration(incident.closed_at.duration_since(incident.incident.opened_at))) }
+                        td { @if let Some(decision) = &incident.incident.decision { (prose(&past_sentence(view.documents.model, decision))) } }
                     }
                 } }
             } }
@@ -398,18 +399,18 @@ fn executions(view: &ModelView<'_>) -> Markup {
             h2 #executions { "Monitoring executions" }
             @for ledger in view.documents.ledgers {
                 details {
-                    summary { (ledger.monitor.schedule) ": the latest " (ledger.datapoints.len().min(EXECUTIONS)) }
+                    summary { (ledger.monitor.schedule) ": last " (text::count(ledger.datapoints.len().min(MAX_EXECUTIONS), "execution")) }
                     div.wide tabindex="0" role="region" aria-label=(format!("Executions of {}", ledger.monitor.schedule)) { table {
-                        thead { tr { th scope="col" { "Scheduled" } th scope="col" { "State" } th.r scope="col" { "Violations" } th scope="col" { "Found, farthest beyond its threshold first" } th scope="col" { "Report" } } }
-                        tbody { @for datapoint in ledger.datapoints.iter().rev().take(EXECUTIONS) {
+                        thead { tr { th scope="col" { "Scheduled" } th scope="col" { "State" } th.r scope="col" { "Violations" } th scope="col" { "Worst violations" } th scope="col" { "Report" } } }
+                        tbody { @for datapoint in ledger.datapoints.iter().rev().take(MAX_EXECUTIONS) {
                             @let report = datapoint.evidence.report.as_ref();
                             tr {
                                 th scope="row" { (time(datapoint.scheduled_time)) }
-                                td class=[class_of_state(datapoint.state())] { (datapoint.state().as_str()) }
+                                td class=[state_class(datapoint.state())] { (datapoint.state().as_str()) }
                                 td.r { @if let Some(count) = datapoint.evidence.violations() { (count) } }
                                 td { @for violation in report.iter().flat_map(|report| &report.top).take(4) {
                                     b { (violation.subject) } " " (violation.constraint_check_type) " " span.soft { (violation.values().unwrap_or_default()) } br; }
-                                    @if let Some(reason) = why(datapoint) { span.soft { (reason) } } }
+                                    @if let Some(reason) = failure_reason(datapoint) { span.soft { (reason) } } }
                                 td { @if let Some(report) = report { (object(&report.uri, view.console)) } }
                             }
                         } }
@@ -420,16 +421,19 @@ fn executions(view: &ModelView<'_>) -> Markup {
     }
 }
 
-/// Why an execution failed, or had no data.
-fn why(datapoint: &alerting::Datapoint) -> Option<&str> {
+/// Why an execution failed or had no data.
+fn failure_reason(datapoint: &alerting::Datapoint) -> Option<&str> {
     let failed = matches!(datapoint.state(), DatapointState::Failed | DatapointState::NoData);
     let evidence = &datapoint.evidence;
-    let execution = evidence.execution.as_ref().and_then(|of| of.reason.as_deref());
-    let job = evidence.job.as_ref().and_then(|of| of.reason.as_deref());
+    let execution = evidence
+        .execution
+        .as_ref()
+        .and_then(|evidence| evidence.reason.as_deref());
+    let job = evidence.job.as_ref().and_then(|evidence| evidence.reason.as_deref());
     execution.or(job).filter(|_| failed)
 }
 
-fn class_of_state(state: DatapointState) -> Option<&'static str> {
+fn state_class(state: DatapointState) -> Option<&'static str> {
     match state {
         DatapointState::Clean => None,
         DatapointState::Violations => Some("bad"),

@@ -14,7 +14,7 @@
       row.hidden = !fits;
       count += fits;
     }
-    shown.textContent = `${count} of ${rows.length} models`;
+    shown.textContent = `${count} of ${rows.length} ${rows.length === 1 ? "model" : "models"}`;
   };
   const order = () => {
     const by = sort.value;

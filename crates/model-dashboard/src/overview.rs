@@ -1,40 +1,42 @@
-//! The overview: every model of a deployment on one page, those that need somebody first.
+//! The overview: all models of a deployment on one page, those that need action first.
 
 use crate::{
-    Console, EndpointFacts, MonitorSummary, STRIP, Summary, VariantFacts,
-    frame::{Frame, badge, counts, lasting, legend, minute, number, strip, time},
-    page_of,
+    Console, EndpointFacts, MonitorSummary, STRIP_EXECUTIONS, Summary, VariantFacts,
+    frame::{Frame, badge, describe_states, legend, number, strip, time},
+    page_path,
+    summary::MONITOR_TYPES,
 };
 use alerting::{AlertStatus, HealthStatus};
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use promotion::{Conclusion, ExperimentStage};
+use promotion::Conclusion;
 use remediation::{RiskRating, Stage};
+use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("overview.css");
 const SCRIPT: &str = include_str!("overview.js");
 
-/// A longer reason is cut: it stands in full on the model's page.
-const REASON: usize = 220;
+/// Longer reasons are cut. The model's page contains the complete text.
+const MAX_REASON_CHARS: usize = 220;
 
-/// All that the overview shows.
+/// Input of the overview.
 #[derive(Debug, Clone)]
 pub struct Deployment<'a> {
-    /// What it is called: the stack, or the state bucket.
+    /// Name of the deployment: its stack, or its state bucket.
     pub name: &'a str,
-    /// When the page was made.
+    /// Time at which the page is rendered.
     pub now: Timestamp,
-    /// The version of the policy in force.
+    /// Version of the effective policy.
     pub policy_version: &'a str,
-    /// Every model, in any order.
+    /// All models, in any order.
     pub models: &'a [Summary],
-    /// What could not be read, each in words.
+    /// Documents that could not be read, one message each.
     pub notes: &'a [String],
-    /// Links into the console.
+    /// Links into the AWS console.
     pub console: &'a Console,
 }
 
-/// The page of a deployment: [`crate::OVERVIEW`].
+/// Renders the overview ([`crate::OVERVIEW`]).
 pub fn overview(deployment: &Deployment<'_>) -> String {
     let mut models: Vec<&Summary> = deployment.models.iter().collect();
     models.sort_by(|a, b| attention(a).cmp(&attention(b)).then_with(|| a.model.cmp(&b.model)));
@@ -45,15 +47,16 @@ pub fn overview(deployment: &Deployment<'_>) -> String {
         main: html! {
             (tools(deployment))
             @if models.is_empty() {
-                p { "No monitor has reported yet. A model appears with the first monitoring execution that is heard of; "
-                    code { "driftwarden doctor" } " says whether anything can be." }
+                p { "No monitor has reported yet. A model appears after its first monitoring execution. Run "
+                    code { "driftwarden doctor" } " to check the deployment." }
             } @else {
                 (legend())
+                (unknowns(deployment.models))
                 table #models {
                     thead { tr {
                         th scope="col" { "Model" }
-                        th scope="col" { "Stage, last decision and why" }
-                        th scope="col" { "Monitors: latest " (STRIP) " executions; breaching of N, alert at M" }
+                        th scope="col" { "Stage, reason, and last decision" }
+                        th scope="col" { "Monitors: last " (STRIP_EXECUTIONS) " executions; breaching datapoints, alert threshold" }
                         th scope="col" { "Endpoint, last hour" }
                         th scope="col" { "Last retraining, experiment" }
                         th scope="col" { "Batch transform" }
@@ -63,55 +66,66 @@ pub fn overview(deployment: &Deployment<'_>) -> String {
             }
         },
         footer: html! {
-            p { "Made by Driftwarden at " (time(deployment.now)) " UTC, by policy " code { (deployment.policy_version) }
-                ". All times are UTC. Numbers of endpoints are those of the hour before they were asked for." }
+            p { "Written by Driftwarden at " (time(deployment.now)) " UTC, policy version " code { (deployment.policy_version) }
+                ". All times are UTC. Endpoint metrics cover the hour before the page was written." }
         },
         script: if models.is_empty() { "" } else { SCRIPT },
     }
     .page()
 }
 
-/// The lower, the sooner somebody should look.
+/// Sort key: models with a lower number need attention sooner.
 fn attention(model: &Summary) -> u8 {
     match model.stage {
-        _ if model.needs_a_person() => 0,
+        _ if model.needs_action() => 0,
         Stage::Healthy if model.in_alert() => 1,
-        Stage::Healthy if model.unhealthy() => 3,
-        Stage::Healthy => match &model.experiment {
-            Some(experiment) if experiment.stage != ExperimentStage::Ended => 4,
-            _ => 5,
-        },
-        _ => 2,
+        // Drift of these models may go undetected.
+        _ if model.unhealthy() => 2,
+        Stage::Healthy if model.has_open_experiment() => 4,
+        Stage::Healthy => 5,
+        _ => 3,
     }
 }
 
 fn header(deployment: &Deployment<'_>) -> Markup {
-    let count = |what: &dyn Fn(&Summary) -> bool| deployment.models.iter().filter(|model| what(model)).count();
-    let tested = |model: &Summary| {
-        let open = |of: &crate::ExperimentSummary| of.stage != ExperimentStage::Ended;
-        model.experiment.as_ref().is_some_and(open)
-    };
+    let count = |matches: &dyn Fn(&Summary) -> bool| deployment.models.iter().filter(|model| matches(model)).count();
     let costs: Vec<f64> = deployment.models.iter().filter_map(|model| model.cost).collect();
     let cost = (!costs.is_empty()).then(|| costs.iter().sum::<f64>());
     let figures = [
-        (deployment.models.len(), "models", ""),
-        (count(&Summary::needs_a_person), "need a person", "bad"),
-        (count(&Summary::in_alert), "in alert", "bad"),
-        (count(&|model| model.incident.is_some()), "open incidents", "warn"),
-        (count(&Summary::unhealthy), "monitors silent", "warn"),
-        (count(&tested), "candidates tested", ""),
+        (deployment.models.len(), ["model", "models"], ""),
+        (
+            count(&Summary::needs_action),
+            ["model that needs action", "models that need action"],
+            "bad",
+        ),
+        (count(&Summary::in_alert), ["model in alert", "models in alert"], "bad"),
+        (
+            count(&|model| model.incident.is_some()),
+            ["open incident", "open incidents"],
+            "warn",
+        ),
+        (
+            count(&Summary::unhealthy),
+            ["model with an unhealthy monitor", "models with an unhealthy monitor"],
+            "bad",
+        ),
+        (
+            count(&Summary::has_open_experiment),
+            ["open experiment", "open experiments"],
+            "",
+        ),
     ];
     html! {
         h1 { "Models of " (deployment.name) }
         p.soft { "As of " (time(deployment.now)) " UTC" }
         ul.counts {
-            @for (count, what, class) in figures {
-                li { b class=[(count > 0 && !class.is_empty()).then_some(class)] { (count) } (what) }
+            @for (count, [singular, plural], class) in figures {
+                li { b class=[(count > 0 && !class.is_empty()).then_some(class)] { (count) } (if count == 1 { singular } else { plural }) }
             }
         }
-        @if let Some(cost) = cost { p { "Retrainings so far cost " b { (number(cost)) } ", as the policy says what one costs." } }
+        @if let Some(cost) = cost { p { "Retraining cost so far: " b { (number(cost)) } ", at the cost per retraining set in the policy." } }
         @if !deployment.notes.is_empty() {
-            section aria-label="What could not be read" {
+            section aria-label="Documents that could not be read" {
                 @for note in deployment.notes { p.bad { (note) } }
             }
         }
@@ -120,20 +134,20 @@ fn header(deployment: &Deployment<'_>) -> Markup {
 
 fn tools(deployment: &Deployment<'_>) -> Markup {
     html! {
-        // Shown by the script: without one there is nothing to search with.
+        // The script shows the form: without the script, search does not work.
         form.tools hidden role="search" aria-label="Models" onsubmit="return false" {
             label { "Search" input #q type="search" autocomplete="off" placeholder="model, endpoint, schedule, reason"; }
             label { "Show" select #f {
                 option value="" { "all models" }
-                option value="p" { "those that need a person" }
-                option value="a" { "in alert" }
-                option value="i" { "with an open incident" }
-                option value="u" { "with a silent monitor" }
-                option value="e" { "with a candidate on test" }
-                option value="m" { "with monitors missing" }
+                option value="p" { "models that need action" }
+                option value="a" { "models in alert" }
+                option value="i" { "models with an open incident" }
+                option value="u" { "models with an unhealthy monitor" }
+                option value="e" { "models with an open experiment" }
+                option value="m" { "models with a monitor type not configured" }
             } }
             label { "Order" select #s {
-                option value="attention" { "who needs attention first" }
+                option value="attention" { "attention" }
                 option value="name" { "name" }
                 option value="invocations" { "invocations" }
                 option value="latency" { "latency" }
@@ -141,36 +155,35 @@ fn tools(deployment: &Deployment<'_>) -> Markup {
                 option value="cpu" { "CPU" }
                 option value="retrained" { "last retraining" }
             } }
-            output #shown aria-live="polite" { (deployment.models.len()) " models" }
+            output #shown aria-live="polite" { (text::count(deployment.models.len(), "model")) }
         }
     }
 }
 
-/// What the script filters and sorts by.
+/// Values that the script filters and sorts by.
 fn key(model: &Summary) -> String {
     let variants = || model.facts.endpoint.iter().flat_map(|endpoint| &endpoint.variants);
-    let most = |of: fn(&VariantFacts) -> Option<f64>| variants().filter_map(of).fold(-1.0, f64::max);
-    let sum = |of: fn(&VariantFacts) -> f64| variants().map(of).sum::<f64>();
+    let maximum = |value: fn(&VariantFacts) -> Option<f64>| variants().filter_map(value).fold(-1.0, f64::max);
+    let sum = |value: fn(&VariantFacts) -> f64| variants().map(value).sum::<f64>();
     let retrained = model
         .retraining
         .as_ref()
         .map_or(0, |retraining| retraining.time.as_second());
-    let tested = model.experiment.as_ref().map(|of| of.stage);
     let flags = [
-        (model.needs_a_person(), 'p'),
+        (model.needs_action(), 'p'),
         (model.in_alert(), 'a'),
         (model.incident.is_some(), 'i'),
         (model.unhealthy(), 'u'),
-        (tested.is_some_and(|stage| stage != ExperimentStage::Ended), 'e'),
+        (model.has_open_experiment(), 'e'),
         (!model.not_configured().is_empty(), 'm'),
     ];
     let flags: String = flags.iter().filter_map(|(is, flag)| is.then_some(*flag)).collect();
     let name: String = model.model.chars().filter(|c| *c != '|').collect();
     format!(
         "{name}|{:.0}|{:.0}|{:.1}|{:.0}|{retrained}|{flags}",
-        most(|variant| variant.cpu),
+        maximum(|variant| variant.cpu),
         sum(|variant| variant.invocations.unwrap_or_default()),
-        most(|variant| variant.latency),
+        maximum(|variant| variant.latency),
         sum(|variant| variant.errors_4xx.unwrap_or_default() + variant.errors_5xx.unwrap_or_default()),
     )
 }
@@ -179,7 +192,7 @@ fn row(model: &Summary, deployment: &Deployment<'_>) -> Markup {
     html! {
         tr data-k=(key(model)) {
             th scope="row" {
-                a href=(page_of(&model.model)) { (model.model) }
+                a href=(page_path(&model.model)) { (model.model) }
                 br;
                 @match &model.endpoint {
                     Some(endpoint) if *endpoint != model.model => { span.soft { "endpoint " (endpoint) } br; }
@@ -197,18 +210,43 @@ fn row(model: &Summary, deployment: &Deployment<'_>) -> Markup {
     }
 }
 
-/// The class of a risk rating, and the rating.
+/// Unknown ratings and missing monitor types, once for all models instead of on every row.
+fn unknowns(models: &[Summary]) -> Markup {
+    let unrated = models
+        .iter()
+        .filter(|model| model.risk_rating == RiskRating::Unknown)
+        .count();
+    let mut missing = String::new();
+    for name in MONITOR_TYPES {
+        let count = models
+            .iter()
+            .filter(|model| !model.monitors.is_empty() && model.not_configured().contains(&name))
+            .count();
+        if count > 0 {
+            let separator = if missing.is_empty() { "" } else { ", " };
+            // Writing to a `String` never fails.
+            let _written = write!(missing, "{separator}{name} ({})", text::count(count, "model"));
+        }
+    }
+    html! {
+        @if unrated > 0 { p.soft { "Risk rating unknown: " (text::count(unrated, "model")) } }
+        @if !missing.is_empty() { p.soft { "Not configured: " (missing) } }
+    }
+}
+
+/// Badge of a risk rating. An unknown rating has none.
 pub(crate) fn risk(rating: RiskRating) -> Markup {
     let class = match rating {
         RiskRating::High => "bad",
         RiskRating::Medium => "warn",
-        RiskRating::Low | RiskRating::Unknown => "",
+        RiskRating::Low => "",
+        RiskRating::Unknown => return html! {},
     };
     badge(class, &format!("risk {}", rating.as_str().to_lowercase()))
 }
 
-/// The class that a stage is shown in.
-pub(crate) fn class_of(stage: Stage) -> &'static str {
+/// CSS class of a stage.
+pub(crate) fn stage_class(stage: Stage) -> &'static str {
     match stage {
         Stage::Healthy => "good",
         Stage::AwaitingApproval | Stage::AwaitingData | Stage::Escalated => "bad",
@@ -216,54 +254,77 @@ pub(crate) fn class_of(stage: Stage) -> &'static str {
     }
 }
 
+/// Badges of a model's state. A model with an unhealthy monitor is never shown as healthy: its drift may go undetected.
+pub(crate) fn state(model: &Summary) -> Markup {
+    let unhealthy = model.unhealthy();
+    html! {
+        @if unhealthy {
+            (badge("bad", &unhealthy_label(model)))
+        }
+        @if !unhealthy || model.stage != Stage::Healthy {
+            @if unhealthy { " " }
+            (badge(stage_class(model.stage), model.stage.as_str()))
+        }
+    }
+}
+
+fn unhealthy_label(model: &Summary) -> String {
+    match model.unhealthy_since() {
+        Some(since) => format!("Monitoring failed since {}", text::time(since)),
+        None => "Monitoring failed".to_owned(),
+    }
+}
+
 fn stage(model: &Summary, now: Timestamp) -> Markup {
     html! {
-        (badge(class_of(model.stage), model.stage.as_str()))
+        (state(model))
         @if let Some(incident) = &model.incident {
-            " " span.soft { (incident.id) ", open " (ago(incident.opened_at, now)) }
+            " " span.soft { (incident.id) ", open for " (elapsed(incident.opened_at, now)) }
         }
         @if let Some(decision) = &model.decision {
-            p.w { (cut(&decision.sentence)) }
-            p.soft { (minute(decision.time))
-                @if let Some(until) = model.incident.as_ref().and_then(|incident| incident.until) { ", until " (minute(until)) } }
+            p.w {
+                @match &model.incident {
+                    Some(incident) if !incident.findings.is_empty() => { b { (incident.findings) } ". " }
+                    _ => {}
+                }
+                (cut(&decision.sentence))
+            }
+            p.soft { "Decided " (text::time(decision.time))
+                @if let Some(until) = model.incident.as_ref().and_then(|incident| incident.until) { ", next decision by " (text::time(until)) } }
         }
     }
 }
 
 fn cut(text: &str) -> String {
-    let mut said: String = text.chars().filter(|c| *c != '`').take(REASON).collect();
-    if text.chars().count() > REASON {
-        said.push('…');
+    let mut reason: String = text.chars().filter(|c| *c != '`').take(MAX_REASON_CHARS).collect();
+    if text.chars().count() > MAX_REASON_CHARS {
+        reason.push('…');
     }
-    said
+    reason
 }
 
-/// How long ago something was.
-fn ago(at: Timestamp, now: Timestamp) -> String {
-    lasting(now.duration_since(at))
+/// Time since an event.
+fn elapsed(at: Timestamp, now: Timestamp) -> String {
+    text::duration(now.duration_since(at))
 }
 
 fn monitors(model: &Summary) -> Markup {
-    let missing = model.not_configured();
     html! {
         dl.mo { @for monitor in &model.monitors { (monitor_row(monitor)) } }
-        @if !missing.is_empty() && missing.len() < 4 {
-            p.soft { "Not configured: " (missing.join(", ")) }
-        }
     }
 }
 
 fn monitor_row(monitor: &MonitorSummary) -> Markup {
     let name = monitor.monitor_type.as_deref().unwrap_or(&monitor.schedule);
-    let label = format!("{}: {}", monitor.schedule, counts(&monitor.states));
+    let label = format!("{}: {}", monitor.schedule, describe_states(&monitor.states));
     html! {
         dt { (name) }
-        dd { (strip(&monitor.states, STRIP, &label)) }
+        dd { (strip(&monitor.states, STRIP_EXECUTIONS, &label)) }
         dd { (alert(monitor)) }
     }
 }
 
-/// The alert of a monitor: how many of its N evaluated datapoints breach, and at how many, M, it alerts.
+/// Alert status of a monitor: breaching datapoints of the last N, and the number M that raises the alert.
 pub(crate) fn alert(monitor: &MonitorSummary) -> Markup {
     let MonitorSummary {
         breaching,
@@ -271,13 +332,13 @@ pub(crate) fn alert(monitor: &MonitorSummary) -> Markup {
         evaluation_period,
         ..
     } = monitor;
-    let window = format!("{breaching}/{evaluation_period} at {datapoints_to_alert}");
+    let window = format!("{breaching} of {evaluation_period}, alert at {datapoints_to_alert}");
     html! {
-        @if monitor.health == HealthStatus::Unhealthy { b.warn { "silent" } " " }
+        @if monitor.health == HealthStatus::Unhealthy { b.bad { "unhealthy" } " " }
         @match monitor.status {
             AlertStatus::InAlert => span.bad { b { "InAlert" } " " (window) },
             AlertStatus::Ok => { span.soft { "OK" } " " (window) }
-            AlertStatus::InsufficientData => { span.soft { "INSUFFICIENT_DATA" } " " (window) }
+            AlertStatus::InsufficientData => { span.soft { "insufficient data" } " " (window) }
         }
     }
 }
@@ -287,14 +348,14 @@ fn endpoint_cell(endpoint: &EndpointFacts) -> Markup {
         @if endpoint.status != "InService" { p.warn { b { (endpoint.status) } } }
         @for variant in &endpoint.variants {
             p.va.num {
-                @if endpoint.variants.len() > 1 { b { (variant.name) } " " span.soft { (number(variant.share)) " %" } br; }
+                @if endpoint.variants.len() > 1 { b { (variant.name) } " " span.soft { (number(variant.share)) "%" } br; }
                 (figures(variant))
             }
         }
     }
 }
 
-/// The numbers of a variant.
+/// Metrics of a variant.
 fn figures(variant: &VariantFacts) -> Markup {
     let utilization = [
         ("CPU", variant.cpu),
@@ -304,14 +365,14 @@ fn figures(variant: &VariantFacts) -> Markup {
     ];
     let errors = [("4xx", variant.errors_4xx), ("5xx", variant.errors_5xx)];
     html! {
-        @for (what, value) in utilization {
-            @if let Some(value) = value { span class=[(value > 85.0).then_some("warn")] { (what) " " (number(value)) " %" } }
+        @for (label, value) in utilization {
+            @if let Some(value) = value { span class=[(value > 85.0).then_some("warn")] { (label) " " (number(value)) "%" } }
         }
         br;
         @if let Some(value) = variant.invocations { span { (number(value)) " requests" } }
         @if let Some(value) = variant.latency { span { "p99 " (number(value)) " ms" } }
-        @for (what, value) in errors {
-            @if let Some(value) = value.filter(|value| *value > 0.0) { span.bad { (number(value)) " " (what) } }
+        @for (label, value) in errors {
+            @if let Some(value) = value.filter(|value| *value > 0.0) { span.bad { (number(value)) " " (label) } }
         }
     }
 }
@@ -319,16 +380,16 @@ fn figures(variant: &VariantFacts) -> Markup {
 fn retraining(model: &Summary, now: Timestamp) -> Markup {
     html! {
         @if let Some(last) = &model.retraining {
-            p { (ago(last.time, now)) " ago"
-                @match last.helped {
-                    Some(true) => { ", " span.good { b { "helped" } } }
-                    Some(false) => { ", " span.bad { b { "did not help" } } }
+            p { (elapsed(last.time, now)) " ago"
+                @match last.verified {
+                    Some(true) => { ", " span.good { b { "drift fixed" } } }
+                    Some(false) => { ", " span.bad { b { "drift not fixed" } } }
                     None => @if let Some(status) = last.status { ", " (status.as_str()) }
                 }
             }
-            p.soft { (model.retrainings) " so far"
+            p.soft { (text::count(usize::try_from(model.retrainings).unwrap_or(usize::MAX), "retraining"))
                 @if let Some(cost) = model.cost { ", cost " (number(cost)) }
-                @if model.retraining_seconds > 0 { ", " (lasting(SignedDuration::from_secs(model.retraining_seconds))) " of pipeline runs" } }
+                @if model.retraining_seconds > 0 { ", " (text::duration(SignedDuration::from_secs(model.retraining_seconds))) " in pipelines" } }
         }
         @if let Some(experiment) = &model.experiment {
             p { (badge(conclusion_class(experiment.conclusion), experiment.conclusion.map_or(experiment.stage.as_str(), Conclusion::as_str)))
@@ -337,7 +398,7 @@ fn retraining(model: &Summary, now: Timestamp) -> Markup {
     }
 }
 
-/// The class that the end of an experiment is shown in.
+/// CSS class of the result of an experiment.
 pub(crate) fn conclusion_class(conclusion: Option<Conclusion>) -> &'static str {
     match conclusion {
         Some(Conclusion::Promoted) => "good",
@@ -350,7 +411,7 @@ pub(crate) fn conclusion_class(conclusion: Option<Conclusion>) -> &'static str {
 fn batch(model: &Summary, now: Timestamp) -> Markup {
     html! {
         @if let Some(job) = &model.facts.transform_job {
-            p { (badge(if job.status == "Failed" { "bad" } else { "" }, &job.status)) " " span.soft { (ago(job.created, now)) " ago" } }
+            p { (badge(if job.status == "Failed" { "bad" } else { "" }, &job.status)) " " span.soft { (elapsed(job.created, now)) " ago" } }
             p.soft { (job.name) }
         }
     }

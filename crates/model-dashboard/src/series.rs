@@ -1,7 +1,7 @@
-//! What monitors measured over time: by feature, metric, facet or label, with the threshold that it is held against.
+//! Charts of metric values over time, per feature, metric, facet, or label, with the threshold.
 //!
-//! Two sources: the violations that a ledger keeps, which is all there is of an execution whose report cannot be read, and
-//! the report's other files, which tell of clean executions as well ([`Measured`]).
+//! Values come from two sources: the violations in a ledger, and the report's other files ([`ExecutionMetrics`]). Only the files contain
+//! values of clean executions. If they cannot be read, the violations are all there is.
 
 use crate::{
     Console,
@@ -20,30 +20,30 @@ const HEIGHT: f64 = 120.0;
 const LEFT: f64 = 46.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 20.0;
-/// So many pictures a monitor has at most, the worst first.
-const DRAWN: usize = 24;
-/// So many rows the table of a picture has.
-const ROWS: usize = 24;
-/// So many values are kept of one report: more are those of a dataset with very many columns.
-const KEPT: usize = 400;
+/// Maximum number of charts per monitor, latest violations first. The other series are only listed.
+const MAX_CHARTS: usize = 24;
+/// Maximum number of rows in the table of a chart.
+const MAX_ROWS: usize = 24;
+/// Maximum number of values kept per report. Only datasets with several hundred columns have more.
+const MAX_VALUES: usize = 400;
 
-/// What one execution measured, out of its report's files.
+/// Metric values of one monitoring execution, read from the files of its report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct ExecutionMetrics {
     /// The monitoring schedule.
     pub schedule: String,
-    /// Which execution.
+    /// Scheduled time of the execution.
     pub scheduled_time: Timestamp,
-    /// The values by what they are of, named as violations name it: the feature, the metric, `facet=value metric`.
+    /// Values by subject. Subjects are named as in violations: the feature, the metric, or `facet=value metric`.
     pub values: BTreeMap<String, f64>,
-    /// What they are held against, as far as the files tell; of the latest execution of a monitor only.
+    /// Thresholds by subject, if the files contain them. Kept for the latest execution of a monitor only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub thresholds: BTreeMap<String, f64>,
 }
 
-impl Measured {
-    /// The metrics of a model quality monitor's `statistics.json`.
-    pub fn of_statistics(statistics: &Statistics) -> BTreeMap<String, f64> {
+impl ExecutionMetrics {
+    /// Reads the metrics of a model quality monitor from its `statistics.json`.
+    pub fn values_from_statistics(statistics: &Statistics) -> BTreeMap<String, f64> {
         let tables = [
             &statistics.binary_classification_metrics,
             &statistics.multiclass_classification_metrics,
@@ -53,12 +53,12 @@ impl Measured {
         metrics
             .filter_map(|(name, metric)| Some((name.clone(), metric.value?)))
             .filter(|(_, value)| value.is_finite())
-            .take(KEPT)
+            .take(MAX_VALUES)
             .collect()
     }
 
-    /// The metrics of a bias monitor's `analysis.json`, after training and before.
-    pub fn of_analysis(analysis: &Analysis) -> BTreeMap<String, f64> {
+    /// Reads the metrics of a bias monitor from its `analysis.json`: post-training metrics first, then pre-training metrics.
+    pub fn values_from_analysis(analysis: &Analysis) -> BTreeMap<String, f64> {
         let stages = [
             &analysis.post_training_bias_metrics,
             &analysis.pre_training_bias_metrics,
@@ -74,35 +74,35 @@ impl Measured {
                 }
             }
         }
-        while values.len() > KEPT {
+        while values.len() > MAX_VALUES {
             values.pop_last();
         }
         values
     }
 }
 
-/// One thing that a monitor measures, over time.
+/// The values of one subject over time.
 #[derive(Debug, Clone, PartialEq)]
 struct Series {
     subject: String,
     check_type: String,
-    /// By scheduled time: the value, and whether it violated.
+    /// By scheduled time: the value, and whether it violates its constraint.
     points: BTreeMap<Timestamp, (f64, bool)>,
     threshold: Option<f64>,
 }
 
 impl Series {
-    /// How lately and how far it violated: the worst first.
+    /// Sort key: time of the latest violation, then number of violations.
     fn rank(&self) -> (Option<Timestamp>, usize) {
         let violated = || self.points.iter().filter(|(_, (_, violated))| *violated);
         (violated().map(|(at, _)| *at).next_back(), violated().count())
     }
 }
 
-/// The series of a monitor, the worst first.
-fn of_monitor(ledger: &MonitorLedger, measured: &[Measured]) -> Vec<Series> {
+/// The series of a monitor, latest violations first.
+fn series_for(ledger: &MonitorLedger, measured: &[ExecutionMetrics]) -> Vec<Series> {
     let mut series: BTreeMap<(String, String), Series> = BTreeMap::new();
-    // A feature is checked in several ways, each a quantity of its own; a metric is one, however it is compared.
+    // A feature has one value per check type. A metric has one value, whichever check compares it.
     let by_check = ledger.monitor.monitor_type == Some(MonitorType::DataQuality);
     for datapoint in &ledger.datapoints {
         let Some(report) = &datapoint.evidence.report else {
@@ -128,8 +128,10 @@ fn of_monitor(ledger: &MonitorLedger, measured: &[Measured]) -> Vec<Series> {
             one.threshold = threshold.or(one.threshold);
         }
     }
-    let of_this = measured.iter().filter(|of| of.schedule == ledger.monitor.schedule);
-    for execution in of_this {
+    let executions = measured
+        .iter()
+        .filter(|execution| execution.schedule == ledger.monitor.schedule);
+    for execution in executions {
         for (subject, value) in &execution.values {
             let check = if by_check { "baseline_drift_check" } else { "" };
             let one = series
@@ -149,50 +151,52 @@ fn of_monitor(ledger: &MonitorLedger, measured: &[Measured]) -> Vec<Series> {
     all
 }
 
-/// The pictures of a monitor.
-pub(crate) fn section(ledger: &MonitorLedger, measured: &[Measured], console: &Console) -> Markup {
-    let all = of_monitor(ledger, measured);
+/// The charts of a monitor.
+pub(crate) fn section(ledger: &MonitorLedger, measured: &[ExecutionMetrics], console: &Console) -> Markup {
+    let all = series_for(ledger, measured);
     if all.is_empty() {
         return html! {};
     }
     let monitor = &ledger.monitor;
-    let kind = monitor.monitor_type.map_or("Custom", |of| of.as_str());
+    let kind = monitor
+        .monitor_type
+        .map_or("Custom", |monitor_type| monitor_type.as_str());
     let times = ledger.datapoints.iter().map(|datapoint| datapoint.scheduled_time);
     html! {
         h3 { (kind) " " span.soft { (monitor.schedule) } }
         div.sm {
-            @for one in all.iter().take(DRAWN) {
-                @if let Some(span) = Span::of(times.clone(), LEFT, WIDTH - LEFT - 20.0) { (figure(one, &span, ledger, console)) }
+            @for one in all.iter().take(MAX_CHARTS) {
+                @if let Some(span) = Span::from_times(times.clone(), LEFT, WIDTH - LEFT - 20.0) { (figure(one, &span, ledger, console)) }
             }
         }
-        @if all.len() > DRAWN {
-            p.soft { "Not drawn, " (all.len() - DRAWN) " more: "
-                (all.iter().skip(DRAWN).take(200).map(|one| one.subject.as_str()).collect::<Vec<_>>().join(", ")) }
+        @if all.len() > MAX_CHARTS {
+            p.soft { (all.len() - MAX_CHARTS) " more without a chart: "
+                (all.iter().skip(MAX_CHARTS).take(200).map(|one| one.subject.as_str()).collect::<Vec<_>>().join(", ")) }
         }
     }
 }
 
 fn figure(series: &Series, span: &Span, ledger: &MonitorLedger, console: &Console) -> Markup {
     let values = series.points.values().map(|(value, _)| *value).chain(series.threshold);
-    let Some(range) = Range::of(values, TOP, HEIGHT - TOP - BOTTOM) else {
+    let Some(range) = Range::from_values(values, TOP, HEIGHT - TOP - BOTTOM) else {
         return html! {};
     };
     let latest = series.points.last_key_value();
-    let said = latest.map_or_else(String::new, |(at, (value, _))| {
-        format!("{} at {}", number(*value), crate::frame::minute(*at))
+    let headline = latest.map_or_else(String::new, |(at, (value, _))| {
+        format!("{} at {}", number(*value), text::time(*at))
     });
     let label = format!(
-        "{} {}: {} values, the latest {said}{}",
+        "{} {}: {}, latest {headline}{}",
         series.subject,
         series.check_type,
-        series.points.len(),
+        text::count(series.points.len(), "value"),
         series
             .threshold
             .map_or_else(String::new, |threshold| format!(", threshold {}", number(threshold)))
     );
     html! {
         figure.card {
-            figcaption { b { (series.subject) } " " span.soft { (series.check_type) } span.la { (said) } }
+            figcaption { b { (series.subject) } " " span.soft { (series.check_type) } span.la { (headline) } }
             svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(label) {
                 @for (x, mark) in span.marks(4) {
                     path.grid d=(format!("M{x:.1} {TOP}V{:.1}", HEIGHT - BOTTOM)) {}
@@ -214,19 +218,19 @@ fn figure(series: &Series, span: &Span, ledger: &MonitorLedger, console: &Consol
             }
             details { summary { "Values and reports" }
                 table { thead { tr { th scope="col" { "Scheduled" } th.r scope="col" { "Value" } th scope="col" { "Report" } } }
-                    tbody { @for (at, (value, violated)) in series.points.iter().rev().take(ROWS) {
+                    tbody { @for (at, (value, violated)) in series.points.iter().rev().take(MAX_ROWS) {
                         tr { th scope="row" { (time(*at)) }
                             td class=(if *violated { "r bad" } else { "r" }) { (number(*value)) }
                             td { (report(ledger, *at, console)) } }
                     } }
                 }
-                @if series.points.len() > ROWS { p.soft { "and " (series.points.len() - ROWS) " earlier ones" } }
+                @if series.points.len() > MAX_ROWS { p.soft { "and " (series.points.len() - MAX_ROWS) " earlier values" } }
             }
         }
     }
 }
 
-/// The report of an execution.
+/// Link to the report of an execution.
 fn report(ledger: &MonitorLedger, at: Timestamp, console: &Console) -> Markup {
     let mut datapoints = ledger.datapoints.iter();
     let datapoint = datapoints.find(|datapoint| datapoint.scheduled_time == at);
@@ -234,7 +238,7 @@ fn report(ledger: &MonitorLedger, at: Timestamp, console: &Console) -> Markup {
     html! { @if let Some(report) = report { (object(&report.uri, console)) } @else { span.soft { "–" } } }
 }
 
-/// An object of S3, as a link if there is a console.
+/// An S3 object: a link if the console is known, its URI otherwise.
 pub(crate) fn object(uri: &str, console: &Console) -> Markup {
     let name = uri.rsplit('/').find(|part| !part.is_empty()).unwrap_or(uri);
     html! {
@@ -245,21 +249,21 @@ pub(crate) fn object(uri: &str, console: &Console) -> Markup {
     }
 }
 
-/// A line through values that follow one another; a gap where an execution between them told nothing is not bridged.
+/// Line through consecutive values, with a gap where an execution is missing.
 fn line(series: &Series, span: &Span, range: &Range) -> String {
     let mut path = String::new();
     let mut last: Option<Timestamp> = None;
     let usual = usual_gap(series);
     for (at, (value, _)) in &series.points {
-        let goes_on = last.is_some_and(|last| at.duration_since(last).as_secs() <= usual * 3 / 2);
-        let letter = if goes_on { 'L' } else { 'M' };
+        let is_consecutive = last.is_some_and(|last| at.duration_since(last).as_secs() <= usual * 3 / 2);
+        let letter = if is_consecutive { 'L' } else { 'M' };
         let _written = write!(path, "{letter}{:.1} {:.1}", span.x(*at), range.y(*value));
         last = Some(*at);
     }
     path
 }
 
-/// The shortest time between two values, in seconds.
+/// Shortest distance between two values, in seconds.
 fn usual_gap(series: &Series) -> i64 {
     let times: Vec<&Timestamp> = series.points.keys().collect();
     let gaps = times.windows(2).filter_map(|pair| match pair {
@@ -269,10 +273,14 @@ fn usual_gap(series: &Series) -> i64 {
     gaps.min().unwrap_or(i64::MAX / 4)
 }
 
-/// The values as dots: small circles where nothing was violated, squares that stand out where something was.
+/// Markers of the values: circles for values that meet their constraint, squares for violations.
 fn dots(series: &Series, span: &Span, range: &Range, violated: bool) -> String {
     let mut path = String::new();
-    for (at, (value, _)) in series.points.iter().filter(|(_, (_, of))| *of == violated) {
+    for (at, (value, _)) in series
+        .points
+        .iter()
+        .filter(|(_, (_, is_violated))| *is_violated == violated)
+    {
         let (x, y) = (span.x(*at), range.y(*value));
         let _written = if violated {
             write!(path, "M{:.1} {:.1}h6v6h-6z", x - 3.0, y - 3.0)

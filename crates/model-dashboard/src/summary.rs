@@ -1,74 +1,74 @@
-//! What the overview says of a model: small enough that those of a thousand models are kept and read at once.
+//! Summary of a model for the overview. Summaries are small: the overview reads those of all models at once.
 
-use crate::Facts;
-use alerting::{AlertStatus, DatapointState, HealthStatus, MonitorLedger, Period};
+use crate::{Facts, reason};
+use alerting::{AlertStatus, Datapoint, DatapointState, HealthStatus, MonitorLedger, Period};
 use jiff::Timestamp;
 use model_monitor::MonitorType;
 use promotion::{Conclusion, ExperimentDocument, ExperimentStage};
 use remediation::{
-    Decision, ExecutionStatus, Incident, ModelDocument, MonitorOf, Outcome, Policy, RiskRating, Stage, Verdict,
+    Decision, ExecutionStatus, Incident, ModelDocument, MonitorRef, Outcome, Policy, RiskRating, Stage, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
-/// Of so many of its latest executions a monitor's states are shown.
-pub const STRIP: usize = 48;
+/// Number of latest executions whose states are shown per monitor.
+pub const STRIP_EXECUTIONS: usize = 48;
 
 /// The monitor types of SageMaker Model Monitor, in its console's order.
 pub(crate) const MONITOR_TYPES: [&str; 4] = ["DataQuality", "ModelQuality", "ModelBias", "ModelExplainability"];
 
-/// What the state bucket holds of a model.
+/// The state documents of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Documents<'a> {
-    /// The model.
+    /// Name of the model.
     pub model: &'a str,
-    /// `models/{model}.json`; none if no monitor of it was ever in alert.
+    /// `models/{model}.json`. `None` if no monitor of the model has ever been in alert.
     pub document: Option<&'a ModelDocument>,
-    /// The ledgers of its monitors.
+    /// Ledgers of the model's monitors.
     pub ledgers: &'a [MonitorLedger],
-    /// `experiments/{model}.json`; none if no candidate of it was ever tested.
+    /// `experiments/{model}.json`. `None` if no candidate of the model has ever been tested.
     pub experiments: Option<&'a ExperimentDocument>,
-    /// The policy in force.
+    /// The effective policy.
     pub policy: &'a Policy,
 }
 
 /// A model on the overview.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// When the documents were read.
+    /// Time at which the documents were read.
     pub at: Timestamp,
-    /// The stage of its lifecycle.
+    /// Lifecycle stage of the model.
     pub stage: Stage,
-    /// Its endpoint; `None` for batch transform.
+    /// Endpoint of the model. `None` for batch transform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// Its risk rating: the policy's, else the model card's.
+    /// Risk rating from the policy, or else from the model card.
     pub risk_rating: RiskRating,
-    /// Its monitors.
+    /// Monitors of the model.
     pub monitors: Vec<MonitorSummary>,
     /// The open incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentSummary>,
-    /// What was decided last.
+    /// The latest decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<LastDecision>,
-    /// The last retraining.
+    /// The latest retraining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retraining: Option<LastRetraining>,
-    /// How many retrainings the documents know of.
+    /// Number of retrainings in the documents.
     #[serde(default)]
     pub retrainings: u32,
-    /// How long they ran, in seconds, as far as SageMaker told.
+    /// Total duration of the retrainings in seconds, where SageMaker reported start and end.
     #[serde(default)]
     pub retraining_seconds: i64,
-    /// What they cost so far, if the policy says what one costs.
+    /// Total cost of the retrainings. `None` if the policy sets no cost per retraining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
-    /// The open experiment, else the last.
+    /// The open experiment, or else the latest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<ExperimentSummary>,
-    /// What AWS says.
+    /// Facts from AWS.
     #[serde(default)]
     pub facts: Facts,
 }
@@ -76,24 +76,27 @@ pub struct Summary {
 /// A monitor on the overview.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MonitorSummary {
-    /// Its monitoring schedule.
+    /// Name of the monitoring schedule.
     pub schedule: String,
-    /// What it monitors, once a report has told.
+    /// Monitor type. `None` until a report shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_type: Option<String>,
-    /// Its alert.
+    /// Alert status.
     pub status: AlertStatus,
-    /// Its health.
+    /// Health status.
     pub health: HealthStatus,
-    /// How many of the evaluated datapoints breach.
+    /// Scheduled time of the first execution without a result. `None` for a healthy monitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy_since: Option<Timestamp>,
+    /// Number of breaching datapoints among those evaluated.
     pub breaching: usize,
-    /// M.
+    /// Number of breaching datapoints that raise the alert (M).
     pub datapoints_to_alert: u8,
-    /// N.
+    /// Number of latest executions, or periods, that are evaluated (N).
     pub evaluation_period: u8,
-    /// The states of its latest executions, oldest first, a letter each: `C`lean, `V`iolations, `N`oData, `F`ailed, `M`issing.
+    /// States of the latest executions, oldest first, one letter each: `C`lean, `V`iolations, `N`oData, `F`ailed, `M`issing.
     pub states: String,
-    /// When the latest of them was scheduled.
+    /// Scheduled time of the latest execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Timestamp>,
 }
@@ -101,11 +104,14 @@ pub struct MonitorSummary {
 /// An open incident on the overview.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IncidentSummary {
-    /// Its id.
+    /// Incident ID.
     pub id: String,
-    /// Since when it is open.
+    /// Time at which the incident was opened.
     pub opened_at: Timestamp,
-    /// Until when it waits as it does, if time alone changes anything.
+    /// The worst violations with their ratios, as in `income 4.2×, accuracy −0.18`. Empty without a decision or a violation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub findings: String,
+    /// Time of the next automatic decision. `None` if time alone changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -113,46 +119,46 @@ pub struct IncidentSummary {
 /// A decision on the overview.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastDecision {
-    /// Of which incident.
+    /// ID of the incident.
     pub incident_id: String,
-    /// What was decided.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why, in words.
+    /// Description of the decision: in the present tense for an open incident, in the past tense for a closed one.
     pub sentence: String,
-    /// When.
+    /// Time of the decision.
     pub time: Timestamp,
 }
 
 /// A retraining on the overview.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastRetraining {
-    /// When it was decided.
+    /// Time of the decision to retrain.
     pub time: Timestamp,
-    /// How its run stands, if it has one.
+    /// Status of the pipeline execution, once it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<ExecutionStatus>,
-    /// Whether it helped: the drift was gone after it; `None` while that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub helped: Option<bool>,
+    /// Result of the verification: whether the monitors were OK after it. `None` while that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "helped")]
+    pub verified: Option<bool>,
 }
 
 /// An experiment on the overview.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExperimentSummary {
-    /// Its id.
+    /// Experiment ID.
     pub id: String,
-    /// Where it stands.
+    /// Stage of the experiment.
     pub stage: ExperimentStage,
-    /// How it ended.
+    /// Result of the experiment. `None` while it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conclusion: Option<Conclusion>,
-    /// What was last said of it.
+    /// Latest description of the experiment.
     pub sentence: String,
-    /// When it came to where it stands.
+    /// Time at which the experiment entered its stage, or ended.
     pub since: Timestamp,
 }
 
-/// A state as a letter: `C`lean, `V`iolations, `N`oData, `F`ailed, `M`issing.
+/// Letter of a state: `C`lean, `V`iolations, `N`oData, `F`ailed, `M`issing.
 pub(crate) fn letter(state: DatapointState) -> char {
     match state {
         DatapointState::Clean => 'C',
@@ -164,8 +170,8 @@ pub(crate) fn letter(state: DatapointState) -> char {
 }
 
 impl Summary {
-    /// The summary of a model, at a time.
-    pub fn of(documents: &Documents<'_>, facts: Facts, now: Timestamp) -> Self {
+    /// Summarizes a model at the time `now`.
+    pub fn from_documents(documents: &Documents<'_>, facts: Facts, now: Timestamp) -> Self {
         let document = documents.document;
         let incident = document.and_then(|document| document.incident.as_ref());
         let settings = documents.policy.model(documents.model);
@@ -173,11 +179,12 @@ impl Summary {
             .ledgers
             .iter()
             .find_map(|ledger| ledger.monitor.endpoint.clone());
-        let of_facts = facts.endpoint.as_ref().map(|endpoint| endpoint.name.clone());
+        let described_endpoint = facts.endpoint.as_ref().map(|endpoint| endpoint.name.clone());
         let rating = settings.risk_rating.or(facts.risk_rating);
         let incidents = all_incidents(document);
-        let runs = incidents.iter().filter_map(|incident| incident.execution.as_ref());
-        let seconds = runs.filter_map(|run| Some(run.end_time?.duration_since(run.start_time?)));
+        let executions = incidents.iter().filter_map(|incident| incident.execution.as_ref());
+        let durations =
+            executions.filter_map(|execution| Some(execution.end_time?.duration_since(execution.start_time?)));
         let decided = incidents
             .iter()
             .filter(|incident| incident.retrain_decided_at.is_some());
@@ -186,47 +193,52 @@ impl Summary {
             model: documents.model.to_owned(),
             at: now,
             stage: document.map_or(Stage::Healthy, ModelDocument::stage),
-            endpoint: endpoint.or(of_facts),
+            endpoint: endpoint.or(described_endpoint),
             risk_rating: rating.unwrap_or_default(),
             monitors: documents
                 .ledgers
                 .iter()
-                .map(|ledger| MonitorSummary::of(ledger, documents.policy, now))
+                .map(|ledger| MonitorSummary::from_ledger(ledger, documents.policy, now))
                 .collect(),
             incident: incident.map(|incident| IncidentSummary {
                 id: incident.id.clone(),
                 opened_at: incident.opened_at,
+                findings: incident.decision.as_ref().map(reason::findings).unwrap_or_default(),
                 until: incident.decision.as_ref().and_then(|decision| decision.until),
             }),
             decision: last_decision(document),
             retraining: last_retraining(document),
             retrainings,
             cost: settings.retraining.cost.map(|cost| cost * f64::from(retrainings)),
-            retraining_seconds: seconds.map(|of| of.as_secs()).sum(),
-            experiment: documents.experiments.and_then(ExperimentSummary::of),
+            retraining_seconds: durations.map(|duration| duration.as_secs()).sum(),
+            experiment: documents.experiments.and_then(ExperimentSummary::from_document),
             facts,
         }
     }
 
-    /// The monitor types of Model Monitor's that no monitor of the model has.
+    /// Model Monitor's monitor types for which the model has no monitor.
     pub fn not_configured(&self) -> Vec<&'static str> {
         let has = |name: &&str| {
             let mut types = self.monitors.iter().map(|monitor| monitor.monitor_type.as_deref());
-            // One that has not told yet what it monitors may be of any type.
-            types.any(|of| of.is_none() || of == Some(*name))
+            // A monitor of unknown type may be of any type.
+            types.any(|monitor_type| monitor_type.is_none() || monitor_type == Some(*name))
         };
         MONITOR_TYPES.into_iter().filter(|name| !has(name)).collect()
     }
 
-    /// Whether a person has something to do.
-    pub fn needs_a_person(&self) -> bool {
-        let asks = matches!(
+    /// Whether an operator has to act.
+    pub fn needs_action(&self) -> bool {
+        let incident_waits = matches!(
             self.stage,
             Stage::AwaitingApproval | Stage::AwaitingData | Stage::Escalated
         );
-        let paused =
-            |of: &ExperimentSummary| matches!(of.stage, ExperimentStage::Paused | ExperimentStage::AwaitingApproval);
-        asks || self.experiment.as_ref().is_some_and(paused)
+        let experiment_waits = |experiment: &ExperimentSummary| {
+            matches!(
+                experiment.stage,
+                ExperimentStage::Paused | ExperimentStage::AwaitingApproval
+            )
+        };
+        incident_waits || self.experiment.as_ref().is_some_and(experiment_waits)
     }
 
     /// Whether a monitor is in alert.
@@ -236,20 +248,31 @@ impl Summary {
             .any(|monitor| monitor.status == AlertStatus::InAlert)
     }
 
-    /// Whether a monitor says nothing any more.
+    /// Whether a monitor is unhealthy: it has stopped producing results.
     pub fn unhealthy(&self) -> bool {
         self.monitors
             .iter()
             .any(|monitor| monitor.health == HealthStatus::Unhealthy)
     }
+
+    /// Scheduled time of the first execution without a result, over all unhealthy monitors.
+    pub fn unhealthy_since(&self) -> Option<Timestamp> {
+        self.monitors.iter().filter_map(|monitor| monitor.unhealthy_since).min()
+    }
+
+    /// Whether an experiment is open.
+    pub(crate) fn has_open_experiment(&self) -> bool {
+        let is_open = |experiment: &ExperimentSummary| experiment.stage != ExperimentStage::Ended;
+        self.experiment.as_ref().is_some_and(is_open)
+    }
 }
 
 impl MonitorSummary {
-    fn of(ledger: &MonitorLedger, policy: &Policy, now: Timestamp) -> Self {
+    fn from_ledger(ledger: &MonitorLedger, policy: &Policy, now: Timestamp) -> Self {
         let monitor = &ledger.monitor;
         let monitor_type = monitor.monitor_type.map(MonitorType::as_str);
         let rules = policy
-            .monitor(&MonitorOf {
+            .monitor(&MonitorRef {
                 schedule: &monitor.schedule,
                 endpoint: monitor.endpoint.as_deref(),
                 monitor_type,
@@ -257,12 +280,13 @@ impl MonitorSummary {
             .rules;
         let window = ledger.window(&rules);
         let evaluated = rules.evaluated(&window, ledger.counting(), ledger.as_of.unwrap_or(now));
-        let skipped = ledger.datapoints.len().saturating_sub(STRIP);
+        let skipped = ledger.datapoints.len().saturating_sub(STRIP_EXECUTIONS);
         Self {
             schedule: monitor.schedule.clone(),
             monitor_type: monitor_type.map(ToOwned::to_owned),
             status: ledger.alert.status,
             health: ledger.health.status,
+            unhealthy_since: unhealthy_since(ledger),
             breaching: evaluated
                 .iter()
                 .filter(|(_, period)| *period == Period::Breaching)
@@ -281,7 +305,7 @@ impl MonitorSummary {
 }
 
 impl ExperimentSummary {
-    fn of(document: &ExperimentDocument) -> Option<Self> {
+    fn from_document(document: &ExperimentDocument) -> Option<Self> {
         if let Some(open) = &document.experiment {
             return Some(Self {
                 id: open.id.clone(),
@@ -302,7 +326,22 @@ impl ExperimentSummary {
     }
 }
 
-/// Every incident that the document keeps, oldest first, the open one last.
+/// Scheduled time of the first of the latest executions without a result. `None` for a healthy monitor.
+fn unhealthy_since(ledger: &MonitorLedger) -> Option<Timestamp> {
+    if ledger.health.status == HealthStatus::Healthy {
+        return None;
+    }
+    let has_result =
+        |datapoint: &Datapoint| matches!(datapoint.state(), DatapointState::Clean | DatapointState::Violations);
+    let without_result = ledger
+        .datapoints
+        .iter()
+        .rev()
+        .take_while(|datapoint| !has_result(datapoint));
+    without_result.last().map(|datapoint| datapoint.scheduled_time)
+}
+
+/// All incidents in the document, oldest first, the open one last.
 pub(crate) fn all_incidents(document: Option<&ModelDocument>) -> Vec<&Incident> {
     let Some(document) = document else {
         return Vec::new();
@@ -312,38 +351,45 @@ pub(crate) fn all_incidents(document: Option<&ModelDocument>) -> Vec<&Incident> 
 }
 
 fn last_decision(document: Option<&ModelDocument>) -> Option<LastDecision> {
-    let decided = |incident: &Incident| {
+    let document = document?;
+    let open = document.incident.as_ref().map(|incident| incident.number);
+    let last = |incident: &Incident| {
         let decision: &Decision = incident.decision.as_ref()?;
+        let is_open = open == Some(incident.number);
         Some(LastDecision {
             incident_id: incident.id.clone(),
             verdict: decision.verdict,
-            sentence: decision.sentence.clone(),
+            sentence: if is_open {
+                decision.sentence.clone()
+            } else {
+                reason::past_sentence(&document.model, decision)
+            },
             time: decision.time,
         })
     };
-    all_incidents(document).into_iter().rev().find_map(decided)
+    all_incidents(Some(document)).into_iter().rev().find_map(last)
 }
 
 fn last_retraining(document: Option<&ModelDocument>) -> Option<LastRetraining> {
     let document = document?;
-    let of = |incident: &Incident, helped: Option<bool>| {
+    let last = |incident: &Incident, verified: Option<bool>| {
         Some(LastRetraining {
             time: incident.retrain_decided_at?,
-            status: incident.execution.as_ref().map(|run| run.status),
-            helped,
+            status: incident.execution.as_ref().map(|execution| execution.status),
+            verified,
         })
     };
     let open = document.incident.as_ref();
-    let open = open.and_then(|open| of(open, (open.stage == Stage::Escalated).then_some(false)));
+    let open = open.and_then(|open| last(open, (open.stage == Stage::Escalated).then_some(false)));
     let mut closed = document.closed.iter().rev();
     open.or_else(|| {
         closed.find_map(|closed| {
-            let helped = match closed.outcome {
+            let verified = match closed.outcome {
                 Outcome::Repaired => Some(true),
                 Outcome::Resolved if closed.incident.stage == Stage::Escalated => Some(false),
                 Outcome::Recovered | Outcome::Resolved => None,
             };
-            of(&closed.incident, helped)
+            last(&closed.incident, verified)
         })
     })
 }

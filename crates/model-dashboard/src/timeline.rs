@@ -1,10 +1,10 @@
-//! The timeline of a model: a lane for each monitor with its datapoints and alerts, and lanes of incidents, retrainings and
-//! experiments below.
+//! The timeline of a model: one lane per monitor with its datapoints and alerts, then lanes for incidents, retrainings, and
+//! experiments.
 
 use crate::{
     Documents,
     chart::Span,
-    frame::{STATES, counts},
+    frame::{STATES, describe_states},
     history::{Bar, alerts, lanes},
     summary::letter,
 };
@@ -19,23 +19,23 @@ const RIGHT: f64 = 40.0;
 const LANE: f64 = 30.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 26.0;
-/// A label longer than this is cut.
-const LABEL: usize = 30;
+/// Longer labels are cut.
+const MAX_LABEL_CHARS: usize = 30;
 
-/// The timeline; nothing where nothing has happened.
+/// Draws the timeline. Without datapoints and bars it is one sentence.
 pub(crate) fn timeline(documents: &Documents<'_>, now: Timestamp) -> Markup {
     let lanes = lanes(documents);
     let datapoints = documents.ledgers.iter().flat_map(|ledger| &ledger.datapoints);
     let mut times: Vec<Timestamp> = datapoints.map(|datapoint| datapoint.scheduled_time).collect();
-    // What is older than everything that the ledgers keep would press it all together.
+    // Older bars are cut at the oldest datapoint: otherwise all datapoints would be squeezed together.
     let oldest = times.iter().min().copied();
     let bars = lanes.iter().flat_map(|(_, bars)| bars);
     times.extend(bars.map(|bar| oldest.map_or(bar.from, |oldest| bar.from.max(oldest))));
     if times.is_empty() {
-        return html! { p.soft { "Nothing has happened yet." } };
+        return html! { p.soft { "No monitoring execution has been recorded yet." } };
     }
     times.push(now);
-    let Some(span) = Span::of(times.into_iter(), LEFT, WIDTH - LEFT - RIGHT) else {
+    let Some(span) = Span::from_times(times.into_iter(), LEFT, WIDTH - LEFT - RIGHT) else {
         return html! {};
     };
     let shown: Vec<_> = lanes.iter().filter(|(_, bars)| !bars.is_empty()).collect();
@@ -67,29 +67,33 @@ pub(crate) fn timeline(documents: &Documents<'_>, now: Timestamp) -> Markup {
 }
 
 fn short(text: &str) -> String {
-    let mut said: String = text.chars().take(LABEL).collect();
-    if text.chars().count() > LABEL {
-        said.pop();
-        said.push('…');
+    let mut label: String = text.chars().take(MAX_LABEL_CHARS).collect();
+    if text.chars().count() > MAX_LABEL_CHARS {
+        label.pop();
+        label.push('…');
     }
-    said
+    label
 }
 
-/// The picture in words.
+/// Text alternative of the chart.
 fn description(documents: &Documents<'_>, lanes: &[(&str, Vec<Bar>)]) -> String {
-    let mut said = String::new();
+    let mut text = String::new();
     for ledger in documents.ledgers {
-        let states: String = ledger.datapoints.iter().map(|of| letter(of.state())).collect();
-        let _written = write!(said, "{}: {}. ", ledger.monitor.schedule, counts(&states));
+        let states: String = ledger
+            .datapoints
+            .iter()
+            .map(|datapoint| letter(datapoint.state()))
+            .collect();
+        let _written = write!(text, "{}: {}. ", ledger.monitor.schedule, describe_states(&states));
     }
     for (name, bars) in lanes.iter().filter(|(_, bars)| !bars.is_empty()) {
-        let _written = write!(said, "{name}: {}. ", bars.len());
+        let _written = write!(text, "{name}: {}. ", bars.len());
     }
-    said.push_str("All of it stands in the tables below.");
-    said
+    text.push_str("The tables below contain all values.");
+    text
 }
 
-/// The alerts of a monitor as a ground, its datapoints on it.
+/// The datapoints of a monitor, with its alerts as background.
 fn monitor(ledger: &MonitorLedger, span: &Span, y: f64, now: Timestamp) -> Markup {
     let count = ledger.datapoints.len().max(1);
     #[expect(clippy::cast_precision_loss, reason = "at most some hundred")]
@@ -125,9 +129,9 @@ fn marks(ledger: &MonitorLedger, span: &Span, state: DatapointState, y: f64, wid
 }
 
 fn lane(bars: &[Bar], span: &Span, y: f64, now: Timestamp) -> Markup {
-    let seen = |bar: &&Bar| bar.to.is_none_or(|to| to >= span.from);
+    let visible = |bar: &&Bar| bar.to.is_none_or(|to| to >= span.from);
     html! {
-        @for bar in bars.iter().filter(seen) {
+        @for bar in bars.iter().filter(visible) {
             @let (from, to) = (span.x(bar.from), span.x(bar.to.unwrap_or(now)));
             @let width = (to - from).max(5.0);
             rect class=(format!("bar {}", bar.class)) x=(format!("{from:.1}")) y=(format!("{:.1}", y + 6.0)) width=(format!("{width:.1}")) height="16" rx="3" {

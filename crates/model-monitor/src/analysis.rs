@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// An analysis file: bias metrics, explanations, or both.
+/// Analysis file with bias metrics, explanations, or both.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Analysis {
     /// `"1.0"`.
@@ -26,7 +26,7 @@ pub struct Analysis {
     /// Feature attributions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanations: Option<Explanations>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -34,28 +34,28 @@ pub struct Analysis {
 /// Bias metrics of one stage.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BiasMetrics {
-    /// The label.
+    /// Name of the label.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Its positive value, or the interval of its positive values.
+    /// Positive value of the label, or the interval of its positive values.
     #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub label_value_or_threshold: Option<String>,
-    /// The facets, by name.
+    /// Facets by name.
     pub facets: BTreeMap<String, Vec<BiasFacet>>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// One value, or interval, of a facet.
+/// One value or interval of a facet.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BiasFacet {
-    /// The value, or the interval: `(0.5, 0.99]`.
+    /// Value, or interval such as `(0.5, 0.99]`.
     #[serde(deserialize_with = "some_text")]
     pub value_or_threshold: String,
-    /// Its metrics.
+    /// Metrics of this value.
     pub metrics: Vec<BiasMetric>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -63,18 +63,18 @@ pub struct BiasFacet {
 /// One bias metric.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BiasMetric {
-    /// Its short name.
+    /// Short name of the metric.
     pub name: String,
-    /// Its long name.
+    /// Long name of the metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Its value; `None` (in the file null) if it could not be computed.
+    /// Value; `None` (null in the file) if it was not computable.
     #[serde(default, with = "lenient_option")]
     pub value: Option<f64>,
-    /// Why it could not.
+    /// Reason for which there is no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -82,11 +82,11 @@ pub struct BiasMetric {
 /// Feature attributions by method.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Explanations {
-    /// Kernel SHAP, by label. With JSON data a label can be a probability as text: it need not be the same in the
-    /// baseline and in a run.
+    /// Kernel SHAP, by label. With JSON data, a label can be a probability as a string, which can differ between the
+    /// baseline and an execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_shap: Option<BTreeMap<String, Explanation>>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -96,10 +96,10 @@ pub struct Explanations {
 pub struct Explanation {
     /// Global SHAP value, by feature.
     pub global_shap_values: BTreeMap<String, Shap>,
-    /// The model's mean prediction on the baseline.
+    /// Mean prediction of the model on the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub expected_value: Option<f64>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -110,10 +110,10 @@ pub struct Explanation {
 pub struct Shap(#[serde(with = "lenient")] pub f64);
 
 impl Analysis {
-    /// Reads an analysis file. `object` is what errors call it.
+    /// Parses an analysis file. `object` is its name in errors.
     ///
     /// # Errors
-    /// If it is larger than the limits, not JSON, or of another shape; also if it holds no analysis of any kind.
+    /// Fails if the file exceeds the limits, is not JSON, has another shape, or contains no analysis.
     pub fn parse(object: &str, bytes: &[u8], limits: &Limits) -> Result<Self, ParseError> {
         let analysis: Self = json::parse(object, bytes, limits)?;
         let empty = analysis.pre_training_bias_metrics.is_none()
@@ -127,7 +127,7 @@ impl Analysis {
         Ok(analysis)
     }
 
-    /// A bias metric by facet, its value and the metric's short name. No short name occurs in both stages.
+    /// Bias metric by facet, value of the facet, and short name. No short name occurs in both stages.
     pub fn bias_metric(&self, facet: &str, value: &str, metric: &str) -> Option<f64> {
         [&self.pre_training_bias_metrics, &self.post_training_bias_metrics]
             .into_iter()

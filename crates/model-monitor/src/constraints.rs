@@ -1,7 +1,7 @@
 //! `constraints.json` of the data quality and model quality monitors. Clarify's constraints are its `analysis.json`.
 //!
-//! Source: developer guide, pages `model-monitor-byoc-constraints` and `model-monitor-model-quality-metrics`; the older
-//! keys are those of files from 2019.
+//! Source: developer guide, pages `model-monitor-byoc-constraints` and `model-monitor-model-quality-metrics`. The older
+//! keys come from files of 2019.
 
 use crate::{
     ConstraintCheckType, Limits, ParseError, Subject, Violation, json,
@@ -11,49 +11,50 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// A constraints file. A data quality file has `features`, a model quality file one of the three metric tables.
+/// Constraints file. A data quality file has `features`; a model quality file has one of the three metric tables.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Constraints {
-    /// `0.0` in every file that the analyzer writes.
+    /// Version; `0.0` in every file that Model Monitor writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Value>,
-    /// Data quality: what holds for each column.
+    /// Data quality: constraints of each column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<FeatureConstraints>>,
-    /// Data quality: how it is checked.
+    /// Data quality: settings of the checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring_config: Option<MonitoringConfig>,
-    /// Model quality of a regression, by metric.
+    /// Model quality of a regression: constraints by metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regression_constraints: Option<BTreeMap<String, MetricConstraint>>,
-    /// Model quality of a binary classification, by metric.
+    /// Model quality of a binary classification: constraints by metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary_classification_constraints: Option<BTreeMap<String, MetricConstraint>>,
-    /// Model quality of a multiclass classification, by metric.
+    /// Model quality of a multiclass classification: constraints by metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiclass_classification_constraints: Option<BTreeMap<String, MetricConstraint>>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// What holds for one column.
+/// Constraints of one column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FeatureConstraints {
-    /// The column.
+    /// Name of the column.
     pub name: String,
-    /// `Fractional`, `Integral`, `String` or `Unknown`.
+    /// `Fractional`, `Integral`, `String`, or `Unknown`.
     pub inferred_type: String,
-    /// The least share of values that are present, 0 to 1.
+    /// Minimum share of values that are present, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub completeness: Option<f64>,
-    /// Of numeric columns.
+    /// Constraints of a numeric column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_constraints: Option<NumConstraints>,
-    /// Of string columns.
+    /// Constraints of a string column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub string_constraints: Option<StringConstraints>,
-    /// Other settings for this column; the guide's spelling, which the SDK's is read as too.
+    /// Settings that override the general ones for this column. The key is spelled as in the guide; the SDK's spelling
+    /// is accepted too.
     #[serde(
         default,
         rename = "monitoringConfigOverrides",
@@ -61,13 +62,13 @@ pub struct FeatureConstraints {
         skip_serializing_if = "Option::is_none"
     )]
     pub monitoring_config_overrides: Option<MonitoringConfig>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl FeatureConstraints {
-    /// The settings of this column in any of the places where files have them.
+    /// Settings of this column, from any of the places where files contain them.
     pub fn overrides(&self) -> Option<&MonitoringConfig> {
         self.monitoring_config_overrides
             .as_ref()
@@ -78,10 +79,10 @@ impl FeatureConstraints {
 /// Constraints of a numeric column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NumConstraints {
-    /// Whether every value is 0 or more.
+    /// Whether every value is at least 0.
     #[serde(default)]
     pub is_non_negative: bool,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -89,17 +90,17 @@ pub struct NumConstraints {
 /// Constraints of a string column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StringConstraints {
-    /// The values of the baseline.
+    /// Values of the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Vec<String>>,
-    /// Where files of 2019 have the column's own settings.
+    /// Settings of the column in files of 2019.
     #[serde(
         default,
         alias = "monitoringConfigOverrides",
         skip_serializing_if = "Option::is_none"
     )]
     pub monitoring_config_overrides: Option<MonitoringConfig>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -113,59 +114,59 @@ pub enum Switch {
     Disabled,
 }
 
-/// How data quality is checked. What is not set has the service's default.
+/// Settings of the data quality checks. Settings that are absent have Model Monitor's default.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct MonitoringConfig {
-    /// Whether constraints are checked at all; default `Enabled`.
+    /// Whether constraints are checked. Default: `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluate_constraints: Option<Switch>,
-    /// Whether CloudWatch metrics are published; default `Enabled`.
+    /// Whether CloudWatch metrics are published. Default: `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emit_metrics: Option<Switch>,
-    /// The least share of values of the inferred type; the analyzer writes 1.0.
+    /// Minimum share of values with the inferred type. Model Monitor writes 1.0.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub datatype_check_threshold: Option<f64>,
-    /// The least share of values within the domain; the analyzer writes 1.0.
+    /// Minimum share of values within the domain. Model Monitor writes 1.0.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub domain_content_threshold: Option<f64>,
-    /// How distributions are compared.
+    /// Settings of the comparison of distributions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution_constraints: Option<DistributionConstraints>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// How distributions are compared.
+/// Settings of the comparison of distributions.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DistributionConstraints {
-    /// Whether they are; default `Enabled`.
+    /// Whether distributions are compared. Default: `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perform_comparison: Option<Switch>,
-    /// The largest distance; the analyzer writes 0.1.
+    /// Maximum distance. Model Monitor writes 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub comparison_threshold: Option<f64>,
-    /// `Simple` or `Robust`, also spelled `linf_simple` and `linf_robust`.
+    /// `Simple` or `Robust`, or `linf_simple` or `linf_robust`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison_method: Option<String>,
-    /// The largest distance of string columns; default the `comparison_threshold`.
+    /// Maximum distance of string columns. Default: `comparison_threshold`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub categorical_comparison_threshold: Option<f64>,
     /// `LInfinity` (default) or `ChiSquared`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categorical_drift_method: Option<String>,
-    /// Files of 2019, in the place of `perform_comparison`.
+    /// `perform_comparison` in files of 2019.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_comparisons: Option<bool>,
-    /// Files of 2019, in the place of [`MonitoringConfig::domain_content_threshold`].
+    /// [`MonitoringConfig::domain_content_threshold`] in files of 2019.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "lenient_option")]
     pub min_domain_mass: Option<f64>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// On which side of the threshold a metric violates it.
+/// Side of the threshold on which a metric violates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ComparisonOperator {
     /// Below.
@@ -175,7 +176,7 @@ pub enum ComparisonOperator {
 }
 
 impl ComparisonOperator {
-    /// The name as files spell it.
+    /// Name in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LessThanThreshold => "LessThanThreshold",
@@ -184,24 +185,24 @@ impl ComparisonOperator {
     }
 }
 
-/// The constraint of a model quality metric.
+/// Constraint of a model quality metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricConstraint {
-    /// The threshold: the baseline's value, as suggested.
+    /// Threshold. The suggested one is the baseline's value.
     #[serde(with = "lenient")]
     pub threshold: f64,
-    /// On which side of it the metric violates it.
+    /// Side of the threshold on which the metric violates it.
     pub comparison_operator: ComparisonOperator,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Constraints {
-    /// Reads a constraints file. `object` is what errors call it.
+    /// Parses a constraints file. `object` is its name in errors.
     ///
     /// # Errors
-    /// If it is larger than the limits, not JSON, or of another shape; also if it holds no constraints of any kind.
+    /// Fails if the file exceeds the limits, is not JSON, has another shape, or contains no constraints.
     pub fn parse(object: &str, bytes: &[u8], limits: &Limits) -> Result<Self, ParseError> {
         let constraints: Self = json::parse(object, bytes, limits)?;
         limits.check(object, "features", constraints.features.as_ref().map_or(0, Vec::len))?;
@@ -213,7 +214,7 @@ impl Constraints {
         Ok(constraints)
     }
 
-    /// The constraints of model quality metrics, whatever the problem type.
+    /// Constraints of model quality metrics, for any problem type.
     pub fn metrics(&self) -> impl Iterator<Item = (&String, &MetricConstraint)> {
         let tables = [
             &self.regression_constraints,
@@ -223,11 +224,11 @@ impl Constraints {
         tables.into_iter().flatten().flatten()
     }
 
-    /// The threshold that a violation was held against, in the unit of its observed value.
+    /// Threshold of a violation, in the unit of its observed value.
     pub(crate) fn threshold(&self, violation: &Violation) -> Option<f64> {
         match &violation.subject {
             Subject::Metric(name) => {
-                // Violations spell four rates in camel case that constraints spell in snake case.
+                // Violations write four rates in camel case; constraints use snake case.
                 let spelled = [name.clone(), snake_case(name)];
                 spelled.iter().find_map(|name| {
                     let (_, constraint) = self.metrics().find(|(metric, _)| *metric == name)?;
@@ -246,7 +247,7 @@ impl Constraints {
                     ConstraintCheckType::Completeness => feature?.completeness,
                     ConstraintCheckType::CategoricalValues => first(|config| config.domain_content_threshold)
                         .or_else(|| first(|config| config.distribution_constraints.as_ref()?.min_domain_mass)),
-                    // Old descriptions give the share as a fraction, as the setting does.
+                    // Old descriptions contain the share as a fraction, like the setting.
                     ConstraintCheckType::DataType => first(|config| config.datatype_check_threshold),
                     ConstraintCheckType::BaselineDrift => {
                         let categorical = feature
@@ -270,7 +271,7 @@ impl Constraints {
     }
 }
 
-/// `truePositiveRate` as `true_positive_rate`.
+/// Converts `truePositiveRate` to `true_positive_rate`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     for c in name.chars() {

@@ -1,14 +1,14 @@
-//! The descriptions of violations, where the observed value and the threshold stand in words.
+//! Descriptions of violations, which contain the observed value and the threshold in prose.
 //!
-//! The texts are those that Model Monitor and Clarify have been seen to write since 2019, and that AWS's samples parse;
-//! what is written otherwise gives no values and is kept as text. Each pattern is the comment above its branch.
+//! The wordings are those that Model Monitor and Clarify have used since 2019 and that AWS's samples parse. Any other
+//! wording gives no values and is kept as a string. The comment above each branch shows its pattern.
 
 use crate::{Quantity, quantity::number};
 
-/// What a description tells: the observed value and the threshold.
+/// Observed value and threshold of a description.
 pub(crate) type Values = (Option<Quantity>, Option<Quantity>);
 
-/// Reads a description of any monitor type.
+/// Parses a description of any monitor type.
 pub(crate) fn values(description: &str) -> Values {
     let text = description.trim();
     metric(text)
@@ -19,8 +19,8 @@ pub(crate) fn values(description: &str) -> Values {
         .unwrap_or((None, None))
 }
 
-/// Model quality: `Metric precision with 0.69 +/- 0.0089 was LessThanThreshold '1.0'`; custom containers leave out the
-/// deviation and the quotes.
+/// Model quality: `Metric precision with 0.69 +/- 0.0089 was LessThanThreshold '1.0'`. Custom containers omit the
+/// standard deviation and the quotes.
 fn metric(text: &str) -> Option<Values> {
     let (_, rest) = text.strip_prefix("Metric ")?.split_once(" with ")?;
     let (value, threshold) = rest
@@ -73,9 +73,9 @@ fn share(text: &str) -> Option<Values> {
     ))
 }
 
-/// Data quality before 2020 and by deequ: `Value: 0.5 does not meet the constraint requirement!`. Bias: `Metric value
-/// 0.37 doesn't meet the baseline constraint requirement 0.28`, and `Value -0.08 does not meet the constraint
-/// requirement` with no threshold in it.
+/// Data quality before 2020 and Deequ: `Value: 0.5 does not meet the constraint requirement!`. Bias: `Metric value 0.37
+/// doesn't meet the baseline constraint requirement 0.28`, and `Value -0.08 does not meet the constraint requirement`
+/// without a threshold.
 fn plain(text: &str) -> Option<Values> {
     let rest = text
         .strip_prefix("Metric value ")
@@ -90,7 +90,7 @@ fn plain(text: &str) -> Option<Values> {
     Some((Some(observed), threshold.map(Quantity::Number)))
 }
 
-/// A number at the end of a sentence, without what ends it.
+/// Number at the end of a sentence, without the punctuation.
 fn trimmed(word: &str) -> &str {
     word.trim_end_matches(['.', '!', ',', ';'])
 }
@@ -99,7 +99,7 @@ fn trimmed(word: &str) -> &str {
 mod tests {
     use super::values;
 
-    /// Observed and threshold as text, `-` where there is none.
+    /// Observed value and threshold as strings; `-` if absent.
     fn read(text: &str) -> String {
         let (observed, threshold) = values(text);
         let show = |value: Option<crate::Quantity>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
@@ -107,14 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn every_wording_that_has_been_seen_gives_its_values() {
+    fn known_descriptions_give_their_values() {
         let cases = [
             (
-                "Data type match requirement is not met. Expected data type: Integral, Expected match: 100.0%. Observed: Only 98.25% of data is Integral.",
+                "Data type match requirement is not met. Expected data type: Integral, Expected match: 100.0%. \
+                 Observed: Only 98.25% of data is Integral.",
                 "98.25 | 100",
             ),
             (
-                "Data type match requirement is not met. Expected data type: Fractional, Expected match: 90.0%.  Observed: Only 1.5E-4% of data is Fractional.",
+                "Data type match requirement is not met. Expected data type: Fractional, Expected match: 90.0%.  \
+                 Observed: Only 1.5E-4% of data is Fractional.",
                 "0.00015 | 90",
             ),
             ("Value: 0.25 does not meet the constraint requirement! ", "0.25 | -"),
@@ -156,7 +158,8 @@ mod tests {
             ("Value -0.079 does not meet the constraint requirement", "-0.079 | -"),
             ("Feature attribution drift 0.7639 exceeds threshold 0.9", "0.7639 | 0.9"),
             (
-                "There are missing columns. Number of columns in current dataset: 7, Number of columns in baseline constraints: 12",
+                "There are missing columns. Number of columns in current dataset: 7, Number of columns in baseline \
+                 constraints: 12",
                 "7 | 12",
             ),
             ("Numerical distance:0.5 exceeds threshold:0.25.", "0.5 | 0.25"),

@@ -1,4 +1,4 @@
-//! Which of the formats a file is in, told by its name or by what is in it.
+//! Detects the format of a file by its name or its content.
 
 use crate::{
     Analysis, Constraints, Event, Limits, MonitorType, ParseError, Statistics, VIOLATION_FILE_NAMES, ViolationReport,
@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 
-/// A file of any of the formats.
+/// File of any format.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Document {
     /// `constraint_violations.json`.
@@ -21,7 +21,7 @@ pub enum Document {
     Event(Event),
 }
 
-/// The fields that tell the formats apart.
+/// Fields that distinguish the formats.
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
 struct Probe {
@@ -50,11 +50,12 @@ struct ProbedFeature {
 }
 
 impl Document {
-    /// Reads a file of any format. `object` is what errors call it; one that is named as violation reports are is a
-    /// violation report whatever is in it, so that a broken one is never taken for something else.
+    /// Parses a file of any format. `object` is its name in errors. A file with the name of a violation report is
+    /// always parsed as one, so that a broken report is never mistaken for another format.
     ///
     /// # Errors
-    /// If it is larger than the limits, not JSON, of none of the formats, or of one but not in its shape.
+    /// Fails if the file exceeds the limits, is not JSON, has none of the formats, or has one of them with another
+    /// shape.
     pub fn parse(object: &str, bytes: &[u8], limits: &Limits) -> Result<Self, ParseError> {
         let name = object.rsplit(['/', '\\']).next().unwrap_or(object);
         if VIOLATION_FILE_NAMES.contains(&name) {
@@ -78,7 +79,7 @@ impl Document {
         }
     }
 
-    /// What the file is called in its format.
+    /// Name of the format.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Violations(_) => "constraint_violations",
@@ -97,7 +98,7 @@ impl Probe {
             || self.explanations.is_some()
     }
 
-    /// Statistics and constraints both list features.
+    /// Statistics and constraints both contain a list of features.
     fn is_statistics(&self) -> bool {
         let has_statistics =
             |feature: &ProbedFeature| feature.numerical_statistics.is_some() || feature.string_statistics.is_some();
@@ -118,7 +119,7 @@ impl Probe {
 }
 
 impl Constraints {
-    /// The monitor that checks them.
+    /// Monitor type that uses the constraints.
     pub fn monitor_type(&self) -> MonitorType {
         if self.metrics().next().is_some() {
             MonitorType::ModelQuality
@@ -129,7 +130,7 @@ impl Constraints {
 }
 
 impl Analysis {
-    /// The monitor whose baseline or result it is; `None` if it holds both.
+    /// Monitor type whose baseline or result this is; `None` if it contains both.
     pub fn monitor_type(&self) -> Option<MonitorType> {
         let bias = self.pre_training_bias_metrics.is_some() || self.post_training_bias_metrics.is_some();
         match (bias, self.explanations.is_some()) {

@@ -1,83 +1,83 @@
-//! Why something could not be read.
+//! Errors of the parsers.
 
 use std::fmt;
 
-/// Something from outside that could not be read: which object, where in it, and what is wrong.
+/// Input that is invalid: the object, the place in it, and the problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
-    /// The object: `s3://bucket/key`, a file, or `event`.
+    /// Name of the object: `s3://bucket/key`, a file, or `event`.
     pub object: String,
-    /// What is wrong with it.
+    /// Description of the problem.
     pub problem: Problem,
 }
 
-/// What is wrong.
+/// Problem of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// Larger than the limit.
+    /// The input exceeds the size limit.
     TooLarge {
-        /// Its size in bytes.
+        /// Size in bytes.
         bytes: usize,
-        /// The limit.
+        /// Limit in bytes.
         limit: usize,
     },
-    /// Not a byte, or nothing but white space.
+    /// The input is empty or contains only white space.
     Empty,
-    /// Not UTF-8 text.
+    /// The input is not UTF-8.
     NotUtf8 {
-        /// Offset of the first byte that is not.
+        /// Offset of the first invalid byte.
         offset: usize,
     },
-    /// Ends in the middle of a JSON value, or of a character.
+    /// The input ends within a JSON value or a character.
     Truncated {
-        /// Line of the end, from 1.
+        /// Line of the end, starting at 1.
         line: usize,
         /// Column of the end.
         column: usize,
     },
-    /// Nested deeper than the 128 levels that are read.
+    /// The input has more than 128 nested levels.
     TooDeep {
-        /// Line of the first value that is too deep, from 1.
+        /// Line of the first value that is nested too deeply, starting at 1.
         line: usize,
-        /// Its column.
+        /// Column of the value.
         column: usize,
     },
-    /// Not JSON.
+    /// The input is not JSON.
     NotJson {
-        /// What is not.
+        /// Description of the syntax error.
         message: String,
-        /// Line, from 1.
+        /// Line, starting at 1.
         line: usize,
         /// Column.
         column: usize,
     },
-    /// JSON, but not what it should be at that place.
+    /// The input is JSON, but has an unexpected value.
     Unexpected {
-        /// JSON path: `violations[3].feature_name`; `.` is the whole.
+        /// JSON path, such as `violations[3].feature_name`; `.` is the whole input.
         path: String,
-        /// What was expected there.
+        /// Expected value.
         expected: String,
-        /// What was found there.
+        /// Value that was found.
         found: String,
     },
-    /// A list with more entries than are read.
+    /// A list has too many entries.
     TooMany {
         /// JSON path of the list.
         path: String,
-        /// How many there are.
+        /// Number of entries.
         count: usize,
-        /// The limit.
+        /// Limit.
         limit: usize,
     },
-    /// More JSON values than are read.
+    /// The input has too many JSON values.
     TooManyValues {
-        /// The limit.
+        /// Limit.
         limit: usize,
     },
 }
 
 impl ParseError {
-    /// The problem of an object.
+    /// Creates the error of an object.
     pub fn new(object: &str, problem: Problem) -> Self {
         Self {
             object: object.to_owned(),
@@ -85,7 +85,7 @@ impl ParseError {
         }
     }
 
-    /// What stands at a place is not what should.
+    /// Creates the error of an unexpected value.
     pub(crate) fn unexpected(
         object: &str,
         path: impl Into<String>,
@@ -105,24 +105,21 @@ impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let object = &self.object;
         match &self.problem {
-            Problem::TooLarge { bytes, limit } => write!(f, "`{object}` is {bytes} bytes: at most {limit} are read"),
+            Problem::TooLarge { bytes, limit } => write!(f, "`{object}` has {bytes} bytes: the limit is {limit}"),
             Problem::Empty => write!(f, "`{object}` is empty: expected a JSON object"),
             Problem::NotUtf8 { offset } => {
-                write!(
-                    f,
-                    "`{object}` is not UTF-8 text: the byte at offset {offset} is not part of a character"
-                )
+                write!(f, "`{object}` is not UTF-8: invalid byte at offset {offset}")
             }
             Problem::Truncated { line, column } => {
                 write!(
                     f,
-                    "`{object}` is truncated: it ends in the middle of a JSON value, at line {line}, column {column}"
+                    "`{object}` is truncated: it ends within a JSON value at line {line}, column {column}"
                 )
             }
             Problem::TooDeep { line, column } => {
                 write!(
                     f,
-                    "`{object}` is nested too deeply at line {line}, column {column}: at most 128 levels are read"
+                    "`{object}` is nested too deeply at line {line}, column {column}: the limit is 128 levels"
                 )
             }
             Problem::NotJson { message, line, column } => {
@@ -132,10 +129,13 @@ impl fmt::Display for ParseError {
                 write!(f, "`{object}` at `{path}`: expected {expected}, found {found}")
             }
             Problem::TooMany { path, count, limit } => {
-                write!(f, "`{object}` at `{path}`: {count} entries, at most {limit} are read")
+                write!(
+                    f,
+                    "`{object}` at `{path}`: the list has {count} entries; the limit is {limit}"
+                )
             }
             Problem::TooManyValues { limit } => {
-                write!(f, "`{object}` holds too many JSON values: at most {limit} are read")
+                write!(f, "`{object}` contains too many JSON values: the limit is {limit}")
             }
         }
     }

@@ -1,9 +1,9 @@
-//! The EventBridge events about executions, pipelines and alarms, as far as they are read here.
+//! EventBridge events about executions, pipelines, and alarms.
 //!
 //! Sources: EventBridge events reference (`aws.s3`, `aws.sagemaker`, `aws.cloudwatch`); SageMaker developer guide, page
-//! `automating-sagemaker-with-eventbridge`. Fields that are not read pass; a detail-type that is not known is
-//! [`Detail::Other`]; one that is known must be in its shape. Of a name that occurs twice in an object the last counts, since
-//! a sample of the guide has such a one.
+//! `automating-sagemaker-with-eventbridge`. Other fields are ignored. An unknown detail-type is [`Detail::Other`]; a
+//! known one must have its shape. If a name occurs twice in an object, the last value is used, because a sample of the
+//! guide contains such an object.
 
 use crate::{
     GROUND_TRUTH_MERGE_FOLDER, Limits, MonitoringScheduleName, ParseError, ReportFolder, S3Uri,
@@ -14,29 +14,29 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// No event is larger (`PutEvents` takes entries of up to 1 MB).
+/// Maximum size of an event in bytes. `PutEvents` accepts entries of up to 1 MB.
 const MAX_EVENT_BYTES: usize = 2 << 20;
 
 /// An EventBridge event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// The event's id: duplicates have the same.
+    /// ID of the event. Duplicates have the same ID.
     pub id: String,
-    /// Who put it.
+    /// Source of the event.
     pub source: String,
-    /// What it is.
+    /// Detail-type.
     pub detail_type: String,
-    /// Of which account.
+    /// Account of the event.
     pub account: Option<String>,
-    /// Where.
+    /// Region of the event.
     pub region: Option<String>,
-    /// When, if that can be read.
+    /// Time of the event, if it is valid.
     pub time: Option<Timestamp>,
-    /// What it says.
+    /// Detail.
     pub detail: Detail,
 }
 
-/// What an event says.
+/// Detail of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Detail {
     /// `Object Created` of `aws.s3`.
@@ -53,48 +53,48 @@ pub enum Detail {
     Endpoint(EndpointStateChange),
     /// `CloudWatch Alarm State Change`.
     Alarm(AlarmStateChange),
-    /// Any other.
+    /// Any other detail-type.
     Other(Value),
 }
 
-/// An object was written.
+/// An S3 object was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectCreated {
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The key, decoded.
+    /// Key, decoded.
     pub key: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: Option<u64>,
 }
 
 /// A processing job changed its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessingJobStateChange {
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// Its ARN.
+    /// ARN of the job.
     pub arn: String,
-    /// `InProgress`, `Completed`, `Failed`, `Stopping` or `Stopped`.
+    /// `InProgress`, `Completed`, `Failed`, `Stopping`, or `Stopped`.
     pub status: String,
-    /// The S3 URIs that it writes to.
+    /// S3 URIs of the outputs.
     pub outputs: Vec<String>,
-    /// The container's image.
+    /// Image of the container.
     pub image: Option<String>,
-    /// What the container wrote to `/opt/ml/output/message`, if the event tells.
+    /// Content of `/opt/ml/output/message`, if the event contains it.
     pub exit_message: Option<String>,
-    /// Why it failed.
+    /// Reason for a failure.
     pub failure_reason: Option<String>,
-    /// The schedule that started it, if the event tells.
+    /// Schedule that started the job, if the event contains it.
     pub monitoring_schedule_arn: Option<String>,
-    /// When it ended.
+    /// End of the job.
     pub end_time: Option<Timestamp>,
-    /// When it last changed.
+    /// Time of the last change.
     pub last_modified_time: Option<Timestamp>,
 }
 
 impl ProcessingJobStateChange {
-    /// Whether it is the job that merges captured data with ground truth, before a model quality or bias analysis.
+    /// Whether this job merges captured data with ground truth before a model quality or bias analysis.
     pub fn is_ground_truth_merge(&self) -> bool {
         let merger = |image: &String| image.contains("groundtruth-merger");
         self.outputs.iter().any(|uri| is_merge_output(uri))
@@ -102,12 +102,12 @@ impl ProcessingJobStateChange {
             || self.name.starts_with("groundtruth-merge-")
     }
 
-    /// The schedule that started it, if the event tells: in lower case, as ARNs have it.
+    /// Schedule that started the job, if the event contains it. The name is in lower case, as in ARNs.
     pub fn schedule(&self) -> Option<MonitoringScheduleName> {
         MonitoringScheduleName::from_arn(self.monitoring_schedule_arn.as_deref()?)
     }
 
-    /// The hour that the execution was scheduled for: that of the folder it writes its report to, else that of its name
+    /// Hour for which the execution was scheduled: from the folder of its report, otherwise from its name
     /// (`model-quality-monitoring-202611230100-…`).
     pub fn scheduled_time(&self) -> Option<Timestamp> {
         let of_folder = |uri: &String| Some(ReportFolder::from_uri(uri, &[])?.scheduled_time);
@@ -124,13 +124,13 @@ impl ProcessingJobStateChange {
             .or_else(|| self.name.split('-').find_map(of_name))
     }
 
-    /// When it ended, as far as the event tells.
+    /// End of the job, if known.
     pub fn ended_at(&self) -> Option<Timestamp> {
         self.end_time.or(self.last_modified_time)
     }
 }
 
-/// Whether a job's output is where a ground truth merge job writes: a URI that ends in `/merge`.
+/// Whether this is the output of a ground truth merge job: a URI that ends with `/merge`.
 pub(crate) fn is_merge_output(uri: &str) -> bool {
     S3Uri::parse(uri).is_some_and(|uri| uri.key.rsplit('/').next() == Some(GROUND_TRUTH_MERGE_FOLDER))
 }
@@ -138,81 +138,81 @@ pub(crate) fn is_merge_output(uri: &str) -> bool {
 /// A pipeline execution changed its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineExecutionStatusChange {
-    /// The pipeline.
+    /// ARN of the pipeline.
     pub pipeline_arn: Option<String>,
-    /// The execution.
+    /// ARN of the execution.
     pub execution_arn: String,
-    /// Its display name.
+    /// Display name of the execution.
     pub display_name: Option<String>,
-    /// `Executing`, `Stopping`, `Succeeded`, `Failed` or `Stopped`.
+    /// `Executing`, `Stopping`, `Succeeded`, `Failed`, or `Stopped`.
     pub status: String,
-    /// When it started.
+    /// Start of the execution.
     pub start_time: Option<Timestamp>,
-    /// When it ended.
+    /// End of the execution.
     pub end_time: Option<Timestamp>,
 }
 
 /// A step of a pipeline execution changed its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineExecutionStepStatusChange {
-    /// The pipeline.
+    /// ARN of the pipeline.
     pub pipeline_arn: Option<String>,
-    /// The execution.
+    /// ARN of the execution.
     pub execution_arn: String,
-    /// The step.
+    /// Name of the step.
     pub step: String,
-    /// What the step is (`Processing`, `Training`, …).
+    /// Type of the step (`Processing`, `Training`, …).
     pub step_type: Option<String>,
-    /// `Starting`, `Executing`, `Succeeded`, `Failed`, `Stopping` or `Stopped`.
+    /// `Starting`, `Executing`, `Succeeded`, `Failed`, `Stopping`, or `Stopped`.
     pub status: String,
-    /// Why it failed.
+    /// Reason for a failure.
     pub failure_reason: Option<String>,
-    /// The processing job that carries it out, if it is one.
+    /// Processing job of the step, if it has one.
     pub processing_job_arn: Option<String>,
 }
 
-/// A model package changed its status, or its approval.
+/// A model package changed its status or its approval status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelPackageStateChange {
-    /// The model package group.
+    /// Model package group.
     pub group: Option<String>,
-    /// Its version in the group.
+    /// Version in the group.
     pub version: Option<u64>,
-    /// The model package.
+    /// ARN of the model package.
     pub arn: String,
-    /// `Pending`, `InProgress`, `Completed`, `Failed` or `Deleting`.
+    /// `Pending`, `InProgress`, `Completed`, `Failed`, or `Deleting`.
     pub status: Option<String>,
-    /// `Approved`, `Rejected` or `PendingManualApproval`.
+    /// `Approved`, `Rejected`, or `PendingManualApproval`.
     pub approval_status: Option<String>,
-    /// What made it: the ARN of a pipeline execution.
+    /// Creator: the ARN of a pipeline execution.
     pub generated_by: Option<String>,
 }
 
 /// An endpoint changed its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointStateChange {
-    /// The endpoint.
+    /// Name of the endpoint.
     pub name: String,
-    /// Its ARN.
+    /// ARN of the endpoint.
     pub arn: Option<String>,
-    /// Its configuration.
+    /// Endpoint configuration.
     pub config: Option<String>,
-    /// `InService`, `Updating`, `Failed`, … as the API spells it.
+    /// `InService`, `Updating`, `Failed`, … as in the API.
     pub status: String,
 }
 
 /// A CloudWatch alarm changed its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlarmStateChange {
-    /// The alarm.
+    /// Name of the alarm.
     pub alarm_name: String,
-    /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
+    /// `OK`, `ALARM`, or `INSUFFICIENT_DATA`.
     pub state: String,
-    /// Why.
+    /// Reason for the state.
     pub reason: Option<String>,
-    /// The state before, if the event tells.
+    /// Previous state, if the event contains it.
     pub previous_state: Option<String>,
-    /// When.
+    /// Time of the change.
     pub timestamp: Option<Timestamp>,
 }
 
@@ -234,10 +234,10 @@ struct Envelope {
 }
 
 impl Event {
-    /// Reads an event. `object` is what errors call it.
+    /// Parses an event. `object` is its name in errors.
     ///
     /// # Errors
-    /// If it is no EventBridge event, or its detail is not in the shape of its detail-type.
+    /// Fails if the input is not an EventBridge event, or its detail does not have the shape of its detail-type.
     pub fn parse(object: &str, bytes: &[u8]) -> Result<Self, ParseError> {
         let limits = Limits {
             max_bytes: MAX_EVENT_BYTES,
@@ -284,7 +284,7 @@ impl Event {
                     step: raw.step_name,
                     step_type: raw.step_type,
                     status: as_the_api_spells(raw.current_step_status),
-                    failure_reason: told(raw.failure_reason),
+                    failure_reason: non_empty(raw.failure_reason),
                     processing_job_arn: raw
                         .metadata
                         .and_then(|metadata| metadata.processing_job)
@@ -393,8 +393,8 @@ impl RawProcessingJob {
                 .filter_map(|output| output.s3_output.map(|s3| s3.s3_uri))
                 .collect(),
             image: self.app_specification.and_then(|specification| specification.image_uri),
-            exit_message: told(self.exit_message),
-            failure_reason: told(self.failure_reason),
+            exit_message: non_empty(self.exit_message),
+            failure_reason: non_empty(self.failure_reason),
             monitoring_schedule_arn: self.monitoring_schedule_arn,
             end_time: self.processing_end_time,
             last_modified_time: self.last_modified_time,
@@ -525,12 +525,12 @@ struct RawAlarmState {
     timestamp: Option<Timestamp>,
 }
 
-/// A text that is there and says something.
-fn told(text: Option<String>) -> Option<String> {
+/// String that is present and not empty.
+fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-/// A status as the API spells it: events write some as `IN_SERVICE` where the API has `InService`.
+/// Status as in the API. Events write some as `IN_SERVICE` where the API has `InService`.
 fn as_the_api_spells(status: String) -> String {
     let shouted = status.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     if !shouted {
@@ -543,9 +543,9 @@ fn as_the_api_spells(status: String) -> String {
     status.split('_').map(word).collect()
 }
 
-/// A time in any of the encodings that SageMaker and CloudWatch use: ISO text (also with `+0000`), and milliseconds
-/// since 1970 as integer, as floating point number, and as text. A number below 10^11 is of seconds, as the API's own
-/// JSON has them: as milliseconds it would be of 1973 or before. One in another encoding is `None`: no event is lost for
+/// Time in any encoding that SageMaker and CloudWatch use: an ISO string (also with `+0000`), or milliseconds since
+/// 1970 as an integer, a floating-point number, or a string. A number below 10^11 means seconds, as in the API's own
+/// JSON; as milliseconds it would be 1973 or earlier. Any other encoding is `None`, so that no event is lost because of
 /// its time.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     const SECONDS_BELOW: f64 = 1e11;
@@ -576,9 +576,9 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>,
     })
 }
 
-/// A key as it is in S3. EventBridge delivers it as it is; some emulators percent-encode it. No monitor's key holds a
-/// percent sign of its own before two hexadecimal digits, so that decoding does no harm. A plus sign is one: it is in
-/// no encoding of EventBridge's a space.
+/// Key as in S3. EventBridge delivers it unencoded; some emulators percent-encode it. A monitor's key never contains a
+/// percent sign followed by two hexadecimal digits, so decoding is safe. A plus sign stays a plus sign: no encoding of
+/// EventBridge uses it for a space.
 fn decoded(key: &str) -> String {
     let bytes = key.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
@@ -608,15 +608,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_decoded_whether_or_not_they_were_encoded() {
+    fn keys_are_decoded_if_encoded() {
         assert_eq!(decoded("a/b-c/2026/x.json"), "a/b-c/2026/x.json");
         assert_eq!(decoded("a%2Fb%20c/%C3%A4.json"), "a/b c/ä.json");
         assert_eq!(decoded("a+b/100%/%zz/%"), "a+b/100%/%zz/%");
-        assert_eq!(decoded("%FF"), "%FF", "not UTF-8: left as it was");
+        assert_eq!(decoded("%FF"), "%FF", "not UTF-8: unchanged");
     }
 
     #[test]
-    fn times_are_read_in_every_encoding() {
+    fn times_parse_in_every_encoding() {
         let read = |json: &str| {
             #[derive(Deserialize)]
             struct Field(#[serde(deserialize_with = "time")] Option<Timestamp>);
@@ -648,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_spelled_as_the_api_spells_it() {
+    fn status_matches_api_spelling() {
         for (event, api) in [
             ("IN_SERVICE", "InService"),
             ("InService", "InService"),
@@ -678,7 +678,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_job_is_known_by_its_output_its_image_or_its_name() {
+    fn merge_job_is_detected_by_output_image_or_name() {
         let analysis = "s3://b/merge/e/s/2026/11/23/01";
         for (job, merges) in [
             (job("a", &["s3://b/merge"], None), true),
@@ -703,7 +703,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheduled_time_is_that_of_the_folder_else_of_the_name() {
+    fn scheduled_time_comes_from_folder_or_name() {
         let time = |job: ProcessingJobStateChange| job.scheduled_time().map(|time| time.to_string());
         let name = "data-quality-monitoring-202611230100-0123456789abcdef01234567";
         let folder = "s3://b/r/e/s/2026/11/22/23";

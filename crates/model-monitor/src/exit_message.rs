@@ -1,12 +1,12 @@
-//! What the analyzer says at its end: `ExitMessage` of the processing job.
+//! Exit message of an analysis: `ExitMessage` of the processing job.
 
-/// An exit message. Only its leading word is a contract (developer guide, page `model-monitor-byoc-contract-outputs`);
-/// the count is what the built-in analyzer adds.
+/// Exit message. Only its first word is a contract (developer guide, page `model-monitor-byoc-contract-outputs`). The
+/// count is an addition of the built-in analyzer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitMessage {
     /// `CompletedWithViolations: Job completed successfully with 60 violations.`
     CompletedWithViolations {
-        /// The number in the text, if there is one.
+        /// Number in the text, if there is one.
         count: Option<u64>,
     },
     /// `Completed: Job completed successfully with no violations.`
@@ -16,7 +16,7 @@ pub enum ExitMessage {
 }
 
 impl ExitMessage {
-    /// Reads an exit message.
+    /// Parses an exit message.
     pub fn parse(text: &str) -> Self {
         let text = text.trim_start();
         let word = text
@@ -43,7 +43,7 @@ mod tests {
     use super::ExitMessage::{self, Completed, CompletedWithViolations, Other};
 
     #[test]
-    fn the_leading_word_decides() {
+    fn first_word_decides() {
         let cases = [
             (
                 "CompletedWithViolations: Job completed successfully with 60 violations.",

@@ -1,4 +1,4 @@
-//! JSON from outside, bounded, with errors that say where.
+//! Bounded parser of JSON from outside, with errors that name the place.
 
 use crate::{ParseError, Problem};
 use serde::{
@@ -8,15 +8,16 @@ use serde::{
 use serde_json::{Value, error::Category};
 use std::borrow::Cow;
 
-/// Bounds on what is read. Nesting is bounded as well, at 128 levels, by the JSON reader.
+/// Limits of an input. The JSON parser also limits nesting to 128 levels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest file; default 16 MiB. Real reports are kilobytes, statistics with sketches a few megabytes.
+    /// Maximum size of a file in bytes. Default: 16 MiB. Real reports are kilobytes, statistics with sketches a few
+    /// megabytes.
     pub max_bytes: usize,
-    /// The longest list of violations or features; default 50,000.
+    /// Maximum length of a list of violations or features. Default: 50,000.
     pub max_entries: usize,
-    /// The most JSON values in a file, counted by the `[`, `{` and `,` in it; default 500,000. It bounds memory: a value
-    /// of two bytes takes up to a hundred when read. A report of 50,000 violations has less than that.
+    /// Maximum number of JSON values in a file, counted by `[`, `{`, and `,`. Default: 500,000. It bounds memory: a
+    /// value of two bytes takes up to a hundred bytes when parsed. A report of 50,000 violations stays below the limit.
     pub max_values: usize,
 }
 
@@ -31,7 +32,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Refuses a list that is too long.
+    /// Rejects a list that is too long.
     pub(crate) fn check(&self, object: &str, path: &str, count: usize) -> Result<(), ParseError> {
         if count <= self.max_entries {
             return Ok(());
@@ -45,11 +46,11 @@ impl Limits {
     }
 }
 
-/// Reads one JSON object of a known shape.
+/// Parses one JSON object of a known shape.
 ///
-/// Tolerated beyond JSON: a byte order mark at the beginning, and bare `NaN`, `Infinity` and `-Infinity`, as Python's
-/// `json` writes them; they are read as if they were text. A name that occurs twice in an object is an error where the
-/// name is known, since nobody can tell which was meant; of unknown ones the last counts.
+/// Accepted in addition to JSON: a byte order mark at the beginning, and bare `NaN`, `Infinity`, and `-Infinity`, as
+/// Python's `json` writes them; they are parsed as strings. A known name that occurs twice in an object is an error,
+/// because the intended value is ambiguous. Of an unknown name, the last value is used.
 pub(crate) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8], limits: &Limits) -> Result<T, ParseError> {
     let error = |problem| ParseError::new(object, problem);
     if bytes.len() > limits.max_bytes {
@@ -64,7 +65,7 @@ pub(crate) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8], limits: &Li
         return Err(error(Problem::Empty));
     }
     let text = scan(text, limits.max_values).map_err(error)?;
-    // Derived readers would take a list of the fields' values for the object.
+    // Derived parsers would accept a list of field values instead of the object.
     if !text.trim_start().starts_with('{') {
         serde_json::from_str::<IgnoredAny>(&text).map_err(|failure| error(problem(".".into(), &failure)))?;
         let found = kind(text.trim_start());
@@ -77,19 +78,19 @@ pub(crate) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8], limits: &Li
     Ok(value)
 }
 
-/// What kind of JSON value a text begins with.
+/// Type of the JSON value at the beginning of the input.
 fn kind(text: &str) -> &'static str {
     match text.chars().next() {
         Some('[') => "a list",
         Some('{') => "an object",
-        Some('"') => "a text",
+        Some('"') => "a string",
         Some('n') => "null",
-        Some('t' | 'f') => "a truth value",
+        Some('t' | 'f') => "a boolean",
         _ => "a number",
     }
 }
 
-/// Reads the known shape of an object that has been read as JSON already; `path` is where the object stands.
+/// Parses the known shape of an object that is JSON already. `path` is its place.
 pub(crate) fn typed<T: DeserializeOwned>(object: &str, path: &str, value: Value) -> Result<T, ParseError> {
     if !value.is_object() {
         return Err(ParseError::unexpected(
@@ -114,7 +115,7 @@ fn not_text(bytes: &[u8], not: &std::str::Utf8Error) -> Problem {
         Some(_) => Problem::NotUtf8 {
             offset: not.valid_up_to(),
         },
-        // The end cuts a character in two.
+        // The input ends within a character.
         None => Problem::Truncated {
             line: bytes.split(|byte| *byte == b'\n').count(),
             column: bytes.iter().rev().take_while(|byte| **byte != b'\n').count(),
@@ -124,7 +125,8 @@ fn not_text(bytes: &[u8], not: &std::str::Utf8Error) -> Problem {
 
 /// Counts the values, and quotes bare words for numbers that JSON does not have.
 ///
-/// Whatever could separate values is counted, in texts too: a text may hold JSON of its own that is read with the rest.
+/// Every character that can separate values is counted, also within strings: a string may contain JSON that is parsed
+/// with the rest.
 fn scan(text: &str, max_values: usize) -> Result<Cow<'_, str>, Problem> {
     let mut values = 1;
     let mut quoted: Option<String> = None;
@@ -170,7 +172,7 @@ fn scan(text: &str, max_values: usize) -> Result<Cow<'_, str>, Problem> {
     })
 }
 
-/// What the JSON reader found wrong, in our words.
+/// Problem of an input, from the error of the JSON parser.
 fn problem(path: String, failure: &serde_json::Error) -> Problem {
     let (line, column) = (failure.line(), failure.column());
     let message = failure.to_string();
@@ -186,14 +188,14 @@ fn problem(path: String, failure: &serde_json::Error) -> Problem {
             column,
         },
         Category::Data => {
-            let (expected, found) = in_our_words(message);
+            let (expected, found) = expected_and_found(message);
             Problem::Unexpected { path, expected, found }
         }
     }
 }
 
-/// From serde's sentences to what was expected and what was found, without names of types.
-fn in_our_words(message: &str) -> (String, String) {
+/// Expected and found value, from serde's message, without type names.
+fn expected_and_found(message: &str) -> (String, String) {
     let name_in = |prefix| message.strip_prefix(prefix);
     if let Some(field) = name_in("missing field ") {
         return (format!("a field {field}"), "none".to_owned());
@@ -202,13 +204,12 @@ fn in_our_words(message: &str) -> (String, String) {
         return (format!("one field {field}"), "two".to_owned());
     }
     let Some((head, expected)) = message.rsplit_once(", expected ") else {
-        return ("what can be read".to_owned(), shortened(message));
+        return ("a valid value".to_owned(), shortened(message));
     };
     let expected = match expected {
         "f64" | "f32" => "a number",
-        "u64" | "u32" | "usize" => "a whole number, 0 or more",
-        "i64" | "i32" => "a whole number",
-        "a string" => "a text",
+        "u64" | "u32" | "usize" => "a nonnegative integer",
+        "i64" | "i32" => "an integer",
         "a sequence" => "a list",
         "a map" => "an object",
         "a boolean" => "`true` or `false`",
@@ -225,7 +226,7 @@ fn in_our_words(message: &str) -> (String, String) {
         "map" => "an object".to_owned(),
         _ => {
             if let Some(text) = found.strip_prefix("string ") {
-                format!("the text `{}`", shortened(text.trim_matches('"')))
+                format!("the string `{}`", shortened(text.trim_matches('"')))
             } else if let Some(length) = found.strip_prefix("invalid length ") {
                 format!("{length} values")
             } else if let Some(number) = found
@@ -241,7 +242,7 @@ fn in_our_words(message: &str) -> (String, String) {
     (expected.to_owned(), found)
 }
 
-/// A text from outside in a message: cut when it is long.
+/// String from outside in a message, truncated if it is long.
 fn shortened(text: &str) -> String {
     const CHARS: usize = 80;
     match text.char_indices().nth(CHARS) {
@@ -250,7 +251,8 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// A text; a number or a truth value where a text is expected (a facet's value, a label) becomes one, null is none.
+/// A string. A number or a boolean is converted if a string is expected (the value of a facet, a label). Null is
+/// `None`.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     use serde::de::{Error, Unexpected};
     match Value::deserialize(deserializer)? {
@@ -258,22 +260,22 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
         Value::String(text) => Ok(Some(text)),
         Value::Number(number) => Ok(Some(number.to_string())),
         Value::Bool(truth) => Ok(Some(truth.to_string())),
-        Value::Array(_) => Err(D::Error::invalid_type(Unexpected::Seq, &"a text")),
-        Value::Object(_) => Err(D::Error::invalid_type(Unexpected::Map, &"a text")),
+        Value::Array(_) => Err(D::Error::invalid_type(Unexpected::Seq, &"a string")),
+        Value::Object(_) => Err(D::Error::invalid_type(Unexpected::Map, &"a string")),
     }
 }
 
-/// [`text`] where there must be one.
+/// [`text`] for a required value.
 pub(crate) fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     use serde::de::{Error, Unexpected};
-    text(deserializer)?.ok_or_else(|| D::Error::invalid_type(Unexpected::Other("null"), &"a text"))
+    text(deserializer)?.ok_or_else(|| D::Error::invalid_type(Unexpected::Other("null"), &"a string"))
 }
 
-/// A count: a whole number, also written as floating point number.
+/// A count: an integer, also written as a floating-point number.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     use serde::de::{Error, Unexpected};
-    const EXPECTED: &str = "a whole number, 0 or more";
-    /// Up to 2^53 every whole number is a double.
+    const EXPECTED: &str = "a nonnegative integer";
+    /// Up to 2^53, every integer is a double.
     const LIMIT: f64 = 9_007_199_254_740_992.0;
     let value = Value::deserialize(deserializer)?;
     if let Some(count) = value.as_u64() {
@@ -284,7 +286,7 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "a whole number from 0 to 2^53"
+                reason = "an integer from 0 to 2^53"
             )]
             Some(float) if (0.0..=LIMIT).contains(&float) && float.fract().abs() < f64::MIN_POSITIVE => {
                 Ok(float as u64)
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_words_for_numbers_are_read_as_text() {
+    fn bare_number_words_are_strings() {
         let value = read(r#"{"a": NaN, "b": [-Infinity,Infinity], "c": "say \"NaN\" or -Infinity", "d": -1}"#).unwrap();
         assert_eq!(
             value.to_string(),
@@ -328,29 +330,29 @@ mod tests {
     }
 
     #[test]
-    fn every_size_is_bounded() {
+    fn sizes_are_limited() {
         assert_eq!(
             read(&" ".repeat(2_001)).unwrap_err(),
-            "`file` is 2001 bytes: at most 2000 are read"
+            "`file` has 2001 bytes: the limit is 2000"
         );
         assert_eq!(
             read(&format!("{{\"a\":[{}]}}", "0,".repeat(400))).unwrap_err(),
-            "`file` holds too many JSON values: at most 300 are read"
+            "`file` contains too many JSON values: the limit is 300"
         );
         assert_eq!(
             read(&format!("{{\"a\":{}", "[".repeat(200))).unwrap_err(),
-            "`file` is nested too deeply at line 1, column 132: at most 128 levels are read"
+            "`file` is nested too deeply at line 1, column 132: the limit is 128 levels"
         );
     }
 
     #[test]
-    fn only_an_object_is_read() {
+    fn only_objects_are_accepted() {
         for (text, found) in [
             ("[1, 2]", "a list"),
-            ("\"text\"", "a text"),
+            ("\"text\"", "a string"),
             (" null", "null"),
             ("-1", "a number"),
-            ("true", "a truth value"),
+            ("true", "a boolean"),
         ] {
             let expected = format!("`file` at `.`: expected an object, found {found}");
             assert_eq!(read(text).unwrap_err(), expected);
@@ -362,17 +364,17 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_s_own_syntax_does_not_hide_values() {
-        // serde_json reads the text under this name as JSON of its own.
+    fn raw_value_syntax_does_not_hide_values() {
+        // serde_json parses the string under this name as JSON.
         let hidden = format!("{{\"$serde_json::private::RawValue\":\"[{}0]\"}}", "0,".repeat(400));
         assert_eq!(
             read(&hidden).unwrap_err(),
-            "`file` holds too many JSON values: at most 300 are read"
+            "`file` contains too many JSON values: the limit is 300"
         );
     }
 
     #[test]
-    fn what_ends_too_early_is_called_truncated() {
+    fn early_end_is_truncated() {
         for text in ["{", "{\"a\": [1,", "{\"abc", "{\"a\"", "{\"a\":tru", "[", "\"ab"] {
             assert!(read(text).unwrap_err().starts_with("`file` is truncated"), "{text}");
         }
@@ -381,7 +383,7 @@ mod tests {
             "{\"a\":\n \"ä".as_bytes().strip_suffix(b"\xA4").unwrap(),
             &Limits::default(),
         );
-        let expected = "`file` is truncated: it ends in the middle of a JSON value, at line 2, column 3";
+        let expected = "`file` is truncated: it ends within a JSON value at line 2, column 3";
         assert_eq!(cut.unwrap_err().to_string(), expected);
     }
 }

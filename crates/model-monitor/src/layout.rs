@@ -1,40 +1,41 @@
-//! Where a monitor writes in S3.
+//! Locations of monitor outputs in S3.
 //!
-//! Reports of an endpoint: `{S3OutputUri}/{endpoint}/{schedule}/yyyy/mm/dd/hh/`; of batch transform:
-//! `{S3OutputUri}/{schedule}/yyyy/mm/dd/hh/`. The hour is that which the execution was scheduled for, in UTC. Whether
-//! the part before the schedule is an endpoint or the end of `S3OutputUri` can only be told by who knows the latter.
+//! Reports of an endpoint: `{S3OutputUri}/{endpoint}/{schedule}/yyyy/mm/dd/hh/`. Reports of batch transform:
+//! `{S3OutputUri}/{schedule}/yyyy/mm/dd/hh/`. The hour is the one for which the execution was scheduled, in UTC. Only a
+//! caller that knows `S3OutputUri` is able to distinguish an endpoint before the schedule from the end of
+//! `S3OutputUri`.
 
 use crate::{EndpointName, MonitoringScheduleName, S3Uri};
 use jiff::{Timestamp, tz::TimeZone};
 
-/// The report's file name: the built-in containers', and the one that the guide's contract for containers of one's own
-/// prints (page `model-monitor-byoc-contract-outputs`).
+/// File names of the report: the built-in containers' name, and the name in the guide's contract for custom containers
+/// (page `model-monitor-byoc-contract-outputs`).
 pub const VIOLATION_FILE_NAMES: [&str; 2] = ["constraint_violations.json", "constraints_violations.json"];
 
-/// The last part of the output of a ground truth merge job.
+/// Last part of the output URI of a ground truth merge job.
 pub const GROUND_TRUTH_MERGE_FOLDER: &str = "merge";
 
-/// The folder of one monitoring execution: it tells which execution.
+/// Folder of one monitoring execution. It identifies the execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportFolder {
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The key up to the end of the hour, without a slash.
+    /// Key up to the hour, without a trailing slash.
     pub key: String,
-    /// The monitored endpoint; `None` for batch transform.
+    /// Monitored endpoint; `None` for batch transform.
     pub endpoint: Option<EndpointName>,
-    /// The monitoring schedule.
+    /// Monitoring schedule.
     pub schedule: MonitoringScheduleName,
-    /// The hour that the execution was scheduled for.
+    /// Hour for which the execution was scheduled.
     pub scheduled_time: Timestamp,
 }
 
 impl ReportFolder {
-    /// The execution that an object is the violation report of; `None` if it is no such report.
+    /// Execution of a violation report; `None` if the object is not a violation report.
     ///
-    /// `output_prefixes` are the key parts of the monitors' `S3OutputUri`. With them, a key outside of all is no
-    /// report, and what stands between the prefix and the schedule is the endpoint. Without any, the part before the
-    /// schedule is taken to be the endpoint: wrong for batch transform, whose monitors need a prefix.
+    /// `output_prefixes` are the key parts of the monitors' `S3OutputUri`. With prefixes, a key outside of all of them
+    /// is not a report, and the part between the prefix and the schedule is the endpoint. Without prefixes, the part
+    /// before the schedule counts as the endpoint. This is wrong for batch transform, whose monitors need a prefix.
     pub fn from_key(bucket: &str, key: &str, output_prefixes: &[String]) -> Option<Self> {
         let (folder, file) = key.rsplit_once('/')?;
         VIOLATION_FILE_NAMES
@@ -42,7 +43,7 @@ impl ReportFolder {
             .then(|| Self::new(bucket, folder, output_prefixes))?
     }
 
-    /// The execution that a job's output URI (`s3://bucket/…/hh`, with or without a slash at its end) is the folder of.
+    /// Execution of an output URI of a job (`s3://bucket/…/hh`, with or without a trailing slash).
     pub fn from_uri(uri: &str, output_prefixes: &[String]) -> Option<Self> {
         let S3Uri { bucket, key } = S3Uri::parse(uri)?;
         Self::new(&bucket, &key, output_prefixes)
@@ -68,7 +69,7 @@ impl ReportFolder {
                     rest.strip_prefix('/')
                 }
             };
-            // The longest prefix is the most telling one.
+            // The longest prefix is the most specific one.
             let rest = output_prefixes
                 .iter()
                 .filter_map(beyond)
@@ -88,12 +89,12 @@ impl ReportFolder {
         })
     }
 
-    /// The keys that the violation report can have, the usual one first.
+    /// Possible keys of the violation report, the usual one first.
     pub fn violation_keys(&self) -> [String; 2] {
         VIOLATION_FILE_NAMES.map(|name| format!("{}/{name}", self.key))
     }
 
-    /// The URIs that the violation report can have, the usual one first.
+    /// Possible URIs of the violation report, the usual one first.
     pub fn violation_uris(&self) -> [S3Uri; 2] {
         self.violation_keys().map(|key| S3Uri {
             bucket: self.bucket.clone(),
@@ -101,7 +102,7 @@ impl ReportFolder {
         })
     }
 
-    /// The folder's URI, as a job's output has it.
+    /// URI of the folder, as in the output of a job.
     pub fn uri(&self) -> S3Uri {
         S3Uri {
             bucket: self.bucket.clone(),
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_report_tells_endpoint_schedule_and_hour() {
+    fn endpoint_report_key_gives_endpoint_schedule_and_hour() {
         let key = "monitoring/reports/Churn/Churn-DQ/2026/11/23/03/constraint_violations.json";
         let expected = Some("Churn Churn-DQ 2026-11-23T03:00:00Z".to_owned());
         assert_eq!(read(key, &["monitoring/reports"]), expected);
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_report_has_no_endpoint_where_the_prefix_is_known() {
+    fn batch_report_has_no_endpoint_if_prefix_is_known() {
         let key = "batch/reports/churn-dq/2026/11/23/03/constraint_violations.json";
         assert_eq!(
             read(key, &["batch/reports"]),
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_of_an_execution_is_none() {
+    fn other_keys_are_not_reports() {
         for key in [
             "constraint_violations.json",
             "baselines/constraint_violations.json",
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_output_is_read_with_and_without_its_slash() {
+    fn job_output_parses_with_and_without_slash() {
         for uri in ["s3://b/r/e/s/2026/11/23/03", "s3://b/r/e/s/2026/11/23/03/"] {
             let folder = ReportFolder::from_uri(uri, &["r".to_owned()]).unwrap();
             assert_eq!(

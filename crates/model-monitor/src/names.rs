@@ -1,4 +1,4 @@
-//! Names that SageMaker gives out, read once at the edge.
+//! Names in SageMaker, validated where they enter.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ fn is_name(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// Name of a monitoring schedule, in the case it was written in.
+/// Name of a monitoring schedule, in its original case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MonitoringScheduleName(String);
 
 impl MonitoringScheduleName {
-    /// The name, if SageMaker would take it.
+    /// Validated name; `None` if SageMaker would reject it.
     pub fn new(name: &str) -> Option<Self> {
         is_name(name).then(|| Self(name.to_owned()))
     }
 
-    /// The name at the end of a schedule's ARN, where SageMaker writes it in lower case.
+    /// Name at the end of a schedule's ARN, where SageMaker writes it in lower case.
     pub fn from_arn(arn: &str) -> Option<Self> {
         Self::new(arn.split_once(":monitoring-schedule/")?.1)
     }
 
-    /// The name as written.
+    /// Name as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The schedule's identity: the name in lower case, since ARNs know it in no other.
+    /// Identity of the schedule: the name in lower case, because ARNs contain only this form.
     pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
@@ -45,12 +45,12 @@ impl fmt::Display for MonitoringScheduleName {
 pub struct EndpointName(String);
 
 impl EndpointName {
-    /// The name, if SageMaker would take it.
+    /// Validated name; `None` if SageMaker would reject it.
     pub fn new(name: &str) -> Option<Self> {
         is_name(name).then(|| Self(name.to_owned()))
     }
 
-    /// The name as written.
+    /// Name as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -62,18 +62,18 @@ impl fmt::Display for EndpointName {
     }
 }
 
-/// Where something lies in S3: `s3://bucket/key`.
+/// Location in S3: `s3://bucket/key`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct S3Uri {
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The key, or the prefix without slashes at its end; empty for the bucket itself.
+    /// Key, or prefix without trailing slashes; empty for the bucket itself.
     pub key: String,
 }
 
 impl S3Uri {
-    /// Reads a URI, with or without slashes at its end. Of a bucket's name only length and alphabet are
-    /// checked: emulators are laxer than AWS about the rest.
+    /// Parses a URI, with or without trailing slashes. Only length and alphabet of the bucket name are checked, because
+    /// emulators are less strict than AWS about the rest.
     pub fn parse(uri: &str) -> Option<Self> {
         let rest = uri.strip_prefix("s3://")?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_that_sagemaker_takes() {
+    fn names_match_sagemaker_pattern() {
         let longest = "a".repeat(63);
         for name in ["a", "Churn-DQ", "a--b", "1", &longest] {
             assert!(MonitoringScheduleName::new(name).is_some(), "{name}");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_is_the_same_in_either_case() {
+    fn schedule_identity_ignores_case() {
         let name = MonitoringScheduleName::new("Churn-DQ").unwrap();
         let arn = "arn:aws:sagemaker:eu-west-1:123456789012:monitoring-schedule/churn-dq";
         let of_arn = MonitoringScheduleName::from_arn(arn).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_uris_are_read_with_and_without_their_slash() {
+    fn s3_uris_parse_with_and_without_slash() {
         for (text, shown) in [
             ("s3://bucket/a/b", "s3://bucket/a/b"),
             ("s3://bucket/a/b//", "s3://bucket/a/b"),

@@ -1,22 +1,23 @@
-//! A number as Model Monitor writes it: as JSON number, or as text where JSON has no number for it.
+//! A number as Model Monitor writes it: a JSON number, or a string if JSON has no number for it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
-/// A value that a constraint was checked on, or its threshold.
+/// Observed value of a constraint, or its threshold.
 ///
-/// In JSON a finite number is a number; `NaN`, `Infinity` and `-Infinity` are text, as Clarify and the analyzer write
-/// them; any other text is kept as it is.
+/// In JSON, a finite number is a number. `NaN`, `Infinity`, and `-Infinity` are strings, as Clarify and Model Monitor
+/// write them. Any other string is kept unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Quantity {
-    /// A number, perhaps not finite.
+    /// A number, possibly not finite.
     Number(f64),
-    /// What is no number.
+    /// A string that is not a number.
     Text(String),
 }
 
 impl Quantity {
-    /// Reads a text: a number in Java's or JSON's spelling (`5.09E-4`, `NaN`, `-Infinity`), else the text itself.
+    /// Parses a string: a number in Java's or JSON's notation (`5.09E-4`, `NaN`, `-Infinity`), otherwise the string
+    /// itself.
     pub fn parse(text: &str) -> Self {
         number(text).map_or_else(|| Self::Text(text.to_owned()), Self::Number)
     }
@@ -30,8 +31,8 @@ impl Quantity {
     }
 }
 
-/// A number in the spellings that reports use. Rust's own parser takes more (`inf`, `nan`, `1_0` not): only the
-/// documented ones are taken.
+/// Number in the notations that reports use. Rust's own parser accepts more (`inf`, `nan`). Only the documented ones
+/// are accepted.
 pub(crate) fn number(text: &str) -> Option<f64> {
     match text {
         "NaN" => Some(f64::NAN),
@@ -74,7 +75,7 @@ impl<'de> Deserialize<'de> for Quantity {
             type Value = Quantity;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, or one as text")
+                f.write_str("a number, or a number as a string")
             }
 
             fn visit_f64<E>(self, value: f64) -> Result<Quantity, E> {
@@ -100,7 +101,7 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-/// A field that is a number, or one as text (`"NaN"`, `"Infinity"`); written back in the same way.
+/// Field that is a number, or a number as a string (`"NaN"`, `"Infinity"`). It is written in the same form.
 pub(crate) mod lenient {
     use super::Quantity;
     use serde::{

@@ -1,26 +1,26 @@
-//! When a monitoring schedule's executions are due (developer guide, page `model-monitor-schedule-expression`): hourly,
-//! daily, or every few hours from an hour of the day on, in UTC; or once.
+//! Times at which executions of a monitoring schedule are due (developer guide, page
+//! `model-monitor-schedule-expression`): hourly, daily, or every few hours from an hour of the day, in UTC; or once.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 /// `ScheduleConfig.ScheduleExpression`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScheduleExpression {
-    /// `cron(0 * ? * * *)`, `cron(0 H ? * * *)`, `cron(0 H/N ? * * *)`: at the hours from `first` on, every `step` hours.
+    /// `cron(0 * ? * * *)`, `cron(0 H ? * * *)`, `cron(0 H/N ? * * *)`: at the hours from `first`, every `step` hours.
     Hours {
-        /// The first hour of a day.
+        /// First hour of a day.
         first: i8,
-        /// The hours between two executions.
+        /// Hours between two executions.
         step: i8,
     },
-    /// `NOW`: one execution, when the schedule is made.
+    /// `NOW`: one execution, when the schedule is created.
     Once,
 }
 
 impl ScheduleExpression {
-    /// Reads an expression of EventBridge's other kind, for analyses of our own: `rate(1 hour)`, `rate(6 hours)`,
-    /// `rate(1 day)`, counted from midnight on. `None` for less than an hour or more than a day, since a report's folder
-    /// is that of an hour.
+    /// Parses a rate expression of EventBridge, for native analyses: `rate(1 hour)`, `rate(6 hours)`, `rate(1 day)`,
+    /// starting at midnight. `None` for less than an hour or more than a day, because the folder of a report is that of
+    /// an hour.
     pub fn parse_rate(text: &str) -> Option<Self> {
         let rate = text.trim().strip_prefix("rate(")?.strip_suffix(')')?;
         let (count, unit) = rate.split_once(' ')?;
@@ -33,7 +33,7 @@ impl ScheduleExpression {
         (1..=24).contains(&step).then_some(Self::Hours { first: 0, step })
     }
 
-    /// Reads an expression; `None` for one that Model Monitor would not take.
+    /// Parses an expression; `None` if Model Monitor would reject it.
     pub fn parse(text: &str) -> Option<Self> {
         if text.trim() == "NOW" {
             return Some(Self::Once);
@@ -55,7 +55,7 @@ impl ScheduleExpression {
         ((0..24).contains(&first) && (1..=24).contains(&step)).then_some(Self::Hours { first, step })
     }
 
-    /// Whether an execution is due at that full hour.
+    /// Whether an execution is due at this full hour.
     pub fn is_due(self, hour: Timestamp) -> bool {
         let Self::Hours { first, step } = self else {
             return false;
@@ -64,8 +64,8 @@ impl ScheduleExpression {
         since >= 0 && since % step == 0
     }
 
-    /// The full hours after `after`, up to and including `until`, at which an execution is due, oldest first. No more
-    /// than a thousand hours back are looked at.
+    /// Full hours after `after`, up to and including `until`, at which an execution is due, oldest first. Covers at
+    /// most the last thousand hours.
     pub fn due(self, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
         let last = until.as_second().div_euclid(3600);
         let first = after.as_second().div_euclid(3600) + 1;
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn hourly_daily_and_every_few_hours() {
+    fn hourly_daily_and_stepped_schedules() {
         assert_eq!(
             due("cron(0 * ? * * *)", "2026-11-23T08:00:00Z", "2026-11-23T10:30:00Z"),
             ["2026-11-23T09:00:00Z", "2026-11-23T10:00:00Z"]
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn once_is_never_due_again_and_what_is_no_expression_is_none() {
+    fn once_is_never_due_and_invalid_is_none() {
         assert!(due("NOW", "2026-11-22T16:00:00Z", "2026-11-23T18:00:00Z").is_empty());
         for text in [
             "",

@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// What a monitor monitors, as SageMaker spells it (API, `MonitoringType`).
+/// Monitor type, with SageMaker's names (API, `MonitoringType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MonitorType {
-    /// The captured data against its baseline.
+    /// Captured data compared with the baseline.
     DataQuality,
-    /// Predictions against ground truth.
+    /// Predictions compared with ground truth.
     ModelQuality,
-    /// Bias metrics against their baseline.
+    /// Bias metrics compared with the baseline.
     ModelBias,
-    /// Feature attributions against their baseline.
+    /// Feature attributions compared with the baseline.
     ModelExplainability,
-    /// A container of one's own.
+    /// Custom container.
     Custom,
 }
 
 impl MonitorType {
-    /// The type of that name.
+    /// Type with this name.
     pub fn parse(name: &str) -> Option<Self> {
         let all = [
             Self::DataQuality,
@@ -39,7 +39,7 @@ impl MonitorType {
         all.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// SageMaker's spelling.
+    /// Name in SageMaker.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DataQuality => "DataQuality",
@@ -59,16 +59,16 @@ impl fmt::Display for MonitorType {
 
 macro_rules! check_types {
     ($($(#[$doc:meta])* $variant:ident = $text:literal of $kind:ident,)*) => {
-        /// `constraint_check_type` of a violation. One that is not known survives as it is.
+        /// `constraint_check_type` of a violation. An unknown one is kept unchanged.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ConstraintCheckType {
             $($(#[$doc])* $variant,)*
-            /// Any other.
+            /// Any other check type.
             Other(String),
         }
 
         impl ConstraintCheckType {
-            /// The check type of that name.
+            /// Check type with this name.
             pub fn new(text: &str) -> Self {
                 match text {
                     $($text => Self::$variant,)*
@@ -76,7 +76,7 @@ macro_rules! check_types {
                 }
             }
 
-            /// The name as the report spells it.
+            /// Name in reports.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -84,7 +84,7 @@ macro_rules! check_types {
                 }
             }
 
-            /// Which built-in monitor writes it.
+            /// Built-in monitor that writes it.
             pub fn monitor_type(&self) -> Option<MonitorType> {
                 match self {
                     $(Self::$variant => Some(MonitorType::$kind),)*
@@ -114,7 +114,7 @@ check_types! {
     GreaterThanThreshold = "GreaterThanThreshold" of ModelQuality,
     /// A bias metric farther from 0 than its baseline.
     BiasDrift = "bias_drift_check" of ModelBias,
-    /// Feature attributions ordered otherwise than the baseline's.
+    /// Feature attributions in another order than the baseline's.
     FeatureAttributionDrift = "feature_attribution_drift_check" of ModelExplainability,
 }
 
@@ -124,7 +124,7 @@ impl fmt::Display for ConstraintCheckType {
     }
 }
 
-/// What a violation is about.
+/// Subject of a violation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A column (data quality).
@@ -133,26 +133,26 @@ pub enum Subject {
     Metric(String),
     /// A bias metric of one value of a facet.
     Facet {
-        /// The facet.
+        /// Name of the facet.
         facet: String,
-        /// Its value or interval.
+        /// Value or interval of the facet.
         value: String,
         /// Short name of the metric.
         metric: String,
     },
     /// A label whose feature attributions drifted.
     Label {
-        /// The label.
+        /// Name of the label.
         label: String,
         /// The metric (`shap`).
         metric: String,
     },
-    /// The report does not say.
+    /// The report does not name a subject.
     Unknown,
 }
 
 impl fmt::Display for Subject {
-    /// The feature, the metric, `facet=value metric`, or the label.
+    /// Writes the feature, the metric, `facet=value metric`, or the label.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Feature(name) | Self::Metric(name) | Self::Label { label: name, .. } => f.pad(name),
@@ -165,25 +165,24 @@ impl fmt::Display for Subject {
 /// One constraint violation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Violation {
-    /// What it is about.
+    /// Subject of the violation.
     pub subject: Subject,
-    /// Which check found it.
+    /// Check type.
     pub check_type: ConstraintCheckType,
-    /// The value that was found, as far as the description tells it. Of a [`ConstraintCheckType::DataType`] check a
-    /// percentage, of other shares a fraction of 1, as the report writes them.
+    /// Observed value, if the description contains it. For [`ConstraintCheckType::DataType`] it is a percentage, for
+    /// other shares a fraction of 1, as in the report.
     pub observed: Option<Quantity>,
-    /// What it was held against, as far as the description or the constraints tell it; in the unit of `observed`.
+    /// Threshold, if the description or the constraints contain it, in the unit of `observed`.
     pub threshold: Option<Quantity>,
-    /// The report's own words, untouched. Custom containers leave it out.
+    /// Description of the report, unchanged. Custom containers omit it.
     pub description: Option<String>,
-    /// Fields that are not documented, as they are.
+    /// Undocumented fields, unchanged.
     pub extra: Map<String, Value>,
 }
 
 impl Violation {
-    /// How far the observed value is from its threshold, as far as both are numbers; a bias metric is judged by how far
-    /// it is from 0, whatever its sign. Positive where the value is beyond its threshold: above what it should be at
-    /// most, below what it should be at least.
+    /// Distance between the observed value and its threshold, if both are numbers. For a bias metric, the absolute
+    /// values are compared. Positive if the value is beyond its threshold: above a maximum or below a minimum.
     pub fn drift(&self) -> Option<f64> {
         let (observed, threshold) = (
             self.observed.as_ref()?.as_number()?,
@@ -205,7 +204,7 @@ impl Violation {
         (!drift.is_nan()).then_some(drift)
     }
 
-    /// Fills a threshold that the description does not give from the constraints that were checked.
+    /// Adds a threshold that is not in the description, from the constraints that were checked.
     #[must_use]
     pub fn with_constraints(mut self, constraints: &Constraints) -> Self {
         if self.threshold.is_none() {
@@ -214,7 +213,7 @@ impl Violation {
         self
     }
 
-    /// Fills a threshold that the description does not give from the baseline's `analysis.json`.
+    /// Adds a threshold that is not in the description, from the baseline's `analysis.json`.
     #[must_use]
     pub fn with_analysis(mut self, baseline: &Analysis) -> Self {
         if let (None, Subject::Facet { facet, value, metric }) = (&self.threshold, &self.subject) {
@@ -224,16 +223,16 @@ impl Violation {
     }
 }
 
-/// A whole report.
+/// Violation report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViolationReport {
-    /// `version` as text, whether the file has it as number, as text, or not at all.
+    /// `version` as a string, whether it is a number, a string, or absent in the file.
     pub version: Option<String>,
-    /// What the entries are of; `None` for a report without entries, which may be any monitor's.
+    /// Monitor type of the entries; `None` for a report without entries, which may belong to any monitor.
     pub monitor_type: Option<MonitorType>,
-    /// The violations, in the report's order.
+    /// Violations, in the order of the report.
     pub violations: Vec<Violation>,
-    /// Fields beside them that are not documented, as they are.
+    /// Undocumented fields beside them, unchanged.
     pub extra: Map<String, Value>,
 }
 
@@ -269,11 +268,11 @@ struct RawViolation {
 }
 
 impl ViolationReport {
-    /// Reads a report. `object` is what errors call it: its URI or file name.
+    /// Parses a report. `object` is its name in errors: URI or file name.
     ///
     /// # Errors
-    /// If it is larger than the limits, not JSON, or has no list `violations`: such a report is never one without
-    /// violations.
+    /// Fails if the file exceeds the limits, is not JSON, or has no list `violations`. Such a report never counts as
+    /// one without violations.
     pub fn parse(object: &str, bytes: &[u8], limits: &Limits) -> Result<Self, ParseError> {
         let raw: RawReport = json::parse(object, bytes, limits)?;
         limits.check(object, "violations", raw.violations.len())?;
@@ -294,7 +293,7 @@ impl ViolationReport {
 impl RawViolation {
     fn typed(mut self, object: &str, at: usize) -> Result<Violation, ParseError> {
         let subject = self.subject();
-        // What the subject has no use for is not documented beside it, and survives as such.
+        // Fields that the subject does not use are undocumented there, and are kept as such.
         let rest = [
             ("feature_name", self.feature_name),
             ("metric_name", self.metric_name),
@@ -323,7 +322,7 @@ impl RawViolation {
         })
     }
 
-    /// Takes the fields that the subject is made of.
+    /// Takes the fields of the subject.
     fn subject(&mut self) -> Subject {
         if let Some(feature) = self.feature_name.take() {
             Subject::Feature(feature)
@@ -346,8 +345,8 @@ impl RawViolation {
     }
 }
 
-/// What all entries are of. Entries with a check or a subject that no built-in monitor writes are a custom container's,
-/// and so is a mixture.
+/// Monitor type of all entries. Entries with a check type or a subject that no built-in monitor writes come from a
+/// custom container, and so does a mixture.
 fn monitor_type(violations: &[Violation]) -> Option<MonitorType> {
     let of = |violation: &Violation| {
         let kind = violation.check_type.monitor_type()?;
@@ -356,7 +355,7 @@ fn monitor_type(violations: &[Violation]) -> Option<MonitorType> {
             | (Subject::Metric(_), MonitorType::ModelQuality)
             | (Subject::Facet { .. }, MonitorType::ModelBias)
             | (Subject::Label { .. }, MonitorType::ModelExplainability) => true,
-            // The built-in containers always describe.
+            // The built-in containers always write a description.
             _ => false,
         };
         (fits && violation.description.is_some()).then_some(kind)

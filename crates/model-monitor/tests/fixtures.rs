@@ -1,6 +1,6 @@
-//! Every kind of file and event, as files of our own with the layout of real ones, and how they are read.
+//! All kinds of files and events, as fixtures with the layout of real ones, and how they are parsed.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use model_monitor::{
     Analysis, Constraints, Document, Event, Limits, MonitorType, ParseError, Quantity, Statistics, Violation,
@@ -77,7 +77,7 @@ fn events() {
 }
 
 #[test]
-fn what_cannot_be_read_says_why() {
+fn invalid_files_give_errors() {
     let message = |(name, bytes): (String, Vec<u8>)| {
         let read = ViolationReport::parse(&name, &bytes, &Limits::default());
         read.unwrap_err().to_string()
@@ -87,12 +87,22 @@ fn what_cannot_be_read_says_why() {
 }
 
 #[test]
-fn messages_name_no_types_of_ours() {
+fn error_messages_name_no_rust_types() {
     let limits = Limits::default();
     let messages = [
         Statistics::parse("statistics.json", b"{\"dataset\": {\"item_count\": 1.5}}", &limits).unwrap_err(),
-        Statistics::parse("statistics.json", b"{\"dataset\": {\"item_count\": -1}, \"features\": []}", &limits).unwrap_err(),
-        Statistics::parse("statistics.json", b"{\"version\": 0.0, \"dataset\": {\"item_count\": 3}}", &limits).unwrap_err(),
+        Statistics::parse(
+            "statistics.json",
+            b"{\"dataset\": {\"item_count\": -1}, \"features\": []}",
+            &limits,
+        )
+        .unwrap_err(),
+        Statistics::parse(
+            "statistics.json",
+            b"{\"version\": 0.0, \"dataset\": {\"item_count\": 3}}",
+            &limits,
+        )
+        .unwrap_err(),
         Statistics::parse("statistics.json", b"{\"features\": [{\"name\": \"a\"}]}", &limits).unwrap_err(),
         Statistics::parse(
             "statistics.json",
@@ -109,14 +119,24 @@ fn messages_name_no_types_of_ours() {
         Constraints::parse("constraints.json", b"{\"features\": [{\"name\": \"a\"}, 7]}", &limits).unwrap_err(),
         Constraints::parse(
             "constraints.json",
-            b"{\"features\": [{\"name\": \"a\", \"inferred_type\": \"String\", \"num_constraints\": {\"is_non_negative\": \"yes\"}}]}",
+            b"{\"features\": [{\"name\": \"a\", \"inferred_type\": \"String\", \"num_constraints\": \
+              {\"is_non_negative\": \"yes\"}}]}",
             &limits,
         )
         .unwrap_err(),
-        Analysis::parse("analysis.json", b"{\"explanations\": {\"kernel_shap\": {\"label0\": {}}}}", &limits).unwrap_err(),
+        Analysis::parse(
+            "analysis.json",
+            b"{\"explanations\": {\"kernel_shap\": {\"label0\": {}}}}",
+            &limits,
+        )
+        .unwrap_err(),
         Analysis::parse("analysis.json", b"{}", &limits).unwrap_err(),
         Event::parse("event", b"{}").unwrap_err(),
-        Event::parse("event", b"{\"source\": \"aws.s3\", \"detail-type\": \"Object Created\"}").unwrap_err(),
+        Event::parse(
+            "event",
+            b"{\"source\": \"aws.s3\", \"detail-type\": \"Object Created\"}",
+        )
+        .unwrap_err(),
         Event::parse(
             "event",
             b"{\"source\": \"aws.s3\", \"detail-type\": \"Object Created\", \"detail\": {\"bucket\": {\"name\": 5}}}",
@@ -129,7 +149,7 @@ fn messages_name_no_types_of_ours() {
 }
 
 #[test]
-fn every_file_is_recognised_by_what_is_in_it() {
+fn document_format_is_detected_by_content() {
     for (folder, kind) in [
         ("violations", "constraint_violations"),
         ("statistics", "statistics"),
@@ -144,7 +164,7 @@ fn every_file_is_recognised_by_what_is_in_it() {
     }
 }
 
-/// What is written is read as the same; compared as text, since NaN equals nothing.
+/// Files that were written parse to the same value. Compared as strings, because NaN equals nothing.
 fn written_and_read_again<T: Debug + serde::Serialize>(
     folder: &str,
     parse: impl Fn(&str, &[u8], &Limits) -> Result<T, ParseError>,
@@ -158,11 +178,11 @@ fn written_and_read_again<T: Debug + serde::Serialize>(
 }
 
 #[test]
-fn files_are_written_in_the_layout_they_are_read_in() {
+fn files_round_trip_in_same_layout() {
     written_and_read_again("statistics", Statistics::parse);
     written_and_read_again("constraints", Constraints::parse);
     written_and_read_again("analysis", Analysis::parse);
-    // Down to the last field, where a file has one spelling only.
+    // All fields are equal if a file has only one notation.
     for path in [
         "constraints/data-quality-2019.json",
         "constraints/model-quality-binary.json",
@@ -175,7 +195,7 @@ fn files_are_written_in_the_layout_they_are_read_in() {
 }
 
 #[test]
-fn constraints_fill_the_thresholds_that_descriptions_leave_out() {
+fn constraints_fill_missing_thresholds() {
     let constraints = |path: &str| Constraints::parse(path, &fixture(path), &Limits::default()).unwrap();
     let violation = |feature: &str, check: &str, description: &str| {
         let entry =
@@ -212,14 +232,14 @@ fn constraints_fill_the_thresholds_that_descriptions_leave_out() {
             "{feature} {check}"
         );
     }
-    let told = "Baseline drift distance: 0.5 exceeds threshold: 0.375";
-    let told = violation("tariff zone", "baseline_drift_check", told);
+    let description = "Baseline drift distance: 0.5 exceeds threshold: 0.375";
+    let description = violation("tariff zone", "baseline_drift_check", description);
     assert_eq!(
-        threshold(told, &current),
+        threshold(description, &current),
         Some(0.375),
-        "what the description tells stays"
+        "the threshold of the description is kept"
     );
-    // A rate that reports spell in camel case.
+    // A rate that reports write in camel case.
     let entry =
         r#"{"violations": [{"metric_name": "falsePositiveRate", "constraint_check_type": "GreaterThanThreshold"}]}"#;
     let mut report = ViolationReport::parse("report", entry.as_bytes(), &Limits::default()).unwrap();
@@ -228,7 +248,7 @@ fn constraints_fill_the_thresholds_that_descriptions_leave_out() {
 }
 
 #[test]
-fn an_analysis_fills_the_thresholds_of_the_older_bias_text() {
+fn analysis_fills_missing_bias_thresholds() {
     let bytes = fixture("violations/model-bias.json");
     let report = ViolationReport::parse("report", &bytes, &Limits::default()).unwrap();
     let baseline = Analysis::parse("analysis.json", &fixture("analysis/bias.json"), &Limits::default()).unwrap();
@@ -241,7 +261,7 @@ fn an_analysis_fills_the_thresholds_of_the_older_bias_text() {
 }
 
 #[test]
-fn the_drift_is_how_far_beyond_the_threshold_a_value_is() {
+fn drift_is_distance_beyond_threshold() {
     let drift = |path: &str| -> Vec<Option<f64>> {
         let report = ViolationReport::parse(path, &fixture(path), &Limits::default()).unwrap();
         report.violations.iter().map(Violation::drift).collect()
@@ -270,7 +290,7 @@ fn the_drift_is_how_far_beyond_the_threshold_a_value_is() {
 }
 
 #[test]
-fn the_monitor_type_is_that_of_all_entries() {
+fn monitor_type_requires_all_entries() {
     let of = |path: &str| {
         ViolationReport::parse(path, &fixture(path), &Limits::default())
             .unwrap()
@@ -285,11 +305,11 @@ fn the_monitor_type_is_that_of_all_entries() {
     );
     assert_eq!(of("violations/custom-container.json"), Some(MonitorType::Custom));
     assert_eq!(of("violations/mixed.json"), Some(MonitorType::Custom));
-    assert_eq!(of("violations/no-entries.json"), None, "nobody can tell");
+    assert_eq!(of("violations/no-entries.json"), None, "the monitor type is unknown");
 }
 
 #[test]
-fn a_report_that_is_cut_anywhere_is_never_read() {
+fn truncated_report_is_rejected() {
     for (name, bytes) in fixtures("violations") {
         let end = bytes.iter().rposition(|byte| *byte == b'}').unwrap();
         for cut in 0..end {
@@ -300,7 +320,7 @@ fn a_report_that_is_cut_anywhere_is_never_read() {
 }
 
 #[test]
-fn sizes_are_bounded() {
+fn sizes_are_limited() {
     let entry = r#"{"constraint_check_type":"x"}"#;
     let report = |entries: usize| format!("{{\"violations\":[{}]}}", vec![entry; entries].join(","));
     let limits = Limits {
@@ -325,7 +345,7 @@ fn sizes_are_bounded() {
 }
 
 #[test]
-fn a_quantity_is_the_same_as_number_and_as_text() {
+fn quantity_is_equal_as_number_and_string() {
     for (json, shown) in [
         ("0.25", "0.25"),
         ("\"0.25\"", "0.25"),

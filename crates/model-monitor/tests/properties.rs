@@ -1,6 +1,6 @@
-//! What holds for any input: nothing panics, and what is written in a report's words is read back exactly.
+//! Properties for any input: nothing panics, and values in a report's wording are parsed exactly.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use model_monitor::{
     Analysis, Constraints, Document, Event, ExitMessage, Limits, Quantity, ReportFolder, S3Uri, Statistics,
@@ -16,7 +16,7 @@ fn read_as_everything(bytes: &[u8]) {
     let constraints = Constraints::parse("file", bytes, &limits);
     let analysis = Analysis::parse("file", bytes, &limits);
     let event = Event::parse("file", bytes);
-    // Errors can be shown, and what was read can be used.
+    // Errors can be displayed, and parsed values can be used.
     for error in [
         report.as_ref().err(),
         statistics.as_ref().err(),
@@ -45,7 +45,7 @@ fn read_as_everything(bytes: &[u8]) {
     drop(Document::parse("file", bytes, &limits));
 }
 
-/// Names that the formats know, so that shapes come close to real ones.
+/// Names in the formats, so that shapes are close to real ones.
 fn names() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "version",
@@ -103,7 +103,7 @@ fn texts() -> impl Strategy<Value = String> {
     prop_oneof![known.prop_map(str::to_owned), descriptions(), ".{0,20}"]
 }
 
-/// Words that descriptions are made of, in any order.
+/// Words of descriptions, in any order.
 fn descriptions() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "Metric",
@@ -151,12 +151,16 @@ fn json_values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A report with one violation of that description: its observed value and threshold.
+/// Observed value and threshold of a report with one violation and this description.
 fn values(description: &str) -> (Option<Quantity>, Option<Quantity>) {
     let report = json!({"violations": [{"constraint_check_type": "x", "description": description}]}).to_string();
     let mut report = ViolationReport::parse("report", report.as_bytes(), &Limits::default()).unwrap();
     let violation = report.violations.remove(0);
-    assert_eq!(violation.description.as_deref(), Some(description), "the words stay");
+    assert_eq!(
+        violation.description.as_deref(),
+        Some(description),
+        "the description is unchanged"
+    );
     (violation.observed, violation.threshold)
 }
 
@@ -193,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_in_descriptions_are_read_back(observed in finite(), threshold in finite(), deviation in finite()) {
+    fn numbers_in_descriptions_round_trip(observed in finite(), threshold in finite(), deviation in finite()) {
         let number = |value| Some(Quantity::Number(value));
         let both = (number(observed), number(threshold));
         for text in [
@@ -202,8 +206,10 @@ proptest! {
             format!("Metric value {observed} doesn't meet the baseline constraint requirement {threshold:E}"),
             format!("Feature attribution drift {observed} exceeds threshold {threshold}"),
             format!("Numerical distance: {observed:e} exceeds numerical threshold: {threshold}"),
-            format!("Data type match requirement is not met. Expected data type: Integral, Expected match: {threshold:e}%.  Observed: Only {observed}% of data is Integral."),
-            format!("Number of columns in current dataset: {observed}, Number of columns in baseline constraints: {threshold}"),
+            format!("Data type match requirement is not met. Expected data type: Integral, Expected match: \
+                     {threshold:e}%.  Observed: Only {observed}% of data is Integral."),
+            format!("Number of columns in current dataset: {observed}, Number of columns in baseline constraints: \
+                     {threshold}"),
         ] {
             prop_assert_eq!(values(&text), both.clone(), "{}", text);
         }
@@ -216,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_is_written_and_read_as_itself(value in any::<f64>()) {
+    fn number_round_trips(value in any::<f64>()) {
         let written = serde_json::to_string(&Quantity::Number(value)).unwrap();
         let read: Quantity = serde_json::from_str(&written).unwrap();
         match read {
@@ -226,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn a_folder_is_read_back_from_its_uris(
+    fn folder_round_trips_through_uris(
         prefix in prop::collection::vec("[a-z0-9]{1,8}", 0..3),
         endpoint in prop::option::of("[A-Za-z0-9](-?[A-Za-z0-9]){0,20}"),
         schedule in "[A-Za-z0-9](-?[A-Za-z0-9]){0,20}",

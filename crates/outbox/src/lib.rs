@@ -7,15 +7,15 @@ pub use correlation::correlation_id;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Who acts on a document, and when.
+/// The invocation that changes a document, and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The Lambda request id. Retries of an asynchronous invocation keep it, duplicates of an event do not share it.
+    /// Lambda's request ID. Retries of an asynchronous invocation have the same ID; duplicates of an event do not.
     pub id: String,
-    /// The time of this turn.
+    /// Current time.
     pub now: Timestamp,
-    /// For how long this caller keeps what it claims: at least its own timeout, or two callers might carry out the
-    /// same effect at once.
+    /// Duration of the caller's claims. At least its timeout, or two callers could execute the same effect at the same
+    /// time.
     pub lease: SignedDuration,
 }
 
@@ -28,27 +28,27 @@ impl Caller {
     }
 }
 
-/// Who is carrying out an effect, and until when nobody else may.
+/// Claim of a caller to execute an effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// [`Caller::id`] of the carrier.
+    /// [`Caller::id`] of the caller.
     pub by: String,
-    /// From here on anybody may take the effect over.
+    /// Time at which the claim expires. From then on, any caller may take over the effect.
     pub until: Timestamp,
 }
 
-/// One effect, not settled yet.
+/// One pending effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry<E> {
-    /// Deterministic: the same change of state gives the same id.
+    /// Deterministic ID: the same change of state gives the same ID.
     pub id: String,
-    /// What is to be done.
+    /// The effect to execute.
     pub effect: E,
-    /// Who does it.
+    /// Claim of the caller that executes the effect.
     pub claim: Claim,
 }
 
-/// The effects that a document still owes, oldest first.
+/// The pending effects of a document, oldest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Outbox<E> {
@@ -62,8 +62,8 @@ impl<E> Default for Outbox<E> {
 }
 
 impl<E> Outbox<E> {
-    /// Owes an effect, claimed by the caller. An id that is already owed is left as it is.
-    pub fn owe(&mut self, id: impl Into<String>, effect: E, caller: &Caller) {
+    /// Adds a pending effect that is claimed by the caller. If an effect with the ID is pending, nothing changes.
+    pub fn enqueue(&mut self, id: impl Into<String>, effect: E, caller: &Caller) {
         let id = id.into();
         if self.entries.iter().all(|entry| entry.id != id) {
             self.entries.push(Entry {
@@ -74,8 +74,8 @@ impl<E> Outbox<E> {
         }
     }
 
-    /// Takes over every effect whose claim by somebody else has lapsed, and says whether there was one, in which case
-    /// the document must be written before anything is carried out.
+    /// Takes over all effects whose claim by another caller has expired. Returns true if there was one: then the
+    /// document must be written before an effect is executed.
     pub fn take_over(&mut self, caller: &Caller) -> bool {
         let mut taken = false;
         for entry in &mut self.entries {
@@ -87,31 +87,32 @@ impl<E> Outbox<E> {
         taken
     }
 
-    /// The effects that the caller has to carry out.
+    /// Effects that the caller has to execute.
     pub fn claimed_by(&self, caller: &Caller) -> impl Iterator<Item = &Entry<E>> {
         self.entries.iter().filter(|entry| entry.claim.by == caller.id)
     }
 
-    /// Forgets an effect that has been carried out, and returns it.
+    /// Removes an executed effect and returns it.
     pub fn settle(&mut self, id: &str) -> Option<E> {
         let at = self.entries.iter().position(|entry| entry.id == id)?;
         Some(self.entries.remove(at).effect)
     }
 
-    /// Forgets the effects that are no longer wanted, as far as nobody else is carrying them out; whether somebody is.
+    /// Removes unwanted effects, except those that another caller is executing. Returns true if there is such an
+    /// effect.
     pub fn withdraw(&mut self, unwanted: impl Fn(&E) -> bool, caller: &Caller) -> bool {
-        let theirs = |claim: &Claim| claim.by != caller.id && claim.until > caller.now;
+        let is_foreign = |claim: &Claim| claim.by != caller.id && claim.until > caller.now;
         self.entries
-            .retain(|entry| !unwanted(&entry.effect) || theirs(&entry.claim));
+            .retain(|entry| !unwanted(&entry.effect) || is_foreign(&entry.claim));
         self.entries.iter().any(|entry| unwanted(&entry.effect))
     }
 
-    /// Every effect not settled yet, oldest first.
+    /// All pending effects, oldest first.
     pub fn entries(&self) -> &[Entry<E>] {
         &self.entries
     }
 
-    /// Whether nothing is owed.
+    /// Whether no effect is pending.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -134,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_id_is_owed_once() {
+    fn effect_with_the_same_id_is_added_once() {
         let mut outbox = Outbox::default();
-        outbox.owe("a", "first", &caller("one", 0));
-        outbox.owe("a", "second", &caller("two", 0));
+        outbox.enqueue("a", "first", &caller("one", 0));
+        outbox.enqueue("a", "second", &caller("two", 0));
         assert_eq!(outbox.entries().len(), 1);
         assert_eq!(outbox.settle("a"), Some("first"));
         assert!(outbox.is_empty());
@@ -145,10 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_wanted_is_withdrawn_unless_somebody_is_at_it() {
+    fn withdraws_unwanted_effects_except_claimed_ones() {
         let mut outbox = Outbox::default();
-        outbox.owe("a", "old", &caller("one", 0));
-        outbox.owe("b", "new", &caller("one", 0));
+        outbox.enqueue("a", "old", &caller("one", 0));
+        outbox.enqueue("b", "new", &caller("one", 0));
         assert!(outbox.withdraw(|effect| *effect == "old", &caller("two", 59)));
         assert!(!outbox.withdraw(|effect| *effect == "old", &caller("two", 60)));
         assert_eq!(outbox.entries().len(), 1);
@@ -157,18 +158,18 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_of_the_same_invocation_goes_on_at_once() {
+    fn retry_continues_with_its_claim() {
         let mut outbox = Outbox::default();
-        outbox.owe("a", "effect", &caller("one", 0));
+        outbox.enqueue("a", "effect", &caller("one", 0));
         let retry = caller("one", 1);
         assert!(!outbox.take_over(&retry));
         assert_eq!(claimed(&outbox, &retry), ["a"]);
     }
 
     #[test]
-    fn others_wait_until_the_claim_has_lapsed() {
+    fn expired_claim_is_taken_over() {
         let mut outbox = Outbox::default();
-        outbox.owe("a", "effect", &caller("one", 0));
+        outbox.enqueue("a", "effect", &caller("one", 0));
         let early = caller("two", 59);
         assert!(!outbox.take_over(&early));
         assert!(claimed(&outbox, &early).is_empty());
@@ -182,7 +183,7 @@ mod tests {
     fn outbox_is_empty_if_nothing_is_pending() {
         let mut outbox = Outbox::default();
         assert!(outbox.is_empty());
-        outbox.owe("a", "effect", &caller("one", 0));
+        outbox.enqueue("a", "effect", &caller("one", 0));
         assert!(!outbox.is_empty());
         assert_eq!(outbox.settle("b"), None);
         assert!(!outbox.is_empty());
@@ -194,7 +195,7 @@ mod tests {
     fn pending_effects_stay_in_order() {
         let mut outbox = Outbox::default();
         for id in ["c", "a", "b"] {
-            outbox.owe(id, "effect", &caller("one", 0));
+            outbox.enqueue(id, "effect", &caller("one", 0));
         }
         outbox.settle("a");
         assert_eq!(claimed(&outbox, &caller("one", 1)), ["c", "b"]);
@@ -209,7 +210,7 @@ mod tests {
             ..caller("one", 0)
         };
         let mut outbox = Outbox::default();
-        outbox.owe("a", "effect", &endless);
+        outbox.enqueue("a", "effect", &endless);
         assert!(!outbox.take_over(&caller("two", 1_000_000_000)));
         assert!(outbox.withdraw(|_| true, &caller("two", 1_000_000_000)));
     }

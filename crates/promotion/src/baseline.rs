@@ -1,4 +1,4 @@
-//! The baselines of a promoted model: who asks for them, where they lie, and which monitor is held against which.
+//! Baselines of a promoted model: the events that request and report them, and the baseline that each monitor uses.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,138 +11,137 @@ pub const MODEL_BASELINES_CREATED: &str = "Model Baselines Created";
 /// Detail-type of [`MonitorBaselineChange`].
 pub const MONITOR_BASELINE_CHANGE: &str = "Monitor Baseline Change";
 
-/// A monitor of a model, with the baseline that it is held against.
+/// A monitor of a model, with its baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MonitorBaseline {
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// `DataQuality`, `ModelQuality`, `ModelBias` or `ModelExplainability`.
+    /// Monitor type: `DataQuality`, `ModelQuality`, `ModelBias`, or `ModelExplainability`.
     pub monitor_type: String,
-    /// Whether Driftwarden analyses by it, and not Model Monitor.
+    /// Whether Driftwarden analyzes with this baseline (native analysis) instead of Model Monitor.
     pub own: bool,
-    /// `s3://` URI of the folder of the baseline's files, if it is known.
+    /// `s3://` URI of the folder with the baseline files. Absent if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_uri: Option<String>,
 }
 
-/// Detail of `Model Baselines Requested`, version 1: the monitors of a promoted model need baselines of what it was trained on.
+/// Detail of `Model Baselines Requested`, version 1: the monitors of a promoted model need baselines from its training data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BaselinesRequested {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event layout. Fields can be added within a version; ignore unknown fields.
     pub version: String,
-    /// Deterministic: the same request has the same id, however often it is delivered.
+    /// Deterministic ID of the request. Repeated deliveries have the same ID.
     pub id: String,
-    /// The experiment's.
+    /// Correlation ID of the experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The experiment that promoted the model package.
+    /// ID of the experiment that promoted the model package.
     pub experiment_id: String,
-    /// The model package.
+    /// ARN of the promoted model package.
     pub model_package_arn: String,
-    /// `s3://` URI of the folder of this model package, in which each monitoring schedule gets a folder of its own.
+    /// `s3://` URI of the folder for the baselines of this model package. Each monitoring schedule gets a subfolder.
     pub output_uri: String,
-    /// `s3://` URI of the dataset that the model was trained on, if the policy says where it lies.
+    /// `s3://` URI of the training dataset. Absent if the policy does not set `training_data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_data_uri: Option<String>,
-    /// The monitors that need a baseline.
+    /// Monitors that need a new baseline, with their current baselines.
     pub monitors: Vec<MonitorBaseline>,
-    /// `DriftCheckBaselines` of the model package: by monitor type the `s3://` URI of each file, by the name that a
-    /// baseline has it under (`statistics.json`, `constraints.json`).
+    /// `DriftCheckBaselines` of the model package: by monitor type, the `s3://` URI of each baseline file by its file name
+    /// (`statistics.json`, `constraints.json`).
     #[serde(default)]
     pub drift_check_baselines: BTreeMap<String, BTreeMap<String, String>>,
-    /// When.
+    /// Time of the request.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// A monitor that has no baseline of the model package.
+/// A monitor without a new baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub struct NotCreated {
-    /// The monitoring schedule.
+pub struct BaselineFailure {
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// Why, and what would help.
+    /// Reason why the baseline was not created, and what to do.
     pub reason: String,
 }
 
-/// Detail of `Model Baselines Created`, version 1: the answer to `Model Baselines Requested`.
+/// Detail of `Model Baselines Created`, version 1: the response to `Model Baselines Requested`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BaselinesCreated {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event layout. Fields can be added within a version; ignore unknown fields.
     pub version: String,
-    /// Deterministic: that of the request.
+    /// ID of the request.
     pub id: String,
-    /// The experiment's.
+    /// Correlation ID of the experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The experiment that promoted the model package.
+    /// ID of the experiment that promoted the model package.
     pub experiment_id: String,
-    /// The model package.
+    /// ARN of the promoted model package.
     pub model_package_arn: String,
-    /// The monitors that have a baseline of it now, each with its folder.
+    /// Monitors with a new baseline, each with the folder of the baseline files.
     pub baselines: Vec<MonitorBaseline>,
-    /// The monitors that have none, and stay with the one that they had.
+    /// Monitors without a new baseline. They keep their current baseline.
     #[serde(default)]
-    pub not_created: Vec<NotCreated>,
-    /// When.
+    pub not_created: Vec<BaselineFailure>,
+    /// Time at which the baselines were created.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// Detail of `Monitor Baseline Change`, version 1: from now on a monitor is held against another baseline, and its alert
-/// window begins anew.
+/// Detail of `Monitor Baseline Change`, version 1: a monitor uses another baseline, and its alert window restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MonitorBaselineChange {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event layout. Fields can be added within a version; ignore unknown fields.
     pub version: String,
-    /// Deterministic: the same change has the same id, however often it is delivered.
+    /// Deterministic ID of the change. Repeated deliveries have the same ID.
     pub id: String,
-    /// The experiment's.
+    /// Correlation ID of the experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// `DataQuality`, `ModelQuality`, `ModelBias` or `ModelExplainability`.
+    /// Monitor type: `DataQuality`, `ModelQuality`, `ModelBias`, or `ModelExplainability`.
     pub monitor_type: String,
-    /// `s3://` URI of the folder of the baseline that holds from now on.
+    /// `s3://` URI of the folder with the new baseline.
     pub baseline_uri: String,
-    /// That of the baseline before, if it is known.
+    /// `s3://` URI of the folder with the previous baseline. Absent if it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_baseline_uri: Option<String>,
-    /// The model package that it is a baseline of; none where an older baseline came back.
+    /// ARN of the model package that the baseline belongs to. Absent if the previous baseline was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_package_arn: Option<String>,
-    /// The experiment that this follows from.
+    /// ID of the experiment that caused the change.
     pub experiment_id: String,
-    /// Why, for people.
+    /// Description of the change, for people.
     pub sentence: String,
-    /// When: executions that are scheduled later are judged anew.
+    /// Time of the change. Executions scheduled after it start a new alert window.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// Which baseline a monitor is held against: `baselines/{schedule}.json` in the state bucket, once a promotion changed it. It
-/// holds over the policy's.
+/// Current baseline of a monitor after a promotion: `baselines/{schedule}.json` in the state bucket. It takes precedence over
+/// the baseline in the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineDocument {
-    /// Version of this layout.
+    /// Version of the document layout.
     pub version: u32,
-    /// The change that holds.
+    /// The latest change.
     pub change: MonitorBaselineChange,
 }
 

@@ -1,9 +1,9 @@
-//! The document of a model's experiments, and how it is reconciled with what is seen.
+//! State document of a model's experiments, and its reconciliation with the observed endpoint.
 
 use crate::{
-    AllocationPolicy, Assignment, BaselinesCreated, BaselinesRequested, Cause, Conclusion, EXPERIMENT_STATE_CHANGE,
-    ExperimentCommand, ExperimentStage, ExperimentStateChange, Inconclusive, Mode, MonitorBaseline,
-    MonitorBaselineChange, NotCreated, Order, OutcomesReported, PromotionPolicy, VariantState, policy::narrowest,
+    AllocationPolicy, Assignment, BaselineFailure, BaselinesCreated, BaselinesRequested, Cause, Conclusion,
+    EXPERIMENT_STATE_CHANGE, ExperimentCommand, ExperimentStage, ExperimentStateChange, Inconclusive, Mode,
+    MonitorBaseline, MonitorBaselineChange, Order, OutcomesReported, PromotionPolicy, VariantState, policy::narrowest,
 };
 use experiment::{Allocation, Difference, Guardrail, Interval, Outcome, Posterior, Reason, Sample, Verdict, judge};
 use jiff::{SignedDuration, Timestamp};
@@ -12,165 +12,166 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// How many experiments that are over a document keeps; older ones are in the versions of the bucket.
-const ENDED: usize = 20;
-/// How many looks an experiment keeps: of more, every second one is forgotten.
-const LOOKS: usize = 400;
-/// Outcomes are counted anew when so much of the time has passed again in which they were counted: they are read
-/// from the beginning each time, and so all looks together read no more than about so many times what the last reads.
-const RECOUNT: i32 = 20;
-/// How often an update of the endpoint is tried.
-const ATTEMPTS: u32 = 3;
-/// How often the baselines of a promoted model are asked for, and how long an answer is waited for.
-const BASELINE_REQUESTS: u32 = 4;
-const BASELINES_WITHIN: SignedDuration = SignedDuration::from_mins(20);
-/// SageMaker keeps weights as 32-bit floats.
-const SAME_WEIGHT: f64 = 1e-4;
-/// Of a model's name so much is in the names of our resources: SageMaker takes 63 characters.
-const NAME_PART: usize = 32;
+/// Maximum number of ended experiments in a document. Older ones are in the bucket's object versions.
+const MAX_ENDED_EXPERIMENTS: usize = 20;
+/// Maximum number of looks of an experiment. Beyond it, every second look is dropped.
+const MAX_LOOKS: usize = 400;
+/// Outcomes are counted again when one part in 20 of the time since the start of the step has passed since the last count.
+/// Every count reads from the start of the step, so all counts together read about 20 times what the last one reads.
+const RECOUNT_DIVISOR: i32 = 20;
+/// Maximum number of attempts to update the endpoint.
+const MAX_UPDATE_ATTEMPTS: u32 = 3;
+/// Maximum number of requests for the baselines of a promoted model.
+const MAX_BASELINE_REQUESTS: u32 = 4;
+/// Time after which a request for baselines is repeated.
+const BASELINE_TIMEOUT: SignedDuration = SignedDuration::from_mins(20);
+/// Difference below which two traffic shares are equal. SageMaker stores weights as 32-bit floats.
+const WEIGHT_TOLERANCE: f64 = 1e-4;
+/// Number of characters of the model name in resource names. SageMaker limits these to 63 characters.
+const MODEL_NAME_CHARS: usize = 32;
 
-/// A model package, as far as an experiment needs to know it.
+/// Properties of a model package that an experiment uses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelPackage {
-    /// Its ARN.
+    /// ARN of the model package.
     pub arn: String,
-    /// Its version in the group.
+    /// Version in the model package group.
     pub version: u64,
     /// `Approved`, `Rejected` or `PendingManualApproval`.
     pub approval_status: String,
-    /// The pipeline execution that made it.
+    /// ARN of the pipeline execution that created the model package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated_by: Option<String>,
-    /// The metric of the offline gate.
+    /// Value of the offline gate's metric. `None` without a gate, or if the report has no such number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<f64>,
-    /// `DriftCheckBaselines`: by monitor type the URI of each file, by the name that a baseline has it under.
+    /// `DriftCheckBaselines` of the model package: file URI by monitor type and file name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drift_check_baselines: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// A candidate beside the package of the champion.
+/// A candidate, with the champion's model package to compare with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// The candidate.
+    /// Model package of the candidate.
     pub package: ModelPackage,
-    /// The champion's package, if it is one and could be read.
+    /// Model package of the champion. `None` if the champion has none, or if it no longer exists.
     pub champion: Option<ModelPackage>,
-    /// The correlation id of the incident whose retraining made the candidate, if one did.
+    /// Correlation ID of the incident whose retraining created the candidate. `None` if there is no such incident.
     pub correlation_id: Option<String>,
 }
 
-/// `EndpointStatus`, as far as it matters here.
+/// SageMaker's `EndpointStatus`, reduced to what experiments distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointStatus {
     /// `InService`.
     InService,
-    /// `Creating`, `Updating`, `SystemUpdating`, `RollingBack`: it will be something else by itself.
+    /// `Creating`, `Updating`, `SystemUpdating`, `RollingBack`: the status changes without intervention.
     Busy,
-    /// `OutOfService`, `Failed`, `UpdateRollbackFailed`, `Deleting`: somebody has to look.
+    /// `OutOfService`, `Failed`, `UpdateRollbackFailed`, `Deleting`: an operator has to intervene.
     Broken,
 }
 
-/// A production variant as it is.
+/// An observed production variant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
-    /// Its name.
+    /// Variant name.
     pub name: String,
-    /// Its weight.
+    /// Current weight.
     pub weight: f64,
 }
 
-/// An endpoint as it was seen.
+/// An observed endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
-    /// Its status.
+    /// Status of the endpoint.
     pub status: EndpointStatus,
-    /// Its configuration.
+    /// Name of the current endpoint configuration.
     pub config: String,
-    /// Its production variants.
+    /// Production variants.
     pub variants: Vec<Variant>,
-    /// Why its last update failed.
+    /// Reason of a failed update, if SageMaker reports one.
     pub failure_reason: Option<String>,
-    /// The configuration that it is being updated to.
+    /// Name of the endpoint configuration that an update in progress applies. `None` without one.
     pub pending: Option<String>,
-    /// When it was seen.
+    /// Time of the observation.
     pub at: Timestamp,
 }
 
-/// What is known of the traffic since a step began. It is counted anew at each look, so that nothing counts twice.
+/// Traffic and outcomes since the start of a step. Every look counts from the start again, so nothing counts twice.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evidence {
-    /// Since when: [`Experiment::counts_since`]. What was counted since another time is of another step, and says nothing.
+    /// Start of the period: [`Experiment::count_start`]. Evidence with another start belongs to another step and is ignored.
     pub since: Option<Timestamp>,
-    /// Requests by variant.
+    /// Number of requests by variant.
     pub traffic: BTreeMap<String, u64>,
-    /// Outcomes by variant; `None` if they were not counted anew, so that those of the last look hold.
+    /// Outcomes by variant. `None` if they were not counted again; then those of the last look apply.
     pub outcomes: Option<BTreeMap<String, Sample>>,
-    /// Why outcomes could not be counted, if so.
-    pub unread: Option<String>,
-    /// The guardrails' values by variant, in the order of the policy. Latencies as natural logarithms.
+    /// Error of counting outcomes. `None` without an error.
+    pub outcome_error: Option<String>,
+    /// Guardrail values by variant, in the order of the policy. Latencies are natural logarithms.
     pub guardrails: Vec<BTreeMap<String, Sample>>,
 }
 
-/// What goes into the state machine.
+/// Input of the state machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A model package of the group is there, or was approved or rejected.
+    /// A model package of the group was registered, approved, or rejected.
     Candidate(Box<Candidate>),
-    /// A person intervenes.
+    /// An operator's command.
     Command(ExperimentCommand),
-    /// Outcomes of a metric of the owner's.
+    /// Reported outcomes of a custom metric.
     Outcomes(OutcomesReported),
-    /// The baselines of a promoted model are there.
+    /// Baselines of a promoted model were created.
     Baselines(Box<BaselinesCreated>),
-    /// Time has passed.
+    /// Time has passed, or the endpoint changed.
     Tick,
 }
 
-/// What an input is taken under.
+/// Policy and observations that an input is applied with.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
-    /// What the policy says.
+pub struct StepContext<'a> {
+    /// Effective promotion settings of the model.
     pub policy: &'a PromotionPolicy,
-    /// The endpoint as seen; `None` if there is none.
+    /// Observed endpoint. `None` if it does not exist.
     pub endpoint: Option<&'a Endpoint>,
-    /// What is known of the traffic; `None` if it was not asked for.
+    /// Traffic and outcomes. `None` if they were not queried.
     pub evidence: Option<&'a Evidence>,
-    /// The monitors of the model, and what they are held against; `None` if it was not asked for.
+    /// Monitors of the model with their current baselines. `None` if they were not queried.
     pub monitors: Option<&'a [MonitorBaseline]>,
 }
 
-/// What an input did.
+/// Outcome of applying an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stepped {
+pub enum StepOutcome {
     /// The document changed.
     Changed,
-    /// Already known, or not of this model's experiment.
-    Nothing,
+    /// The input was already applied, or does not concern the open experiment.
+    Unchanged,
 }
 
-/// How SageMaker's deployment guardrails shift the traffic (developer guide, page `deployment-guardrails-blue-green`).
+/// Traffic shifting of SageMaker's deployment guardrails (*Blue/green deployments* in the developer guide).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlueGreen {
-    /// The alarms that roll it back.
+    /// CloudWatch alarms that roll the deployment back.
     pub alarms: Vec<String>,
-    /// The first part of the traffic that is shifted, in per cent.
+    /// First traffic share that is shifted, in percent.
     pub percent: i32,
-    /// Whether the rest follows in such steps, and not at once.
+    /// Whether the rest follows in steps of the same size (linear) or all at once (canary).
     pub linear: bool,
-    /// How long after each step, in seconds.
+    /// Time between steps, in seconds.
     pub wait_seconds: i32,
-    /// How long the old fleet stands by at the end, in seconds.
+    /// Time that the old fleet stays ready at the end, in seconds.
     pub termination_wait_seconds: i32,
 }
 
 impl BlueGreen {
-    fn of(policy: &PromotionPolicy) -> Self {
+    fn from_policy(policy: &PromotionPolicy) -> Self {
         let seconds = |duration: SignedDuration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX).clamp(0, 3600);
         let first = policy.traffic.first().copied().unwrap_or(10.0);
         Self {
             alarms: policy.alarms.clone(),
-            // SageMaker takes 10 to 50 for linear steps, 1 to 50 for a canary: whole per cents, found without a cast.
+            // SageMaker accepts whole percents: 10 to 50 for linear steps, 1 to 50 for a canary. The search avoids a cast.
             percent: (1..=50).rev().find(|percent| f64::from(*percent) <= first).unwrap_or(1),
             linear: policy.traffic.len() > 1 && first >= 10.0,
             wait_seconds: seconds(policy.step_lasts),
@@ -179,166 +180,167 @@ impl BlueGreen {
     }
 }
 
-/// What a change of the document owes to the world. Carrying one out twice does no more than once.
+/// Side effect of a change of the document. Executing an effect twice has the same result as executing it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ExperimentEffect {
-    /// A model and an endpoint configuration are to be created, if they are not there yet.
+    /// Creates a model and an endpoint configuration, if they do not exist yet.
     CreateEndpointConfig {
-        /// Name of the configuration that is extended.
+        /// Name of the endpoint configuration that the new one extends.
         base: String,
-        /// Name of the new one.
+        /// Name of the new endpoint configuration.
         name: String,
-        /// Name of the model.
+        /// Name of the new model.
         model_name: String,
-        /// The model package that it is made of.
+        /// ARN of the model package that the model is created from.
         model_package_arn: String,
-        /// The variant whose instances the candidate's are like.
+        /// Name of the variant whose instance type and count the candidate's variant copies.
         like: String,
         /// Name of the candidate's variant.
         variant_name: String,
-        /// Every other variant's weight, and the candidate's; without others the candidate stands alone.
+        /// Weights of all variants, including the candidate's. Variants that are not listed are removed.
         weights: BTreeMap<String, f64>,
         /// Whether the candidate is a shadow variant.
         shadow: bool,
     },
-    /// The endpoint is to be updated, if it is in service with the first configuration.
+    /// Updates the endpoint, if it is in service with the configuration `from`.
     UpdateEndpoint {
-        /// The endpoint.
+        /// Name of the endpoint.
         endpoint: String,
-        /// The configuration that it should have now.
+        /// Name of the expected current configuration.
         from: String,
-        /// The one that it is given.
+        /// Name of the new configuration.
         to: String,
-        /// By SageMaker's deployment guardrails, if so.
+        /// Traffic shifting by SageMaker's deployment guardrails. `None` updates without them.
         blue_green: Option<BlueGreen>,
     },
-    /// The variants are to be given other weights, if the endpoint is in service with that configuration.
+    /// Updates the variant weights, if the endpoint is in service with the expected configuration.
     UpdateWeights {
-        /// The endpoint.
+        /// Name of the endpoint.
         endpoint: String,
-        /// The configuration that it should have.
+        /// Name of the expected current configuration.
         config: String,
-        /// The weights.
+        /// New weight by variant name.
         weights: BTreeMap<String, f64>,
     },
-    /// A configuration of ours is used no more.
+    /// Deletes an unused endpoint configuration that Driftwarden created.
     DeleteEndpointConfig {
-        /// Its name.
+        /// Name of the endpoint configuration.
         name: String,
     },
-    /// A model of ours is used no more.
+    /// Deletes an unused model that Driftwarden created.
     DeleteModel {
-        /// Its name.
+        /// Name of the model.
         name: String,
     },
-    /// `Experiment State Change` is to be put on the bus.
+    /// Publishes `Experiment State Change`.
     PutStateChange(Box<ExperimentStateChange>),
-    /// `Model Baselines Requested` is to be put on the bus.
+    /// Publishes `Model Baselines Requested`.
     RequestBaselines(Box<BaselinesRequested>),
-    /// A monitor is to be held against another baseline, unless a later change holds already.
+    /// Changes the baseline of a monitor, unless a later change is already recorded.
     SetBaseline {
-        /// Whether Driftwarden analyses by it, and not Model Monitor.
+        /// Whether Driftwarden analyzes with this baseline (native analysis) instead of Model Monitor.
         own: bool,
-        /// The change, which is told on the bus as well.
+        /// The change, which is also published as an event.
         change: Box<MonitorBaselineChange>,
     },
 }
 
-/// What became of an effect.
+/// Outcome of executing an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Carried {
-    /// It is as it should be.
+pub enum EffectOutcome {
+    /// The effect is executed.
     Done,
-    /// An update of the endpoint was accepted, at that time.
+    /// SageMaker accepted an update of the endpoint at this time.
     Accepted(Timestamp),
-    /// It did not fit what was there: the next look says what does.
-    Overtaken,
-    /// SageMaker will not do it.
-    Refused(String),
+    /// The endpoint was not in the expected state. The next step decides what to do.
+    Stale,
+    /// SageMaker rejected the request permanently, with this error.
+    Rejected(String),
 }
 
-/// What one look said.
+/// Result of one look (interim analysis).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Look {
-    /// When.
+    /// Time of the look.
     pub time: Timestamp,
-    /// At which step.
+    /// Index of the traffic step, starting at 0.
     pub step: usize,
-    /// The champion's outcomes.
+    /// Outcomes of the champion in this step.
     pub champion: Sample,
-    /// The candidate's.
+    /// Outcomes of the candidate in this step.
     pub candidate: Sample,
-    /// The candidate's share of the traffic, per cent; none where it is not Driftwarden's to set.
+    /// Traffic share of the candidate, in percent. `None` if Driftwarden does not set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-    /// Candidate less champion.
+    /// Confidence interval of candidate − champion. `None` with too few outcomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
-    /// What follows.
+    /// Result of the look.
     pub outcome: Outcome,
 }
 
-/// By what the variants were compared at the last look.
+/// Comparison that the last look made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The metric.
+    /// Name of the metric.
     pub metric: String,
     /// Whether a lower value is better.
     pub lower_is_better: bool,
-    /// Non-inferiority: how much worse the candidate may be.
+    /// Non-inferiority margin: how much worse the candidate may be. `None` requires a better candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
-    /// The probability that an interval of this step misses the truth, over all its looks together.
+    /// Probability that any interval of this step misses the true difference, over all its looks.
     pub alpha: f64,
 }
 
-/// What became of the baselines of a promoted model's monitors.
+/// Progress of new baselines for the monitors of a promoted model.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Baselines {
-    /// When they were asked for last.
+    /// Time of the last request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     requested_at: Option<Timestamp>,
-    /// How often.
+    /// Number of requests.
     #[serde(default)]
     requests: u32,
-    /// Whether the answer has come.
+    /// Whether the request was answered, or there was nothing to request.
     #[serde(default)]
     pub answered: bool,
-    /// The monitors that they were asked for, with the baselines that these had.
+    /// Monitors in the request, with their previous baselines.
     #[serde(default)]
     pub before: Vec<MonitorBaseline>,
-    /// The monitors that have new ones.
+    /// Monitors with a new baseline.
     #[serde(default)]
     pub changed: Vec<MonitorBaseline>,
-    /// The monitors that have none, and why.
+    /// Monitors without a new baseline, with the reasons.
     #[serde(default)]
-    pub not_created: Vec<NotCreated>,
+    pub not_created: Vec<BaselineFailure>,
 }
 
-/// Outcomes of one period, as counted at some time.
+/// Reported outcomes of one period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Counted {
+struct PeriodOutcomes {
     outcomes: Sample,
+    /// Time of the report. Of two reports of one period, the later one counts.
     time: Timestamp,
 }
 
 /// The endpoint before the experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Base {
-    /// Its configuration.
+pub struct OriginalEndpoint {
+    /// Name of its endpoint configuration.
     pub config: String,
-    /// Its variants.
+    /// Its production variants.
     pub variants: Vec<Variant>,
 }
 
-impl Base {
-    /// The variant with the largest weight.
+impl OriginalEndpoint {
+    /// Name of the variant with the largest weight.
     fn champion(&self) -> &str {
         let heaviest = self.variants.iter().max_by(|a, b| a.weight.total_cmp(&b.weight));
         heaviest.map_or("", |variant| variant.name.as_str())
     }
 
-    /// The weights that give the candidate a share, and leave the others' proportions as they were.
+    /// Weights that give the candidate this share, in percent, and keep the proportions of the other variants.
     fn weights(&self, candidate: &str, share: f64) -> BTreeMap<String, f64> {
         let total: f64 = self.variants.iter().map(|variant| variant.weight).sum();
         let others = self
@@ -349,136 +351,136 @@ impl Base {
     }
 }
 
-/// A candidate against the champion, from the model package to the end.
+/// A test of a candidate against the champion, from the model package to the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
-    /// The how-manieth of the model, from 1.
+    /// Sequence number within the model, starting at 1.
     pub number: u64,
-    /// `{model}-ab-{number}`.
+    /// Experiment ID: `{model}-ab-{number}`.
     pub id: String,
-    /// That of the incident whose retraining made the candidate, else one of the model package.
+    /// Correlation ID of the incident whose retraining created the candidate; otherwise derived from the model package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The candidate.
+    /// Model package of the candidate.
     pub package: ModelPackage,
-    /// The endpoint.
+    /// Name of the endpoint.
     pub endpoint: String,
-    /// How it comes to the endpoint.
+    /// How the candidate is deployed to the endpoint.
     pub mode: Mode,
-    /// Where it stands.
+    /// Current stage.
     pub stage: ExperimentStage,
-    /// How it will have ended, once the endpoint is settled.
+    /// Final result, set with the decision. The experiment ends when the endpoint has its final configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conclusion: Option<Conclusion>,
-    /// The last reasons, for machines.
+    /// Reasons of the last look, for programs.
     #[serde(default)]
     pub reasons: Vec<Reason>,
-    /// The last sentence, for people.
+    /// Description of the last change, for people.
     pub sentence: String,
-    /// Why it was concluded, once it was: at the end it is told again.
+    /// Reason for the conclusion, repeated in the final event. `None` until there is a conclusion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<String>,
-    /// What is waited for, if anything.
+    /// What the experiment is waiting for. `None` if it is not waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
-    /// When it was opened.
+    /// Time at which the experiment was opened.
     pub opened_at: Timestamp,
-    /// When its stage was reached.
+    /// Time at which the current stage was reached.
     pub since: Timestamp,
-    /// When both variants were first in service.
+    /// Time at which both variants were first in service, or at which the experiment was resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// The how-manieth step of the traffic, from 0.
+    /// Index of the traffic step, starting at 0.
     pub step: usize,
-    /// When the endpoint was first seen with the weights of the step; `None` until then.
+    /// Time at which the endpoint was first observed with the weights of the step. `None` until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_since: Option<Timestamp>,
-    /// The endpoint before.
+    /// The endpoint before the experiment. `None` until it was observed in service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<Base>,
-    /// The candidate's share of the traffic as it should be, per cent; none where it is not Driftwarden's to set.
+    pub base: Option<OriginalEndpoint>,
+    /// Desired traffic share of the candidate, in percent. `None` if Driftwarden does not set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-    /// By what they are compared; none before the first look.
+    /// Comparison of the last look. `None` before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
-    /// By Thompson sampling, each variant's share of the users; empty if the policy has it otherwise. For whoever assigns users
-    /// to variants (`experiment::Allocation`).
+    /// Share of the users that each variant should get by Thompson sampling, for applications that assign users to variants
+    /// (`experiment::Allocation`). Empty with other allocations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allocation: BTreeMap<String, f64>,
-    /// The looks of the test, oldest first, bounded.
+    /// Looks of the experiment, oldest first, at most 400.
     #[serde(default)]
     pub looks: Vec<Look>,
-    /// Outcomes that were reported of this step, by variant and period.
+    /// Reported outcomes of the current step, by variant and start of the period.
     #[serde(default)]
-    reported: BTreeMap<String, BTreeMap<Timestamp, Counted>>,
-    /// When outcomes of this step were counted last.
+    reported: BTreeMap<String, BTreeMap<Timestamp, PeriodOutcomes>>,
+    /// Time of the last count of outcomes in this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     counted_at: Option<Timestamp>,
-    /// Endpoint configurations that are there by now.
+    /// Names of the endpoint configurations that were created.
     #[serde(default)]
     prepared: Vec<String>,
-    /// When the last update of the endpoint was accepted.
+    /// Time at which SageMaker accepted the last update of the endpoint. `None` without an update in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issued_at: Option<Timestamp>,
-    /// How many updates failed since the last that did not.
+    /// Number of failed updates since the last successful one.
     #[serde(default)]
     failures: u32,
-    /// What SageMaker said when it refused the last change of ours.
+    /// SageMaker's error for the last rejected request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// How many changes were told.
+    /// Number of state changes that were published or are pending.
     #[serde(default)]
     changes: u64,
-    /// The baselines of the monitors, once the candidate has all the traffic.
+    /// Progress of new baselines, after the candidate gets all traffic.
     #[serde(default)]
     pub baselines: Baselines,
-    /// A part of every name of ours.
+    /// Part of the name of every created resource, derived from the experiment and the model package.
     token: String,
 }
 
-/// An experiment that is over.
+/// An experiment that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// The experiment as it last stood.
+    /// Last state of the experiment.
     pub experiment: Experiment,
-    /// How.
+    /// Final result.
     pub conclusion: Conclusion,
-    /// When.
+    /// Time of the end.
     pub ended_at: Timestamp,
 }
 
-/// The document of a model's experiments: `experiments/{model}.json` in the state bucket.
+/// State document of a model's experiments: `experiments/{model}.json` in the state bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExperimentDocument {
-    /// Version of this layout.
+    /// Version of the document layout.
     pub version: u32,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// How many experiments it has had, with the open one.
+    /// Number of experiments of the model, including the open one.
     #[serde(default)]
     pub experiments: u64,
     /// The open experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<Experiment>,
-    /// The newest candidate that came while another was tested.
+    /// Newest candidate that was registered during the open experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<ModelPackage>,
-    /// The latest experiments that are over, oldest first, bounded.
+    /// Latest ended experiments, oldest first, at most 20.
     #[serde(default)]
     pub ended: Vec<Ended>,
-    /// What the last changes still owe.
+    /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ExperimentEffect>,
 }
 
 impl Experiment {
-    /// How many changes of its state were told, or are owed.
-    pub fn told(&self) -> usize {
+    /// Number of state changes that were published or are pending.
+    pub fn change_count(&self) -> usize {
         usize::try_from(self.changes).unwrap_or(usize::MAX)
     }
 
-    /// Name of the candidate's variant: what its captured data and its metrics are known by.
+    /// Name of the candidate's variant, in captured data and in metrics.
     pub fn variant_name(&self) -> String {
         format!("candidate-{}", self.token)
     }
@@ -488,12 +490,12 @@ impl Experiment {
         self.resource("")
     }
 
-    /// Name of the configuration with champion and candidate.
+    /// Name of the endpoint configuration with champion and candidate.
     pub fn test_config(&self) -> String {
         self.resource("-test")
     }
 
-    /// Name of the configuration with the candidate alone.
+    /// Name of the endpoint configuration with the candidate only.
     pub fn final_config(&self) -> String {
         if self.mode == Mode::BlueGreen {
             self.test_config()
@@ -504,20 +506,20 @@ impl Experiment {
 
     fn resource(&self, suffix: &str) -> String {
         let model = self.id.rsplit_once("-ab-").map_or("", |(model, _)| model);
-        let part: String = model.chars().take(NAME_PART).collect();
+        let part: String = model.chars().take(MODEL_NAME_CHARS).collect();
         format!("driftwarden-{}-{}{suffix}", part.trim_end_matches('-'), self.token)
     }
 
-    /// Whether the monitors of the model, and their baselines, are needed to go on.
+    /// Whether the next step needs the monitors of the model with their baselines.
     pub fn needs_monitors(&self, policy: &PromotionPolicy) -> bool {
         let alone = matches!(self.stage, ExperimentStage::Baking | ExperimentStage::Retiring);
-        // What leads to the next look may lead there.
+        // The next step may reach `Baking` or `Retiring`.
         let soon = matches!(self.stage, ExperimentStage::Promoting) || self.mode != Mode::Variants;
         policy.baselines.is_some() && !self.baselines.answered && (alone || soon)
     }
 
-    /// Since when requests count: the step's beginning; `None` while there is nothing to count.
-    pub fn counts_since(&self) -> Option<Timestamp> {
+    /// Start of the period in which requests are counted: the start of the step. `None` if nothing is counted in this stage.
+    pub fn count_start(&self) -> Option<Timestamp> {
         let compares = matches!(
             self.stage,
             ExperimentStage::Testing | ExperimentStage::Paused | ExperimentStage::Baking
@@ -525,22 +527,22 @@ impl Experiment {
         self.step_since.filter(|_| compares)
     }
 
-    /// Whether outcomes are to be counted anew, at this time.
-    pub fn counts_outcomes(&self, now: Timestamp) -> bool {
+    /// Whether outcomes have to be counted again at this time.
+    pub fn is_recount_due(&self, now: Timestamp) -> bool {
         let compares = matches!(self.stage, ExperimentStage::Testing | ExperimentStage::Paused);
         let (Some(since), Some(counted)) = (self.step_since, self.counted_at) else {
             return compares;
         };
-        compares && now.duration_since(counted) * RECOUNT >= counted.duration_since(since)
+        compares && now.duration_since(counted) * RECOUNT_DIVISOR >= counted.duration_since(since)
     }
 
-    /// The variants that are compared: the champion's name, and the candidate's.
-    pub fn compared(&self) -> Option<(String, String)> {
+    /// Names of the compared variants: champion and candidate. `None` until the endpoint was observed.
+    pub fn compared_variants(&self) -> Option<(String, String)> {
         let base = self.base.as_ref()?;
         Some((base.champion().to_owned(), self.variant_name()))
     }
 
-    /// The weights that the variants should have now; empty where they are not ours to set.
+    /// Desired weights of the variants in the current stage. Empty if Driftwarden does not set them.
     pub fn weights(&self, policy: &PromotionPolicy) -> BTreeMap<String, f64> {
         let Some(base) = self.base.as_ref().filter(|_| self.mode == Mode::Variants) else {
             return BTreeMap::new();
@@ -560,9 +562,9 @@ impl Experiment {
         base.weights(&self.variant_name(), share)
     }
 
-    /// Notes how many users each variant should get, by what is known of both, if the policy has it so.
+    /// Updates the share of the users that each variant should get, if the policy uses Thompson sampling.
     fn allocate(&mut self, policy: &PromotionPolicy, champion: &Sample, candidate: &Sample) {
-        let Some((champion_name, candidate_name)) = self.compared() else {
+        let Some((champion_name, candidate_name)) = self.compared_variants() else {
             return;
         };
         if policy.allocation != AllocationPolicy::Thompson {
@@ -572,7 +574,7 @@ impl Experiment {
         let rates = |sample: &Sample| (sample.sum - sample.sum_of_squares).abs() < 1e-9;
         let lower = policy.metric.lower_is_better();
         let better = if rates(champion) && rates(candidate) {
-            // Successes are what is better: of a rate that should be low, the failures.
+            // Thompson sampling maximizes successes. If a lower rate is better, failures count as successes.
             let of = |sample: &Sample| Sample {
                 sum: if lower {
                     sample_count(sample) - sample.sum
@@ -584,7 +586,8 @@ impl Experiment {
             let shares = Allocation::thompson(&[of(champion), of(candidate)], least);
             shares.last().copied().unwrap_or(0.5)
         } else {
-            let higher = Difference::of(champion, candidate).map(|found| Posterior::of_means(&found).challenger_higher);
+            let higher = Difference::between(champion, candidate)
+                .map(|found| Posterior::from_difference(&found).challenger_higher);
             let higher = higher.unwrap_or(0.5);
             let share = if lower { 1.0 - higher } else { higher };
             share.clamp(least, 1.0 - least)
@@ -592,11 +595,22 @@ impl Experiment {
         self.allocation = [(champion_name, 1.0 - better), (candidate_name, better)].into();
     }
 
-    fn owed(&self, name: &str) -> String {
+    fn effect_id(&self, name: &str) -> String {
         format!("{name}/{}/{}", self.id, self.token)
     }
 }
 
+/// Reason for ending an experiment whose endpoint got another configuration.
+fn changed_outside(config: &str) -> String {
+    format!("the endpoint configuration was changed to `{config}` outside Driftwarden")
+}
+
+/// Reason for ending an experiment whose endpoint got its original configuration back.
+fn changed_back_outside(config: &str) -> String {
+    format!("the endpoint configuration was changed back to `{config}` outside Driftwarden")
+}
+
+/// Whether the observed traffic shares equal those of these weights.
 fn has_weights(endpoint: &Endpoint, weights: &BTreeMap<String, f64>) -> bool {
     let share = |weight: f64, total: f64| weight / total;
     let (wanted, seen): (f64, f64) = (
@@ -605,7 +619,7 @@ fn has_weights(endpoint: &Endpoint, weights: &BTreeMap<String, f64>) -> bool {
     );
     let fits = |variant: &Variant| {
         let weight = weights.get(&variant.name).copied().unwrap_or(0.0);
-        (share(weight, wanted) - share(variant.weight, seen)).abs() < SAME_WEIGHT
+        (share(weight, wanted) - share(variant.weight, seen)).abs() < WEIGHT_TOLERANCE
     };
     weights.is_empty() || (seen > 0.0 && endpoint.variants.iter().all(fits))
 }
@@ -616,7 +630,7 @@ impl ExperimentDocument {
         format!("experiments/{model}.json")
     }
 
-    /// The document of a model that has had no experiment yet.
+    /// Empty document of a model without experiments.
     pub fn new(model: impl Into<String>) -> Self {
         Self {
             version: 1,
@@ -629,13 +643,13 @@ impl ExperimentDocument {
         }
     }
 
-    /// Takes one input, and goes on as far as what is seen allows. What follows from it is in the outbox.
-    pub fn step(&mut self, input: &Input, given: Given<'_>, caller: &Caller) -> Stepped {
+    /// Applies one input and reconciles with the observed endpoint. Effects go to the outbox.
+    pub fn step(&mut self, input: &Input, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
         let before = self.clone();
-        // Somebody was faster, and saw more: a look from before that says nothing of what is there now.
-        let overtaken = given.endpoint.is_some_and(|seen| seen.at < self.changed_at());
-        let given = Given {
-            endpoint: given.endpoint.filter(|_| !overtaken),
+        // Another invocation has already applied a later observation: this one is outdated.
+        let is_stale = given.endpoint.is_some_and(|seen| seen.at < self.changed_at());
+        let given = StepContext {
+            endpoint: given.endpoint.filter(|_| !is_stale),
             ..given
         };
         match input {
@@ -645,18 +659,18 @@ impl ExperimentDocument {
             Input::Baselines(created) => self.on_baselines(created, caller),
             Input::Tick => {}
         }
-        if !overtaken {
+        if !is_stale {
             self.reconcile(given, caller);
         }
         self.request_baselines(given, caller);
         if *self == before {
-            Stepped::Nothing
+            StepOutcome::Unchanged
         } else {
-            Stepped::Changed
+            StepOutcome::Changed
         }
     }
 
-    /// When the endpoint, or what it should be, was last known to change.
+    /// Time of the last known change of the endpoint or of its desired state.
     fn changed_at(&self) -> Timestamp {
         let open = self.experiment.iter();
         let open = open.flat_map(|open| [Some(open.since), open.step_since, open.issued_at]);
@@ -664,29 +678,29 @@ impl ExperimentDocument {
         open.flatten().chain(ended).max().unwrap_or(Timestamp::MIN)
     }
 
-    /// The correlation id of the open experiment, else of the one that was over last.
+    /// Correlation ID of the open experiment; otherwise of the latest ended one.
     pub fn correlation_id(&self) -> Option<&str> {
         let ended = self.ended.last().map(|ended| &ended.experiment);
         self.experiment.as_ref().or(ended)?.correlation_id.as_deref()
     }
 
-    /// Notes what carrying an effect out has told.
-    pub fn carried(&mut self, effect: &ExperimentEffect, carried: Carried) {
+    /// Records the outcome of an executed effect.
+    pub fn record_outcome(&mut self, effect: &ExperimentEffect, record_outcome: EffectOutcome) {
         let Some(open) = &mut self.experiment else { return };
-        match (effect, carried) {
-            (ExperimentEffect::CreateEndpointConfig { name, .. }, Carried::Done) => {
-                // Of an experiment before this one it says nothing.
-                let ours = [open.test_config(), open.final_config()].contains(name);
-                if ours && !open.prepared.contains(name) {
+        match (effect, record_outcome) {
+            (ExperimentEffect::CreateEndpointConfig { name, .. }, EffectOutcome::Done) => {
+                // Effects of an earlier experiment do not count.
+                let is_current = [open.test_config(), open.final_config()].contains(name);
+                if is_current && !open.prepared.contains(name) {
                     open.prepared.push(name.clone());
                 }
             }
-            (ExperimentEffect::UpdateEndpoint { .. }, Carried::Accepted(at)) => open.issued_at = Some(at),
+            (ExperimentEffect::UpdateEndpoint { .. }, EffectOutcome::Accepted(at)) => open.issued_at = Some(at),
             (
                 ExperimentEffect::CreateEndpointConfig { .. }
                 | ExperimentEffect::UpdateEndpoint { .. }
                 | ExperimentEffect::UpdateWeights { .. },
-                Carried::Refused(why),
+                EffectOutcome::Rejected(why),
             ) => {
                 open.failures += 1;
                 open.refused = Some(why);
@@ -695,7 +709,7 @@ impl ExperimentDocument {
         }
     }
 
-    fn on_candidate(&mut self, candidate: &Candidate, given: Given<'_>, caller: &Caller) {
+    fn on_candidate(&mut self, candidate: &Candidate, given: StepContext<'_>, caller: &Caller) {
         let Candidate {
             package,
             champion,
@@ -722,17 +736,21 @@ impl ExperimentDocument {
         }
         self.next = self.next.take().filter(|next| next.arn != *arn);
         self.open(package, correlation_id.clone(), given, caller);
-        if let Some(worse) = Self::worse(package, champion.as_ref(), given.policy) {
-            self.end(Conclusion::Rejected, &worse, given, caller);
+        if let Some(why) = Self::gate_failure(package, champion.as_ref(), given.policy) {
+            self.end(Conclusion::Rejected, &why, given, caller);
         }
     }
 
-    /// Why a package is not worth a test, by its own metrics.
-    fn worse(package: &ModelPackage, champion: Option<&ModelPackage>, policy: &PromotionPolicy) -> Option<String> {
+    /// Reason why the offline gate rejects a model package. `None` if it passes.
+    fn gate_failure(
+        package: &ModelPackage,
+        champion: Option<&ModelPackage>,
+        policy: &PromotionPolicy,
+    ) -> Option<String> {
         let gate = policy.gate.as_ref()?;
         let Some(metric) = package.metric else {
             return Some(format!(
-                "its report of model quality has no number at `{}`, which the gate asks for",
+                "its model quality report has no number at `{}`, which the offline gate requires",
                 gate.metric
             ));
         };
@@ -744,13 +762,19 @@ impl ExperimentDocument {
         };
         (worse_by > gate.worse_by).then(|| {
             format!(
-                "its `{}` is {metric}, and the champion's {known}: worse by {worse_by:.4}, where {} may be",
+                "its `{}` is {metric}, the champion's is {known}: {worse_by:.4} worse; the allowed difference is {}",
                 gate.metric, gate.worse_by
             )
         })
     }
 
-    fn open(&mut self, package: &ModelPackage, correlation_id: Option<String>, given: Given<'_>, caller: &Caller) {
+    fn open(
+        &mut self,
+        package: &ModelPackage,
+        correlation_id: Option<String>,
+        given: StepContext<'_>,
+        caller: &Caller,
+    ) {
         self.experiments += 1;
         let number = self.experiments;
         let id = format!("{}-ab-{number}", self.model);
@@ -797,21 +821,21 @@ impl ExperimentDocument {
             token,
         });
         let why = if approved {
-            "it is put beside the champion"
+            "the candidate is being deployed next to the champion"
         } else {
-            "a person has to approve its model package"
+            "its model package is pending approval"
         };
-        self.tell(why, given, caller);
+        self.publish_change(why, given, caller);
     }
 
-    fn on_approval_status(&mut self, status: &str, given: Given<'_>, caller: &Caller) {
+    fn on_approval_status(&mut self, status: &str, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         if open.package.approval_status == status {
             return;
         }
         status.clone_into(&mut open.package.approval_status);
         match status {
-            "Approved" => self.go(Cause::Approved, "its model package was approved", given, caller),
+            "Approved" => self.transition(Cause::Approved, "its model package was approved", given, caller),
             "Rejected" if open.stage == ExperimentStage::AwaitingApproval => {
                 self.end(Conclusion::Rejected, "its model package was rejected", given, caller);
             }
@@ -820,7 +844,7 @@ impl ExperimentDocument {
         }
     }
 
-    fn on_command(&mut self, command: &ExperimentCommand, given: Given<'_>, caller: &Caller) {
+    fn on_command(&mut self, command: &ExperimentCommand, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = self.experiment.as_ref().filter(|open| open.id == command.experiment_id) else {
             return;
         };
@@ -831,7 +855,7 @@ impl ExperimentDocument {
         let why = format!("{} by {}{reason}", command.order.as_str(), command.by);
         match command.order {
             Order::Promote => self.promote(&why, given, caller),
-            Order::Resume => self.go(Cause::Resume, &why, given, caller),
+            Order::Resume => self.transition(Cause::Resume, &why, given, caller),
             Order::Stop | Order::Rollback if open.stage == ExperimentStage::AwaitingApproval => {
                 self.end(Conclusion::Stopped, &why, given, caller);
             }
@@ -840,13 +864,13 @@ impl ExperimentDocument {
         }
     }
 
-    fn on_outcomes(&mut self, reported: &OutcomesReported, given: Given<'_>) {
+    fn on_outcomes(&mut self, reported: &OutcomesReported, given: StepContext<'_>) {
         let Some(open) = &mut self.experiment else { return };
-        let counts = open.counts_since().is_some_and(|since| reported.period_start >= since);
-        let of_test = open
-            .compared()
+        let counts = open.count_start().is_some_and(|since| reported.period_start >= since);
+        let is_compared = open
+            .compared_variants()
             .is_some_and(|(champion, candidate)| [champion, candidate].contains(&reported.variant_name));
-        if !counts || !of_test || reported.metric != given.policy.metric.name() {
+        if !counts || !is_compared || reported.metric != given.policy.metric.name() {
             return;
         }
         let periods = open.reported.entry(reported.variant_name.clone()).or_default();
@@ -854,7 +878,7 @@ impl ExperimentDocument {
             .get(&reported.period_start)
             .is_none_or(|known| known.time < reported.time)
         {
-            let counted = Counted {
+            let counted = PeriodOutcomes {
                 outcomes: reported.outcomes,
                 time: reported.time,
             };
@@ -862,15 +886,15 @@ impl ExperimentDocument {
         }
     }
 
-    /// Goes on as far as what is seen allows.
-    fn reconcile(&mut self, given: Given<'_>, caller: &Caller) {
+    /// Compares the desired with the observed endpoint, and continues the experiment by at most one change of the endpoint.
+    fn reconcile(&mut self, given: StepContext<'_>, caller: &Caller) {
         if given.policy.mode == Mode::Off {
-            self.called_off(given, caller);
+            self.stop_if_turned_off(given, caller);
         }
         let Some(open) = &mut self.experiment else { return };
         open.waits_for = None;
         if open.stage == ExperimentStage::AwaitingApproval {
-            open.waits_for = Some("the approval of its model package".to_owned());
+            open.waits_for = Some("approval of its model package".to_owned());
             return;
         }
         let Some(seen) = given.endpoint else {
@@ -880,26 +904,23 @@ impl ExperimentDocument {
         if seen.status != EndpointStatus::InService {
             open.waits_for = Some(match (seen.status, open.issued_at) {
                 (EndpointStatus::Broken, _) => format!("endpoint `{}`, which is not in service", open.endpoint),
-                (_, Some(_)) => "the update of the endpoint".to_owned(),
-                (_, None) => "the endpoint, which somebody else is updating".to_owned(),
+                (_, Some(_)) => "the endpoint update".to_owned(),
+                (_, None) => "an endpoint update that was started outside Driftwarden".to_owned(),
             });
             return;
         }
         if open.base.is_none() {
-            open.base = Some(Base {
+            open.base = Some(OriginalEndpoint {
                 config: seen.config.clone(),
                 variants: seen.variants.clone(),
             });
         }
-        let ours = [open.test_config(), open.final_config()];
+        let own = [open.test_config(), open.final_config()];
         let base = open.base.as_ref().map(|base| base.config.as_str());
-        if base != Some(seen.config.as_str()) && !ours.contains(&seen.config) {
-            let why = format!(
-                "the endpoint was given the configuration `{}` by somebody else",
-                seen.config
-            );
+        if base != Some(seen.config.as_str()) && !own.contains(&seen.config) {
+            let why = changed_outside(&seen.config);
             open.conclusion = Some(Conclusion::Abandoned);
-            self.go(Cause::Changed, &why, given, caller);
+            self.transition(Cause::Changed, &why, given, caller);
             return;
         }
         match open.stage {
@@ -912,10 +933,10 @@ impl ExperimentDocument {
         }
     }
 
-    /// A test that the policy does not want any more is stopped; what has all the traffic already stays.
-    fn called_off(&mut self, given: Given<'_>, caller: &Caller) {
+    /// Stops the experiment if the policy turned promotion off. A candidate that already gets all traffic stays.
+    fn stop_if_turned_off(&mut self, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &self.experiment else { return };
-        let why = "the policy has promotion off now";
+        let why = "promotion was turned off in the policy";
         match open.stage {
             ExperimentStage::AwaitingApproval => self.end(Conclusion::Stopped, why, given, caller),
             ExperimentStage::Preparing | ExperimentStage::Testing | ExperimentStage::Paused => {
@@ -925,7 +946,7 @@ impl ExperimentDocument {
         }
     }
 
-    fn prepare(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+    fn prepare(&mut self, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let test = open.test_config();
         if seen.config != test {
@@ -934,43 +955,39 @@ impl ExperimentDocument {
                 Mode::Variants => open.weights(given.policy),
                 _ => BTreeMap::new(),
             };
-            self.bring(&test, weights, others, seen, given, caller);
+            self.move_to(&test, weights, others, seen, given, caller);
             return;
         }
         (open.issued_at, open.failures, open.refused) = (None, 0, None);
         if open.mode == Mode::BlueGreen {
             open.conclusion = Some(Conclusion::Promoted);
-            self.go(
-                Cause::Baked,
-                "SageMaker's deployment guardrails let it through",
-                given,
-                caller,
-            );
+            self.transition(Cause::Baked, "the blue/green deployment is complete", given, caller);
         } else {
             open.started_at = Some(caller.now);
             open.step_since = None;
-            self.go(Cause::InService, "both are in service", given, caller);
+            self.transition(Cause::InService, "champion and candidate are in service", given, caller);
         }
     }
 
-    /// Brings the endpoint to a configuration of ours: creates it, then updates the endpoint; counts what fails.
-    fn bring(
+    /// Moves the endpoint to a configuration of the experiment: creates the configuration, then updates the endpoint. Counts
+    /// failures.
+    fn move_to(
         &mut self,
         config: &str,
         weights: BTreeMap<String, f64>,
         others: bool,
         seen: &Endpoint,
-        given: Given<'_>,
+        given: StepContext<'_>,
         caller: &Caller,
     ) {
         let Some(open) = &mut self.experiment else { return };
         let Some(base) = &open.base else { return };
-        if let Some(why) = open.refused.take_if(|_| open.failures >= ATTEMPTS)
+        if let Some(why) = open.refused.take_if(|_| open.failures >= MAX_UPDATE_ATTEMPTS)
             && open.stage == ExperimentStage::Preparing
         {
             open.conclusion = Some(Conclusion::Failed);
-            let why = format!("SageMaker will not put it on the endpoint: {why}");
-            self.go(Cause::Failed, &why, given, caller);
+            let why = format!("SageMaker rejected the deployment of the candidate: {why}");
+            self.transition(Cause::Failed, &why, given, caller);
             return;
         }
         if !open.prepared.iter().any(|known| known == config) {
@@ -991,7 +1008,7 @@ impl ExperimentDocument {
                 shadow: others && open.mode == Mode::Shadow,
             };
             open.waits_for = Some("its endpoint configuration".to_owned());
-            self.outbox.owe(format!("create/{config}"), effect, caller);
+            self.outbox.enqueue(format!("create/{config}"), effect, caller);
             return;
         }
         if self.update_failed(seen, given, caller) {
@@ -1000,13 +1017,13 @@ impl ExperimentDocument {
         self.update(config, seen, given, caller);
     }
 
-    /// Whether the last update of the endpoint turned out to have failed for good.
-    fn update_failed(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) -> bool {
+    /// Whether the last update of the endpoint failed permanently.
+    fn update_failed(&mut self, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) -> bool {
         let Some(open) = &mut self.experiment else { return true };
         if open.issued_at.is_none_or(|issued| seen.at <= issued) {
             return false;
         }
-        // Accepted, in service again, and not what it should be: SageMaker rolled it back.
+        // SageMaker accepted the update, and the endpoint is in service with another configuration: the update was rolled back.
         open.issued_at = None;
         open.failures += 1;
         let settles = matches!(open.stage, ExperimentStage::Retiring | ExperimentStage::RollingBack);
@@ -1014,7 +1031,7 @@ impl ExperimentDocument {
             .failure_reason
             .clone()
             .unwrap_or_else(|| "SageMaker gave no reason".to_owned());
-        if settles || (open.failures < ATTEMPTS && open.mode != Mode::BlueGreen) {
+        if settles || (open.failures < MAX_UPDATE_ATTEMPTS && open.mode != Mode::BlueGreen) {
             return false;
         }
         open.conclusion = Some(if open.mode == Mode::BlueGreen {
@@ -1022,77 +1039,70 @@ impl ExperimentDocument {
         } else {
             Conclusion::Failed
         });
-        let why = format!("the endpoint could not be updated: {reason}");
-        self.go(Cause::Failed, &why, given, caller);
+        let why = format!("the endpoint update failed: {reason}");
+        self.transition(Cause::Failed, &why, given, caller);
         true
     }
 
-    fn update(&mut self, config: &str, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+    fn update(&mut self, config: &str, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let blue_green = open.mode == Mode::BlueGreen && open.stage == ExperimentStage::Preparing;
         let effect = ExperimentEffect::UpdateEndpoint {
             endpoint: open.endpoint.clone(),
             from: seen.config.clone(),
             to: config.to_owned(),
-            blue_green: blue_green.then(|| BlueGreen::of(given.policy)),
+            blue_green: blue_green.then(|| BlueGreen::from_policy(given.policy)),
         };
         open.waits_for = Some(if open.failures > 0 {
-            format!("the update of the endpoint, which failed {} times", open.failures)
+            format!("the endpoint update (failed attempts: {})", open.failures)
         } else {
-            "the update of the endpoint".to_owned()
+            "the endpoint update".to_owned()
         });
-        // One that was issued and is not settled yet stays the same; after that it may be ordered again.
+        // An update in progress is not repeated. After it has ended, it can be ordered again.
         if open.issued_at.is_none() {
-            self.outbox.owe(format!("update/{config}"), effect, caller);
+            self.outbox.enqueue(format!("update/{config}"), effect, caller);
         }
     }
 
-    /// Whether the endpoint has the weights that it should have; orders them if not.
-    fn weighed(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) -> bool {
+    /// Returns whether the endpoint has the desired weights; if not, orders them.
+    fn ensure_weights(&mut self, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) -> bool {
         let Some(open) = &mut self.experiment else { return false };
         let weights = open.weights(given.policy);
         if seen.config != open.test_config() || has_weights(seen, &weights) {
             return true;
         }
-        open.waits_for = Some("the weights of its variants".to_owned());
-        // Weights of an earlier step, that somebody died over, are not set after these.
+        open.waits_for = Some("the new variant weights".to_owned());
+        // Withdraw weight updates of an interrupted invocation; they would overwrite these.
         let unwanted = |effect: &ExperimentEffect| matches!(effect, ExperimentEffect::UpdateWeights { weights: others, .. } if *others != weights);
         if self.outbox.withdraw(unwanted, caller) {
             return false;
         }
-        let id = format!("{}/{}/{}", open.owed("weights"), open.stage.as_str(), open.step);
+        let id = format!("{}/{}/{}", open.effect_id("weights"), open.stage.as_str(), open.step);
         let effect = ExperimentEffect::UpdateWeights {
             endpoint: open.endpoint.clone(),
             config: open.test_config(),
             weights,
         };
-        self.outbox.owe(id, effect, caller);
+        self.outbox.enqueue(id, effect, caller);
         false
     }
 
-    fn test(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+    fn test(&mut self, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         if seen.config != open.test_config() {
             open.conclusion = Some(Conclusion::Abandoned);
-            let why = format!(
-                "the endpoint was given back the configuration `{}` by somebody else",
-                seen.config
-            );
-            self.go(Cause::Changed, &why, given, caller);
+            let why = changed_back_outside(&seen.config);
+            self.transition(Cause::Changed, &why, given, caller);
             return;
         }
         let paused = open.stage == ExperimentStage::Paused;
         let as_set = has_weights(seen, &open.weights(given.policy));
         let step_since = open.step_since;
         match step_since {
-            None if !self.weighed(seen, given, caller) => return,
+            None if !self.ensure_weights(seen, given, caller) => return,
             Some(_) if !paused && !as_set => {
-                self.go(
-                    Cause::Pause,
-                    "somebody else changed the weights of the variants",
-                    given,
-                    caller,
-                );
+                let why = "the variant weights were changed outside Driftwarden";
+                self.transition(Cause::Pause, why, given, caller);
                 return;
             }
             _ => {}
@@ -1102,18 +1112,18 @@ impl ExperimentDocument {
             open.step_since = Some(caller.now);
             return;
         }
-        let Some(verdict) = self.look(given, caller) else {
+        let Some(verdict) = self.take_look(given, caller) else {
             return;
         };
         self.act(&verdict, paused, given, caller);
     }
 
-    /// Looks at what is known, and keeps the look.
-    fn look(&mut self, given: Given<'_>, caller: &Caller) -> Option<Verdict> {
+    /// Makes a look at the evidence and records it. `None` without evidence of this step.
+    fn take_look(&mut self, given: StepContext<'_>, caller: &Caller) -> Option<Verdict> {
         let open = self.experiment.as_mut()?;
         let evidence = given.evidence.filter(|evidence| evidence.since == open.step_since)?;
-        let (champion, candidate) = open.compared()?;
-        if let Some(why) = &evidence.unread {
+        let (champion, candidate) = open.compared_variants()?;
+        if let Some(why) = &evidence.outcome_error {
             open.waits_for = Some(format!("the outcomes of its variants: {why}"));
         }
         if evidence.outcomes.is_some() {
@@ -1130,8 +1140,8 @@ impl ExperimentDocument {
                 (None, Some(last)) => {
                     return last
                         .iter()
-                        .find(|(of, _)| *of == variant)
-                        .map_or_else(Sample::default, |of| of.1);
+                        .find(|(name, _)| *name == variant)
+                        .map_or_else(Sample::default, |known| known.1);
                 }
                 (None, None) => None,
             };
@@ -1148,12 +1158,12 @@ impl ExperimentDocument {
             .collect();
         let guardrails = guardrails(evidence, given.policy, &champion, &candidate);
         let lasts = given.policy.maximum_duration;
-        let over = open.started_at.and_then(|start| start.checked_add(lasts).ok());
+        let expires_at = open.started_at.and_then(|start| start.checked_add(lasts).ok());
         let (champion, candidate) = (outcomes(&champion), outcomes(&candidate));
         let steps = u32::try_from(given.policy.steps()).unwrap_or(u32::MAX);
         open.allocate(given.policy, &champion, &candidate);
-        // Each step is a test of its own.
-        let rule = given.policy.rule().among(steps);
+        // Each step is a separate test.
+        let rule = given.policy.rule().for_tests(steps);
         open.comparison = Some(Comparison {
             metric: given.policy.metric.name().to_owned(),
             lower_is_better: rule.lower_is_better,
@@ -1167,7 +1177,7 @@ impl ExperimentDocument {
                 challenger: candidate,
                 traffic: &traffic,
                 guardrails: &guardrails,
-                over: over.is_some_and(|over| caller.now >= over),
+                expired: expires_at.is_some_and(|at| caller.now >= at),
             },
         );
         let look = Look {
@@ -1179,13 +1189,13 @@ impl ExperimentDocument {
             interval: verdict.interval,
             outcome: verdict.outcome,
         };
-        let news = open.looks.last().is_none_or(|last| {
+        let is_new = open.looks.last().is_none_or(|last| {
             (&last.champion, &last.candidate, last.outcome) != (&champion, &candidate, look.outcome)
         });
-        if news {
+        if is_new {
             open.looks.push(look);
         }
-        if open.looks.len() > LOOKS {
+        if open.looks.len() > MAX_LOOKS {
             let mut keep = false;
             open.looks.retain(|_| {
                 keep = !keep;
@@ -1196,43 +1206,49 @@ impl ExperimentDocument {
         Some(verdict)
     }
 
-    fn act(&mut self, verdict: &Verdict, paused: bool, given: Given<'_>, caller: &Caller) {
+    fn act(&mut self, verdict: &Verdict, paused: bool, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
-        let why = verdict.reasons.iter().map(Reason::words).collect::<Vec<_>>().join("; ");
+        let why = verdict
+            .reasons
+            .iter()
+            .map(Reason::describe)
+            .collect::<Vec<_>>()
+            .join("; ");
         let last = open.step + 1 >= given.policy.steps();
-        // What took long to read is of the time when it began to be read.
-        let looked_at = given.endpoint.map_or(caller.now, |seen| seen.at);
-        let step_over = open
+        // Reading the evidence can take long: it counts for the time at which reading started.
+        let observed_at = given.endpoint.map_or(caller.now, |seen| seen.at);
+        let step_ended = open
             .step_since
             .and_then(|since| since.checked_add(given.policy.step_lasts).ok())
-            .is_some_and(|over| looked_at >= over);
+            .is_some_and(|end| observed_at >= end);
         match verdict.outcome {
             Outcome::RollBack => self.conclude(Conclusion::RolledBack, &why, given, caller),
             Outcome::Invalid => self.conclude(Conclusion::Invalid, &why, given, caller),
-            // A person decides, or lets it go on.
+            // An operator decides or resumes.
             _ if paused => {}
-            // Guardrails need some periods to say anything: until then no outcomes are good enough.
-            Outcome::Promote if last && step_over => self.promote(&why, given, caller),
+            // Guardrails need several periods of data. Until then, outcomes alone do not promote.
+            Outcome::Promote if last && step_ended => self.promote(&why, given, caller),
             Outcome::Inconclusive => match given.policy.inconclusive {
-                Inconclusive::Pause => self.go(Cause::Pause, &why, given, caller),
+                Inconclusive::Pause => self.transition(Cause::Pause, &why, given, caller),
                 Inconclusive::RollBack => self.conclude(Conclusion::Inconclusive, &why, given, caller),
                 Inconclusive::Promote => self.promote(&why, given, caller),
             },
-            Outcome::Promote | Outcome::Continue if !last && step_over => {
+            Outcome::Promote | Outcome::Continue if !last && step_ended => {
                 open.step += 1;
                 (open.step_since, open.counted_at) = (None, None);
-                // What was counted at another split of the traffic is not added to: hours differ, and so do splits.
+                // Outcomes at different traffic shares are not added up: traffic also differs by hour, which would bias the
+                // sum.
                 open.reported.clear();
-                self.tell("its next step of the traffic begins", given, caller);
+                self.publish_change("the next traffic step starts", given, caller);
                 if let Some(seen) = given.endpoint {
-                    self.weighed(seen, given, caller);
+                    self.ensure_weights(seen, given, caller);
                 }
             }
             Outcome::Promote | Outcome::Continue => {}
         }
     }
 
-    fn promote(&mut self, why: &str, given: Given<'_>, caller: &Caller) {
+    fn promote(&mut self, why: &str, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let cause = if open.mode == Mode::Variants {
             Cause::Promote
@@ -1243,36 +1259,38 @@ impl ExperimentDocument {
             return;
         }
         open.conclusion = Some(Conclusion::Promoted);
-        self.go(cause, why, given, caller);
+        self.transition(cause, why, given, caller);
         if let Some(seen) = given.endpoint {
-            self.weighed(seen, given, caller);
+            self.ensure_weights(seen, given, caller);
         }
     }
 
-    fn bake(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+    fn bake(&mut self, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         if seen.config != open.test_config() {
             open.conclusion = Some(Conclusion::Abandoned);
-            let why = format!(
-                "the endpoint was given the configuration `{}` by somebody else",
-                seen.config
-            );
-            self.go(Cause::Changed, &why, given, caller);
+            let why = changed_outside(&seen.config);
+            self.transition(Cause::Changed, &why, given, caller);
             return;
         }
         if open.stage == ExperimentStage::Promoting {
-            if self.weighed(seen, given, caller)
+            if self.ensure_weights(seen, given, caller)
                 && let Some(open) = &mut self.experiment
             {
                 open.step_since = Some(caller.now);
-                self.go(Cause::AllTraffic, "it has all the traffic", given, caller);
+                self.transition(
+                    Cause::AllTraffic,
+                    "the candidate gets 100% of the traffic",
+                    given,
+                    caller,
+                );
             }
             return;
         }
-        let (champion, candidate) = open.compared().unwrap_or_default();
+        let (champion, candidate) = open.compared_variants().unwrap_or_default();
         let evidence = given.evidence.filter(|evidence| evidence.since == open.step_since);
-        let broken = evidence.map(|evidence| {
-            // The old champion answers nothing any more: only limits say something.
+        let breached = evidence.map(|evidence| {
+            // The previous champion gets no requests: only guardrails with a limit can be evaluated.
             let mut guardrails = guardrails(evidence, given.policy, &champion, &candidate);
             guardrails.retain(|guardrail| guardrail.limit.is_some());
             let look = experiment::Look {
@@ -1280,12 +1298,17 @@ impl ExperimentDocument {
                 challenger: Sample::default(),
                 traffic: &[],
                 guardrails: &guardrails,
-                over: false,
+                expired: false,
             };
             judge(&given.policy.rule(), &look)
         });
-        if let Some(verdict) = broken.filter(|verdict| verdict.outcome == Outcome::RollBack) {
-            let why = verdict.reasons.iter().map(Reason::words).collect::<Vec<_>>().join("; ");
+        if let Some(verdict) = breached.filter(|verdict| verdict.outcome == Outcome::RollBack) {
+            let why = verdict
+                .reasons
+                .iter()
+                .map(Reason::describe)
+                .collect::<Vec<_>>()
+                .join("; ");
             open.reasons = verdict.reasons;
             self.conclude(Conclusion::RolledBack, &why, given, caller);
             return;
@@ -1293,81 +1316,86 @@ impl ExperimentDocument {
         let baked = open
             .since
             .checked_add(given.policy.bake)
-            .is_ok_and(|over| seen.at >= over);
+            .is_ok_and(|end| seen.at >= end);
         if baked {
-            self.go(Cause::Baked, "it has been alone for long enough", given, caller);
+            self.transition(Cause::Baked, "the bake period has ended", given, caller);
         }
     }
 
-    fn retire(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+    fn retire(&mut self, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let last = open.final_config();
         if open.base.as_ref().is_some_and(|base| base.config == seen.config) {
             open.conclusion = Some(Conclusion::Abandoned);
-            let why = format!(
-                "the endpoint was given back the configuration `{}` by somebody else",
-                seen.config
-            );
-            self.go(Cause::Changed, &why, given, caller);
+            let why = changed_back_outside(&seen.config);
+            self.transition(Cause::Changed, &why, given, caller);
             return;
         }
         if seen.config != last {
-            self.bring(&last, BTreeMap::new(), false, seen, given, caller);
+            self.move_to(&last, BTreeMap::new(), false, seen, given, caller);
             return;
         }
         let test = open.test_config();
         if test != last {
             let effect = ExperimentEffect::DeleteEndpointConfig { name: test.clone() };
-            self.outbox.owe(format!("delete/{test}"), effect, caller);
+            self.outbox.enqueue(format!("delete/{test}"), effect, caller);
         }
-        self.go(Cause::Settled, "the old champion is off the endpoint", given, caller);
+        self.transition(
+            Cause::Settled,
+            "the previous champion was removed from the endpoint",
+            given,
+            caller,
+        );
     }
 
-    fn roll_back(&mut self, seen: &Endpoint, given: Given<'_>, caller: &Caller) {
+    fn roll_back(&mut self, seen: &Endpoint, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let Some(base) = open.base.clone() else { return };
-        // What would still put the candidate on the endpoint is called off, and waited for where somebody is at it.
+        // Withdraw effects that would deploy the candidate. If another invocation is executing one, wait for it.
         let unwanted = |effect: &ExperimentEffect| match effect {
             ExperimentEffect::CreateEndpointConfig { .. } => true,
             ExperimentEffect::UpdateEndpoint { to, .. } => *to != base.config,
             _ => false,
         };
         if self.outbox.withdraw(unwanted, caller) {
-            open.waits_for = Some("an update of the endpoint that is under way".to_owned());
+            open.waits_for = Some("an endpoint update that is in progress".to_owned());
             return;
         }
         if seen.config == base.config {
             self.clean_up(caller);
-            self.go(Cause::Settled, "the champion has all the traffic", given, caller);
+            self.transition(Cause::Settled, "the champion gets 100% of the traffic", given, caller);
             return;
         }
-        // Weights change within seconds, configurations within minutes.
-        if self.weighed(seen, given, caller) && !self.update_failed(seen, given, caller) {
+        // Weights change within seconds, configurations within minutes: set the weights first.
+        if self.ensure_weights(seen, given, caller) && !self.update_failed(seen, given, caller) {
             self.update(&base.config, seen, given, caller);
         }
     }
 
-    /// Owes the removal of what was made for a candidate that is not promoted.
+    /// Enqueues the deletion of the resources of a candidate that is not promoted.
     fn clean_up(&mut self, caller: &Caller) {
         let Some(open) = &self.experiment else { return };
         let (test, model) = (open.test_config(), open.model_name());
         let effect = ExperimentEffect::DeleteEndpointConfig { name: test.clone() };
-        self.outbox.owe(format!("delete/{test}"), effect, caller);
+        self.outbox.enqueue(format!("delete/{test}"), effect, caller);
         let effect = ExperimentEffect::DeleteModel { name: model.clone() };
-        self.outbox.owe(format!("delete/{model}"), effect, caller);
+        self.outbox.enqueue(format!("delete/{model}"), effect, caller);
     }
 
-    /// Asks for the baselines of what now has all the traffic, until the answer comes.
-    fn request_baselines(&mut self, given: Given<'_>, caller: &Caller) {
+    /// Requests baselines for a candidate that gets all traffic, and repeats the request until it is answered.
+    fn request_baselines(&mut self, given: StepContext<'_>, caller: &Caller) {
         let (Some(open), Some(policy)) = (&mut self.experiment, &given.policy.baselines) else {
             return;
         };
         let alone = matches!(open.stage, ExperimentStage::Baking | ExperimentStage::Retiring);
-        let waits = open.baselines.requested_at.is_some_and(|at| {
-            let until = at.checked_add(BASELINES_WITHIN).unwrap_or(Timestamp::MAX);
-            caller.now < until || open.baselines.requests >= BASELINE_REQUESTS
+        let is_waiting = open.baselines.requested_at.is_some_and(|at| {
+            let repeat_at = at.checked_add(BASELINE_TIMEOUT).unwrap_or(Timestamp::MAX);
+            caller.now < repeat_at || open.baselines.requests >= MAX_BASELINE_REQUESTS
         });
-        let Some(monitors) = given.monitors.filter(|_| alone && !open.baselines.answered && !waits) else {
+        let Some(monitors) = given
+            .monitors
+            .filter(|_| alone && !open.baselines.answered && !is_waiting)
+        else {
             return;
         };
         if open.baselines.requests == 0 {
@@ -1396,28 +1424,28 @@ impl ExperimentDocument {
         };
         let id = format!("{}/{}", request.id, open.baselines.requests);
         self.outbox
-            .owe(id, ExperimentEffect::RequestBaselines(Box::new(request)), caller);
+            .enqueue(id, ExperimentEffect::RequestBaselines(Box::new(request)), caller);
     }
 
-    /// The monitors of a promoted model are held against its own baselines from now on.
+    /// Changes the monitors of a promoted model to its new baselines.
     fn on_baselines(&mut self, created: &BaselinesCreated, caller: &Caller) {
         let ended = self.ended.iter_mut().rev();
         let mut promoted = ended.filter(|ended| ended.conclusion == Conclusion::Promoted);
-        // Of those that are over only the last one that was promoted still serves.
+        // Of the ended experiments, only the candidate of the last promotion still serves.
         let served = promoted.next().map(|ended| &mut ended.experiment);
-        let of = self.experiment.as_mut().into_iter().chain(served);
-        let Some(of) = of.into_iter().find(|of| of.id == created.experiment_id) else {
+        let mut experiments = self.experiment.as_mut().into_iter().chain(served);
+        let Some(experiment) = experiments.find(|experiment| experiment.id == created.experiment_id) else {
             return;
         };
-        let leaves = matches!(of.stage, ExperimentStage::RollingBack);
-        if of.baselines.answered || leaves || of.package.arn != created.model_package_arn {
+        let rolls_back = matches!(experiment.stage, ExperimentStage::RollingBack);
+        if experiment.baselines.answered || rolls_back || experiment.package.arn != created.model_package_arn {
             return;
         }
-        of.baselines.answered = true;
-        of.baselines.not_created.clone_from(&created.not_created);
-        let mut owed = Vec::new();
+        experiment.baselines.answered = true;
+        experiment.baselines.not_created.clone_from(&created.not_created);
+        let mut effects = Vec::new();
         for monitor in &created.baselines {
-            let before = of.baselines.before.iter();
+            let before = experiment.baselines.before.iter();
             let mut before = before.filter(|before| before.monitoring_schedule == monitor.monitoring_schedule);
             let Some(before) = before
                 .next()
@@ -1425,31 +1453,38 @@ impl ExperimentDocument {
             else {
                 continue;
             };
-            of.baselines.changed.push(monitor.clone());
+            experiment.baselines.changed.push(monitor.clone());
             let package = Some(created.model_package_arn.as_str());
-            owed.extend(baseline_change(&self.model, of, before, monitor, package, caller));
+            effects.extend(baseline_change(
+                &self.model,
+                experiment,
+                before,
+                monitor,
+                package,
+                caller,
+            ));
         }
-        for (id, effect) in owed {
-            self.outbox.owe(id, effect, caller);
+        for (id, effect) in effects {
+            self.outbox.enqueue(id, effect, caller);
         }
     }
 
-    /// The monitors get back the baselines that they had.
+    /// Restores the previous baselines of the monitors.
     fn restore_baselines(&mut self, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let changed = std::mem::take(&mut open.baselines.changed);
         for monitor in &changed {
             let mut before = open.baselines.before.iter();
             let before = before.find(|before| before.monitoring_schedule == monitor.monitoring_schedule);
-            let owed = before.and_then(|before| baseline_change(&self.model, open, monitor, before, None, caller));
-            if let Some((id, effect)) = owed {
-                self.outbox.owe(id, effect, caller);
+            let restored = before.and_then(|before| baseline_change(&self.model, open, monitor, before, None, caller));
+            if let Some((id, effect)) = restored {
+                self.outbox.enqueue(id, effect, caller);
             }
         }
     }
 
-    /// The champion stays: the endpoint is given back to it.
-    fn conclude(&mut self, conclusion: Conclusion, why: &str, given: Given<'_>, caller: &Caller) {
+    /// Concludes for the champion and rolls the endpoint back.
+    fn conclude(&mut self, conclusion: Conclusion, why: &str, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         if open.stage.after(Cause::RollBack).is_none() {
             return;
@@ -1457,23 +1492,23 @@ impl ExperimentDocument {
         open.conclusion = Some(conclusion);
         open.issued_at = None;
         self.restore_baselines(caller);
-        self.go(Cause::RollBack, why, given, caller);
+        self.transition(Cause::RollBack, why, given, caller);
         if let Some(seen) = given.endpoint.filter(|seen| seen.status == EndpointStatus::InService) {
-            self.weighed(seen, given, caller);
+            self.ensure_weights(seen, given, caller);
         }
     }
 
-    /// Ends an experiment that never touched the endpoint.
-    fn end(&mut self, conclusion: Conclusion, why: &str, given: Given<'_>, caller: &Caller) {
+    /// Ends an experiment that has not changed the endpoint.
+    fn end(&mut self, conclusion: Conclusion, why: &str, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         open.conclusion = Some(conclusion);
         open.stage = ExperimentStage::Ended;
-        self.tell(why, given, caller);
+        self.publish_change(why, given, caller);
         self.close(caller);
     }
 
-    /// Takes a transition, and tells of it.
-    fn go(&mut self, cause: Cause, why: &str, given: Given<'_>, caller: &Caller) {
+    /// Makes a transition and publishes it. Does nothing if the cause has no effect in the current stage.
+    fn transition(&mut self, cause: Cause, why: &str, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         let Some(stage) = open.stage.after(cause) else { return };
         open.stage = stage;
@@ -1484,7 +1519,7 @@ impl ExperimentDocument {
             open.decided = Some(why.to_owned());
         }
         if cause == Cause::Resume {
-            // The weights may be others by now, and the time is counted anew.
+            // The weights may have changed meanwhile, and the maximum duration restarts.
             open.started_at = Some(caller.now);
             (open.step_since, open.counted_at) = (None, None);
             open.reported.clear();
@@ -1492,7 +1527,7 @@ impl ExperimentDocument {
         if cause == Cause::Failed {
             self.clean_up(caller);
         }
-        self.tell(why, given, caller);
+        self.publish_change(why, given, caller);
         if stage == ExperimentStage::Ended {
             self.close(caller);
         }
@@ -1507,18 +1542,18 @@ impl ExperimentDocument {
             experiment,
             ended_at: caller.now,
         });
-        if self.ended.len() > ENDED {
+        if self.ended.len() > MAX_ENDED_EXPERIMENTS {
             self.ended.remove(0);
         }
     }
 
-    /// Owes an `Experiment State Change`.
-    fn tell(&mut self, why: &str, given: Given<'_>, caller: &Caller) {
+    /// Enqueues an `Experiment State Change`.
+    fn publish_change(&mut self, why: &str, given: StepContext<'_>, caller: &Caller) {
         let Some(open) = &mut self.experiment else { return };
         open.changes += 1;
         let weights = open.weights(given.policy);
         let last = open.looks.last();
-        let compared = open.compared();
+        let compared = open.compared_variants();
         let variants = compared.iter().flat_map(|(champion, candidate)| {
             [
                 (champion, last.map(|look| look.champion)),
@@ -1532,14 +1567,14 @@ impl ExperimentDocument {
         open.share = weights.get(&open.variant_name()).copied();
         let traffic = open
             .share
-            .map_or_else(String::new, |share| format!(", with {share} % of the traffic"));
+            .map_or_else(String::new, |share| format!(", traffic share {share}%"));
         let decided = open.decided.as_deref().filter(|decided| {
             let ended = open.stage == ExperimentStage::Ended;
             ended && *decided != why
         });
         let why = decided.map_or_else(|| why.to_owned(), |decided| format!("{decided}; {why}"));
         open.sentence = format!(
-            "Experiment {} of `{}` is {what}: candidate {} on endpoint `{}`{traffic}; {}.",
+            "Experiment {} of `{}` is {what}: candidate {} on endpoint `{}`{traffic}. Reason: {}.",
             open.id,
             self.model,
             open.package.arn,
@@ -1572,11 +1607,12 @@ impl ExperimentDocument {
         };
         let id = format!("{EXPERIMENT_STATE_CHANGE}/{}", change.id);
         self.outbox
-            .owe(id, ExperimentEffect::PutStateChange(Box::new(change)), caller);
+            .enqueue(id, ExperimentEffect::PutStateChange(Box::new(change)), caller);
     }
 }
 
-/// What is owed where a monitor is held against another baseline: of a model package, or an older one that comes back.
+/// Effect that changes the baseline of a monitor: to that of a model package, or back to the previous one. `None` if the new
+/// baseline is unknown.
 fn baseline_change(
     model: &str,
     experiment: &Experiment,
@@ -1588,8 +1624,8 @@ fn baseline_change(
     let uri = after.baseline_uri.clone()?;
     let schedule = &after.monitoring_schedule;
     let (what, how) = match package {
-        Some(arn) => ("set", format!("that of model package {arn}")),
-        None => ("restored", "the one that it had before".to_owned()),
+        Some(arn) => ("set", format!("the baseline of model package {arn}")),
+        None => ("restored", "its previous baseline".to_owned()),
     };
     let change = MonitorBaselineChange {
         version: "1".into(),
@@ -1602,10 +1638,7 @@ fn baseline_change(
         previous_baseline_uri: before.baseline_uri.clone(),
         model_package_arn: package.map(str::to_owned),
         experiment_id: experiment.id.clone(),
-        sentence: format!(
-            "Monitor `{schedule}` of `{model}` is held against another baseline, {how} ({uri}), and its alert window \
-             begins anew."
-        ),
+        sentence: format!("Monitor `{schedule}` of `{model}` now uses {how}: {uri}. Its alert window restarts."),
         time: caller.now,
     };
     let id = change.id.clone();
@@ -1621,11 +1654,11 @@ fn sample_count(sample: &Sample) -> f64 {
     sample.count as f64
 }
 
-/// The guardrails as they are judged.
+/// Guardrails with the values of both variants.
 fn guardrails(evidence: &Evidence, policy: &PromotionPolicy, champion: &str, candidate: &str) -> Vec<Guardrail> {
-    let of = |(guardrail, seen): (&crate::GuardrailPolicy, &BTreeMap<String, Sample>)| {
+    let with_values = |(guardrail, seen): (&crate::GuardrailPolicy, &BTreeMap<String, Sample>)| {
         let sample = |variant: &str| seen.get(variant).copied().unwrap_or_default();
-        // A share of a latency is a difference of logarithms.
+        // Latencies are logarithms: a relative margin is a difference of logarithms.
         let scale = |value: f64| {
             if guardrail.metric.is_latency() {
                 value.ln()
@@ -1648,5 +1681,10 @@ fn guardrails(evidence: &Evidence, policy: &PromotionPolicy, champion: &str, can
             limit: guardrail.limit.map(scale),
         }
     };
-    policy.guardrails.iter().zip(&evidence.guardrails).map(of).collect()
+    policy
+        .guardrails
+        .iter()
+        .zip(&evidence.guardrails)
+        .map(with_values)
+        .collect()
 }

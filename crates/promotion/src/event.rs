@@ -1,4 +1,4 @@
-//! The events of experiments. Their JSON Schemas are generated from these types into `events/schemas/`.
+//! Events of experiments. Their JSON Schemas in `events/schemas/` are generated from these types.
 
 use crate::{Conclusion, ExperimentStage};
 use experiment::{Interval, Outcome, Reason, Sample};
@@ -17,76 +17,76 @@ pub const EXPERIMENT_OUTCOMES_REPORTED: &str = "Experiment Outcomes Reported";
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VariantState {
-    /// Its name.
+    /// Name of the variant.
     pub variant_name: String,
-    /// Its weight, as it should be.
+    /// Desired weight of the variant.
     pub weight: f64,
-    /// Its outcomes so far, of this step.
+    /// Outcomes of the variant in the current traffic step.
     pub outcomes: Sample,
 }
 
-/// Detail of `Experiment State Change`, version 1.
+/// Detail of `Experiment State Change`, version 1: an experiment reached another stage, or its next traffic step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentStateChange {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event layout. Fields can be added within a version; ignore unknown fields.
     pub version: String,
-    /// Deterministic: the same change has the same id, however often it is delivered.
+    /// Deterministic ID of the change. Repeated deliveries have the same ID.
     pub id: String,
-    /// The experiment's: that of the incident whose retraining made the candidate, else one of the model package.
+    /// Correlation ID of the incident whose retraining created the candidate; otherwise derived from the model package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The experiment.
+    /// ID of the experiment.
     pub experiment_id: String,
-    /// The endpoint.
+    /// Name of the endpoint.
     pub endpoint: String,
-    /// The candidate.
+    /// ARN of the candidate's model package.
     pub model_package_arn: String,
-    /// The pipeline execution that made the candidate, if SageMaker told.
+    /// ARN of the pipeline execution that created the candidate. Absent if SageMaker does not report one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline_execution_arn: Option<String>,
-    /// Where the experiment stands now.
+    /// New stage of the experiment.
     pub stage: ExperimentStage,
-    /// How it ended, once it has.
+    /// Final result of the experiment. Absent until there is a decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conclusion: Option<Conclusion>,
-    /// What the last look said.
+    /// Result of the last look. Absent before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// Why, for machines.
+    /// Reasons of the last look, for programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
-    /// Candidate less champion, with its confidence sequence.
+    /// Confidence interval of candidate − champion at the last look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
-    /// The variants, the champion first and the candidate last.
+    /// Compared variants: first the champion, then the candidate.
     pub variants: Vec<VariantState>,
-    /// Why, for people.
+    /// Description of the change and its reason, for people.
     pub sentence: String,
-    /// When.
+    /// Time of the change.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// What a person orders.
+/// Command of an operator to an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Order {
-    /// The experiment ends, the champion stays.
+    /// Stop the experiment and keep the champion.
     Stop,
-    /// The candidate takes over, whatever the numbers say.
+    /// Promote the candidate, regardless of the comparison.
     Promote,
-    /// The champion takes over again; as `Stop`, but noted as a loss.
+    /// Restore the champion and record that the candidate lost.
     Rollback,
-    /// A paused comparison goes on.
+    /// Resume a paused experiment.
     Resume,
 }
 
 impl Order {
-    /// In words: what a person did.
+    /// Past tense of the command, for sentences.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stopped",
@@ -97,45 +97,45 @@ impl Order {
     }
 }
 
-/// Detail of `Experiment Command`, version 1: a person intervenes.
+/// Detail of `Experiment Command`, version 1: an operator controls an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentCommand {
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The experiment.
+    /// ID of the experiment.
     pub experiment_id: String,
-    /// What is ordered.
+    /// The command.
     pub order: Order,
-    /// Who.
+    /// Name of the operator.
     pub by: String,
-    /// When.
+    /// Time of the command.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
-    /// Why.
+    /// Reason for the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Detail of `Experiment Outcomes Reported`, version 1: outcomes of a metric of the owner's. A later report of the same
-/// variant and period takes the place of an earlier one, so that a repeated report counts once.
+/// Detail of `Experiment Outcomes Reported`, version 1: outcomes of a custom metric. A later report of the same variant and
+/// period replaces an earlier one, so a repeated report counts once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OutcomesReported {
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// Its production variant.
+    /// Name of the production variant.
     pub variant_name: String,
-    /// The metric.
+    /// Name of the custom metric.
     pub metric: String,
-    /// When the period began that is reported.
+    /// Start of the reported period.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub period_start: Timestamp,
-    /// The outcomes of the period.
+    /// Outcomes of the variant in the period.
     pub outcomes: Sample,
-    /// When it was counted: of two reports of a period the later holds.
+    /// Time of the count. Of two reports of one period, the later one counts.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }

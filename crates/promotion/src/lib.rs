@@ -10,12 +10,13 @@ mod stage;
 mod words;
 
 pub use baseline::{
-    BaselineDocument, BaselinesCreated, BaselinesRequested, MODEL_BASELINES_CREATED, MODEL_BASELINES_REQUESTED,
-    MONITOR_BASELINE_CHANGE, MonitorBaseline, MonitorBaselineChange, NotCreated,
+    BaselineDocument, BaselineFailure, BaselinesCreated, BaselinesRequested, MODEL_BASELINES_CREATED,
+    MODEL_BASELINES_REQUESTED, MONITOR_BASELINE_CHANGE, MonitorBaseline, MonitorBaselineChange,
 };
 pub use document::{
-    Base, Baselines, BlueGreen, Candidate, Carried, Comparison, Ended, Endpoint, EndpointStatus, Evidence, Experiment,
-    ExperimentDocument, ExperimentEffect, Given, Input, Look, ModelPackage, Stepped, Variant,
+    Baselines, BlueGreen, Candidate, Comparison, EffectOutcome, Ended, Endpoint, EndpointStatus, Evidence, Experiment,
+    ExperimentDocument, ExperimentEffect, Input, Look, ModelPackage, OriginalEndpoint, StepContext, StepOutcome,
+    Variant,
 };
 pub use event::{
     EXPERIMENT_COMMAND, EXPERIMENT_OUTCOMES_REPORTED, EXPERIMENT_STATE_CHANGE, ExperimentCommand,
@@ -27,4 +28,4 @@ pub use policy::{
     Inconclusive, Metric, Mode, PromotionPolicy,
 };
 pub use stage::{Cause, Conclusion, ExperimentStage, TRANSITIONS, diagram};
-pub use words::{number, outcome, signed};
+pub use words::describe_outcome;

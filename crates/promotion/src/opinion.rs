@@ -1,23 +1,24 @@
-//! The second opinion on a look.
+//! Second opinion on a look: a Bayesian estimate that does not influence the decision.
 
-use crate::{Comparison, Look, words::number};
+use crate::{Comparison, Look};
 use experiment::{Difference, Posterior, Sample};
 use serde::Serialize;
+use text::number;
 
-/// What a Bayesian makes of a look. Nothing is decided by it: looked at often enough it finds a difference where there is
+/// Bayesian estimate at a look. It does not influence the decision: with enough looks, it finds a difference where there is
 /// none.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Opinion {
-    /// The probability that the candidate is better.
+    /// Probability that the candidate is better.
     pub candidate_better: f64,
-    /// What is lost on average by taking the candidate, in the metric's own unit.
+    /// Expected loss of promoting the candidate, in the unit of the metric.
     pub expected_loss: f64,
 }
 
 impl Opinion {
-    /// Of a look; `None` while there are too few outcomes.
-    pub fn of(look: &Look, comparison: &Comparison) -> Option<Self> {
+    /// Estimate at a look. `None` with too few outcomes.
+    pub fn from_look(look: &Look, comparison: &Comparison) -> Option<Self> {
         let (champion, candidate) = (&look.champion, &look.candidate);
         // Where lower is better, the candidate is better if the champion's values are higher.
         let (lower, higher) = if comparison.lower_is_better {
@@ -26,9 +27,9 @@ impl Opinion {
             (champion, candidate)
         };
         let posterior = if is_proportion(champion) && is_proportion(candidate) {
-            Posterior::of_proportions(lower, higher)?
+            Posterior::from_proportions(lower, higher)?
         } else {
-            Posterior::of_means(&Difference::of(lower, higher)?)
+            Posterior::from_difference(&Difference::between(lower, higher)?)
         };
         Some(Self {
             candidate_better: posterior.challenger_higher,
@@ -36,23 +37,23 @@ impl Opinion {
         })
     }
 
-    /// In words.
-    pub fn words(&self) -> String {
+    /// Describes the estimate as part of a sentence.
+    pub fn describe(&self) -> String {
         let better = match self.candidate_better {
             probability if probability > 0.999 => "more than 0.999".to_owned(),
             probability if probability < 0.001 => "less than 0.001".to_owned(),
             probability => format!("{probability:.3}"),
         };
-        let loses = if self.expected_loss < 1e-6 {
-            "nothing to speak of".to_owned()
+        let loss = if self.expected_loss < 1e-6 {
+            "negligible".to_owned()
         } else {
-            format!("{} on average", number(self.expected_loss))
+            number(self.expected_loss)
         };
-        format!("the candidate is better with probability {better}; taking it loses {loses}")
+        format!("the candidate is better with probability {better}; the expected loss of promoting it is {loss}")
     }
 }
 
-/// Whether the values are zeros and ones: only their sums equal the sums of their squares, but by chance.
+/// Whether all values are 0 or 1. Only then does the sum equal the sum of squares, except by chance.
 fn is_proportion(sample: &Sample) -> bool {
     (sample.sum - sample.sum_of_squares).abs() <= 0.0 && sample.sum >= 0.0 && sample.mean() <= 1.0
 }
@@ -77,7 +78,7 @@ mod tests {
             margin: None,
             alpha: 0.05,
         };
-        Opinion::of(&look, &comparison)
+        Opinion::from_look(&look, &comparison)
     }
 
     fn mean(mean: f64) -> Sample {
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_better_is_likely_so_in_either_direction() {
+    fn better_candidate_has_high_probability() {
         for (champion, candidate) in [
             (Sample::proportion(60, 100), Sample::proportion(80, 100)),
             (mean(10.0), mean(11.0)),
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_there_is_none() {
+    fn opinion_without_outcomes_is_none() {
         assert_eq!(opinion(Sample::default(), Sample::default(), false), None);
         assert_eq!(opinion(mean(1.0), Sample::default(), false), None);
     }

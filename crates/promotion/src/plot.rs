@@ -1,11 +1,11 @@
-//! An experiment as a picture: the confidence sequence over time, as an SVG, and an HTML page around it with every number of the
-//! picture in a table. No script, no font, no network; light and dark as the reader's system is, light on paper.
+//! Plot of an experiment: the confidence sequence over time as an SVG, and an HTML page with the plot and a table of all its
+//! numbers. Both work without scripts, fonts, and network. Colors follow the system's light or dark mode; print is light.
 
 use crate::{
     Conclusion, Experiment, ExperimentStage, Look, Mode, Opinion,
-    words::{self, digits, outcome},
+    words::{describe_outcome, digits},
 };
-use experiment::{Outcome, Reason, Sample};
+use experiment::{Interval, Outcome, Reason, Sample};
 use jiff::Timestamp;
 use std::fmt::Write as _;
 
@@ -14,26 +14,26 @@ const HEIGHT: f64 = 500.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 116.0;
 const TOP: f64 = 84.0;
-/// The shares of the traffic stand in a strip above the data.
+/// Height of the strip above the data that shows the traffic shares.
 const STRIP: f64 = 24.0;
 const BOTTOM: f64 = 84.0;
-/// Beyond this a number is not drawn: sums of such would not be numbers any more.
-const LARGEST: f64 = 1e100;
-/// A text narrower than its region is written into it.
-const LABEL: f64 = 40.0;
-/// Labels of what happened that are nearer than this lie on two lines.
-const NEAR: f64 = 84.0;
+/// Largest magnitude that is drawn. Sums of larger numbers would overflow.
+const MAX_VALUE: f64 = 1e100;
+/// Width of a region from which on it gets a label.
+const MIN_LABEL_WIDTH: f64 = 40.0;
+/// Distance below which two event labels are placed on separate lines.
+const MIN_LABEL_GAP: f64 = 84.0;
 
-/// Steps of the axis of time, in seconds.
-const TIMES: [i64; 17] = [
+/// Possible intervals between marks of the time axis, in seconds.
+const TIME_INTERVALS: [i64; 17] = [
     60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_592_000,
     31_536_000,
 ];
-/// So many marks an axis of time has at most.
-const MARKS: i64 = 8;
+/// Maximum number of marks of the time axis.
+const MAX_TIME_MARKS: i64 = 8;
 
-/// Written out instead of as variables: not every viewer of pictures knows those. Texts and lines keep a contrast of 4.5 to 1
-/// with the ground in both schemes.
+/// Colors are written out because not every image viewer supports CSS variables. Text and lines have a contrast of at least
+/// 4.5:1 with the background in both modes.
 const STYLE: &str = "\
 .experiment { font: 13px system-ui, sans-serif; fill: #1b1f24; }
 .experiment .ground { fill: #ffffff; }
@@ -105,20 +105,20 @@ tr, figure { break-inside: avoid; }
 }
 ";
 
-/// What is drawn.
+/// Input of a plot.
 #[derive(Debug, Clone, Copy)]
 pub struct Plot<'a> {
-    /// The experiment.
+    /// The experiment to draw.
     pub experiment: &'a Experiment,
-    /// How it ended and when, if it is over.
+    /// Final result and time of the end. `None` if the experiment is open.
     pub ended: Option<(Conclusion, Timestamp)>,
-    /// Now: as far as the picture of an open one goes.
+    /// Current time, at which the plot of an open experiment ends.
     pub now: Timestamp,
 }
 
-/// A look that can be drawn: when, and the difference with its ends.
+/// A look that can be drawn, with its time in seconds and its interval.
 #[derive(Clone, Copy)]
-struct Seen<'a> {
+struct PlottedLook<'a> {
     look: &'a Look,
     at: f64,
     low: f64,
@@ -126,7 +126,7 @@ struct Seen<'a> {
     high: f64,
 }
 
-/// A step of the traffic: from when to when, as it was seen.
+/// Observed period of a traffic step.
 struct Step {
     number: usize,
     share: Option<f64>,
@@ -134,7 +134,7 @@ struct Step {
     to: Timestamp,
 }
 
-/// Where things are.
+/// Coordinate system of the plot.
 struct Frame {
     start: Timestamp,
     seconds: f64,
@@ -151,7 +151,7 @@ impl Frame {
         LEFT + (seconds / self.seconds).clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
 
-    /// What lies outside is drawn a little beyond the edge, where it is cut off.
+    /// Values outside the frame are placed just beyond its edge, where they are clipped.
     fn y(&self, value: f64) -> f64 {
         let share = (value - self.least) / (self.most - self.least);
         HEIGHT - BOTTOM - share.clamp(-0.2, 1.2) * (HEIGHT - TOP - STRIP - BOTTOM)
@@ -163,7 +163,7 @@ impl<'a> Plot<'a> {
         &self.experiment.looks
     }
 
-    /// From when to when the picture goes.
+    /// Start and end of the time axis.
     fn span(&self) -> (Timestamp, Timestamp) {
         let (first, last) = (self.looks().first(), self.looks().last());
         let began = self
@@ -174,39 +174,39 @@ impl<'a> Plot<'a> {
         let start = began.min().unwrap_or(self.experiment.opened_at);
         let end = self.ended.map_or(self.now, |(_, ended)| ended);
         let end = last.map_or(end, |look| end.max(look.time));
-        // A moment is no span.
-        let soonest = start.saturating_add(jiff::SignedDuration::from_mins(1));
-        (start, end.max(soonest.unwrap_or(Timestamp::MAX)))
+        // The axis covers at least one minute.
+        let minimum = start.saturating_add(jiff::SignedDuration::from_mins(1));
+        (start, end.max(minimum.unwrap_or(Timestamp::MAX)))
     }
 
     fn margin(&self) -> Option<f64> {
         let comparison = self.experiment.comparison.as_ref()?;
-        let margin = comparison.margin.filter(|margin| margin.abs() < LARGEST)?;
+        let margin = comparison.margin.filter(|margin| margin.abs() < MAX_VALUE)?;
         Some(if comparison.lower_is_better { margin } else { -margin })
     }
 
-    /// The looks that have an interval, in runs of the same test: each step begins anew.
-    fn runs(&self, start: Timestamp) -> Vec<Vec<Seen<'a>>> {
-        let mut runs: Vec<Vec<Seen<'a>>> = Vec::new();
+    /// Looks with an interval, grouped by test: each step is a separate test.
+    fn runs(&self, start: Timestamp) -> Vec<Vec<PlottedLook<'a>>> {
+        let mut runs: Vec<Vec<PlottedLook<'a>>> = Vec::new();
         let mut last: Option<&Look> = None;
         for look in self.looks() {
             let count = |look: &Look| look.champion.count.saturating_add(look.candidate.count);
-            let goes_on = last.is_some_and(|last| last.step == look.step && count(last) <= count(look));
+            let continues = last.is_some_and(|last| last.step == look.step && count(last) <= count(look));
             last = None;
             let Some(interval) = look.interval else { continue };
             let values = [interval.low, interval.estimate, interval.high];
-            if !values.iter().all(|value| value.abs() < LARGEST) {
+            if !values.iter().all(|value| value.abs() < MAX_VALUE) {
                 continue;
             }
             last = Some(look);
-            let seen = Seen {
+            let seen = PlottedLook {
                 look,
                 at: look.time.duration_since(start).as_secs_f64(),
                 low: interval.low,
                 estimate: interval.estimate,
                 high: interval.high,
             };
-            match runs.last_mut().filter(|_| goes_on) {
+            match runs.last_mut().filter(|_| continues) {
                 Some(run) => run.push(seen),
                 None => runs.push(vec![seen]),
             }
@@ -214,7 +214,7 @@ impl<'a> Plot<'a> {
         runs
     }
 
-    fn frame(&self, runs: &[Vec<Seen<'_>>]) -> Frame {
+    fn frame(&self, runs: &[Vec<PlottedLook<'_>>]) -> Frame {
         let (start, end) = self.span();
         let all = || runs.iter().flatten();
         let mut values: Vec<f64> = all().map(|seen| seen.estimate).collect();
@@ -223,7 +223,7 @@ impl<'a> Plot<'a> {
         for run in runs {
             values.extend(run.last().iter().flat_map(|seen| [seen.low, seen.high]));
         }
-        // The first intervals of a test are wide enough to make the rest a line: three of four looks are shown in full.
+        // The first intervals of a test are so wide that the rest would look like a line. The frame fits three of four looks.
         let (mut lows, mut highs): (Vec<f64>, Vec<f64>) = all().map(|seen| (seen.low, seen.high)).unzip();
         lows.sort_by(|a, b| b.total_cmp(a));
         highs.sort_by(f64::total_cmp);
@@ -278,13 +278,13 @@ impl<'a> Plot<'a> {
         steps
     }
 
-    /// Where it stands, or how it ended.
+    /// Stage, or the final result.
     fn state(&self) -> &'static str {
         self.ended
             .map_or(self.experiment.stage.as_str(), |(conclusion, _)| conclusion.as_str())
     }
 
-    /// What happened to the experiment that the document still knows the time of.
+    /// Stage changes whose time is known.
     fn marks(&self) -> Vec<(Timestamp, &'static str)> {
         let mut marks: Vec<(Timestamp, &'static str)> = self
             .experiment
@@ -309,27 +309,26 @@ impl<'a> Plot<'a> {
 
     fn summary(&self) -> String {
         let Some(look) = self.looks().last() else {
-            return "nothing has been compared yet".to_owned();
+            return "no comparison yet".to_owned();
         };
         match look.interval {
-            Some(interval) => format!(
-                "{} at the last look, between {} and {}",
-                signed(interval.estimate),
-                signed(interval.low),
-                signed(interval.high)
-            ),
-            None => "too few outcomes for an interval so far".to_owned(),
+            Some(interval) => {
+                let coverage = self.coverage();
+                let coverage = coverage.map_or_else(String::new, |percent| format!(" ({percent} confidence interval)"));
+                format!("{}{coverage}", describe_interval(&interval))
+            }
+            None => "too few outcomes for an interval".to_owned(),
         }
     }
 
-    /// How certain an interval is.
-    fn certain(&self) -> Option<String> {
+    /// Coverage of the intervals, as a percentage.
+    fn coverage(&self) -> Option<String> {
         let comparison = self.experiment.comparison.as_ref()?;
-        Some(format!("{} %", number(100.0 * (1.0 - comparison.alpha))))
+        Some(format!("{}%", number(100.0 * (1.0 - comparison.alpha))))
     }
 }
 
-/// The confidence sequence as an SVG: time across, the difference of candidate and champion upwards.
+/// Draws the confidence sequence as an SVG: the difference candidate − champion over time.
 pub fn svg(plot: &Plot<'_>) -> String {
     let (start, end) = plot.span();
     let runs = plot.runs(start);
@@ -341,7 +340,7 @@ pub fn svg(plot: &Plot<'_>) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     let mut text = String::new();
-    // Writing to a text does not fail.
+    // Writing to a `String` cannot fail.
     let _written = head(&mut text, plot, &id)
         .and_then(|()| regions(&mut text, plot, &frame, end))
         .and_then(|()| axes(&mut text, plot, &frame, end))
@@ -362,52 +361,44 @@ fn head(text: &mut String, plot: &Plot<'_>, id: &str) -> std::fmt::Result {
          <style>\n{STYLE}</style>\n<defs><clipPath id=\"clip-{id}\"><rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"/></clipPath></defs>\n\
          <rect class=\"ground\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
          <text class=\"head\" x=\"{LEFT}\" y=\"26\">{}</text>\n<text class=\"soft\" x=\"{LEFT}\" y=\"46\">{}</text>\n",
-        escaped(&title),
-        escaped(&description(plot)),
+        escape(&title),
+        escape(&description(plot)),
         TOP + STRIP,
         WIDTH - LEFT - RIGHT,
         HEIGHT - TOP - STRIP - BOTTOM,
-        escaped(&title),
-        escaped(&format!(
-            "{}, candidate less champion: {}",
-            plot.metric(),
-            plot.summary()
-        )),
+        escape(&title),
+        escape(&format!("{}, candidate − champion: {}", plot.metric(), plot.summary())),
     )
 }
 
-/// The picture in words, for those who do not see it.
+/// Text alternative of the plot.
 fn description(plot: &Plot<'_>) -> String {
     let (start, end) = plot.span();
-    let mut said = format!(
-        "The difference of candidate and champion over time, from {} to {}, {} looks. {}, candidate less champion: {}.",
-        second(start),
-        second(end),
+    let mut description = format!(
+        "Difference between candidate and champion from {} to {}, number of looks: {}. {}, candidate − champion: {}.",
+        text::time(start),
+        text::time(end),
         plot.looks().len(),
         plot.metric(),
         plot.summary()
     );
     if let Some(margin) = plot.margin() {
-        let _written = write!(
-            said,
-            " As good as the champion is a candidate beyond {}.",
-            signed(margin)
-        );
+        let _written = write!(description, " Non-inferiority margin: {}.", signed(margin));
     }
     for step in plot.steps(end) {
         let _written = write!(
-            said,
+            description,
             " Step {}{}: from {} to {}.",
             step.number + 1,
             share(step.share).map_or_else(String::new, |share| format!(", {share} of the traffic")),
-            second(step.from),
-            second(step.to)
+            text::time(step.from),
+            text::time(step.to)
         );
     }
-    said
+    description
 }
 
-/// The steps of the traffic: the larger the share, the darker.
+/// Draws the traffic steps. A larger share is darker.
 fn regions(text: &mut String, plot: &Plot<'_>, frame: &Frame, end: Timestamp) -> std::fmt::Result {
     let steps = plot.steps(end);
     let shadow = plot.experiment.mode == Mode::Shadow;
@@ -427,18 +418,18 @@ fn regions(text: &mut String, plot: &Plot<'_>, frame: &Frame, end: Timestamp) ->
             HEIGHT - TOP - BOTTOM,
             0.05 + 0.17 * part / 100.0,
             step.number + 1,
-            second(step.from),
-            second(step.to)
+            text::time(step.from),
+            text::time(step.to)
         )?;
-        if to - from > LABEL {
-            let of = if to - from > 3.0 * LABEL && step.share.is_some() {
+        if to - from > MIN_LABEL_WIDTH {
+            let unit = if to - from > 3.0 * MIN_LABEL_WIDTH && step.share.is_some() {
                 " of the traffic"
             } else {
                 ""
             };
             writeln!(
                 text,
-                "<text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}{of}</text>",
+                "<text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}{unit}</text>",
                 f64::midpoint(from, to),
                 TOP + 16.0
             )?;
@@ -491,7 +482,7 @@ fn axes(text: &mut String, plot: &Plot<'_>, frame: &Frame, end: Timestamp) -> st
     if let Some(margin) = plot.margin() {
         let y = frame.y(margin);
         line(text, "margin", (left, y), (right, y))?;
-        // Not onto the other label.
+        // Keep the label clear of the other one.
         let beside = if (y - zero).abs() < 14.0 {
             (y - zero).signum() * 14.0 + zero
         } else {
@@ -525,12 +516,15 @@ fn axes(text: &mut String, plot: &Plot<'_>, frame: &Frame, end: Timestamp) -> st
     Ok(())
 }
 
-/// The axis of time, in UTC.
+/// Draws the time axis, in UTC.
 fn times(text: &mut String, frame: &Frame, end: Timestamp) -> std::fmt::Result {
     let (first, last) = (frame.start.as_second(), end.as_second());
     let span = last.saturating_sub(first).max(1);
-    let fits = |step: &i64| span / step < MARKS;
-    let step = TIMES.into_iter().find(fits).unwrap_or(span / MARKS + 1);
+    let fits = |step: &i64| span / step < MAX_TIME_MARKS;
+    let step = TIME_INTERVALS
+        .into_iter()
+        .find(fits)
+        .unwrap_or(span / MAX_TIME_MARKS + 1);
     let days = step >= 86_400;
     let (mut at, mut date) = (first.div_euclid(step) * step, String::new());
     while at <= last {
@@ -542,10 +536,10 @@ fn times(text: &mut String, frame: &Frame, end: Timestamp) -> std::fmt::Result {
         let x = frame.x(time);
         line(text, "grid", (x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 5.0))?;
         let (above, below) = if days { ("%-d %b", "%Y") } else { ("%H:%M", "%-d %b %Y") };
-        let mut label = |y: f64, said: &str| {
+        let mut label = |y: f64, caption: &str| {
             writeln!(
                 text,
-                "<text class=\"soft\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{said}</text>"
+                "<text class=\"soft\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{caption}</text>"
             )
         };
         label(HEIGHT - BOTTOM + 19.0, &time.strftime(above).to_string())?;
@@ -558,17 +552,23 @@ fn times(text: &mut String, frame: &Frame, end: Timestamp) -> std::fmt::Result {
     Ok(())
 }
 
-fn sequence(text: &mut String, plot: &Plot<'_>, frame: &Frame, runs: &[Vec<Seen<'_>>], id: &str) -> std::fmt::Result {
+fn sequence(
+    text: &mut String,
+    plot: &Plot<'_>,
+    frame: &Frame,
+    runs: &[Vec<PlottedLook<'_>>],
+    id: &str,
+) -> std::fmt::Result {
     writeln!(text, "<g clip-path=\"url(#clip-{id})\">")?;
     for run in runs {
-        let along = |value: fn(&Seen<'_>) -> f64| -> Vec<String> {
-            let point = |seen: &Seen<'_>| format!("{:.1},{:.1}", frame.at(seen.at), frame.y(value(seen)));
+        let along = |value: fn(&PlottedLook<'_>) -> f64| -> Vec<String> {
+            let point = |seen: &PlottedLook<'_>| format!("{:.1},{:.1}", frame.at(seen.at), frame.y(value(seen)));
             run.iter().map(point).collect()
         };
         let (highs, mut lows) = (along(|seen| seen.high), along(|seen| seen.low));
         let (high, low) = (highs.join(" "), lows.join(" "));
         if let [only] = &run[..] {
-            // One look has no area.
+            // A single look has no area.
             let (x, from, to) = (frame.at(only.at), frame.y(only.low), frame.y(only.high));
             line(text, "estimate", (x, from), (x, to))?;
         } else {
@@ -586,44 +586,39 @@ fn sequence(text: &mut String, plot: &Plot<'_>, frame: &Frame, runs: &[Vec<Seen<
             "<circle class=\"look\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2\"><title>{}</title></circle>",
             frame.at(seen.at),
             frame.y(seen.estimate),
-            escaped(&said_of(seen.look))
+            escape(&describe_look(seen.look))
         )?;
     }
     text.push_str("</g>\n");
-    found(text, plot, frame, runs)
+    decisions(text, plot, frame, runs)
 }
 
-/// A look in a line.
-fn said_of(look: &Look) -> String {
-    let interval = look.interval.map_or_else(String::new, |interval| {
-        format!(
-            ": {}, between {} and {}",
-            signed(interval.estimate),
-            signed(interval.low),
-            signed(interval.high)
-        )
-    });
+/// Describes a look in one line.
+fn describe_look(look: &Look) -> String {
+    let interval = look
+        .interval
+        .map_or_else(String::new, |interval| format!(": {}", describe_interval(&interval)));
     format!(
-        "{}{interval}; {} and {} outcomes; {}",
-        second(look.time),
+        "{}{interval}; outcomes: champion {}, candidate {}; decision: {}",
+        text::time(look.time),
         look.champion.count,
         look.candidate.count,
-        outcome(look.outcome)
+        describe_outcome(look.outcome)
     )
 }
 
-/// What looks found: a sign where it was found first.
-fn found(text: &mut String, plot: &Plot<'_>, frame: &Frame, runs: &[Vec<Seen<'_>>]) -> std::fmt::Result {
+/// Draws a marker at each look with a new decision.
+fn decisions(text: &mut String, plot: &Plot<'_>, frame: &Frame, runs: &[Vec<PlottedLook<'_>>]) -> std::fmt::Result {
     let mut before = Outcome::Continue;
     for look in plot.looks() {
-        let news = look.outcome != before && look.outcome != Outcome::Continue;
+        let is_new = look.outcome != before && look.outcome != Outcome::Continue;
         before = look.outcome;
-        if !news {
+        if !is_new {
             continue;
         }
         let mut all = runs.iter().flatten();
         let seen = all.find(|seen| std::ptr::eq(seen.look, look));
-        // What cannot be trusted may have no difference.
+        // An invalid look may have no interval.
         let (x, y) = (frame.x(look.time), frame.y(seen.map_or(0.0, |seen| seen.estimate)));
         let (class, sign) = match look.outcome {
             Outcome::Promote => ("good", format!("M{x:.1} {:.1}l7 12h-14z", y - 8.0)),
@@ -634,24 +629,24 @@ fn found(text: &mut String, plot: &Plot<'_>, frame: &Frame, runs: &[Vec<Seen<'_>
         writeln!(
             text,
             "<path class=\"{class} found\" d=\"{sign}\"><title>{}</title></path>",
-            escaped(&said_of(look))
+            escape(&describe_look(look))
         )?;
     }
     Ok(())
 }
 
-/// When it was begun, paused, ended.
+/// Draws the stage changes.
 fn marks(text: &mut String, plot: &Plot<'_>, frame: &Frame) -> std::fmt::Result {
     let mut last = (f64::NEG_INFINITY, false);
     for (time, word) in plot.marks() {
         let x = frame.x(time);
-        let raised = x - last.0 < NEAR && !last.1;
+        let raised = x - last.0 < MIN_LABEL_GAP && !last.1;
         last = (x, raised);
         let y = if raised { TOP - 22.0 } else { TOP - 8.0 };
         line(text, "stage", (x, y + 3.0), (x, HEIGHT - BOTTOM))?;
-        let anchor = if x < LEFT + LABEL {
+        let anchor = if x < LEFT + MIN_LABEL_WIDTH {
             "start"
-        } else if x > WIDTH - RIGHT - LABEL {
+        } else if x > WIDTH - RIGHT - MIN_LABEL_WIDTH {
             "end"
         } else {
             "middle"
@@ -664,11 +659,11 @@ fn marks(text: &mut String, plot: &Plot<'_>, frame: &Frame) -> std::fmt::Result 
     Ok(())
 }
 
-fn legend(text: &mut String, plot: &Plot<'_>, runs: &[Vec<Seen<'_>>]) -> std::fmt::Result {
+fn legend(text: &mut String, plot: &Plot<'_>, runs: &[Vec<PlottedLook<'_>>]) -> std::fmt::Result {
     let y = HEIGHT - 18.0;
     writeln!(
         text,
-        "<text class=\"soft\" x=\"{:.1}\" y=\"{y}\" text-anchor=\"end\">time in UTC</text>",
+        "<text class=\"soft\" x=\"{:.1}\" y=\"{y}\" text-anchor=\"end\">time (UTC)</text>",
         WIDTH - RIGHT
     )?;
     if runs.is_empty() {
@@ -679,7 +674,7 @@ fn legend(text: &mut String, plot: &Plot<'_>, runs: &[Vec<Seen<'_>>]) -> std::fm
         return writeln!(
             text,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>",
-            escaped(&plot.summary())
+            escape(&plot.summary())
         );
     }
     let mut x = LEFT;
@@ -693,11 +688,11 @@ fn legend(text: &mut String, plot: &Plot<'_>, runs: &[Vec<Seen<'_>>]) -> std::fm
     write!(
         text,
         "<rect class=\"band\" x=\"{x}\" y=\"{:.1}\" width=\"22\" height=\"14\"/>\n\
-         <text class=\"soft\" x=\"{:.1}\" y=\"{y}\">confidence sequence{}</text>\n",
+         <text class=\"soft\" x=\"{:.1}\" y=\"{y}\">{}confidence sequence</text>\n",
         y - 11.0,
         x + 28.0,
-        plot.certain()
-            .map_or_else(String::new, |certain| format!(", {certain}"))
+        plot.coverage()
+            .map_or_else(String::new, |coverage| format!("{coverage} "))
     )?;
     x += 236.0;
     let signs = [
@@ -706,15 +701,15 @@ fn legend(text: &mut String, plot: &Plot<'_>, runs: &[Vec<Seen<'_>>]) -> std::fm
         (Outcome::Inconclusive, "open", "l7 7l-7 7l-7 -7z", -12.0),
         (Outcome::Invalid, "bad", "l7 7l-7 7l-7 -7z", -12.0),
     ];
-    for (of, class, sign, from) in signs {
-        if plot.looks().iter().any(|look| look.outcome == of) {
+    for (decision, class, sign, from) in signs {
+        if plot.looks().iter().any(|look| look.outcome == decision) {
             writeln!(
                 text,
                 "<path class=\"{class} found\" d=\"M{:.1} {:.1}{sign}\"/><text class=\"soft\" x=\"{:.1}\" y=\"{y}\">{}</text>",
                 x + 7.0,
                 y + from,
                 x + 20.0,
-                outcome(of)
+                describe_outcome(decision)
             )?;
             x += 128.0;
         }
@@ -722,30 +717,28 @@ fn legend(text: &mut String, plot: &Plot<'_>, runs: &[Vec<Seen<'_>>]) -> std::fm
     Ok(())
 }
 
-/// A page with the picture, what it means, and its numbers.
+/// Page with the plot, its explanation, and a table of its numbers.
 pub fn html(plot: &Plot<'_>) -> String {
     let experiment = plot.experiment;
-    let title = escaped(&format!("Experiment {}: {}", experiment.id, plot.state()));
+    let title = escape(&format!("Experiment {}: {}", experiment.id, plot.state()));
     let mut facts = String::new();
-    for (name, value) in facts_of(plot) {
-        let _written = writeln!(facts, "<dt>{name}</dt><dd>{}</dd>", escaped(&value));
+    for (name, value) in list_facts(plot) {
+        let _written = writeln!(facts, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
     }
     let mut reasons = String::new();
     for reason in &experiment.reasons {
-        let _written = writeln!(reasons, "<li>{}</li>", escaped(&Reason::words(reason)));
+        let _written = writeln!(reasons, "<li>{}</li>", escape(&Reason::describe(reason)));
     }
     if !reasons.is_empty() {
-        reasons = format!("<h2>What the last look found</h2>\n<ul>\n{reasons}</ul>\n");
+        reasons = format!("<h2>Reasons of the last look</h2>\n<ul>\n{reasons}</ul>\n");
     }
     let mut rows = String::new();
     for look in plot.looks().iter().rev() {
-        let end = |value: fn(&experiment::Interval) -> f64| {
-            look.interval.as_ref().map_or_else(none, |one| signed(value(one)))
-        };
+        let end = |value: fn(&Interval) -> f64| look.interval.as_ref().map_or_else(none, |one| signed(value(one)));
         let _written = writeln!(
             rows,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            second(look.time),
+            look.time.strftime("%Y-%m-%d %H:%M"),
             look.step + 1,
             share(look.share).unwrap_or_else(none),
             look.champion.count,
@@ -755,16 +748,17 @@ pub fn html(plot: &Plot<'_>) -> String {
             end(|interval| interval.estimate),
             end(|interval| interval.low),
             end(|interval| interval.high),
-            outcome(look.outcome)
+            describe_outcome(look.outcome)
         );
     }
     let table = if rows.is_empty() {
-        "<p>Nothing has been compared yet.</p>\n".to_owned()
+        "<p>No comparison yet.</p>\n".to_owned()
     } else {
         format!(
-            "<div class=\"wide\">\n<table>\n<thead><tr><th scope=\"col\">look (UTC)</th><th scope=\"col\">step</th><th scope=\"col\">traffic</th>\
-             <th scope=\"col\">champion</th><th scope=\"col\">mean</th><th scope=\"col\">candidate</th><th scope=\"col\">mean</th>\
-             <th scope=\"col\">difference</th><th scope=\"col\">from</th><th scope=\"col\">to</th><th scope=\"col\">outcome</th></tr></thead>\n\
+            "<div class=\"wide\">\n<table>\n<thead><tr><th scope=\"col\">time (UTC)</th><th scope=\"col\">step</th><th scope=\"col\">traffic share</th>\
+             <th scope=\"col\">champion outcomes</th><th scope=\"col\">champion mean</th>\
+             <th scope=\"col\">candidate outcomes</th><th scope=\"col\">candidate mean</th>\
+             <th scope=\"col\">difference</th><th scope=\"col\">lower bound</th><th scope=\"col\">upper bound</th><th scope=\"col\">decision</th></tr></thead>\n\
              <tbody>\n{rows}</tbody>\n</table>\n</div>\n"
         )
     };
@@ -772,17 +766,18 @@ pub fn html(plot: &Plot<'_>) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
          <style>\n{PAGE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{}</p>\n\
-         <figure>\n{}<figcaption>The band covers the true difference{} at all looks of a step together, however often one looks: \
-         it may be acted on at any time. Each step of the traffic is a test of its own, and begins anew.</figcaption>\n</figure>\n\
-         <dl>\n{facts}</dl>\n{reasons}<h2>The looks, the latest first</h2>\n{table}</main>\n</body>\n</html>\n",
-        escaped(&experiment.sentence),
+         <figure>\n{}<figcaption>The band is a confidence sequence: it covers the true difference{} at all looks of a step \
+         simultaneously, so a decision is valid at any look. Each traffic step is a separate test.</figcaption>\n</figure>\n\
+         <dl>\n{facts}</dl>\n{reasons}<h2>Looks, newest first</h2>\n{table}</main>\n</body>\n</html>\n",
+        escape(&experiment.sentence),
         svg(plot),
-        plot.certain()
-            .map_or_else(String::new, |certain| format!(" with a probability of {certain}"))
+        plot.coverage()
+            .map_or_else(String::new, |coverage| format!(" with a probability of {coverage}"))
     )
 }
 
-fn facts_of(plot: &Plot<'_>) -> Vec<(&'static str, String)> {
+/// Properties of the experiment, as pairs of label and value.
+fn list_facts(plot: &Plot<'_>) -> Vec<(&'static str, String)> {
     let experiment = plot.experiment;
     let mut facts = vec![
         ("candidate", experiment.package.arn.clone()),
@@ -790,17 +785,20 @@ fn facts_of(plot: &Plot<'_>) -> Vec<(&'static str, String)> {
             "endpoint",
             format!("{}, mode {}", experiment.endpoint, experiment.mode.as_str()),
         ),
-        ("opened", second(experiment.opened_at)),
+        ("opened", text::time(experiment.opened_at)),
     ];
-    facts.extend(experiment.started_at.map(|time| ("both in service", second(time))));
-    facts.extend(plot.ended.map(|(_, time)| ("ended", second(time))));
+    facts.extend(experiment.started_at.map(|time| ("both in service", text::time(time))));
+    facts.extend(plot.ended.map(|(_, time)| ("ended", text::time(time))));
     if let Some(comparison) = &experiment.comparison {
         let better = if comparison.lower_is_better { "lower" } else { "higher" };
         facts.push(("metric", format!("{}, {better} is better", comparison.metric)));
-        let opinion = plot.looks().last().and_then(|look| Opinion::of(look, comparison));
-        facts.extend(opinion.map(|opinion| ("second opinion", opinion.words())));
+        let opinion = plot
+            .looks()
+            .last()
+            .and_then(|look| Opinion::from_look(look, comparison));
+        facts.extend(opinion.map(|opinion| ("second opinion", opinion.describe())));
     }
-    facts.extend(experiment.waits_for.clone().map(|what| ("waits for", what)));
+    facts.extend(experiment.waits_for.clone().map(|what| ("waiting for", what)));
     facts
 }
 
@@ -809,7 +807,7 @@ fn none() -> String {
 }
 
 fn share(share: Option<f64>) -> Option<String> {
-    share.map(|share| format!("{} %", number(share)))
+    share.map(|share| format!("{}%", number(share)))
 }
 
 fn mean(sample: &Sample) -> String {
@@ -820,12 +818,14 @@ fn mean(sample: &Sample) -> String {
     }
 }
 
-fn second(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+/// Formats an interval: `+0.0012 [-0.0031, +0.0055]`.
+fn describe_interval(interval: &Interval) -> String {
+    let [estimate, low, high] = [interval.estimate, interval.low, interval.high].map(signed);
+    format!("{estimate} [{low}, {high}]")
 }
 
-/// A text as XML, without what XML cannot hold.
-fn escaped(text: &str) -> String {
+/// Escapes a text for XML, and replaces characters that XML does not allow.
+fn escape(text: &str) -> String {
     let mut xml = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -840,7 +840,7 @@ fn escaped(text: &str) -> String {
     xml
 }
 
-/// A step of 1, 2 or 5 times a power of ten that is at least as large, with the digits after the point that it needs.
+/// Smallest step of 1, 2, or 5 times a power of ten that is at least this large, with the number of decimals that it needs.
 fn round_step(least: f64) -> (f64, usize) {
     let magnitude = 10.0_f64.powf(least.log10().floor());
     let mut steps = [1.0, 2.0, 5.0, 10.0].into_iter().map(|round| round * magnitude);
@@ -848,7 +848,7 @@ fn round_step(least: f64) -> (f64, usize) {
     (step, digits(step))
 }
 
-/// A number at an axis.
+/// Label of an axis mark.
 fn tick(value: f64, digits: usize) -> String {
     let magnitude = value.abs();
     if magnitude <= 0.0 {
@@ -860,14 +860,14 @@ fn tick(value: f64, digits: usize) -> String {
     }
 }
 
-/// A number, with a minus that is as wide as a plus.
+/// Formats a number with U+2212 as the minus sign.
 fn number(value: f64) -> String {
-    with_minus(&words::number(value))
+    with_minus(&text::number(value))
 }
 
-/// The same with its sign, whichever it is.
+/// Formats a number with its sign, and U+2212 as the minus sign.
 fn signed(value: f64) -> String {
-    with_minus(&words::signed(value))
+    with_minus(&text::signed(value))
 }
 
 fn with_minus(text: &str) -> String {

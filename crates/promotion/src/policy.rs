@@ -1,27 +1,28 @@
-//! What a policy says of experiments.
+//! Promotion settings of a policy.
 
 use experiment::Plan;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-/// How a candidate comes to the endpoint.
+/// How a candidate is deployed to the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Not by Driftwarden: the retraining pipeline, or somebody else, deploys it.
+    /// Driftwarden does not deploy candidates. The retraining pipeline, or another process, does.
     #[default]
     Off,
-    /// As a second production variant, with more of the traffic step by step.
+    /// A second production variant whose traffic share grows in steps.
     Variants,
-    /// As a shadow variant, which answers copies of the requests.
+    /// A shadow variant, which gets copies of the requests.
     Shadow,
-    /// By SageMaker's deployment guardrails: blue/green, canary traffic, rolled back by alarms. There is nothing to compare.
+    /// SageMaker's deployment guardrails: blue/green with canary or linear traffic shifting, rolled back by alarms. The
+    /// variants are not compared.
     BlueGreen,
 }
 
 impl Mode {
-    /// The name as written in policies.
+    /// Name in the policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -32,22 +33,22 @@ impl Mode {
     }
 }
 
-/// What is done with a candidate of which nothing is certain when the time is over.
+/// What to do with a candidate if the comparison is inconclusive after the maximum duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Inconclusive {
-    /// A person decides.
+    /// Pause until an operator decides.
     #[default]
     Pause,
-    /// The champion stays.
+    /// Roll back: the champion stays.
     RollBack,
-    /// The candidate takes over: it was trained on newer data.
+    /// Promote the candidate: it was trained on newer data.
     Promote,
 }
 
 impl Inconclusive {
-    /// The name as written in policies.
+    /// Name in the policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -62,15 +63,15 @@ impl Inconclusive {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Assignment {
-    /// SageMaker, by the weights of the variants.
+    /// SageMaker assigns requests by the variant weights.
     #[default]
     Weights,
-    /// Whoever asks, by `TargetVariant` of the request: weights say nothing of the shares then, and are not compared with them.
+    /// The caller assigns requests with `TargetVariant`. The traffic shares are then not compared with the weights.
     TargetVariant,
 }
 
 impl Assignment {
-    /// The name as written in policies.
+    /// Name in the policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Weights => "weights",
@@ -79,20 +80,20 @@ impl Assignment {
     }
 }
 
-/// How much of the traffic each variant gets.
+/// How the share of each variant is determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AllocationPolicy {
-    /// As the steps of the traffic say.
+    /// By the traffic steps.
     #[default]
     Steps,
-    /// As Thompson sampling says of the outcomes so far: [`crate::Experiment::allocation`] tells whoever assigns users.
+    /// By Thompson sampling of the outcomes so far. The application that assigns users reads [`crate::Experiment::allocation`].
     Thompson,
 }
 
 impl AllocationPolicy {
-    /// The name as written in policies.
+    /// Name in the policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Steps => "steps",
@@ -101,18 +102,18 @@ impl AllocationPolicy {
     }
 }
 
-/// By what variants are compared.
+/// Metric by which the variants are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Metric {
-    /// The share of predictions that the ground truth confirms.
+    /// Share of predictions that match the ground truth.
     Accuracy,
-    /// The absolute difference of prediction and ground truth.
+    /// Absolute difference between prediction and ground truth.
     AbsoluteError,
-    /// Its square.
+    /// Squared difference between prediction and ground truth.
     SquaredError,
-    /// A metric of the owner's, reported by events.
+    /// A custom metric, reported by events or read from CloudWatch.
     Custom {
-        /// Its name.
+        /// Name of the metric.
         name: String,
         /// Whether a lower value is better.
         lower_is_better: bool,
@@ -120,7 +121,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The name as written in policies and events.
+    /// Name in policies and events.
     pub fn name(&self) -> &str {
         match self {
             Self::Accuracy => "accuracy",
@@ -140,18 +141,18 @@ impl Metric {
     }
 }
 
-/// The offline gate: a metric of the model package's own report, against the champion's.
+/// Offline gate: compares a metric in the model quality reports of the candidate's and the champion's model packages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
-    /// JSON pointer into the report that `ModelMetrics.ModelQuality.Statistics` names.
+    /// JSON pointer into the report at `ModelMetrics.ModelQuality.Statistics`.
     pub metric: String,
     /// Whether a lower value is better.
     pub lower_is_better: bool,
-    /// How much worse the candidate may be.
+    /// Allowed difference by which the candidate may be worse.
     pub worse_by: f64,
 }
 
-/// What must not get worse, of `CloudWatch`'s metrics of a variant (developer guide, page `monitoring-cloudwatch`).
+/// `CloudWatch` metric of a variant that a guardrail limits (*Monitoring SageMaker with CloudWatch* in the developer guide).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum GuardrailMetric {
@@ -164,19 +165,19 @@ pub enum GuardrailMetric {
     /// `ModelLatency`, p99 of each minute.
     #[serde(rename = "latency_p99")]
     LatencyP99,
-    /// `Invocation4XXErrors` of `Invocations`.
+    /// `Invocation4XXErrors` as a share of `Invocations`.
     #[serde(rename = "errors_4xx")]
     Errors4xx,
-    /// `Invocation5XXErrors` of `Invocations`.
+    /// `Invocation5XXErrors` as a share of `Invocations`.
     #[serde(rename = "errors_5xx")]
     Errors5xx,
-    /// `InvocationModelErrors` of `Invocations`.
+    /// `InvocationModelErrors` as a share of `Invocations`.
     #[serde(rename = "model_errors")]
     ModelErrors,
 }
 
 impl GuardrailMetric {
-    /// All of them.
+    /// All guardrail metrics.
     pub const ALL: [Self; 6] = [
         Self::LatencyP50,
         Self::LatencyP90,
@@ -186,12 +187,12 @@ impl GuardrailMetric {
         Self::ModelErrors,
     ];
 
-    /// The one of that name.
+    /// Guardrail metric with this name. `None` if there is no such metric.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|metric| metric.as_str() == name)
     }
 
-    /// The name as written in policies and events.
+    /// Name in policies and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LatencyP50 => "latency_p50",
@@ -203,7 +204,7 @@ impl GuardrailMetric {
         }
     }
 
-    /// Metric and statistic of `CloudWatch`.
+    /// Name of the `CloudWatch` metric, and the statistic.
     pub fn cloudwatch(self) -> (&'static str, &'static str) {
         match self {
             Self::LatencyP50 => ("ModelLatency", "p50"),
@@ -215,111 +216,112 @@ impl GuardrailMetric {
         }
     }
 
-    /// Whether it is a time, and compared by its logarithm: by how many per cent the candidate is slower.
+    /// Whether the metric is a latency. Latencies are compared by their logarithms, so margins are relative.
     pub fn is_latency(self) -> bool {
         matches!(self, Self::LatencyP50 | Self::LatencyP90 | Self::LatencyP99)
     }
 }
 
-/// One guardrail.
+/// Settings of one guardrail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GuardrailPolicy {
-    /// Of what.
+    /// The limited metric.
     pub metric: GuardrailMetric,
-    /// How much worse the candidate may be than the champion: a share of its latency (0.2 is a fifth slower), or of the
-    /// requests (0.01 is one in a hundred more).
+    /// How much worse than the champion the candidate may be. For latencies, relative: 0.2 is 20% slower. For errors, as a
+    /// share of the requests: 0.01 is one percentage point more.
     pub margin: f64,
-    /// What the candidate must never pass, whatever the champion does: microseconds, or a share of the requests.
+    /// Absolute limit for the candidate, independent of the champion: microseconds, or a share of the requests. `None` sets no
+    /// limit.
     pub limit: Option<f64>,
 }
 
-/// Where outcomes by variant come from.
+/// Sources of captured data and ground truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
-    /// `s3://` URI of data capture, up to the endpoint's folder: below it lie `{variant}/yyyy/mm/dd/hh`.
+    /// `s3://` URI of the endpoint's data capture folder, which contains `{variant}/yyyy/mm/dd/hh`.
     pub data: String,
-    /// `s3://` URI of ground truth, in folders by hour.
+    /// `s3://` URI of the ground truth, in hourly folders.
     pub ground_truth: String,
-    /// `s3://` URI of `analysis_config.json`: which columns are label and prediction.
+    /// `s3://` URI of `analysis_config.json`, which names the label and prediction columns.
     pub config: String,
 }
 
-/// A `CloudWatch` metric of the owner's, with the dimensions `EndpointName` and `VariantName`.
+/// A custom `CloudWatch` metric with the dimensions `EndpointName` and `VariantName`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudWatchMetric {
-    /// Its namespace.
+    /// Namespace of the metric.
     pub namespace: String,
-    /// Its name.
+    /// Name of the metric.
     pub metric_name: String,
-    /// Whether its values are zeros and ones, so that sum and sample count say all. Else the average of each period is one
+    /// Whether all values are 0 or 1, so that sum and sample count are sufficient. Otherwise the average of each period is one
     /// value.
     pub proportion: bool,
 }
 
-/// Which baselines a promoted model's monitors get.
+/// Baselines for the monitors of a promoted model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselinesPolicy {
-    /// `s3://` URI of the folder in which each version of the model package group gets one of its own.
+    /// `s3://` URI of the folder for baselines. Each version of the model package group gets a subfolder.
     pub output: String,
-    /// `s3://` URI of what a model was trained on, with `{version}` for the version of its model package.
+    /// `s3://` URI of the training dataset, with the placeholder `{version}` for the version of the model package.
     pub training_data: Option<String>,
 }
 
-/// What holds for the experiments of a model.
+/// Effective promotion settings of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromotionPolicy {
-    /// How a candidate comes to the endpoint.
+    /// How a candidate is deployed to the endpoint.
     pub mode: Mode,
-    /// The endpoint.
+    /// Name of the endpoint.
     pub endpoint: String,
-    /// The model package group whose new versions are candidates.
+    /// Name of the model package group whose new versions are candidates.
     pub model_package_group: String,
-    /// Whether a package is tested before anybody approved it.
+    /// Whether model packages are tested without approval.
     pub unapproved: bool,
-    /// How long after a retraining its model package is waited for.
+    /// Time after a retraining within which its model package must be registered.
     pub candidate_within: SignedDuration,
-    /// The offline gate.
+    /// The offline gate. `None` tests every candidate.
     pub gate: Option<Gate>,
-    /// The candidate's share of the traffic, step by step: 5 is five per cent.
+    /// Traffic share of the candidate in each step, in percent.
     pub traffic: Vec<f64>,
-    /// How long a step lasts at least.
+    /// Minimum duration of a step.
     pub step_lasts: SignedDuration,
-    /// How long the old champion stands by after the promotion.
+    /// Bake period: time that the previous champion stays ready after a promotion.
     pub bake: SignedDuration,
-    /// How long a test may last.
+    /// Maximum duration of an experiment.
     pub maximum_duration: SignedDuration,
-    /// What then.
+    /// What to do if the comparison is inconclusive after the maximum duration.
     pub inconclusive: Inconclusive,
-    /// By what the variants are compared.
+    /// Metric by which the variants are compared.
     pub metric: Metric,
-    /// The probability of a false alarm that is accepted, over all looks together.
+    /// Accepted probability of a false alarm over all looks.
     pub alpha: f64,
-    /// The smallest difference worth finding.
+    /// Smallest difference that matters.
     pub effect: f64,
-    /// Non-inferiority: how much worse the candidate may be. Without it only a better one is promoted.
+    /// Non-inferiority margin: how much worse the candidate may be. `None` promotes only a better candidate.
     pub margin: Option<f64>,
-    /// So many outcomes of each variant are waited for.
+    /// Minimum number of outcomes per variant before a comparison.
     pub minimum_sample: u64,
-    /// What must not get worse.
+    /// Guardrails, checked at every look.
     pub guardrails: Vec<GuardrailPolicy>,
-    /// Alarms that roll a blue/green deployment back.
+    /// CloudWatch alarms that roll a blue/green deployment back.
     pub alarms: Vec<String>,
     /// Who assigns requests to variants.
     pub assignment: Assignment,
-    /// How much each variant gets.
+    /// How the share of each variant is determined.
     pub allocation: AllocationPolicy,
-    /// Over what periods the guardrails' metrics are asked of `CloudWatch`.
+    /// Period of the `CloudWatch` metrics for guardrails.
     pub metrics_period: SignedDuration,
-    /// Where outcomes come from, of the metrics that are Driftwarden's own.
+    /// Sources of outcomes for the built-in metrics.
     pub capture: Option<Capture>,
-    /// Where outcomes come from, of a metric of the owner's in `CloudWatch`.
+    /// Source of outcomes for a custom metric in `CloudWatch`.
     pub cloudwatch: Option<CloudWatchMetric>,
-    /// The baselines of the monitors after a promotion; without it they keep theirs.
+    /// New baselines for the monitors after a promotion. `None` keeps the current baselines.
     pub baselines: Option<BaselinesPolicy>,
 }
 
 impl PromotionPolicy {
-    /// Of so many steps is the test: each is one of its own.
+    /// Number of steps of the experiment. Each step is a separate test.
     pub(crate) fn steps(&self) -> usize {
         match (self.mode, self.allocation) {
             (Mode::Variants, AllocationPolicy::Steps) => self.traffic.len(),
@@ -327,7 +329,7 @@ impl PromotionPolicy {
         }
     }
 
-    /// The rule of the test.
+    /// Decision rule of the experiment.
     pub(crate) fn rule(&self) -> experiment::Rule {
         experiment::Rule {
             alpha: self.alpha,
@@ -341,10 +343,10 @@ impl PromotionPolicy {
     }
 }
 
-/// A false alarm of the sample ratio check, over all steps.
+/// Accepted probability of a false alarm of the sample ratio check, over all steps.
 const RATIO_ALPHA: f64 = 0.001;
 
-/// Where a confidence sequence is best narrowest, to find such a difference with probability 0.8.
+/// Information at which the confidence sequence should be narrowest, to find this effect with a power of 0.8.
 pub(crate) fn narrowest(alpha: f64, effect: f64) -> f64 {
     let plan = Plan {
         alpha,

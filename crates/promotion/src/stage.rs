@@ -1,34 +1,33 @@
-//! The stages of an experiment as a table: from which stage what leads where. The diagram in `ARCHITECTURE.md` is drawn from
-//! [`TRANSITIONS`].
+//! Transition table of the stages of an experiment. The diagram in `ARCHITECTURE.md` is generated from [`TRANSITIONS`].
 
 use serde::{Deserialize, Serialize};
 
-/// Where an experiment stands.
+/// Stage of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ExperimentStage {
-    /// The model package is `PendingManualApproval`.
+    /// The model package is pending approval (`PendingManualApproval`).
     AwaitingApproval,
-    /// The candidate is being put beside the champion.
+    /// The candidate is being deployed next to the champion.
     Preparing,
-    /// Both answer requests, and are compared.
+    /// Champion and candidate serve requests and are compared.
     Testing,
-    /// A person has to decide. Nothing of the endpoint is changed meanwhile.
+    /// An operator has to decide. Driftwarden does not change the endpoint meanwhile.
     Paused,
-    /// The candidate is given all the traffic.
+    /// The traffic is being shifted to the candidate.
     Promoting,
-    /// It has all the traffic, and the old champion still stands by.
+    /// The candidate gets all traffic, and the previous champion stays ready (bake period).
     Baking,
-    /// The old champion is being removed.
+    /// The previous champion is being removed from the endpoint.
     Retiring,
-    /// The endpoint is being given back its old configuration.
+    /// The original endpoint configuration is being restored.
     RollingBack,
-    /// It is over.
+    /// The experiment has ended.
     Ended,
 }
 
 impl ExperimentStage {
-    /// All of them.
+    /// All stages.
     pub const ALL: [Self; 9] = [
         Self::AwaitingApproval,
         Self::Preparing,
@@ -41,7 +40,7 @@ impl ExperimentStage {
         Self::Ended,
     ];
 
-    /// The name as written in documents and events.
+    /// Name in documents and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AwaitingApproval => "AwaitingApproval",
@@ -56,37 +55,38 @@ impl ExperimentStage {
         }
     }
 
-    /// Where a cause leads from here; `None` if it changes nothing.
+    /// Stage after this cause. `None` if the cause has no effect in this stage.
     pub fn after(self, cause: Cause) -> Option<Self> {
         let mut rows = TRANSITIONS.iter();
         rows.find_map(|(from, by, to)| (*from == self && *by == cause).then_some(*to))
     }
 }
 
-/// How an experiment ended.
+/// Final result of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Conclusion {
-    /// The candidate is the champion.
+    /// The candidate is the new champion.
     Promoted,
-    /// The candidate lost, or broke a guardrail: the champion stays.
+    /// The candidate lost, breached a guardrail, or was rolled back by an operator or by SageMaker's deployment guardrails: the
+    /// champion stays.
     RolledBack,
-    /// The candidate was not put on the endpoint: its own metrics are worse, or a person said no.
+    /// The candidate was rejected: the offline gate failed, or its model package was rejected. The champion stays.
     Rejected,
-    /// The numbers cannot be trusted: the champion stays.
+    /// The results cannot be trusted, because the variants did not get their configured traffic shares: the champion stays.
     Invalid,
-    /// The time was over, and nothing was certain: the champion stays.
+    /// The maximum duration passed without a significant difference: the champion stays.
     Inconclusive,
-    /// A person stopped it: the champion stays.
+    /// An operator stopped the experiment, or the policy turned promotion off: the champion stays.
     Stopped,
-    /// Somebody else changed the endpoint, which is left as it is.
+    /// The endpoint was changed outside Driftwarden. It stays as it is.
     Abandoned,
-    /// The endpoint could not be updated: the champion stays.
+    /// The endpoint update failed: the champion stays.
     Failed,
 }
 
 impl Conclusion {
-    /// The name as written in documents and events.
+    /// Name in documents and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Promoted => "Promoted",
@@ -101,37 +101,37 @@ impl Conclusion {
     }
 }
 
-/// What leads from one stage to another.
+/// Cause of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     /// The model package was approved.
     Approved,
     /// The model package was rejected, or replaced by a newer one.
     Rejected,
-    /// Champion and candidate are both in service.
+    /// Champion and candidate are in service.
     InService,
-    /// The candidate won, or a person ordered it.
+    /// The candidate won, or an operator ordered the promotion.
     Promote,
-    /// The candidate lost, broke a guardrail, or a person ordered it.
+    /// The candidate lost or breached a guardrail, or an operator ordered the rollback.
     RollBack,
-    /// A person has to decide.
+    /// An operator has to decide.
     Pause,
-    /// A person lets the comparison go on.
+    /// An operator resumed the experiment.
     Resume,
-    /// The candidate has all the traffic.
+    /// The candidate gets all traffic.
     AllTraffic,
-    /// It has had it for long enough.
+    /// The bake period has ended.
     Baked,
-    /// The endpoint has its last configuration.
+    /// The endpoint is in service with its final configuration.
     Settled,
-    /// The update failed for good, before there was anything to compare.
+    /// The update failed permanently, before the comparison started.
     Failed,
-    /// Somebody else changed the endpoint.
+    /// The endpoint was changed outside Driftwarden.
     Changed,
 }
 
 impl Cause {
-    /// All of them.
+    /// All causes.
     pub const ALL: [Self; 12] = [
         Self::Approved,
         Self::Rejected,
@@ -147,7 +147,7 @@ impl Cause {
         Self::Changed,
     ];
 
-    /// What is written at the arrow.
+    /// Label of the arrow in the diagram.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Approved => "approved",
@@ -155,18 +155,18 @@ impl Cause {
             Self::InService => "both in service",
             Self::Promote => "promote",
             Self::RollBack => "roll back",
-            Self::Pause => "a person has to decide",
-            Self::Resume => "resumed by a person",
+            Self::Pause => "operator has to decide",
+            Self::Resume => "resumed by operator",
             Self::AllTraffic => "all traffic",
             Self::Baked => "baked",
             Self::Settled => "configuration in service",
             Self::Failed => "update failed",
-            Self::Changed => "changed by somebody else",
+            Self::Changed => "changed outside Driftwarden",
         }
     }
 }
 
-/// Every transition there is.
+/// All transitions: stage, cause, next stage.
 pub const TRANSITIONS: [(ExperimentStage, Cause, ExperimentStage); 29] = {
     use Cause::{
         AllTraffic, Approved, Baked, Changed, Failed, InService, Pause, Promote, Rejected, Resume, RollBack, Settled,
@@ -207,7 +207,7 @@ pub const TRANSITIONS: [(ExperimentStage, Cause, ExperimentStage); 29] = {
     ]
 };
 
-/// The table as a Mermaid state diagram.
+/// The transitions as a Mermaid state diagram.
 pub fn diagram() -> String {
     let mut text = String::from(
         "stateDiagram-v2\n    [*] --> AwaitingApproval: package pending\n    [*] --> Preparing: package approved\n    [*] --> Ended: worse than the champion's package\n",

@@ -1,4 +1,4 @@
-//! The samples of our own events are in the layout of the types, to the last field.
+//! The samples of Driftwarden's events have exactly the fields of the event types.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use promotion::{
@@ -8,13 +8,13 @@ use promotion::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// As the type writes it again what it read.
-fn through<T: DeserializeOwned + Serialize>(detail: &Value) -> Value {
+/// Deserializes and serializes a detail.
+fn round_trip<T: DeserializeOwned + Serialize>(detail: &Value) -> Value {
     serde_json::to_value(serde_json::from_value::<T>(detail.clone()).unwrap()).unwrap()
 }
 
 #[test]
-fn the_samples_are_in_their_layout() {
+fn samples_match_event_types() {
     let mut seen = 0;
     for folder in ["notify", "promote", "remediate", "analyze"] {
         let folder = format!("{}/../../events/{folder}", env!("CARGO_MANIFEST_DIR"));
@@ -24,16 +24,16 @@ fn the_samples_are_in_their_layout() {
             let (Some(detail_type), detail) = (event["detail-type"].as_str(), &event["detail"]) else {
                 continue;
             };
-            let again = match detail_type {
-                EXPERIMENT_STATE_CHANGE => through::<ExperimentStateChange>(detail),
-                EXPERIMENT_COMMAND => through::<ExperimentCommand>(detail),
-                EXPERIMENT_OUTCOMES_REPORTED => through::<OutcomesReported>(detail),
-                MODEL_BASELINES_CREATED => through::<BaselinesCreated>(detail),
-                MONITOR_BASELINE_CHANGE => through::<MonitorBaselineChange>(detail),
+            let written = match detail_type {
+                EXPERIMENT_STATE_CHANGE => round_trip::<ExperimentStateChange>(detail),
+                EXPERIMENT_COMMAND => round_trip::<ExperimentCommand>(detail),
+                EXPERIMENT_OUTCOMES_REPORTED => round_trip::<OutcomesReported>(detail),
+                MODEL_BASELINES_CREATED => round_trip::<BaselinesCreated>(detail),
+                MONITOR_BASELINE_CHANGE => round_trip::<MonitorBaselineChange>(detail),
                 _ => continue,
             };
             seen += 1;
-            assert!(again == *detail, "{}: {again:#}", path.display());
+            assert!(written == *detail, "{}: {written:#}", path.display());
         }
     }
     assert!(seen >= 15, "{seen}");

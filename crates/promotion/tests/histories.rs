@@ -1,5 +1,5 @@
-//! Experiments on an endpoint that updates slowly, fails, and is changed by others, by functions that crash, are repeated and
-//! come late: whatever happens, a champion is in service, and a candidate that lost is not it.
+//! Experiments on an endpoint whose updates are slow or fail and that is changed outside Driftwarden. Functions crash, are
+//! repeated, and run late. In every history, a champion is in service, and no candidate that lost is promoted.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,9 +12,9 @@ use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use outbox::Caller;
 use promotion::{
-    Assignment, Candidate, Carried, Conclusion, Endpoint, EndpointStatus, Evidence, ExperimentCommand,
-    ExperimentDocument, ExperimentEffect, ExperimentStage, Given, GuardrailMetric, GuardrailPolicy, Inconclusive,
-    Input, Metric, Mode, ModelPackage, Order, PromotionPolicy, Variant,
+    Assignment, Candidate, Conclusion, EffectOutcome, Endpoint, EndpointStatus, Evidence, ExperimentCommand,
+    ExperimentDocument, ExperimentEffect, ExperimentStage, GuardrailMetric, GuardrailPolicy, Inconclusive, Input,
+    Metric, Mode, ModelPackage, Order, PromotionPolicy, StepContext, StepOutcome, Variant,
 };
 use std::collections::BTreeMap;
 
@@ -53,12 +53,12 @@ fn policy(mode: Mode) -> PromotionPolicy {
     }
 }
 
-/// SageMaker, as far as an endpoint goes.
+/// Simulated SageMaker with one endpoint.
 struct Sage {
     configs: BTreeMap<String, (Vec<Variant>, bool)>,
     config: String,
     weights: Vec<Variant>,
-    /// The update under way: to what, until when, whether it fails.
+    /// Update in progress: new configuration, end, and whether it fails.
     updating: Option<(String, Timestamp, bool)>,
     failure: Option<String>,
     updates: usize,
@@ -88,7 +88,7 @@ impl Sage {
         }
     }
 
-    fn pass(&mut self, duration: SignedDuration) {
+    fn advance(&mut self, duration: SignedDuration) {
         self.now += duration;
         if let Some((to, until, fails)) = self.updating.clone()
             && until <= self.now
@@ -111,7 +111,7 @@ impl Sage {
         assert!(total > 0.0, "{:?}", self.weights);
     }
 
-    fn seen(&self) -> Endpoint {
+    fn observe(&self) -> Endpoint {
         Endpoint {
             status: if self.updating.is_some() {
                 EndpointStatus::Busy
@@ -134,8 +134,9 @@ impl Sage {
         self.updates += 1;
     }
 
-    /// As the shell does it: looked at first, done only where it fits. Says whether an update was accepted.
-    fn carry_out(&mut self, effect: &ExperimentEffect, rng: &mut Rng) -> bool {
+    /// Executes an effect if the endpoint is in the expected state, like the function. Returns whether SageMaker accepted an
+    /// update.
+    fn execute(&mut self, effect: &ExperimentEffect, rng: &mut Rng) -> bool {
         match effect {
             ExperimentEffect::CreateEndpointConfig {
                 name, weights, shadow, ..
@@ -160,7 +161,7 @@ impl Sage {
                 if self.updating.is_none() && self.config == *config {
                     assert!(weights.values().sum::<f64>() > 0.0);
                     for variant in &mut self.weights {
-                        variant.weight = *weights.get(&variant.name).expect("every variant is given a weight");
+                        variant.weight = *weights.get(&variant.name).expect("every variant gets a weight");
                     }
                 }
             }
@@ -178,7 +179,7 @@ impl Sage {
     }
 }
 
-/// What becomes of the traffic: the candidate's accuracy, and its share of errors.
+/// Behavior of the candidate: its accuracy, its share of errors, and whether it loses requests.
 #[derive(Clone, Copy, Debug)]
 struct Truth {
     accuracy: f64,
@@ -188,8 +189,8 @@ struct Truth {
 
 fn evidence(document: &ExperimentDocument, policy: &PromotionPolicy, now: Timestamp, truth: Truth) -> Option<Evidence> {
     let open = document.experiment.as_ref()?;
-    let since = open.counts_since()?;
-    let (champion, candidate) = open.compared()?;
+    let since = open.count_start()?;
+    let (champion, candidate) = open.compared_variants()?;
     let minutes = u32::try_from(now.duration_since(since).as_mins()).ok()?;
     let weights = open.weights(policy);
     let requests = |variant: &str| {
@@ -218,7 +219,7 @@ fn evidence(document: &ExperimentDocument, policy: &PromotionPolicy, now: Timest
     let lost = if truth.skewed { 4 } else { 1 };
     Some(Evidence {
         since: Some(since),
-        unread: None,
+        outcome_error: None,
         traffic: weights
             .keys()
             .map(|name| {
@@ -249,8 +250,9 @@ struct History {
     truth: Truth,
     rng: Rng,
     calls: u64,
-    told: Vec<String>,
-    /// Per cent of turns that die before they have settled everything.
+    /// Sentences of the published state changes.
+    sentences: Vec<String>,
+    /// Percentage of invocations that crash before or after an effect.
     crashes: u8,
 }
 
@@ -263,22 +265,22 @@ impl History {
             truth,
             rng: Rng::with_seed(seed),
             calls: 0,
-            told: Vec::new(),
+            sentences: Vec::new(),
             crashes: 0,
         }
     }
 
-    /// A turn of the function: the state is written, effects are carried out, what was carried out is settled, or not.
-    fn turn(&mut self, input: &Input) {
+    /// Invokes the function: writes the state, executes the effects, and settles them, unless it crashes.
+    fn invoke(&mut self, input: &Input) {
         self.calls += 1;
         let caller = Caller {
             id: format!("request-{}", self.calls),
             now: self.sage.now,
             lease: SignedDuration::from_mins(2),
         };
-        let seen = self.sage.seen();
+        let seen = self.sage.observe();
         let evidence = evidence(&self.document, &self.policy, self.sage.now, self.truth);
-        let given = Given {
+        let given = StepContext {
             policy: &self.policy,
             endpoint: Some(&seen),
             evidence: evidence.as_ref(),
@@ -286,35 +288,35 @@ impl History {
         };
         self.document.step(input, given, &caller);
         self.document.outbox.take_over(&caller);
-        let owed: Vec<_> = self.document.outbox.claimed_by(&caller).cloned().collect();
-        for entry in owed {
+        let claimed: Vec<_> = self.document.outbox.claimed_by(&caller).cloned().collect();
+        for entry in claimed {
             if self.rng.u8(..100) < self.crashes {
                 return;
             }
-            let accepted = self.sage.carry_out(&entry.effect, &mut self.rng);
+            let accepted = self.sage.execute(&entry.effect, &mut self.rng);
             if self.rng.u8(..100) < self.crashes {
                 return;
             }
             self.document.outbox.settle(&entry.id);
             match &entry.effect {
-                ExperimentEffect::PutStateChange(change) => self.told.push(change.sentence.clone()),
+                ExperimentEffect::PutStateChange(change) => self.sentences.push(change.sentence.clone()),
                 effect => {
-                    let carried = if accepted {
-                        Carried::Accepted(self.sage.now)
+                    let outcome = if accepted {
+                        EffectOutcome::Accepted(self.sage.now)
                     } else {
-                        Carried::Done
+                        EffectOutcome::Done
                     };
-                    self.document.carried(effect, carried);
+                    self.document.record_outcome(effect, outcome);
                 }
             }
         }
     }
 
-    /// Goes on until it is over, a tick every five minutes.
+    /// Ticks every five minutes until the experiment has ended.
     fn run(&mut self) -> Conclusion {
         for _ in 0..2000 {
-            self.sage.pass(SignedDuration::from_mins(5));
-            self.turn(&Input::Tick);
+            self.sage.advance(SignedDuration::from_mins(5));
+            self.invoke(&Input::Tick);
             if self.document.experiment.is_none() && self.document.outbox.is_empty() {
                 break;
             }
@@ -323,7 +325,7 @@ impl History {
         ended.map_or_else(
             || {
                 panic!(
-                    "not over: {:?}",
+                    "not ended: {:?}",
                     self.document
                         .experiment
                         .as_ref()
@@ -340,7 +342,7 @@ impl History {
             champion: None,
             correlation_id: None,
         };
-        self.turn(&Input::Candidate(Box::new(candidate)));
+        self.invoke(&Input::Candidate(Box::new(candidate)));
     }
 }
 
@@ -361,7 +363,7 @@ const FAILING: Truth = Truth { errors: 0.4, ..BETTER };
 const SKEWED: Truth = Truth { skewed: true, ..BETTER };
 
 #[test]
-fn what_becomes_of_a_candidate() {
+fn experiments_end_with_expected_conclusion() {
     for (truth, conclusion) in [
         (BETTER, Conclusion::Promoted),
         (WORSE, Conclusion::RolledBack),
@@ -371,31 +373,31 @@ fn what_becomes_of_a_candidate() {
     ] {
         let mut history = History::new(7, Mode::Variants, truth);
         history.offer(1, "Approved");
-        assert_eq!(history.run(), conclusion, "{truth:?}: {:#?}", history.told);
+        assert_eq!(history.run(), conclusion, "{truth:?}: {:#?}", history.sentences);
         let ended = &history.document.ended.last().unwrap().experiment;
-        // The last that is told says why, and what became of the traffic.
+        // The last sentence has the reason and the final traffic share.
         let (share, why) = match conclusion {
-            Conclusion::Promoted => ("100 %", "the candidate is better by"),
-            Conclusion::Inconclusive => ("0 %", "the time is over"),
-            Conclusion::Invalid => ("0 %", "did not get the shares"),
-            _ if truth.errors > 0.1 => ("0 %", "passed its limit"),
-            _ => ("0 %", "the candidate is worse by"),
+            Conclusion::Promoted => ("100%", "the candidate is at least"),
+            Conclusion::Inconclusive => ("0%", "the maximum duration has passed"),
+            Conclusion::Invalid => ("0%", "did not get their configured traffic shares"),
+            _ if truth.errors > 0.1 => ("0%", "is beyond its limit"),
+            _ => ("0%", "worse; the champion gets"),
         };
-        let last = history.told.last().unwrap();
+        let last = history.sentences.last().unwrap();
         assert!(
-            last.contains(&format!("with {share} of the traffic; ")) && last.contains(why),
+            last.contains(&format!(", traffic share {share}. Reason: ")) && last.contains(why),
             "{last}"
         );
         let alone = history.sage.config == ended.final_config();
         assert_eq!(alone, conclusion == Conclusion::Promoted);
         assert!(alone || history.sage.config == BASE);
         let left = history.sage.configs.contains_key(&ended.test_config());
-        assert!(!left, "what is used no more is removed");
+        assert!(!left, "unused resources are deleted");
     }
 }
 
 #[test]
-fn a_package_that_waits_for_its_approval_waits_no_more_where_promotion_is_switched_off() {
+fn pending_package_is_stopped_if_promotion_is_turned_off() {
     let mut history = History::new(1, Mode::Variants, BETTER);
     history.offer(1, "PendingManualApproval");
     history.policy.mode = Mode::Off;
@@ -404,33 +406,36 @@ fn a_package_that_waits_for_its_approval_waits_no_more_where_promotion_is_switch
 }
 
 #[test]
-fn an_experiment_has_the_id_of_its_incident_or_one_of_its_own() {
-    for given in [Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()), None] {
+fn experiment_has_correlation_id_of_incident_or_package() {
+    for incident in [Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()), None] {
         let mut history = History::new(1, Mode::Variants, BETTER);
         let candidate = Candidate {
             package: package(2, "Approved"),
             champion: None,
-            correlation_id: given.clone(),
+            correlation_id: incident.clone(),
         };
-        let own = outbox::correlation_id("model-package", &candidate.package.arn);
-        history.turn(&Input::Candidate(Box::new(candidate)));
-        assert_eq!(history.document.correlation_id(), Some(given.unwrap_or(own).as_str()));
+        let derived = outbox::correlation_id("model-package", &candidate.package.arn);
+        history.invoke(&Input::Candidate(Box::new(candidate)));
+        assert_eq!(
+            history.document.correlation_id(),
+            Some(incident.unwrap_or(derived).as_str())
+        );
     }
 }
 
 #[test]
-fn a_look_from_before_the_last_change_is_none() {
+fn outdated_observation_is_ignored() {
     let mut history = History::new(1, Mode::Variants, BETTER);
-    let mut base = history.sage.seen();
+    let mut base = history.sage.observe();
     history.offer(1, "Approved");
-    let mut looks = vec![base.clone()];
+    let mut observations = vec![base.clone()];
     let stale = |history: &mut History, seen: &Endpoint| {
         let caller = Caller {
             id: "stalled".into(),
             now: history.sage.now,
             lease: SignedDuration::from_mins(2),
         };
-        let given = Given {
+        let given = StepContext {
             policy: &history.policy,
             endpoint: Some(seen),
             evidence: None,
@@ -439,22 +444,22 @@ fn a_look_from_before_the_last_change_is_none() {
         history.document.step(&Input::Tick, given, &caller)
     };
     while history.document.experiment.is_some() {
-        history.sage.pass(SignedDuration::from_mins(5));
-        looks.push(history.sage.seen());
-        history.sage.pass(SignedDuration::from_secs(1));
-        history.turn(&Input::Tick);
+        history.sage.advance(SignedDuration::from_mins(5));
+        observations.push(history.sage.observe());
+        history.sage.advance(SignedDuration::from_secs(1));
+        history.invoke(&Input::Tick);
         let Some(open) = &history.document.experiment else {
             break;
         };
         let since = open.step_since.unwrap_or(open.since).max(open.since);
-        // Whoever looked before, and comes now, finds what has changed since then as it is.
-        for seen in looks.iter().filter(|seen| seen.at < since) {
-            assert_eq!(stale(&mut history, seen), promotion::Stepped::Nothing, "{seen:?}");
+        // An observation from before the last change has no effect.
+        for seen in observations.iter().filter(|seen| seen.at < since) {
+            assert_eq!(stale(&mut history, seen), StepOutcome::Unchanged, "{seen:?}");
         }
     }
     assert_eq!(history.document.ended.last().unwrap().conclusion, Conclusion::Promoted);
-    // Nor is it where the next candidate begins.
-    history.turn(&Input::Tick);
+    // Nor does the next experiment start from an outdated observation.
+    history.invoke(&Input::Tick);
     base.at = history.document.ended.last().unwrap().ended_at - SignedDuration::from_secs(1);
     let candidate = Candidate {
         package: package(2, "Approved"),
@@ -466,7 +471,7 @@ fn a_look_from_before_the_last_change_is_none() {
         now: history.sage.now,
         lease: SignedDuration::from_mins(2),
     };
-    let given = Given {
+    let given = StepContext {
         policy: &history.policy,
         endpoint: Some(&base),
         evidence: None,
@@ -480,23 +485,26 @@ fn a_look_from_before_the_last_change_is_none() {
 }
 
 #[test]
-fn an_equal_candidate_is_promoted_where_that_is_enough_and_a_person_is_asked_where_the_policy_says_so() {
+fn equal_candidate_is_promoted_within_margin() {
     let mut history = History::new(1, Mode::Variants, EQUAL);
     history.policy.margin = Some(0.03);
     history.offer(1, "Approved");
     assert_eq!(history.run(), Conclusion::Promoted);
+}
 
+#[test]
+fn equal_candidate_pauses_until_operator_promotes() {
     let mut history = History::new(1, Mode::Variants, EQUAL);
     history.policy.inconclusive = Inconclusive::Pause;
     history.offer(1, "Approved");
     for _ in 0..400 {
-        history.sage.pass(SignedDuration::from_mins(5));
-        history.turn(&Input::Tick);
+        history.sage.advance(SignedDuration::from_mins(5));
+        history.invoke(&Input::Tick);
     }
     let open = history.document.experiment.clone().unwrap();
     assert_eq!(open.stage, ExperimentStage::Paused);
     let updates = history.sage.updates;
-    history.turn(&Input::Command(ExperimentCommand {
+    history.invoke(&Input::Command(ExperimentCommand {
         model: "churn".into(),
         experiment_id: open.id,
         order: Order::Promote,
@@ -504,16 +512,19 @@ fn an_equal_candidate_is_promoted_where_that_is_enough_and_a_person_is_asked_whe
         time: history.sage.now,
         reason: None,
     }));
-    assert_eq!(history.sage.updates, updates, "nothing is updated while paused");
+    assert_eq!(
+        history.sage.updates, updates,
+        "a paused experiment does not update the endpoint"
+    );
     assert_eq!(history.run(), Conclusion::Promoted);
 }
 
 #[test]
-fn a_package_waits_for_its_approval_and_a_rejected_one_is_not_tested() {
+fn rejected_package_is_not_tested() {
     let mut history = History::new(1, Mode::Variants, BETTER);
     history.offer(1, "PendingManualApproval");
-    history.sage.pass(SignedDuration::from_hours(5));
-    history.turn(&Input::Tick);
+    history.sage.advance(SignedDuration::from_hours(5));
+    history.invoke(&Input::Tick);
     assert_eq!(
         history.document.experiment.as_ref().unwrap().stage,
         ExperimentStage::AwaitingApproval
@@ -528,36 +539,39 @@ fn a_package_waits_for_its_approval_and_a_rejected_one_is_not_tested() {
 }
 
 #[test]
-fn a_candidate_that_is_worse_on_paper_never_sees_traffic() {
+fn candidate_rejected_by_gate_gets_no_traffic() {
     let mut history = History::new(1, Mode::Variants, BETTER);
     history.policy.gate = Some(promotion::Gate {
         metric: "/auc/value".into(),
         lower_is_better: false,
         worse_by: 0.01,
     });
-    let of = |version: u64, metric: Option<f64>| ModelPackage {
+    let with_metric = |version: u64, metric: Option<f64>| ModelPackage {
         metric,
         ..package(version, "Approved")
     };
     for (version, metric) in [(2, Some(0.80)), (3, None)] {
         let candidate = Candidate {
-            package: of(version, metric),
-            champion: Some(of(1, Some(0.85))),
+            package: with_metric(version, metric),
+            champion: Some(with_metric(1, Some(0.85))),
             correlation_id: None,
         };
-        history.turn(&Input::Candidate(Box::new(candidate)));
+        history.invoke(&Input::Candidate(Box::new(candidate)));
         assert_eq!(history.document.ended.last().unwrap().conclusion, Conclusion::Rejected);
     }
     assert_eq!(history.sage.updates, 0);
     assert!(
-        history.told.iter().any(|told| told.contains("worse by 0.0500")),
+        history
+            .sentences
+            .iter()
+            .any(|sentence| sentence.contains("0.0500 worse")),
         "{:#?}",
-        history.told
+        history.sentences
     );
 }
 
 #[test]
-fn an_endpoint_that_somebody_else_changes_is_left_alone() {
+fn externally_changed_endpoint_is_not_touched() {
     let mut history = History::new(3, Mode::Variants, EQUAL);
     history.offer(1, "Approved");
     while history
@@ -566,8 +580,8 @@ fn an_endpoint_that_somebody_else_changes_is_left_alone() {
         .as_ref()
         .is_some_and(|open| open.stage != ExperimentStage::Testing)
     {
-        history.sage.pass(SignedDuration::from_mins(5));
-        history.turn(&Input::Tick);
+        history.sage.advance(SignedDuration::from_mins(5));
+        history.invoke(&Input::Tick);
     }
     let theirs = vec![Variant {
         name: "Theirs".into(),
@@ -584,7 +598,7 @@ fn an_endpoint_that_somebody_else_changes_is_left_alone() {
 }
 
 #[test]
-fn shadows_and_blue_green_deployments_end_as_well() {
+fn shadow_and_blue_green_experiments_end() {
     for mode in [Mode::Shadow, Mode::BlueGreen] {
         let mut history = History::new(5, mode, BETTER);
         history.offer(1, "Approved");
@@ -599,7 +613,7 @@ fn shadows_and_blue_green_deployments_end_as_well() {
 }
 
 #[test]
-fn no_history_leaves_an_endpoint_without_a_champion_or_promotes_a_loser() {
+fn histories_keep_champion_and_promote_no_loser() {
     let truths = [BETTER, WORSE, EQUAL, FAILING, SKEWED];
     for seed in 0..2000 {
         let mut rng = Rng::with_seed(seed);
@@ -616,13 +630,13 @@ fn no_history_leaves_an_endpoint_without_a_champion_or_promotes_a_loser() {
         {
             ticks += 1;
             assert!(ticks < 20_000, "seed {seed}: {:?}", history.document.experiment);
-            history.sage.pass(SignedDuration::from_mins(rng.i64(0..12)));
+            history.sage.advance(SignedDuration::from_mins(rng.i64(0..12)));
             match rng.u8(..60) {
                 0 => history.offer(1, "Approved"),
                 1..=3 => {
-                    // A duplicate, at once.
-                    history.turn(&Input::Tick);
-                    history.turn(&Input::Tick);
+                    // A duplicate without delay.
+                    history.invoke(&Input::Tick);
+                    history.invoke(&Input::Tick);
                 }
                 4 if rng.u8(..20) == 0 => {
                     let Some(open) = &history.document.experiment else {
@@ -637,9 +651,9 @@ fn no_history_leaves_an_endpoint_without_a_champion_or_promotes_a_loser() {
                         reason: None,
                     };
                     ordered = true;
-                    history.turn(&Input::Command(command));
+                    history.invoke(&Input::Command(command));
                 }
-                _ => history.turn(&Input::Tick),
+                _ => history.invoke(&Input::Tick),
             }
         }
         let ended = history.document.ended.last().unwrap();
@@ -652,7 +666,7 @@ fn no_history_leaves_an_endpoint_without_a_champion_or_promotes_a_loser() {
                 "seed {seed}"
             );
         } else {
-            assert_eq!(config, BASE, "seed {seed}: {:?}", history.told);
+            assert_eq!(config, BASE, "seed {seed}: {:?}", history.sentences);
             let won = matches!(
                 (truth.accuracy > 0.9, truth.errors < 0.1, truth.skewed),
                 (true, true, false)
@@ -660,26 +674,26 @@ fn no_history_leaves_an_endpoint_without_a_champion_or_promotes_a_loser() {
             assert!(
                 !won || ordered || ended.conclusion == Conclusion::Failed,
                 "seed {seed}: {:?}",
-                history.told
+                history.sentences
             );
         }
         assert_eq!(
             history.document.experiments, 1,
-            "seed {seed}: one candidate, one experiment"
+            "seed {seed}: one candidate has one experiment"
         );
     }
 }
 
 #[test]
-fn thompson_sampling_tells_whoever_assigns_users_how_many_each_variant_should_get() {
+fn thompson_sampling_allocates_users_to_better_variant() {
     let mut history = History::new(11, Mode::Variants, BETTER);
     history.policy.assignment = Assignment::TargetVariant;
     history.policy.allocation = promotion::AllocationPolicy::Thompson;
     history.offer(1, "Approved");
     let mut shares = Vec::new();
     while history.document.experiments == 0 || history.document.experiment.is_some() {
-        history.sage.pass(SignedDuration::from_mins(5));
-        history.turn(&Input::Tick);
+        history.sage.advance(SignedDuration::from_mins(5));
+        history.invoke(&Input::Tick);
         if let Some(open) = &history.document.experiment
             && let Some(share) = open.allocation.get(&open.variant_name())
         {
@@ -689,18 +703,18 @@ fn thompson_sampling_tells_whoever_assigns_users_how_many_each_variant_should_ge
     }
     let ended = history.document.ended.last().unwrap();
     assert_eq!(ended.conclusion, Conclusion::Promoted);
-    assert_eq!(ended.experiment.step, 0, "there are no steps");
+    assert_eq!(ended.experiment.step, 0, "Thompson sampling has one step");
     assert!(shares.last().unwrap() > &0.9, "{shares:?}");
     assert!(shares.iter().all(|share| (0.05..=0.95).contains(share)));
 }
 
 #[test]
-fn a_test_that_the_policy_does_not_want_any_more_is_stopped() {
+fn experiment_is_stopped_if_promotion_is_turned_off() {
     let mut history = History::new(1, Mode::Variants, EQUAL);
     history.offer(1, "Approved");
     for _ in 0..12 {
-        history.sage.pass(SignedDuration::from_mins(5));
-        history.turn(&Input::Tick);
+        history.sage.advance(SignedDuration::from_mins(5));
+        history.invoke(&Input::Tick);
     }
     history.policy.mode = Mode::Off;
     assert_eq!(history.run(), Conclusion::Stopped);
@@ -708,7 +722,7 @@ fn a_test_that_the_policy_does_not_want_any_more_is_stopped() {
 }
 
 #[test]
-fn what_was_read_long_ago_does_not_end_a_step() {
+fn old_evidence_does_not_end_step() {
     let mut history = History::new(1, Mode::Variants, BETTER);
     history.policy.traffic = vec![50.0];
     history.offer(1, "Approved");
@@ -716,22 +730,22 @@ fn what_was_read_long_ago_does_not_end_a_step() {
         .document
         .experiment
         .as_ref()
-        .is_none_or(|open| open.counts_since().is_none())
+        .is_none_or(|open| open.count_start().is_none())
     {
-        history.sage.pass(SignedDuration::from_mins(5));
-        history.turn(&Input::Tick);
+        history.sage.advance(SignedDuration::from_mins(5));
+        history.invoke(&Input::Tick);
     }
-    // Looked at after ten minutes, judged after an hour: the step lasts half an hour.
-    history.sage.pass(SignedDuration::from_mins(10));
-    let seen = history.sage.seen();
+    // Observed after 10 minutes, evaluated after an hour: the step lasts 30 minutes.
+    history.sage.advance(SignedDuration::from_mins(10));
+    let seen = history.sage.observe();
     let evidence = evidence(&history.document, &history.policy, history.sage.now, BETTER);
-    history.sage.pass(SignedDuration::from_mins(50));
+    history.sage.advance(SignedDuration::from_mins(50));
     let caller = Caller {
         id: "stalled".into(),
         now: history.sage.now,
         lease: SignedDuration::from_mins(2),
     };
-    let given = Given {
+    let given = StepContext {
         policy: &history.policy,
         endpoint: Some(&seen),
         evidence: evidence.as_ref(),

@@ -1,4 +1,4 @@
-//! Experiments as pictures: whatever is in a document, the picture is one.
+//! Plots of experiments: every document gives a well-formed SVG and page.
 #![expect(clippy::unwrap_used, clippy::string_slice, reason = "a test fails by panicking")]
 
 use experiment::{ConfidenceSequence, Difference, Interval, Outcome, Sample};
@@ -36,7 +36,7 @@ fn experiment(looks: Vec<Look>) -> Experiment {
     experiment
 }
 
-/// Looks at proportions, each step with a share of 400 requests a minute.
+/// Looks at proportions. Each step gives the candidate its share of 400 requests per minute.
 fn looks(steps: &[(f64, i64)], accuracy: f64, every: i64) -> Vec<Look> {
     let mut rng = fastrand::Rng::with_seed(4);
     let sequence = ConfidenceSequence::new(0.0125, 20_000.0);
@@ -46,8 +46,8 @@ fn looks(steps: &[(f64, i64)], accuracy: f64, every: i64) -> Vec<Look> {
         let (mut champion, mut candidate) = (Sample::default(), Sample::default());
         for at in 1..=*lasts {
             for _ in 0..400 {
-                let ours = rng.f64() < share / 100.0;
-                let (sample, rate) = if ours {
+                let to_candidate = rng.f64() < share / 100.0;
+                let (sample, rate) = if to_candidate {
                     (&mut candidate, accuracy)
                 } else {
                     (&mut champion, 0.85)
@@ -61,7 +61,8 @@ fn looks(steps: &[(f64, i64)], accuracy: f64, every: i64) -> Vec<Look> {
                     champion,
                     candidate,
                     share: Some(*share),
-                    interval: Difference::of(&champion, &candidate).map(|difference| sequence.interval(&difference)),
+                    interval: Difference::between(&champion, &candidate)
+                        .map(|difference| sequence.interval(&difference)),
                     outcome: Outcome::Continue,
                 });
             }
@@ -79,9 +80,12 @@ fn open(experiment: &Experiment, now: i64) -> Plot<'_> {
     }
 }
 
-/// Whether it is well-formed, as far as the pictures go: elements that close in order, attributes in quotes, no bare signs.
-fn well_formed(text: &str) {
-    assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+/// Checks that elements close in order, attributes are quoted, and special characters are escaped.
+fn assert_well_formed(text: &str) {
+    assert!(
+        !text.contains("NaN") && !text.contains("\"inf") && !text.contains("\"-inf"),
+        "{text}"
+    );
     let mut open: Vec<&str> = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('<') {
@@ -114,8 +118,8 @@ fn well_formed(text: &str) {
     assert!(open.is_empty(), "{open:?}");
 }
 
-/// Every number of a coordinate, and whether it lies on the picture or hardly beyond.
-fn on_the_picture(svg: &str) {
+/// Checks that all coordinates are within the image, or just outside of it.
+fn assert_within_image(svg: &str) {
     for name in ["x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "width", "height"] {
         for value in svg.split(&format!(" {name}=\"")).skip(1) {
             let value: f64 = value.split('"').next().unwrap().parse().unwrap();
@@ -132,14 +136,14 @@ fn on_the_picture(svg: &str) {
 
 fn check(plot: &Plot<'_>) -> String {
     let svg = plot::svg(plot);
-    well_formed(&svg);
-    on_the_picture(&svg);
-    well_formed(&plot::html(plot));
+    assert_well_formed(&svg);
+    assert_within_image(&svg);
+    assert_well_formed(&plot::html(plot));
     svg
 }
 
-/// A picture without its style, which says nothing about the data.
-fn drawn(svg: &str) -> String {
+/// The SVG without its style sheet, which does not depend on the data.
+fn without_style(svg: &str) -> String {
     let (head, rest) = svg.split_once("<style>").unwrap();
     let (_, rest) = rest.split_once("</style>").unwrap();
     format!("{head}{rest}")
@@ -155,17 +159,17 @@ fn steps_looks_margin_and_outcome_are_drawn() {
         ended: Some((Conclusion::Promoted, minute(150))),
         ..open(&experiment, 0)
     };
-    insta::assert_snapshot!(drawn(&check(&plot)));
+    insta::assert_snapshot!(without_style(&check(&plot)));
     let page = plot::html(&plot);
     let (_, table) = page.split_once("</figure>").unwrap();
     insta::assert_snapshot!(table);
 }
 
 #[test]
-fn nothing_one_look_and_no_interval_are_pictures_too() {
+fn experiments_without_intervals_are_drawn() {
     let none = experiment(Vec::new());
-    assert!(check(&open(&none, 5)).contains("nothing has been compared yet"));
-    // A clock that is behind.
+    assert!(check(&open(&none, 5)).contains("no comparison yet"));
+    // The clock is behind.
     check(&open(&none, -500));
     let mut one = experiment(looks(&[(5.0, 10)], 0.85, 10));
     assert!(check(&open(&one, 10)).contains("class=\"look\""));
@@ -180,7 +184,7 @@ fn nothing_one_look_and_no_interval_are_pictures_too() {
 }
 
 #[test]
-fn a_step_that_begins_anew_is_not_joined_to_the_one_before() {
+fn steps_and_resumed_tests_have_separate_bands() {
     let experiment = experiment(looks(&[(5.0, 30), (10.0, 30), (50.0, 30)], 0.85, 10));
     assert_eq!(check(&open(&experiment, 95)).matches("<polygon").count(), 3);
     let mut resumed = experiment.clone();
@@ -190,12 +194,12 @@ fn a_step_that_begins_anew_is_not_joined_to_the_one_before() {
     assert_eq!(
         check(&open(&resumed, 95)).matches("<polygon").count(),
         3,
-        "by what was counted"
+        "fewer outcomes than before start another band"
     );
 }
 
 #[test]
-fn where_lower_is_better_the_margin_lies_above() {
+fn margin_is_above_zero_if_lower_is_better() {
     let mut experiment = experiment(looks(&[(50.0, 40)], 0.85, 4));
     let margin = |experiment: &Experiment| {
         let svg = check(&open(experiment, 40));
@@ -255,7 +259,7 @@ fn any_look() -> impl Strategy<Value = Look> {
 
 proptest! {
     #[test]
-    fn any_document_is_a_picture(
+    fn any_document_is_drawn(
         looks in prop::collection::vec(any_look(), 0..20),
         margin in prop::option::of(any_value()),
         id in "\\PC*",

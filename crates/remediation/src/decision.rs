@@ -1,22 +1,22 @@
-//! A decision, and why.
+//! Decisions and their reasons.
 
-use crate::{Automation, DecidedAlert, ExecutionStatus, ModelPolicy, Paused, RiskRating};
+use crate::{AlertSnapshot, Automation, ExecutionStatus, ModelPolicy, Paused, RiskRating};
 use alerting::Severity;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use promotion::Conclusion;
 use serde::{Deserialize, Serialize};
 
-/// What is to be done about an incident.
+/// Response to an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Verdict {
-    /// The retraining is started.
+    /// Start the retraining now.
     Retrain,
-    /// The data broke: retraining on them would make it worse.
+    /// The input data is broken: fix it. A retraining on it would make the model worse.
     FixData,
-    /// Not now; the reasons say why, and until when.
+    /// Do not retrain now. The reasons say why, and for how long.
     Hold,
-    /// Retraining has not helped, or failed: a person has to look.
+    /// The retraining failed or did not help: an operator has to investigate.
     Escalate,
 }
 
@@ -32,162 +32,162 @@ impl Verdict {
     }
 }
 
-/// One reason of a decision, for machines.
+/// One reason for a decision, in machine-readable form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "code", rename_all_fields = "camelCase")]
 pub enum Reason {
     /// A monitor of the model is in alert.
     MonitorInAlert {
-        /// Its schedule.
+        /// Name of the monitoring schedule.
         monitoring_schedule: String,
-        /// How many datapoints breached.
+        /// Number of breaching datapoints.
         breaching: usize,
-        /// M.
+        /// Number of breaching datapoints that raise the alert (M).
         datapoints_to_alert: u8,
-        /// N.
+        /// Number of datapoints that are evaluated (N).
         evaluation_period: u8,
     },
-    /// No retraining of the model is in flight, as SageMaker itself says.
+    /// SageMaker lists no pipeline execution of this model that is in progress.
     NothingInFlight,
-    /// Violations of these types mean that the data broke.
+    /// The violations indicate broken input data.
     DataBroke {
-        /// The monitor that found them.
+        /// Name of the monitoring schedule that found the violations.
         monitoring_schedule: String,
-        /// `constraint_check_type`s.
+        /// Check types of the violations (`constraint_check_type` in the report).
         check_types: Vec<String>,
     },
-    /// A kill switch is on: the policy's, or one that a person has thrown.
+    /// Retraining is paused, by the policy or by an operator.
     Paused {
-        /// That of all models, or that of this one.
+        /// True if retraining is paused for all models, false if for this model only.
         globally: bool,
-        /// Who paused it; absent of the policy's.
+        /// Name of the operator. Absent if the policy pauses retraining.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
-        /// When they did.
+        /// Time at which the operator paused retraining. Absent if the policy pauses retraining.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
         at: Option<Timestamp>,
-        /// Until when, if they said.
+        /// Time at which the pause ends. Absent if it has no end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
         until: Option<Timestamp>,
-        /// Why, if they said.
+        /// Reason that the operator gave. Absent if none was given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// The alerts are less grave than what is acted on.
+    /// The severity of the alerts is below the minimum severity.
     SeverityBelow {
-        /// The gravest of them.
+        /// Highest severity of the alerts.
         severity: Severity,
-        /// What is acted on.
+        /// Lowest severity that starts a response, from the policy.
         minimum_severity: Severity,
     },
-    /// A run is in flight already, started by whomever.
+    /// Another pipeline execution of this model is in progress, no matter who started it.
     InFlight {
-        /// Its ARN.
+        /// ARN of the pipeline execution.
         execution_arn: String,
     },
-    /// The last retraining was not long enough ago.
+    /// The cooldown after the last retraining has not ended.
     Cooldown {
-        /// When it was started.
+        /// Time at which the last retraining started.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         last_retraining: Timestamp,
-        /// When the next may be.
+        /// Time at which the cooldown ends.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         until: Timestamp,
     },
-    /// The day's retrainings are used up.
+    /// The limit of retrainings per day is reached.
     BudgetPerDay {
-        /// How many there were.
+        /// Number of retrainings since the start of the day (UTC).
         retrainings: u32,
-        /// How many there may be.
+        /// Maximum number of retrainings per day.
         limit: u32,
-        /// The next day.
+        /// Start of the next day (UTC).
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         until: Timestamp,
     },
-    /// The month's retrainings are used up.
+    /// The limit of retrainings per month is reached.
     BudgetPerMonth {
-        /// How many there were.
+        /// Number of retrainings since the start of the month (UTC).
         retrainings: u32,
-        /// How many there may be.
+        /// Maximum number of retrainings per month.
         limit: u32,
-        /// The next month.
+        /// Start of the next month (UTC).
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         until: Timestamp,
     },
-    /// How far Driftwarden may go by itself.
+    /// The automation level permits or prevents the retraining.
     AutomationLevel {
-        /// The level.
+        /// Automation level of the model.
         automation: Automation,
-        /// The risk rating that it follows from, unless the policy says it.
+        /// Risk rating of the model. It determines the level unless the policy sets one.
         risk_rating: RiskRating,
     },
-    /// A person has to approve.
+    /// The retraining requires approval.
     ApprovalMissing {
-        /// How long the approval is waited for.
+        /// Time at which the approval request expires.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         until: Timestamp,
     },
-    /// Nobody approved in time.
+    /// The approval request expired without an answer.
     ApprovalExpired {
-        /// When it was too late.
+        /// Time at which the request expired.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         at: Timestamp,
     },
-    /// A person approved.
+    /// An approver approved the retraining.
     Approved {
-        /// Who.
+        /// Name of the approver.
         by: String,
-        /// When.
+        /// Time of the approval.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         at: Timestamp,
     },
-    /// A person said no.
+    /// An approver denied the retraining.
     Denied {
-        /// Who.
+        /// Name of the approver.
         by: String,
-        /// When.
+        /// Time of the denial.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         at: Timestamp,
     },
-    /// The retraining ended otherwise than well.
+    /// The retraining did not succeed: it failed, was stopped, or completed with failures.
     RunEnded {
-        /// Its ARN.
+        /// ARN of the pipeline execution.
         execution_arn: String,
-        /// How.
+        /// Final status of the pipeline execution.
         status: ExecutionStatus,
     },
-    /// The retrained model was tested, or was to be, and does not serve.
+    /// The retrained model was not promoted: its experiment did not start, or ended with another result.
     NotPromoted {
-        /// The experiment.
+        /// ID of the experiment.
         experiment_id: String,
-        /// How it ended.
+        /// Result of the experiment.
         conclusion: Conclusion,
-        /// The experiment's last sentence.
+        /// Last description of the experiment.
         sentence: String,
     },
-    /// The retraining succeeded, and no model package of it came.
+    /// The retraining succeeded, but no model package from it appeared in time.
     CandidateMissing {
-        /// Of which model package group.
+        /// Name of the model package group that was watched.
         model_package_group: String,
-        /// When it was waited for no longer.
+        /// Time at which the wait for the model package ended.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         until: Timestamp,
     },
     /// A monitor is still in alert after the retraining.
     DriftPersists {
-        /// Its schedule.
+        /// Name of the monitoring schedule.
         monitoring_schedule: String,
-        /// On how many executions since.
+        /// Number of executions since the retraining.
         executions: u32,
     },
 }
 
 impl Reason {
-    /// Until when it holds by itself; `None` if time alone does not end it.
-    fn until(&self) -> Option<Timestamp> {
+    /// Time at which the reason expires. `None` if time alone does not end it.
+    fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Self::Cooldown { until, .. } | Self::BudgetPerDay { until, .. } | Self::BudgetPerMonth { until, .. } => {
                 Some(*until)
@@ -197,19 +197,36 @@ impl Reason {
         }
     }
 
-    /// In words, as a part of a sentence.
-    pub fn words(&self) -> String {
+    /// Whether both are the same reason. The counts of an alert are not compared, because they change with every
+    /// execution.
+    fn is_equivalent_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::MonitorInAlert {
+                    monitoring_schedule, ..
+                },
+                Self::MonitorInAlert {
+                    monitoring_schedule: other,
+                    ..
+                },
+            ) => monitoring_schedule == other,
+            _ => self == other,
+        }
+    }
+
+    /// Describes the reason in a clause that starts in lower case and ends without a full stop.
+    pub fn describe(&self) -> String {
         match self {
             Self::MonitorInAlert {
                 monitoring_schedule, ..
             } => format!("monitor `{monitoring_schedule}` is in alert"),
-            Self::NothingInFlight => "no run of this model is in flight".into(),
+            Self::NothingInFlight => "no pipeline execution of this model is in progress".into(),
             Self::DataBroke {
                 monitoring_schedule,
                 check_types,
             } => format!(
-                "monitor `{monitoring_schedule}` found that the data broke ({}), and retraining on broken data would \
-                 make it worse",
+                "monitor `{monitoring_schedule}` found broken input data ({}), and a retraining on it would make the \
+                 model worse",
                 check_types.join(", ")
             ),
             Self::Paused {
@@ -220,42 +237,38 @@ impl Reason {
                 why,
             } => {
                 let what = if *globally { "all models" } else { "the model" };
-                let at = at.map_or_else(String::new, |at| format!(" at {}", second(&at)));
-                let until = until.map_or_else(String::new, |until| format!(" until {}", second(&until)));
+                let at = at.map_or_else(String::new, |at| format!(" at {}", text::time(at)));
+                let until = until.map_or_else(String::new, |until| format!(" until {}", text::time(until)));
                 let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-                format!("{by} paused {what}{at}{until}{why}")
+                format!("operator {by} paused {what}{at}{until}{why}")
             }
-            Self::Paused { globally: true, .. } => "the kill switch of the policy is on".into(),
-            Self::Paused { globally: false, .. } => "the model's kill switch is on".into(),
+            Self::Paused { globally: true, .. } => "the policy pauses retraining for all models".into(),
+            Self::Paused { globally: false, .. } => "the policy pauses retraining for this model".into(),
             Self::SeverityBelow {
                 severity,
                 minimum_severity,
             } => format!(
-                "the alerts are of severity {}, and only {} ones are acted on",
+                "the severity of the alerts is {}, below the minimum severity {}",
                 severity.as_str(),
                 minimum_severity.as_str()
             ),
-            Self::InFlight { execution_arn } => format!("a run is in flight already ({execution_arn})"),
+            Self::InFlight { execution_arn } => {
+                format!("another pipeline execution is in progress ({execution_arn})")
+            }
             Self::Cooldown { last_retraining, until } => {
-                let (last, until) = (second(last_retraining), second(until));
-                format!("the last retraining was started at {last}, and the cooldown lasts until {until}")
+                let (last, until) = (text::time(*last_retraining), text::time(*until));
+                format!("the last retraining started at {last}, and the cooldown lasts until {until}")
             }
             Self::BudgetPerDay {
                 retrainings,
                 limit,
                 until,
-            } => format!(
-                "{retrainings} of {limit} retrainings a day are used up until {}",
-                second(until)
-            ),
+            } => describe_budget(*retrainings, *limit, "day", *until),
             Self::BudgetPerMonth {
                 retrainings,
                 limit,
                 until,
-            } => format!(
-                "{retrainings} of {limit} retrainings a month are used up until {}",
-                second(until)
-            ),
+            } => describe_budget(*retrainings, *limit, "month", *until),
             Self::AutomationLevel {
                 automation,
                 risk_rating,
@@ -264,17 +277,24 @@ impl Reason {
                 automation.as_str(),
                 risk_rating.as_str()
             ),
-            Self::ApprovalMissing { until } => format!("a person has to approve it until {}", second(until)),
-            Self::ApprovalExpired { at } => format!("nobody approved it until {}", second(at)),
-            Self::Approved { by, at } => format!("{by} approved it at {}", second(at)),
-            Self::Denied { by, at } => format!("{by} said no at {}", second(at)),
-            Self::RunEnded { execution_arn, status } => format!("the run {execution_arn} ended: {}", status.as_str()),
+            Self::ApprovalMissing { until } => {
+                format!("waiting for approval; the request expires at {}", text::time(*until))
+            }
+            Self::ApprovalExpired { at } => format!("the approval request expired at {}", text::time(*at)),
+            Self::Approved { by, at } => format!("approved by {by} at {}", text::time(*at)),
+            Self::Denied { by, at } => format!("denied by {by} at {}", text::time(*at)),
+            Self::RunEnded { execution_arn, status } => {
+                format!(
+                    "pipeline execution {execution_arn} ended with status {}",
+                    status.as_str()
+                )
+            }
             Self::NotPromoted {
                 experiment_id,
                 conclusion,
                 sentence,
             } => format!(
-                "the retrained model does not serve: experiment {experiment_id} ended {}. {}",
+                "the retrained model was not promoted: experiment {experiment_id} ended with {}. {}",
                 conclusion.as_str(),
                 sentence.trim_end_matches('.')
             ),
@@ -282,62 +302,66 @@ impl Reason {
                 model_package_group,
                 until,
             } => format!(
-                "the retraining succeeded, and until {} no new version of the model package group `{model_package_group}` \
-                 came to be tested",
-                second(until)
+                "the retraining succeeded, but no new version of model package group `{model_package_group}` appeared \
+                 by {}",
+                text::time(*until)
             ),
             Self::DriftPersists {
                 monitoring_schedule,
                 executions,
             } => format!(
-                "monitor `{monitoring_schedule}` is still in alert on {executions} execution{} after the retraining",
-                if *executions == 1 { "" } else { "s" }
+                "monitor `{monitoring_schedule}` is still in alert after {} since the retraining",
+                text::count(*executions, "execution")
             ),
         }
     }
 }
 
-/// A time as people read it.
-fn second(time: &Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+fn describe_budget(retrainings: u32, limit: u32, period: &str, until: Timestamp) -> String {
+    let limit = text::count(limit, "retraining");
+    format!(
+        "the limit of {limit} per {period} is reached ({retrainings} started); it resets at {}",
+        text::time(until)
+    )
 }
 
-/// A decision: what, why, by which policy, on which alerts. Kept with the incident, and told on the bus.
+/// A decision with its reasons, the policy version, and the alerts that it is based on. Stored with the incident and
+/// published as an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
-    /// The how-manieth of the incident, from 1.
+    /// Sequence number within the incident, starting at 1.
     pub number: u64,
-    /// What is to be done.
+    /// The response.
     pub verdict: Verdict,
-    /// Why, for machines.
+    /// Reasons, in machine-readable form.
     pub reasons: Vec<Reason>,
-    /// Why, for people.
+    /// Verdict, alerts, and reasons in sentences.
     pub sentence: String,
-    /// When it is decided again by itself, at the latest; `None` if time alone changes nothing.
+    /// Latest time of the next decision. `None` if time alone changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Version (hash) of the policy that decided.
+    /// Version of the policy that was applied.
     pub policy_version: String,
-    /// The alerts that it was decided on.
-    pub alerts: Vec<DecidedAlert>,
-    /// When.
+    /// Alerts that the decision is based on.
+    pub alerts: Vec<AlertSnapshot>,
+    /// Time of the decision.
     pub time: Timestamp,
 }
 
 impl Decision {
-    /// Puts a verdict and its reasons into a decision.
+    /// Makes a decision from a verdict and its reasons. The alerts become reasons, too.
     pub(crate) fn new(
         model: &str,
         verdict: Verdict,
         reasons: Vec<Reason>,
-        alerts: Vec<DecidedAlert>,
+        alerts: Vec<AlertSnapshot>,
         policy_version: &str,
         now: Timestamp,
     ) -> Self {
-        let until = reasons.iter().map(Reason::until).collect::<Option<Vec<_>>>();
+        let until = reasons.iter().map(Reason::expires_at).collect::<Option<Vec<_>>>();
         let until = until.and_then(|times| times.into_iter().max());
-        let sentence = sentence(model, verdict, &reasons, &alerts);
+        let sentence = describe(model, verdict, &reasons, &alerts);
         let mut all = Vec::with_capacity(alerts.len() + reasons.len());
         all.extend(alerts.iter().map(|alert| Reason::MonitorInAlert {
             monitoring_schedule: alert.monitoring_schedule.clone(),
@@ -358,135 +382,169 @@ impl Decision {
         }
     }
 
-    /// Whether another decision says the same: same verdict, same reasons, about the same monitors.
-    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
-        let essence = |decision: &Self| {
-            let reasons = decision.reasons.iter().map(|reason| match reason {
-                // How many datapoints breach changes all the time.
-                Reason::MonitorInAlert {
-                    monitoring_schedule, ..
-                } => monitoring_schedule.clone(),
-                other => other.words(),
-            });
-            reasons.collect::<Vec<_>>()
-        };
-        self.verdict == other.verdict && essence(self) == essence(other)
+    /// Whether another decision has the same verdict and equivalent reasons.
+    pub(crate) fn is_equivalent_to(&self, other: &Self) -> bool {
+        let mut pairs = self.reasons.iter().zip(&other.reasons);
+        self.verdict == other.verdict
+            && self.reasons.len() == other.reasons.len()
+            && pairs.all(|(reason, other)| reason.is_equivalent_to(other))
     }
 }
 
-/// A sentence for people.
-fn sentence(model: &str, verdict: Verdict, reasons: &[Reason], alerts: &[DecidedAlert]) -> String {
-    let alerts: Vec<String> = alerts
-        .iter()
-        .map(|alert| {
-            let worst = alert
-                .worst()
-                .map_or_else(String::new, |worst| format!(", worst: {worst}"));
-            format!("`{}` is in alert ({}){worst}", alert.monitoring_schedule, alert.reason)
-        })
-        .collect();
-    let alerts = match alerts.as_slice() {
-        [] => String::new(),
-        [one] => format!("monitor {one}. "),
-        several => format!("monitors {}. ", several.join("; ")),
-    };
-    let why = reasons.iter().map(Reason::words).collect::<Vec<_>>().join("; ");
-    let begin = match verdict {
+/// Describes a decision: the verdict, then the alerts, then the reasons.
+fn describe(model: &str, verdict: Verdict, reasons: &[Reason], alerts: &[AlertSnapshot]) -> String {
+    let response = match verdict {
         Verdict::Retrain => format!("Retrain `{model}`"),
-        Verdict::FixData => format!("Mend the data of `{model}`"),
+        Verdict::FixData => format!("Fix the input data of `{model}`"),
         Verdict::Hold => format!("Hold the retraining of `{model}`"),
-        Verdict::Escalate => format!("Look at `{model}` yourself"),
+        Verdict::Escalate => format!("Investigate `{model}`"),
     };
-    let mut why = why.chars();
-    let why: String = why.next().into_iter().flat_map(char::to_uppercase).chain(why).collect();
-    format!("{begin}: {alerts}{why}.")
+    let clauses: Vec<String> = reasons.iter().map(Reason::describe).collect();
+    match (describe_alerts(alerts), clauses.split_first()) {
+        (Some(alerts), _) => format!("{response}: {alerts}.{}", sentences(&clauses)),
+        (None, Some((first, rest))) => format!("{response}: {first}.{}", sentences(rest)),
+        (None, None) => format!("{response}."),
+    }
 }
 
-/// What speaks for and against a retraining, besides the alerts.
+/// The monitors in alert, and for each of them the reason and the worst violation; `None` without alerts.
+fn describe_alerts(alerts: &[AlertSnapshot]) -> Option<String> {
+    let detail = |alert: &AlertSnapshot| {
+        let worst = alert.describe_worst_violation();
+        let worst = worst.map_or_else(String::new, |worst| format!("; worst violation: {worst}"));
+        format!("{}{worst}", alert.reason)
+    };
+    match alerts {
+        [] => None,
+        [alert] => Some(format!(
+            "monitor `{}` is in alert ({})",
+            alert.monitoring_schedule,
+            detail(alert)
+        )),
+        [others @ .., last] => {
+            let names: Vec<String> = others
+                .iter()
+                .map(|alert| format!("`{}`", alert.monitoring_schedule))
+                .collect();
+            let details: Vec<String> = alerts
+                .iter()
+                .map(|alert| format!("`{}`: {}", alert.monitoring_schedule, detail(alert)))
+                .collect();
+            let separator = if others.len() > 1 { "," } else { "" };
+            Some(format!(
+                "monitors {}{separator} and `{}` are in alert ({})",
+                names.join(", "),
+                last.monitoring_schedule,
+                details.join("; ")
+            ))
+        }
+    }
+}
+
+/// Clauses as sentences, each after a space.
+fn sentences(clauses: &[String]) -> String {
+    let mut text = String::new();
+    for clause in clauses {
+        let mut chars = clause.chars();
+        text.push(' ');
+        text.extend(chars.next().into_iter().flat_map(char::to_uppercase));
+        text.push_str(chars.as_str());
+        text.push('.');
+    }
+    text
+}
+
+/// What a decision depends on, except the alerts.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Circumstances<'a> {
+pub(crate) struct DecisionInput<'a> {
     pub(crate) policy: &'a ModelPolicy,
     pub(crate) risk_rating: RiskRating,
-    /// Runs in flight, of whomever.
+    /// ARNs of the pipeline executions in progress, no matter who started them.
     pub(crate) in_flight: &'a [String],
-    /// When the model's retrainings were started, oldest first.
+    /// Start times of the model's retrainings, oldest first.
     pub(crate) retrainings: &'a [Timestamp],
     pub(crate) approval: Option<&'a Approval>,
-    /// What a person last said about pausing all models.
+    /// The latest pause or resume of all models.
     pub(crate) paused_globally: Option<&'a Pause>,
-    /// What a person last said about pausing this one.
+    /// The latest pause or resume of this model.
     pub(crate) paused: Option<&'a Pause>,
-    /// Until when an approval is waited for.
-    pub(crate) asked_until: Timestamp,
+    /// Time at which the approval request expires.
+    pub(crate) approval_expires_at: Timestamp,
     pub(crate) now: Timestamp,
 }
 
-/// What a person said about an incident's retraining.
+/// Answer of an approver to the request to retrain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
-    /// Yes or no.
+    /// True if approved, false if denied.
     pub granted: bool,
-    /// Who.
+    /// Name of the approver.
     pub by: String,
-    /// When.
+    /// Time of the answer.
     pub at: Timestamp,
-    /// Until when a yes holds.
+    /// Time at which a granted approval expires.
     pub valid_until: Timestamp,
-    /// Why, if they said.
+    /// Reason that the approver gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What a person last said about pausing retrainings: of one model, in its document, or of all, in [`PAUSE_KEY`].
+/// The latest pause or resume command: for one model in its state document, for all models in [`PAUSE_KEY`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pause {
-    /// Whether they are held.
+    /// True if retraining is paused, false if it is resumed.
     pub paused: bool,
-    /// Who said so.
+    /// Name of the operator.
     pub by: String,
-    /// When.
+    /// Time of the command.
     pub time: Timestamp,
-    /// Until when they are held; `None` until somebody lets them go on.
+    /// Time at which the pause ends. `None`: at the next resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Why, if they said.
+    /// Reason that the operator gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// The document of the state bucket that holds what was last said about pausing all models. It lies beside the policy, not
-/// in the models' documents, so that a model that is not known yet is held as well.
+/// Key of the pause document of all models in the state bucket. It is separate from the state documents of the models,
+/// so that it also applies to models that have no document yet.
 pub const PAUSE_KEY: &str = "pause.json";
 
 impl Pause {
-    /// Whether retrainings are held at that time.
-    pub fn holds(&self, now: Timestamp) -> bool {
+    /// Whether retraining is paused at that time.
+    pub fn is_active(&self, now: Timestamp) -> bool {
         self.paused && self.until.is_none_or(|until| now < until)
     }
 }
 
-impl Circumstances<'_> {
-    /// Decides on alerts: what, and why.
-    pub(crate) fn decide(&self, alerts: &[DecidedAlert]) -> (Verdict, Vec<Reason>) {
-        let broken: Vec<Reason> = alerts
+impl DecisionInput<'_> {
+    /// Decides on the response to alerts, and returns the reasons with it.
+    pub(crate) fn decide(&self, alerts: &[AlertSnapshot]) -> (Verdict, Vec<Reason>) {
+        let broken_data: Vec<Reason> = alerts
             .iter()
             .filter_map(|alert| {
-                let broke = |check_type: &&String| self.policy.fix_data_check_types.contains(*check_type);
-                let check_types: Vec<String> = alert.check_types.iter().filter(broke).cloned().collect();
+                let indicates_broken_data =
+                    |check_type: &&String| self.policy.fix_data_check_types.contains(*check_type);
+                let check_types: Vec<String> = alert
+                    .check_types
+                    .iter()
+                    .filter(indicates_broken_data)
+                    .cloned()
+                    .collect();
                 (!check_types.is_empty()).then(|| Reason::DataBroke {
                     monitoring_schedule: alert.monitoring_schedule.clone(),
                     check_types,
                 })
             })
             .collect();
-        if !broken.is_empty() {
-            return (Verdict::FixData, broken);
+        if !broken_data.is_empty() {
+            return (Verdict::FixData, broken_data);
         }
-        let mut against = Vec::new();
+        let mut obstacles = Vec::new();
         if let Some(paused) = self.policy.paused {
-            against.push(Reason::Paused {
+            obstacles.push(Reason::Paused {
                 globally: paused == Paused::Globally,
                 by: None,
                 at: None,
@@ -495,8 +553,8 @@ impl Circumstances<'_> {
             });
         }
         let pauses = [(true, self.paused_globally), (false, self.paused)];
-        against.extend(pauses.into_iter().filter_map(|(globally, pause)| {
-            let pause = pause.filter(|pause| pause.holds(self.now))?;
+        obstacles.extend(pauses.into_iter().filter_map(|(globally, pause)| {
+            let pause = pause.filter(|pause| pause.is_active(self.now))?;
             Some(Reason::Paused {
                 globally,
                 by: Some(pause.by.clone()),
@@ -511,24 +569,24 @@ impl Circumstances<'_> {
             .max()
             .unwrap_or_default();
         if severity < self.policy.minimum_severity {
-            against.push(Reason::SeverityBelow {
+            obstacles.push(Reason::SeverityBelow {
                 severity,
                 minimum_severity: self.policy.minimum_severity,
             });
         }
-        against.extend(self.in_flight.iter().map(|arn| Reason::InFlight {
+        obstacles.extend(self.in_flight.iter().map(|arn| Reason::InFlight {
             execution_arn: arn.clone(),
         }));
-        against.extend(self.cooldown());
-        against.extend(self.budget());
-        let (leave, refused) = self.leave();
-        against.extend(refused);
-        if against.is_empty() {
+        obstacles.extend(self.cooldown());
+        obstacles.extend(self.budget());
+        let (permission, denial) = self.check_permission();
+        obstacles.extend(denial);
+        if obstacles.is_empty() {
             let mut reasons = vec![Reason::NothingInFlight];
-            reasons.extend(leave);
+            reasons.extend(permission);
             (Verdict::Retrain, reasons)
         } else {
-            (Verdict::Hold, against)
+            (Verdict::Hold, obstacles)
         }
     }
 
@@ -574,8 +632,8 @@ impl Circumstances<'_> {
         reasons
     }
 
-    /// Whether Driftwarden may act: why it may, or why not.
-    fn leave(&self) -> (Option<Reason>, Option<Reason>) {
+    /// Checks whether Driftwarden may act. Returns the reason why, or else the reason why not.
+    fn check_permission(&self) -> (Option<Reason>, Option<Reason>) {
         let automation = self.policy.automation(self.risk_rating);
         let level = Reason::AutomationLevel {
             automation,
@@ -609,15 +667,252 @@ impl Circumstances<'_> {
                 None,
             ),
             (Automation::Suggest, _) => (None, Some(level)),
-            (Automation::Approve, _) if self.now >= self.asked_until => {
-                (None, Some(Reason::ApprovalExpired { at: self.asked_until }))
-            }
+            (Automation::Approve, _) if self.now >= self.approval_expires_at => (
+                None,
+                Some(Reason::ApprovalExpired {
+                    at: self.approval_expires_at,
+                }),
+            ),
             (Automation::Approve, _) => (
                 None,
                 Some(Reason::ApprovalMissing {
-                    until: self.asked_until,
+                    until: self.approval_expires_at,
                 }),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn alert(schedule: &str) -> AlertSnapshot {
+        AlertSnapshot {
+            id: "alert-1".into(),
+            correlation_id: None,
+            monitoring_schedule: schedule.into(),
+            monitor_type: None,
+            endpoint: None,
+            severity: Some(Severity::Warning),
+            check_types: Vec::new(),
+            datapoints_to_alert: 2,
+            evaluation_period: 3,
+            breaching: 2,
+            datapoints: Vec::new(),
+            violations: Vec::new(),
+            report_uri: None,
+            reason: format!("reason of {schedule}"),
+        }
+    }
+
+    fn decision(verdict: Verdict, reasons: Vec<Reason>, schedules: &[&str]) -> Decision {
+        let alerts = schedules.iter().map(|schedule| alert(schedule)).collect();
+        Decision::new("churn", verdict, reasons, alerts, "default", Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn sentence_has_verdict_alerts_and_reasons() {
+        let sentence =
+            |verdict, schedules: &[&str]| decision(verdict, vec![Reason::NothingInFlight], schedules).sentence;
+        assert_eq!(
+            sentence(Verdict::Retrain, &["a"]),
+            "Retrain `churn`: monitor `a` is in alert (reason of a). No pipeline execution of this model is in progress."
+        );
+        assert_eq!(
+            sentence(Verdict::FixData, &["a", "b"]),
+            "Fix the input data of `churn`: monitors `a` and `b` are in alert (`a`: reason of a; `b`: reason of b). No \
+             pipeline execution of this model is in progress."
+        );
+        assert_eq!(
+            sentence(Verdict::Hold, &["a", "b", "c"]),
+            "Hold the retraining of `churn`: monitors `a`, `b`, and `c` are in alert (`a`: reason of a; `b`: reason of b; \
+             `c`: reason of c). No pipeline execution of this model is in progress."
+        );
+        assert_eq!(
+            sentence(Verdict::Escalate, &[]),
+            "Investigate `churn`: no pipeline execution of this model is in progress."
+        );
+    }
+
+    #[test]
+    fn decisions_are_compared_by_verdict_and_reasons() {
+        let hold = |reasons: &[Reason], schedules: &[&str]| decision(Verdict::Hold, reasons.to_vec(), schedules);
+        let until = time("2026-11-23T15:00:00Z");
+        let first = hold(&[Reason::ApprovalMissing { until }], &["a"]);
+        let mut later = first.clone();
+        for reason in &mut later.reasons {
+            if let Reason::MonitorInAlert { breaching, .. } = reason {
+                *breaching += 1;
+            }
+        }
+        assert!(first.is_equivalent_to(&later));
+        let others = [
+            hold(&[Reason::ApprovalMissing { until }], &["b"]),
+            hold(&[Reason::ApprovalMissing { until }], &["a", "b"]),
+            hold(&[Reason::ApprovalExpired { at: until }], &["a"]),
+            hold(&[], &["a"]),
+            decision(Verdict::Escalate, vec![Reason::ApprovalMissing { until }], &["a"]),
+        ];
+        for other in others {
+            assert!(!first.is_equivalent_to(&other), "{}", other.sentence);
+        }
+    }
+
+    fn times() -> (Timestamp, Timestamp) {
+        (time("2026-11-23T15:00:59Z"), time("2026-11-24T15:00:00Z"))
+    }
+
+    fn assert_described(described: impl IntoIterator<Item = (Reason, &'static str)>) {
+        for (reason, text) in described {
+            assert_eq!(reason.describe(), text);
+        }
+    }
+
+    #[test]
+    fn reasons_before_a_retraining_are_described() {
+        let (at, until) = times();
+        let paused = |globally, by: Option<&str>| Reason::Paused {
+            globally,
+            by: by.map(Into::into),
+            at: by.map(|_| at),
+            until: None,
+            why: None,
+        };
+        assert_described([
+            (
+                Reason::MonitorInAlert {
+                    monitoring_schedule: "dq".into(),
+                    breaching: 2,
+                    datapoints_to_alert: 2,
+                    evaluation_period: 3,
+                },
+                "monitor `dq` is in alert",
+            ),
+            (
+                Reason::DataBroke {
+                    monitoring_schedule: "dq".into(),
+                    check_types: vec!["data_type_check".into(), "completeness_check".into()],
+                },
+                "monitor `dq` found broken input data (data_type_check, completeness_check), and a retraining on it would \
+                 make the model worse",
+            ),
+            (paused(true, None), "the policy pauses retraining for all models"),
+            (paused(false, None), "the policy pauses retraining for this model"),
+            (
+                paused(true, Some("ada")),
+                "operator ada paused all models at 2026-11-23 15:00 UTC",
+            ),
+            (
+                Reason::Paused {
+                    globally: false,
+                    by: Some("ada".into()),
+                    at: Some(at),
+                    until: Some(until),
+                    why: Some("labels are late".into()),
+                },
+                "operator ada paused the model at 2026-11-23 15:00 UTC until 2026-11-24 15:00 UTC (labels are late)",
+            ),
+            (
+                Reason::SeverityBelow {
+                    severity: Severity::Warning,
+                    minimum_severity: Severity::Critical,
+                },
+                "the severity of the alerts is warning, below the minimum severity critical",
+            ),
+            (
+                Reason::InFlight {
+                    execution_arn: "arn:1".into(),
+                },
+                "another pipeline execution is in progress (arn:1)",
+            ),
+            (
+                Reason::Cooldown {
+                    last_retraining: at,
+                    until,
+                },
+                "the last retraining started at 2026-11-23 15:00 UTC, and the cooldown lasts until 2026-11-24 15:00 UTC",
+            ),
+            (
+                Reason::BudgetPerDay {
+                    retrainings: 1,
+                    limit: 1,
+                    until,
+                },
+                "the limit of 1 retraining per day is reached (1 started); it resets at 2026-11-24 15:00 UTC",
+            ),
+            (
+                Reason::BudgetPerMonth {
+                    retrainings: 9,
+                    limit: 8,
+                    until,
+                },
+                "the limit of 8 retrainings per month is reached (9 started); it resets at 2026-11-24 15:00 UTC",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn answers_and_results_are_described() {
+        let (at, until) = times();
+        assert_described([
+            (
+                Reason::AutomationLevel {
+                    automation: Automation::Suggest,
+                    risk_rating: RiskRating::High,
+                },
+                "the automation level is `suggest` (risk rating high)",
+            ),
+            (
+                Reason::ApprovalMissing { until },
+                "waiting for approval; the request expires at 2026-11-24 15:00 UTC",
+            ),
+            (
+                Reason::ApprovalExpired { at: until },
+                "the approval request expired at 2026-11-24 15:00 UTC",
+            ),
+            (
+                Reason::Approved { by: "ada".into(), at },
+                "approved by ada at 2026-11-23 15:00 UTC",
+            ),
+            (
+                Reason::Denied { by: "ada".into(), at },
+                "denied by ada at 2026-11-23 15:00 UTC",
+            ),
+            (
+                Reason::RunEnded {
+                    execution_arn: "arn:1".into(),
+                    status: ExecutionStatus::Stopped,
+                },
+                "pipeline execution arn:1 ended with status Stopped",
+            ),
+            (
+                Reason::NotPromoted {
+                    experiment_id: "churn-ab-1".into(),
+                    conclusion: Conclusion::RolledBack,
+                    sentence: "The candidate lost.".into(),
+                },
+                "the retrained model was not promoted: experiment churn-ab-1 ended with RolledBack. The candidate lost",
+            ),
+            (
+                Reason::CandidateMissing {
+                    model_package_group: "churn".into(),
+                    until,
+                },
+                "the retraining succeeded, but no new version of model package group `churn` appeared by 2026-11-24 15:00 \
+                 UTC",
+            ),
+            (
+                Reason::DriftPersists {
+                    monitoring_schedule: "dq".into(),
+                    executions: 1,
+                },
+                "monitor `dq` is still in alert after 1 execution since the retraining",
+            ),
+        ]);
     }
 }

@@ -1,5 +1,4 @@
-//! The events that remediation puts on the bus. Their JSON Schemas are generated from these types into
-//! `events/schemas/`.
+//! Events about incidents. Their JSON Schemas in `events/schemas/` are generated from these types.
 
 use crate::{ExecutionStatus, PipelineStart, Reason, Stage, StartKind, Verdict};
 use alerting::{AlertStateChange, EventDatapoint, ReportedViolation, Severity};
@@ -14,7 +13,7 @@ pub const RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE: &str = "Retraining Pipeli
 
 /// Detail-type of [`IncidentClosed`].
 pub const REMEDIATION_INCIDENT_CLOSED: &str = "Remediation Incident Closed";
-/// Source of the events that people put on the bus, by the CLI.
+/// Source of the events that operators and approvers publish with the CLI.
 pub const OPERATOR_SOURCE: &str = "driftwarden.operator";
 /// Detail-type of [`RemediationApproval`].
 pub const REMEDIATION_APPROVAL: &str = "Remediation Approval";
@@ -25,54 +24,54 @@ pub const REMEDIATION_PAUSE: &str = "Remediation Pause";
 /// Detail-type of [`RetrainingStatusReported`].
 pub const RETRAINING_STATUS_REPORTED: &str = "Retraining Status Reported";
 
-/// Of how many of its latest datapoints a decided alert names the report, and how many violations it lists: a model's
-/// decision holds all its alerts, and EventBridge takes no event larger than 256 kB.
-const REPORTS_TOLD: usize = 10;
-/// See [`REPORTS_TOLD`].
-const VIOLATIONS_TOLD: usize = 10;
+/// Maximum number of report URIs in the snapshot of an alert, for the latest datapoints. A decision contains the
+/// snapshots of all alerts of a model, and EventBridge limits an event to 256 KiB.
+const MAX_SNAPSHOT_REPORTS: usize = 10;
+/// Maximum number of violations in the snapshot of an alert.
+const MAX_SNAPSHOT_VIOLATIONS: usize = 10;
 
-/// An alert as a decision was taken on it.
+/// Snapshot of an alert on which a decision is based.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub struct DecidedAlert {
-    /// Id of the `Model Monitor Alert State Change`.
+pub struct AlertSnapshot {
+    /// ID of the event `Model Monitor Alert State Change`.
     pub id: String,
-    /// Its correlation id: that of the execution that made it.
+    /// Correlation ID of the execution that changed the alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// What it monitors, once a report has told.
+    /// Monitor type. Absent until a report shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_type: Option<String>,
-    /// The monitored endpoint; absent for batch transform.
+    /// Name of the monitored endpoint. Absent for batch transform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// How grave it is.
+    /// Severity of the alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// The check types of its violations that count.
+    /// Check types of the violations that count toward the alert.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub check_types: Vec<String>,
-    /// M.
+    /// Number of breaching datapoints that raise the alert (M).
     pub datapoints_to_alert: u8,
-    /// N.
+    /// Number of datapoints that are evaluated (N).
     pub evaluation_period: u8,
-    /// How many of the evaluated datapoints had violations.
+    /// Number of breaching datapoints among the evaluated ones.
     pub breaching: usize,
-    /// The evaluated datapoints, oldest first.
+    /// Evaluated datapoints, oldest first.
     pub datapoints: Vec<EventDatapoint>,
-    /// The violations of the latest breaching datapoint that are farthest beyond their threshold, bounded.
+    /// Violations of the latest breaching datapoint, worst first. At most 10.
     pub violations: Vec<ReportedViolation>,
-    /// Its report.
+    /// URI of the violation report of that datapoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_uri: Option<String>,
-    /// The alert in words.
+    /// Description of the alert.
     pub reason: String,
 }
 
-impl DecidedAlert {
+impl AlertSnapshot {
     pub(crate) fn new(alert: &AlertStateChange) -> Self {
         Self {
             id: alert.id.clone(),
@@ -93,18 +92,18 @@ impl DecidedAlert {
                     report_uri: datapoint
                         .report_uri
                         .clone()
-                        .filter(|_| at + REPORTS_TOLD >= alert.datapoints.len()),
+                        .filter(|_| at + MAX_SNAPSHOT_REPORTS >= alert.datapoints.len()),
                     ..datapoint.clone()
                 })
                 .collect(),
-            violations: alert.violations.iter().take(VIOLATIONS_TOLD).cloned().collect(),
+            violations: alert.violations.iter().take(MAX_SNAPSHOT_VIOLATIONS).cloned().collect(),
             report_uri: alert.report_uri.clone(),
             reason: alert.reason.clone(),
         }
     }
 
-    /// The violation farthest beyond its threshold, in words.
-    pub(crate) fn worst(&self) -> Option<String> {
+    /// Describes the violation that is farthest beyond its threshold.
+    pub(crate) fn describe_worst_violation(&self) -> Option<String> {
         let worst = self.violations.first()?;
         let values = worst.values().map_or_else(String::new, |values| format!(" {values}"));
         Some(format!("{} {}{values}", worst.subject, worst.constraint_check_type))
@@ -116,103 +115,104 @@ impl DecidedAlert {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RemediationDecided {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
     pub version: String,
-    /// Deterministic: the same decision has the same id, however often it is delivered.
+    /// ID of the decision, the same in every delivery of the event.
     pub id: String,
-    /// The incident's: that of the execution whose alert opened it.
+    /// Correlation ID of the incident: that of the execution whose alert opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The how-manieth incident of the model.
+    /// Sequence number of the incident within the model, starting at 1.
     pub incident: u64,
-    /// The incident's id.
+    /// ID of the incident: `MODEL-NUMBER`.
     pub incident_id: String,
-    /// The how-manieth decision of the incident.
+    /// Sequence number of the decision within the incident, starting at 1.
     pub decision: u64,
-    /// What is to be done.
+    /// Response to the incident.
     pub verdict: Verdict,
-    /// Where the incident stands from then on.
+    /// Stage of the incident after the decision.
     pub stage: Stage,
-    /// Why, for machines.
+    /// Reasons of the decision, in machine-readable form.
     pub reasons: Vec<Reason>,
-    /// Why, for people.
+    /// Description of the decision and its reasons, for people.
     pub sentence: String,
-    /// When it is decided again by itself, at the latest.
+    /// Latest time of the next decision. Absent if time alone changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub until: Option<Timestamp>,
-    /// What is started, if the verdict is `Retrain`.
+    /// Target that is started. Absent unless the verdict is `Retrain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartKind>,
-    /// Who starts the pipeline, if one is started.
+    /// Component that starts the pipeline. Absent if no pipeline is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline_start: Option<PipelineStart>,
     /// Name or ARN of the pipeline, or ARN of the state machine, that is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
-    /// The parameters of the run. An EventBridge rule's target takes no names with underscores.
+    /// Parameters of the pipeline execution. Their names have no underscores, because targets of EventBridge rules
+    /// reject them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pipeline_parameters: BTreeMap<String, String>,
-    /// Version (hash) of the policy that decided.
+    /// Version of the policy that was applied.
     pub policy_version: String,
-    /// The alerts that it was decided on.
-    pub alerts: Vec<DecidedAlert>,
-    /// When.
+    /// Alerts that the decision is based on.
+    pub alerts: Vec<AlertSnapshot>,
+    /// Time of the decision.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// Detail of `Retraining Pipeline Execution Status Change`, version 1: an incident's pipeline execution ended.
+/// Detail of `Retraining Pipeline Execution Status Change`, version 1: the pipeline execution of an incident ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RetrainingStatusChange {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
     pub version: String,
-    /// Deterministic: the same end has the same id, however often it is delivered.
+    /// ID of the status change, the same in every delivery of the event.
     pub id: String,
-    /// The incident's: that of the execution whose alert opened it.
+    /// Correlation ID of the incident: that of the execution whose alert opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The incident's id.
+    /// ID of the incident: `MODEL-NUMBER`.
     pub incident_id: String,
-    /// The pipeline execution.
+    /// ARN of the pipeline execution.
     pub pipeline_execution_arn: String,
-    /// How it ended.
+    /// Final status of the pipeline execution.
     pub status: ExecutionStatus,
-    /// When it started, if SageMaker told.
+    /// Start time of the pipeline execution, if SageMaker reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub execution_start_time: Option<Timestamp>,
-    /// When it ended, if SageMaker told.
+    /// End time of the pipeline execution, if SageMaker reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub execution_end_time: Option<Timestamp>,
-    /// What it was started for.
+    /// Description of the decision that started the pipeline execution.
     pub sentence: String,
-    /// When this was found.
+    /// Time at which Driftwarden recorded the change.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// How an incident was closed.
+/// Outcome of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Outcome {
     /// The retraining helped: every monitor is OK after it.
     Repaired,
-    /// Every monitor is OK again without a retraining that is known to have helped.
+    /// Every monitor is OK again, but not as a verified result of a retraining.
     Recovered,
-    /// A person closed it.
+    /// An operator closed the incident.
     Resolved,
 }
 
 impl Outcome {
-    /// The name as written in documents and events.
+    /// Name in state documents and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Repaired => "Repaired",
@@ -227,136 +227,137 @@ impl Outcome {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentClosed {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
     pub version: String,
-    /// Deterministic.
+    /// ID of the closed incident, the same in every delivery of the event.
     pub id: String,
-    /// The incident's: that of the execution whose alert opened it.
+    /// Correlation ID of the incident: that of the execution whose alert opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The how-manieth incident of the model.
+    /// Sequence number of the incident within the model, starting at 1.
     pub incident: u64,
-    /// The incident's id.
+    /// ID of the incident: `MODEL-NUMBER`.
     pub incident_id: String,
-    /// How.
+    /// Outcome of the incident.
     pub outcome: Outcome,
-    /// By whom, if a person closed it.
+    /// Name of the operator who closed the incident. Absent if Driftwarden closed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// The monitors that were in alert during it.
+    /// Names of the monitoring schedules that were in alert during the incident.
     pub monitoring_schedules: Vec<String>,
-    /// When the first alert was heard.
+    /// Time at which the first alert was received.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub opened_at: Timestamp,
-    /// When it was closed.
+    /// Time at which the incident was closed.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub closed_at: Timestamp,
-    /// Seconds from the scheduled time of the first breaching datapoint until the first alert was heard: the time to
-    /// detect; none if no decision told of datapoints.
+    /// Time to detect: seconds from the scheduled time of the first breaching datapoint until the first alert was
+    /// received. Absent if no decision had datapoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_detect_seconds: Option<i64>,
-    /// Seconds from the first alert until the retraining was decided, if it was.
+    /// Time to decide: seconds from the first alert until the decision to retrain. Absent without a retraining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_decide_seconds: Option<i64>,
-    /// Seconds from that decision until the retraining ended, if it did.
+    /// Time to retrain: seconds from the decision to retrain until the retraining ended. Absent if it did not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_retrain_seconds: Option<i64>,
-    /// Seconds from the end of the retraining until its model had won and served, if it was tested.
+    /// Time to promote: seconds from the end of the retraining until the promotion of its model. Absent without an
+    /// experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_promote_seconds: Option<i64>,
-    /// Seconds from the first alert until every monitor was OK again: the time to repair.
+    /// Time to repair: seconds from the first alert until the incident was closed.
     pub time_to_repair_seconds: i64,
-    /// The run, if there was one.
+    /// ARN of the pipeline execution. Absent without a retraining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline_execution_arn: Option<String>,
-    /// The experiment of its model, if there was one.
+    /// ID of the experiment with the retrained model. Absent without an experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment_id: Option<String>,
-    /// In words.
+    /// Description of the closed incident.
     pub sentence: String,
-    /// When this was found.
+    /// Time at which Driftwarden recorded the change.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
-/// Detail of `Remediation Approval`, version 1: a person says whether an incident's retraining may be started.
+/// Detail of `Remediation Approval`, version 1: an approver approves or denies the retraining of an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RemediationApproval {
-    /// The incident.
+    /// ID of the incident: `MODEL-NUMBER`.
     pub incident_id: String,
-    /// Yes or no.
+    /// True to approve the retraining, false to deny it.
     pub granted: bool,
-    /// Who.
+    /// Name of the approver.
     pub by: String,
-    /// When.
+    /// Time of the command.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
-    /// Until when a yes holds; by default as the policy says.
+    /// Time at which the approval expires. Default: `time` plus `approval_valid_for` of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub valid_until: Option<Timestamp>,
-    /// Why.
+    /// Reason that the approver gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Detail of `Remediation Resolution`, version 1: a person closes an incident.
+/// Detail of `Remediation Resolution`, version 1: an operator closes an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RemediationResolution {
-    /// The incident.
+    /// ID of the incident: `MODEL-NUMBER`.
     pub incident_id: String,
-    /// Who.
+    /// Name of the operator.
     pub by: String,
-    /// When.
+    /// Time of the command.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
-    /// Why.
+    /// Reason that the operator gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Detail of `Remediation Pause`, version 1: a person holds a model's retrainings, or lets them go on.
+/// Detail of `Remediation Pause`, version 1: an operator pauses or resumes the retraining of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RemediationPause {
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// Whether its retrainings are held from now on.
+    /// True to pause retraining, false to resume it.
     pub paused: bool,
-    /// Who.
+    /// Name of the operator.
     pub by: String,
-    /// When.
+    /// Time of the command.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
-    /// Until when they are held; until somebody lets them go on, if absent.
+    /// Time at which the pause ends. Absent: the pause lasts until the next resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub until: Option<Timestamp>,
-    /// Why.
+    /// Reason that the operator gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Detail of `Retraining Status Reported`, version 1: whoever retrains on `Remediation Decided` (start = "event") says how
-/// it goes.
+/// Detail of `Retraining Status Reported`, version 1: an external retraining service (`start = "event"`) reports the
+/// status of a retraining.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RetrainingStatusReported {
-    /// The incident.
+    /// ID of the incident: `MODEL-NUMBER`.
     pub incident_id: String,
-    /// An id of the run.
+    /// ARN or other ID of the retraining.
     pub execution_arn: String,
-    /// How it goes.
+    /// Status of the retraining.
     pub status: ExecutionStatus,
-    /// When.
+    /// Time of the report.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }

@@ -1,34 +1,35 @@
-//! The lifecycle of a model as a table: from which stage what leads where. Everything that changes a stage goes through
-//! [`Stage::after`], and the diagram in `ARCHITECTURE.md` is drawn from [`TRANSITIONS`].
+//! The lifecycle of a model as a table of transitions. Every change of a stage uses [`Stage::after`], and the diagram
+//! in `ARCHITECTURE.md` is generated from [`TRANSITIONS`].
 
 use serde::{Deserialize, Serialize};
 
-/// Where a model stands.
+/// Stage of a model in its lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Stage {
     /// No incident is open.
     Healthy,
-    /// In alert, and what the decision needs to know could not be asked yet.
+    /// An incident is open, and the facts for its first decision are not available yet.
     Deciding,
-    /// A retraining waits for a person's approval.
+    /// The retraining is waiting for approval.
     AwaitingApproval,
-    /// A retraining is held back: by a cooldown, a budget, a kill switch, a run in flight, the automation level.
+    /// The retraining is on hold: because of a cooldown, a budget, a pause, another pipeline execution, or the
+    /// automation level.
     Holding,
-    /// The data broke: a person has to mend them.
+    /// The input data is broken: an operator has to fix it.
     AwaitingData,
-    /// The retraining has been decided, and has not ended.
+    /// The retraining is in progress.
     Retraining,
-    /// The retraining succeeded, and its model is tested against the one that serves.
+    /// The retraining succeeded. Its model is tested against the champion before it serves.
     Candidate,
-    /// The retrained model serves; the next executions say whether it helped.
+    /// The retrained model serves, and the next executions show whether the retraining helped.
     Verifying,
-    /// A person has to look.
+    /// An operator has to investigate.
     Escalated,
 }
 
 impl Stage {
-    /// All of them.
+    /// All stages, in the order of the lifecycle.
     pub const ALL: [Self; 9] = [
         Self::Healthy,
         Self::Deciding,
@@ -41,7 +42,7 @@ impl Stage {
         Self::Escalated,
     ];
 
-    /// The name as written in documents and events.
+    /// Name in state documents and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "Healthy",
@@ -56,51 +57,51 @@ impl Stage {
         }
     }
 
-    /// Where a cause leads from here; `None` if it changes nothing.
+    /// Next stage after a cause. `None` if the cause has no effect in this stage.
     pub fn after(self, cause: Cause) -> Option<Self> {
         let mut rows = TRANSITIONS.iter();
         rows.find_map(|(from, by, to)| (*from == self && *by == cause).then_some(*to))
     }
 
-    /// Whether it is still to be decided, or decided again, what is done.
+    /// Whether a decision can still change the response.
     pub fn is_undecided(self) -> bool {
         self.after(Cause::Retrain).is_some()
     }
 }
 
-/// What leads from one stage to another.
+/// Cause of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
-    /// A monitor of the model went into alert.
+    /// A monitor of the model is in alert.
     InAlert,
-    /// Decided: the retraining is started.
+    /// Decision to start the retraining.
     Retrain,
-    /// Decided: a person is asked.
+    /// Decision to request approval.
     AskApproval,
-    /// Decided: not now.
+    /// Decision not to retrain now.
     Hold,
-    /// Decided: the data are to be mended.
+    /// Decision that the input data has to be fixed.
     FixData,
-    /// The retraining ended well, and what it made serves.
+    /// The retraining succeeded, and its model serves.
     Succeeded,
-    /// The retraining ended well, and what it made is to be tested first.
+    /// The retraining succeeded, and its model has to be tested.
     CandidateMade,
-    /// The retrained model won, and serves.
+    /// The retrained model was promoted.
     Promoted,
-    /// The retrained model does not serve: it lost, or its test could not be.
+    /// The retrained model was not promoted: it lost, or there was no experiment.
     NotPromoted,
     /// The retraining failed or was stopped.
     Failed,
-    /// The drift is still there after the retraining.
+    /// The drift persists after the retraining.
     DriftPersists,
     /// Every monitor is OK.
     AllOk,
-    /// A person closed the incident.
+    /// An operator closed the incident.
     Resolved,
 }
 
 impl Cause {
-    /// All of them.
+    /// All causes.
     pub const ALL: [Self; 13] = [
         Self::InAlert,
         Self::Retrain,
@@ -117,7 +118,7 @@ impl Cause {
         Self::Resolved,
     ];
 
-    /// What is written at the arrow.
+    /// Label of the transition in the diagram.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InAlert => "InAlert",
@@ -125,20 +126,19 @@ impl Cause {
             Self::AskApproval => "Hold (approval missing)",
             Self::Hold => "Hold",
             Self::FixData => "FixData",
-            Self::Succeeded => "run succeeded",
-            Self::CandidateMade => "run succeeded (candidate to be tested)",
+            Self::Succeeded => "retraining succeeded",
+            Self::CandidateMade => "retraining succeeded (candidate to test)",
             Self::Promoted => "candidate promoted",
             Self::NotPromoted => "candidate not promoted (Escalate)",
-            Self::Failed => "run failed (Escalate)",
+            Self::Failed => "retraining failed (Escalate)",
             Self::DriftPersists => "drift persists (Escalate)",
             Self::AllOk => "all OK",
-            Self::Resolved => "resolved by a person",
+            Self::Resolved => "resolved by an operator",
         }
     }
 }
 
-/// Every transition there is. From one undecided stage a decision leads to another as what speaks for and against a
-/// retraining changes.
+/// All transitions. Decisions move an incident between undecided stages when their reasons change.
 pub const TRANSITIONS: [(Stage, Cause, Stage); 36] = {
     use Cause::{
         AllOk, AskApproval, CandidateMade, DriftPersists, Failed, FixData, Hold, InAlert, NotPromoted, Promoted,
@@ -187,8 +187,8 @@ pub const TRANSITIONS: [(Stage, Cause, Stage); 36] = {
     ]
 };
 
-/// The table as a Mermaid state diagram. Arrows between the same two stages are drawn as one, those of a stage to itself
-/// are left out.
+/// The table as a Mermaid state diagram. Transitions between the same two stages share an arrow. Transitions from a
+/// stage to itself are left out.
 pub fn diagram() -> String {
     let mut text = String::from("stateDiagram-v2\n    [*] --> Healthy\n");
     for from in Stage::ALL {

@@ -1,14 +1,15 @@
-//! The document of one model: its monitors' alerts, its open incident, its retrainings, and what the last change owes.
+//! The state document of one model: the alerts of its monitors, its open incident, its retrainings, and its pending
+//! effects.
 //!
-//! The stages of an incident and what leads from one to another are in [`crate::lifecycle`]. An alert that comes while an
-//! incident is open joins it. What was decided is decided again whenever something changes that it rests on, until the
-//! retraining is started: never twice for one incident. After it the next executions say whether it helped.
+//! The stages of an incident and their transitions are in [`crate::lifecycle`]. An alert that arrives while an incident
+//! is open joins it. A decision is repeated whenever something that it depends on changes, until the retraining starts.
+//! An incident has at most one retraining. Afterwards, the next executions show whether the retraining helped.
 
 use crate::{
-    Approval, Cause, DecidedAlert, Decision, IncidentClosed, ModelPolicy, Outcome, Pause, Policy, REMEDIATION_DECIDED,
+    AlertSnapshot, Approval, Cause, Decision, IncidentClosed, ModelPolicy, Outcome, Pause, Policy, REMEDIATION_DECIDED,
     REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationApproval,
     RemediationDecided, RemediationPause, RemediationResolution, RetrainingStatusChange, RiskRating, Stage, StartKind,
-    Verdict, decision::Circumstances, policy::PIPELINE_PARAMETERS,
+    Verdict, decision::DecisionInput, policy::PIPELINE_PARAMETERS,
 };
 use alerting::{AlertStateChange, AlertStatus, DatapointState};
 use jiff::{SignedDuration, Timestamp};
@@ -18,35 +19,36 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// How many closed incidents a document keeps; older ones are in the versions of the bucket.
-const CLOSED_INCIDENTS: usize = 20;
-/// For how long a document knows of retrainings: longer than a month, which is the longest budget.
-const RETRAININGS_KEPT: SignedDuration = SignedDuration::from_hours(32 * 24);
-/// SageMaker's limit on the description of an execution (API, `StartPipelineExecution`), which is one line.
-const EXECUTION_DESCRIPTION: usize = 3072;
-/// SageMaker's limit on the value of a pipeline parameter (API, `StartPipelineExecution`).
-const PARAMETER_VALUE: usize = 1024;
+/// Maximum number of closed incidents in a document. Older ones are in earlier versions of the S3 object.
+const MAX_CLOSED_INCIDENTS: usize = 20;
+/// Time for which a document keeps retrainings: longer than a month, the period of the longest budget.
+const RETRAINING_RETENTION: SignedDuration = SignedDuration::from_hours(32 * 24);
+/// SageMaker's limit for the description of an execution, which has one line (*API Reference*,
+/// `StartPipelineExecution`).
+const MAX_DESCRIPTION_CHARS: usize = 3072;
+/// SageMaker's limit for the value of a pipeline parameter (*API Reference*, `StartPipelineExecution`).
+const MAX_PARAMETER_CHARS: usize = 1024;
 
-/// With this a run's name begins, so that its events find the incident.
+/// Prefix of the display name of pipeline executions; maps their events to incidents.
 pub const DISPLAY_NAME_PREFIX: &str = "driftwarden-";
 
-/// Who starts the pipeline.
+/// Component that starts the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PipelineStart {
-    /// The remediate function, under a `ClientRequestToken`.
+    /// The function `remediate`, with a `ClientRequestToken`.
     Remediate,
-    /// An EventBridge rule on `Remediation Decided`, without a token.
+    /// An EventBridge rule for `Remediation Decided`, without a token.
     Rule,
 }
 
-/// What a deployment says about retraining.
+/// Retraining settings of the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Name or ARN of the SageMaker pipeline.
     pub pipeline: String,
-    /// Who starts it.
+    /// Component that starts the pipeline.
     pub pipeline_start: PipelineStart,
 }
 
@@ -54,22 +56,22 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ExecutionStatus {
-    /// Under way.
+    /// The execution is in progress.
     Executing,
-    /// Being stopped.
+    /// The execution is being stopped.
     Stopping,
-    /// Ended well.
+    /// The execution ended with success.
     Succeeded,
-    /// Ended with a failed step.
+    /// The execution ended with a failed step.
     Failed,
-    /// Stopped by somebody.
+    /// The execution was stopped before its end.
     Stopped,
-    /// Ended, with some steps failed.
+    /// The execution ended, but some steps failed.
     CompletedWithFailures,
 }
 
 impl ExecutionStatus {
-    /// The status of that name.
+    /// Parses SageMaker's spelling.
     pub fn parse(name: &str) -> Option<Self> {
         [
             Self::Executing,
@@ -83,8 +85,8 @@ impl ExecutionStatus {
         .find(|status| status.as_str() == name)
     }
 
-    /// The status that Step Functions calls so.
-    pub fn of_state_machine(name: &str) -> Option<Self> {
+    /// Converts a status of Step Functions.
+    pub fn from_state_machine(name: &str) -> Option<Self> {
         match name {
             "RUNNING" | "PENDING_REDRIVE" => Some(Self::Executing),
             "SUCCEEDED" => Some(Self::Succeeded),
@@ -106,7 +108,7 @@ impl ExecutionStatus {
         }
     }
 
-    /// Later statuses rank higher; none follows one of the highest rank.
+    /// Later statuses have a higher rank. A status of the highest rank is final.
     fn rank(self) -> u8 {
         match self {
             Self::Executing => 0,
@@ -121,63 +123,63 @@ impl ExecutionStatus {
     }
 }
 
-/// What an event says of a pipeline execution.
+/// A pipeline execution as reported by an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PipelineExecution {
-    /// Its ARN.
+    /// ARN of the execution.
     pub arn: String,
-    /// Its status.
+    /// Status of the execution.
     pub status: ExecutionStatus,
-    /// When it started, if SageMaker told.
+    /// Start time, if SageMaker reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
-    /// When it ended, if SageMaker told.
+    /// End time, if SageMaker reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Timestamp>,
 }
 
-/// What goes into the state machine.
+/// Input of the state machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The alert of one of the model's monitors changed.
     Alert(Box<AlertStateChange>),
-    /// The run of one of the model's incidents changed.
+    /// The pipeline execution of one of the model's incidents changed.
     PipelineExecution {
-        /// The how-manieth incident of the model it belongs to.
+        /// Sequence number of the incident within the model.
         incident: u64,
-        /// The run.
+        /// The pipeline execution.
         execution: PipelineExecution,
     },
-    /// A person said yes or no.
+    /// An approver approved or denied the retraining.
     Approval(RemediationApproval),
-    /// A person closes the incident.
+    /// An operator closed the incident.
     Resolution(RemediationResolution),
-    /// A person pauses the model, or lets it go on.
+    /// An operator paused or resumed the model.
     Pause(RemediationPause),
-    /// The experiment of a retrained model went on.
+    /// The experiment with a retrained model changed.
     Experiment(CandidateStatus),
-    /// Time has passed: what the monitors have judged by now, by [`schedule_key`].
+    /// Time has passed. The value has the evaluated executions of the monitors by [`schedule_key`].
     Tick(BTreeMap<String, MonitorLevel>),
 }
 
-/// Where a candidate stands, as far as its incident needs to know.
+/// Status of a candidate for its incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CandidateStatus {
-    /// Its experiment.
+    /// ID of the experiment.
     pub experiment_id: String,
-    /// The pipeline execution that made it, if SageMaker told.
+    /// ARN of the pipeline execution that made the candidate, if SageMaker reported it.
     pub pipeline_execution_arn: Option<String>,
-    /// How the experiment ended, once it has.
+    /// Result of the experiment. `None` until it has ended.
     pub ended: Option<Conclusion>,
-    /// What was last said of it.
+    /// Latest description of the experiment.
     pub sentence: String,
-    /// When the experiment was found to stand there.
+    /// Time of the status.
     pub at: Timestamp,
 }
 
 impl CandidateStatus {
-    /// Of an event.
-    pub fn of_change(change: &ExperimentStateChange) -> Self {
+    /// Status from an event.
+    pub fn from_change(change: &ExperimentStateChange) -> Self {
         Self {
             experiment_id: change.experiment_id.clone(),
             pipeline_execution_arn: change.pipeline_execution_arn.clone(),
@@ -187,218 +189,218 @@ impl CandidateStatus {
         }
     }
 
-    /// Of every experiment that a document keeps, oldest first.
-    pub fn of_document(document: &ExperimentDocument) -> Vec<Self> {
-        let of = |experiment: &Experiment, ended, at| Self {
+    /// Statuses of all experiments in a document, oldest first.
+    pub fn all_from_document(document: &ExperimentDocument) -> Vec<Self> {
+        let status = |experiment: &Experiment, ended, at| Self {
             experiment_id: experiment.id.clone(),
             pipeline_execution_arn: experiment.package.generated_by.clone(),
             ended,
             sentence: experiment.sentence.clone(),
             at,
         };
-        let over = document.ended.iter();
-        let over = over.map(|ended| of(&ended.experiment, Some(ended.conclusion), ended.ended_at));
-        let open = document.experiment.iter().map(|open| of(open, None, open.since));
-        over.chain(open).collect()
+        let ended = document.ended.iter();
+        let ended = ended.map(|ended| status(&ended.experiment, Some(ended.conclusion), ended.ended_at));
+        let open = document.experiment.iter().map(|open| status(open, None, open.since));
+        ended.chain(open).collect()
     }
 }
 
-/// What a monitor has judged by now.
+/// Evaluated executions of a monitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonitorLevel {
-    /// The scheduled times of its latest executions that say something of the data, newest first, bounded.
+    /// Scheduled times of the latest executions with a result, newest first. The number is bounded.
     pub judged: Vec<Timestamp>,
-    /// N of its window.
+    /// Evaluation period (N) of its alert window.
     pub evaluation_period: u8,
 }
 
-/// What a decision needs to know and only AWS can tell.
+/// Facts from AWS that a decision needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// ARNs of the runs in flight that may be of this model, started by whomever.
+    /// ARNs of the pipeline executions in progress that may belong to this model, no matter who started them.
     pub in_flight: Vec<String>,
-    /// The risk rating of the model card.
+    /// Risk rating in the model card.
     pub risk_rating: RiskRating,
-    /// What a person last said about pausing all models.
+    /// Latest pause or resume of all models.
     pub paused: Option<Pause>,
 }
 
-/// What an input is taken under.
+/// Context in which an input is processed.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
-    /// The policy in force.
+pub struct StepContext<'a> {
+    /// Effective policy.
     pub policy: &'a Policy,
-    /// What the deployment says.
+    /// Settings of the stack.
     pub settings: &'a Settings,
-    /// What was asked of AWS; `None` if it was not asked, or did not answer.
+    /// Facts from AWS. `None` if they were not read, or if reading failed.
     pub facts: Option<&'a Facts>,
 }
 
-/// What an input did.
+/// Outcome of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stepped {
+pub enum StepOutcome {
     /// The document changed.
     Changed,
-    /// Already known, overtaken by something later, or about an incident that is not open.
-    Nothing,
+    /// The document is unchanged: the input is a duplicate, is outdated, or belongs to an incident that is not open.
+    Unchanged,
 }
 
-/// A pipeline execution to be started: all that `StartPipelineExecution` is given.
+/// Parameters of a call to `StartPipelineExecution`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartPipelineExecution {
     /// Name or ARN of the pipeline.
     pub pipeline: String,
-    /// Deterministic: SageMaker answers a repeated token with the execution that it already started.
+    /// Idempotency token. For a repeated token, SageMaker returns the execution that it already started.
     pub client_request_token: String,
-    /// Display name; leads the execution's events back to the incident.
+    /// Display name, which maps the events of the execution to the incident.
     pub display_name: String,
-    /// Why it was started.
+    /// Reason for the start.
     pub description: String,
-    /// The parameters of the run.
+    /// Parameters of the pipeline execution.
     pub parameters: BTreeMap<String, String>,
-    /// The incident it is for.
+    /// Sequence number of the incident.
     pub incident: u64,
 }
 
-/// A Step Functions execution to be started: all that `StartExecution` is given. The name is deterministic: a STANDARD
-/// state machine answers a repeated name and input with the execution that it already started.
+/// Parameters of a call to `StartExecution` of Step Functions. The name is deterministic: for a repeated name and
+/// input, a STANDARD state machine returns the execution that it already started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartStateMachine {
     /// ARN of the state machine.
     pub state_machine_arn: String,
     /// Name of the execution.
     pub name: String,
-    /// Its input, JSON.
+    /// Input of the execution, as JSON.
     pub input: String,
-    /// The incident it is for.
+    /// Sequence number of the incident.
     pub incident: u64,
 }
 
-/// What a change of the document owes to the world.
+/// Side effect of a change of the document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ModelEffect {
-    /// The retraining pipeline is to be started.
+    /// Starts the retraining pipeline.
     StartPipelineExecution(StartPipelineExecution),
-    /// The retraining state machine is to be started.
+    /// Starts the retraining state machine.
     StartStateMachine(StartStateMachine),
-    /// `Remediation Decided` is to be put on the bus.
+    /// Publishes `Remediation Decided`.
     PutRemediationDecided(Box<RemediationDecided>),
-    /// `Retraining Pipeline Execution Status Change` is to be put on the bus.
+    /// Publishes `Retraining Pipeline Execution Status Change`.
     PutRetrainingStatusChange(Box<RetrainingStatusChange>),
-    /// `Remediation Incident Closed` is to be put on the bus.
+    /// Publishes `Remediation Incident Closed`.
     PutIncidentClosed(Box<IncidentClosed>),
 }
 
-/// The alert of one monitor as last heard.
+/// The alert of one monitor as last received.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MonitorAlert {
-    /// Its status.
+    /// Status of the alert.
     pub status: AlertStatus,
-    /// The transition that led to it: an event with a lower number is late.
+    /// Number of the transition to this status. An event with a lower number is outdated.
     pub transition: u64,
-    /// When the transition was found.
+    /// Time of the transition.
     pub since: Timestamp,
-    /// What it told, while it is in alert.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Box<DecidedAlert>>,
+    /// Snapshot of the alert. `None` unless the monitor is in alert.
+    #[serde(rename = "told", default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Box<AlertSnapshot>>,
 }
 
 /// Drift of one model, from the first alert until every monitor is OK again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
-    /// The how-manieth of the model, from 1.
+    /// Sequence number within the model, starting at 1.
     pub number: u64,
     /// `{model}-{number}`.
     pub id: String,
-    /// The correlation id of the alert that opened it: that of the execution which made it.
+    /// Correlation ID of the execution whose alert opened the incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// Under this the retraining is started, once.
+    /// Idempotency token of the retraining (`ClientRequestToken`).
     pub token: String,
-    /// Where it stands; never [`Stage::Healthy`].
+    /// Stage; never [`Stage::Healthy`].
     pub stage: Stage,
-    /// When the first alert was heard.
+    /// Time at which the first alert was received.
     pub opened_at: Timestamp,
-    /// The schedules of the monitors that have been in alert during it.
+    /// Monitoring schedules that were in alert during the incident.
     pub monitors: Vec<String>,
-    /// What was decided last; `None` while deciding.
+    /// Latest decision. `None` before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// How many decisions there were.
+    /// Number of decisions.
     #[serde(default)]
     pub decisions: u64,
-    /// Until when an approval is waited for, once one was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_until: Option<Timestamp>,
-    /// What a person said.
+    /// Time at which the approval request expires. `None` without a request.
+    #[serde(rename = "asked_until", default, skip_serializing_if = "Option::is_none")]
+    pub approval_expires_at: Option<Timestamp>,
+    /// Answer to the approval request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// The run, once it has a name.
+    /// Pipeline execution. `None` until it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<PipelineExecution>,
-    /// When the retraining was decided.
+    /// Time of the decision to retrain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrain_decided_at: Option<Timestamp>,
-    /// When the retraining ended well, and its model is to be tested first: from then on its model package is waited for.
+    /// Time at which the retraining succeeded, if its model has to be tested: start of the wait for its model package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate_since: Option<Timestamp>,
-    /// The experiment of the retrained model.
+    /// ID of the experiment with the retrained model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment_id: Option<String>,
-    /// Since when the retrained model serves: what is scheduled later is judged on it.
+    /// Time since which the retrained model serves. Later executions verify it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifying_since: Option<Timestamp>,
 }
 
-/// An incident that is over.
+/// A closed incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClosedIncident {
-    /// The incident as it last stood.
+    /// The incident at the time at which it was closed.
     pub incident: Incident,
-    /// When it was closed.
+    /// Time at which the incident was closed.
     pub closed_at: Timestamp,
-    /// How.
+    /// Outcome of the incident.
     pub outcome: Outcome,
 }
 
-/// The document of one model: `models/{model}.json` in the state bucket.
+/// State document of one model: `models/{model}.json` in the state bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelDocument {
-    /// Version of this layout.
+    /// Version of the document format.
     pub version: u32,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// The alerts of its monitors, by schedule.
+    /// Alerts of its monitors, by [`schedule_key`].
     #[serde(default)]
     pub alerts: BTreeMap<String, MonitorAlert>,
-    /// When its latest retrainings were decided, oldest first: cooldown and budget count them.
+    /// Times of the latest decisions to retrain, oldest first. Cooldown and budget depend on them.
     #[serde(default)]
     pub retrainings: Vec<Timestamp>,
-    /// How many incidents it has had, with the open one.
+    /// Number of incidents, with the open one.
     #[serde(default)]
     pub incidents: u64,
-    /// What a person last said about pausing it.
+    /// Latest pause or resume of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
     /// The open incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<Incident>,
-    /// The latest incidents that are over, oldest first, bounded.
+    /// Latest closed incidents, oldest first. The number is bounded.
     #[serde(default)]
     pub closed: Vec<ClosedIncident>,
-    /// What the last changes still owe.
+    /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ModelEffect>,
 }
 
-/// The model and the incident's number that a display name of ours holds; `None` for any other display name.
-pub fn model_of_display_name(display_name: &str) -> Option<(&str, u64)> {
+/// Parses a display name with [`DISPLAY_NAME_PREFIX`] as model and incident number. `None` for any other display name.
+pub fn parse_display_name(display_name: &str) -> Option<(&str, u64)> {
     let (model, number) = display_name.strip_prefix(DISPLAY_NAME_PREFIX)?.rsplit_once('-')?;
     Some((model, number.parse().ok()?))
 }
 
 impl ModelDocument {
-    /// The document of a model that nothing is known of yet.
+    /// Document of a model without alerts.
     pub fn new(model: impl Into<String>) -> Self {
         Self {
             version: 1,
@@ -413,19 +415,19 @@ impl ModelDocument {
         }
     }
 
-    /// The document's key in the state bucket.
+    /// Key of the document in the state bucket.
     pub fn key(model: &str) -> String {
         format!("models/{model}.json")
     }
 
-    /// Whether taking an input needs [`Facts`], because a retraining may be decided.
+    /// Whether an input needs [`Facts`], because it may lead to a decision.
     pub fn needs_facts(&self, input: &Input) -> bool {
         let undecided = self.incident.as_ref().map(|incident| incident.stage.is_undecided());
         match input {
             Input::Alert(alert) => {
                 let known = self.alerts.get(&schedule_key(&alert.monitoring_schedule));
-                let news = known.is_none_or(|known| known.transition < alert.transition);
-                news && undecided.unwrap_or(alert.alert_status == AlertStatus::InAlert) || self.is_deciding()
+                let is_new = known.is_none_or(|known| known.transition < alert.transition);
+                is_new && undecided.unwrap_or(alert.alert_status == AlertStatus::InAlert) || self.is_deciding()
             }
             Input::Approval(_) | Input::Pause(_) | Input::Tick(_) => undecided == Some(true),
             Input::Resolution(_) => self.in_alert().next().is_some(),
@@ -438,30 +440,35 @@ impl ModelDocument {
         self.stage() == Stage::Deciding
     }
 
-    /// Where the model stands.
+    /// Stage of the model.
     pub fn stage(&self) -> Stage {
         self.incident.as_ref().map_or(Stage::Healthy, |incident| incident.stage)
     }
 
-    /// The correlation id of the open incident.
+    /// Correlation ID of the open incident.
     pub fn correlation_id(&self) -> Option<&str> {
         self.incident.as_ref()?.correlation_id.as_deref()
     }
 
-    /// The correlation id of the incident whose retraining made a model package, if one did: by the run that registered it, and
-    /// where SageMaker tells none, of the incident that waits for its candidate.
-    pub fn correlation_id_of_candidate(&self, generated_by: Option<&str>) -> Option<&str> {
+    /// Correlation ID of the incident whose retraining made a model package. The pipeline execution that registered the
+    /// package identifies it; without one, it is the incident that is waiting for its candidate.
+    pub fn candidate_correlation_id(&self, generated_by: Option<&str>) -> Option<&str> {
         let closed = self.closed.iter().rev().map(|closed| &closed.incident);
         let mut incidents = self.incident.iter().chain(closed);
         let found = match generated_by {
-            Some(arn) => incidents.find(|incident| incident.execution.as_ref().is_some_and(|run| run.arn == arn)),
+            Some(arn) => incidents.find(|incident| {
+                incident
+                    .execution
+                    .as_ref()
+                    .is_some_and(|execution| execution.arn == arn)
+            }),
             None => incidents.find(|incident| matches!(incident.stage, Stage::Retraining | Stage::Candidate)),
         };
         found?.correlation_id.as_deref()
     }
 
-    /// Takes one input. What follows from it is in the outbox.
-    pub fn step(&mut self, input: Input, given: Given<'_>, caller: &Caller) -> Stepped {
+    /// Applies one input. Effects go to the outbox.
+    pub fn step(&mut self, input: Input, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
         let before = self.outbox.entries().len();
         let stepped = match input {
             Input::Alert(alert) => self.on_alert(&alert, given, caller),
@@ -473,13 +480,13 @@ impl ModelDocument {
             Input::Tick(levels) => self.on_tick(&levels, given, caller),
         };
         if self.outbox.entries().len() > before {
-            Stepped::Changed
+            StepOutcome::Changed
         } else {
             stepped
         }
     }
 
-    /// Notes which run was started for an incident.
+    /// Records the pipeline execution that was started for an incident.
     pub fn started(&mut self, incident: u64, arn: &str) {
         if let Some(incident) = self.incident.as_mut().filter(|open| open.number == incident) {
             incident.execution.get_or_insert_with(|| PipelineExecution {
@@ -491,29 +498,29 @@ impl ModelDocument {
         }
     }
 
-    fn in_alert(&self) -> impl Iterator<Item = &DecidedAlert> {
+    fn in_alert(&self) -> impl Iterator<Item = &AlertSnapshot> {
         let in_alert = self
             .alerts
             .values()
             .filter(|alert| alert.status == AlertStatus::InAlert);
-        in_alert.filter_map(|alert| alert.told.as_deref())
+        in_alert.filter_map(|alert| alert.snapshot.as_deref())
     }
 
-    fn on_alert(&mut self, alert: &AlertStateChange, given: Given<'_>, caller: &Caller) -> Stepped {
+    fn on_alert(&mut self, alert: &AlertStateChange, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
         let schedule = schedule_key(&alert.monitoring_schedule);
         let known = self.alerts.get(&schedule);
         if known.is_some_and(|known| known.transition >= alert.transition) {
-            // A retry, whose first attempt could not ask for the facts, decides now.
+            // In a retry after an attempt without facts, the decision is still due.
             return self.decide_if_due(given, caller);
         }
         let in_alert = alert.alert_status == AlertStatus::InAlert;
-        let heard = MonitorAlert {
+        let received = MonitorAlert {
             status: alert.alert_status,
             transition: alert.transition,
             since: alert.time,
-            told: in_alert.then(|| Box::new(DecidedAlert::new(alert))),
+            snapshot: in_alert.then(|| Box::new(AlertSnapshot::new(alert))),
         };
-        self.alerts.insert(schedule, heard);
+        self.alerts.insert(schedule, received);
         if in_alert {
             match &mut self.incident {
                 None => {
@@ -524,26 +531,30 @@ impl ModelDocument {
                 Some(incident) => {
                     if !incident.monitors.contains(&alert.monitoring_schedule) {
                         incident.monitors.push(alert.monitoring_schedule.clone());
-                        // Something new to ask about: a question nobody answered, or a no, was about less.
-                        let refused = incident.approval.as_ref().is_some_and(|approval| !approval.granted);
-                        if refused {
+                        // Request approval again: the earlier request or denial did not cover this monitor.
+                        let denied = incident.approval.as_ref().is_some_and(|approval| !approval.granted);
+                        if denied {
                             incident.approval = None;
                         }
-                        if refused || incident.asked_until.is_some_and(|until| until <= caller.now) {
-                            incident.asked_until = None;
+                        if denied
+                            || incident
+                                .approval_expires_at
+                                .is_some_and(|expires_at| expires_at <= caller.now)
+                        {
+                            incident.approval_expires_at = None;
                         }
                     }
                 }
             }
-        } else if self.close_if_over(given, caller) {
-            return Stepped::Changed;
+        } else if self.close_if_recovered(given, caller) {
+            return StepOutcome::Changed;
         }
         self.decide_if_due(given, caller);
-        Stepped::Changed
+        StepOutcome::Changed
     }
 
-    /// Opens an incident for monitors in alert. `seed` is part of its token: a document that was lost and began anew at
-    /// incident 1 must not be answered with the run of an older incident 1.
+    /// Opens an incident for monitors in alert. `seed` is part of the token: if a document is lost and the count
+    /// restarts at 1, SageMaker must not return the pipeline execution of the earlier incident 1.
     fn open(&mut self, monitors: Vec<String>, correlation_id: Option<String>, seed: &str, caller: &Caller) {
         let Some(stage) = Stage::Healthy.after(Cause::InAlert) else {
             return;
@@ -562,7 +573,7 @@ impl ModelDocument {
             monitors,
             decision: None,
             decisions: 0,
-            asked_until: None,
+            approval_expires_at: None,
             approval: None,
             execution: None,
             retrain_decided_at: None,
@@ -572,22 +583,22 @@ impl ModelDocument {
         });
     }
 
-    /// Decides, if something is to be decided and the facts are known. A decision that says what the last one said is
-    /// none.
-    fn decide_if_due(&mut self, given: Given<'_>, caller: &Caller) -> Stepped {
+    /// Makes a decision if one is due and the facts are known. A decision that is equivalent to the last one has no
+    /// effect.
+    fn decide_if_due(&mut self, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
         let (Some(facts), Some(incident)) = (given.facts, &self.incident) else {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         };
         if !incident.stage.is_undecided() {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         }
         let policy = given.policy.model(&self.model);
-        let alerts: Vec<DecidedAlert> = self.in_alert().cloned().collect();
-        let asked_until = incident.asked_until.unwrap_or_else(|| {
-            let until = caller.now.saturating_add(policy.approval_expires_after);
-            until.unwrap_or(Timestamp::MAX)
+        let alerts: Vec<AlertSnapshot> = self.in_alert().cloned().collect();
+        let approval_expires_at = incident.approval_expires_at.unwrap_or_else(|| {
+            let expires_at = caller.now.saturating_add(policy.approval_expires_after);
+            expires_at.unwrap_or(Timestamp::MAX)
         });
-        let circumstances = Circumstances {
+        let input = DecisionInput {
             policy: &policy,
             risk_rating: policy.risk_rating.unwrap_or(facts.risk_rating),
             in_flight: &facts.in_flight,
@@ -595,48 +606,48 @@ impl ModelDocument {
             approval: incident.approval.as_ref(),
             paused_globally: facts.paused.as_ref(),
             paused: self.pause.as_ref(),
-            asked_until,
+            approval_expires_at,
             now: caller.now,
         };
-        let (verdict, reasons) = circumstances.decide(&alerts);
-        let asks = reasons
+        let (verdict, reasons) = input.decide(&alerts);
+        let requests_approval = reasons
             .iter()
             .any(|reason| matches!(reason, Reason::ApprovalMissing { .. }));
         let cause = match verdict {
             Verdict::Retrain => Cause::Retrain,
             Verdict::FixData => Cause::FixData,
-            Verdict::Hold if asks => Cause::AskApproval,
+            Verdict::Hold if requests_approval => Cause::AskApproval,
             Verdict::Hold | Verdict::Escalate => Cause::Hold,
         };
         let version = given.policy.version();
         let decision = Decision::new(&self.model, verdict, reasons, alerts, version, caller.now);
-        if let Some(incident) = self.incident.as_mut().filter(|_| asks) {
-            incident.asked_until = Some(asked_until);
+        if let Some(incident) = self.incident.as_mut().filter(|_| requests_approval) {
+            incident.approval_expires_at = Some(approval_expires_at);
         }
         self.enact(cause, decision, &policy, given, caller)
     }
 
-    /// Takes a decision: the stage it leads to, the event that tells of it, the start that it orders.
+    /// Applies a decision: changes the stage, and enqueues the event and the start of the retraining.
     fn enact(
         &mut self,
         cause: Cause,
         mut decision: Decision,
         policy: &ModelPolicy,
-        given: Given<'_>,
+        given: StepContext<'_>,
         caller: &Caller,
-    ) -> Stepped {
+    ) -> StepOutcome {
         let Some(incident) = &mut self.incident else {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         };
         let Some(stage) = incident.stage.after(cause) else {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         };
-        let same = incident
+        let is_repeat = incident
             .decision
             .as_ref()
-            .is_some_and(|last| last.says_the_same_as(&decision));
-        if same && stage == incident.stage {
-            return Stepped::Nothing;
+            .is_some_and(|last| last.is_equivalent_to(&decision));
+        if is_repeat && stage == incident.stage {
+            return StepOutcome::Unchanged;
         }
         incident.stage = stage;
         incident.decisions += 1;
@@ -647,7 +658,7 @@ impl ModelDocument {
         let start = policy.retraining.start;
         let by_rule = start == StartKind::Pipeline && given.settings.pipeline_start == PipelineStart::Rule;
         let parameters = if retrain {
-            // A rule's target names its parameters in the template: an event without them would start nothing.
+            // The target of the rule lists these parameters in the template: an event without them would start nothing.
             let own: BTreeMap<_, _> = PIPELINE_PARAMETERS.map(|(n, t)| (n.to_owned(), t.to_owned())).into();
             let templates = if by_rule { &own } else { &policy.retraining.parameters };
             parameters(templates, incident, &decision.alerts, &self.model)
@@ -660,7 +671,10 @@ impl ModelDocument {
         if retrain {
             incident.retrain_decided_at = Some(caller.now);
             self.retrainings.push(caller.now);
-            let oldest = caller.now.saturating_sub(RETRAININGS_KEPT).unwrap_or(Timestamp::MIN);
+            let oldest = caller
+                .now
+                .saturating_sub(RETRAINING_RETENTION)
+                .unwrap_or(Timestamp::MIN);
             self.retrainings.retain(|time| *time >= oldest);
             let id = format!("start/{}", incident.id);
             match start {
@@ -669,11 +683,12 @@ impl ModelDocument {
                         pipeline: pipeline.clone(),
                         client_request_token: incident.token.clone(),
                         display_name: format!("{DISPLAY_NAME_PREFIX}{}", incident.id),
-                        description: one_line(&decision.sentence, EXECUTION_DESCRIPTION),
+                        description: one_line(&decision.sentence, MAX_DESCRIPTION_CHARS),
                         parameters: parameters.clone(),
                         incident: incident.number,
                     };
-                    self.outbox.owe(id, ModelEffect::StartPipelineExecution(start), caller);
+                    self.outbox
+                        .enqueue(id, ModelEffect::StartPipelineExecution(start), caller);
                 }
                 StartKind::StateMachine => {
                     let token: String = incident.token.chars().take(32).collect();
@@ -683,14 +698,14 @@ impl ModelDocument {
                         input: state_machine_input(&parameters, incident, &self.model, &decision.sentence),
                         incident: incident.number,
                     };
-                    self.outbox.owe(id, ModelEffect::StartStateMachine(start), caller);
+                    self.outbox.enqueue(id, ModelEffect::StartStateMachine(start), caller);
                 }
                 StartKind::Pipeline | StartKind::Event => {}
             }
         }
         let decided = RemediationDecided {
             version: "1".into(),
-            // With a part of the token: a document that was lost counts anew.
+            // Part of the token makes the ID unique after the loss of a document, when the count restarts.
             id: format!(
                 "decision-{}-{}-{}",
                 incident.id,
@@ -721,14 +736,14 @@ impl ModelDocument {
         };
         let id = format!("{REMEDIATION_DECIDED}/{}", decided.id);
         self.outbox
-            .owe(id, ModelEffect::PutRemediationDecided(Box::new(decided)), caller);
-        Stepped::Changed
+            .enqueue(id, ModelEffect::PutRemediationDecided(Box::new(decided)), caller);
+        StepOutcome::Changed
     }
 
-    /// Calls a person.
-    fn escalate(&mut self, cause: Cause, reasons: Vec<Reason>, given: Given<'_>, caller: &Caller) {
+    /// Escalates the incident to an operator.
+    fn escalate(&mut self, cause: Cause, reasons: Vec<Reason>, given: StepContext<'_>, caller: &Caller) {
         let policy = given.policy.model(&self.model);
-        let alerts: Vec<DecidedAlert> = self.in_alert().cloned().collect();
+        let alerts: Vec<AlertSnapshot> = self.in_alert().cloned().collect();
         let version = given.policy.version();
         let decision = Decision::new(&self.model, Verdict::Escalate, reasons, alerts, version, caller.now);
         self.enact(cause, decision, &policy, given, caller);
@@ -738,20 +753,20 @@ impl ModelDocument {
         &mut self,
         incident: u64,
         execution: PipelineExecution,
-        given: Given<'_>,
+        given: StepContext<'_>,
         caller: &Caller,
-    ) -> Stepped {
+    ) -> StepOutcome {
         let Some(open) = self.incident.as_mut().filter(|open| open.number == incident) else {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         };
         if open.stage != Stage::Retraining {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         }
         if let Some(known) = &open.execution {
             let other = known.arn != execution.arn;
             let late = execution.status.rank() < known.status.rank() || known.status.is_final();
             if other || late || *known == execution {
-                return Stepped::Nothing;
+                return StepOutcome::Unchanged;
             }
         }
         let known_start = open.execution.as_ref().and_then(|known| known.start_time);
@@ -761,7 +776,7 @@ impl ModelDocument {
         };
         open.execution = Some(execution.clone());
         if !execution.status.is_final() {
-            return Stepped::Changed;
+            return StepOutcome::Changed;
         }
         let id = format!("retraining-{}-{}", open.id, execution.status.as_str());
         let change = RetrainingStatusChange {
@@ -782,7 +797,7 @@ impl ModelDocument {
         };
         let id = format!("{RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE}/{id}");
         self.outbox
-            .owe(id, ModelEffect::PutRetrainingStatusChange(Box::new(change)), caller);
+            .enqueue(id, ModelEffect::PutRetrainingStatusChange(Box::new(change)), caller);
         if execution.status == ExecutionStatus::Succeeded {
             let tested = given.policy.promotion(&self.model).mode != Mode::Off;
             let cause = if tested { Cause::CandidateMade } else { Cause::Succeeded };
@@ -802,17 +817,17 @@ impl ModelDocument {
             }];
             self.escalate(Cause::Failed, reasons, given, caller);
         }
-        self.close_if_over(given, caller);
-        Stepped::Changed
+        self.close_if_recovered(given, caller);
+        StepOutcome::Changed
     }
 
-    /// Follows the experiment of the retrained model. Of which pipeline execution a model package is, SageMaker tells if
-    /// the package was registered with it; else one that is tested after the retraining is taken for its.
-    fn on_experiment(&mut self, status: CandidateStatus, given: Given<'_>, caller: &Caller) -> Stepped {
+    /// Applies the status of an experiment. If SageMaker does not report which pipeline execution registered the model
+    /// package, an experiment after the retraining belongs to the incident.
+    fn on_experiment(&mut self, status: CandidateStatus, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
         let Some(open) = self.incident.as_mut().filter(|open| open.stage == Stage::Candidate) else {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         };
-        let of_incident = match (&status.pipeline_execution_arn, &open.execution) {
+        let belongs = match (&status.pipeline_execution_arn, &open.execution) {
             (Some(arn), Some(execution)) => *arn == execution.arn,
             _ => open.candidate_since.is_none_or(|since| status.at >= since),
         };
@@ -820,8 +835,8 @@ impl ModelDocument {
             .experiment_id
             .as_ref()
             .is_some_and(|known| *known == status.experiment_id);
-        if !(of_incident || known) || (known && status.ended.is_none()) {
-            return Stepped::Nothing;
+        if !(belongs || known) || (known && status.ended.is_none()) {
+            return StepOutcome::Unchanged;
         }
         open.experiment_id = Some(status.experiment_id.clone());
         match status.ended {
@@ -841,12 +856,12 @@ impl ModelDocument {
                 self.escalate(Cause::NotPromoted, reasons, given, caller);
             }
         }
-        self.close_if_over(given, caller);
-        Stepped::Changed
+        self.close_if_recovered(given, caller);
+        StepOutcome::Changed
     }
 
-    /// Calls a person if the model package of the retraining did not come in time.
-    fn candidate_missing(&mut self, given: Given<'_>, caller: &Caller) -> bool {
+    /// Escalates the incident if the model package of the retraining did not appear in time.
+    fn candidate_missing(&mut self, given: StepContext<'_>, caller: &Caller) -> bool {
         let Some(open) = &self.incident else { return false };
         let waits = open.stage == Stage::Candidate && open.experiment_id.is_none();
         let Some(since) = open.candidate_since.filter(|_| waits) else {
@@ -865,17 +880,19 @@ impl ModelDocument {
         true
     }
 
-    fn on_approval(&mut self, approval: RemediationApproval, given: Given<'_>, caller: &Caller) -> Stepped {
+    fn on_approval(&mut self, approval: RemediationApproval, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
         let valid_for = given.policy.model(&self.model).approval_valid_for;
         let Some(incident) = self.incident.as_mut().filter(|open| open.id == approval.incident_id) else {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         };
-        let too_late = incident.asked_until.is_some_and(|until| approval.time >= until);
+        let expired = incident
+            .approval_expires_at
+            .is_some_and(|expires_at| approval.time >= expires_at);
         let known = incident
             .approval
             .as_ref()
             .is_some_and(|known| known.at >= approval.time);
-        if !incident.stage.is_undecided() || too_late || known {
+        if !incident.stage.is_undecided() || expired || known {
             return self.decide_if_due(given, caller);
         }
         let valid_until = approval.time.saturating_add(valid_for).unwrap_or(Timestamp::MAX);
@@ -887,26 +904,31 @@ impl ModelDocument {
             reason: approval.reason,
         });
         self.decide_if_due(given, caller);
-        Stepped::Changed
+        StepOutcome::Changed
     }
 
-    /// The latest word counts. It changes no stage by itself: what is not decided yet is decided anew.
-    fn on_pause(&mut self, said: RemediationPause, given: Given<'_>, caller: &Caller) -> Stepped {
-        if self.pause.as_ref().is_some_and(|known| known.time >= said.time) {
+    /// Applies the latest pause or resume. Only the decision that follows can change the stage.
+    fn on_pause(&mut self, command: RemediationPause, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
+        if self.pause.as_ref().is_some_and(|known| known.time >= command.time) {
             return self.decide_if_due(given, caller);
         }
         self.pause = Some(Pause {
-            paused: said.paused,
-            by: said.by,
-            time: said.time,
-            until: said.until,
-            reason: said.reason,
+            paused: command.paused,
+            by: command.by,
+            time: command.time,
+            until: command.until,
+            reason: command.reason,
         });
         self.decide_if_due(given, caller);
-        Stepped::Changed
+        StepOutcome::Changed
     }
 
-    fn on_resolution(&mut self, resolution: &RemediationResolution, given: Given<'_>, caller: &Caller) -> Stepped {
+    fn on_resolution(
+        &mut self,
+        resolution: &RemediationResolution,
+        given: StepContext<'_>,
+        caller: &Caller,
+    ) -> StepOutcome {
         let resolvable = self
             .incident
             .as_ref()
@@ -915,24 +937,32 @@ impl ModelDocument {
             return self.decide_if_due(given, caller);
         }
         self.close(Outcome::Resolved, Some(&resolution.by), caller);
-        // What is still in alert is an incident of its own from here on.
-        let still: Vec<&DecidedAlert> = self.in_alert().collect();
-        if let Some(first) = still.first() {
+        // Monitors that are still in alert open a new incident.
+        let still_in_alert: Vec<&AlertSnapshot> = self.in_alert().collect();
+        if let Some(first) = still_in_alert.first() {
             let seed = format!("{}/{}", first.id, resolution.time);
-            let monitors = still.iter().map(|alert| alert.monitoring_schedule.clone()).collect();
+            let monitors = still_in_alert
+                .iter()
+                .map(|alert| alert.monitoring_schedule.clone())
+                .collect();
             let correlation_id = first.correlation_id.clone();
             self.open(monitors, correlation_id, &seed, caller);
             self.decide_if_due(given, caller);
         }
-        Stepped::Changed
+        StepOutcome::Changed
     }
 
-    fn on_tick(&mut self, levels: &BTreeMap<String, MonitorLevel>, given: Given<'_>, caller: &Caller) -> Stepped {
+    fn on_tick(
+        &mut self,
+        levels: &BTreeMap<String, MonitorLevel>,
+        given: StepContext<'_>,
+        caller: &Caller,
+    ) -> StepOutcome {
         if self.candidate_missing(given, caller) {
-            return Stepped::Changed;
+            return StepOutcome::Changed;
         }
         let Some(incident) = &self.incident else {
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         };
         if let (Stage::Verifying, Some(since)) = (incident.stage, incident.verifying_since) {
             let verify = given.policy.model(&self.model).verify_executions;
@@ -941,7 +971,7 @@ impl ModelDocument {
             for schedule in &incident.monitors {
                 let key = schedule_key(schedule);
                 let Some(level) = levels.get(&key) else {
-                    // Of an alarm, or a monitor that this tick knows nothing of: only its alert counts.
+                    // For an alarm, or a monitor without a level in this tick, only the alert counts.
                     verified &= verify == 0 || schedule.starts_with("alarm:");
                     continue;
                 };
@@ -959,7 +989,8 @@ impl ModelDocument {
                         executions,
                     });
                 }
-                // The windows of a promoted model began anew: that they are OK says nothing before they have judged.
+                // A promotion restarts the alert windows: that they are OK means nothing until they have evaluated
+                // executions.
                 verified &= executions
                     >= if incident.candidate_since.is_some() {
                         enough
@@ -969,35 +1000,36 @@ impl ModelDocument {
             }
             if !persists.is_empty() {
                 self.escalate(Cause::DriftPersists, persists, given, caller);
-                return Stepped::Changed;
+                return StepOutcome::Changed;
             }
-            if verified && self.is_quiet() {
+            if verified && self.all_monitors_ok() {
                 self.close(Outcome::Repaired, None, caller);
-                return Stepped::Changed;
+                return StepOutcome::Changed;
             }
-            return Stepped::Nothing;
+            return StepOutcome::Unchanged;
         }
-        if self.close_if_over(given, caller) {
-            return Stepped::Changed;
+        if self.close_if_recovered(given, caller) {
+            return StepOutcome::Changed;
         }
         self.decide_if_due(given, caller)
     }
 
-    fn is_quiet(&self) -> bool {
+    fn all_monitors_ok(&self) -> bool {
         self.alerts.values().all(|alert| alert.status == AlertStatus::Ok)
     }
 
-    /// Closes the incident if every monitor is OK, unless a run has not ended or more executions are asked for.
-    fn close_if_over(&mut self, given: Given<'_>, caller: &Caller) -> bool {
+    /// Closes the incident if every monitor is OK, unless a pipeline execution is in progress or the verification needs
+    /// more executions.
+    fn close_if_recovered(&mut self, given: StepContext<'_>, caller: &Caller) -> bool {
         let Some(incident) = &self.incident else {
             return false;
         };
-        if incident.stage.after(Cause::AllOk).is_none() || !self.is_quiet() {
+        if incident.stage.after(Cause::AllOk).is_none() || !self.all_monitors_ok() {
             return false;
         }
         let outcome = if incident.stage == Stage::Verifying {
             if incident.candidate_since.is_some() || given.policy.model(&self.model).verify_executions > 0 {
-                // A tick closes it, once so many executions have been judged.
+                // A tick closes it after enough executions.
                 return false;
             }
             Outcome::Repaired
@@ -1012,13 +1044,13 @@ impl ModelDocument {
         let Some(incident) = self.incident.take() else {
             return;
         };
-        let took = caller.now.duration_since(incident.opened_at);
-        let times = Times::of(&incident);
+        let duration = caller.now.duration_since(incident.opened_at);
+        let phases = PhaseDurations::for_incident(&incident);
         let monitors = incident.monitors.join("`, `");
         let how = match (outcome, by) {
-            (Outcome::Repaired, _) => "the retraining helped: every monitor is OK after it".to_owned(),
+            (Outcome::Repaired, _) => "the retraining helped, and every monitor is OK".to_owned(),
             (Outcome::Recovered, _) => "every monitor is OK again".to_owned(),
-            (Outcome::Resolved, by) => format!("closed by {}", by.unwrap_or("a person")),
+            (Outcome::Resolved, by) => format!("resolved by {}", by.unwrap_or("an operator")),
         };
         let closed = IncidentClosed {
             version: "1".into(),
@@ -1032,46 +1064,46 @@ impl ModelDocument {
             monitoring_schedules: incident.monitors.clone(),
             opened_at: incident.opened_at,
             closed_at: caller.now,
-            time_to_detect_seconds: times.detect,
-            time_to_decide_seconds: times.decide,
-            time_to_retrain_seconds: times.retrain,
-            time_to_promote_seconds: times.promote,
-            time_to_repair_seconds: took.as_secs(),
+            time_to_detect_seconds: phases.detect,
+            time_to_decide_seconds: phases.decide,
+            time_to_retrain_seconds: phases.retrain,
+            time_to_promote_seconds: phases.promote,
+            time_to_repair_seconds: duration.as_secs(),
             pipeline_execution_arn: incident.execution.as_ref().map(|execution| execution.arn.clone()),
             experiment_id: incident.experiment_id.clone(),
             sentence: format!(
-                "Incident {} of `{}` (`{monitors}`) is over after {}: {how}.",
+                "Incident {} of `{}` (`{monitors}`) closed after {}: {how}.",
                 incident.id,
                 self.model,
-                in_words(took)
+                text::duration(duration)
             ),
             time: caller.now,
         };
         let id = format!("{REMEDIATION_INCIDENT_CLOSED}/{}", closed.id);
         self.outbox
-            .owe(id, ModelEffect::PutIncidentClosed(Box::new(closed)), caller);
+            .enqueue(id, ModelEffect::PutIncidentClosed(Box::new(closed)), caller);
         self.closed.push(ClosedIncident {
             incident,
             closed_at: caller.now,
             outcome,
         });
-        if self.closed.len() > CLOSED_INCIDENTS {
+        if self.closed.len() > MAX_CLOSED_INCIDENTS {
             self.closed.remove(0);
         }
     }
 }
 
-/// What an incident took, part by part, in seconds.
+/// Durations of the phases of an incident, in seconds.
 #[derive(Debug)]
-struct Times {
+struct PhaseDurations {
     detect: Option<i64>,
     decide: Option<i64>,
     retrain: Option<i64>,
     promote: Option<i64>,
 }
 
-impl Times {
-    fn of(incident: &Incident) -> Self {
+impl PhaseDurations {
+    fn for_incident(incident: &Incident) -> Self {
         let between = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.duration_since(from?).as_secs());
         let alerts = incident.decision.iter().flat_map(|decision| &decision.alerts);
         let datapoints = alerts.flat_map(|alert| &alert.datapoints);
@@ -1088,29 +1120,13 @@ impl Times {
     }
 }
 
-/// The key of a monitor: SageMaker lower-cases schedule names in ARNs.
+/// Key of a monitor: the schedule name in lower case, as SageMaker writes it in ARNs.
 pub fn schedule_key(schedule: &str) -> String {
     schedule.to_lowercase()
 }
 
 fn last_part(arn: &str) -> &str {
     arn.rsplit(['/', ':']).next().unwrap_or_default()
-}
-
-/// A duration in words, to the minute: `2 d 3 h 10 min`.
-pub fn in_words(duration: SignedDuration) -> String {
-    let minutes = duration.as_mins();
-    let parts = [(minutes / 1440, "d"), (minutes / 60 % 24, "h"), (minutes % 60, "min")];
-    let said: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count} {unit}"))
-        .collect();
-    if said.is_empty() {
-        "less than a minute".to_owned()
-    } else {
-        said.join(" ")
-    }
 }
 
 fn state_machine_input(parameters: &BTreeMap<String, String>, incident: &Incident, model: &str, why: &str) -> String {
@@ -1123,11 +1139,11 @@ fn state_machine_input(parameters: &BTreeMap<String, String>, incident: &Inciden
     serde_json::Value::Object(input).to_string()
 }
 
-/// The parameters of a run, their templates filled in from the incident.
+/// Fills the templates of the parameters with the data of the incident.
 fn parameters(
     templates: &BTreeMap<String, String>,
     incident: &Incident,
-    alerts: &[DecidedAlert],
+    alerts: &[AlertSnapshot],
     model: &str,
 ) -> BTreeMap<String, String> {
     let mut features: Vec<&str> = Vec::new();
@@ -1136,7 +1152,7 @@ fn parameters(
             features.push(&violation.subject);
         }
     }
-    // SageMaker takes no empty value.
+    // SageMaker rejects empty values.
     let or_none = |text: &str| {
         if text.is_empty() {
             "none".to_owned()
@@ -1145,7 +1161,7 @@ fn parameters(
         }
     };
     let first = alerts.first();
-    let features = or_none(&joined(&features));
+    let features = or_none(&join_names(&features));
     let values = [
         ("{model}", model.to_owned()),
         ("{incident}", incident.id.clone()),
@@ -1169,7 +1185,7 @@ fn parameters(
                     .unwrap_or_default(),
             ),
         ),
-        // Last: names of features may hold anything, also what looks like a placeholder.
+        // Last, because the name of a feature may look like a placeholder.
         ("{features}", features),
     ];
     let fill = |template: &str| {
@@ -1177,7 +1193,7 @@ fn parameters(
         for (placeholder, value) in &values {
             text = text.replace(placeholder, value);
         }
-        or_none(&text.chars().take(PARAMETER_VALUE).collect::<String>())
+        or_none(&text.chars().take(MAX_PARAMETER_CHARS).collect::<String>())
     };
     templates
         .iter()
@@ -1185,20 +1201,20 @@ fn parameters(
         .collect()
 }
 
-/// A text as one line of at most so many characters: names of features may hold anything.
-fn one_line(text: &str, most: usize) -> String {
+/// A text as one line of limited length: the name of a feature may contain control characters.
+fn one_line(text: &str, max_chars: usize) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
-        .take(most)
+        .take(max_chars)
         .collect()
 }
 
-/// Names joined by commas: whole names only, as many as a parameter's value can hold.
-fn joined(names: &[&str]) -> String {
+/// Joins names with commas, as many whole names as fit into the value of a parameter.
+fn join_names(names: &[&str]) -> String {
     let mut text = String::new();
     for name in names {
         let separator = usize::from(!text.is_empty());
-        if text.chars().count() + separator + name.chars().count() > PARAMETER_VALUE {
+        if text.chars().count() + separator + name.chars().count() > MAX_PARAMETER_CHARS {
             break;
         }
         if separator == 1 {

@@ -1,50 +1,50 @@
-//! Configuration from environment variables, read once at the start. An error names the variable and what it should be.
+//! Configuration from environment variables, read once at startup. Errors name the variable and the expected value.
 
-/// A variable that is missing or wrong.
+/// A missing or invalid environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Not set, or empty.
-    #[error("environment variable {name} is not set: it should be {expected}")]
+    /// The variable is not set or empty.
+    #[error("environment variable `{name}` is not set: expected {expected}")]
     Missing {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// What it should be.
+        /// Description of the expected value.
         expected: &'static str,
     },
-    /// Set to what it cannot be.
-    #[error("environment variable {name} is `{value}`: it should be {expected}")]
+    /// The variable has an invalid value.
+    #[error("environment variable `{name}` has the invalid value `{value}`: expected {expected}")]
     Invalid {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// What it is.
+        /// The invalid value.
         value: String,
-        /// What it should be.
+        /// Description of the expected value.
         expected: &'static str,
     },
 }
 
-/// The environment, behind a lookup so that tests need none.
+/// The environment, as a lookup function, so that tests do not need environment variables.
 #[derive(Debug, Clone, Copy)]
 pub struct Vars<F>(pub F);
 
 impl<F: Fn(&str) -> Option<String>> Vars<F> {
-    /// The variable's value; an empty one counts as not set.
+    /// Value of a variable. An empty value counts as not set.
     pub fn optional(&self, name: &'static str) -> Option<String> {
         (self.0)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// The variable's value.
+    /// Value of a required variable.
     ///
     /// # Errors
-    /// If it is not set.
+    /// If the variable is not set.
     pub fn required(&self, name: &'static str, expected: &'static str) -> Result<String, ConfigError> {
         self.optional(name).ok_or(ConfigError::Missing { name, expected })
     }
 
-    /// The variable's value, parsed; `default` if it is not set.
+    /// Parsed value of a variable, or `default` if it is not set.
     ///
     /// # Errors
-    /// If it cannot be parsed.
+    /// If the value cannot be parsed.
     pub fn parsed<T: std::str::FromStr>(
         &self,
         name: &'static str,
@@ -60,15 +60,15 @@ impl<F: Fn(&str) -> Option<String>> Vars<F> {
         }
     }
 
-    /// The name of a bucket.
+    /// Name of a bucket from a required variable.
     ///
     /// # Errors
-    /// If it is not set or cannot be a bucket's name.
+    /// If the variable is not set, or the value is not a valid bucket name.
     pub fn bucket(&self, name: &'static str) -> Result<String, ConfigError> {
         let expected = "the name of an S3 bucket, without `s3://` and without a path";
         let value = self.required(name, expected)?;
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        if (3..=63).contains(&value.len()) && value.chars().all(fits) {
+        let is_valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        if (3..=63).contains(&value.len()) && value.chars().all(is_valid) {
             Ok(value)
         } else {
             Err(ConfigError::Invalid { name, value, expected })

@@ -1,43 +1,43 @@
-//! What an AWS operation can answer instead of the wanted.
+//! Errors of AWS operations.
 
 use std::fmt;
 
-/// How a failed operation is to be taken.
+/// Category of a failed operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Throttling, a 5xx, a time-out, a lost connection: the same call may succeed later. The SDK has retried already.
+    /// Throttling, 5xx, time-out, or lost connection: the same call may succeed later. The SDK has already retried.
     Transient,
-    /// Not permitted: the function's role or the bucket's policy has to be mended.
+    /// Access denied: the role or the bucket policy lacks a permission.
     Denied,
-    /// What is asked for does not exist.
+    /// The resource does not exist.
     NotFound,
     /// A conditional write lost against another writer (S3's 412 and 409).
     Conflict,
-    /// AWS will never take this request.
+    /// AWS rejected the request. A retry does not help.
     Rejected,
 }
 
-/// An AWS operation that failed: which, on what, and how.
+/// A failed AWS operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsError {
-    /// As the API names it, with its service: `s3:GetObject`.
+    /// Name of the operation with its service: `s3:GetObject`.
     pub operation: &'static str,
-    /// What it was called on.
+    /// Resource that the operation was called on.
     pub resource: String,
-    /// How to take it.
+    /// Category of the error.
     pub kind: Kind,
-    /// What AWS, or the connection, said.
+    /// Message from AWS or from the connection.
     pub message: String,
 }
 
 /// An error with a stable name for alarms and runbooks.
 pub trait ErrorType: std::error::Error + 'static {
-    /// The `errorType` of the failed invocation.
+    /// `errorType` of the failed invocation.
     fn error_type(&self) -> &'static str;
 }
 
-/// The message of an error followed by those of its sources, separated by colons. `Display` of Driftwarden's errors never
-/// repeats its source.
+/// Message of an error and of all its sources, separated by colons. Driftwarden's errors do not repeat their source in
+/// `Display`.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -73,11 +73,11 @@ impl fmt::Display for AwsError {
         match kind {
             Kind::Denied => {
                 let (service, _) = operation.split_once(':').unwrap_or(("the", ""));
-                write!(f, " (the function's role needs `{operation}` on it")?;
+                write!(f, " (requires permission `{operation}` on the resource")?;
                 if service == "s3" {
                     write!(
                         f,
-                        ", and `s3:ListBucket` on the bucket, without which S3 denies what is only missing"
+                        ", and `s3:ListBucket` on the bucket: without it, S3 denies access to missing objects too"
                     )?;
                 }
                 write!(f, ")")

@@ -9,8 +9,8 @@ mod policy;
 pub mod ports;
 pub mod stream;
 pub mod telemetry;
-mod turn;
+mod update;
 
 pub use error::{AwsError, ErrorType, Kind, chain};
 pub use policy::{LoadPolicyError, POLICY_KEY, PolicyStore};
-pub use turn::{LEASE, Loaded, Owing, TurnError, load, turn};
+pub use update::{LEASE, LoadedDocument, OutboxDocument, UpdateError, load, turn};

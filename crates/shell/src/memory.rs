@@ -1,8 +1,8 @@
-//! AWS in memory, for tests: the same conditional writes, a clock that only tests move, a log of what was done, and
-//! faults on demand.
+//! AWS in memory, for tests: the same conditional writes, a clock that only tests move, a log of all operations, and faults on
+//! demand.
 //!
-//! With [`Memory::interleave`] every operation waits once before and once after it is done: whoever polls several handlers
-//! decides in which order they act, and where one dies.
+//! With [`Memory::interleave`] every operation yields once before and once after it is executed. A test that polls several
+//! handlers thereby controls their order, and where one of them stops.
 mod deployment;
 mod hosting;
 mod lineage;
@@ -29,31 +29,31 @@ use std::{
     time::Duration,
 };
 
-/// When a fault strikes.
+/// Kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The operation fails and has done nothing.
+    /// The operation fails without effect.
     Before(Kind),
-    /// The operation has been done, and its answer is lost.
+    /// The operation is executed, but its response is lost.
     After,
-    /// Another writer changes the document just before this one.
+    /// Another writer changes the document immediately before the operation.
     Overtaken,
 }
 
-/// A bug planted on purpose, to prove that the tests would find it.
+/// A deliberate bug, which proves that the tests find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlantedBug {
-    /// The token of a start is not passed on: every call starts a run.
+    /// The idempotency token is dropped: every call starts a pipeline execution.
     DropToken,
-    /// A document is written without what it owes: effects are carried out from memory alone.
+    /// Documents are written without their outbox: effects are executed from memory only.
     SkipOutbox,
-    /// `If-Match` and `If-None-Match` are not looked at.
+    /// `If-Match` and `If-None-Match` are ignored.
     LooseETag,
-    /// An update of an endpoint is carried out once more, later, without a look at whether it still fits.
+    /// An update of an endpoint is executed again later, without a check whether it is still wanted.
     BlindUpdate,
 }
 
-/// A model: from the body of a request to that of its answer.
+/// A model: maps the body of a request to the body of the response.
 type Model = fn(&[u8]) -> Vec<u8>;
 
 /// AWS in memory.
@@ -67,40 +67,40 @@ struct Inner {
     now: Timestamp,
     writes: u64,
     documents: BTreeMap<String, (Vec<u8>, ETag)>,
-    /// What tests put over, oldest first.
+    /// Earlier versions of documents, oldest first.
     earlier: BTreeMap<String, Vec<Vec<u8>>>,
     objects: BTreeMap<String, Result<Object, Kind>>,
     metrics: Vec<Metric>,
     monitor_metrics: Vec<AnalysisMetric>,
     events: Vec<(String, String)>,
     executions: Vec<(StartPipelineExecution, String)>,
-    /// Every run by its ARN: display name, parameters, where it stands.
+    /// All pipeline executions by ARN: display name, parameters, and status.
     runs: BTreeMap<String, (String, BTreeMap<String, String>, PipelineExecution)>,
     schedules: Vec<(Schedule, String)>,
     monitoring_executions: BTreeMap<String, Vec<MonitoringExecution>>,
     monitoring_alerts: BTreeMap<String, (ExecutionWindow, Vec<(Timestamp, AlertStatus)>)>,
     risk_ratings: BTreeMap<String, RiskRating>,
     interleaved: bool,
-    /// The state of the generator, and how many of a thousand calls fail.
+    /// Random generator, and number of calls that fail, per thousand.
     trouble: (fastrand::Rng, u16),
     planted: Option<PlantedBug>,
     jobs: BTreeMap<String, DescribedJob>,
     outside: outside::Outside,
     models: BTreeMap<String, Model>,
-    hosted: hosting::Hosted,
-    lineage: lineage::Told,
+    hosted: hosting::HostingState,
+    lineage: lineage::LineageState,
     calls: Vec<&'static str>,
     faults: Vec<(&'static str, Fault)>,
-    /// Every message of the dead-letter queue, and until when nobody sees it.
+    /// Messages of the dead-letter queue, and the time until which each is hidden.
     dead_letters: Vec<(DeadLetter, Timestamp)>,
     invocations: Vec<(String, String)>,
-    deployed: deployment::Deployed,
-    /// The document that appears when the next object is stored.
-    when_stored: Option<(String, Vec<u8>)>,
+    deployed: deployment::DeploymentState,
+    /// Document that is added when the next object is stored.
+    put_document_after_store: Option<(String, Vec<u8>)>,
 }
 
 impl Memory {
-    /// An empty world at that time.
+    /// AWS without any resource, at the time `now`.
     pub fn at(now: Timestamp) -> Self {
         Self {
             inner: Mutex::new(Inner {
@@ -124,14 +124,14 @@ impl Memory {
                 jobs: BTreeMap::new(),
                 outside: outside::Outside::default(),
                 models: BTreeMap::new(),
-                hosted: hosting::Hosted::default(),
-                lineage: lineage::Told::default(),
+                hosted: hosting::HostingState::default(),
+                lineage: lineage::LineageState::default(),
                 calls: Vec::new(),
                 faults: Vec::new(),
                 dead_letters: Vec::new(),
                 invocations: Vec::new(),
-                deployed: deployment::Deployed::default(),
-                when_stored: None,
+                deployed: deployment::DeploymentState::default(),
+                put_document_after_store: None,
             }),
         }
     }
@@ -140,18 +140,18 @@ impl Memory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the clock.
+    /// Moves the clock forward.
     pub fn pass(&self, duration: SignedDuration) {
         let mut inner = self.inner();
         inner.now = inner.now.saturating_add(duration).unwrap_or(Timestamp::MAX);
     }
 
-    /// Puts a model behind an endpoint, or a URL.
+    /// Adds a model behind an endpoint or a URL.
     pub fn put_model(&self, endpoint: &str, model: Model) {
         self.inner().models.insert(endpoint.to_owned(), model);
     }
 
-    /// Puts an object into a bucket, at the time now.
+    /// Adds an object to a bucket, at the current time.
     pub fn put_object(&self, uri: &str, body: impl Into<Vec<u8>>) {
         let mut inner = self.inner();
         inner.writes += 1;
@@ -168,12 +168,12 @@ impl Memory {
         self.inner().objects.insert(uri.to_owned(), Err(kind));
     }
 
-    /// Lets `DescribeProcessingJob` know a job.
+    /// Adds a processing job.
     pub fn put_job(&self, name: &str, job: DescribedJob) {
         self.inner().jobs.insert(name.to_owned(), job);
     }
 
-    /// Writes a document, whatever was there.
+    /// Writes a document unconditionally.
     pub fn put_document(&self, key: &str, body: impl Into<Vec<u8>>) {
         let mut inner = self.inner();
         inner.writes += 1;
@@ -183,90 +183,90 @@ impl Memory {
         }
     }
 
-    /// A document, as it is now.
+    /// Current content of a document.
     pub fn document(&self, key: &str) -> Option<Vec<u8>> {
         self.inner().documents.get(key).map(|(body, _)| body.clone())
     }
 
-    /// Lets the next call of an operation fail in that way. Several faults of one operation strike in order.
+    /// Injects a fault into the next call of an operation. Several faults of one operation occur in order.
     pub fn fail(&self, operation: &'static str, fault: Fault) {
         self.inner().faults.push((operation, fault));
     }
 
-    /// An object of any bucket, as it is now.
+    /// Current content of an object in any bucket.
     pub fn object(&self, uri: &str) -> Option<Vec<u8>> {
         let object = self.inner().objects.get(uri).cloned();
         object.and_then(Result::ok).map(|object| object.body)
     }
 
-    /// The metrics of analyses published so far.
+    /// Metrics of native analyses published so far.
     pub fn monitor_metrics(&self) -> Vec<AnalysisMetric> {
         self.inner().monitor_metrics.clone()
     }
 
-    /// The metrics published so far.
+    /// Metrics published so far.
     pub fn metrics(&self) -> Vec<Metric> {
         self.inner().metrics.clone()
     }
 
-    /// Detail-type and detail of the events put so far.
+    /// Detail-type and detail of the events published so far.
     pub fn events(&self) -> Vec<(String, String)> {
         self.inner().events.clone()
     }
 
-    /// Detail-type and detail of the events put after the first `count`.
+    /// Detail-type and detail of the events published after the first `count`.
     pub fn events_after(&self, count: usize) -> Vec<(String, String)> {
         self.inner().events.iter().skip(count).cloned().collect()
     }
 
-    /// How many runs there have been.
-    pub fn run_count(&self) -> usize {
+    /// Number of pipeline executions so far.
+    pub fn execution_count(&self) -> usize {
         self.inner().runs.len()
     }
 
-    /// How many operations have been called.
+    /// Number of operations called so far.
     pub fn call_count(&self) -> usize {
         self.inner().calls.len()
     }
 
-    /// The operation called last.
+    /// Name of the operation called last.
     pub fn last_call(&self) -> Option<&'static str> {
         self.inner().calls.last().copied()
     }
 
-    /// The pipeline executions started so far, each token once, with their ARNs.
+    /// Pipeline executions started so far with their ARNs, one per token.
     pub fn executions(&self) -> Vec<(StartPipelineExecution, String)> {
         self.inner().executions.clone()
     }
 
-    /// The operations called so far, in order.
+    /// Names of the operations called so far, in order.
     pub fn calls(&self) -> Vec<&'static str> {
         self.inner().calls.clone()
     }
 
-    /// Lets every operation wait once before and once after it is done.
+    /// Lets every operation yield once before and once after it is executed.
     pub fn interleave(&self) {
         self.inner().interleaved = true;
     }
 
-    /// Lets so many of a thousand calls fail, before or after they are done, as the seed says.
-    pub fn trouble(&self, seed: u64, per_mille: u16) {
+    /// Lets `per_mille` of a thousand calls fail at random, before or after they are executed.
+    pub fn fail_randomly(&self, seed: u64, per_mille: u16) {
         self.inner().trouble = (fastrand::Rng::with_seed(seed), per_mille);
     }
 
-    /// Plants a bug.
+    /// Activates a planted bug.
     pub fn plant(&self, bug: PlantedBug) {
         self.inner().planted = Some(bug);
     }
 
-    /// A monitoring schedule with its expression; replaces the one of the same name.
+    /// Adds a monitoring schedule with its expression, or replaces the schedule with the same name.
     pub fn put_schedule(&self, schedule: Schedule, expression: &str) {
         let mut inner = self.inner();
         inner.schedules.retain(|(known, _)| known.name != schedule.name);
         inner.schedules.push((schedule, expression.to_owned()));
     }
 
-    /// A monitoring execution; replaces the one of the same time.
+    /// Adds a monitoring execution, or replaces the one with the same scheduled time.
     pub fn put_monitoring_execution(&self, schedule: &str, execution: MonitoringExecution) {
         let mut inner = self.inner();
         let executions = inner.monitoring_executions.entry(schedule.to_lowercase()).or_default();
@@ -274,7 +274,7 @@ impl Memory {
         executions.push(execution);
     }
 
-    /// What is set on a schedule's own alert, and its history.
+    /// Sets a schedule's own alert window and alert history.
     pub fn put_monitoring_alert(
         &self,
         schedule: &str,
@@ -286,16 +286,16 @@ impl Memory {
             .insert(schedule.to_lowercase(), (window, history));
     }
 
-    /// The risk rating of a model card.
+    /// Sets the risk rating of a model card.
     pub fn put_risk_rating(&self, card: &str, rating: RiskRating) {
         self.inner().risk_ratings.insert(card.to_owned(), rating);
     }
 
-    /// Starts a pipeline execution as a person would, and returns its ARN.
-    pub fn start_by_hand(&self, display_name: &str, parameters: BTreeMap<String, String>) -> String {
+    /// Starts a pipeline execution as an operator would, and returns its ARN.
+    pub fn start_manually(&self, display_name: &str, parameters: BTreeMap<String, String>) -> String {
         let mut inner = self.inner();
         let number = inner.runs.len() + 1;
-        let arn = format!("{RUNS}/hand{number}");
+        let arn = format!("{EXECUTION_PREFIX}/hand{number}");
         let execution = executing(&arn, inner.now);
         inner
             .runs
@@ -303,7 +303,7 @@ impl Memory {
         arn
     }
 
-    /// Ends a run.
+    /// Ends a pipeline execution.
     pub fn finish(&self, arn: &str, status: ExecutionStatus) {
         let mut inner = self.inner();
         let now = inner.now;
@@ -313,7 +313,7 @@ impl Memory {
         }
     }
 
-    /// Every run with its display name, by ARN.
+    /// All pipeline executions with their display names, ordered by ARN.
     pub fn runs(&self) -> Vec<(String, PipelineExecution)> {
         let inner = self.inner();
         inner
@@ -323,7 +323,7 @@ impl Memory {
             .collect()
     }
 
-    /// The time now.
+    /// Current time.
     pub fn time(&self) -> Timestamp {
         self.inner().now
     }
@@ -333,19 +333,19 @@ impl Memory {
         self.inner().now = now;
     }
 
-    /// The keys of all documents.
+    /// Keys of all documents.
     pub fn documents(&self) -> Vec<String> {
         self.inner().documents.keys().cloned().collect()
     }
 
-    /// Puts a message into the dead-letter queue.
+    /// Adds a message to the dead-letter queue.
     pub fn put_dead_letter(&self, letter: DeadLetter) {
         let mut inner = self.inner();
         let now = inner.now;
         inner.dead_letters.push((letter, now));
     }
 
-    /// The ids of the messages in the dead-letter queue, and whether somebody who looks now sees them.
+    /// IDs of the messages in the dead-letter queue, and whether they are visible now.
     pub fn dead_letters(&self) -> Vec<(String, bool)> {
         let inner = self.inner();
         let letters = inner.dead_letters.iter();
@@ -354,12 +354,12 @@ impl Memory {
             .collect()
     }
 
-    /// The functions invoked so far with their payloads.
+    /// Functions invoked so far, with their payloads.
     pub fn invocations(&self) -> Vec<(String, String)> {
         self.inner().invocations.clone()
     }
 
-    /// Does an operation, unless a fault strikes.
+    /// Executes an operation, or a fault instead.
     async fn call<T>(
         &self,
         operation: &'static str,
@@ -372,7 +372,7 @@ impl Memory {
         result
     }
 
-    /// Lets others act first, if operations are interleaved.
+    /// Yields once, if operations are interleaved.
     async fn pause(&self) {
         let mut waited = !self.inner().interleaved;
         poll_fn(|context| {
@@ -397,7 +397,7 @@ impl Memory {
         let mut fault = inner
             .faults
             .iter()
-            .position(|(of, _)| *of == operation)
+            .position(|(faulty, _)| *faulty == operation)
             .map(|at| inner.faults.remove(at).1);
         let (random, per_mille) = &mut inner.trouble;
         if *per_mille > 0 && random.u16(0..1000) < *per_mille {
@@ -441,7 +441,7 @@ impl Documents for Memory {
         .await
     }
 
-    async fn earlier(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
+    async fn earlier_versions(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
         self.call("s3:ListBucketVersions", key, |inner| {
             let earlier = inner.earlier.get(key).into_iter().flatten().rev();
             Ok(earlier.cloned().collect())
@@ -464,13 +464,13 @@ impl Documents for Memory {
                 _ => body,
             };
             let loose = inner.planted == Some(PlantedBug::LooseETag);
-            let holds = loose
+            let is_met = loose
                 || match (precondition, inner.documents.get(key)) {
                     (Precondition::Absent, None) => true,
                     (Precondition::Unchanged(expected), Some((_, etag))) => expected == etag,
                     _ => false,
                 };
-            if !holds {
+            if !is_met {
                 return Err(AwsError {
                     operation: "s3:PutObject",
                     resource: key.to_owned(),
@@ -545,7 +545,7 @@ impl Datasets for Memory {
             None => Err(failed(Kind::NotFound, "no such key")),
             Some(Err(kind)) => Err(failed(*kind, "refused")),
             Some(Ok(object)) if known.is_some_and(|known| *known != object.etag) => {
-                Err(failed(Kind::Conflict, "it is another one"))
+                Err(failed(Kind::Conflict, "the object has changed"))
             }
             Some(Ok(object)) => {
                 let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.body.len());
@@ -568,7 +568,7 @@ impl Datasets for Memory {
                 last_modified: inner.now,
             };
             inner.objects.insert(uri.clone(), Ok(object));
-            if let Some((key, body)) = inner.when_stored.take() {
+            if let Some((key, body)) = inner.put_document_after_store.take() {
                 inner.writes += 1;
                 let etag = ETag(format!("\"{}\"", inner.writes));
                 inner.documents.insert(key, (body, etag));
@@ -658,7 +658,7 @@ impl Pipelines for Memory {
                 return Ok(arn.clone());
             }
             let number = inner.executions.len() + 1;
-            let arn = format!("{RUNS}/e{number}");
+            let arn = format!("{EXECUTION_PREFIX}/e{number}");
             inner.executions.push((start.clone(), arn.clone()));
             let execution = executing(&arn, inner.now);
             let run = (start.display_name.clone(), start.parameters.clone(), execution);
@@ -676,7 +676,7 @@ impl Pipelines for Memory {
         .await
     }
 
-    async fn in_flight(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
+    async fn executions_in_progress(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
         self.call("sagemaker:ListPipelineExecutions", pipeline, |inner| {
             let running = inner.runs.iter().filter(|(_, (_, _, run))| !run.status.is_final());
             let running = running.map(|(arn, (display_name, _, _))| RunningExecution {
@@ -784,8 +784,8 @@ impl OperatorBus for Memory {
     }
 }
 
-/// Where the runs of this world are.
-const RUNS: &str = "arn:aws:sagemaker:us-east-1:000000000000:pipeline/retraining/execution";
+/// Prefix of the ARNs of pipeline executions.
+const EXECUTION_PREFIX: &str = "arn:aws:sagemaker:us-east-1:000000000000:pipeline/retraining/execution";
 
 fn executing(arn: &str, now: Timestamp) -> PipelineExecution {
     PipelineExecution {
@@ -805,7 +805,7 @@ fn not_found(operation: &'static str, resource: &str) -> AwsError {
     }
 }
 
-/// A document that has forgotten what it owes.
+/// A document without its outbox.
 fn without_outbox(body: Vec<u8>) -> Vec<u8> {
     let Ok(serde_json::Value::Object(mut document)) = serde_json::from_slice(&body) else {
         return body;

@@ -1,4 +1,4 @@
-//! What only people do, by the command line: look after the dead-letter queue, call functions, and look a deployment over.
+//! Ports for the command line only: the dead-letter queue, function invocations, and the configuration of a deployment.
 
 mod deployment;
 
@@ -14,32 +14,33 @@ use std::{collections::BTreeMap, time::Duration};
 /// A message of the dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeadLetter {
-    /// Its id, the same however often it is received.
+    /// Message ID. It is the same for every receipt.
     pub id: String,
-    /// By which it is deleted or restored; another one each time it is received.
+    /// Receipt handle, for deleting or restoring the message. It differs for every receipt.
     pub receipt: String,
-    /// Its text.
+    /// Body of the message.
     pub body: String,
-    /// Its attributes, those that are texts.
+    /// String attributes of the message.
     pub attributes: BTreeMap<String, String>,
-    /// When it was put into the queue.
+    /// Time at which the message was sent to the queue.
     pub sent: Option<Timestamp>,
 }
 
 /// The dead-letter queue.
 pub trait DeadLetters {
-    /// Receives some messages, none only if none is there. Nobody else sees them for the given time.
+    /// Receives some messages, and hides them from other consumers for the time `hidden`. The result is empty only if the queue
+    /// has no visible messages.
     fn receive(&self, queue_url: &str, hidden: Duration) -> impl Future<Output = Result<Vec<DeadLetter>, AwsError>>;
 
     /// Deletes a message.
     fn delete(&self, queue_url: &str, letter: &DeadLetter) -> impl Future<Output = Result<(), AwsError>>;
 
-    /// Lets others see a message again at once.
+    /// Makes a message visible to other consumers immediately.
     fn restore(&self, queue_url: &str, letter: &DeadLetter) -> impl Future<Output = Result<(), AwsError>>;
 }
 
 /// Lambda functions.
 pub trait Functions {
-    /// Hands a payload to a function, and does not wait for what becomes of it.
+    /// Invokes a function asynchronously: does not wait for its result.
     fn invoke_async(&self, function_arn: &str, payload: String) -> impl Future<Output = Result<(), AwsError>>;
 }

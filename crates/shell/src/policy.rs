@@ -1,4 +1,4 @@
-//! The policy as the state bucket holds it, kept between invocations and read again only when it has changed.
+//! The policy in the state bucket, cached between invocations and read again only after a change.
 
 use crate::{
     AwsError, ErrorType,
@@ -7,17 +7,17 @@ use crate::{
 use remediation::{Policy, PolicyError};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where the policy lies in the state bucket.
+/// Key of the policy in the state bucket.
 pub const POLICY_KEY: &str = "policy.toml";
 
-/// Why there is no policy to judge by.
+/// Why no policy is effective.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadPolicyError {
-    /// It could not be read.
+    /// The policy could not be read.
     #[error("{0}")]
     Aws(AwsError),
-    /// It cannot hold, and this function has not seen a good one before.
-    #[error("{POLICY_KEY} in the state bucket is not a policy")]
+    /// The policy is invalid, and no earlier version is valid.
+    #[error("`{POLICY_KEY}` in the state bucket is invalid")]
     Invalid(#[source] PolicyError),
 }
 
@@ -30,26 +30,26 @@ impl ErrorType for LoadPolicyError {
     }
 }
 
-/// A policy that was read, and the entity tag of its object.
-type Known = (ETag, Arc<Policy>);
+/// A policy and the entity tag of its object.
+type CachedPolicy = (ETag, Arc<Policy>);
 
-/// The policy that was last read. Clones share it.
+/// Cache of the effective policy. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyStore {
-    last: Arc<Mutex<Option<Known>>>,
+    last: Arc<Mutex<Option<CachedPolicy>>>,
 }
 
 impl PolicyStore {
-    /// The policy to decide by: the one in the state bucket; the defaults if there is none; the newest valid version in the bucket
-    /// if the present one is invalid.
+    /// The effective policy: the one in the state bucket, or the defaults if there is none. If it is invalid, the newest valid
+    /// version in the bucket.
     ///
     /// # Errors
     /// If the bucket cannot be read, or no version of the policy is valid.
-    pub async fn load(&self, world: &impl Documents) -> Result<Arc<Policy>, LoadPolicyError> {
+    pub async fn load(&self, clients: &impl Documents) -> Result<Arc<Policy>, LoadPolicyError> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let known = last.as_ref().map(|(etag, _)| etag);
         let (body, etag) = match (
-            world.read(POLICY_KEY, known).await.map_err(LoadPolicyError::Aws)?,
+            clients.read(POLICY_KEY, known).await.map_err(LoadPolicyError::Aws)?,
             last.as_ref(),
         ) {
             (Fetched::Found(body, etag), _) => (body, etag),
@@ -59,9 +59,12 @@ impl PolicyStore {
         let policy = match Policy::parse(&body) {
             Ok(policy) => Arc::new(policy),
             Err(error) => {
-                // The bucket is asked first: this function may have slept through a valid version that is newer than the one it
-                // knows. Its own is the last resort, for a bucket that has lost its versions.
-                let earlier = world.earlier(POLICY_KEY).await.map_err(LoadPolicyError::Aws)?;
+                // The bucket comes first: it may have a valid version that is newer than the cached one, published while this
+                // function was idle. The cached policy is the last resort, for a bucket without earlier versions.
+                let earlier = clients
+                    .earlier_versions(POLICY_KEY)
+                    .await
+                    .map_err(LoadPolicyError::Aws)?;
                 let valid = earlier.iter().find_map(|body| Policy::parse(body).ok()).map(Arc::new);
                 let Some(policy) = valid.or(last.map(|(_, policy)| policy)) else {
                     return Err(LoadPolicyError::Invalid(error));
@@ -69,12 +72,12 @@ impl PolicyStore {
                 tracing::error!(
                     policy.version = policy.version(),
                     error = %error,
-                    "the policy is invalid: its last valid version stays effective"
+                    "policy invalid: the last valid version stays effective"
                 );
                 policy
             }
         };
-        // Under the entity tag of an invalid one, too: versions are listed once.
+        // Also under the entity tag of an invalid policy: versions are listed once per change.
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((etag, Arc::clone(&policy)));
         Ok(policy)
     }

@@ -1,4 +1,4 @@
-//! The ports: AWS as the functions need it, one trait a concern. A function's bounds say what it may touch.
+//! Ports to AWS, one trait per concern. The bounds of a function show which AWS APIs it uses.
 
 use crate::AwsError;
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -8,42 +8,42 @@ use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use remediation::{PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{collections::BTreeMap, time::Duration};
 
-/// S3's entity tag of an object, as S3 wrote it.
+/// Entity tag of an S3 object, as S3 wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ETag(pub String);
 
-/// Under which condition a document may be written.
+/// Condition of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
-    /// `If-None-Match: *`: only if there is none.
+    /// `If-None-Match: *`: the document does not exist.
     Absent,
-    /// `If-Match`: only if it is still this one.
+    /// `If-Match`: the document still has this entity tag.
     Unchanged(ETag),
 }
 
-/// What a read answered.
+/// Result of a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
-    /// There is no such document.
+    /// The document does not exist.
     Absent,
-    /// It is still the one that the reader knows.
+    /// The document still has the known entity tag.
     Unchanged,
-    /// The document.
+    /// Content and entity tag of the document.
     Found(Vec<u8>, ETag),
 }
 
 /// The documents in the state bucket.
 pub trait Documents {
-    /// Reads a document, unless it is still the `known` one.
+    /// Reads a document, unless it still has the `known` entity tag.
     fn read(&self, key: &str, known: Option<&ETag>) -> impl Future<Output = Result<Fetched, AwsError>>;
 
-    /// The keys of all documents that begin so, in order.
+    /// Lists the keys of all documents with this prefix, in order.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, AwsError>>;
 
-    /// Earlier versions of a document, the newest first, a few.
-    fn earlier(&self, key: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, AwsError>>;
+    /// Reads some earlier versions of a document, newest first.
+    fn earlier_versions(&self, key: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, AwsError>>;
 
-    /// Writes a document if the precondition holds; [`crate::Kind::Conflict`] if it does not.
+    /// Writes a document if the precondition is met. Otherwise the error is [`crate::Kind::Conflict`].
     fn write(
         &self,
         key: &str,
@@ -52,23 +52,23 @@ pub trait Documents {
     ) -> impl Future<Output = Result<ETag, AwsError>>;
 }
 
-/// An object that has been read.
+/// An object with its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its content.
+    /// Content of the object.
     pub body: Vec<u8>,
-    /// Its entity tag.
+    /// Entity tag of the object.
     pub etag: ETag,
-    /// When S3 got it.
+    /// Time of the last modification.
     pub last_modified: Timestamp,
 }
 
-/// An object that was asked for.
+/// Result of reading an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchedObject {
-    /// There is none. Only S3's own 404 means this, never a denied access.
+    /// The object does not exist: S3 returned 404. Denied access is an error instead.
     Absent,
-    /// It is larger than the limit; nothing was read.
+    /// The object is larger than the limit, and was not read. Contains the size in bytes.
     TooLarge(u64),
     /// The object.
     Found(Object),
@@ -80,30 +80,31 @@ pub trait Reports {
     fn report(&self, bucket: &str, key: &str, limit: u64) -> impl Future<Output = Result<FetchedObject, AwsError>>;
 }
 
-/// An object that was listed.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedObject {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
 /// A part of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The bytes, fewer than asked for at the end of the object.
+    /// Content of the part: shorter than requested at the end of the object.
     pub bytes: Vec<u8>,
-    /// The object's entity tag.
+    /// Entity tag of the object.
     pub etag: ETag,
 }
 
-/// The objects of datasets, and the reports of analyses, in any bucket.
+/// Objects of datasets, and reports of native analyses, in any bucket.
 pub trait Datasets {
-    /// The objects whose keys begin so, in the order of their keys.
+    /// Lists the objects with this prefix, ordered by key.
     fn objects(&self, bucket: &str, prefix: &str) -> impl Future<Output = Result<Vec<ListedObject>, AwsError>>;
 
-    /// So many bytes of an object, from one on; [`crate::Kind::Conflict`] if it is another one than the `known`.
+    /// Reads `bytes` bytes of an object, starting at `from`. The error is [`crate::Kind::Conflict`] if the object no longer has the
+    /// `known` entity tag.
     fn part(
         &self,
         bucket: &str,
@@ -113,24 +114,24 @@ pub trait Datasets {
         bytes: u64,
     ) -> impl Future<Output = Result<Part, AwsError>>;
 
-    /// Writes an object, whether there is one or not.
+    /// Writes an object, also over an existing one.
     fn store(&self, bucket: &str, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), AwsError>>;
 
-    /// Writes an object, but only if there is none (`If-None-Match: *`); says whether it was written.
+    /// Writes an object if it does not exist (`If-None-Match: *`). Returns whether it was written.
     fn store_new(&self, bucket: &str, key: &str, body: Vec<u8>) -> impl Future<Output = Result<bool, AwsError>>;
 }
 
 /// CloudWatch metrics.
 pub trait Metrics {
-    /// Publishes metrics, in as many requests as CloudWatch's limits need. Those that CloudWatch would refuse for
-    /// their age (older than two weeks, more than two hours ahead) are left out, and said so in the log.
+    /// Publishes metrics, in as many requests as CloudWatch's limits require. Metrics that CloudWatch would reject for their time
+    /// (older than two weeks, or more than two hours in the future) are dropped and logged.
     fn publish(&self, namespace: &str, metrics: &[Metric]) -> impl Future<Output = Result<(), AwsError>>;
 }
 
-/// The metrics of an analysis, as Model Monitor publishes them.
+/// Metrics of a native analysis, in the form in which Model Monitor publishes them.
 pub trait MonitorMetrics {
-    /// Publishes the metrics of an execution under the dimensions of its monitor. What CloudWatch would refuse (names
-    /// that are not ASCII or too long, times that are too old) is left out, and said so in the log.
+    /// Publishes the metrics of an execution with the dimensions of its monitor. Metrics that CloudWatch would reject (names that
+    /// are too long or not ASCII, times that are too old) are dropped and logged.
     fn publish_monitor(
         &self,
         namespace: &str,
@@ -142,13 +143,13 @@ pub trait MonitorMetrics {
 
 /// The event bus.
 pub trait EventBus {
-    /// Puts one event of ours on the bus.
+    /// Publishes an event with the source `driftwarden`.
     fn put(&self, detail_type: &str, detail: String) -> impl Future<Output = Result<(), AwsError>>;
 }
 
 /// SageMaker's processing jobs.
 pub trait ProcessingJobs {
-    /// What only the description of a job tells for sure.
+    /// Describes a processing job.
     fn describe(&self, name: &str) -> impl Future<Output = Result<DescribedJob, AwsError>>;
 }
 
@@ -159,65 +160,65 @@ pub struct DescribedJob {
     pub arn: String,
     /// `InProgress`, `Completed`, `Failed`, `Stopping` or `Stopped`.
     pub status: String,
-    /// The S3 URIs that it writes to.
+    /// S3 URIs of the job's outputs.
     pub outputs: Vec<String>,
-    /// The container's image.
+    /// Container image.
     pub image: Option<String>,
-    /// Why it failed.
+    /// `FailureReason`.
     pub failure_reason: Option<String>,
-    /// When it ended.
+    /// End time. `None` while the job is in progress.
     pub end_time: Option<Timestamp>,
-    /// ARN of the monitoring schedule that started the job; `None` for every other job.
+    /// ARN of the monitoring schedule that started the job. `None` for other jobs.
     pub monitoring_schedule_arn: Option<String>,
-    /// What the container wrote to `/opt/ml/output/message`.
+    /// Content of `/opt/ml/output/message`, written by the container.
     pub exit_message: Option<String>,
 }
 
 /// SageMaker's pipelines.
 pub trait Pipelines {
-    /// Starts an execution, or finds the one that was started under the same token, and returns its ARN.
+    /// Starts an execution and returns its ARN. If one was started with the same token, returns that one's ARN.
     fn start(&self, start: &StartPipelineExecution) -> impl Future<Output = Result<String, AwsError>>;
 
-    /// The parameters that an execution was started with.
+    /// Parameters with which an execution was started.
     fn parameters(&self, execution_arn: &str) -> impl Future<Output = Result<BTreeMap<String, String>, AwsError>>;
 
-    /// The executions of a pipeline that have not ended, the newest hundred.
-    fn in_flight(&self, pipeline: &str) -> impl Future<Output = Result<Vec<RunningExecution>, AwsError>>;
+    /// Executions of a pipeline that are in progress, among the newest hundred.
+    fn executions_in_progress(&self, pipeline: &str) -> impl Future<Output = Result<Vec<RunningExecution>, AwsError>>;
 
-    /// Where an execution stands; `None` for a status that says nothing.
+    /// Status of an execution. `None` if SageMaker reports an unknown status.
     fn execution(&self, execution_arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
 }
 
-/// A run that has not ended.
+/// A pipeline execution in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningExecution {
-    /// Its ARN.
+    /// ARN of the execution.
     pub arn: String,
-    /// Its display name, or name.
+    /// Display name of the execution, or its name.
     pub display_name: String,
 }
 
-/// Step Functions' state machines, STANDARD ones.
+/// Step Functions' state machines of type STANDARD.
 pub trait StateMachines {
-    /// Starts an execution, or finds the one that was started under the same name, and returns its ARN.
+    /// Starts an execution and returns its ARN. If one was started with the same name, returns that one's ARN.
     fn start_execution(&self, start: &StartStateMachine) -> impl Future<Output = Result<String, AwsError>>;
 
-    /// Where an execution stands.
+    /// Status of an execution.
     fn describe_execution(&self, arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
 }
 
 /// SageMaker's model cards.
 pub trait ModelCards {
-    /// The risk rating of a model card; unknown if there is no such card.
+    /// Risk rating of a model card. `Unknown` if the card does not exist.
     fn risk_rating(&self, card: &str) -> impl Future<Output = Result<RiskRating, AwsError>>;
 }
 
 /// SageMaker's own alerts on monitoring schedules.
 pub trait MonitoringAlerts {
-    /// What is set on a schedule's first alert; `None` if it has none, or one that can never alert.
+    /// Alert window of a schedule's first alert. `None` if the schedule has no alert, or one that can never be raised.
     fn monitoring_alert(&self, schedule: &str) -> impl Future<Output = Result<Option<ExecutionWindow>, AwsError>>;
 
-    /// The alert's latest transitions, oldest first, at most a hundred.
+    /// Latest transitions of the alert, at most 100, oldest first.
     fn monitoring_alert_history(
         &self,
         schedule: &str,
@@ -226,13 +227,13 @@ pub trait MonitoringAlerts {
 
 /// SageMaker's monitoring schedules and their executions.
 pub trait MonitoringSchedules {
-    /// Every schedule of the account and region.
+    /// Lists all schedules of the account and region.
     fn schedules(&self) -> impl Future<Output = Result<Vec<Schedule>, AwsError>>;
 
-    /// The schedule expression (`cron(0 * ? * * *)`); empty for one that runs once.
+    /// Schedule expression, for example `cron(0 * ? * * *)`. Empty for a schedule that runs once.
     fn schedule_expression(&self, schedule: &str) -> impl Future<Output = Result<String, AwsError>>;
 
-    /// The executions that were scheduled after a time.
+    /// Lists the executions that are scheduled after a time.
     fn executions(
         &self,
         schedule: &str,
@@ -243,45 +244,45 @@ pub trait MonitoringSchedules {
 /// `MonitoringScheduleSummary`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// Its name.
+    /// Name of the schedule.
     pub name: String,
     /// The monitored endpoint.
     pub endpoint: Option<String>,
     /// `Pending`, `Failed`, `Scheduled` or `Stopped`.
     pub status: String,
-    /// When it was created.
+    /// Creation time.
     pub created: Timestamp,
 }
 
 /// `MonitoringExecutionSummary`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonitoringExecution {
-    /// When it was due.
+    /// Scheduled time of the execution.
     pub scheduled_time: Timestamp,
     /// `Pending`, `InProgress`, `Completed`, `CompletedWithViolations`, `Failed`, `Stopping` or `Stopped`.
     pub status: String,
-    /// The job that carried it out; none where there were no data.
+    /// ARN of the processing job. `None` if there was no data.
     pub processing_job_arn: Option<String>,
     /// The monitored endpoint.
     pub endpoint: Option<String>,
-    /// Why it failed.
+    /// `FailureReason`.
     pub failure_reason: Option<String>,
-    /// When it last changed.
+    /// Time of the last modification.
     pub last_modified: Timestamp,
 }
 
-/// What people put on the bus.
+/// Events from operators.
 pub trait OperatorBus {
-    /// Puts one event of a person's on the bus, under the source [`remediation::OPERATOR_SOURCE`].
+    /// Publishes an event with the source [`remediation::OPERATOR_SOURCE`].
     fn put_as_operator(&self, detail_type: &str, detail: String) -> impl Future<Output = Result<(), AwsError>>;
 }
 
-/// A model that can be asked.
+/// An endpoint that returns predictions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelEndpoint {
-    /// An endpoint of SageMaker Runtime, by its name.
+    /// Name of a SageMaker endpoint.
     Name(String),
-    /// A URL that takes what an endpoint takes, without credentials: a model on this machine.
+    /// URL that accepts the same requests without credentials, for example a model on this machine.
     Url(String),
 }
 
@@ -294,7 +295,7 @@ impl std::fmt::Display for ModelEndpoint {
 
 /// Models behind endpoints.
 pub trait Endpoints {
-    /// Asks a model by a POST request of these types (`Content-Type`, `Accept`), and returns the body of its answer.
+    /// Sends a POST request with these types (`Content-Type`, `Accept`) to a model, and returns the body of the response.
     fn invoke_endpoint(
         &self,
         endpoint: &ModelEndpoint,
@@ -304,22 +305,22 @@ pub trait Endpoints {
     ) -> impl Future<Output = Result<Vec<u8>, AwsError>>;
 }
 
-/// A model and an endpoint configuration that put a candidate beside the variants of another configuration, or alone.
+/// A model and an endpoint configuration that adds a candidate to the variants of another configuration, or serves it alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEndpointConfig {
-    /// Name of the configuration that is extended.
+    /// Name of the configuration to extend.
     pub base: String,
-    /// Name of the new one.
+    /// Name of the new configuration.
     pub name: String,
     /// Name of the candidate's model.
     pub model_name: String,
-    /// The model package that it is made of.
+    /// ARN of the model package from which the model is created.
     pub model_package_arn: String,
-    /// The variant of the base whose instances, role and network the candidate's are like.
-    pub like: String,
+    /// Variant of the base configuration whose instances, role, and network the candidate gets.
+    pub template_variant: String,
     /// Name of the candidate's variant.
     pub variant_name: String,
-    /// The weight of each variant of the new configuration, the candidate's among them unless it is a shadow.
+    /// Weight of each variant of the new configuration. Includes the candidate, unless it is a shadow variant.
     pub weights: BTreeMap<String, f64>,
     /// Whether the candidate is a shadow variant.
     pub shadow: bool,
@@ -327,16 +328,16 @@ pub struct NewEndpointConfig {
 
 /// SageMaker's hosting: endpoints, their configurations, and the models in them.
 pub trait Hosting {
-    /// An endpoint as it is; `None` if there is none.
+    /// Current state of an endpoint. `None` if it does not exist.
     fn endpoint(&self, name: &str) -> impl Future<Output = Result<Option<promotion::Endpoint>, AwsError>>;
 
-    /// The model package that a variant of a configuration serves; `None` if its model is of none.
+    /// Model package that a variant of a configuration serves. `None` if its model was created without one.
     fn served_package(&self, config: &str, variant: &str) -> impl Future<Output = Result<Option<String>, AwsError>>;
 
-    /// Creates the model and the configuration, as far as they are not there yet.
+    /// Creates the model and the configuration, unless they exist.
     fn create_endpoint_config(&self, config: &NewEndpointConfig) -> impl Future<Output = Result<(), AwsError>>;
 
-    /// Gives an endpoint another configuration. Numbers of instances stay as they are, weights become the configuration's.
+    /// Updates an endpoint to another configuration. The numbers of instances stay, the weights are those of the configuration.
     fn update_endpoint(
         &self,
         endpoint: &str,
@@ -344,61 +345,61 @@ pub trait Hosting {
         blue_green: Option<&promotion::BlueGreen>,
     ) -> impl Future<Output = Result<(), AwsError>>;
 
-    /// Gives the variants of an endpoint other weights.
+    /// Updates the weights of an endpoint's variants.
     fn update_weights(
         &self,
         endpoint: &str,
         weights: &BTreeMap<String, f64>,
     ) -> impl Future<Output = Result<(), AwsError>>;
 
-    /// Deletes a configuration; nothing if there is none.
+    /// Deletes a configuration, if it exists.
     fn delete_endpoint_config(&self, name: &str) -> impl Future<Output = Result<(), AwsError>>;
 
-    /// Deletes a model; nothing if there is none.
+    /// Deletes a model, if it exists.
     fn delete_model(&self, name: &str) -> impl Future<Output = Result<(), AwsError>>;
 }
 
-/// A model package as its description has it.
+/// Description of a model package.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribedModelPackage {
-    /// The package, without the metric of the gate.
+    /// The package, without the metric for the quality gate.
     pub package: promotion::ModelPackage,
-    /// Its group.
+    /// Model package group.
     pub group: String,
     /// `Pending`, `InProgress`, `Completed`, `Failed` or `Deleting`.
     pub status: String,
-    /// `s3://` URI of its own report of model quality.
+    /// `s3://` URI of the model quality report in the package.
     pub model_quality: Option<String>,
-    /// When it was registered.
+    /// Registration time.
     pub created: Timestamp,
 }
 
 /// SageMaker's model registry.
 pub trait ModelPackages {
-    /// A model package; `None` if there is none.
+    /// Describes a model package. `None` if it does not exist.
     fn model_package(&self, arn: &str) -> impl Future<Output = Result<Option<DescribedModelPackage>, AwsError>>;
 
-    /// The ARNs of the newest packages of a group, with when they were registered, the newest first; none if there is no
-    /// such group.
+    /// ARNs and registration times of the newest packages in a group, newest first. Empty if the group does not exist.
     fn newest_packages(&self, group: &str) -> impl Future<Output = Result<Vec<(String, Timestamp)>, AwsError>>;
 }
 
-/// What is asked of CloudWatch.
+/// A query for a CloudWatch metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricQuery {
-    /// The namespace.
+    /// Namespace of the metric.
     pub namespace: String,
-    /// The metric.
+    /// Name of the metric.
     pub metric_name: String,
-    /// The dimensions.
+    /// Dimensions of the metric.
     pub dimensions: Vec<(String, String)>,
     /// `Sum`, `SampleCount`, `Average`, `p99`, …
     pub statistic: String,
 }
 
-/// Metrics that have been published.
+/// Published CloudWatch metrics.
 pub trait MetricData {
-    /// The values of each query by the beginning of their periods, oldest first, from one time until before another.
+    /// Values of each query with the start of their periods, oldest first, in the time range from `from` (inclusive) to `until`
+    /// (exclusive).
     fn metric_data(
         &self,
         queries: &[MetricQuery],
@@ -410,33 +411,33 @@ pub trait MetricData {
 
 /// SageMaker's batch transform jobs.
 pub trait TransformJobs {
-    /// The most recent job whose name contains a text; `None` if there is none.
+    /// The most recent job whose name contains a string. `None` if there is none.
     fn latest_transform_job(&self, name_contains: &str)
     -> impl Future<Output = Result<Option<TransformJob>, AwsError>>;
 }
 
-/// SageMaker's lineage: which entities contributed to which.
+/// SageMaker's lineage.
 pub trait Lineage {
-    /// The entities that a model package, or an endpoint, comes from, and how they belong together; none of what SageMaker has
-    /// no lineage of.
+    /// Entities from which a model package or an endpoint was created, and their associations. Empty if SageMaker has no lineage
+    /// of it.
     fn lineage(
         &self,
         arn: &str,
     ) -> impl Future<Output = Result<(Vec<LineageArtifact>, Vec<LineageAssociation>), AwsError>>;
 }
 
-/// What Model Monitor's schedules are held against.
+/// Baselines of Model Monitor's schedules.
 pub trait MonitoringBaselines {
-    /// The schedules that monitor an endpoint, with the folders of their baselines.
-    fn monitors_of(&self, endpoint: &str) -> impl Future<Output = Result<Vec<promotion::MonitorBaseline>, AwsError>>;
+    /// Schedules that monitor an endpoint, with the folders of their baselines.
+    fn monitors_for(&self, endpoint: &str) -> impl Future<Output = Result<Vec<promotion::MonitorBaseline>, AwsError>>;
 
-    /// Holds a schedule against the baseline in a folder: by a job definition like the one that it has, but for that.
-    fn hold_against(&self, schedule: &str, baseline_uri: &str) -> impl Future<Output = Result<(), AwsError>>;
+    /// Changes the baseline of a schedule to a folder, with a copy of its job definition that differs only in the baseline.
+    fn set_baseline(&self, schedule: &str, baseline_uri: &str) -> impl Future<Output = Result<(), AwsError>>;
 }
 
 /// SNS topics.
 pub trait Topics {
-    /// Publishes a message to a topic; to the deployment's if none is named.
+    /// Publishes a message to a topic. `None` is the deployment's topic.
     fn publish_message(
         &self,
         topic: Option<&str>,
@@ -445,17 +446,17 @@ pub trait Topics {
     ) -> impl Future<Output = Result<(), AwsError>>;
 }
 
-/// What nobody may read in a log.
+/// A secret. Its `Debug` output hides it from logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A secret.
+    /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The secret itself.
+    /// Returns the secret in clear text.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -467,51 +468,51 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Parameter Store, and by way of it Secrets Manager.
+/// Secrets in Parameter Store, or in Secrets Manager through Parameter Store.
 pub trait Secrets {
-    /// The value of a parameter, decrypted.
+    /// Decrypted value of a parameter.
     fn secret(&self, parameter: &str) -> impl Future<Output = Result<Secret, AwsError>>;
 }
 
-/// A POST request to a server outside of AWS.
+/// A POST request to a server outside AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
-    /// Its URL.
+    /// URL of the request.
     pub url: String,
-    /// Headers beside `Content-Type: application/json`.
+    /// Headers in addition to `Content-Type: application/json`.
     pub headers: Vec<(&'static str, String)>,
-    /// Its body.
+    /// Body of the request.
     pub body: Vec<u8>,
 }
 
 impl Post {
-    /// Scheme and host of the URL: its path may be a secret, and is not told.
+    /// Scheme and host of the URL. The path may contain a secret, and is not logged.
     pub fn host(&self) -> &str {
         let end = self.url.match_indices('/').nth(2).map_or(self.url.len(), |(at, _)| at);
         self.url.get(..end).unwrap_or_default()
     }
 }
 
-/// What a server answered.
+/// Response of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostAnswer {
-    /// The status code.
+pub struct PostResponse {
+    /// HTTP status code.
     pub status: u16,
-    /// The beginning of the body.
+    /// Start of the response body.
     pub body: String,
 }
 
-/// Servers outside of AWS.
+/// Servers outside AWS.
 pub trait Web {
-    /// Sends a request. Any answer is one, whatever its status; redirects are not followed.
-    fn post(&self, request: &Post) -> impl Future<Output = Result<PostAnswer, AwsError>>;
+    /// Sends a request. A response with any status is a result, not an error. Redirects are not followed.
+    fn post(&self, request: &Post) -> impl Future<Output = Result<PostResponse, AwsError>>;
 }
 
-/// Time.
+/// The clock.
 pub trait Clock {
-    /// The time now.
+    /// Current time.
     fn now(&self) -> Timestamp;
 
-    /// Waits.
+    /// Waits for a duration.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 }

@@ -1,5 +1,5 @@
-//! AWS for code that blocks: objects of S3 as streams, downloaded in parts, a few objects ahead of the reader; and
-//! questions that wait for their answers.
+//! AWS for blocking code: S3 objects as streams that are downloaded in parts, a few objects ahead of the reader; and queries
+//! that wait for their results.
 
 use crate::{
     AwsError,
@@ -12,12 +12,12 @@ use tokio::sync::{
     oneshot,
 };
 
-/// The size of a part.
-const PART: u64 = 4 << 20;
-/// So many objects are downloaded at the same time, each at most two parts ahead: 48 MiB.
+/// Size of a part.
+const PART_BYTES: u64 = 4 << 20;
+/// Number of objects that are downloaded concurrently, each at most two parts ahead of its reader: 48 MiB.
 const OBJECTS_AT_ONCE: usize = 4;
 
-/// An object on its way; reading waits for its parts, and so must not happen on the runtime that downloads them.
+/// An object that is being downloaded. Reading blocks until a part arrives, so it must not happen on the runtime that downloads.
 #[derive(Debug)]
 pub struct Download {
     parts: Receiver<Result<Vec<u8>, AwsError>>,
@@ -40,9 +40,9 @@ impl Read for Download {
     }
 }
 
-/// The streams of objects, and what downloads them: to be driven while the streams are read, in their order.
+/// Streams of objects, and the future that downloads them. Poll the future while the streams are read in order.
 pub fn downloads<'a>(
-    world: &'a impl Datasets,
+    clients: &'a impl Datasets,
     bucket: &'a str,
     objects: &'a [ListedObject],
 ) -> (Vec<Download>, impl Future<Output = ()> + 'a) {
@@ -59,15 +59,15 @@ pub fn downloads<'a>(
         })
         .unzip();
     let all = stream::iter(objects.iter().zip(senders))
-        .map(move |(object, sender)| download(world, bucket, object, sender))
+        .map(move |(object, sender)| download(clients, bucket, object, sender))
         .buffer_unordered(OBJECTS_AT_ONCE)
         .for_each(async |()| {});
     (streams, all)
 }
 
-/// Carries out blocking work that asks something of AWS now and then: each question waits for its answer. `None` if the
-/// work was given up.
-pub async fn asking<Q: Send + 'static, A: Send + 'static, T: Send + 'static>(
+/// Runs blocking `work` that queries AWS: each query blocks until `answer` has returned its result. `None` if the work was
+/// canceled.
+pub async fn run_blocking<Q: Send + 'static, A: Send + 'static, T: Send + 'static>(
     work: impl FnOnce(&mut dyn FnMut(Q) -> Option<A>) -> T + Send + 'static,
     answer: impl AsyncFn(Q) -> A,
 ) -> Option<T> {
@@ -80,22 +80,24 @@ pub async fn asking<Q: Send + 'static, A: Send + 'static, T: Send + 'static>(
         })
     });
     while let Some((question, answered)) = questions.recv().await {
-        // Who does not wait for the answer any more has given up.
+        // Fails only if the work no longer waits for the result.
         drop(answered.send(answer(question).await));
     }
     work.await.ok()
 }
 
-/// Downloads an object until its end, or until nobody reads it any more.
+/// Downloads an object until its end, or until its stream is dropped.
 async fn download(
-    world: &impl Datasets,
+    clients: &impl Datasets,
     bucket: &str,
     object: &ListedObject,
     sender: Sender<Result<Vec<u8>, AwsError>>,
 ) {
     let (mut from, mut known) = (0, None);
     while from < object.bytes {
-        let part = world.part(bucket, &object.key, known.as_ref(), from, PART).await;
+        let part = clients
+            .part(bucket, &object.key, known.as_ref(), from, PART_BYTES)
+            .await;
         let part = part.map(|part| {
             known = Some(part.etag);
             from += part.bytes.len() as u64;

@@ -1,46 +1,45 @@
-//! Why an analysis could not be carried out.
+//! Errors of the `analyze` function.
 
 use shell::{AwsError, ErrorType, LoadPolicyError};
 
-/// Why an analysis could not be carried out. What is wrong with the data or the baseline is no error of the function but
-/// a failed execution.
+/// Why an analysis failed. Problems with the data or the baseline are not errors of the function, but failed executions.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalyzeError {
-    /// The event is none that the function knows.
-    #[error("the event is no tick of the schedule, and asks for no analysis")]
+    /// The event is not supported.
+    #[error("failed to parse the event: expected a scheduled event or a request for an analysis")]
     Event(#[source] serde_json::Error),
-    /// The request for baselines cannot be read.
-    #[error("the detail of the event is not that of a request for baselines")]
+    /// The request for baselines is invalid.
+    #[error("failed to parse the detail of the event as a request for baselines")]
     Baselines(#[source] serde_json::Error),
-    /// There is no policy that says what to analyse.
-    #[error("there is no policy that says what to analyse")]
+    /// No valid policy is available.
+    #[error("no valid policy is available")]
     Policy(#[source] LoadPolicyError),
-    /// The policy has no such schedule.
-    #[error("the policy has no [[analysis]] with the schedule `{0}`")]
+    /// The policy has no native analysis with this schedule.
+    #[error("the policy has no [[analysis]] table with the schedule `{0}`")]
     Unknown(String),
-    /// AWS failed.
+    /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// A document or a partial profile cannot be read.
-    #[error("`{key}` cannot be read")]
+    /// A document or a partial profile is invalid.
+    #[error("failed to parse `{key}` in the state bucket")]
     Document {
-        /// Where it lies.
+        /// Key of the document.
         key: String,
-        /// What is wrong.
+        /// The parse error.
         #[source]
         source: serde_json::Error,
     },
-    /// An object of a dataset cannot be profiled.
+    /// An object of a dataset could not be profiled.
     #[error("{0}")]
     Data(String),
-    /// Some schedules could not be analysed; each is in the log.
-    #[error("{failed} of {all} monitoring schedules could not be analysed; the first: {first}")]
+    /// Some analyses failed. The log contains every error.
+    #[error("failed to analyze {failed} of {all} monitoring schedules; first error: {first}")]
     Some {
-        /// How many.
+        /// Number of failed schedules.
         failed: usize,
-        /// Of how many.
+        /// Number of all schedules.
         all: usize,
-        /// What was wrong with the first.
+        /// The first error.
         first: String,
     },
 }

@@ -1,7 +1,7 @@
-//! One monitoring execution: from the data of its window to its report, its metrics and its event.
+//! One monitoring execution: from the data of its window to its report, its metrics, and its event.
 
 use crate::{
-    AnalyzeError, World,
+    AnalyzeClients, AnalyzeError,
     datasets::{Failed, config, content, listed, read_objects, with_objects},
 };
 use alerting::{MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange, execution_correlation_id};
@@ -17,37 +17,37 @@ use remediation::AnalysisSchedule;
 use serde::{Deserialize, Serialize, de::Error as _};
 use shell::{
     ports::{Fetched, FetchedObject, ListedObject, ModelEndpoint},
-    stream::asking,
+    stream::run_blocking,
     telemetry,
 };
 use std::{cell::RefCell, sync::Arc};
 use tracing::{Instrument as _, Span};
 
-/// What the service says of an execution without data.
+/// Failure reason of an execution without data, as in Model Monitor.
 const NO_DATA: &str = "Job inputs had no data";
-/// Labels that came later than this after the data are not looked for.
-const LATEST_LABELS: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// A failure reason is at most this long (API, `FailureReason`).
-const LONGEST_REASON: usize = 1024;
+/// Labels are searched up to this time after the data.
+const MAX_LABEL_DELAY: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Maximum length of a failure reason (API, `FailureReason`).
+const MAX_REASON_BYTES: usize = 1024;
 
-/// An execution that was carried out.
+/// Record of an execution that has run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Executed {
-    /// The monitoring schedule.
+pub struct ExecutionRecord {
+    /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// The hour that it was due.
+    /// Scheduled time of the execution.
     pub scheduled_time: Timestamp,
-    /// `Completed`, `CompletedWithViolations` or `Failed`.
+    /// `Completed`, `CompletedWithViolations`, or `Failed`.
     pub monitoring_execution_status: String,
-    /// Why it failed.
+    /// `FailureReason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
-    /// How many rows were analysed.
+    /// Number of analyzed rows.
     pub item_count: u64,
-    /// How many constraints are violated.
+    /// Number of violations.
     pub violations: u64,
-    /// The folder of its report.
+    /// `s3://` URI of the report's folder.
     pub report_uri: String,
 }
 
@@ -66,19 +66,19 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Carries the execution out: its report is written, its event is on the bus.
-    pub(crate) async fn carry_out(&self, world: &impl World) -> Result<Executed, AnalyzeError> {
+    /// Runs the execution: writes its report and publishes its event.
+    pub(crate) async fn run(&self, clients: &impl AnalyzeClients) -> Result<ExecutionRecord, AnalyzeError> {
         let work = async {
-            let baseline_uri = self.baseline_uri(world).await?;
-            let report = self.report(world, &baseline_uri).await;
-            self.conclude(world, report).await
+            let baseline_uri = self.baseline_uri(clients).await?;
+            let report = self.report(clients, &baseline_uri).await;
+            self.conclude(clients, report).await
         };
-        work.instrument(self.about()).await
+        work.instrument(self.span()).await
     }
 
-    /// The span of what is logged about it.
-    pub(crate) fn about(&self) -> Span {
-        telemetry::about(
+    /// Span for log lines about the execution.
+    pub(crate) fn span(&self) -> Span {
+        telemetry::span_for(
             None,
             Some(self.analysis.schedule.as_str()),
             Some(&self.correlation_id()),
@@ -89,18 +89,18 @@ impl<'a> Execution<'a> {
         execution_correlation_id(self.analysis.schedule.as_str(), self.scheduled_time)
     }
 
-    /// Writes what came of the execution, and tells of it.
+    /// Writes the report, and publishes metrics and event.
     pub(crate) async fn conclude(
         &self,
-        world: &impl World,
+        clients: &impl AnalyzeClients,
         report: Result<Option<Report>, Failed>,
-    ) -> Result<Executed, AnalyzeError> {
+    ) -> Result<ExecutionRecord, AnalyzeError> {
         let analysis = self.analysis;
         let prefix = analysis.report_prefix(self.scheduled_time);
         let (status, failure_reason, report) = match report {
             Err(Failed::Aws(error)) => return Err(error.into()),
             Err(Failed::ForGood(mut reason)) => {
-                let end = (0..=LONGEST_REASON).rev().find(|at| reason.is_char_boundary(*at));
+                let end = (0..=MAX_REASON_BYTES).rev().find(|at| reason.is_char_boundary(*at));
                 reason.truncate(end.unwrap_or(0));
                 ("Failed", Some(reason), None)
             }
@@ -117,26 +117,26 @@ impl<'a> Execution<'a> {
             }
             let mut files = report.all_files();
             if report.outcome() == Outcome::Clean {
-                // Of an execution that is repeated, the first may have left violations that are none any more.
-                let none = report.violations_file();
-                let key = format!("{prefix}{}", none.name);
-                if world.report(&analysis.output.bucket, &key, 0).await? != FetchedObject::Absent {
-                    files.push(none);
+                // The first run of a repeated execution may have written violations that no longer exist.
+                let empty = report.violations_file();
+                let key = format!("{prefix}{}", empty.name);
+                if clients.report(&analysis.output.bucket, &key, 0).await? != FetchedObject::Absent {
+                    files.push(empty);
                 }
             }
-            // The violations last: what reads them finds the rest.
+            // The violations come last: their readers find the other files.
             for file in files {
                 let key = format!("{prefix}{}", file.name);
-                world.store(&analysis.output.bucket, &key, file.content).await?;
+                clients.store(&analysis.output.bucket, &key, file.content).await?;
             }
             let (namespace, dimensions) = self.metrics();
             if !report.metrics.is_empty() {
-                world
+                clients
                     .publish_monitor(&namespace, &dimensions, self.scheduled_time, &report.metrics)
                     .await?;
             }
         }
-        let executed = Executed {
+        let record = ExecutionRecord {
             monitoring_schedule: analysis.schedule.to_string(),
             scheduled_time: self.scheduled_time,
             monitoring_execution_status: status.to_owned(),
@@ -145,20 +145,20 @@ impl<'a> Execution<'a> {
             violations: report.as_ref().map_or(0, |report| report.violations.len() as u64),
             report_uri: format!("s3://{}/{}", analysis.output.bucket, prefix.trim_end_matches('/')),
         };
-        self.tell(world, &executed).await?;
+        self.publish(clients, &record).await?;
         tracing::info!(
-            monitoring_schedule = %executed.monitoring_schedule,
-            scheduled_time = %executed.scheduled_time,
+            monitoring_schedule = %record.monitoring_schedule,
+            scheduled_time = %record.scheduled_time,
             status,
-            reason = executed.failure_reason,
-            item_count = executed.item_count,
-            violations = executed.violations,
-            "execution carried out"
+            reason = record.failure_reason,
+            item_count = record.item_count,
+            violations = record.violations,
+            "execution completed"
         );
-        Ok(executed)
+        Ok(record)
     }
 
-    async fn tell(&self, world: &impl World, executed: &Executed) -> Result<(), AnalyzeError> {
+    async fn publish(&self, clients: &impl AnalyzeClients, record: &ExecutionRecord) -> Result<(), AnalyzeError> {
         let change = MonitoringExecutionStateChange {
             version: "1".to_owned(),
             id: format!(
@@ -167,23 +167,23 @@ impl<'a> Execution<'a> {
                 self.scheduled_time.strftime("%Y%m%dT%H")
             ),
             correlation_id: Some(self.correlation_id()),
-            monitoring_schedule: executed.monitoring_schedule.clone(),
+            monitoring_schedule: record.monitoring_schedule.clone(),
             endpoint: self.analysis.endpoint.as_ref().map(ToString::to_string),
             monitor_type: self.analysis.monitor_type.to_string(),
             scheduled_time: self.scheduled_time,
-            monitoring_execution_status: executed.monitoring_execution_status.clone(),
-            failure_reason: executed.failure_reason.clone(),
-            report_uri: executed.report_uri.clone(),
-            item_count: executed.item_count,
-            violations: executed.violations,
-            time: world.now(),
+            monitoring_execution_status: record.monitoring_execution_status.clone(),
+            failure_reason: record.failure_reason.clone(),
+            report_uri: record.report_uri.clone(),
+            item_count: record.item_count,
+            violations: record.violations,
+            time: clients.now(),
         };
         let detail = serde_json::to_string(&change).map_err(AnalyzeError::Event)?;
-        world.put(MONITORING_EXECUTION_STATE_CHANGE, detail).await?;
+        clients.put(MONITORING_EXECUTION_STATE_CHANGE, detail).await?;
         Ok(())
     }
 
-    /// Namespace and dimensions of the execution's metrics, as Model Monitor has them.
+    /// Namespace and dimensions of the execution's metrics, as in Model Monitor.
     fn metrics(&self) -> (String, Vec<(String, String)>) {
         let analysis = self.analysis;
         let kind = match analysis.monitor_type {
@@ -197,18 +197,18 @@ impl<'a> Execution<'a> {
             dimensions.push(("Endpoint".to_owned(), endpoint.to_string()));
         }
         dimensions.push(("MonitoringSchedule".to_owned(), analysis.schedule.to_string()));
-        let of = if analysis.endpoint.is_some() {
+        let scope = if analysis.endpoint.is_some() {
             "Endpoints"
         } else {
             "ModelMonitoring"
         };
-        (format!("aws/sagemaker/{of}/{kind}"), dimensions)
+        (format!("aws/sagemaker/{scope}/{kind}"), dimensions)
     }
 
-    /// The report; `None` if there is nothing to analyse.
-    async fn report(&self, world: &impl World, baseline_uri: &S3Uri) -> Result<Option<Report>, Failed> {
-        let baseline = baseline(world, baseline_uri).await?;
-        let objects = listed(world, &self.analysis.data, self.analysis.hours(self.scheduled_time)).await?;
+    /// Analyzes the data. `None` if there is no data.
+    async fn report(&self, clients: &impl AnalyzeClients, baseline_uri: &S3Uri) -> Result<Option<Report>, Failed> {
+        let baseline = baseline(clients, baseline_uri).await?;
+        let objects = listed(clients, &self.analysis.data, self.analysis.hours(self.scheduled_time)).await?;
         if objects.is_empty() {
             return Ok(None);
         }
@@ -217,45 +217,46 @@ impl<'a> Execution<'a> {
                 let options = self.options(baseline.columns());
                 let bucket = &self.analysis.data.bucket;
                 let dataset: Dataset<Profile> =
-                    read_objects(world, bucket, &objects, options, Profile::default).await?;
+                    read_objects(clients, bucket, &objects, options, Profile::default).await?;
                 Ok(Some(self.data_quality().analyze(&dataset, &baseline)?.0))
             }
-            kind => self.predictions(kind, world, &objects, baseline).await.map(Some),
+            kind => self.predictions(kind, clients, &objects, baseline).await.map(Some),
         }
     }
 
-    /// The report of an analysis of predictions.
+    /// Runs an analysis of predictions: model quality, bias, or attributions.
     async fn predictions(
         &self,
         kind: MonitorType,
-        world: &impl World,
+        clients: &impl AnalyzeClients,
         objects: &[ListedObject],
         baseline: Baseline,
     ) -> Result<Report, Failed> {
         let config = match &self.analysis.config {
-            Some(uri) => Some(config(world, uri).await?),
+            Some(uri) => Some(config(clients, uri).await?),
             None => baseline.config.clone(),
         };
         let job = PredictionJob::new(kind, config)?;
         let truth = if job.uses_ground_truth() {
-            self.truth(world).await?
+            self.truth(clients).await?
         } else {
             None
         };
         let mut options = self.options(Vec::new());
         options.capture.ground_truth.clone_from(&truth);
         job.prepare(&mut options);
-        let dataset = read_objects(world, &self.analysis.data.bucket, objects, options, job.tables()).await?;
+        let dataset = read_objects(clients, &self.analysis.data.bucket, objects, options, job.tables()).await?;
         match self.model(&job) {
-            Some(model) => asked(world, job, dataset, truth, baseline, &model).await,
+            Some(model) => analyze_with_model(clients, job, dataset, truth, baseline, &model).await,
             None => Ok(job.analyze(&dataset, truth.as_deref(), &baseline, None)?),
         }
     }
 
-    /// The model that is asked, if one is: that of the configuration, or the endpoint that is monitored.
+    /// The model to query for attributions: that of the configuration, or else the monitored endpoint. `None` if the analysis needs no
+    /// model.
     fn model(&self, job: &PredictionJob) -> Option<ModelEndpoint> {
         let config = job.config();
-        if job.monitor_type() != MonitorType::ModelExplainability || !config.asks_model() {
+        if job.monitor_type() != MonitorType::ModelExplainability || !config.calls_model() {
             return None;
         }
         let monitored = self.analysis.endpoint.as_ref().map(ToString::to_string);
@@ -263,31 +264,31 @@ impl<'a> Execution<'a> {
         name.map(ModelEndpoint::Name)
     }
 
-    /// The labels that have come since the data were captured.
-    async fn truth(&self, world: &impl World) -> Result<Option<Arc<GroundTruth>>, Failed> {
+    /// Reads the labels that have arrived since the data was captured.
+    async fn truth(&self, clients: &impl AnalyzeClients) -> Result<Option<Arc<GroundTruth>>, Failed> {
         let Some(uri) = &self.analysis.ground_truth else {
             return Ok(None);
         };
         let captured = self.analysis.hours(self.scheduled_time);
-        let until = captured.last().and_then(|last| last.checked_add(LATEST_LABELS).ok());
-        let until = until.map_or(world.now(), |until| until.min(world.now()));
+        let until = captured.last().and_then(|last| last.checked_add(MAX_LABEL_DELAY).ok());
+        let until = until.map_or(clients.now(), |until| until.min(clients.now()));
         let Some(first) = captured.first() else { return Ok(None) };
         let hours = first.series(1.hour()).take_while(|hour| *hour <= until);
-        let found = listed(world, uri, hours.collect()).await?;
-        let truth = with_objects(world, &uri.bucket, &found, GroundTruth::read).await?;
+        let found = listed(clients, uri, hours.collect()).await?;
+        let truth = with_objects(clients, &uri.bucket, &found, GroundTruth::read).await?;
         Ok(Some(Arc::new(truth)))
     }
 
-    /// Why the analysis cannot be made of partial profiles, if it cannot.
-    pub(crate) fn not_in_parts(&self) -> Option<String> {
+    /// Why the analysis does not support partial profiles. `None` if it does.
+    pub(crate) fn partial_profile_error(&self) -> Option<String> {
         let AnalysisSchedule {
             schedule, monitor_type, ..
         } = self.analysis;
-        let of_cells = matches!(monitor_type, MonitorType::DataQuality | MonitorType::Custom);
-        (!of_cells).then(|| {
+        let is_supported = matches!(monitor_type, MonitorType::DataQuality | MonitorType::Custom);
+        (!is_supported).then(|| {
             format!(
-                "`{schedule}` is of {monitor_type}, which looks at whole rows: only data quality is made in parts; ask for \
-                 this one by {{\"schedule\": \"{schedule}\"}}"
+                "partial profiles are supported for data quality only, and `{schedule}` is of type {monitor_type}; request \
+                 this analysis with {{\"schedule\": \"{schedule}\"}}"
             )
         })
     }
@@ -317,36 +318,37 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The folder of the baseline: that of the model that was promoted last, else the policy's. Not to know which is no
-    /// failed execution: held against the wrong one, good data drift.
-    pub(crate) async fn baseline_uri(&self, world: &impl World) -> Result<S3Uri, AnalyzeError> {
+    /// Folder of the baseline: that of the latest promoted model, or else that of the policy. If it is unknown, this is an error and
+    /// not a failed execution: compared with the wrong baseline, good data would drift.
+    pub(crate) async fn baseline_uri(&self, clients: &impl AnalyzeClients) -> Result<S3Uri, AnalyzeError> {
         let key = BaselineDocument::key(self.analysis.schedule.as_str());
-        let Fetched::Found(body, _) = world.read(&key, None).await? else {
+        let Fetched::Found(body, _) = clients.read(&key, None).await? else {
             return Ok(self.analysis.baseline.clone());
         };
         let document = serde_json::from_slice::<BaselineDocument>(&body);
-        let unreadable = |source| AnalyzeError::Document {
+        let invalid = |source| AnalyzeError::Document {
             key: key.clone(),
             source,
         };
-        let uri = document.map_err(unreadable)?.change.baseline_uri;
-        S3Uri::parse(&uri).ok_or_else(|| unreadable(serde_json::Error::custom(format_args!("`{uri}` is no s3:// URI"))))
+        let uri = document.map_err(invalid)?.change.baseline_uri;
+        S3Uri::parse(&uri)
+            .ok_or_else(|| invalid(serde_json::Error::custom(format_args!("`{uri}` is not an s3:// URI"))))
     }
 }
 
-/// The files of a baseline.
-pub(crate) async fn baseline(world: &impl World, folder: &S3Uri) -> Result<Baseline, Failed> {
+/// Reads the files of a baseline.
+pub(crate) async fn baseline(clients: &impl AnalyzeClients, folder: &S3Uri) -> Result<Baseline, Failed> {
     let mut baseline = Baseline::default();
     for name in BASELINE_FILES {
         let uri = file_in(folder, name);
-        if let Some(body) = content(world, &uri).await? {
+        if let Some(body) = content(clients, &uri).await? {
             baseline.add(name, &uri.to_string(), &body)?;
         }
     }
     Ok(baseline)
 }
 
-/// A file, or a folder, in a folder.
+/// URI of a file or a folder in a folder.
 pub(crate) fn file_in(folder: &S3Uri, name: &str) -> S3Uri {
     let S3Uri { bucket, key } = folder;
     S3Uri {
@@ -359,22 +361,22 @@ pub(crate) fn file_in(folder: &S3Uri, name: &str) -> S3Uri {
     }
 }
 
-/// Carries an analysis out with a model that is asked.
-async fn asked(
-    world: &impl World,
+/// Runs an analysis that queries a model.
+async fn analyze_with_model(
+    clients: &impl AnalyzeClients,
     job: PredictionJob,
     dataset: Dataset<Table>,
     truth: Option<Arc<GroundTruth>>,
     baseline: Baseline,
     model: &ModelEndpoint,
 ) -> Result<Report, Failed> {
-    // The analysis knows no AWS: it is told in words that a call failed, and what failed is kept here.
-    let failed = RefCell::new(None);
-    let report = asking(
-        move |ask| {
+    // The analysis does not know AWS errors: it gets only the message, and the error is kept here.
+    let failure = RefCell::new(None);
+    let report = run_blocking(
+        move |query| {
             let mut invoke = |request: &ModelRequest| {
-                let answer: Option<Result<Vec<u8>, String>> = ask(request.clone());
-                answer.unwrap_or_else(|| Err("nobody answers any more".to_owned()))
+                let answer: Option<Result<Vec<u8>, String>> = query(request.clone());
+                answer.unwrap_or_else(|| Err("the endpoint stopped responding".to_owned()))
             };
             job.analyze(&dataset, truth.as_deref(), &baseline, Some(&mut invoke))
         },
@@ -384,18 +386,18 @@ async fn asked(
                 accept,
                 body,
             } = request;
-            let answer = world.invoke_endpoint(model, &content_type, &accept, body).await;
+            let answer = clients.invoke_endpoint(model, &content_type, &accept, body).await;
             answer.map_err(|error| {
-                let said = error.to_string();
-                *failed.borrow_mut() = Some(error);
-                said
+                let message = error.to_string();
+                *failure.borrow_mut() = Some(error);
+                message
             })
         },
     );
-    match (report.await, failed.into_inner()) {
+    match (report.await, failure.into_inner()) {
         (Some(Ok(report)), _) => Ok(report),
         (_, Some(error)) => Err(error.into()),
         (Some(Err(error)), None) => Err(error.into()),
-        (None, None) => Err(Failed::ForGood("the analysis was given up".to_owned())),
+        (None, None) => Err(Failed::ForGood("the analysis was canceled".to_owned())),
     }
 }

@@ -1,11 +1,10 @@
-//! Datasets that are larger than one invocation: each object becomes a partial profile, in a branch of its own; then the
-//! partial profiles become one, and its report. Order does not matter: a state machine maps over the objects
-//! (`infra/analysis.asl.json`).
+//! Datasets that are too large for one invocation. A state machine (`infra/analysis.asl.json`) maps over the objects: each becomes
+//! a partial profile, in any order. Then the partial profiles are merged into one profile and its report.
 
 use crate::{
-    AnalyzeError, World,
+    AnalyzeClients, AnalyzeError,
     datasets::{Failed, read_objects},
-    execution::{Executed, Execution, baseline},
+    execution::{Execution, ExecutionRecord, baseline},
 };
 use analysis::{PartialProfile, Profile};
 use analyzer::{Dataset, findings::Findings};
@@ -17,48 +16,48 @@ use shell::{
 };
 use tracing::Instrument as _;
 
-/// Where partial profiles lie in the state bucket, until its lifecycle rule removes them.
+/// Prefix of partial profiles in the state bucket. A lifecycle rule deletes them.
 const PARTIALS: &str = "partials/";
-/// A partial profile is at most this large.
-const MAX_PARTIAL: u64 = 512 << 20;
+/// Size limit of a partial profile.
+const MAX_PARTIAL_BYTES: u64 = 512 << 20;
 
-/// `profile`: one object.
+/// Request `profile`: profiles one object.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProfileRequest {
-    /// The run that it belongs to: the state machine's execution.
+    /// Name of the state machine's execution.
     pub run: String,
-    /// The bucket of the object.
+    /// Bucket of the object.
     pub bucket: String,
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub schedule: String,
 }
 
 /// A partial profile that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Profiled {
-    /// Where it lies in the state bucket.
+pub struct ProfileRecord {
+    /// Key of the partial profile in the state bucket.
     pub partial: String,
-    /// How many rows the object has.
+    /// Number of rows of the object.
     pub item_count: u64,
 }
 
-/// `merge`: the partial profiles of a run.
+/// Request `merge`: merges the partial profiles of one execution of the state machine.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MergeRequest {
-    /// The run.
+    /// Name of the state machine's execution.
     pub run: String,
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub schedule: String,
-    /// The hour that the execution was due.
+    /// Scheduled time of the monitoring execution.
     pub scheduled_time: Timestamp,
 }
 
-/// A partial profile, with what is wrong with the object.
+/// A partial profile, with notes about its object.
 #[derive(Serialize, Deserialize)]
 struct Partial {
     object: String,
@@ -66,26 +65,26 @@ struct Partial {
     notes: Vec<String>,
 }
 
-/// Makes the partial profile of an object.
+/// Creates the partial profile of an object.
 pub(crate) async fn profile(
-    world: &impl World,
+    clients: &impl AnalyzeClients,
     execution: &Execution<'_>,
     request: &ProfileRequest,
-) -> Result<Profiled, AnalyzeError> {
-    if let Some(reason) = execution.not_in_parts() {
+) -> Result<ProfileRecord, AnalyzeError> {
+    if let Some(reason) = execution.partial_profile_error() {
         return Err(AnalyzeError::Data(reason));
     }
-    let found = world.objects(&request.bucket, &request.key).await?;
+    let found = clients.objects(&request.bucket, &request.key).await?;
     let uri = format!("s3://{}/{}", request.bucket, request.key);
     let listed: Vec<ListedObject> = found.into_iter().filter(|object| object.key == request.key).collect();
     if listed.is_empty() {
-        return Err(AnalyzeError::Data(format!("{uri} does not exist (any more)")));
+        return Err(AnalyzeError::Data(format!("{uri} does not exist")));
     }
-    let baseline_uri = execution.baseline_uri(world).await?;
+    let baseline_uri = execution.baseline_uri(clients).await?;
     let read = async {
-        // Objects that do not name their columns have those of the baseline.
-        let options = execution.options(baseline(world, &baseline_uri).await?.columns());
-        read_objects(world, &request.bucket, &listed, options, Profile::default).await
+        // Objects without column names have those of the baseline.
+        let options = execution.options(baseline(clients, &baseline_uri).await?.columns());
+        read_objects(clients, &request.bucket, &listed, options, Profile::default).await
     };
     let dataset: Dataset<Profile> = match read.await {
         Ok(dataset) => dataset,
@@ -97,35 +96,35 @@ pub(crate) async fn profile(
         notes: dataset.findings.lines(),
         object: uri,
     };
-    // The same object of the same run has the same place: a branch that is tried again overwrites nothing.
+    // The same object and execution give the same key: the retry of a branch overwrites nothing.
     let name = analysis::stable_hash(partial.object.as_bytes());
     let key = format!("{PARTIALS}{}/{name:016x}.json", request.run);
     let body = serde_json::to_vec(&partial).map_err(|source| AnalyzeError::Document {
         key: key.clone(),
         source,
     })?;
-    match world.write(&key, body, &Precondition::Absent).await {
+    match clients.write(&key, body, &Precondition::Absent).await {
         Err(error) if error.kind != Kind::Conflict => Err(error.into()),
-        _ => Ok(Profiled {
+        _ => Ok(ProfileRecord {
             partial: key,
             item_count: dataset.sink.item_count(),
         }),
     }
 }
 
-/// Merges the partial profiles of a run into the report of an execution.
+/// Merges the partial profiles of a state machine's execution into the report of a monitoring execution.
 pub(crate) async fn merge(
-    world: &impl World,
+    clients: &impl AnalyzeClients,
     execution: &Execution<'_>,
     request: &MergeRequest,
-) -> Result<Executed, AnalyzeError> {
+) -> Result<ExecutionRecord, AnalyzeError> {
     let prefix = format!("{PARTIALS}{}/", request.run);
     let mut merged = Profile::default();
     let mut notes = Vec::new();
-    let keys = world.list(&prefix).await?;
+    let keys = clients.list(&prefix).await?;
     for key in &keys {
-        let partial = match world.read(key, None).await? {
-            shell::ports::Fetched::Found(body, _) if body.len() as u64 <= MAX_PARTIAL => {
+        let partial = match clients.read(key, None).await? {
+            shell::ports::Fetched::Found(body, _) if body.len() as u64 <= MAX_PARTIAL_BYTES => {
                 serde_json::from_slice::<Partial>(&body).map_err(|source| AnalyzeError::Document {
                     key: key.clone(),
                     source,
@@ -133,18 +132,18 @@ pub(crate) async fn merge(
             }
             _ => {
                 return Err(AnalyzeError::Data(format!(
-                    "the partial profile `{key}` is gone, or too large"
+                    "the partial profile `{key}` no longer exists or is too large"
                 )));
             }
         };
-        let unreadable = |error: String| AnalyzeError::Data(format!("`{key}`: {error}"));
-        let profile = Profile::try_from(partial.profile).map_err(|error| unreadable(error.to_string()))?;
-        merged.merge(&profile).map_err(|error| unreadable(error.to_string()))?;
+        let invalid = |error: String| AnalyzeError::Data(format!("`{key}`: {error}"));
+        let profile = Profile::try_from(partial.profile).map_err(|error| invalid(error.to_string()))?;
+        merged.merge(&profile).map_err(|error| invalid(error.to_string()))?;
         notes.extend(partial.notes);
     }
-    let baseline_uri = execution.baseline_uri(world).await?;
-    let report = match baseline(world, &baseline_uri).await {
-        Err(failed) => Err(failed),
+    let baseline_uri = execution.baseline_uri(clients).await?;
+    let report = match baseline(clients, &baseline_uri).await {
+        Err(error) => Err(error),
         Ok(_) if keys.is_empty() => Ok(None),
         Ok(baseline) => {
             let dataset = Dataset {
@@ -161,5 +160,5 @@ pub(crate) async fn merge(
             })
         }
     };
-    execution.conclude(world, report).instrument(execution.about()).await
+    execution.conclude(clients, report).instrument(execution.span()).await
 }

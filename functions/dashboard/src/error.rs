@@ -1,32 +1,32 @@
-//! Why pages could not be made.
+//! Errors of the `dashboard` function.
 
 use model_monitor::ParseError;
 use shell::{AwsError, ErrorType, LoadPolicyError};
 
-/// Why pages could not be made.
+/// Why pages were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum DashboardError {
-    /// Not an event.
-    #[error("the event cannot be read")]
+    /// The payload is not an EventBridge event.
+    #[error("failed to parse the event")]
     Event(#[source] ParseError),
-    /// There is no policy to show models by.
-    #[error("there is no policy to judge by")]
+    /// No valid policy is available.
+    #[error("no valid policy is available")]
     Policy(#[source] LoadPolicyError),
-    /// AWS failed.
+    /// A call to AWS failed.
     #[error("{0}")]
     Aws(AwsError),
-    /// Somebody else wrote the page again and again.
-    #[error("`{key}` of the state bucket was changed by others each time that it was to be written")]
+    /// Other invocations wrote the page at every attempt.
+    #[error("failed to write `{key}` to the state bucket: other invocations changed it at every attempt")]
     Contended {
-        /// The page.
+        /// Key of the page.
         key: String,
     },
-    /// Some models have no new page.
-    #[error("{failed} of {models} models have no new page")]
+    /// The pages of some models were not written.
+    #[error("failed to write the pages of {failed} of {models} models")]
     Incomplete {
-        /// How many failed.
+        /// Number of models whose page was not written.
         failed: usize,
-        /// Of how many.
+        /// Number of all models.
         models: usize,
     },
 }

@@ -1,20 +1,22 @@
 #![doc = include_str!("../README.md")]
 
-mod ask;
 mod error;
+mod queries;
 mod read;
 mod reports;
 
-pub use ask::{Asked, facts};
 pub use error::DashboardError;
-pub use read::{Known, model, models};
-pub use reports::{Files, comparisons, measured};
+pub use queries::{AwsQueries, facts};
+pub use read::{ModelState, model, models};
+pub use reports::{Files, comparisons, metrics};
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use model_dashboard::{Comparison, Console, Deployment, Facts, Measured, ModelView, OVERVIEW, Summary, model_page};
+use model_dashboard::{
+    Comparison, Console, Deployment, ExecutionMetrics, Facts, ModelView, OVERVIEW, Summary, model_page,
+};
 use model_monitor::{Detail, Event};
-use remediation::Policy;
+use remediation::{Policy, schedule_key};
 use serde::{Serialize, de::DeserializeOwned};
 use shell::{
     AwsError, Kind, PolicyStore,
@@ -23,29 +25,29 @@ use shell::{
 };
 use std::{collections::BTreeSet, time::Duration};
 
-/// Where the pages lie in the state bucket.
+/// Prefix of the pages in the state bucket.
 pub const PREFIX: &str = "dashboard/";
-/// Where the overview's part of each model lies.
+/// Prefix of the models' summaries, from which the overview is rendered.
 const SUMMARIES: &str = "dashboard/data/summaries/";
-/// Where what was measured of each model lies: read once of the reports.
+/// Prefix of the models' metric values. Each report file is read once.
 const MEASURED: &str = "dashboard/data/measured/";
-/// So many models are looked after at the same time: SageMaker throttles sooner than it is slow.
-const AT_ONCE: usize = 6;
-/// So many summaries are read at the same time.
+/// Number of models that are processed concurrently. More would be throttled by SageMaker.
+const MODELS_AT_ONCE: usize = 6;
+/// Number of summaries that are read concurrently.
 const SUMMARIES_AT_ONCE: usize = 64;
-/// How often a page is made anew because somebody else wrote it meanwhile.
-const ATTEMPTS: u32 = 8;
-/// What AWS said is good for so long: events come in bursts.
-const FRESH: SignedDuration = SignedDuration::from_mins(5);
-/// So long before the function's deadline no other model is begun with.
+/// Maximum number of attempts to write a page that other invocations write at the same time.
+const MAX_ATTEMPTS: u32 = 8;
+/// Facts from AWS are reused for this time, because events come in bursts.
+const FACTS_TTL: SignedDuration = SignedDuration::from_mins(5);
+/// No new model is started within this time before the function's deadline.
 const RESERVE: SignedDuration = SignedDuration::from_secs(30);
 
-/// What the dashboard touches of AWS.
-pub trait World: Asked + Files + Clock {}
+/// AWS APIs that the dashboard uses.
+pub trait DashboardClients: AwsQueries + Files + Clock {}
 
-impl<W: Asked + Files + Clock> World for W {}
+impl<W: AwsQueries + Files + Clock> DashboardClients for W {}
 
-/// The function.
+/// The `dashboard` function.
 #[derive(Debug)]
 pub struct Dashboard {
     name: String,
@@ -53,45 +55,45 @@ pub struct Dashboard {
     policy: PolicyStore,
 }
 
-/// What became of an event: the function's answer.
+/// Outcome of an event: the response of the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Handled {
-    /// Pages were made.
+    /// Pages were written.
     Rendered {
-        /// Of so many models.
+        /// Number of models whose page was written.
         models: usize,
-        /// So many were left for the next tick, for want of time.
+        /// Number of models left for the next tick because the deadline was near.
         left: usize,
     },
-    /// It does not concern us.
+    /// The event changes no page.
     Ignored {
-        /// Why.
+        /// Why the event was ignored.
         reason: String,
     },
 }
 
-/// A page of a model, and what goes with it.
+/// The page of a model and its summary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// The page.
+    /// HTML of the page.
     pub html: String,
-    /// What the overview says of the model.
+    /// Summary of the model for the overview.
     pub summary: Summary,
 }
 
-/// The page of a model, of all that is known of it.
+/// Renders the page of a model. `of_aws` are the facts, metric values, and distributions from AWS.
 pub fn page(
     deployment: &str,
-    known: &Known,
+    known: &ModelState,
     policy: &Policy,
-    of_aws: (Facts, &[Measured], &[Comparison]),
+    of_aws: (Facts, &[ExecutionMetrics], &[Comparison]),
     console: &Console,
     now: Timestamp,
 ) -> Page {
     let (facts, measured, comparisons) = of_aws;
     let documents = known.documents(policy);
-    let summary = Summary::of(&documents, facts, now);
+    let summary = Summary::from_documents(&documents, facts, now);
     let html = model_page(&ModelView {
         deployment,
         documents,
@@ -106,7 +108,7 @@ pub fn page(
 }
 
 impl Dashboard {
-    /// The function with the name of the deployment and the region of its console.
+    /// Creates the function from the name of the deployment and the region of the console.
     pub fn new(name: impl Into<String>, region: Option<&str>) -> Self {
         Self {
             name: name.into(),
@@ -115,10 +117,10 @@ impl Dashboard {
         }
     }
 
-    /// The function as the environment configures it, with the state bucket.
+    /// Creates the function from environment variables. Also returns the name of the state bucket.
     ///
     /// # Errors
-    /// If a variable is missing or wrong.
+    /// If a variable is missing or invalid.
     pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, String), ConfigError> {
         let state_bucket = vars.bucket("STATE_BUCKET")?;
         let name = vars.optional("DEPLOYMENT_NAME").unwrap_or_else(|| state_bucket.clone());
@@ -128,65 +130,69 @@ impl Dashboard {
     /// Handles one event.
     ///
     /// # Errors
-    /// If the event cannot be read, or AWS fails: Lambda retries it, then keeps it in the dead-letter queue.
-    pub async fn handle<W: World>(
+    /// If the event cannot be parsed, or a call to AWS fails. Lambda retries the event, then sends it to the dead-letter queue.
+    pub async fn handle<W: DashboardClients>(
         &self,
-        world: &W,
+        clients: &W,
         payload: &str,
         deadline: Timestamp,
     ) -> Result<Handled, DashboardError> {
         let event = Event::parse("event", payload.as_bytes()).map_err(DashboardError::Event)?;
         let detail_type = event.detail_type.as_str();
         if event.source == "aws.events" && detail_type == "Scheduled Event" {
-            return self.everything(world, deadline).await;
+            return self.render_all(clients, deadline).await;
         }
         let Detail::Other(detail) = &event.detail else {
-            return Ok(ignored(format!("`{detail_type}` changes nothing on a page")));
+            return Ok(ignored(format!("`{detail_type}` changes no page")));
         };
-        let named = detail.get("model").and_then(serde_json::Value::as_str);
-        let (true, Some(model)) = (event.source == "driftwarden", named) else {
+        let model = detail.get("model").and_then(serde_json::Value::as_str);
+        let (true, Some(model)) = (event.source == "driftwarden", model) else {
             return Ok(ignored(format!(
-                "`{detail_type}` of `{}` names no model of ours",
+                "`{detail_type}` from `{}` names no model of Driftwarden",
                 event.source
             )));
         };
         let schedule = detail.get("monitoringSchedule").and_then(serde_json::Value::as_str);
-        let policy = self.policy.load(world).await.map_err(DashboardError::Policy)?;
-        self.model(world, &policy, model, schedule.into_iter().map(str::to_owned).collect())
-            .await?;
-        self.overview(world, &policy, &[]).await?;
-        tracing::info!(model, "pages made");
+        let policy = self.policy.load(clients).await.map_err(DashboardError::Policy)?;
+        let mut schedules = model_schedules(clients, model).await?;
+        schedules.extend(schedule.map(str::to_owned));
+        self.render_model(clients, &policy, model, schedules).await?;
+        self.render_overview(clients, &policy, &[]).await?;
+        tracing::info!(model, "pages written");
         Ok(Handled::Rendered { models: 1, left: 0 })
     }
 
-    /// Makes every page anew.
-    async fn everything<W: World>(&self, world: &W, deadline: Timestamp) -> Result<Handled, DashboardError> {
-        let policy = self.policy.load(world).await.map_err(DashboardError::Policy)?;
-        let (found, notes) = models(world).await.map_err(DashboardError::Aws)?;
+    /// Renders all pages.
+    async fn render_all<W: DashboardClients>(
+        &self,
+        clients: &W,
+        deadline: Timestamp,
+    ) -> Result<Handled, DashboardError> {
+        let policy = self.policy.load(clients).await.map_err(DashboardError::Policy)?;
+        let (found, notes) = models(clients).await.map_err(DashboardError::Aws)?;
         let count = found.len();
         let policy = &policy;
-        let made = found.into_iter().map(|(model, schedules)| async move {
-            let left = deadline.duration_since(world.now()) < RESERVE;
-            if left {
+        let rendered = found.into_iter().map(|(model, schedules)| async move {
+            if deadline.duration_since(clients.now()) < RESERVE {
                 return (model, None);
             }
-            let made = self.model(world, policy, &model, schedules).await;
-            (model, Some(made))
+            let result = self.render_model(clients, policy, &model, schedules).await;
+            (model, Some(result))
         });
-        let mut made = stream::iter(made).buffer_unordered(AT_ONCE);
+        let mut rendered = stream::iter(rendered).buffer_unordered(MODELS_AT_ONCE);
         let (mut left, mut failed) = (0, 0);
-        while let Some((model, made)) = made.next().await {
-            match made {
+        while let Some((model, result)) = rendered.next().await {
+            match result {
                 None => left += 1,
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
                     failed += 1;
-                    tracing::error!(model, error = %shell::chain(&error), "no page could be made");
+                    tracing::error!(model, error = %shell::chain(&error), "failed to write the page of a model");
                 }
             }
         }
-        self.overview(world, policy, &notes).await?;
-        tracing::info!(models = count, left, failed, "pages made");
+        self.render_overview(clients, policy, &notes).await?;
+        tracing::info!(models = count, left, failed, "pages written");
         if failed > 0 {
             return Err(DashboardError::Incomplete { failed, models: count });
         }
@@ -196,41 +202,41 @@ impl Dashboard {
         })
     }
 
-    /// Makes the page of a model, and its part of the overview.
-    async fn model<W: World>(
+    /// Renders the page of a model, and its summary for the overview.
+    async fn render_model<W: DashboardClients>(
         &self,
-        world: &W,
+        clients: &W,
         policy: &Policy,
         model: &str,
         mut schedules: BTreeSet<String>,
     ) -> Result<(), DashboardError> {
-        let page_key = format!("{PREFIX}{}", model_dashboard::page_of(model));
-        let summary_key = format!("{SUMMARIES}{}", data_of(model));
-        let measured_key = format!("{MEASURED}{}", data_of(model));
-        for attempt in 0..ATTEMPTS {
-            backoff(world, attempt).await;
-            // Before the documents: whoever writes in between has read no more than will be read here.
-            let (_, page_etag) = bytes(world, &page_key).await?;
-            let (before, summary_etag) = kept::<Summary>(world, &summary_key).await?;
-            let (read_before, measured_etag) = kept::<Vec<Measured>>(world, &measured_key).await?;
-            let now = world.now();
-            let of_before = before.iter().flat_map(|summary| &summary.monitors);
-            schedules.extend(of_before.map(|monitor| monitor.schedule.clone()));
-            let mut known = read::model(world, model, &schedules)
+        let page_key = format!("{PREFIX}{}", model_dashboard::page_path(model));
+        let summary_key = format!("{SUMMARIES}{}", data_file(model));
+        let measured_key = format!("{MEASURED}{}", data_file(model));
+        for attempt in 0..MAX_ATTEMPTS {
+            backoff(clients, attempt).await;
+            // Entity tags are read before the documents: another invocation that writes in between has read no newer documents.
+            let (_, page_etag) = bytes(clients, &page_key).await?;
+            let (summary_before, summary_etag) = stored::<Summary>(clients, &summary_key).await?;
+            let (values_before, measured_etag) = stored::<Vec<ExecutionMetrics>>(clients, &measured_key).await?;
+            let now = clients.now();
+            let monitors_before = summary_before.iter().flat_map(|summary| &summary.monitors);
+            schedules.extend(monitors_before.map(|monitor| monitor.schedule.clone()));
+            let mut known = read::model(clients, model, &schedules)
                 .await
                 .map_err(DashboardError::Aws)?;
-            let facts_before = before.as_ref().map(|summary| &summary.facts);
-            let fresh = facts_before.filter(|facts| facts.at.is_some_and(|at| now.duration_since(at) < FRESH));
-            let said = match fresh {
+            let facts_before = summary_before.as_ref().map(|summary| &summary.facts);
+            let fresh = facts_before.filter(|facts| facts.at.is_some_and(|at| now.duration_since(at) < FACTS_TTL));
+            let facts = match fresh {
                 Some(facts) => facts.clone(),
-                None => facts(world, &known, policy, facts_before, now).await,
+                None => facts(clients, &known, policy, facts_before, now).await,
             };
-            let before = read_before.unwrap_or_default();
-            let values = measured(world, &known, policy, before.clone())
+            let values_before = values_before.unwrap_or_default();
+            let values = metrics(clients, &known, policy, values_before.clone())
                 .await
                 .map_err(DashboardError::Aws)?;
             let mut notes = Vec::new();
-            let distributions = comparisons(world, &known, policy, &mut notes)
+            let distributions = comparisons(clients, &known, policy, &mut notes)
                 .await
                 .map_err(DashboardError::Aws)?;
             known.notes.append(&mut notes);
@@ -238,17 +244,17 @@ impl Dashboard {
                 &self.name,
                 &known,
                 policy,
-                (said, &values, &distributions),
+                (facts, &values, &distributions),
                 &self.console,
                 now,
             );
-            if values != before {
-                // Only what was read of reports: who loses it reads it again.
-                written(put(world, &measured_key, json(&values), measured_etag).await)?;
+            if values != values_before {
+                // A conflict does no harm: the values can be read from the reports again.
+                written(put(clients, &measured_key, json(&values), measured_etag).await)?;
             }
             let summary = json(&page.summary);
-            if written(put(world, &summary_key, summary, summary_etag).await)?
-                && written(put(world, &page_key, page.html.into_bytes(), page_etag).await)?
+            if written(put(clients, &summary_key, summary, summary_etag).await)?
+                && written(put(clients, &page_key, page.html.into_bytes(), page_etag).await)?
             {
                 return Ok(());
             }
@@ -256,28 +262,27 @@ impl Dashboard {
         Err(DashboardError::Contended { key: page_key })
     }
 
-    /// Makes the overview of what is kept of every model.
-    async fn overview<W: World>(&self, world: &W, policy: &Policy, notes: &[String]) -> Result<(), DashboardError> {
+    /// Renders the overview from the summaries of all models.
+    async fn render_overview<W: DashboardClients>(
+        &self,
+        clients: &W,
+        policy: &Policy,
+        notes: &[String],
+    ) -> Result<(), DashboardError> {
         let key = format!("{PREFIX}{OVERVIEW}");
-        for attempt in 0..ATTEMPTS {
-            backoff(world, attempt).await;
-            let (_, etag) = bytes(world, &key).await?;
-            let keys = world.list(SUMMARIES).await.map_err(DashboardError::Aws)?;
-            let read = keys.iter().map(|key| kept::<Summary>(world, key));
-            let mut read = stream::iter(read).buffered(SUMMARIES_AT_ONCE);
-            let mut models = Vec::with_capacity(keys.len());
-            while let Some(summary) = read.next().await {
-                models.extend(summary?.0);
-            }
+        for attempt in 0..MAX_ATTEMPTS {
+            backoff(clients, attempt).await;
+            let (_, etag) = bytes(clients, &key).await?;
+            let models = summaries(clients).await?;
             let html = model_dashboard::overview(&Deployment {
                 name: &self.name,
-                now: world.now(),
+                now: clients.now(),
                 policy_version: policy.version(),
                 models: &models,
                 notes,
                 console: &self.console,
             });
-            if written(put(world, &key, html.into_bytes(), etag).await)? {
+            if written(put(clients, &key, html.into_bytes(), etag).await)? {
                 return Ok(());
             }
         }
@@ -290,9 +295,33 @@ fn ignored(reason: String) -> Handled {
     Handled::Ignored { reason }
 }
 
-/// The name of a model's data: that of its page.
-fn data_of(model: &str) -> String {
-    let page = model_dashboard::page_of(model);
+/// Reads the summaries of all models.
+async fn summaries(clients: &impl Documents) -> Result<Vec<Summary>, DashboardError> {
+    let keys = clients.list(SUMMARIES).await.map_err(DashboardError::Aws)?;
+    let read = keys.iter().map(|key| stored::<Summary>(clients, key));
+    let mut read = stream::iter(read).buffered(SUMMARIES_AT_ONCE);
+    let mut summaries = Vec::with_capacity(keys.len());
+    while let Some(summary) = read.next().await {
+        summaries.extend(summary?.0);
+    }
+    Ok(summaries)
+}
+
+/// Schedules of all monitors of a model, also of those that have never been in alert. Ledgers that a summary assigns to another
+/// model are not read: otherwise each event would read all ledgers.
+async fn model_schedules(clients: &impl Documents, model: &str) -> Result<BTreeSet<String>, DashboardError> {
+    let summaries = summaries(clients).await?;
+    let others = summaries.iter().filter(|summary| summary.model != model);
+    let others = others.flat_map(|summary| &summary.monitors);
+    let others = others.map(|monitor| schedule_key(&monitor.schedule)).collect();
+    read::schedules_for(clients, model, &others)
+        .await
+        .map_err(DashboardError::Aws)
+}
+
+/// File name of a model's data: that of its page, with another extension.
+fn data_file(model: &str) -> String {
+    let page = model_dashboard::page_path(model);
     let name = page.trim_start_matches("models/").trim_end_matches(".html");
     format!("{name}.json")
 }
@@ -301,37 +330,37 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// Waits a while before another attempt, longer each time and never as long as somebody else.
-async fn backoff(world: &impl Clock, attempt: u32) {
+/// Waits before another attempt: a random time, longer with each attempt.
+async fn backoff(clients: &impl Clock, attempt: u32) {
     if attempt > 0 {
-        let most = 40u64 << attempt.min(6);
-        world.sleep(Duration::from_millis(fastrand::u64(5..most))).await;
+        let limit = 40u64 << attempt.min(6);
+        clients.sleep(Duration::from_millis(fastrand::u64(5..limit))).await;
     }
 }
 
-/// An object's content and its entity tag, if there is one.
-async fn bytes(world: &impl Documents, key: &str) -> Result<(Option<Vec<u8>>, Option<ETag>), DashboardError> {
-    match world.read(key, None).await.map_err(DashboardError::Aws)? {
+/// Content and entity tag of an object, if it exists.
+async fn bytes(clients: &impl Documents, key: &str) -> Result<(Option<Vec<u8>>, Option<ETag>), DashboardError> {
+    match clients.read(key, None).await.map_err(DashboardError::Aws)? {
         Fetched::Found(body, etag) => Ok((Some(body), Some(etag))),
         Fetched::Absent | Fetched::Unchanged => Ok((None, None)),
     }
 }
 
-/// What was kept before. What cannot be read, of an earlier version perhaps, is made anew.
-async fn kept<T: DeserializeOwned>(
-    world: &impl Documents,
+/// A stored object and its entity tag. An object that cannot be parsed, for example of an earlier version, counts as absent.
+async fn stored<T: DeserializeOwned>(
+    clients: &impl Documents,
     key: &str,
 ) -> Result<(Option<T>, Option<ETag>), DashboardError> {
-    let (body, etag) = bytes(world, key).await?;
+    let (body, etag) = bytes(clients, key).await?;
     Ok((body.and_then(|body| serde_json::from_slice(&body).ok()), etag))
 }
 
-async fn put(world: &impl Documents, key: &str, body: Vec<u8>, etag: Option<ETag>) -> Result<(), AwsError> {
+async fn put(clients: &impl Documents, key: &str, body: Vec<u8>, etag: Option<ETag>) -> Result<(), AwsError> {
     let precondition = etag.map_or(Precondition::Absent, Precondition::Unchanged);
-    world.write(key, body, &precondition).await.map(drop)
+    clients.write(key, body, &precondition).await.map(drop)
 }
 
-/// Whether it was written, or somebody else was first.
+/// Whether the object was written. `false` if another invocation was faster.
 fn written(put: Result<(), AwsError>) -> Result<bool, DashboardError> {
     match put {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! The documents of models, out of the state bucket or a copy of it.
+//! Reads the state documents of models, from the state bucket or a copy of it.
 
 use alerting::{DOCTOR_SCHEDULE, Monitor, MonitorLedger};
 use futures_util::stream::{self, StreamExt as _};
@@ -12,26 +12,26 @@ use shell::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many documents are read at the same time.
+/// Number of documents that are read concurrently.
 const AT_ONCE: usize = 32;
 
-/// What the state bucket holds of a model.
+/// The state documents of a model.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Known {
-    /// The model.
+pub struct ModelState {
+    /// Name of the model.
     pub model: String,
-    /// Its document.
+    /// `models/{model}.json`, if it exists.
     pub document: Option<ModelDocument>,
-    /// The ledgers of its monitors, by their schedules.
+    /// Ledgers of the model's monitors, sorted by monitor type and schedule.
     pub ledgers: Vec<MonitorLedger>,
-    /// Its experiments.
+    /// `experiments/{model}.json`, if it exists.
     pub experiments: Option<ExperimentDocument>,
-    /// What could not be read, each in words.
+    /// Documents that could not be read, one message each.
     pub notes: Vec<String>,
 }
 
-impl Known {
-    /// What pages are made of.
+impl ModelState {
+    /// The documents, as the pages need them.
     pub fn documents<'a>(&'a self, policy: &'a Policy) -> Documents<'a> {
         Documents {
             model: &self.model,
@@ -43,89 +43,125 @@ impl Known {
     }
 }
 
-/// A document; `None` if there is none, or none that can be read: then a note says so.
+/// Reads a document. `None` if it does not exist or cannot be parsed; the latter adds a note.
 pub(crate) async fn document<T: DeserializeOwned>(
-    world: &impl Bucket,
+    clients: &impl Bucket,
     key: &str,
     notes: &mut Vec<String>,
 ) -> Result<Option<T>, AwsError> {
-    match world.read(key, None).await? {
+    match clients.read(key, None).await? {
         Fetched::Absent | Fetched::Unchanged => Ok(None),
         Fetched::Found(body, _) => match serde_json::from_slice(&body) {
             Ok(document) => Ok(Some(document)),
             Err(error) => {
-                notes.push(format!("{key} of the state bucket cannot be read: {error}"));
+                notes.push(format!("failed to parse `{key}` in the state bucket: {error}"));
                 Ok(None)
             }
         },
     }
 }
 
-/// What is between a prefix and `.json` of the keys below it.
-async fn names(world: &impl Bucket, prefix: &str) -> Result<Vec<String>, AwsError> {
-    let keys = world.list(prefix).await?;
+/// The part between the prefix and `.json` of all keys with the prefix.
+async fn names(clients: &impl Bucket, prefix: &str) -> Result<Vec<String>, AwsError> {
+    let keys = clients.list(prefix).await?;
     let name = |key: &String| Some(key.strip_prefix(prefix)?.strip_suffix(".json")?.to_owned());
     Ok(keys.iter().filter_map(name).collect())
 }
 
-/// Every model that the state bucket knows, with the schedules of its monitors; and what could not be read, each in words.
+/// Lists all models in the state bucket with the schedules of their monitors, and the documents that could not be read.
 ///
 /// # Errors
-/// If AWS fails.
-pub async fn models(world: &impl Bucket) -> Result<(BTreeMap<String, BTreeSet<String>>, Vec<String>), AwsError> {
-    /// What of a ledger says whose it is: its datapoints are left alone.
-    #[derive(Deserialize)]
-    struct Named {
-        monitor: Monitor,
-    }
-
+/// If a call to AWS fails.
+pub async fn models(clients: &impl Bucket) -> Result<(BTreeMap<String, BTreeSet<String>>, Vec<String>), AwsError> {
     let mut models: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for prefix in ["models/", "experiments/"] {
-        for name in names(world, prefix).await? {
+        for name in names(clients, prefix).await? {
             models.entry(name).or_default();
         }
     }
-    let mut notes = Vec::new();
-    let mut schedules = names(world, "monitors/").await?;
-    // Made by `driftwarden doctor`: no model's.
-    schedules.retain(|schedule| schedule != DOCTOR_SCHEDULE);
-    let read = schedules.iter().map(|schedule| async move {
-        let mut notes = Vec::new();
-        let named = document::<Named>(world, &format!("monitors/{schedule}.json"), &mut notes).await;
-        (schedule, named, notes)
-    });
-    let mut read = stream::iter(read).buffer_unordered(AT_ONCE);
-    while let Some((schedule, named, unread)) = read.next().await {
-        notes.extend(unread);
-        if let Some(named) = named? {
-            models.entry(named.monitor.model).or_default().insert(schedule.clone());
-        }
+    let schedules = schedules(clients).await?;
+    let (monitors, notes) = monitors(clients, &schedules).await?;
+    for (schedule, model) in monitors {
+        models.entry(model).or_default().insert(schedule);
     }
-    notes.sort();
     Ok((models, notes))
 }
 
-/// All of one model.
+/// Lists the schedules of all ledgers in the state bucket, as they are written in keys.
+async fn schedules(clients: &impl Bucket) -> Result<Vec<String>, AwsError> {
+    let mut schedules = names(clients, "monitors/").await?;
+    // `driftwarden doctor` writes this ledger. It belongs to no model.
+    schedules.retain(|schedule| schedule != DOCTOR_SCHEDULE);
+    Ok(schedules)
+}
+
+/// Reads which model each ledger belongs to, as pairs of schedule and model.
+async fn monitors(
+    clients: &impl Bucket,
+    schedules: &[String],
+) -> Result<(Vec<(String, String)>, Vec<String>), AwsError> {
+    /// The part of a ledger that names the model. Datapoints are not parsed.
+    #[derive(Deserialize)]
+    struct LedgerHead {
+        monitor: Monitor,
+    }
+
+    let read = schedules.iter().map(|schedule| async move {
+        let mut notes = Vec::new();
+        let head = document::<LedgerHead>(clients, &format!("monitors/{schedule}.json"), &mut notes).await;
+        (schedule, head, notes)
+    });
+    let mut read = stream::iter(read).buffer_unordered(AT_ONCE);
+    let (mut monitors, mut notes) = (Vec::new(), Vec::new());
+    while let Some((schedule, head, failed)) = read.next().await {
+        notes.extend(failed);
+        if let Some(head) = head? {
+            monitors.push((schedule.clone(), head.monitor.model));
+        }
+    }
+    notes.sort();
+    Ok((monitors, notes))
+}
+
+/// The schedules of a model's monitors, also of those that have never been in alert. Ledgers with a schedule in `others`, the
+/// schedules of other models, are not read.
+pub(crate) async fn schedules_for(
+    clients: &impl Bucket,
+    model: &str,
+    others: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, AwsError> {
+    let mut schedules = schedules(clients).await?;
+    schedules.retain(|schedule| !others.contains(schedule));
+    let (monitors, _) = monitors(clients, &schedules).await?;
+    let monitors = monitors.into_iter().filter(|(_, owner)| owner == model);
+    Ok(monitors.map(|(schedule, _)| schedule).collect())
+}
+
+/// Reads all documents of one model.
 ///
 /// # Errors
-/// If AWS fails.
-pub async fn model(world: &impl Bucket, model: &str, schedules: &BTreeSet<String>) -> Result<Known, AwsError> {
+/// If a call to AWS fails.
+pub async fn model(clients: &impl Bucket, model: &str, schedules: &BTreeSet<String>) -> Result<ModelState, AwsError> {
     let mut notes = Vec::new();
-    let found = document::<ModelDocument>(world, &format!("models/{model}.json"), &mut notes).await?;
-    let experiments = document(world, &ExperimentDocument::key(model), &mut notes).await?;
+    let model_document = document::<ModelDocument>(clients, &format!("models/{model}.json"), &mut notes).await?;
+    let experiments = document(clients, &ExperimentDocument::key(model), &mut notes).await?;
     let mut wanted: BTreeSet<String> = schedules.iter().map(|schedule| schedule_key(schedule)).collect();
-    wanted.extend(found.iter().flat_map(|document| document.alerts.keys().cloned()));
+    wanted.extend(
+        model_document
+            .iter()
+            .flat_map(|document| document.alerts.keys().cloned()),
+    );
     let mut ledgers: Vec<MonitorLedger> = Vec::new();
     for schedule in &wanted {
-        let ledger = document::<MonitorLedger>(world, &format!("monitors/{schedule}.json"), &mut notes).await?;
-        // A policy may have given the monitor to another model since.
+        let ledger = document::<MonitorLedger>(clients, &format!("monitors/{schedule}.json"), &mut notes).await?;
+        // The policy may have assigned the monitor to another model.
         ledgers.extend(ledger.filter(|ledger| ledger.monitor.model == model));
     }
     let order = |ledger: &MonitorLedger| (ledger.monitor.monitor_type, ledger.monitor.schedule.clone());
     ledgers.sort_by_key(order);
-    Ok(Known {
+    Ok(ModelState {
         model: model.to_owned(),
-        document: found,
+        document: model_document,
         ledgers,
         experiments,
         notes,

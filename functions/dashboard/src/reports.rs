@@ -1,11 +1,11 @@
-//! What the files of monitoring executions say beyond their violations: values of clean executions as well, and the
-//! distributions of the latest one.
+//! Reads the report files of monitoring executions: metric values, also of clean executions, and the distributions of the
+//! latest execution.
 
-use crate::{Known, read::document};
+use crate::{ModelState, read::document};
 use alerting::{Datapoint, DatapointState, MonitorLedger};
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
-use model_dashboard::{Comparison, Measured};
+use model_dashboard::{Comparison, ExecutionMetrics};
 use model_monitor::{Analysis, Limits, MonitorType, S3Uri, Statistics};
 use promotion::BaselineDocument;
 use remediation::Policy;
@@ -16,29 +16,29 @@ use shell::{
 };
 use std::collections::BTreeMap;
 
-/// Of so many of its latest executions a monitor's files are read.
-const EXECUTIONS: usize = 48;
-/// So many files are read at the same time.
+/// Number of latest executions whose files are read, per monitor.
+const MAX_EXECUTIONS: usize = 48;
+/// Number of files that are read concurrently.
 const AT_ONCE: usize = 16;
-/// A larger file is left alone.
-const MAX_FILE: u64 = 32 << 20;
+/// Larger files are not read.
+const MAX_FILE_BYTES: u64 = 32 << 20;
 
-/// What is read for a dashboard.
+/// AWS APIs that are used to read files for the dashboard.
 pub trait Files: Documents + Reports + MonitoringBaselines {}
 
 impl<W: Documents + Reports + MonitoringBaselines> Files for W {}
 
-/// The folder of an execution: that of its report; of one without, as those of its schedule's others lie.
+/// Folder of an execution's files: that of its report, or else derived from the reports of other executions of the schedule.
 fn folder(ledger: &MonitorLedger, datapoint: &Datapoint, policy: &Policy) -> Option<S3Uri> {
-    let of_report = |datapoint: &Datapoint| {
+    let report_folder = |datapoint: &Datapoint| {
         let uri = &datapoint.evidence.report.as_ref()?.uri;
         S3Uri::parse(uri.rsplit_once('/')?.0)
     };
-    if let Some(folder) = of_report(datapoint) {
+    if let Some(folder) = report_folder(datapoint) {
         return Some(folder);
     }
     let hours = datapoint.scheduled_time.strftime("%Y/%m/%d/%H").to_string();
-    if let Some(other) = ledger.datapoints.iter().rev().find_map(of_report) {
+    if let Some(other) = ledger.datapoints.iter().rev().find_map(report_folder) {
         let mut parts: Vec<&str> = other.key.rsplitn(5, '/').collect();
         let root = parts.pop()?;
         return Some(S3Uri {
@@ -47,8 +47,8 @@ fn folder(ledger: &MonitorLedger, datapoint: &Datapoint, policy: &Policy) -> Opt
         });
     }
     let schedule = &ledger.monitor.schedule;
-    let mut own = policy.analyses().into_iter();
-    let analysis = own.find(|analysis| analysis.schedule.as_str() == schedule)?;
+    let mut analyses = policy.analyses().into_iter();
+    let analysis = analyses.find(|analysis| analysis.schedule.as_str() == schedule)?;
     Some(S3Uri {
         bucket: analysis.output.bucket.clone(),
         key: analysis
@@ -58,22 +58,22 @@ fn folder(ledger: &MonitorLedger, datapoint: &Datapoint, policy: &Policy) -> Opt
     })
 }
 
-/// A file of a folder; `None` if there is none, or it is too large, or not to be read.
-async fn file(world: &impl Reports, folder: &S3Uri, name: &str) -> Result<Option<(String, Vec<u8>)>, AwsError> {
+/// Reads a file of a folder. `None` if it does not exist, is too large, or the role may not read it.
+async fn file(clients: &impl Reports, folder: &S3Uri, name: &str) -> Result<Option<(String, Vec<u8>)>, AwsError> {
     let key = format!("{}/{name}", folder.key);
-    match world.report(&folder.bucket, &key, MAX_FILE).await {
+    match clients.report(&folder.bucket, &key, MAX_FILE_BYTES).await {
         Ok(FetchedObject::Found(object)) => Ok(Some((format!("s3://{}/{key}", folder.bucket), object.body))),
         Ok(FetchedObject::Absent | FetchedObject::TooLarge(_)) => Ok(None),
         Err(error) if error.kind == Kind::Denied => {
-            tracing::warn!(error = %error, "a file of a report is left out of the dashboard");
+            tracing::warn!(error = %error, "report file skipped: access denied");
             Ok(None)
         }
         Err(error) => Err(error),
     }
 }
 
-/// The file that says what a monitor measured.
-fn measured_in(monitor_type: Option<MonitorType>) -> Option<&'static str> {
+/// Name of the file with the metric values of a monitor type.
+fn metric_file(monitor_type: Option<MonitorType>) -> Option<&'static str> {
     match monitor_type? {
         MonitorType::DataQuality => Some("drift.json"),
         MonitorType::ModelQuality => Some("statistics.json"),
@@ -83,10 +83,10 @@ fn measured_in(monitor_type: Option<MonitorType>) -> Option<&'static str> {
     }
 }
 
-/// Values, and what they are held against.
+/// Values and thresholds by subject.
 type Values = (BTreeMap<String, f64>, BTreeMap<String, f64>);
 
-/// What such a file says. One that cannot be read says nothing: the execution's report is what counts.
+/// Parses a file with metric values. A file that cannot be parsed has no values: the dashboard shows the report anyway.
 fn values(monitor_type: MonitorType, body: &[u8]) -> Values {
     /// `drift.json`.
     #[derive(Deserialize)]
@@ -102,10 +102,10 @@ fn values(monitor_type: MonitorType, body: &[u8]) -> Values {
     /// `attribution_drift.json`.
     #[derive(Deserialize)]
     struct Attribution {
-        labels: BTreeMap<String, Judged>,
+        labels: BTreeMap<String, LabelDrift>,
     }
     #[derive(Deserialize)]
-    struct Judged {
+    struct LabelDrift {
         ndcg: f64,
         threshold: f64,
     }
@@ -117,62 +117,66 @@ fn values(monitor_type: MonitorType, body: &[u8]) -> Values {
             let mut columns: Vec<Column> = drift.map(|drift| drift.features).unwrap_or_default();
             columns.retain(|column| column.distance.is_finite());
             columns.sort_by(|a, b| b.distance.total_cmp(&a.distance));
-            columns.truncate(COLUMNS);
-            let held = columns.into_iter();
-            held.map(|of| ((of.name.clone(), of.distance), (of.name, of.threshold)))
+            columns.truncate(MAX_COLUMNS);
+            let columns = columns.into_iter();
+            columns
+                .map(|column| ((column.name.clone(), column.distance), (column.name, column.threshold)))
                 .unzip()
         }
         MonitorType::ModelQuality => {
             let statistics = Statistics::parse("statistics.json", body, &limits);
-            let values = statistics.map(|statistics| Measured::of_statistics(&statistics));
+            let values = statistics.map(|statistics| ExecutionMetrics::values_from_statistics(&statistics));
             (values.unwrap_or_default(), BTreeMap::new())
         }
         MonitorType::ModelBias => {
             let analysis = Analysis::parse("analysis.json", body, &limits);
-            let values = analysis.map(|analysis| Measured::of_analysis(&analysis));
+            let values = analysis.map(|analysis| ExecutionMetrics::values_from_analysis(&analysis));
             (values.unwrap_or_default(), BTreeMap::new())
         }
         MonitorType::ModelExplainability => {
             let drift: Option<Attribution> = serde_json::from_slice(body).ok();
             let labels = drift.map(|drift| drift.labels).unwrap_or_default();
-            // As violations name it.
-            let held = labels
+            // Subjects are named as in violations.
+            let subjects = labels
                 .into_iter()
-                .map(|(label, judged)| (format!("{label} shap"), judged));
-            held.map(|(label, of)| ((label.clone(), of.ndcg), (label, of.threshold)))
+                .map(|(label, drift)| (format!("{label} shap"), drift));
+            subjects
+                .map(|(subject, drift)| ((subject.clone(), drift.ndcg), (subject, drift.threshold)))
                 .unzip()
         }
         MonitorType::Custom => Values::default(),
     }
 }
 
-/// So many columns of a data quality execution are kept, those that drifted most.
-const COLUMNS: usize = 100;
+/// Maximum number of columns kept per data quality execution, most drifted columns first.
+const MAX_COLUMNS: usize = 100;
 
-/// What the latest executions measured. What was read before is not read again.
+/// Reads the metric values of the latest executions. Files of executions in `kept` are not read again.
 ///
 /// # Errors
-/// If AWS fails.
-pub async fn measured(
-    world: &impl Reports,
-    known: &Known,
+/// If a call to AWS fails.
+pub async fn metrics(
+    clients: &impl Reports,
+    known: &ModelState,
     policy: &Policy,
-    mut kept: Vec<Measured>,
-) -> Result<Vec<Measured>, AwsError> {
+    mut kept: Vec<ExecutionMetrics>,
+) -> Result<Vec<ExecutionMetrics>, AwsError> {
     let mut wanted = Vec::new();
     let mut oldest: BTreeMap<&str, Timestamp> = BTreeMap::new();
     for ledger in &known.ledgers {
         let schedule = ledger.monitor.schedule.as_str();
-        let (Some(monitor_type), Some(name)) = (ledger.monitor.monitor_type, measured_in(ledger.monitor.monitor_type))
+        let (Some(monitor_type), Some(name)) = (ledger.monitor.monitor_type, metric_file(ledger.monitor.monitor_type))
         else {
             continue;
         };
-        for datapoint in ledger.datapoints.iter().rev().take(EXECUTIONS) {
+        for datapoint in ledger.datapoints.iter().rev().take(MAX_EXECUTIONS) {
             oldest.insert(schedule, datapoint.scheduled_time);
-            let says = matches!(datapoint.state(), DatapointState::Clean | DatapointState::Violations);
-            let mut before = kept.iter();
-            let read = before.any(|of| of.schedule == schedule && of.scheduled_time == datapoint.scheduled_time);
-            if let (true, false, Some(folder)) = (says, read, folder(ledger, datapoint, policy)) {
+            let has_result = matches!(datapoint.state(), DatapointState::Clean | DatapointState::Violations);
+            let mut kept = kept.iter();
+            let is_kept = kept.any(|execution| {
+                execution.schedule == schedule && execution.scheduled_time == datapoint.scheduled_time
+            });
+            if let (true, false, Some(folder)) = (has_result, is_kept, folder(ledger, datapoint, policy)) {
                 wanted.push((
                     schedule.to_owned(),
                     datapoint.scheduled_time,
@@ -183,16 +187,16 @@ pub async fn measured(
             }
         }
     }
-    kept.retain(|of| {
-        let since = oldest.get(of.schedule.as_str());
-        since.is_some_and(|since| of.scheduled_time >= *since)
+    kept.retain(|execution| {
+        let since = oldest.get(execution.schedule.as_str());
+        since.is_some_and(|since| execution.scheduled_time >= *since)
     });
     let read = wanted
         .into_iter()
         .map(|(schedule, scheduled_time, monitor_type, folder, name)| async move {
-            let body = file(world, &folder, name).await?;
+            let body = file(clients, &folder, name).await?;
             let (values, thresholds) = body.map(|(_, body)| values(monitor_type, &body)).unwrap_or_default();
-            Ok::<_, AwsError>(Measured {
+            Ok::<_, AwsError>(ExecutionMetrics {
                 schedule,
                 scheduled_time,
                 values,
@@ -204,23 +208,23 @@ pub async fn measured(
         kept.push(measured?);
     }
     kept.sort_by(|a, b| (&a.schedule, a.scheduled_time).cmp(&(&b.schedule, b.scheduled_time)));
-    let mut later: Option<&Measured> = None;
-    for of in kept.iter_mut().rev() {
-        if later.is_some_and(|later| later.schedule == of.schedule) {
-            of.thresholds.clear();
+    let mut later: Option<&ExecutionMetrics> = None;
+    for execution in kept.iter_mut().rev() {
+        if later.is_some_and(|later| later.schedule == execution.schedule) {
+            execution.thresholds.clear();
         }
-        later = Some(of);
+        later = Some(execution);
     }
     Ok(kept)
 }
 
-/// The distributions that the data quality monitors saw last, beside those of their baselines.
+/// Reads the distributions of the latest data quality executions, and those of their baselines.
 ///
 /// # Errors
-/// If AWS fails.
+/// If a call to AWS fails.
 pub async fn comparisons(
-    world: &impl Files,
-    known: &Known,
+    clients: &impl Files,
+    known: &ModelState,
     policy: &Policy,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Comparison>, AwsError> {
@@ -230,15 +234,15 @@ pub async fn comparisons(
         if ledger.monitor.monitor_type != Some(MonitorType::DataQuality) {
             continue;
         }
-        let says =
+        let has_result =
             |datapoint: &&Datapoint| matches!(datapoint.state(), DatapointState::Clean | DatapointState::Violations);
-        let Some(datapoint) = ledger.datapoints.iter().rev().find(says) else {
+        let Some(datapoint) = ledger.datapoints.iter().rev().find(has_result) else {
             continue;
         };
         let Some(folder) = folder(ledger, datapoint, policy) else {
             continue;
         };
-        let Some((statistics_uri, body)) = file(world, &folder, "statistics.json").await? else {
+        let Some((statistics_uri, body)) = file(clients, &folder, "statistics.json").await? else {
             continue;
         };
         let current = match Statistics::parse(&statistics_uri, &body, &limits) {
@@ -248,10 +252,10 @@ pub async fn comparisons(
                 continue;
             }
         };
-        let baseline_uri = baseline_of(world, ledger, policy, notes).await?;
+        let baseline_uri = baseline_uri(clients, ledger, policy, notes).await?;
         let mut baseline = None;
         if let Some(folder) = baseline_uri.as_deref().and_then(S3Uri::parse)
-            && let Some((uri, body)) = file(world, &folder, "statistics.json").await?
+            && let Some((uri, body)) = file(clients, &folder, "statistics.json").await?
         {
             match Statistics::parse(&uri, &body, &limits) {
                 Ok(statistics) => baseline = Some(statistics),
@@ -270,26 +274,26 @@ pub async fn comparisons(
     Ok(comparisons)
 }
 
-/// The folder of the baseline that a monitor is held against: what a promotion set, the policy's, or Model Monitor's own.
-async fn baseline_of(
-    world: &impl Files,
+/// Folder of a monitor's baseline: set by a promotion, or by the policy, or by the monitoring schedule in SageMaker.
+async fn baseline_uri(
+    clients: &impl Files,
     ledger: &MonitorLedger,
     policy: &Policy,
     notes: &mut Vec<String>,
 ) -> Result<Option<String>, AwsError> {
     let schedule = &ledger.monitor.schedule;
-    let set: Option<BaselineDocument> = document(world, &BaselineDocument::key(schedule), notes).await?;
-    if let Some(set) = set {
-        return Ok(Some(set.change.baseline_uri));
+    let promoted: Option<BaselineDocument> = document(clients, &BaselineDocument::key(schedule), notes).await?;
+    if let Some(promoted) = promoted {
+        return Ok(Some(promoted.change.baseline_uri));
     }
-    let own = policy.analyses();
-    if let Some(analysis) = own.iter().find(|analysis| analysis.schedule.as_str() == schedule) {
+    let analyses = policy.analyses();
+    if let Some(analysis) = analyses.iter().find(|analysis| analysis.schedule.as_str() == schedule) {
         return Ok(Some(analysis.baseline.to_string()));
     }
     let Some(endpoint) = &ledger.monitor.endpoint else {
         return Ok(None);
     };
-    let monitors = match world.monitors_of(endpoint).await {
+    let monitors = match clients.monitors_for(endpoint).await {
         Ok(monitors) => monitors,
         Err(error) => {
             notes.push(error.to_string());

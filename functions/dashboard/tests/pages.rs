@@ -1,4 +1,4 @@
-//! Pages on AWS in memory: events and ticks in, pages in the state bucket out, whoever else writes them.
+//! Runs the function on AWS in memory: from events and ticks to pages in the state bucket, also with concurrent writers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{Evidence, JobEvidence, JobStatus, Monitor, MonitorLedger, MonitorRules, Observation, ReportEvidence};
@@ -22,16 +22,21 @@ fn start() -> Timestamp {
     "2026-11-29T02:00:00Z".parse().unwrap()
 }
 
-/// The ledger of a data quality monitor: two clean executions, and one with violations.
+/// Ledger of a data quality monitor: two clean executions, and one with violations.
 fn ledger(model: &str) -> MonitorLedger {
+    ledger_with(model, "data-quality", MonitorType::DataQuality, 3)
+}
+
+/// Ledger of a monitor. Of its executions, the third has violations.
+fn ledger_with(model: &str, suffix: &str, monitor_type: MonitorType, executions: i64) -> MonitorLedger {
     let monitor = Monitor {
-        schedule: format!("{model}-data-quality"),
+        schedule: format!("{model}-{suffix}"),
         endpoint: Some(model.to_owned()),
         model: model.to_owned(),
-        monitor_type: Some(MonitorType::DataQuality),
+        monitor_type: Some(monitor_type),
     };
     let mut ledger = MonitorLedger::new(monitor.clone());
-    for hour in 0..3 {
+    for hour in 0..executions {
         let scheduled_time = start() - SignedDuration::from_hours(2 - hour);
         let caller = Caller {
             id: format!("request-{hour}"),
@@ -39,7 +44,7 @@ fn ledger(model: &str) -> MonitorLedger {
             lease: SignedDuration::from_secs(120),
         };
         let folder = scheduled_time.strftime("%Y/%m/%d/%H");
-        let uri = format!("s3://reports/out/{model}/{model}-data-quality/{folder}/constraint_violations.json");
+        let uri = format!("s3://reports/out/{model}/{model}-{suffix}/{folder}/constraint_violations.json");
         let report = ViolationReport::parse("report", REPORT.as_bytes(), &Limits::default()).unwrap();
         let evidence = if hour == 2 {
             Evidence {
@@ -68,13 +73,13 @@ fn ledger(model: &str) -> MonitorLedger {
     ledger
 }
 
-/// A world with a model that has a monitor, an endpoint with numbers, a lineage, and files of reports.
-fn world() -> Memory {
-    let world = Memory::at(start() + SignedDuration::from_mins(29));
-    put(&world, "churn");
-    world.put_endpoint("churn", "churn-1", &[("AllTraffic", 1.0, Some(PACKAGE))]);
-    world.put_value("AWS/SageMaker", "Invocations", "churn", "AllTraffic", 1.0, 1234);
-    world.put_value(
+/// AWS with a model that has a monitor, an endpoint with metrics, a lineage, and report files.
+fn aws() -> Memory {
+    let aws = Memory::at(start() + SignedDuration::from_mins(29));
+    put(&aws, "churn");
+    aws.put_endpoint("churn", "churn-1", &[("AllTraffic", 1.0, Some(PACKAGE))]);
+    aws.put_value("AWS/SageMaker", "Invocations", "churn", "AllTraffic", 1.0, 1234);
+    aws.put_value(
         "/aws/sagemaker/Endpoints",
         "CPUUtilization",
         "churn",
@@ -82,9 +87,9 @@ fn world() -> Memory {
         37.5,
         1,
     );
-    world.pass(SignedDuration::from_mins(1));
-    world.put_risk_rating("churn", RiskRating::High);
-    world.put_transform_job(TransformJob {
+    aws.pass(SignedDuration::from_mins(1));
+    aws.put_risk_rating("churn", RiskRating::High);
+    aws.put_transform_job(TransformJob {
         name: "churn-nightly".into(),
         status: "Completed".into(),
         created: start(),
@@ -96,20 +101,20 @@ fn world() -> Memory {
         kind: "DataSet".into(),
         source: "s3://data/training/october.csv".into(),
     };
-    world.put_lineage(PACKAGE, vec![artifact], Vec::new());
+    aws.put_lineage(PACKAGE, vec![artifact], Vec::new());
     for (hour, distance) in [("00", 0.02), ("01", 0.04), ("02", 0.27)] {
         let uri = format!("s3://reports/out/churn/churn-data-quality/2026/11/29/{hour}/drift.json");
         let drift = json!({"version": 0.0, "features": [{"name": "age", "distance": distance, "threshold": 0.1}]});
-        world.put_object(&uri, drift.to_string());
+        aws.put_object(&uri, drift.to_string());
     }
-    world
+    aws
 }
 
-fn put(world: &Memory, model: &str) {
+fn put(aws: &Memory, model: &str) {
     let ledger = serde_json::to_vec(&ledger(model)).unwrap();
-    world.put_document(&format!("monitors/{model}-data-quality.json"), ledger);
+    aws.put_document(&format!("monitors/{model}-data-quality.json"), ledger);
     let document = serde_json::to_vec(&ModelDocument::new(model)).unwrap();
-    world.put_document(&format!("models/{model}.json"), document);
+    aws.put_document(&format!("models/{model}.json"), document);
 }
 
 fn event(detail_type: &str, detail: &serde_json::Value) -> String {
@@ -130,121 +135,138 @@ fn alert() -> String {
     )
 }
 
-async fn handle(world: &Memory, event: &str) -> Result<Handled, dashboard::DashboardError> {
+async fn handle(aws: &Memory, event: &str) -> Result<Handled, dashboard::DashboardError> {
     Dashboard::new("driftwarden", Some("us-east-1"))
-        .handle(world, event, Timestamp::MAX)
+        .handle(aws, event, Timestamp::MAX)
         .await
 }
 
-fn page(world: &Memory, key: &str) -> String {
-    String::from_utf8(world.document(key).unwrap()).unwrap()
+fn page(aws: &Memory, key: &str) -> String {
+    String::from_utf8(aws.document(key).unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_event_makes_the_page_of_its_model_and_the_overview() {
-    let world = world();
-    let handled = handle(&world, &alert()).await.unwrap();
+async fn event_writes_model_page_and_overview() {
+    let aws = aws();
+    let handled = handle(&aws, &alert()).await.unwrap();
     assert_eq!(handled, Handled::Rendered { models: 1, left: 0 });
-    let model = page(&world, "dashboard/models/churn.html");
-    for said in [
+    let model = page(&aws, "dashboard/models/churn.html");
+    for expected in [
         "InAlert",
-        "1\u{202f}234",
-        "37.5 %",
+        "1,234",
+        "37.5%",
         "risk high",
         "churn-nightly",
         "october.csv",
-        "0.270",
+        "0.27",
     ] {
-        assert!(model.contains(said), "the page says {said}");
+        assert!(model.contains(expected), "{expected} is missing");
     }
-    let overview = page(&world, "dashboard/index.html");
-    assert!(overview.contains("models/churn.html") && overview.contains("37.5 %"));
-    // Clean executions are on the picture as well: their values stand in no report of violations.
-    let measured = page(&world, "dashboard/data/measured/churn.json");
+    let overview = page(&aws, "dashboard/index.html");
+    assert!(overview.contains("models/churn.html") && overview.contains("37.5%"));
+    // The chart contains clean executions too: their values come from the other report files.
+    let measured = page(&aws, "dashboard/data/measured/churn.json");
     assert!(measured.contains("0.02") && measured.contains("0.04"));
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn files_and_lineage_are_read_once() {
-    let world = world();
-    handle(&world, &alert()).await.unwrap();
-    let calls = |world: &Memory, operation: &str| world.calls().iter().filter(|call| **call == operation).count();
-    let (files, lineage) = (calls(&world, "s3:GetObject"), calls(&world, "sagemaker:QueryLineage"));
-    world.pass(SignedDuration::from_mins(10));
-    handle(&world, &event("Scheduled Event", &json!({}))).await.unwrap();
-    assert_eq!(calls(&world, "sagemaker:QueryLineage"), lineage);
-    assert_eq!(
-        calls(&world, "cloudwatch:GetMetricData"),
-        2,
-        "numbers are asked for anew"
+async fn event_page_lists_monitors_that_never_alerted() {
+    let aws = aws();
+    put(&aws, "fraud");
+    handle(&aws, &event("Scheduled Event", &json!({}))).await.unwrap();
+    // The first execution of another monitor is clean. No alert mentions it.
+    let ledger = ledger_with("churn", "model-quality", MonitorType::ModelQuality, 1);
+    aws.put_document(
+        "monitors/churn-model-quality.json",
+        serde_json::to_vec(&ledger).unwrap(),
     );
-    let again = calls(&world, "s3:GetObject") - files;
+    handle(&aws, &alert()).await.unwrap();
+    for key in ["dashboard/models/churn.html", "dashboard/index.html"] {
+        let page = page(&aws, key);
+        assert!(page.contains("churn-model-quality"), "{key}");
+    }
+    let model = page(&aws, "dashboard/models/churn.html");
+    assert!(model.contains("Not configured: ModelBias, ModelExplainability"));
+    assert!(!model.contains("fraud-data-quality"));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn report_files_and_lineage_are_read_once() {
+    let aws = aws();
+    handle(&aws, &alert()).await.unwrap();
+    let calls = |aws: &Memory, operation: &str| aws.calls().iter().filter(|call| **call == operation).count();
+    let (files, lineage) = (calls(&aws, "s3:GetObject"), calls(&aws, "sagemaker:QueryLineage"));
+    aws.pass(SignedDuration::from_mins(10));
+    handle(&aws, &event("Scheduled Event", &json!({}))).await.unwrap();
+    assert_eq!(calls(&aws, "sagemaker:QueryLineage"), lineage);
+    assert_eq!(calls(&aws, "cloudwatch:GetMetricData"), 2, "metrics are queried again");
+    let again = calls(&aws, "s3:GetObject") - files;
     assert!(again < files, "{again} of {files}");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_tick_makes_every_page() {
-    let world = world();
-    put(&world, "fraud");
-    let handled = handle(&world, &event("Scheduled Event", &json!({}))).await.unwrap();
+async fn tick_writes_every_page() {
+    let aws = aws();
+    put(&aws, "fraud");
+    let handled = handle(&aws, &event("Scheduled Event", &json!({}))).await.unwrap();
     assert_eq!(handled, Handled::Rendered { models: 2, left: 0 });
-    let overview = page(&world, "dashboard/index.html");
+    let overview = page(&aws, "dashboard/index.html");
     assert!(overview.contains("models/churn.html") && overview.contains("models/fraud.html"));
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_aws_does_not_say_is_a_note_and_stops_nothing() {
-    let world = world();
+async fn failed_queries_become_notes() {
+    let aws = aws();
     for operation in [
         "sagemaker:DescribeEndpoint",
         "sagemaker:DescribeModelCard",
         "sagemaker:ListTransformJobs",
     ] {
-        world.fail(operation, Fault::Before(Kind::Denied));
+        aws.fail(operation, Fault::Before(Kind::Denied));
     }
-    handle(&world, &alert()).await.unwrap();
-    let model = page(&world, "dashboard/models/churn.html");
+    handle(&aws, &alert()).await.unwrap();
+    let model = page(&aws, "dashboard/models/churn.html");
     assert!(model.contains("InAlert") && model.contains("sagemaker:DescribeEndpoint"));
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_page_that_somebody_else_wrote_meanwhile_is_made_anew() {
-    let world = world();
-    handle(&world, &alert()).await.unwrap();
-    world.fail("s3:PutObject", Fault::Overtaken);
-    world.pass(SignedDuration::from_mins(1));
-    handle(&world, &alert()).await.unwrap();
-    let model = page(&world, "dashboard/models/churn.html");
-    assert!(model.contains("02:31"), "the page is of now");
+async fn conflicting_write_renders_again() {
+    let aws = aws();
+    handle(&aws, &alert()).await.unwrap();
+    aws.fail("s3:PutObject", Fault::Overtaken);
+    aws.pass(SignedDuration::from_mins(1));
+    handle(&aws, &alert()).await.unwrap();
+    let model = page(&aws, "dashboard/models/churn.html");
+    assert!(model.contains("02:31"), "the page is not current");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn other_events_change_nothing() {
-    let world = world();
+async fn unrelated_events_change_no_page() {
+    let aws = aws();
     let other = event("Something Else", &json!({"no": "model"}));
-    assert!(matches!(handle(&world, &other).await.unwrap(), Handled::Ignored { .. }));
-    assert!(world.document("dashboard/index.html").is_none());
+    assert!(matches!(handle(&aws, &other).await.unwrap(), Handled::Ignored { .. }));
+    assert!(aws.document("dashboard/index.html").is_none());
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_fault_at_any_call_is_mended_by_the_retry() {
+async fn retry_recovers_from_fault_at_any_call() {
     let calls = {
-        let world = world();
-        handle(&world, &alert()).await.unwrap();
-        world.calls()
+        let aws = aws();
+        handle(&aws, &alert()).await.unwrap();
+        aws.calls()
     };
     for operation in calls.iter().collect::<std::collections::BTreeSet<_>>() {
         for fault in [Fault::Before(Kind::Transient), Fault::After] {
-            let world = world();
-            world.fail(operation, fault);
-            if handle(&world, &alert()).await.is_err() {
-                handle(&world, &alert()).await.unwrap();
+            let aws = aws();
+            aws.fail(operation, fault);
+            if handle(&aws, &alert()).await.is_err() {
+                handle(&aws, &alert()).await.unwrap();
             }
             let summary: Summary =
-                serde_json::from_slice(&world.document("dashboard/data/summaries/churn.json").unwrap()).unwrap();
+                serde_json::from_slice(&aws.document("dashboard/data/summaries/churn.json").unwrap()).unwrap();
             assert!(summary.in_alert(), "{operation} {fault:?}");
             assert!(
-                page(&world, "dashboard/index.html").contains("models/churn.html"),
+                page(&aws, "dashboard/index.html").contains("models/churn.html"),
                 "{operation} {fault:?}"
             );
         }

@@ -1,52 +1,51 @@
-//! The function's configuration.
+//! Configuration of the `ingest` function.
 
 use shell::config::{ConfigError, Vars};
 
-/// The largest report that is read by default. Real ones are kilobytes.
-const MAX_REPORT_BYTES: u64 = 16 << 20;
+/// Default size limit of a report. Real reports have some kilobytes.
+const DEFAULT_MAX_REPORT_BYTES: u64 = 16 << 20;
 
-/// The function's configuration, from its environment.
+/// Configuration from environment variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `STATE_BUCKET`: bucket of the documents; required.
+    /// `STATE_BUCKET`: name of the state bucket. Required.
     pub state_bucket: String,
-    /// `EVENT_BUS_NAME`: our bus; required.
+    /// `EVENT_BUS_NAME`: name of Driftwarden's event bus. Required.
     pub event_bus: String,
-    /// `REPORT_BUCKET`: the bucket that the monitors write to; executions that report elsewhere are ignored, and cost
-    /// no call. Default: none, any bucket counts.
+    /// `REPORT_BUCKET`: bucket to which the monitors write. Executions that report to other buckets are ignored without a call to
+    /// AWS. Default: all buckets are accepted.
     pub report_bucket: Option<String>,
-    /// `REPORT_PREFIX`: key prefixes of the monitors' `S3OutputUri`, separated by commas; objects elsewhere are ignored.
-    /// They also tell endpoints from batch transform. Default: none, any key counts and is taken to be an endpoint's.
+    /// `REPORT_PREFIX`: key prefixes of the monitors' `S3OutputUri`, separated by commas. Objects with other prefixes are ignored.
+    /// The prefix also distinguishes endpoints from batch transform. Default: all keys are accepted, as those of endpoints.
     pub report_prefixes: Vec<String>,
-    /// `METRIC_NAMESPACE`: CloudWatch namespace; default `Driftwarden`.
+    /// `METRIC_NAMESPACE`: CloudWatch namespace. Default: `Driftwarden`.
     pub metric_namespace: String,
-    /// `MAX_REPORT_BYTES`: the largest report that is read; default 16 MiB.
+    /// `MAX_REPORT_BYTES`: size limit of a report. Default: 16 MiB.
     pub max_report_bytes: u64,
-    /// `TOP_FEATURES`: of how many violations the values are published, the rest summed; default and most 20.
+    /// `TOP_FEATURES`: number of violations whose values are published. The others are only counted. Default and maximum: 20.
     pub top_features: usize,
 }
 
 impl Config {
-    /// Whether the monitors write to that bucket.
+    /// Whether reports in this bucket are accepted.
     pub(crate) fn is_report_bucket(&self, bucket: &str) -> bool {
-        self.report_bucket.as_ref().is_none_or(|ours| ours == bucket)
+        self.report_bucket.as_ref().is_none_or(|expected| expected == bucket)
     }
 
     /// Reads the environment.
     ///
     /// # Errors
-    /// If a variable is missing or wrong.
+    /// If a variable is missing or invalid.
     pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
-        let namespace_rule =
-            "a CloudWatch namespace: at most 255 of letters, digits and .-_/#: , not beginning with `AWS/` or `:`";
+        let namespace_rule = "a CloudWatch namespace: at most 255 letters, digits, and .-_/#: characters, not starting with `AWS/` or `:`";
         let metric_namespace = vars
             .optional("METRIC_NAMESPACE")
             .unwrap_or_else(|| "Driftwarden".to_owned());
-        let fits = |c: char| c.is_ascii_alphanumeric() || ".-_/#: ".contains(c);
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || ".-_/#: ".contains(c);
         if metric_namespace.len() > 255
             || metric_namespace.starts_with("AWS/")
             || metric_namespace.starts_with(':')
-            || !metric_namespace.chars().all(fits)
+            || !metric_namespace.chars().all(is_valid)
         {
             let (name, value) = ("METRIC_NAMESPACE", metric_namespace);
             return Err(ConfigError::Invalid {
@@ -58,7 +57,7 @@ impl Config {
         let prefixes = vars.optional("REPORT_PREFIX").unwrap_or_default();
         Ok(Self {
             state_bucket: vars.bucket("STATE_BUCKET")?,
-            event_bus: vars.required("EVENT_BUS_NAME", "the name of the EventBridge bus")?,
+            event_bus: vars.required("EVENT_BUS_NAME", "the name of an EventBridge event bus")?,
             report_bucket: vars
                 .optional("REPORT_BUCKET")
                 .map(|_| vars.bucket("REPORT_BUCKET"))
@@ -69,8 +68,8 @@ impl Config {
                 .filter(|prefix| !prefix.is_empty())
                 .collect(),
             metric_namespace,
-            max_report_bytes: vars.parsed("MAX_REPORT_BYTES", MAX_REPORT_BYTES, "a number of bytes")?,
-            top_features: vars.parsed("TOP_FEATURES", 20, "a number, at most 20")?,
+            max_report_bytes: vars.parsed("MAX_REPORT_BYTES", DEFAULT_MAX_REPORT_BYTES, "a number of bytes")?,
+            top_features: vars.parsed("TOP_FEATURES", 20, "a number of at most 20")?,
         })
     }
 }

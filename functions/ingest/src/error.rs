@@ -1,54 +1,54 @@
-//! Why an execution could not be recorded.
+//! Errors of the `ingest` function.
 
 use model_monitor::ParseError;
-use shell::{AwsError, ErrorType, LoadPolicyError, TurnError};
+use shell::{AwsError, ErrorType, LoadPolicyError, UpdateError};
 
-/// Why an execution could not be recorded. Whatever it is, no datapoint says that the execution was clean.
+/// Why an execution was not recorded. No error records the execution as clean.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// The event claims to be one that we know, and cannot be read.
-    #[error("the event cannot be read")]
+    /// The payload is not a valid event of its detail-type.
+    #[error("failed to parse the event")]
     Event(#[source] ParseError),
-    /// The event of an execution of our own cannot be read.
-    #[error("the detail of the event is not that of a monitoring execution")]
+    /// The event of a native analysis is invalid.
+    #[error("failed to parse the detail of the event as a monitoring execution")]
     Execution(#[source] serde_json::Error),
-    /// The event of a changed baseline cannot be read.
-    #[error("the detail of the event is not that of a changed baseline")]
+    /// The event of a changed baseline is invalid.
+    #[error("failed to parse the detail of the event as a baseline change")]
     BaselineChange(#[source] serde_json::Error),
-    /// The report cannot be read as one.
-    #[error("the violation report cannot be read")]
+    /// The violation report is invalid.
+    #[error("failed to parse the violation report")]
     Report(#[source] ParseError),
-    /// The report is too large to be one.
+    /// The violation report is larger than the limit.
     #[error(
-        "the violation report `{uri}` is {bytes} bytes: at most {limit} are read (environment variable MAX_REPORT_BYTES)"
+        "the violation report `{uri}` has {bytes} bytes: the limit is {limit} (environment variable `MAX_REPORT_BYTES`)"
     )]
     ReportTooLarge {
-        /// Where it lies.
+        /// `s3://` URI of the report.
         uri: String,
-        /// Its size.
+        /// Size in bytes.
         bytes: u64,
-        /// The limit.
+        /// Size limit in bytes.
         limit: u64,
     },
-    /// The event names a report that is not there.
-    #[error("the violation report `{uri}` that the event names does not exist (any more)")]
+    /// The violation report in the event does not exist.
+    #[error("the violation report `{uri}` no longer exists")]
     ReportGone {
-        /// Where it should lie.
+        /// `s3://` URI in the event.
         uri: String,
     },
-    /// AWS failed.
+    /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// There is no policy to judge by.
-    #[error("there is no policy to judge by")]
+    /// No valid policy is available.
+    #[error("no valid policy is available")]
     Policy(#[source] LoadPolicyError),
-    /// The monitor's ledger could not be brought to its next state.
-    #[error("the monitor's ledger could not be brought to its next state")]
-    Turn(#[from] TurnError),
+    /// The monitor's ledger was not updated.
+    #[error("failed to update the monitor's ledger")]
+    Update(#[from] UpdateError),
 }
 
 impl IngestError {
-    /// Whether it is the report itself that cannot be read.
+    /// Whether the report is unreadable, as opposed to a failed call or an invalid event.
     pub fn is_unreadable_report(&self) -> bool {
         matches!(
             self,
@@ -66,7 +66,7 @@ impl ErrorType for IngestError {
             Self::ReportGone { .. } => "ReportGone",
             Self::Aws(error) => error.error_type(),
             Self::Policy(error) => error.error_type(),
-            Self::Turn(error) => error.error_type(),
+            Self::Update(error) => error.error_type(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From an event to what it tells of an execution: which execution, and the evidence, read from where it lies.
+//! Finds the monitoring execution of an event, and reads the evidence of its result.
 
 use crate::{Config, IngestError};
 use alerting::{
@@ -12,7 +12,7 @@ use model_monitor::{
 };
 use shell::ports::{DescribedJob, FetchedObject, ProcessingJobs, Reports};
 
-/// What an event points at.
+/// Source of the evidence, from the event.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A violation report has been written.
@@ -22,21 +22,21 @@ pub(crate) enum Source {
         job: ProcessingJobStateChange,
         status: JobStatus,
     },
-    /// An execution of our own has ended.
+    /// A native analysis has ended.
     Execution(MonitoringExecutionStateChange),
 }
 
-/// What is known after looking.
+/// Evidence of an execution's result.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Finding {
     pub(crate) evidence: Evidence,
-    /// What the monitor monitors, as the report's entries tell.
+    /// Monitor type, if the evidence shows it.
     pub(crate) monitor_type: Option<MonitorType>,
 }
 
 impl Source {
-    /// The execution that an object is of, or why it is none.
-    pub(crate) fn of_object(object: ObjectCreated, config: &Config) -> Result<(ReportFolder, Self), String> {
+    /// The execution for a report object, or the reason why the object is not a violation report.
+    pub(crate) fn from_object(object: ObjectCreated, config: &Config) -> Result<(ReportFolder, Self), String> {
         let ObjectCreated { bucket, key, .. } = object;
         match ReportFolder::from_key(&bucket, &key, &config.report_prefixes)
             .filter(|folder| config.is_report_bucket(&folder.bucket))
@@ -46,8 +46,8 @@ impl Source {
         }
     }
 
-    /// The execution of our own, or why it is none of this deployment's.
-    pub(crate) fn of_execution(
+    /// The execution for the event of a native analysis, or the reason why it does not belong to this deployment.
+    pub(crate) fn from_execution(
         execution: MonitoringExecutionStateChange,
         config: &Config,
     ) -> Result<(ReportFolder, Self), String> {
@@ -56,23 +56,27 @@ impl Source {
         match folder.filter(|folder| config.is_report_bucket(&folder.bucket)) {
             Some(folder) => Ok((folder, Self::Execution(execution))),
             None => Err(format!(
-                "`{uri}` is no monitor's report folder in the bucket and prefix of this deployment"
+                "`{uri}` is not a report folder in the report bucket and prefixes of this deployment"
             )),
         }
     }
 
-    /// The execution that a job is of, or why it is none.
-    pub(crate) fn of_job(job: ProcessingJobStateChange, config: &Config) -> Result<(ReportFolder, Self), String> {
+    /// The execution for a processing job, or the reason why the job is not an analysis.
+    pub(crate) fn from_job(job: ProcessingJobStateChange, config: &Config) -> Result<(ReportFolder, Self), String> {
         let name = &job.name;
         let status = match job.status.as_str() {
             "Completed" => JobStatus::Completed,
             "Stopped" => JobStatus::Stopped,
             "Failed" => JobStatus::Failed,
-            other => return Err(format!("processing job `{name}` is `{other}`: only its end tells")),
+            other => {
+                return Err(format!(
+                    "processing job `{name}` has the status `{other}`: it has not ended"
+                ));
+            }
         };
         if job.is_ground_truth_merge() {
             return Err(format!(
-                "processing job `{name}` merges ground truth: the analysis job comes after it"
+                "processing job `{name}` merges ground truth: an analysis job follows it"
             ));
         }
         let mut folders = job
@@ -81,30 +85,30 @@ impl Source {
             .filter_map(|uri| ReportFolder::from_uri(uri, &config.report_prefixes));
         match folders.find(|folder| config.is_report_bucket(&folder.bucket)) {
             Some(folder) => Ok((folder, Self::Job { job, status })),
-            None => Err(format!("processing job `{name}` writes no monitor's report folder")),
+            None => Err(format!("processing job `{name}` does not write to a report folder")),
         }
     }
 }
 
-/// Looks at what an event points at; a reason if it turns out not to be a monitoring execution.
+/// Reads the evidence. The inner error is the reason why the event is not that of a finished monitoring execution.
 pub(crate) async fn gather(
-    world: &(impl Reports + ProcessingJobs),
+    clients: &(impl Reports + ProcessingJobs),
     folder: &ReportFolder,
     source: Source,
     config: &Config,
-) -> Result<Result<Found, String>, IngestError> {
+) -> Result<Result<Finding, String>, IngestError> {
     match source {
-        Source::Report { bucket, key } => match read(world, &bucket, &key, config).await? {
-            Some((report, monitor_type)) => Ok(Ok(Found {
+        Source::Report { bucket, key } => match read(clients, &bucket, &key, config).await? {
+            Some((report, monitor_type)) => Ok(Ok(Finding {
                 evidence: Evidence {
                     report: Some(report),
                     ..Evidence::default()
                 },
                 monitor_type,
             })),
-            // `driftwarden doctor` removes its report once it has seen the datapoint; S3's event may come twice.
+            // `driftwarden doctor` deletes its report after it has seen the datapoint. S3 may deliver the event again.
             None if folder.schedule.as_str() == DOCTOR_SCHEDULE => {
-                Ok(Err(format!("s3://{bucket}/{key} has been removed by who wrote it")))
+                Ok(Err(format!("`driftwarden doctor` has deleted s3://{bucket}/{key}")))
             }
             None => Err(IngestError::ReportGone {
                 uri: format!("s3://{bucket}/{key}"),
@@ -113,15 +117,17 @@ pub(crate) async fn gather(
         Source::Execution(execution) => {
             let Some(status) = ExecutionStatus::parse(&execution.monitoring_execution_status) else {
                 let status = execution.monitoring_execution_status;
-                return Ok(Err(format!("an execution that is `{status}` has not ended")));
+                return Ok(Err(format!(
+                    "the execution has the status `{status}`: it has not ended"
+                )));
             };
-            let reported = match status {
-                ExecutionStatus::CompletedWithViolations => find(world, folder, config).await?,
+            let report = match status {
+                ExecutionStatus::CompletedWithViolations => find(clients, folder, config).await?,
                 _ => None,
             };
-            Ok(Ok(Found {
+            Ok(Ok(Finding {
                 evidence: Evidence {
-                    report: reported.map(|(report, _)| report),
+                    report: report.map(|(report, _)| report),
                     execution: Some(ExecutionEvidence {
                         status,
                         reason: execution.failure_reason,
@@ -133,10 +139,10 @@ pub(crate) async fn gather(
             }))
         }
         Source::Job { job, status } => {
-            // The event may leave out what the description always has.
-            let told = job.exit_message.is_some() && job.monitoring_schedule_arn.is_some();
-            let described = OptionFuture::from((!told).then(|| world.describe(&job.name)));
-            let reported = OptionFuture::from((status == JobStatus::Completed).then(|| find(world, folder, config)));
+            // The description always has both fields, the event may omit them.
+            let is_complete = job.exit_message.is_some() && job.monitoring_schedule_arn.is_some();
+            let described = OptionFuture::from((!is_complete).then(|| clients.describe(&job.name)));
+            let reported = OptionFuture::from((status == JobStatus::Completed).then(|| find(clients, folder, config)));
             let (described, reported) = join(described, reported).await;
             let described = described.transpose()?.unwrap_or_else(|| DescribedJob {
                 monitoring_schedule_arn: job.monitoring_schedule_arn.clone(),
@@ -155,13 +161,13 @@ pub(crate) async fn gather(
                 None => (None, None),
             };
             let job = JobEvidence {
-                violations: exit_message.as_deref().and_then(counted),
+                violations: exit_message.as_deref().and_then(violation_count),
                 reason: job.failure_reason.clone().or(exit_message),
                 ended_at: job.ended_at().unwrap_or(Timestamp::UNIX_EPOCH),
                 processing_job_arn: job.arn,
                 status,
             };
-            Ok(Ok(Found {
+            Ok(Ok(Finding {
                 evidence: Evidence {
                     report,
                     job: Some(job),
@@ -173,8 +179,8 @@ pub(crate) async fn gather(
     }
 }
 
-/// How many violations an exit message tells of. One that speaks of violations without a number tells of one at least.
-fn counted(exit_message: &str) -> Option<u64> {
+/// Number of violations in an exit message. If the message mentions violations without a number, it is at least 1.
+fn violation_count(exit_message: &str) -> Option<u64> {
     match ExitMessage::parse(exit_message) {
         ExitMessage::CompletedWithViolations { count } => Some(count.unwrap_or(1).max(1)),
         ExitMessage::Completed => Some(0),
@@ -184,24 +190,24 @@ fn counted(exit_message: &str) -> Option<u64> {
 
 type Read = Option<(ReportEvidence, Option<MonitorType>)>;
 
-/// The report in a folder, under either of its names; `None` if there is none, as after a run without violations.
-async fn find(world: &impl Reports, folder: &ReportFolder, config: &Config) -> Result<Read, IngestError> {
-    let [usual, other] = folder.violation_keys();
-    let (usual, other) = join(
-        read(world, &folder.bucket, &usual, config),
-        read(world, &folder.bucket, &other, config),
+/// Reads the report in a folder, under either of its names. `None` if there is none, as after an execution without violations.
+async fn find(clients: &impl Reports, folder: &ReportFolder, config: &Config) -> Result<Read, IngestError> {
+    let [first, second] = folder.violation_keys();
+    let (first, second) = join(
+        read(clients, &folder.bucket, &first, config),
+        read(clients, &folder.bucket, &second, config),
     )
     .await;
-    Ok(match usual? {
+    Ok(match first? {
         Some(read) => Some(read),
-        None => other?,
+        None => second?,
     })
 }
 
-async fn read(world: &impl Reports, bucket: &str, key: &str, config: &Config) -> Result<Read, IngestError> {
+async fn read(clients: &impl Reports, bucket: &str, key: &str, config: &Config) -> Result<Read, IngestError> {
     let uri = format!("s3://{bucket}/{key}");
     let limit = config.max_report_bytes;
-    match world.report(bucket, key, limit).await? {
+    match clients.report(bucket, key, limit).await? {
         FetchedObject::Absent => Ok(None),
         FetchedObject::TooLarge(bytes) => Err(IngestError::ReportTooLarge { uri, bytes, limit }),
         FetchedObject::Found(object) => {

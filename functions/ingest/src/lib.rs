@@ -12,16 +12,16 @@ use alerting::{
     MONITORING_EXECUTION_STATE_CHANGE, Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
     Observation, Recorded, execution_correlation_id,
 };
-use evidence::{Found, Source};
+use evidence::{Finding, Source};
 use futures_util::future::{join, join3};
 use jiff::Timestamp;
 use model_monitor::{Detail, EndpointName, Event, ProcessingJobStateChange, ReportFolder};
 use outbox::Caller;
 use promotion::{MONITOR_BASELINE_CHANGE, MonitorBaselineChange};
-use remediation::{MonitorOf, MonitorPolicy, Policy};
+use remediation::{MonitorPolicy, MonitorRef, Policy};
 use serde::Serialize;
 use shell::{
-    AwsError, Kind, LEASE, Loaded, PolicyStore,
+    AwsError, Kind, LEASE, LoadedDocument, PolicyStore,
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, Metrics, MonitoringAlerts, ProcessingJobs, Reports},
@@ -29,47 +29,47 @@ use shell::{
 };
 use tracing::{Instrument as _, Span};
 
-/// The function, configured.
+/// The `ingest` function.
 #[derive(Debug)]
 pub struct Ingest {
     config: Config,
     policy: PolicyStore,
 }
 
-/// What became of an event: the function's answer.
+/// Outcome of an event: the response of the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Handled {
-    /// A datapoint was recorded, or more is known of one.
+    /// A datapoint was recorded or updated.
     Recorded {
-        /// The monitoring schedule.
+        /// Name of the monitoring schedule.
         monitoring_schedule: String,
-        /// The datapoint's scheduled time.
+        /// Scheduled time of the datapoint.
         scheduled_time: String,
     },
-    /// Nothing that was not known.
+    /// The datapoint was already recorded.
     Duplicate {
-        /// The monitoring schedule.
+        /// Name of the monitoring schedule.
         monitoring_schedule: String,
-        /// The datapoint's scheduled time.
+        /// Scheduled time of the datapoint.
         scheduled_time: String,
     },
-    /// The alert window of a monitor began anew.
+    /// The alert window of a monitor was restarted.
     Restarted {
-        /// The monitoring schedule.
+        /// Name of the monitoring schedule.
         monitoring_schedule: String,
-        /// Since when executions count.
+        /// Time from which executions count.
         restarted_at: String,
     },
-    /// It does not concern us.
+    /// The event does not concern monitoring executions of this deployment.
     Ignored {
-        /// Why.
+        /// Why the event was ignored.
         reason: String,
     },
 }
 
 impl Ingest {
-    /// The function with a configuration.
+    /// Creates the function from a configuration.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -77,16 +77,17 @@ impl Ingest {
         }
     }
 
-    /// With a policy that is shared with other functions of this process.
+    /// Shares a policy cache with other functions of this process.
     #[must_use]
     pub fn with_policy(self, policy: PolicyStore) -> Self {
         Self { policy, ..self }
     }
 
-    /// The function as the environment configures it, with the state bucket and the event bus. See [`Config`].
+    /// Creates the function from environment variables, see [`Config`]. Also returns the names of the state bucket and the event
+    /// bus.
     ///
     /// # Errors
-    /// If a variable is missing or wrong.
+    /// If a variable is missing or invalid.
     pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, String, String), ConfigError> {
         let config = Config::from_vars(vars)?;
         let (state_bucket, event_bus) = (config.state_bucket.clone(), config.event_bus.clone());
@@ -96,21 +97,21 @@ impl Ingest {
     /// Handles one event.
     ///
     /// # Errors
-    /// If the event or its report cannot be read, or AWS fails: Lambda retries it, then keeps it in the dead-letter
-    /// queue.
-    pub async fn handle<W>(&self, world: &W, payload: &str, request_id: &str) -> Result<Handled, IngestError>
+    /// If the event or its report cannot be parsed, or a call to AWS fails. Lambda retries the event, then sends it to the
+    /// dead-letter queue.
+    pub async fn handle<W>(&self, clients: &W, payload: &str, request_id: &str) -> Result<Handled, IngestError>
     where
         W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
     {
         let event = Event::parse("event", payload.as_bytes()).map_err(IngestError::Event)?;
         let source = match event.detail {
-            Detail::ObjectCreated(object) => Source::of_object(object, &self.config),
-            Detail::ProcessingJob(job) => Source::of_job(*job, &self.config),
+            Detail::ObjectCreated(object) => Source::from_object(object, &self.config),
+            Detail::ProcessingJob(job) => Source::from_job(*job, &self.config),
             Detail::Other(detail)
                 if event.source == alerting::EVENT_SOURCE && event.detail_type == MONITORING_EXECUTION_STATE_CHANGE =>
             {
                 let execution = serde_json::from_value(detail).map_err(IngestError::Execution)?;
-                Source::of_execution(execution, &self.config)
+                Source::from_execution(execution, &self.config)
             }
             Detail::Other(detail)
                 if event.source == alerting::EVENT_SOURCE && event.detail_type == MONITOR_BASELINE_CHANGE =>
@@ -118,9 +119,9 @@ impl Ingest {
                 let change: MonitorBaselineChange =
                     serde_json::from_value(detail).map_err(IngestError::BaselineChange)?;
                 let schedule = &change.monitoring_schedule;
-                let about = telemetry::about(Some(&change.model), Some(schedule), change.correlation_id.as_deref());
-                let restarted = self.restart(world, schedule, change.time, request_id);
-                return restarted.instrument(about).await;
+                let span = telemetry::span_for(Some(&change.model), Some(schedule), change.correlation_id.as_deref());
+                let restarted = self.restart(clients, schedule, change.time, request_id);
+                return restarted.instrument(span).await;
             }
             _ => Err(format!(
                 "`{}` does not concern monitoring executions",
@@ -129,44 +130,44 @@ impl Ingest {
         };
         match source {
             Ok((folder, source)) => {
-                let about = about(folder.schedule.as_str(), folder.scheduled_time);
-                let observed = self.observe(world, folder, source, request_id);
-                observed.instrument(about).await
+                let span = execution_span(folder.schedule.as_str(), folder.scheduled_time);
+                let observed = self.observe(clients, folder, source, request_id);
+                observed.instrument(span).await
             }
             Err(reason) => Ok(ignored(reason)),
         }
     }
 
-    /// Handles an analysis job as the sweep finds it, where its event was lost.
+    /// Handles an analysis job that the sweep found because its event was lost.
     ///
     /// # Errors
     /// As [`Ingest::handle`].
     pub async fn handle_job<W>(
         &self,
-        world: &W,
+        clients: &W,
         job: ProcessingJobStateChange,
         request_id: &str,
     ) -> Result<Handled, IngestError>
     where
         W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
     {
-        match Source::of_job(job, &self.config) {
+        match Source::from_job(job, &self.config) {
             Ok((folder, source)) => {
-                let about = about(folder.schedule.as_str(), folder.scheduled_time);
-                let observed = self.observe(world, folder, source, request_id);
-                observed.instrument(about).await
+                let span = execution_span(folder.schedule.as_str(), folder.scheduled_time);
+                let observed = self.observe(clients, folder, source, request_id);
+                observed.instrument(span).await
             }
             Err(reason) => Ok(ignored(reason)),
         }
     }
 
-    /// Records what SageMaker's own list, or its silence, says of an execution.
+    /// Records an execution from SageMaker's list, or one that is missing there.
     ///
     /// # Errors
-    /// If there is no policy to judge by, or AWS fails.
+    /// If no valid policy is available, or a call to AWS fails.
     pub async fn handle_execution<W>(
         &self,
-        world: &W,
+        clients: &W,
         execution: ListedExecution<'_>,
         request_id: &str,
     ) -> Result<Handled, IngestError>
@@ -174,9 +175,9 @@ impl Ingest {
         W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
     {
         let key = monitor_key(execution.schedule);
-        let (policy, loaded) = join(self.policy.load(world), load::<MonitorLedger>(world, &key)).await;
+        let (policy, loaded) = join(self.policy.load(clients), load::<MonitorLedger>(clients, &key)).await;
         let policy = policy.map_err(IngestError::Policy)?;
-        let found = Found {
+        let finding = Finding {
             evidence: Evidence {
                 execution: execution.evidence,
                 ..Evidence::default()
@@ -189,19 +190,19 @@ impl Ingest {
             scheduled_time,
             ..
         } = execution;
-        let of = (schedule, endpoint, scheduled_time);
-        let recorded = self.record(world, of, found, &policy, loaded?, request_id);
-        recorded.instrument(about(schedule, scheduled_time)).await
+        let execution = (schedule, endpoint, scheduled_time);
+        let recorded = self.record(clients, execution, finding, &policy, loaded?, request_id);
+        recorded.instrument(execution_span(schedule, scheduled_time)).await
     }
 
-    /// Begins a monitor's alert window anew, as its baseline changed. A monitor of which nothing was ever recorded has none:
-    /// the sweep restarts it, should there be one later.
+    /// Restarts the alert window of a monitor after a change of its baseline. A monitor without a ledger is ignored: the sweep
+    /// restarts its window later.
     ///
     /// # Errors
-    /// If there is no policy to judge by, or AWS fails.
+    /// If no valid policy is available, or a call to AWS fails.
     pub async fn restart<W>(
         &self,
-        world: &W,
+        clients: &W,
         schedule: &str,
         changed_at: Timestamp,
         request_id: &str,
@@ -210,27 +211,27 @@ impl Ingest {
         W: Documents + Metrics + EventBus + Clock,
     {
         let key = monitor_key(schedule);
-        let (policy, loaded) = join(self.policy.load(world), load::<MonitorLedger>(world, &key)).await;
+        let (policy, loaded) = join(self.policy.load(clients), load::<MonitorLedger>(clients, &key)).await;
         let policy = policy.map_err(IngestError::Policy)?;
         let loaded = loaded?;
         let Some(monitor) = loaded.document().map(|ledger| ledger.monitor.clone()) else {
-            return Ok(ignored(format!("nothing was ever recorded of `{schedule}`")));
+            return Ok(ignored(format!("no execution of `{schedule}` has been recorded")));
         };
-        let caller = caller(world, request_id);
-        let rules = rules_of(&policy, &monitor).rules;
+        let caller = caller(clients, request_id);
+        let rules = rules_for(&policy, &monitor).rules;
         let restarted = turn(
-            world,
+            clients,
             &key,
             loaded,
             &caller,
             || MonitorLedger::new(monitor.clone()),
             |ledger| ledger.restart(changed_at, &rules, &caller),
-            async |effect| self.carry_out(world, effect).await,
+            async |effect| self.execute(clients, effect).await,
         )
         .await?;
         if !restarted {
             return Ok(ignored(format!(
-                "the window of `{schedule}` has been restarted at {changed_at} or later"
+                "the alert window of `{schedule}` was already restarted at {changed_at} or later"
             )));
         }
         tracing::info!(
@@ -244,20 +245,20 @@ impl Ingest {
         })
     }
 
-    /// Judges a monitor again by the policy and the time of now, restarts its window if its baseline changed later than it
-    /// knows, notes up to which scheduled time its ledger has been compared with SageMaker's list, and carries out what the
-    /// ledger still owes. `known` is the ledger, if the sweep has just read it. `None` if there is no ledger.
+    /// Evaluates a monitor again with the current policy and time. Restarts its window if its baseline changed after the last
+    /// restart, records up to which scheduled time its ledger has been compared with SageMaker's list, and executes pending effects.
+    /// `known` is the ledger, if the sweep has just loaded it. Returns `None` if there is no ledger.
     ///
     /// # Errors
-    /// If there is no policy to judge by, or AWS fails.
+    /// If no valid policy is available, or a call to AWS fails.
     pub async fn sweep<W>(
         &self,
-        world: &W,
+        clients: &W,
         schedule: &str,
-        known: Option<Loaded<MonitorLedger>>,
-        found: SweepFound,
+        known: Option<LoadedDocument<MonitorLedger>>,
+        state: SweepState,
         request_id: &str,
-    ) -> Result<Option<SweptMonitor>, IngestError>
+    ) -> Result<Option<MonitorSweep>, IngestError>
     where
         W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
     {
@@ -265,39 +266,39 @@ impl Ingest {
         let loaded = async {
             match known {
                 Some(known) => Ok(known),
-                None => load::<MonitorLedger>(world, &key).await,
+                None => load::<MonitorLedger>(clients, &key).await,
             }
         };
-        let (policy, loaded) = join(self.policy.load(world), loaded).await;
+        let (policy, loaded) = join(self.policy.load(clients), loaded).await;
         let policy = policy.map_err(IngestError::Policy)?;
         let loaded = loaded?;
         let Some(ledger) = loaded.document() else {
             return Ok(None);
         };
-        let caller = caller(world, request_id);
-        let rules = rules_of(&policy, &ledger.monitor).rules;
-        let followed = follow(world, ledger, &rules, &caller).await;
+        let caller = caller(clients, request_id);
+        let rules = rules_for(&policy, &ledger.monitor).rules;
+        let followed = follow_alert(clients, ledger, &rules, &caller).await;
         let monitor = ledger.monitor.clone();
         let (ledger, restarted) = turn(
-            world,
+            clients,
             &key,
             loaded,
             &caller,
             || MonitorLedger::new(monitor.clone()),
             |ledger| {
                 ledger.followed = followed.or(ledger.followed);
-                if let Some(until) = found.compared_until {
-                    ledger.compared(until);
+                if let Some(until) = state.compared_until {
+                    ledger.record_comparison(until);
                 }
-                let changed = found.baseline_changed_at;
+                let changed = state.baseline_changed_at;
                 let restarted = changed.is_some_and(|at| ledger.restart(at, &rules, &caller));
                 ledger.sweep(&rules, &caller);
                 (ledger.clone(), restarted)
             },
-            async |effect| self.carry_out(world, effect).await,
+            async |effect| self.execute(clients, effect).await,
         )
         .await?;
-        Ok(Some(SweptMonitor {
+        Ok(Some(MonitorSweep {
             ledger,
             rules,
             restarted,
@@ -306,7 +307,7 @@ impl Ingest {
 
     async fn observe<W>(
         &self,
-        world: &W,
+        clients: &W,
         folder: ReportFolder,
         source: Source,
         request_id: &str,
@@ -315,36 +316,37 @@ impl Ingest {
         W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
     {
         let key = monitor_key(folder.schedule.as_str());
-        let (policy, loaded, found) = join3(
-            self.policy.load(world),
-            load::<MonitorLedger>(world, &key),
-            evidence::gather(world, &folder, source, &self.config),
+        let (policy, loaded, finding) = join3(
+            self.policy.load(clients),
+            load::<MonitorLedger>(clients, &key),
+            evidence::gather(clients, &folder, source, &self.config),
         )
         .await;
-        let found = match found {
+        let finding = match finding {
             Err(error) if error.is_unreadable_report() => {
-                self.count_unreadable(world, &folder).await;
+                self.count_unreadable(clients, &folder).await;
                 return Err(error);
             }
-            found => found?,
+            finding => finding?,
         };
-        let found = match found {
-            Ok(found) => found,
+        let finding = match finding {
+            Ok(finding) => finding,
             Err(reason) => return Ok(ignored(reason)),
         };
         let policy = policy.map_err(IngestError::Policy)?;
         let endpoint = folder.endpoint.as_ref().map(EndpointName::as_str);
-        let of = (folder.schedule.as_str(), endpoint, folder.scheduled_time);
-        self.record(world, of, found, &policy, loaded?, request_id).await
+        let execution = (folder.schedule.as_str(), endpoint, folder.scheduled_time);
+        self.record(clients, execution, finding, &policy, loaded?, request_id)
+            .await
     }
 
     async fn record<W>(
         &self,
-        world: &W,
+        clients: &W,
         (schedule, endpoint, scheduled_time): (&str, Option<&str>, Timestamp),
-        found: Found,
+        finding: Finding,
         policy: &Policy,
-        loaded: Loaded<MonitorLedger>,
+        loaded: LoadedDocument<MonitorLedger>,
         request_id: &str,
     ) -> Result<Handled, IngestError>
     where
@@ -353,25 +355,25 @@ impl Ingest {
         let known = loaded.document().map(|ledger| &ledger.monitor);
         let mut monitor = Monitor {
             schedule: schedule.to_owned(),
-            // SageMaker's list may name no endpoint where a report's folder does.
+            // SageMaker's list may omit the endpoint, the folder of a report contains it.
             endpoint: endpoint.map(ToOwned::to_owned).or_else(|| known?.endpoint.clone()),
             model: String::new(),
-            monitor_type: found.monitor_type.or_else(|| known?.monitor_type),
+            monitor_type: finding.monitor_type.or_else(|| known?.monitor_type),
         };
-        let MonitorPolicy { model, rules } = rules_of(policy, &monitor);
+        let MonitorPolicy { model, rules } = rules_for(policy, &monitor);
         monitor.model = model;
-        let caller = caller(world, request_id);
+        let caller = caller(clients, request_id);
         let followed = match loaded.document() {
-            Some(ledger) => follow(world, ledger, &rules, &caller).await,
-            None => follow(world, &MonitorLedger::new(monitor.clone()), &rules, &caller).await,
+            Some(ledger) => follow_alert(clients, ledger, &rules, &caller).await,
+            None => follow_alert(clients, &MonitorLedger::new(monitor.clone()), &rules, &caller).await,
         };
         let observation = Observation {
             monitor: monitor.clone(),
             scheduled_time,
-            evidence: found.evidence,
+            evidence: finding.evidence,
         };
         let recorded = turn(
-            world,
+            clients,
             &monitor_key(schedule),
             loaded,
             &caller,
@@ -386,7 +388,7 @@ impl Ingest {
                 let state = state.map(alerting::Datapoint::state);
                 (recorded, state, ledger.alert.status)
             },
-            async |effect| self.carry_out(world, effect).await,
+            async |effect| self.execute(clients, effect).await,
         )
         .await?;
         let (recorded, state, alert_status) = recorded;
@@ -410,16 +412,16 @@ impl Ingest {
                 scheduled_time,
             },
             Recorded::TooOld => ignored(format!(
-                "the execution of {scheduled_time} is older than all that the ledger of `{schedule}` keeps"
+                "the execution of {scheduled_time} is older than all datapoints in the ledger of `{schedule}`"
             )),
         })
     }
 
-    async fn carry_out(&self, world: &(impl Metrics + EventBus), effect: &MonitorEffect) -> Result<(), AwsError> {
+    async fn execute(&self, clients: &(impl Metrics + EventBus), effect: &MonitorEffect) -> Result<(), AwsError> {
         match effect {
-            MonitorEffect::PublishMetrics(metrics) => world.publish(&self.config.metric_namespace, metrics).await,
+            MonitorEffect::PublishMetrics(metrics) => clients.publish(&self.config.metric_namespace, metrics).await,
             MonitorEffect::PutHealthStateChange(change) => {
-                world.put(MODEL_MONITOR_HEALTH_STATE_CHANGE, json(change)?).await?;
+                clients.put(MODEL_MONITOR_HEALTH_STATE_CHANGE, json(change)?).await?;
                 tracing::info!(
                     model = %change.model,
                     monitoring_schedule = %change.monitoring_schedule,
@@ -430,7 +432,7 @@ impl Ingest {
                 Ok(())
             }
             MonitorEffect::PutAlertStateChange(change) => {
-                world.put(MODEL_MONITOR_ALERT_STATE_CHANGE, json(change)?).await?;
+                clients.put(MODEL_MONITOR_ALERT_STATE_CHANGE, json(change)?).await?;
                 tracing::info!(
                     model = %change.model,
                     monitoring_schedule = %change.monitoring_schedule,
@@ -443,9 +445,9 @@ impl Ingest {
         }
     }
 
-    /// Counts a report that cannot be read, at every attempt. The error itself matters more than its count: one that
-    /// cannot be published is only logged.
-    async fn count_unreadable(&self, world: &(impl Metrics + Clock), folder: &ReportFolder) {
+    /// Counts an unreadable report, at every attempt. If the metric cannot be published, this is only logged: the error of the
+    /// report is more important.
+    async fn count_unreadable(&self, clients: &(impl Metrics + Clock), folder: &ReportFolder) {
         let schedule = folder.schedule.as_str().to_owned();
         let endpoint = folder.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned());
         let monitor = Monitor {
@@ -454,93 +456,93 @@ impl Ingest {
             endpoint,
             monitor_type: None,
         };
-        let metric = Metric::new(&monitor, MetricName::UnreadableReports, [], world.now(), 1.0);
+        let metric = Metric::new(&monitor, MetricName::UnreadableReports, [], clients.now(), 1.0);
         let metrics: Vec<Metric> = metric.into_iter().collect();
-        if let Err(error) = world.publish(&self.config.metric_namespace, &metrics).await {
-            tracing::warn!(error = %error, "the unreadable report could not be counted");
+        if let Err(error) = clients.publish(&self.config.metric_namespace, &metrics).await {
+            tracing::warn!(error = %error, "failed to publish the metric of the unreadable report");
         }
     }
 }
 
-/// An execution as SageMaker's own list has it, or one that was due and is not in the list.
+/// An execution from SageMaker's list, or one that is missing there although it was due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedExecution<'a> {
-    /// The monitoring schedule.
+    /// Name of the monitoring schedule.
     pub schedule: &'a str,
-    /// The monitored endpoint, if the list names it.
+    /// The monitored endpoint, if the list contains it.
     pub endpoint: Option<&'a str>,
-    /// The hour that it was due.
+    /// Scheduled time of the execution.
     pub scheduled_time: Timestamp,
-    /// How it ended; `None` if it never ran.
+    /// Result of the execution. `None` if it is missing.
     pub evidence: Option<ExecutionEvidence>,
 }
 
-/// What a sweep has found out about a monitor.
+/// State of a monitor in SageMaker, as the sweep found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SweepFound {
-    /// Up to this scheduled time SageMaker's list and the ledger agree.
+pub struct SweepState {
+    /// Scheduled time up to which SageMaker's list and the ledger agree.
     pub compared_until: Option<Timestamp>,
-    /// When the monitor's baseline changed, if it ever did.
+    /// Time of the latest change of the monitor's baseline. `None` if it never changed.
     pub baseline_changed_at: Option<Timestamp>,
 }
 
-/// A monitor that was swept.
+/// Result of sweeping a monitor.
 #[derive(Debug, Clone)]
-pub struct SweptMonitor {
-    /// Its ledger.
+pub struct MonitorSweep {
+    /// Ledger of the monitor.
     pub ledger: MonitorLedger,
-    /// The rules that it was judged by.
+    /// Rules with which the monitor was evaluated.
     pub rules: MonitorRules,
-    /// Whether its window was restarted, which no event had told of.
+    /// Whether the alert window was restarted because the event of the changed baseline was lost.
     pub restarted: bool,
 }
 
-/// The span of what is logged about an execution.
-fn about(schedule: &str, scheduled_time: Timestamp) -> Span {
+/// Span for log lines about an execution.
+fn execution_span(schedule: &str, scheduled_time: Timestamp) -> Span {
     let correlation_id = execution_correlation_id(schedule, scheduled_time);
-    telemetry::about(None, Some(schedule), Some(&correlation_id))
+    telemetry::span_for(None, Some(schedule), Some(&correlation_id))
 }
 
-/// Where the ledger of a monitor lies in the state bucket.
+/// Key of a monitor's ledger in the state bucket.
 pub fn monitor_key(schedule: &str) -> String {
     format!("monitors/{}.json", schedule.to_ascii_lowercase())
 }
 
-fn rules_of(policy: &Policy, monitor: &Monitor) -> MonitorPolicy {
+fn rules_for(policy: &Policy, monitor: &Monitor) -> MonitorPolicy {
     let monitor_type = monitor.monitor_type.map(|kind| kind.to_string());
-    policy.monitor(&MonitorOf {
+    policy.monitor(&MonitorRef {
         schedule: &monitor.schedule,
         endpoint: monitor.endpoint.as_deref(),
         monitor_type: monitor_type.as_deref(),
     })
 }
 
-fn caller(world: &impl Clock, request_id: &str) -> Caller {
+fn caller(clients: &impl Clock, request_id: &str) -> Caller {
     Caller {
         id: request_id.to_owned(),
-        now: world.now(),
+        now: clients.now(),
         lease: LEASE,
     }
 }
 
-/// What is set on the schedule's own alert, if the policy follows it and what is known of it is not fresh. An answer that
-/// does not come leaves what was known.
-async fn follow(
-    world: &impl MonitoringAlerts,
+/// Reads the schedule's own alert, if the policy follows it and the known one is outdated. If the call fails, the known alert
+/// stays effective.
+async fn follow_alert(
+    clients: &impl MonitoringAlerts,
     ledger: &MonitorLedger,
     rules: &MonitorRules,
     caller: &Caller,
 ) -> Option<FollowedAlert> {
-    if !ledger.wants_monitoring_alert(rules, caller.now) {
+    if !ledger.needs_monitoring_alert(rules, caller.now) {
         return None;
     }
-    match world.monitoring_alert(&ledger.monitor.schedule).await {
+    match clients.monitoring_alert(&ledger.monitor.schedule).await {
         Ok(window) => Some(FollowedAlert {
             window,
             read_at: caller.now,
         }),
         Err(error) => {
-            tracing::warn!(error = %error, "the schedule's own alert could not be read: what was known of it holds");
+            tracing::warn!(error = %error, "failed to read the alert of the schedule: the last known one stays effective");
             None
         }
     }

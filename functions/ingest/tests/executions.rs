@@ -1,4 +1,4 @@
-//! Executions as the function sees them, on AWS in memory: every sample event, bad input, and a fault at every call.
+//! Runs the function on AWS in memory: all sample events, invalid input, and a fault at every call.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{DatapointState, MetricName, MonitorLedger};
@@ -39,19 +39,19 @@ fn report_uri(hour: &str) -> String {
     format!("s3://{BUCKET}/{FOLDER}/{hour}/constraint_violations.json")
 }
 
-/// A world in which the report of 03:00 lies where it should.
-fn world() -> Memory {
-    let world = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
-    world.put_object(&report_uri("03"), REPORT);
-    world
+/// AWS with the report of 03:00.
+fn aws() -> Memory {
+    let aws = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
+    aws.put_object(&report_uri("03"), REPORT);
+    aws
 }
 
-fn ledger(world: &Memory, schedule: &str) -> MonitorLedger {
-    serde_json::from_slice(&world.document(&format!("monitors/{schedule}.json")).unwrap()).unwrap()
+fn ledger(aws: &Memory, schedule: &str) -> MonitorLedger {
+    serde_json::from_slice(&aws.document(&format!("monitors/{schedule}.json")).unwrap()).unwrap()
 }
 
-fn states(world: &Memory, schedule: &str) -> Vec<DatapointState> {
-    ledger(world, schedule)
+fn states(aws: &Memory, schedule: &str) -> Vec<DatapointState> {
+    ledger(aws, schedule)
         .datapoints
         .iter()
         .map(alerting::Datapoint::state)
@@ -60,8 +60,8 @@ fn states(world: &Memory, schedule: &str) -> Vec<DatapointState> {
 
 #[tokio::test]
 async fn every_sample_event_is_handled() {
-    let world = world();
-    world.put_job(
+    let aws = aws();
+    aws.put_job(
         "data-quality-monitoring-202611230400-2f3a9c5b7d1e2f4a6b8c0d1e",
         DescribedJob {
             monitoring_schedule_arn: Some(
@@ -71,7 +71,7 @@ async fn every_sample_event_is_handled() {
             ..DescribedJob::default()
         },
     );
-    world.put_job(
+    aws.put_job(
         "data-quality-monitoring-202611230500-3f3a9c5b7d1e2f4a6b8c0d1e",
         DescribedJob {
             monitoring_schedule_arn: Some(
@@ -96,7 +96,7 @@ async fn every_sample_event_is_handled() {
     names.sort();
     let mut outcomes = Vec::new();
     for name in names {
-        let handled = function().handle(&world, &event(&name), &name).await.unwrap();
+        let handled = function().handle(&aws, &event(&name), &name).await.unwrap();
         outcomes.push(format!("{name}: {}", serde_json::to_string(&handled).unwrap()));
     }
     insta::assert_snapshot!(outcomes.join("\n"));
@@ -105,51 +105,51 @@ async fn every_sample_event_is_handled() {
         DatapointState::Clean,
         DatapointState::Failed,
     ];
-    assert_eq!(states(&world, "churn-data-quality"), expected);
-    assert_eq!(states(&world, "churn-model-quality"), [DatapointState::Clean]);
+    assert_eq!(states(&aws, "churn-data-quality"), expected);
+    assert_eq!(states(&aws, "churn-model-quality"), [DatapointState::Clean]);
 }
 
 #[tokio::test]
-async fn both_events_of_an_execution_are_one_datapoint_and_one_transition() {
+async fn both_events_of_an_execution_are_one_datapoint() {
     for names in [
         ["s3-object-created", "processing-job-completed-with-violations"],
         ["processing-job-completed-with-violations", "s3-object-created"],
     ] {
-        let world = world();
+        let aws = aws();
         for (at, name) in names.iter().cycle().take(6).enumerate() {
             function()
-                .handle(&world, &event(name), &format!("request-{at}"))
+                .handle(&aws, &event(name), &format!("request-{at}"))
                 .await
                 .unwrap();
         }
-        assert_eq!(states(&world, "churn-data-quality"), [DatapointState::Violations]);
-        assert_eq!(world.events().len(), 1, "one transition");
-        let breaching = world
+        assert_eq!(states(&aws, "churn-data-quality"), [DatapointState::Violations]);
+        assert_eq!(aws.events().len(), 1, "one transition");
+        let breaching = aws
             .metrics()
             .iter()
             .filter(|metric| metric.name == MetricName::Breaching)
             .count();
         assert_eq!(breaching, 1, "published once");
-        assert!(ledger(&world, "churn-data-quality").outbox.is_empty());
+        assert!(ledger(&aws, "churn-data-quality").outbox.is_empty());
     }
 }
 
 #[tokio::test]
-async fn unrelated_events_cost_no_call() {
+async fn unrelated_events_make_no_call() {
     for name in [
         "s3-object-created-unrelated",
         "processing-job-unrelated",
         "processing-job-ground-truth-merge",
     ] {
-        let world = world();
-        let handled = function().handle(&world, &event(name), "request").await.unwrap();
+        let aws = aws();
+        let handled = function().handle(&aws, &event(name), "request").await.unwrap();
         assert!(matches!(handled, Handled::Ignored { .. }), "{name}: {handled:?}");
-        assert!(world.calls().is_empty(), "{name}: {:?}", world.calls());
+        assert!(aws.calls().is_empty(), "{name}: {:?}", aws.calls());
     }
 }
 
 #[tokio::test]
-async fn executions_that_report_to_another_bucket_cost_no_call() {
+async fn other_report_buckets_make_no_call() {
     let elsewhere = Vars(|name: &str| match name {
         "REPORT_BUCKET" => Some("another-bucket".to_owned()),
         name => vars(name),
@@ -160,35 +160,31 @@ async fn executions_that_report_to_another_bucket_cost_no_call() {
         "processing-job-completed-with-violations",
         "processing-job-failed",
     ] {
-        let world = world();
-        let handled = function.handle(&world, &event(name), "request").await.unwrap();
+        let aws = aws();
+        let handled = function.handle(&aws, &event(name), "request").await.unwrap();
         assert!(matches!(handled, Handled::Ignored { .. }), "{name}: {handled:?}");
-        assert!(world.calls().is_empty(), "{name}");
+        assert!(aws.calls().is_empty(), "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_job_that_no_schedule_started_is_none_of_ours_although_its_output_looks_so() {
-    let world = world();
+async fn job_without_monitoring_schedule_is_ignored() {
+    let aws = aws();
     let name = "data-quality-monitoring-202611230400-2f3a9c5b7d1e2f4a6b8c0d1e";
-    world.put_job(name, DescribedJob::default());
+    aws.put_job(name, DescribedJob::default());
     let handled = function()
-        .handle(
-            &world,
-            &event("processing-job-completed-without-exit-message"),
-            "request",
-        )
+        .handle(&aws, &event("processing-job-completed-without-exit-message"), "request")
         .await;
     assert!(matches!(handled.unwrap(), Handled::Ignored { .. }));
-    assert!(world.document("monitors/churn-data-quality.json").is_none());
+    assert!(aws.document("monitors/churn-data-quality.json").is_none());
 }
 
-async fn error_of(world: &Memory, name: &str) -> IngestError {
-    function().handle(world, &event(name), "request").await.unwrap_err()
+async fn handle_error(aws: &Memory, name: &str) -> IngestError {
+    function().handle(aws, &event(name), "request").await.unwrap_err()
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_an_error_and_never_clean() {
+async fn unreadable_report_is_an_error_never_clean() {
     let broken: [(&str, Vec<u8>); 5] = [
         ("ReportUnreadable", b"{\"violations\": [".to_vec()),
         ("ReportUnreadable", b"".to_vec()),
@@ -198,67 +194,67 @@ async fn what_cannot_be_read_is_an_error_and_never_clean() {
     ];
     for name in ["s3-object-created", "processing-job-completed-with-violations"] {
         for (error_type, body) in &broken {
-            let world = world();
-            world.put_object(&report_uri("03"), body.clone());
-            assert_eq!(error_of(&world, name).await.error_type(), *error_type);
-            assert!(world.document("monitors/churn-data-quality.json").is_none());
-            let counted = world.metrics();
+            let aws = aws();
+            aws.put_object(&report_uri("03"), body.clone());
+            assert_eq!(handle_error(&aws, name).await.error_type(), *error_type);
+            assert!(aws.document("monitors/churn-data-quality.json").is_none());
+            let counted = aws.metrics();
             assert_eq!(counted.len(), 1);
             assert_eq!(counted[0].name, MetricName::UnreadableReports);
         }
-        let world = world();
-        world.refuse_object(&report_uri("03"), Kind::Denied);
-        let denied = error_of(&world, name).await;
+        let aws = aws();
+        aws.refuse_object(&report_uri("03"), Kind::Denied);
+        let denied = handle_error(&aws, name).await;
         assert_eq!(denied.error_type(), "AwsAccessDenied");
         assert!(
             chain(&denied).contains("s3:ListBucket"),
-            "the remedy: {}",
+            "permission is missing in: {}",
             chain(&denied)
         );
-        assert!(world.document("monitors/churn-data-quality.json").is_none());
+        assert!(aws.document("monitors/churn-data-quality.json").is_none());
     }
 }
 
 #[tokio::test]
-async fn errors_name_the_object_the_place_and_the_remedy() {
-    let world = world();
-    world.put_object(&report_uri("03"), r#"{"violations": [{"feature_name": "age"}]}"#);
+async fn errors_name_object_and_place() {
+    let aws = aws();
+    aws.put_object(&report_uri("03"), r#"{"violations": [{"feature_name": "age"}]}"#);
     insta::assert_snapshot!(
-        chain(&error_of(&world, "s3-object-created").await),
-        @"the violation report cannot be read: `s3://example-model-monitor-reports/monitoring/reports/churn-endpoint/churn-data-quality/2026/11/23/03/constraint_violations.json` at `violations[0].constraint_check_type`: expected the name of the check that was violated, found none"
+        chain(&handle_error(&aws, "s3-object-created").await),
+        @"failed to parse the violation report: `s3://example-model-monitor-reports/monitoring/reports/churn-endpoint/churn-data-quality/2026/11/23/03/constraint_violations.json` at `violations[0].constraint_check_type`: expected the name of the check that was violated, found none"
     );
-    world.put_document("policy.toml", "[alert]\ndatapoints_to_alert = 0\n");
-    world.put_object(&report_uri("03"), REPORT);
+    aws.put_document("policy.toml", "[alert]\ndatapoints_to_alert = 0\n");
+    aws.put_object(&report_uri("03"), REPORT);
     insta::assert_snapshot!(
-        chain(&error_of(&world, "s3-object-created").await),
-        @"there is no policy to judge by: policy.toml in the state bucket is not a policy: [alert] datapoints_to_alert, line 2: datapoints_to_alert is 0: it must be from 1 to 100"
+        chain(&handle_error(&aws, "s3-object-created").await),
+        @"no valid policy is available: `policy.toml` in the state bucket is invalid: [alert] datapoints_to_alert, line 2: datapoints_to_alert is 0, but must be from 1 to 100"
     );
 }
 
 #[tokio::test]
-async fn a_bad_policy_never_replaces_a_good_one() {
-    let world = world();
-    world.put_document(
+async fn invalid_policy_never_replaces_valid_one() {
+    let aws = aws();
+    aws.put_document(
         "policy.toml",
         "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 2\n",
     );
     let function = function();
     function
-        .handle(&world, &event("s3-object-created"), "first")
+        .handle(&aws, &event("s3-object-created"), "first")
         .await
         .unwrap();
-    world.put_document("policy.toml", "[alert]\ndatapoints_to_alrt = 1\n");
+    aws.put_document("policy.toml", "[alert]\ndatapoints_to_alrt = 1\n");
     function
-        .handle(&world, &event("s3-object-created"), "second")
+        .handle(&aws, &event("s3-object-created"), "second")
         .await
         .unwrap();
-    // Both functions ask the bucket for its earlier versions, once each.
+    // Each of the two functions lists the earlier versions once.
     let cold = self::function();
     for request in ["third", "fourth"] {
-        cold.handle(&world, &event("s3-object-created"), request).await.unwrap();
+        cold.handle(&aws, &event("s3-object-created"), request).await.unwrap();
     }
-    assert!(world.events().is_empty(), "1 of 1 would have alerted, 2 of 2 does not");
-    let listed = world
+    assert!(aws.events().is_empty(), "1 of 1 would raise the alert, 2 of 2 does not");
+    let listed = aws
         .calls()
         .iter()
         .filter(|call| **call == "s3:ListBucketVersions")
@@ -267,12 +263,12 @@ async fn a_bad_policy_never_replaces_a_good_one() {
 }
 
 #[tokio::test]
-async fn a_fault_at_any_call_loses_nothing_and_doubles_nothing() {
+async fn fault_at_any_call_loses_and_doubles_nothing() {
     let name = "s3-object-created";
     let count = {
-        let world = world();
-        function().handle(&world, &event(name), "request").await.unwrap();
-        world.calls()
+        let aws = aws();
+        function().handle(&aws, &event(name), "request").await.unwrap();
+        aws.calls()
     };
     assert_eq!(count.len(), 7, "three reads, a write, two effects, a write: {count:?}");
     for fault in [Fault::Before(Kind::Transient), Fault::After] {
@@ -282,173 +278,173 @@ async fn a_fault_at_any_call_loses_nothing_and_doubles_nothing() {
             "cloudwatch:PutMetricData",
             "events:PutEvents",
         ] {
-            let world = world();
-            world.fail(operation, fault);
+            let aws = aws();
+            aws.fail(operation, fault);
             let mut attempts = 0;
-            while function().handle(&world, &event(name), "request").await.is_err() {
+            while function().handle(&aws, &event(name), "request").await.is_err() {
                 attempts += 1;
                 assert!(attempts < 3, "{operation} {fault:?}");
             }
-            assert_eq!(states(&world, "churn-data-quality"), [DatapointState::Violations]);
+            assert_eq!(states(&aws, "churn-data-quality"), [DatapointState::Violations]);
             assert!(
-                ledger(&world, "churn-data-quality").outbox.is_empty(),
+                ledger(&aws, "churn-data-quality").outbox.is_empty(),
                 "{operation} {fault:?}"
             );
-            let ids: std::collections::BTreeSet<_> = world.events().into_iter().map(|(_, detail)| detail).collect();
-            assert_eq!(ids.len(), 1, "one transition, under one id: {operation} {fault:?}");
-            let breaching = world
+            let ids: std::collections::BTreeSet<_> = aws.events().into_iter().map(|(_, detail)| detail).collect();
+            assert_eq!(ids.len(), 1, "one transition with one ID: {operation} {fault:?}");
+            let breaching = aws
                 .metrics()
                 .iter()
                 .filter(|metric| metric.name == MetricName::Breaching)
                 .count();
-            let lost_answer = usize::from(fault == Fault::After && operation == "cloudwatch:PutMetricData");
-            assert_eq!(breaching, 1 + lost_answer, "{operation} {fault:?}");
+            let lost_response = usize::from(fault == Fault::After && operation == "cloudwatch:PutMetricData");
+            assert_eq!(breaching, 1 + lost_response, "{operation} {fault:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn another_event_completes_what_a_dead_invocation_owed() {
-    let world = world();
-    world.fail("events:PutEvents", Fault::Before(Kind::Transient));
+async fn later_event_executes_pending_effects() {
+    let aws = aws();
+    aws.fail("events:PutEvents", Fault::Before(Kind::Transient));
     function()
-        .handle(&world, &event("s3-object-created"), "dead")
+        .handle(&aws, &event("s3-object-created"), "dead")
         .await
         .unwrap_err();
-    assert!(world.events().is_empty());
-    world.pass(SignedDuration::from_mins(30));
+    assert!(aws.events().is_empty());
+    aws.pass(SignedDuration::from_mins(30));
     function()
-        .handle(&world, &event("processing-job-completed-with-violations"), "later")
+        .handle(&aws, &event("processing-job-completed-with-violations"), "later")
         .await
         .unwrap();
-    assert_eq!(world.events().len(), 1);
+    assert_eq!(aws.events().len(), 1);
 }
 
 #[test]
-fn a_wrong_configuration_names_the_variable_and_what_it_should_be() {
+fn configuration_errors_name_variable_and_value() {
     let error = |name: &'static str, value: &'static str| {
-        let vars = Vars(move |asked: &str| {
-            if asked == name {
+        let vars = Vars(move |variable: &str| {
+            if variable == name {
                 Some(value.to_owned())
             } else {
-                vars(asked)
+                vars(variable)
             }
         });
         Config::from_vars(&vars).unwrap_err().to_string()
     };
-    insta::assert_snapshot!(error("STATE_BUCKET", ""), @"environment variable STATE_BUCKET is not set: it should be the name of an S3 bucket, without `s3://` and without a path");
-    insta::assert_snapshot!(error("STATE_BUCKET", "s3://state"), @"environment variable STATE_BUCKET is `s3://state`: it should be the name of an S3 bucket, without `s3://` and without a path");
-    insta::assert_snapshot!(error("EVENT_BUS_NAME", " "), @"environment variable EVENT_BUS_NAME is not set: it should be the name of the EventBridge bus");
-    insta::assert_snapshot!(error("MAX_REPORT_BYTES", "16 MB"), @"environment variable MAX_REPORT_BYTES is `16 MB`: it should be a number of bytes");
-    insta::assert_snapshot!(error("METRIC_NAMESPACE", "AWS/Lambda"), @"environment variable METRIC_NAMESPACE is `AWS/Lambda`: it should be a CloudWatch namespace: at most 255 of letters, digits and .-_/#: , not beginning with `AWS/` or `:`");
+    insta::assert_snapshot!(error("STATE_BUCKET", ""), @"environment variable `STATE_BUCKET` is not set: expected the name of an S3 bucket, without `s3://` and without a path");
+    insta::assert_snapshot!(error("STATE_BUCKET", "s3://state"), @"environment variable `STATE_BUCKET` has the invalid value `s3://state`: expected the name of an S3 bucket, without `s3://` and without a path");
+    insta::assert_snapshot!(error("EVENT_BUS_NAME", " "), @"environment variable `EVENT_BUS_NAME` is not set: expected the name of an EventBridge event bus");
+    insta::assert_snapshot!(error("MAX_REPORT_BYTES", "16 MB"), @"environment variable `MAX_REPORT_BYTES` has the invalid value `16 MB`: expected a number of bytes");
+    insta::assert_snapshot!(error("METRIC_NAMESPACE", "AWS/Lambda"), @"environment variable `METRIC_NAMESPACE` has the invalid value `AWS/Lambda`: expected a CloudWatch namespace: at most 255 letters, digits, and .-_/#: characters, not starting with `AWS/` or `:`");
 }
 
 #[tokio::test]
-async fn a_changed_baseline_restarts_the_window_once() {
-    let world = world();
+async fn changed_baseline_restarts_window_once() {
+    let aws = aws();
     let change = event("monitor-baseline-change").replace("churn-own-data-quality", "churn-data-quality");
-    // Nothing is known of the monitor: it has no window.
-    let handled = function().handle(&world, &change, "first").await.unwrap();
+    // The monitor has no ledger, and so no alert window.
+    let handled = function().handle(&aws, &change, "first").await.unwrap();
     assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
-    assert!(world.document("monitors/churn-data-quality.json").is_none());
+    assert!(aws.document("monitors/churn-data-quality.json").is_none());
     function()
-        .handle(&world, &event("s3-object-created"), "second")
+        .handle(&aws, &event("s3-object-created"), "second")
         .await
         .unwrap();
     assert_eq!(
-        ledger(&world, "churn-data-quality").alert.status,
+        ledger(&aws, "churn-data-quality").alert.status,
         alerting::AlertStatus::InAlert
     );
-    let told = world.events().len();
-    let handled = function().handle(&world, &change, "third").await.unwrap();
+    let before = aws.events().len();
+    let handled = function().handle(&aws, &change, "third").await.unwrap();
     insta::assert_snapshot!(
         serde_json::to_string(&handled).unwrap(),
         @r#"{"outcome":"restarted","monitoringSchedule":"churn-data-quality","restartedAt":"2026-11-23T03:30:00Z"}"#
     );
-    let handled = function().handle(&world, &change, "fourth").await.unwrap();
+    let handled = function().handle(&aws, &change, "fourth").await.unwrap();
     assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
-    let [(detail_type, detail)] = &world.events_after(told)[..] else {
+    let [(detail_type, detail)] = &aws.events_after(before)[..] else {
         panic!("one event")
     };
     assert_eq!(detail_type, "Model Monitor Alert State Change");
     let detail: alerting::AlertStateChange = serde_json::from_str(detail).unwrap();
     assert_eq!(detail.alert_status, alerting::AlertStatus::Ok);
-    assert!(detail.reason.contains("because of a new baseline"), "{}", detail.reason);
-    // The job of an execution of before changes nothing any more, one of after does.
+    assert!(detail.reason.contains("the baseline changed"), "{}", detail.reason);
+    // The job of an earlier execution changes nothing, that of a later one does.
     for (name, status) in [
         ("processing-job-completed-with-violations", alerting::AlertStatus::Ok),
         ("later", alerting::AlertStatus::InAlert),
     ] {
         let event = if name == "later" {
-            world.put_object(&report_uri("04"), REPORT);
+            aws.put_object(&report_uri("04"), REPORT);
             event("s3-object-created").replace("/23/03/", "/23/04/")
         } else {
             event(name)
         };
-        function().handle(&world, &event, name).await.unwrap();
-        assert_eq!(ledger(&world, "churn-data-quality").alert.status, status, "{name}");
+        function().handle(&aws, &event, name).await.unwrap();
+        assert_eq!(ledger(&aws, "churn-data-quality").alert.status, status, "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_fault_while_a_window_is_restarted_loses_nothing() {
+async fn fault_during_restart_loses_nothing() {
     for fault in [Fault::Before(Kind::Transient), Fault::After] {
         for operation in ["s3:GetObject", "s3:PutObject", "events:PutEvents"] {
-            let world = world();
+            let aws = aws();
             function()
-                .handle(&world, &event("s3-object-created"), "alert")
+                .handle(&aws, &event("s3-object-created"), "alert")
                 .await
                 .unwrap();
             let change = event("monitor-baseline-change").replace("churn-own-data-quality", "churn-data-quality");
-            world.fail(operation, fault);
+            aws.fail(operation, fault);
             let mut attempts = 0;
-            while function().handle(&world, &change, "restart").await.is_err() {
+            while function().handle(&aws, &change, "restart").await.is_err() {
                 attempts += 1;
                 assert!(attempts < 3, "{operation} {fault:?}");
             }
-            let ledger = ledger(&world, "churn-data-quality");
+            let ledger = ledger(&aws, "churn-data-quality");
             assert_eq!(ledger.alert.status, alerting::AlertStatus::Ok, "{operation} {fault:?}");
             assert!(ledger.outbox.is_empty(), "{operation} {fault:?}");
-            let ids: std::collections::BTreeSet<_> = world.events().into_iter().map(|(_, detail)| detail).collect();
+            let ids: std::collections::BTreeSet<_> = aws.events().into_iter().map(|(_, detail)| detail).collect();
             assert_eq!(ids.len(), 2, "an alert and its end: {operation} {fault:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_changed_baseline_that_cannot_be_read_is_an_error() {
-    let world = world();
+async fn invalid_baseline_change_is_an_error() {
+    let aws = aws();
     let change = event("monitor-baseline-change").replace("monitoringSchedule", "schedule");
-    let error = function().handle(&world, &change, "request").await.unwrap_err();
+    let error = function().handle(&aws, &change, "request").await.unwrap_err();
     assert_eq!(error.error_type(), "EventUnreadable");
 }
 
 #[tokio::test]
-async fn a_report_of_the_doctors_is_recorded_and_nobody_is_told() {
-    let world = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
+async fn doctor_report_is_recorded_without_events() {
+    let aws = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
     let doctor = alerting::DOCTOR_SCHEDULE;
     let own = format!("{doctor}/{doctor}");
     let event = event("s3-object-created").replace("churn-endpoint/churn-data-quality", &own);
     let uri = report_uri("03").replace("churn-endpoint/churn-data-quality", &own);
-    // Even one with violations, and even by a policy that alerts on the first.
-    world.put_object(&uri, REPORT);
-    world.put_document(
+    // Also with violations, and with a policy that raises the alert at the first one.
+    aws.put_object(&uri, REPORT);
+    aws.put_document(
         "policy.toml",
         "[alert]\ndatapoints_to_alert = 1\nevaluation_period = 1\n",
     );
-    let handled = function().handle(&world, &event, "request").await.unwrap();
+    let handled = function().handle(&aws, &event, "request").await.unwrap();
     assert!(matches!(handled, Handled::Recorded { .. }), "{handled:?}");
-    assert_eq!(states(&world, doctor), [DatapointState::Violations]);
-    assert!(ledger(&world, doctor).outbox.entries().is_empty());
-    assert!(!world.metrics().is_empty());
-    // A sweep leaves it alone as well.
+    assert_eq!(states(&aws, doctor), [DatapointState::Violations]);
+    assert!(ledger(&aws, doctor).outbox.entries().is_empty());
+    assert!(!aws.metrics().is_empty());
+    // A sweep publishes nothing either.
     let swept = function()
-        .sweep(&world, doctor, None, ingest::SweepFound::default(), "sweep")
+        .sweep(&aws, doctor, None, ingest::SweepState::default(), "sweep")
         .await;
     assert!(swept.unwrap().is_some());
-    assert_eq!(world.events(), []);
-    // S3's event comes again after the report has been removed.
-    let world = Memory::at(world.time());
-    let handled = function().handle(&world, &event, "again").await.unwrap();
+    assert_eq!(aws.events(), []);
+    // S3 delivers the event again after the report was deleted.
+    let aws = Memory::at(aws.time());
+    let handled = function().handle(&aws, &event, "again").await.unwrap();
     assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
 }

@@ -1,36 +1,36 @@
-//! The metrics of our own functions: one record an invocation, in CloudWatch's embedded metric format (user guide, page
-//! `CloudWatch_Embedded_Metric_Format_Specification`), among the log lines. CloudWatch Logs makes metrics of it; nothing is
+//! Metrics of Driftwarden's functions: one record per invocation in CloudWatch's embedded metric format (user guide, page
+//! *CloudWatch_Embedded_Metric_Format_Specification*), written as a log line. CloudWatch Logs creates the metrics; no API is
 //! called.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-/// What an invocation was, for its record.
+/// Input of an invocation's record.
 #[derive(Debug, Clone)]
 pub(crate) struct Record<'a> {
-    /// The namespace of the functions' metrics.
+    /// Namespace of the functions' metrics.
     pub(crate) namespace: &'a str,
-    /// The function's name.
+    /// Name of the function.
     pub(crate) function_name: &'a str,
-    /// What became of the event: the answer's `outcome`, or the type of the error.
+    /// Outcome of the event: `outcome` of the response, or the error type.
     pub(crate) outcome: &'a str,
-    /// When it began.
-    pub(crate) began: Timestamp,
-    /// When it ended.
+    /// Start of the invocation.
+    pub(crate) started: Timestamp,
+    /// End of the invocation.
     pub(crate) ended: Timestamp,
-    /// When the event happened, if it says so.
+    /// Time of the event, if the event contains it.
     pub(crate) event_time: Option<Timestamp>,
-    /// How many conditional writes were lost and tried again.
+    /// Number of conditional writes that were retried after a conflict.
     pub(crate) conflicts_retried: u64,
-    /// How many effects were carried out.
-    pub(crate) effects_carried_out: u64,
-    /// Further members: what the log lines of the invocation have, that one be found from the other.
+    /// Number of executed effects.
+    pub(crate) effects_executed: u64,
+    /// Further members: those of the invocation's log lines, so that you can find one from the other.
     pub(crate) properties: Vec<(&'static str, Value)>,
 }
 
 impl Record<'_> {
-    /// The record: one line. By the function's name all metrics, by its outcome as well only how many events there were:
-    /// each metric with its dimensions is paid for on its own.
+    /// The record as one line. All metrics have the dimension of the function's name. Only the number of events also has that of
+    /// the outcome, because each combination of metric and dimensions is billed.
     pub(crate) fn line(&self) -> String {
         let count = |name: &str| json!({"Name": name, "Unit": "Count"});
         let milliseconds = |name: &str| json!({"Name": name, "Unit": "Milliseconds"});
@@ -44,9 +44,9 @@ impl Record<'_> {
             "FunctionName": self.function_name,
             "Outcome": self.outcome,
             "EventsHandled": 1,
-            "HandlingTime": between(self.began, self.ended),
+            "HandlingTime": between(self.started, self.ended),
             "ConflictsRetried": self.conflicts_retried,
-            "EffectsCarriedOut": self.effects_carried_out,
+            "EffectsCarriedOut": self.effects_executed,
         });
         if let Some(record) = record.as_object_mut() {
             if let Some(time) = self.event_time {
@@ -61,8 +61,8 @@ impl Record<'_> {
                     "Metrics": [count("EventsHandled")],
                 },
             ]);
-            let of = json!({"Timestamp": self.ended.as_millisecond(), "CloudWatchMetrics": directives});
-            record.insert("_aws".into(), of);
+            let metadata = json!({"Timestamp": self.ended.as_millisecond(), "CloudWatchMetrics": directives});
+            record.insert("_aws".into(), metadata);
             let properties = self.properties.iter().cloned();
             record.extend(properties.map(|(name, value)| (name.to_owned(), value)));
         }
@@ -70,7 +70,7 @@ impl Record<'_> {
     }
 }
 
-/// Milliseconds from one time to another. Clocks differ by a little: nothing takes less than no time.
+/// Milliseconds from one time to another. At least 0, because clocks differ slightly.
 fn between(from: Timestamp, to: Timestamp) -> i64 {
     let took = to.duration_since(from).max(SignedDuration::ZERO);
     i64::try_from(took.as_millis()).unwrap_or(i64::MAX)
@@ -82,10 +82,10 @@ mod tests {
 
     const SCHEMA: &str = include_str!("../../../tests/harness/emf.schema.json");
 
-    /// The errors that an instance has by a schema, for what the schema of the format uses of JSON Schema.
+    /// Validates an instance against a schema. Supports the part of JSON Schema that the schema of the format uses.
     fn errors(schema: &Value, instance: &Value, root: &Value, at: &str) -> Vec<String> {
         let mut found = Vec::new();
-        let mut wrong = |what: String| found.push(format!("{at}: {what}"));
+        let mut report = |problem: String| found.push(format!("{at}: {problem}"));
         if let Some(to) = schema.get("$ref").and_then(Value::as_str) {
             let target = root.pointer(to.strip_prefix('#').unwrap()).unwrap();
             return errors(target, instance, root, at);
@@ -95,70 +95,72 @@ mod tests {
             Value::Array(items) => Some((items.len(), "minItems", "maxItems")),
             _ => None,
         };
-        let fits = match schema.get("type").and_then(Value::as_str) {
+        let has_type = match schema.get("type").and_then(Value::as_str) {
             Some("object") => instance.is_object(),
             Some("array") => instance.is_array(),
             Some("string") => instance.is_string(),
             Some("integer") => instance.is_i64() || instance.is_u64(),
             None => true,
-            Some(other) => panic!("this reader of schemas does not know the type {other}"),
+            Some(other) => panic!("unsupported type {other} in the schema"),
         };
-        if !fits {
-            wrong(format!("{instance} is no {}", schema["type"]));
+        if !has_type {
+            report(format!("{instance} is not of type {}", schema["type"]));
         }
-        if let Some((length, least, most)) = length {
+        if let Some((length, minimum, maximum)) = length {
             let limit = |name: &str| schema.get(name).and_then(Value::as_u64);
             let length = length as u64;
-            if limit(least).is_some_and(|least| length < least) || limit(most).is_some_and(|most| length > most) {
-                wrong(format!("{length} are too few or too many"));
+            if limit(minimum).is_some_and(|minimum| length < minimum)
+                || limit(maximum).is_some_and(|maximum| length > maximum)
+            {
+                report(format!("length {length} is out of range"));
             }
         }
         let allowed = schema.get("enum").and_then(Value::as_array);
         if allowed.is_some_and(|allowed| !allowed.contains(instance)) {
-            wrong(format!("{instance} is not among those allowed"));
+            report(format!("{instance} is not among those allowed"));
         }
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
         for name in required.filter_map(Value::as_str) {
             if instance.get(name).is_none() {
-                wrong(format!("{name} is missing"));
+                report(format!("{name} is missing"));
             }
         }
         let properties = schema.get("properties").and_then(Value::as_object);
         for (name, value) in instance.as_object().into_iter().flatten() {
             match properties.and_then(|properties| properties.get(name)) {
-                Some(of) => found.extend(errors(of, value, root, &format!("{at}/{name}"))),
+                Some(schema) => found.extend(errors(schema, value, root, &format!("{at}/{name}"))),
                 None if schema.get("additionalProperties") == Some(&Value::Bool(false)) => {
-                    found.push(format!("{at}: {name} is one too many"));
+                    found.push(format!("{at}: unexpected member {name}"));
                 }
                 None => {}
             }
         }
-        if let (Some(of), Some(items)) = (schema.get("items"), instance.as_array()) {
+        if let (Some(schema), Some(items)) = (schema.get("items"), instance.as_array()) {
             for (number, item) in items.iter().enumerate() {
-                found.extend(errors(of, item, root, &format!("{at}/{number}")));
+                found.extend(errors(schema, item, root, &format!("{at}/{number}")));
             }
         }
         found
     }
 
-    /// What the format asks of the members that its directives name.
-    fn targets(record: &Value) -> Vec<String> {
-        let mut wrong = Vec::new();
+    /// Validates the members that the directives name.
+    fn target_errors(record: &Value) -> Vec<String> {
+        let mut errors = Vec::new();
         for directive in record["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
             let metrics = directive["Metrics"].as_array().unwrap().iter();
             for name in metrics.map(|metric| metric["Name"].as_str().unwrap()) {
                 if !record[name].is_number() {
-                    wrong.push(format!("metric {name} is no number"));
+                    errors.push(format!("metric {name} is not a number"));
                 }
             }
             let sets = directive["Dimensions"].as_array().unwrap().iter();
             for name in sets.flat_map(|set| set.as_array().unwrap()).filter_map(Value::as_str) {
                 if !record[name].is_string() {
-                    wrong.push(format!("dimension {name} is no text"));
+                    errors.push(format!("dimension {name} is not a string"));
                 }
             }
         }
-        wrong
+        errors
     }
 
     fn at(millisecond: i64) -> Timestamp {
@@ -170,11 +172,11 @@ mod tests {
             namespace: "Driftwarden/Functions",
             function_name: "driftwarden-ingest",
             outcome: "recorded",
-            began: at(1000),
+            started: at(1000),
             ended: at(1080),
             event_time: Some(at(0)),
             conflicts_retried: 1,
-            effects_carried_out: 2,
+            effects_executed: 2,
             properties: vec![("request_id", "r1".into())],
         }
     }
@@ -186,11 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_what_cloudwatch_takes_and_says_what_was_done() {
+    fn record_is_valid_and_complete() {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         let read = read(&record());
         assert_eq!(errors(&schema, &read, &schema, ""), Vec::<String>::new());
-        assert_eq!(targets(&read), Vec::<String>::new());
+        assert_eq!(target_errors(&read), Vec::<String>::new());
         let numbers = [
             "EventsHandled",
             "EventAge",
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_a_time_has_no_age_and_nothing_takes_less_than_no_time() {
+    fn event_without_time_has_no_age() {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         let read = read(&Record {
             event_time: None,
@@ -213,19 +215,19 @@ mod tests {
             ..record()
         });
         assert_eq!(errors(&schema, &read, &schema, ""), Vec::<String>::new());
-        assert_eq!(targets(&read), Vec::<String>::new());
+        assert_eq!(target_errors(&read), Vec::<String>::new());
         assert!(read.get("EventAge").is_none());
         assert_eq!(read["HandlingTime"], 0);
     }
 
     #[test]
-    fn what_cloudwatch_would_not_take_is_found() {
+    fn invalid_records_are_found() {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         let mut read = read(&record());
         read["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] = "Events".into();
         read["_aws"]["CloudWatchMetrics"][1]["Namespace"] = "".into();
         read.as_object_mut().unwrap().remove("Outcome");
         assert_eq!(errors(&schema, &read, &schema, "").len(), 2);
-        assert_eq!(targets(&read), ["dimension Outcome is no text"]);
+        assert_eq!(target_errors(&read), ["dimension Outcome is not a string"]);
     }
 }

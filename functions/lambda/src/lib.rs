@@ -25,26 +25,26 @@ use tracing::Instrument as _;
 /// The environment of a function.
 pub type Environment = Vars<fn(&str) -> Option<String>>;
 
-/// What a function is invoked with.
+/// One invocation of a function.
 #[derive(Debug)]
 pub struct Request {
-    /// The event.
+    /// The event as JSON.
     pub payload: Box<RawValue>,
-    /// The Lambda request id. Retries of an asynchronous invocation keep it.
+    /// Lambda request ID. Retries of an asynchronous invocation have the same ID.
     pub request_id: String,
-    /// When Lambda ends the function.
+    /// Time at which Lambda stops the function.
     pub deadline: Timestamp,
 }
 
-/// Runs a function until its environment ends: `configure` makes it, and AWS as it needs it, from the environment; `handle`
-/// takes one invocation after another.
+/// Runs a function until its execution environment ends. `configure` creates the function and its AWS clients from environment
+/// variables. `handle` processes one invocation after another.
 pub async fn serve<F, A: Serialize, E: ErrorType>(
     configure: impl FnOnce(&Environment, Aws) -> Result<(F, Aws), ConfigError>,
     handle: impl AsyncFn(&F, &Aws, &Request) -> Result<A, E>,
 ) -> ExitCode {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place where the functions' environment is read"
+        reason = "the only place that reads the environment of the functions"
     )]
     let vars: Environment = Vars(|name: &str| std::env::var(name).ok());
     let level = vars.optional("AWS_LAMBDA_LOG_LEVEL");
@@ -63,8 +63,8 @@ pub async fn serve<F, A: Serialize, E: ErrorType>(
     let level = level.unwrap_or_else(|| "INFO".to_owned());
     let handler = async |event: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = event;
-        let began = aws.now();
-        let (event_time, about) = told(payload.get());
+        let started = aws.now();
+        let (event_time, about) = read_envelope(payload.get());
         let invocation = Invocation::new(context.xray_trace_id.clone());
         let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
         let request = Request {
@@ -81,7 +81,7 @@ pub async fn serve<F, A: Serialize, E: ErrorType>(
             monitoring_schedule = about.monitoring_schedule,
         );
         let work = async {
-            // Boxed: the future is large, and the runtime would move it about.
+            // Boxed, because the future is large and the runtime would move it.
             let handled = Box::pin(handle(&function, &aws, &request))
                 .await
                 .map_err(|error| Diagnostic {
@@ -103,16 +103,16 @@ pub async fn serve<F, A: Serialize, E: ErrorType>(
                 namespace,
                 function_name: &context.env_config.function_name,
                 outcome: &outcome(&handled),
-                began,
+                started,
                 ended: aws.now(),
                 event_time,
                 conflicts_retried: invocation.conflicts_retried(),
-                effects_carried_out: invocation.effects_carried_out(),
+                effects_executed: invocation.effects_executed(),
                 properties: properties(&level, &context, &invocation, &about),
             };
-            // A log that cannot be written is no reason to fail.
+            // A failed write to the log does not fail the invocation.
             if writeln!(io::stdout().lock(), "{}", record.line()).is_err() {
-                tracing::debug!("the record of metrics could not be written");
+                tracing::debug!("failed to write the metrics record");
             }
         }
         handled
@@ -120,7 +120,7 @@ pub async fn serve<F, A: Serialize, E: ErrorType>(
     telemetry::ended(Box::pin(run(service_fn(handler))).await)
 }
 
-/// What became of an event: the answer says so if there is more than one thing to become of it.
+/// Outcome of an event: the member `outcome` of the response, or `handled` if it has none.
 fn outcome<A: Serialize>(handled: &Result<A, Diagnostic>) -> String {
     match handled {
         Ok(answer) => {
@@ -128,12 +128,12 @@ fn outcome<A: Serialize>(handled: &Result<A, Diagnostic>) -> String {
             let outcome = answer.get("outcome").and_then(Value::as_str);
             outcome.unwrap_or("handled").to_owned()
         }
-        Err(failed) => failed.error_type.clone(),
+        Err(diagnostic) => diagnostic.error_type.clone(),
     }
 }
 
-/// What the invocation's log lines have, too. With a level and a time, as Lambda lets no line pass that is less grave than
-/// the level of the function, and takes one without them for less.
+/// Members that the invocation's log lines also have. The level is required: Lambda drops lines below the level of the function,
+/// and assigns a low level to lines without one.
 fn properties(level: &str, context: &Context, invocation: &Invocation, about: &About) -> Vec<(&'static str, Value)> {
     let mut properties = vec![
         ("level", Value::from(level.to_uppercase())),
@@ -148,7 +148,7 @@ fn properties(level: &str, context: &Context, invocation: &Invocation, about: &A
     properties
 }
 
-/// What an event says of itself, of whatever kind it is.
+/// The part of the envelope that all events have.
 #[derive(Debug, Default, Deserialize)]
 struct Envelope<'a> {
     #[serde(default)]
@@ -157,7 +157,7 @@ struct Envelope<'a> {
     detail: Option<&'a RawValue>,
 }
 
-/// What one of our own events is about.
+/// IDs in the detail of Driftwarden's events.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct About {
@@ -169,8 +169,8 @@ struct About {
     monitoring_schedule: Option<String>,
 }
 
-/// When an event happened and what it is about, as far as it says so: what cannot be read is told of by the function.
-fn told(payload: &str) -> (Option<Timestamp>, About) {
+/// Reads the time and the IDs of an event, if present. Parse errors are left to the function.
+fn read_envelope(payload: &str) -> (Option<Timestamp>, About) {
     let envelope: Envelope<'_> = serde_json::from_str(payload).unwrap_or_default();
     let detail = envelope.detail.map(RawValue::get);
     let about = detail.and_then(|detail| serde_json::from_str(detail).ok());

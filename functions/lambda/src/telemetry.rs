@@ -16,9 +16,9 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope},
 };
 
-/// Whose lines are wanted at the function's level. Of all others only warnings: the SDK and the HTTP stack speak of payloads at
-/// debug level. Names match by prefix: `aws` would let the lines of `aws_smithy_runtime` through.
-const OURS: [&str; 10] = [
+/// Crates that log at the level of the function. All others log warnings and errors only, because the SDK and the HTTP stack log
+/// payloads at debug level. Names match by prefix: `aws` would also match `aws_smithy_runtime`.
+const CRATES: [&str; 10] = [
     "analyze",
     "dashboard",
     "driftwarden_aws",
@@ -31,11 +31,11 @@ const OURS: [&str; 10] = [
     "sweep",
 ];
 
-/// Starts logging: one JSON object a line, at the level that Lambda's `AWS_LAMBDA_LOG_LEVEL` says (default `info`).
+/// Starts logging: one JSON object per line, at the level of Lambda's `AWS_LAMBDA_LOG_LEVEL`. Default: `info`.
 pub(crate) fn init(level: Option<&str>) {
-    // A second call, in tests, keeps the first subscriber.
+    // Tests call this repeatedly: the first subscriber stays.
     if tracing::subscriber::set_global_default(subscriber(level, std::io::stdout)).is_err() {
-        tracing::debug!("logging had been started before");
+        tracing::debug!("logging is already started");
     }
 }
 
@@ -48,17 +48,17 @@ where
         Some("fatal") => "error".to_owned(),
         _ => "info".to_owned(),
     };
-    let ours: String = OURS.map(|name| format!(",{name}={level}")).concat();
+    let directives: String = CRATES.map(|name| format!(",{name}={level}")).concat();
     tracing_subscriber::fmt()
         .fmt_fields(JsonFields::new())
         .event_format(Lines)
-        .with_env_filter(EnvFilter::new(format!("warn{ours}")))
+        .with_env_filter(EnvFilter::new(format!("warn{directives}")))
         .with_writer(writer)
         .finish()
 }
 
-/// A line: the event's own fields and those of the spans that it is in, all at the top, where Logs Insights finds them by their
-/// names (`filter correlation_id = "…"`). The inner ones win.
+/// Formats a line: the fields of the event and of its spans, all at the top level, where Logs Insights finds them by name (`filter
+/// correlation_id = "…"`). Inner fields override outer ones.
 struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -77,17 +77,17 @@ where
         }
         event.record(&mut line);
         let metadata = event.metadata();
-        #[expect(clippy::disallowed_methods, reason = "a line says when it was written")]
+        #[expect(clippy::disallowed_methods, reason = "timestamp of the log line")]
         let now = jiff::Timestamp::now();
-        let own = [
+        let standard = [
             ("timestamp", format!("{now:.6}")),
             ("level", metadata.level().to_string()),
             ("target", metadata.target().to_owned()),
         ];
-        let own = own
+        let standard = standard
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Value::from(value)));
-        line.0.extend(own);
+        line.0.extend(standard);
         writeln!(writer, "{}", Value::Object(line.0))
     }
 }
@@ -127,18 +127,18 @@ impl Visit for Line {
     }
 }
 
-/// A function that cannot start says why, once, and ends: Lambda shows it as an error of the initialisation.
+/// Logs why the function cannot start, and exits. Lambda reports an error of the initialization.
 pub(crate) fn cannot_start(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     tracing::error!(error = %chain(error), "the function cannot start");
     ExitCode::FAILURE
 }
 
-/// The end of the runtime's loop: it only ends when the Runtime API is gone.
+/// Handles the end of the runtime's loop. It ends only if the Runtime API is unavailable.
 pub(crate) fn ended(result: Result<(), lambda_runtime::Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %error, "the runtime ended");
+            tracing::error!(error = %error, "the Lambda runtime ended");
             ExitCode::FAILURE
         }
     }
@@ -147,10 +147,10 @@ pub(crate) fn ended(result: Result<(), lambda_runtime::Error>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shell::telemetry::{about, correlated};
+    use shell::telemetry::{record_correlation_id, span_for};
     use std::sync::{Arc, Mutex};
 
-    /// The lines that some work writes.
+    /// Log lines that `work` writes.
     fn lines(level: &str, work: impl FnOnce()) -> Vec<Value> {
         #[derive(Clone, Default)]
         struct Written(Arc<Mutex<Vec<u8>>>);
@@ -171,15 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_what_it_is_about_at_its_top() {
+    fn line_has_span_fields_at_top_level() {
         let lines = lines("info", || {
             let invocation = tracing::error_span!("invocation", request_id = "r1", correlation_id = "outer");
             let _invoked = invocation.enter();
-            let about = about(Some("churn"), None, None);
+            let about = span_for(Some("churn"), None, None);
             let _entered = about.enter();
             tracing::info!(violations = 3, failed = false, "before");
-            correlated(None);
-            correlated(Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+            record_correlation_id(None);
+            record_correlation_id(Some("4bf92f3577b34da6a3ce929d0e0e4736"));
             tracing::info!(target: "sweep", model = %"other", "after");
         });
         let [before, after] = &lines[..] else {
@@ -195,27 +195,27 @@ mod tests {
         assert!(before.get("monitoring_schedule").is_none());
         assert!(before["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(after["correlation_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
-        // What the line itself says wins.
+        // Fields of the event override those of its spans.
         assert_eq!(after["model"], "other");
         assert_eq!(after["target"], "sweep");
     }
 
     #[test]
-    fn ours_are_heard_at_their_level_and_the_sdk_only_when_it_warns() {
+    fn other_crates_log_warnings_only() {
         let lines = lines("debug", || {
-            tracing::debug!(target: "promote", "ours");
-            tracing::info!(target: "aws_smithy_runtime", "theirs");
-            tracing::info!(target: "lambda_runtime", "theirs");
-            tracing::warn!(target: "aws_smithy_runtime", "theirs, and grave");
+            tracing::debug!(target: "promote", "own");
+            tracing::info!(target: "aws_smithy_runtime", "foreign");
+            tracing::info!(target: "lambda_runtime", "foreign");
+            tracing::warn!(target: "aws_smithy_runtime", "foreign warning");
         });
-        let heard: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
-        assert_eq!(heard, ["ours", "theirs, and grave"]);
+        let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!(messages, ["own", "foreign warning"]);
     }
 
     #[test]
-    fn a_span_is_there_also_where_only_errors_are_written() {
+    fn span_exists_at_error_level() {
         let lines = lines("error", || {
-            let about = about(None, Some("churn-data-quality"), Some("id"));
+            let about = span_for(None, Some("churn-data-quality"), Some("id"));
             let _entered = about.enter();
             tracing::info!("nothing");
             tracing::error!("failed");

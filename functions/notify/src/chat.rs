@@ -1,22 +1,22 @@
-//! A notification as Amazon Q Developer in chat applications takes it ("Custom notifications", event schema 1.0): Slack and
-//! Microsoft Teams. Messages of one `threadId` are one thread of the channel.
+//! Chat form of a notification: a custom notification of Amazon Q Developer in chat applications (*Custom
+//! notifications*, event schema 1.0), for Slack and Microsoft Teams. Messages with the same `threadId` form one thread
+//! of the channel.
 
 use crate::{
     notification::Notification,
-    text::{collected, limited, repeats},
-    words::second,
+    text::{action_label, collected_sections, repeat_lines, severity_lines, truncate},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// A block of Slack's has 3,000 characters; the title stands in one of its own.
-const DESCRIPTION: usize = 2_900;
-/// One line.
-const TITLE: usize = 250;
-/// Lists longer than this hide what matters.
-const STEPS: usize = 10;
+/// A Slack block has at most 3,000 characters. The title is in a separate block.
+const MAX_DESCRIPTION_BYTES: usize = 2_900;
+/// Maximum length of the title.
+const MAX_TITLE_BYTES: usize = 250;
+/// Maximum number of next steps.
+const MAX_STEPS: usize = 10;
 
-/// The event.
+/// The custom notification.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChatNotification {
@@ -50,8 +50,8 @@ struct Metadata {
 }
 
 impl ChatNotification {
-    /// With a description of the user's own, if a template gives one.
-    pub(crate) fn of(notification: &Notification, described: Option<String>) -> Self {
+    /// The description of a user template replaces the built-in one.
+    pub(crate) fn from_notification(notification: &Notification, template: Option<String>) -> Self {
         let kind = notification
             .kind
             .map_or(notification.form.as_str(), |kind| kind.as_str());
@@ -66,7 +66,7 @@ impl ChatNotification {
         let mut keywords = vec![kind.to_owned(), notification.severity.as_str().to_owned()];
         keywords.extend(notification.model.clone());
         keywords.extend(notification.incident_id.clone());
-        // A sentence is no resource.
+        // A place without a report has a sentence instead of a resource.
         let places = notification.look.iter().filter(|place| !place.at.contains(' '));
         let event_type = notification.event.as_ref().map(|event| event.detail_type.clone());
         Self {
@@ -75,9 +75,14 @@ impl ChatNotification {
             id: notification.id.clone(),
             content: Content {
                 text_type: "client-markdown",
-                title: limited(notification.subject.clone(), TITLE).trim_end().to_owned(),
-                description: limited(described.unwrap_or_else(|| description(notification)), DESCRIPTION),
-                next_steps: steps(notification),
+                title: truncate(notification.subject.clone(), MAX_TITLE_BYTES)
+                    .trim_end()
+                    .to_owned(),
+                next_steps: next_steps(notification, template.is_some()),
+                description: truncate(
+                    template.unwrap_or_else(|| description(notification)),
+                    MAX_DESCRIPTION_BYTES,
+                ),
                 keywords,
             },
             metadata: Metadata {
@@ -91,30 +96,31 @@ impl ChatNotification {
     }
 }
 
-/// What happens next, and what people can do.
-fn steps(notification: &Notification) -> Vec<String> {
+/// The actions of the recipient. The built-in description already says what happens next, a user template may not.
+fn next_steps(notification: &Notification, has_template: bool) -> Vec<String> {
     let actions = notification.actions.iter().map(|action| {
         let commands: Vec<String> = action.commands.iter().map(|command| format!("`{command}`")).collect();
-        format!("{} {}", action.what, commands.join(" ")).trim_end().to_owned()
+        format!("{} {}", action_label(action), commands.join(" "))
+            .trim_end()
+            .to_owned()
     });
-    notification.next.iter().cloned().chain(actions).take(STEPS).collect()
+    let next = notification.next.iter().filter(|_| has_template).cloned();
+    next.chain(actions).take(MAX_STEPS).collect()
 }
 
 fn description(notification: &Notification) -> String {
     let mut lines = vec![notification.what.clone()];
+    lines.extend(notification.next.iter().cloned());
     lines.extend(notification.why.as_ref().map(|why| format!("*Why:* {why}")));
-    lines.extend(notification.how_bad.as_ref().map(|bad| format!("*How bad:* {bad}")));
-    lines.extend(notification.since.map(|since| format!("*Since:* {}", second(since))));
-    lines.extend(
-        repeats(notification)
-            .into_iter()
-            .map(|line| format!("*Came again:* {line}")),
-    );
+    let severity = severity_lines(notification).into_iter();
+    lines.extend(severity.map(|(label, value)| format!("*{label}:* {value}")));
+    let repeats = repeat_lines(notification).into_iter();
+    lines.extend(repeats.map(|line| format!("*Repeats:* {line}")));
     let facts = notification
         .facts
         .iter()
         .map(|facts| (facts.title.clone(), facts.lines.clone()));
-    for (title, facts) in facts.chain(collected(&notification.collected, notification.form)) {
+    for (title, facts) in facts.chain(collected_sections(&notification.collected, notification.form)) {
         if !facts.is_empty() {
             lines.push(format!("*{title}*\n```\n{}\n```", facts.join("\n")));
         }

@@ -1,14 +1,14 @@
-//! How what is owed is carried out.
+//! Executes pending effects: delivers, holds, and marks models as pending.
 
 use crate::{
-    Notify, World,
+    Clients, Notify,
     chat::ChatNotification,
-    held::Held,
+    held::HeldNotifications,
     notification::Notification,
     pagerduty::PagerDutyEvent,
     template,
-    text::{Text, limited, subject},
-    threads::{Done, Effect},
+    text::{Text, subject_line, truncate},
+    threads::{Effect, EffectOutcome},
     webhook,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -16,22 +16,24 @@ use outbox::{Caller, Outbox};
 use remediation::{Destination, SecretReference};
 use serde::{Deserialize, Serialize};
 use shell::{
-    AwsError, Kind, LEASE, Owing, TurnError, load,
+    AwsError, Kind, LEASE, OutboxDocument, UpdateError, load,
     ports::{Documents, Fetched, Post, Secret},
     turn,
 };
 use std::{collections::BTreeMap, sync::PoisonError};
 
-/// Which models the next tick has to look at.
-pub(crate) const PENDING: &str = "notifications/pending.json";
-/// A secret is read again after so long.
-const SECRET_HOLDS: SignedDuration = SignedDuration::from_mins(5);
-/// What could not be delivered for so long is given up.
-const GIVES_UP: SignedDuration = SignedDuration::from_hours(72);
-/// So much of an answer is kept.
-const ANSWER: usize = 300;
+/// Document with the models that the next tick has to process.
+pub(crate) const PENDING_KEY: &str = "notifications/pending.json";
+/// Maximum age of a cached secret.
+const MAX_SECRET_AGE: SignedDuration = SignedDuration::from_mins(5);
+/// Period in which a failed delivery is retried.
+const RETRY_PERIOD: SignedDuration = SignedDuration::from_hours(72);
+/// A later delivery omits the distance of deadlines.
+const DISTANCE_VALID: SignedDuration = SignedDuration::from_hours(1);
+/// Maximum number of bytes of a response that are kept.
+const MAX_RESPONSE_BYTES: usize = 300;
 
-/// The models that the next tick has to look at, since when.
+/// The models that the next tick has to process, with the time at which each was added.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) models: BTreeMap<String, Timestamp>,
@@ -39,7 +41,7 @@ pub(crate) struct Pending {
     outbox: Outbox<()>,
 }
 
-impl Owing for Pending {
+impl OutboxDocument for Pending {
     type Effect = ();
     type Done = ();
 
@@ -48,21 +50,21 @@ impl Owing for Pending {
     }
 }
 
-/// Where what was refused is noted, for the answer of the invocation.
+/// Refusals of the invocation, for its error.
 pub(crate) type Refusals = std::sync::Mutex<Vec<String>>;
 
 impl Notify {
-    /// Carries an effect out. What a destination will never take is refused; all else that fails is owed on.
-    pub(crate) async fn carry_out<W: World>(
+    /// Executes an effect. A refusal is final; after any other failure the effect stays pending.
+    pub(crate) async fn execute<C: Clients>(
         &self,
-        world: &W,
+        aws: &C,
         model: &str,
         effect: &Effect,
         caller: &Caller,
         refusals: &Refusals,
-    ) -> Result<Done, AwsError> {
+    ) -> Result<EffectOutcome, AwsError> {
         match effect {
-            Effect::Remember => remember(world, model, caller).await,
+            Effect::MarkPending => mark_pending(aws, model, caller).await,
             Effect::Hold {
                 id,
                 to,
@@ -71,105 +73,112 @@ impl Notify {
                 key,
                 notification,
             } => {
-                let document = Held::key(to, *form);
-                let hold = |held: &mut Held| held.hold(id, key, *until, notification, caller.now);
-                change(world, &document, caller, || Held::new(to, *form), hold).await?;
-                Ok(Done::Done)
+                let document = HeldNotifications::key(to, *form);
+                let hold = |held: &mut HeldNotifications| held.hold(id, key, *until, notification, caller.now);
+                change(aws, &document, caller, || HeldNotifications::new(to, *form), hold).await?;
+                Ok(EffectOutcome::Done)
             }
             Effect::Deliver {
                 to,
                 dedup_key,
                 notification,
-                owed_since,
+                pending_since,
             } => {
-                let delivered = match self.deliver(world, to, dedup_key.as_deref(), notification).await {
-                    Err(error) if caller.now.duration_since(*owed_since) > GIVES_UP => {
-                        Done::Refused(format!("given up after {} h: {error}", GIVES_UP.as_hours()))
+                let pending_for = caller.now.duration_since(*pending_since);
+                let mut notification = notification.clone();
+                if pending_for > DISTANCE_VALID {
+                    notification.remove_distances();
+                }
+                let delivered = match self.deliver(aws, to, dedup_key.as_deref(), &notification).await {
+                    Err(error) if pending_for > RETRY_PERIOD => {
+                        EffectOutcome::Refused(format!("gave up after {} h: {error}", RETRY_PERIOD.as_hours()))
                     }
                     delivered => delivered?,
                 };
-                if let Done::Refused(reason) = &delivered {
-                    tracing::error!(destination = %to, notification = %notification.id, reason = %reason, "not taken");
+                if let EffectOutcome::Refused(reason) = &delivered {
+                    tracing::error!(destination = %to, notification = %notification.id, reason = %reason, "notification refused");
                     let mut refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner);
-                    refusals.push(format!("{to} did not take {}: {reason}", notification.id));
+                    refusals.push(format!("{to} refused {}: {reason}", notification.id));
                 }
                 Ok(delivered)
             }
         }
     }
 
-    async fn deliver<W: World>(
+    async fn deliver<C: Clients>(
         &self,
-        world: &W,
+        aws: &C,
         to: &Destination,
         dedup_key: Option<&str>,
         notification: &Notification,
-    ) -> Result<Done, AwsError> {
+    ) -> Result<EffectOutcome, AwsError> {
         match to {
             Destination::SnsText { topic } => {
-                let text = text(world, notification).await?;
-                world
-                    .publish_message(topic.as_deref(), &text.subject, &text.body)
-                    .await?;
+                let text = text(aws, notification).await?;
+                aws.publish_message(topic.as_deref(), &text.subject, &text.body).await?;
             }
             Destination::SnsJson { topic } => {
-                let json = as_json(notification)?;
-                let line = subject(&notification.subject);
-                world.publish_message(topic.as_deref(), &line, &json).await?;
+                let json = to_json(notification)?;
+                let line = subject_line(&notification.subject);
+                aws.publish_message(topic.as_deref(), &line, &json).await?;
             }
             Destination::Chat { topic } => {
-                let described = match templated(world, notification, "md").await? {
-                    Templated::Text(text) => Some(text),
-                    // The built-in description has no room to spare: the log says what is wrong.
-                    Templated::None | Templated::Wrong(_) => None,
+                let description = match render_template(aws, notification, "md").await? {
+                    TemplateResult::Rendered(text) => Some(text),
+                    // A chat description is short: only the log contains the error.
+                    TemplateResult::Absent | TemplateResult::Failed(_) => None,
                 };
-                let json = as_json(&ChatNotification::of(notification, described))?;
-                let line = subject(&notification.subject);
-                world.publish_message(topic.as_deref(), &line, &json).await?;
+                let json = to_json(&ChatNotification::from_notification(notification, description))?;
+                let line = subject_line(&notification.subject);
+                aws.publish_message(topic.as_deref(), &line, &json).await?;
             }
             Destination::PagerDuty { url, routing_key } => {
                 let dedup_key = dedup_key.unwrap_or(&notification.thread);
                 let request = |secret: &Secret, _: Timestamp| {
-                    let event = PagerDutyEvent::of(notification, dedup_key, secret.expose().trim());
-                    Ok((as_json(&event)?.into_bytes(), Vec::new()))
+                    let event = PagerDutyEvent::from_notification(notification, dedup_key, secret.expose().trim());
+                    Ok((to_json(&event)?.into_bytes(), Vec::new()))
                 };
-                return self.post(world, url, routing_key, request).await;
+                return self.post(aws, url, routing_key, request).await;
             }
             Destination::Webhook { url, signing_key } => {
-                let body = as_json(notification)?.into_bytes();
+                let body = to_json(notification)?.into_bytes();
                 let request = |secret: &Secret, now: Timestamp| {
                     let signature = webhook::signature(secret, now, &body);
-                    let headers = vec![(webhook::SIGNATURE, signature), (webhook::ID, header(&notification.id))];
+                    let headers = vec![
+                        (webhook::SIGNATURE, signature),
+                        (webhook::ID, header_value(&notification.id)),
+                    ];
                     Ok((body.clone(), headers))
                 };
-                return self.post(world, url, signing_key, request).await;
+                return self.post(aws, url, signing_key, request).await;
             }
         }
-        Ok(Done::Done)
+        Ok(EffectOutcome::Done)
     }
 
-    /// Sends a POST request, once more with a secret that was just read if the one that was kept may be an old one.
-    async fn post<W: World>(
+    /// Sends a POST request. If the destination rejects a cached secret, the secret is read again and the request
+    /// repeated once.
+    async fn post<C: Clients>(
         &self,
-        world: &W,
+        aws: &C,
         url: &str,
         reference: &SecretReference,
         request: impl Fn(&Secret, Timestamp) -> Result<(Vec<u8>, Vec<(&'static str, String)>), AwsError>,
-    ) -> Result<Done, AwsError> {
-        let mut kept = true;
+    ) -> Result<EffectOutcome, AwsError> {
+        let mut use_cache = true;
         loop {
-            let (secret, fresh) = self.secret(world, reference, kept).await?;
-            let (body, headers) = request(&secret, world.now())?;
+            let (secret, fresh) = self.secret(aws, reference, use_cache).await?;
+            let (body, headers) = request(&secret, aws.now())?;
             let post = Post {
                 url: url.to_owned(),
                 headers,
                 body,
             };
-            let answer = world.post(&post).await?;
-            let told = limited(answer.body.replace(secret.expose(), "…"), ANSWER);
-            let message = format!("status {}: {}", answer.status, told.trim());
+            let answer = aws.post(&post).await?;
+            let response = truncate(answer.body.replace(secret.expose(), "…"), MAX_RESPONSE_BYTES);
+            let message = format!("status {}: {}", answer.status, response.trim());
             match answer.status {
-                200..=299 => return Ok(Done::Done),
+                200..=299 => return Ok(EffectOutcome::Done),
                 408 | 425 | 429 | 500.. => {
                     return Err(AwsError {
                         operation: "POST",
@@ -178,68 +187,69 @@ impl Notify {
                         message,
                     });
                 }
-                400 | 401 | 403 if !fresh => kept = false,
-                _ => return Ok(Done::Refused(message)),
+                400 | 401 | 403 if !fresh => use_cache = false,
+                _ => return Ok(EffectOutcome::Refused(message)),
             }
         }
     }
 
-    /// A secret, and whether it was read just now.
-    async fn secret<W: World>(
+    /// A secret, and whether it was read in this call.
+    async fn secret<C: Clients>(
         &self,
-        world: &W,
+        aws: &C,
         reference: &SecretReference,
-        kept: bool,
+        use_cache: bool,
     ) -> Result<(Secret, bool), AwsError> {
         let parameter = reference.parameter();
-        let now = world.now();
+        let now = aws.now();
         let known = self
             .secrets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&parameter)
             .cloned();
-        if let Some((secret, read)) = known.filter(|(_, read)| kept && now.duration_since(*read) < SECRET_HOLDS) {
+        if let Some((secret, read)) = known.filter(|(_, read)| use_cache && now.duration_since(*read) < MAX_SECRET_AGE)
+        {
             return Ok((secret, read == now));
         }
-        let secret = world.secret(&parameter).await?;
+        let secret = aws.secret(&parameter).await?;
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.insert(parameter, (secret.clone(), now));
         Ok((secret, true))
     }
 }
 
-/// Lets the next tick look at a model.
-pub(crate) async fn remember(world: &impl World, model: &str, caller: &Caller) -> Result<Done, AwsError> {
-    let remember = |pending: &mut Pending| {
+/// Adds a model to those that the next tick processes.
+pub(crate) async fn mark_pending(aws: &impl Clients, model: &str, caller: &Caller) -> Result<EffectOutcome, AwsError> {
+    let add = |pending: &mut Pending| {
         pending.models.insert(model.to_owned(), caller.now);
     };
-    change(world, PENDING, caller, Pending::default, remember).await?;
-    Ok(Done::Done)
+    change(aws, PENDING_KEY, caller, Pending::default, add).await?;
+    Ok(EffectOutcome::Done)
 }
 
-/// Changes a document that owes nothing by this change.
-pub(crate) async fn change<D: Owing>(
-    world: &impl World,
+/// Changes a document without executing its pending effects.
+pub(crate) async fn change<D: OutboxDocument>(
+    aws: &impl Clients,
     key: &str,
     caller: &Caller,
     new: impl Fn() -> D,
     apply: impl FnMut(&mut D),
 ) -> Result<(), AwsError> {
-    // A carrier of its own: what else the document owes is left to whoever has claimed it.
+    // This caller has a different ID, so that it claims no pending effect of the document.
     let caller = Caller {
         id: format!("{} {key}", caller.id),
         now: Timestamp::MIN,
         lease: LEASE,
     };
     let changed = async {
-        turn(world, key, load(world, key).await?, &caller, new, apply, async |_| {
-            Err(nothing(key))
+        turn(aws, key, load(aws, key).await?, &caller, new, apply, async |_| {
+            Err(not_executed(key))
         })
         .await
     };
     changed.await.map_err(|error| match error {
-        TurnError::Aws(error) => error,
+        UpdateError::Aws(error) => error,
         other => AwsError {
             operation: "s3:PutObject",
             resource: key.to_owned(),
@@ -249,16 +259,16 @@ pub(crate) async fn change<D: Owing>(
     })
 }
 
-fn nothing(key: &str) -> AwsError {
+fn not_executed(key: &str) -> AwsError {
     AwsError {
         operation: "s3:PutObject",
         resource: key.to_owned(),
         kind: Kind::Transient,
-        message: "what it owes is carried out by the next tick".to_owned(),
+        message: "pending effects are executed by the next tick".to_owned(),
     }
 }
 
-fn as_json(value: &impl Serialize) -> Result<String, AwsError> {
+fn to_json(value: &impl Serialize) -> Result<String, AwsError> {
     serde_json::to_string(value).map_err(|error| AwsError {
         operation: "JSON",
         resource: "notification".to_owned(),
@@ -267,61 +277,61 @@ fn as_json(value: &impl Serialize) -> Result<String, AwsError> {
     })
 }
 
-/// What a header may hold.
-fn header(text: &str) -> String {
+/// Replaces characters that a header value must not contain.
+fn header_value(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_ascii_graphic() { c } else { '?' })
         .collect()
 }
 
-/// What became of a user's template.
-enum Templated {
-    /// There is none.
-    None,
-    /// It rendered this.
-    Text(String),
-    /// What is wrong with it.
-    Wrong(String),
+/// Result of rendering a user template.
+enum TemplateResult {
+    /// There is no template.
+    Absent,
+    /// The rendered text.
+    Rendered(String),
+    /// The error, as a line for the message.
+    Failed(String),
 }
 
-async fn templated(
-    world: &impl Documents,
+async fn render_template(
+    aws: &impl Documents,
     notification: &Notification,
     extension: &str,
-) -> Result<Templated, AwsError> {
+) -> Result<TemplateResult, AwsError> {
     let key = template::key(notification, extension);
-    let wrong = |reason: String| {
-        tracing::error!(template = %key, reason = %reason, "the template cannot be used: the built-in text is sent");
-        Templated::Wrong(format!(
-            "(The template {key} cannot be used: {reason}. This is the built-in text.)"
+    let failed = |reason: String| {
+        tracing::error!(template = %key, reason = %reason, "template failed, built-in text sent");
+        TemplateResult::Failed(format!(
+            "(The template {key} failed: {reason}. This is the built-in text.)"
         ))
     };
-    let source = match world.read(&key, None).await {
+    let source = match aws.read(&key, None).await {
         Ok(Fetched::Found(source, _)) => source,
-        Ok(Fetched::Absent | Fetched::Unchanged) => return Ok(Templated::None),
+        Ok(Fetched::Absent | Fetched::Unchanged) => return Ok(TemplateResult::Absent),
         Err(error) if error.kind == Kind::Transient => return Err(error),
-        Err(error) => return Ok(wrong(error.to_string())),
+        Err(error) => return Ok(failed(error.to_string())),
     };
     Ok(match template::render(&source, notification) {
-        Ok(text) => Templated::Text(text),
-        Err(reason) => wrong(reason),
+        Ok(text) => TemplateResult::Rendered(text),
+        Err(reason) => failed(reason),
     })
 }
 
-/// The text of a notification: of the user's template if there is one that can be used. A first line `Subject: …` of it is
-/// the subject.
-async fn text(world: &impl Documents, notification: &Notification) -> Result<Text, AwsError> {
-    let mut text = Text::of(notification);
-    match templated(world, notification, "txt").await? {
-        Templated::None => {}
-        Templated::Wrong(line) => text.body = format!("{line}\n\n{}", text.body),
-        Templated::Text(rendered) => {
-            let own = rendered
+/// The text of a notification, from the user template if there is a valid one. A first line `Subject: …` of the
+/// template sets the subject.
+async fn text(aws: &impl Documents, notification: &Notification) -> Result<Text, AwsError> {
+    let mut text = Text::from_notification(notification);
+    match render_template(aws, notification, "txt").await? {
+        TemplateResult::Absent => {}
+        TemplateResult::Failed(line) => text.body = format!("{line}\n\n{}", text.body),
+        TemplateResult::Rendered(rendered) => {
+            let with_subject = rendered
                 .strip_prefix("Subject: ")
                 .and_then(|rest| rest.split_once('\n'));
-            text = match own {
+            text = match with_subject {
                 Some((line, body)) => Text {
-                    subject: subject(line.trim()),
+                    subject: subject_line(line.trim()),
                     body: body.trim_start().to_owned(),
                 },
                 None => Text {

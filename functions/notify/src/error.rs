@@ -1,27 +1,27 @@
-//! Why an event could not be told.
+//! Errors of the notify function.
 
 use model_monitor::ParseError;
-use shell::{ErrorType, TurnError};
+use shell::{ErrorType, UpdateError};
 
-/// Why an event could not be told.
+/// Error while handling an event.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
-    /// Not an event.
-    #[error("the event cannot be read")]
+    /// The payload is not an event.
+    #[error("failed to read the event")]
     Event(#[source] ParseError),
-    /// Ours, and not in its layout.
-    #[error("the detail of `{detail_type}` cannot be read")]
+    /// The detail of a Driftwarden event does not have the layout of its detail-type.
+    #[error("failed to read the detail of `{detail_type}`")]
     Detail {
-        /// The event's detail-type.
+        /// Detail-type of the event.
         detail_type: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: serde_json::Error,
     },
-    /// The notification could not be delivered, or that it was could not be remembered. It is still owed.
-    #[error("the notification could not be delivered")]
-    Turn(#[from] TurnError),
-    /// A destination will never take it. It is not owed any more; the document of the model keeps the reason.
-    #[error("{0}: mend the destination, or its [[notification]] in the policy")]
+    /// The delivery failed, or its result could not be stored. The delivery stays pending.
+    #[error("failed to deliver the notification")]
+    Turn(#[from] UpdateError),
+    /// A destination refused the notification. It is not retried; the document of the model keeps the reason.
+    #[error("{0}: fix the destination or its [[notification]] table")]
     Refused(String),
 }
 

@@ -1,108 +1,115 @@
-//! What people are told of experiments: that one waits for them, begins, or is over. The steps between are in `driftwarden
-//! experiment status`.
+//! Notifications about experiments: an experiment needs approval or a decision, starts, or ends. `driftwarden
+//! experiment status` shows the steps in between.
 
 use crate::{
     notification::{Action, Notification, ThreadStatus},
-    words::{Links, about, second},
+    words::{Links, monitor_name, new_notification},
 };
-use promotion::{Conclusion, ExperimentStage, ExperimentStateChange, MonitorBaselineChange, number, signed};
+use promotion::{Conclusion, ExperimentStage, ExperimentStateChange, MonitorBaselineChange};
 use remediation::{NotificationKind, NotificationSeverity};
+use text::{number, signed};
 
-/// What a change comes to for people.
+/// State of an experiment that causes a notification.
 #[derive(Clone, Copy)]
-enum News {
-    Approval,
-    Begun,
+enum ExperimentNotice {
+    ApprovalNeeded,
+    Started,
     Paused,
-    Over(Conclusion),
+    Ended(Conclusion),
 }
 
-impl News {
-    /// `None` if nobody has to know.
-    fn of(change: &ExperimentStateChange) -> Option<Self> {
+impl ExperimentNotice {
+    /// `None` if the change causes no notification.
+    fn from_change(change: &ExperimentStateChange) -> Option<Self> {
         match change.stage {
-            ExperimentStage::AwaitingApproval => Some(Self::Approval),
-            // Later steps of the traffic have looks behind them.
-            ExperimentStage::Testing if change.outcome.is_none() => Some(Self::Begun),
+            ExperimentStage::AwaitingApproval => Some(Self::ApprovalNeeded),
+            // Later steps have the outcome of a look.
+            ExperimentStage::Testing if change.outcome.is_none() => Some(Self::Started),
             ExperimentStage::Paused => Some(Self::Paused),
-            ExperimentStage::Ended => change.conclusion.map(Self::Over),
+            ExperimentStage::Ended => change.conclusion.map(Self::Ended),
             _ => None,
         }
     }
 
+    /// State or request, for the subject.
     fn subject(self) -> &'static str {
         match self {
-            Self::Approval => "candidate waits for approval",
-            Self::Begun => "candidate is tested beside the champion",
-            Self::Paused => "experiment paused, a person has to decide",
-            Self::Over(Conclusion::Promoted) => "candidate promoted",
-            Self::Over(Conclusion::RolledBack) => "candidate rolled back",
-            Self::Over(Conclusion::Rejected) => "candidate rejected",
-            Self::Over(Conclusion::Invalid) => "experiment invalid, the champion stays",
-            Self::Over(Conclusion::Inconclusive) => "experiment inconclusive, the champion stays",
-            Self::Over(Conclusion::Stopped) => "experiment stopped, the champion stays",
-            Self::Over(Conclusion::Abandoned) => "experiment abandoned, the endpoint was changed",
-            Self::Over(Conclusion::Failed) => "experiment failed, the champion stays",
+            Self::ApprovalNeeded => "approval needed for a candidate",
+            Self::Started => "candidate under test",
+            Self::Paused => "experiment paused, decision needed",
+            Self::Ended(Conclusion::Promoted) => "candidate promoted",
+            Self::Ended(Conclusion::RolledBack) => "candidate rolled back",
+            Self::Ended(Conclusion::Rejected) => "candidate rejected",
+            Self::Ended(Conclusion::Invalid) => "experiment invalid, champion stays",
+            Self::Ended(Conclusion::Inconclusive) => "experiment inconclusive, champion stays",
+            Self::Ended(Conclusion::Stopped) => "experiment stopped, champion stays",
+            Self::Ended(Conclusion::Abandoned) => "experiment abandoned, endpoint changed",
+            Self::Ended(Conclusion::Failed) => "experiment failed, champion stays",
         }
     }
 
-    /// The first line, after the model and the experiment.
-    fn said(self) -> &'static str {
+    /// Predicate of the first sentence, after the experiment and the model.
+    fn predicate(self) -> &'static str {
         match self {
-            Self::Approval => "has a candidate that a person has to approve",
-            Self::Begun => "has begun: champion and candidate are both in service",
-            Self::Paused => "is paused: a person has to decide",
-            Self::Over(Conclusion::Promoted) => "is over: the candidate is promoted",
-            Self::Over(Conclusion::RolledBack) => "is over: the candidate is rolled back, the champion stays",
-            Self::Over(Conclusion::Rejected) => "is over: the candidate is rejected, the champion stays",
-            Self::Over(Conclusion::Invalid) => "is over: its numbers cannot be trusted, the champion stays",
-            Self::Over(Conclusion::Inconclusive) => "is over: nothing is certain, the champion stays",
-            Self::Over(Conclusion::Stopped) => "is over: it was stopped, the champion stays",
-            Self::Over(Conclusion::Abandoned) => "is over: somebody else changed the endpoint, which is left as it is",
-            Self::Over(Conclusion::Failed) => "is over: the endpoint could not be updated, the champion stays",
+            Self::ApprovalNeeded => "has a candidate that needs your approval",
+            Self::Started => "has started: champion and candidate are both in service",
+            Self::Paused => "is paused and needs your decision",
+            Self::Ended(Conclusion::Promoted) => "has ended: the candidate is promoted",
+            Self::Ended(Conclusion::RolledBack) => "has ended: the candidate is rolled back, and the champion stays",
+            Self::Ended(Conclusion::Rejected) => "has ended: the candidate is rejected, and the champion stays",
+            Self::Ended(Conclusion::Invalid) => "has ended: its results are not valid, and the champion stays",
+            Self::Ended(Conclusion::Inconclusive) => "has ended without a significant result, and the champion stays",
+            Self::Ended(Conclusion::Stopped) => "was stopped, and the champion stays",
+            Self::Ended(Conclusion::Abandoned) => {
+                "has ended: the endpoint was changed outside Driftwarden, and is left as it is"
+            }
+            Self::Ended(Conclusion::Failed) => "has failed: the endpoint could not be updated, and the champion stays",
         }
     }
 
     fn next(self) -> &'static str {
         match self {
-            Self::Approval => {
-                "Once the model package is approved, the candidate is put beside the champion. Until then nothing."
+            Self::ApprovalNeeded => {
+                "Driftwarden takes no action until you approve the model package. Then the test starts."
             }
-            Self::Begun => {
-                "The candidate gets more of the traffic step by step as long as nothing speaks against it; how it ends comes in a \
-                 message of its own."
+            Self::Started => {
+                "Driftwarden increases the traffic share of the candidate in steps while the results allow it. You will get \
+                 the result in a separate message."
             }
-            Self::Paused => "Nothing, until somebody decides: both stay in service, and the traffic is split as it is.",
-            Self::Over(Conclusion::Promoted) => {
-                "The candidate is the champion of the next experiment. If it was retrained for an incident, the next monitoring \
-                 executions show whether it helped."
+            Self::Paused => {
+                "Driftwarden takes no action until you decide. Both variants stay in service, with the present traffic \
+                 shares."
             }
-            Self::Over(Conclusion::Abandoned) => "Nothing: the endpoint belongs to whoever changed it.",
-            Self::Over(_) => {
-                "The champion answers all requests, as before. The next model package is a candidate of its own."
+            Self::Ended(Conclusion::Promoted) => {
+                "The candidate is the champion of the next experiment. If it was retrained for an incident, the next \
+                 monitoring executions verify the result."
+            }
+            Self::Ended(Conclusion::Abandoned) => "Driftwarden takes no further action on the endpoint.",
+            Self::Ended(_) => {
+                "The champion answers all requests, as before. The next model package becomes a new candidate."
             }
         }
     }
 
-    /// What it means for the experiment's thread, and how grave it is.
-    fn weight(self) -> (ThreadStatus, NotificationSeverity) {
+    /// Effect on the thread of the experiment, and severity.
+    fn status_and_severity(self) -> (ThreadStatus, NotificationSeverity) {
         match self {
-            Self::Approval | Self::Paused => (ThreadStatus::Open, NotificationSeverity::Warning),
-            Self::Begun => (ThreadStatus::Note, NotificationSeverity::Info),
-            Self::Over(Conclusion::Invalid | Conclusion::Abandoned | Conclusion::Failed) => {
+            Self::ApprovalNeeded | Self::Paused => (ThreadStatus::Open, NotificationSeverity::Warning),
+            Self::Started => (ThreadStatus::Note, NotificationSeverity::Info),
+            Self::Ended(Conclusion::Invalid | Conclusion::Abandoned | Conclusion::Failed) => {
                 (ThreadStatus::Closed, NotificationSeverity::Warning)
             }
-            Self::Over(_) => (ThreadStatus::Closed, NotificationSeverity::Info),
+            Self::Ended(_) => (ThreadStatus::Closed, NotificationSeverity::Info),
         }
     }
 
-    /// What people can do.
+    /// What the recipient can do.
     fn actions(self, change: &ExperimentStateChange) -> Vec<Action> {
         let id = &change.experiment_id;
-        let command = |word: &str| format!("driftwarden experiment {word}");
+        let command = |arguments: &str| format!("driftwarden experiment {arguments}");
         let status = || command(&format!("status {}", change.model));
         let page = || command(&format!("status {id} --html {id}.html"));
-        let package = |status: &str| {
+        let set_approval = |status: &str| {
             let arn = &change.model_package_arn;
             format!("aws sagemaker update-model-package --model-package-arn {arn} --model-approval-status {status}")
         };
@@ -110,63 +117,73 @@ impl News {
             what: what.to_owned(),
             commands,
         };
+        let results = || action("Show the results", vec![page()]);
         match self {
-            Self::Approval => vec![action(
-                "Approve or reject its model package:",
-                vec![package("Approved"), package("Rejected")],
+            Self::ApprovalNeeded => vec![action(
+                "Approve or reject the model package",
+                vec![set_approval("Approved"), set_approval("Rejected")],
             )],
-            Self::Begun => vec![action(
-                "Look on, or end it:",
-                vec![status(), command(&format!("stop {id} --reason \"…\""))],
+            Self::Started => vec![action(
+                "Follow or stop the experiment",
+                vec![status(), command(&format!("stop {id} --reason \"...\""))],
             )],
             Self::Paused => vec![
                 action(
-                    "Decide:",
+                    "Promote the candidate or restore the champion",
                     vec![
-                        command(&format!("promote {id} --reason \"…\"")),
-                        command(&format!("rollback {id} --reason \"…\"")),
+                        command(&format!("promote {id} --reason \"...\"")),
+                        command(&format!("rollback {id} --reason \"...\"")),
                     ],
                 ),
                 action(
-                    "Or let the comparison go on for as long again:",
+                    "Continue the comparison for the same duration again",
                     vec![command(&format!("resume {id}"))],
                 ),
-                action("All that is known, and a picture of it:", vec![page()]),
+                action("Show the results with charts", vec![page()]),
             ],
-            Self::Over(Conclusion::Promoted) => vec![
-                action("See what it was decided by:", vec![page()]),
+            Self::Ended(Conclusion::Promoted) => vec![
+                results(),
                 action(
-                    "How to bring the old champion back is what this says:",
+                    "Show how to restore the previous champion",
                     vec![command(&format!("rollback {id} --dry-run"))],
                 ),
             ],
-            Self::Over(Conclusion::RolledBack | Conclusion::Rejected | Conclusion::Stopped) => {
-                vec![action("See what it was decided by:", vec![page()])]
-            }
-            Self::Over(Conclusion::Invalid) => vec![action(
-                "Find out why the variants did not get their shares: callers that repeat requests, a variant that answers \
-                 none, or callers that choose the variant themselves (the policy's `assignment` is \"target-variant\" then):",
-                vec![page()],
-            )],
-            Self::Over(Conclusion::Inconclusive) => vec![action(
-                "More traffic, a longer `maximum_duration`, or a larger `effect` would have said more; how long a test takes:",
-                vec![command("plan --help"), page()],
-            )],
-            Self::Over(Conclusion::Abandoned) => vec![action(
-                "If nobody meant to change the endpoint, look who did. The experiment's endpoint configurations and its \
-                 model, whose names begin with driftwarden-, are left, and may be deleted if the endpoint does not use them:",
-                vec![status()],
-            )],
-            Self::Over(Conclusion::Failed) => vec![
+            Self::Ended(Conclusion::RolledBack | Conclusion::Rejected | Conclusion::Stopped) => vec![results()],
+            Self::Ended(Conclusion::Invalid) => vec![
+                action(
+                    "Find out why the variants did not get their traffic shares. Possible causes: callers repeat requests, a \
+                     variant does not respond, or callers choose the variant themselves. In the last case, set `assignment` in \
+                     the policy to \"target-variant\".",
+                    vec![],
+                ),
+                results(),
+            ],
+            Self::Ended(Conclusion::Inconclusive) => vec![
+                action(
+                    "More traffic, a longer `maximum_duration`, or a larger `effect` makes a significant result more likely. \
+                     Estimate the duration of a test",
+                    vec![command("plan --help")],
+                ),
+                results(),
+            ],
+            Self::Ended(Conclusion::Abandoned) => vec![
+                action("If you did not expect the change, find out who made it.", vec![]),
+                action(
+                    "The endpoint configurations and the model of the experiment remain; their names start with driftwarden-. \
+                     You can delete them if the endpoint does not use them",
+                    vec![status()],
+                ),
+            ],
+            Self::Ended(Conclusion::Failed) => vec![
                 action(
                     &format!(
-                        "Look at the container's log, the log group /aws/sagemaker/Endpoints/{}.",
+                        "Read the log of the container in the log group /aws/sagemaker/Endpoints/{}.",
                         change.endpoint
                     ),
                     vec![],
                 ),
                 action(
-                    "A mended model is a new version of its model package group, and a candidate again:",
+                    "Register the fixed model as a new version of its model package group. It becomes a new candidate",
                     vec![status()],
                 ),
             ],
@@ -174,34 +191,34 @@ impl News {
     }
 }
 
-/// What an experiment's change tells; `None` if nobody has to know.
-pub(crate) fn experiment_change(change: &ExperimentStateChange, links: &Links<'_>) -> Option<Notification> {
-    let news = News::of(change)?;
-    let mut told = about(&change.id, NotificationKind::Experiment, &change.model, change.time);
-    (told.status, told.severity) = news.weight();
-    told.subject = format!("{}: {} ({})", change.model, news.subject(), change.experiment_id);
-    told.what = format!(
-        "Model {}: experiment {} {}.",
-        change.model,
+/// The notification of a change of an experiment. `None` if the change causes none.
+pub(crate) fn experiment_notification(change: &ExperimentStateChange, links: &Links<'_>) -> Option<Notification> {
+    let notice = ExperimentNotice::from_change(change)?;
+    let mut notification = new_notification(&change.id, NotificationKind::Experiment, &change.model, change.time);
+    (notification.status, notification.severity) = notice.status_and_severity();
+    notification.subject = format!("{}: {} ({})", change.model, notice.subject(), change.experiment_id);
+    notification.what = format!(
+        "Experiment {} of {} {}.",
         change.experiment_id,
-        news.said()
+        change.model,
+        notice.predicate()
     );
-    told.why = Some(change.sentence.clone());
+    notification.why = Some(change.sentence.clone());
     if change.outcome.is_some() {
-        told.facts("Outcomes at the last look", outcomes(change));
+        notification.add_facts("Outcomes at the last look", outcome_lines(change));
     }
-    told.look("Candidate", &change.model_package_arn, None);
+    notification.add_place("Candidate", &change.model_package_arn, None);
     if let Some(pipeline) = &change.pipeline_execution_arn {
-        told.look("Made by", pipeline, None);
+        notification.add_place("Pipeline execution", pipeline, None);
     }
-    told.look("Endpoint", &change.endpoint, links.endpoint(&change.endpoint));
-    told.next(news.next());
-    told.actions = news.actions(change);
-    Some(told)
+    notification.add_place("Endpoint", &change.endpoint, links.endpoint(&change.endpoint));
+    notification.add_next(notice.next());
+    notification.actions = notice.actions(change);
+    Some(notification)
 }
 
-/// How both did at the last look.
-fn outcomes(change: &ExperimentStateChange) -> Vec<String> {
+/// Outcomes of both variants at the last look, and their difference.
+fn outcome_lines(change: &ExperimentStateChange) -> Vec<String> {
     let mut lines = Vec::new();
     let names = change
         .variants
@@ -216,58 +233,61 @@ fn outcomes(change: &ExperimentStateChange) -> Vec<String> {
         };
         let mean = match variant.outcomes.count {
             0 => "no outcomes".to_owned(),
-            1 => format!("1 outcome, {}", number(variant.outcomes.mean())),
-            count => format!("{count} outcomes, on average {}", number(variant.outcomes.mean())),
+            count => format!(
+                "{}, mean {}",
+                text::count(count, "outcome"),
+                number(variant.outcomes.mean())
+            ),
         };
         lines.push(format!("{:width$}  {role:9}  {mean}", variant.variant_name));
     }
     if let Some(interval) = change.interval {
         lines.push(format!(
-            "Candidate less champion: {}, between {} and {}",
+            "Candidate − champion: {}, confidence interval [{}, {}]",
             signed(interval.estimate),
             signed(interval.low),
             signed(interval.high)
         ));
     }
     for reason in &change.reasons {
-        let words = reason.words();
-        // What the sentence says already is not said again.
+        let words = reason.describe();
+        // The sentence of the event already contains most reasons.
         if !change.sentence.contains(&words) {
-            lines.push(format!("Found: {words}"));
+            lines.push(format!("Reason: {words}"));
         }
     }
     lines
 }
 
-/// That a monitor is held against another baseline.
-pub(crate) fn baseline_change(change: &MonitorBaselineChange, links: &Links<'_>) -> Notification {
+/// The notification of a monitor that has another baseline.
+pub(crate) fn baseline_notification(change: &MonitorBaselineChange, links: &Links<'_>) -> Notification {
     let schedule = &change.monitoring_schedule;
-    let mut told = about(&change.id, NotificationKind::Baseline, &change.model, change.time);
-    told.monitoring_schedule = Some(schedule.clone());
-    told.subject = format!("{}: monitor {schedule} has another baseline", change.model);
-    told.what = format!(
-        "Model {}: the {} monitor {schedule} is held against another baseline.",
-        change.model, change.monitor_type
+    let mut notification = new_notification(&change.id, NotificationKind::Baseline, &change.model, change.time);
+    notification.monitoring_schedule = Some(schedule.clone());
+    notification.subject = format!("{}: monitor {schedule} has a new baseline", change.model);
+    notification.what = format!(
+        "The {} {schedule} of {} has a new baseline.",
+        monitor_name(Some(&change.monitor_type)),
+        change.model
     );
-    told.why = Some(change.sentence.clone());
+    notification.why = Some(change.sentence.clone());
     let constraints = format!("{}/constraints.json", change.baseline_uri.trim_end_matches('/'));
-    told.look("Baseline", &change.baseline_uri, links.object(&constraints));
+    notification.add_place("Baseline", &change.baseline_uri, links.object(&constraints));
     if let Some(previous) = &change.previous_baseline_uri {
-        told.look("Before", previous, None);
+        notification.add_place("Previous baseline", previous, None);
     }
     if let Some(package) = &change.model_package_arn {
-        told.look("Model package", package, None);
+        notification.add_place("Model package", package, None);
     }
-    told.next(&format!(
-        "Executions scheduled after {} are held against it, and the monitor's alert window begins anew.",
-        second(change.time)
+    notification.add_next(&format!(
+        "Executions scheduled after {} are compared with it, and the alert window of the monitor restarts.",
+        text::time(change.time)
     ));
-    told.action(
-        "Nothing has to be done. Its constraints are worth a look; the alert, and what it was held against:",
-        &[
-            format!("driftwarden alerts {schedule}"),
-            format!("driftwarden experiment status {}", change.experiment_id),
-        ],
+    notification.add_next("No action is required. Review the new constraints.");
+    notification.add_action("Show the alert window", &[format!("driftwarden alerts {schedule}")]);
+    notification.add_action(
+        "Show the experiment",
+        &[format!("driftwarden experiment status {}", change.experiment_id)],
     );
-    told
+    notification
 }

@@ -1,35 +1,35 @@
-//! What is held for one destination, to be told as one: `notifications/held/{hash}.json` in the state bucket.
+//! Notifications that are held for one destination: `notifications/held/{hash}.json` in the state bucket.
 //!
-//! In quiet hours notifications are held until these are over, for a digest until its time of the day. The document knows by
-//! itself to whom, and when, so that nothing is lost if the policy changes in between.
+//! Quiet hours hold notifications until they end, a digest until its time of day. The document contains the destination
+//! and the time of sending, so that no notification is lost if the policy changes in the meantime.
 
 use crate::{
     notification::{Collected, Form, Notification, ThreadStatus},
-    threads::{Done, Effect, Refusal, keep},
-    words::plural,
+    threads::{Effect, EffectOutcome, Refusal, push_bounded},
 };
 use jiff::Timestamp;
 use outbox::{Caller, Outbox};
 use remediation::{Destination, NotificationKind, NotificationSeverity};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use shell::Owing;
+use shell::OutboxDocument;
+use std::collections::BTreeSet;
 
-/// Where the documents lie.
+/// Folder of the documents in the state bucket.
 pub(crate) const FOLDER: &str = "notifications/held/";
-/// So many different notifications are listed; more are counted.
-const HELD: usize = 500;
-/// So many are held in full; of more only what matters.
-const IN_FULL: usize = 5;
-/// So many are known again.
-const SEEN: usize = 2_000;
-/// So many refusals are kept, the latest.
-const REFUSED: usize = 20;
+/// Maximum number of different notifications that are listed; the rest are counted.
+const MAX_HELD: usize = 500;
+/// Maximum number of notifications held in full; the rest are held without details.
+const MAX_HELD_IN_FULL: usize = 5;
+/// Maximum number of IDs that are kept for deduplication.
+const MAX_SEEN_IDS: usize = 2_000;
+/// Maximum number of refusals that are kept; the oldest are dropped first.
+const MAX_REFUSALS: usize = 20;
 
-/// One that is held.
+/// A held notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct One {
+struct HeldEntry {
     key: String,
     count: u64,
     first: Timestamp,
@@ -37,22 +37,22 @@ struct One {
     notification: Notification,
 }
 
-/// What is held for one destination.
+/// Notifications that are held for one destination.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Held {
+pub(crate) struct HeldNotifications {
     version: u32,
     to: Destination,
     form: Form,
-    /// When it is told.
+    /// Time of sending. `None` if nothing is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     #[serde(default)]
-    entries: Vec<One>,
-    /// How many more there were than are held.
+    entries: Vec<HeldEntry>,
+    /// Number of notifications beyond [`MAX_HELD`].
     #[serde(default)]
     more: u64,
-    /// Ids of what has been held, the latest last.
+    /// IDs of the notifications that were held, latest last.
     #[serde(default)]
     seen: Vec<String>,
     #[serde(default)]
@@ -61,25 +61,25 @@ pub(crate) struct Held {
     outbox: Outbox<Effect>,
 }
 
-impl Owing for Held {
+impl OutboxDocument for HeldNotifications {
     type Effect = Effect;
-    type Done = Done;
+    type Done = EffectOutcome;
 
     fn outbox(&mut self) -> &mut Outbox<Effect> {
         &mut self.outbox
     }
 
-    fn note(&mut self, effect: &Effect, done: Done) {
-        if let Done::Refused(reason) = done
-            && let Some(refusal) = Refusal::of(effect, &reason)
+    fn note(&mut self, effect: &Effect, done: EffectOutcome) {
+        if let EffectOutcome::Refused(reason) = done
+            && let Some(refusal) = Refusal::from_effect(effect, &reason)
         {
-            keep(&mut self.refused, refusal, REFUSED);
+            push_bounded(&mut self.refused, refusal, MAX_REFUSALS);
         }
     }
 }
 
-impl Held {
-    /// Nothing is held.
+impl HeldNotifications {
+    /// The document of a destination without held notifications.
     pub(crate) fn new(to: &Destination, form: Form) -> Self {
         Self {
             version: 1,
@@ -94,12 +94,12 @@ impl Held {
         }
     }
 
-    /// The same destination with nothing held.
-    pub(crate) fn emptied(&self) -> Self {
+    /// An empty document of the same destination.
+    pub(crate) fn to_empty(&self) -> Self {
         Self::new(&self.to, self.form)
     }
 
-    /// The key of a destination's document.
+    /// Key of the document of a destination.
     pub(crate) fn key(to: &Destination, form: Form) -> String {
         let name = format!("{} {to}", form.as_str());
         let mut hash = hex::encode(Sha256::digest(name.as_bytes()));
@@ -107,28 +107,29 @@ impl Held {
         format!("{FOLDER}{hash}.json")
     }
 
-    /// Holds a notification, once.
+    /// Holds a notification. The same ID is held once.
     pub(crate) fn hold(&mut self, id: &str, key: &str, until: Timestamp, notification: &Notification, now: Timestamp) {
         if self.seen.iter().any(|seen| seen == id) {
             return;
         }
-        keep(&mut self.seen, id.to_owned(), SEEN);
-        // What is held already is not held for longer.
+        push_bounded(&mut self.seen, id.to_owned(), MAX_SEEN_IDS);
+        // A later notification does not delay those that are already held.
         self.until = Some(self.until.map_or(until, |earlier| earlier.min(until)));
-        if let Some(one) = self.entries.iter_mut().find(|one| one.key == key) {
-            one.count += 1;
-            one.last = now;
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
+            entry.count += 1;
+            entry.last = now;
             return;
         }
-        if self.entries.len() >= HELD {
+        if self.entries.len() >= MAX_HELD {
             self.more += 1;
             return;
         }
         let mut notification = notification.clone();
-        if self.entries.len() >= IN_FULL {
+        notification.remove_distances();
+        if self.entries.len() >= MAX_HELD_IN_FULL {
             notification.facts.clear();
         }
-        self.entries.push(One {
+        self.entries.push(HeldEntry {
             key: key.to_owned(),
             count: 1,
             first: now,
@@ -137,124 +138,125 @@ impl Held {
         });
     }
 
-    /// Whether the next tick has anything to do here.
+    /// Whether the next tick has to process the document.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= now) || !self.outbox.is_empty()
     }
 
-    /// Tells what is held, if its time has come.
-    pub(crate) fn tell(&mut self, caller: &Caller) {
+    /// Adds the held notifications to the outbox if they are due.
+    pub(crate) fn release(&mut self, caller: &Caller) {
         let Some(until) = self.until.filter(|until| *until <= caller.now) else {
             return;
         };
         self.until = None;
         let held = std::mem::take(&mut self.entries);
         let more = std::mem::take(&mut self.more);
-        for notification in self.as_one(held, more, until) {
+        for notification in self.summarize(held, more, until) {
             let effect = Effect::Deliver {
                 to: self.to.clone(),
                 dedup_key: None,
                 notification: Box::new(notification.clone()),
-                owed_since: caller.now,
+                pending_since: caller.now,
             };
             self.outbox
-                .owe(format!("{} {}", notification.id, notification.thread), effect, caller);
+                .enqueue(format!("{} {}", notification.id, notification.thread), effect, caller);
         }
     }
 
-    fn as_one(&self, mut held: Vec<One>, more: u64, until: Timestamp) -> Vec<Notification> {
+    /// The notifications to send: one summary, or for PagerDuty one page per thread.
+    fn summarize(&self, mut held: Vec<HeldEntry>, more: u64, until: Timestamp) -> Vec<Notification> {
         if matches!(self.to, Destination::PagerDuty { .. }) {
-            return pages(held);
+            return latest_per_thread(held);
         }
-        if held.len() == 1 && held.iter().all(|one| one.count == 1) && more == 0 && self.form == Form::QuietHours {
-            return held.pop().map(|one| one.notification).into_iter().collect();
+        if held.len() == 1 && held.iter().all(|entry| entry.count == 1) && more == 0 && self.form == Form::QuietHours {
+            return held.pop().map(|entry| entry.notification).into_iter().collect();
         }
         let id = format!("{}-{}", self.form.as_str(), until.as_second());
-        let mut told = Notification::new(&id, self.form, until);
-        let count: u64 = held.iter().map(|one| one.count).sum::<u64>() + more;
-        let models: std::collections::BTreeSet<_> =
-            held.iter().filter_map(|one| one.notification.model.clone()).collect();
-        let of_models = format!("{} model{}", models.len(), plural(models.len() as u64));
-        let notifications = format!("{count} notification{}", plural(count));
-        (told.subject, told.what) = match self.form {
+        let mut summary = Notification::new(&id, self.form, until);
+        let count: u64 = held.iter().map(|entry| entry.count).sum::<u64>() + more;
+        let models = held.iter().filter_map(|entry| entry.notification.model.as_ref());
+        let models = models.collect::<BTreeSet<_>>().len();
+        let total = format!(
+            "{} for {}",
+            text::count(count, "notification"),
+            text::count(models as u64, "model")
+        );
+        (summary.subject, summary.what) = match self.form {
             Form::Digest => (
-                format!("digest: {notifications} of {of_models}"),
-                format!("{notifications} of {of_models} since the last digest: {}.", sums(&held)),
+                format!("digest: {total}"),
+                format!("{total} since the last digest: {}.", count_by_kind(&held)),
             ),
             _ => (
-                format!("{notifications} of {of_models} in quiet hours"),
-                format!(
-                    "In quiet hours there came {notifications} of {of_models}: {}.",
-                    sums(&held)
-                ),
+                format!("{total} during quiet hours"),
+                format!("{total} during quiet hours: {}.", count_by_kind(&held)),
             ),
         };
-        let severities = held.iter().map(|one| one.notification.severity);
-        told.severity = severities.max().unwrap_or(NotificationSeverity::Info);
-        told.since = held.iter().map(|one| one.first).min();
+        let severities = held.iter().map(|entry| entry.notification.severity);
+        summary.severity = severities.max().unwrap_or(NotificationSeverity::Info);
+        summary.since = held.iter().map(|entry| entry.first).min();
         if more > 0 {
-            told.facts("Not listed", vec![format!("{more} more")]);
+            summary.add_facts("Not listed", vec![text::count(more, "notification")]);
         }
-        told.next("What comes from now on is told as the policy says.");
-        told.action("See where the models stand now:", &["driftwarden incidents".to_owned()]);
-        told.collected = held.into_iter().map(collected).collect();
-        vec![told]
+        summary.add_next("Later notifications are sent as the policy specifies.");
+        summary.add_action("Show the current state", &["driftwarden incidents".to_owned()]);
+        summary.collected = held.into_iter().map(to_collected).collect();
+        vec![summary]
     }
 }
 
-fn collected(one: One) -> Collected {
-    let told = one.notification;
+fn to_collected(entry: HeldEntry) -> Collected {
+    let notification = entry.notification;
     Collected {
-        kind: told.kind,
-        model: told.model,
-        thread: told.thread,
-        severity: told.severity,
-        subject: told.subject,
-        what: told.what,
-        count: one.count,
-        first: one.first,
-        last: one.last,
+        kind: notification.kind,
+        model: notification.model,
+        thread: notification.thread,
+        severity: notification.severity,
+        subject: notification.subject,
+        what: notification.what,
+        count: entry.count,
+        first: entry.first,
+        last: entry.last,
     }
 }
 
-/// How many of each kind, and how often something came again.
-fn sums(held: &[One]) -> String {
+/// Number of notifications per kind, and number of repeats.
+fn count_by_kind(held: &[HeldEntry]) -> String {
     let names = [
         (NotificationKind::Alert, "alert"),
-        (NotificationKind::Health, "change of health"),
+        (NotificationKind::Health, "health change"),
         (NotificationKind::Decision, "decision"),
         (NotificationKind::Retraining, "retraining"),
-        (NotificationKind::Experiment, "step of an experiment"),
-        (NotificationKind::Baseline, "baseline"),
-        (NotificationKind::Incident, "incident over"),
+        (NotificationKind::Experiment, "experiment change"),
+        (NotificationKind::Baseline, "baseline change"),
+        (NotificationKind::Incident, "closed incident"),
     ];
     let counts = names.map(|(kind, name)| {
-        let of_kind = held.iter().filter(|one| one.notification.kind == Some(kind));
-        (of_kind.count(), name)
+        let of_kind = held.iter().filter(|entry| entry.notification.kind == Some(kind));
+        (of_kind.count() as u64, name)
     });
     let mut parts: Vec<String> = counts
         .into_iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, name)| format!("{count} × {name}"))
+        .map(|(count, name)| text::count(count, name))
         .collect();
-    let repeats: u64 = held.iter().map(|one| one.count - 1).sum();
+    let repeats: u64 = held.iter().map(|entry| entry.count - 1).sum();
     if repeats > 0 {
-        parts.push(format!("{repeats} repeat{}", plural(repeats)));
+        parts.push(text::count(repeats, "repeat"));
     }
     parts.join(", ")
 }
 
-/// PagerDuty gets the last word of each thread: what is over by now pages nobody.
-fn pages(held: Vec<One>) -> Vec<Notification> {
-    let mut last: Vec<One> = Vec::new();
-    for one in held {
-        let before = last
+/// The latest notification of each thread, for PagerDuty: a problem that has ended in the meantime does not page.
+fn latest_per_thread(held: Vec<HeldEntry>) -> Vec<Notification> {
+    let mut latest: Vec<HeldEntry> = Vec::new();
+    for entry in held {
+        let before = latest
             .iter()
-            .position(|known| known.notification.thread == one.notification.thread);
-        let before = before.map(|at| last.remove(at));
-        // That Driftwarden is at it says nothing of what nobody was paged for.
-        let acknowledges = one.notification.status == ThreadStatus::InProgress;
-        last.push(before.filter(|_| acknowledges).unwrap_or(one));
+            .position(|known| known.notification.thread == entry.notification.thread);
+        let before = before.map(|at| latest.remove(at));
+        // An acknowledgement must not replace a page that was not sent yet.
+        let acknowledges = entry.notification.status == ThreadStatus::InProgress;
+        latest.push(before.filter(|_| acknowledges).unwrap_or(entry));
     }
-    last.into_iter().map(|one| one.notification).collect()
+    latest.into_iter().map(|entry| entry.notification).collect()
 }

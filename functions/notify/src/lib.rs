@@ -14,10 +14,12 @@ pub mod webhook;
 mod words;
 
 pub use error::NotifyError;
-pub use notification::{Action, Collected, Facts, Form, Notification, Place, Repeat, ThreadStatus, ToldEvent, VERSION};
+pub use notification::{
+    Action, Collected, Facts, Form, Notification, Place, Repeat, SourceEvent, ThreadStatus, VERSION,
+};
 
-use deliver::{PENDING, Pending, Refusals, change, remember};
-use held::Held;
+use deliver::{PENDING_KEY, Pending, Refusals, change, mark_pending};
+use held::HeldNotifications;
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::{Detail, Event};
 use outbox::Caller;
@@ -34,72 +36,75 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use threads::{Became, Effect, Threads};
-use words::Heard;
+use threads::{Delivery, Effect, Threads};
+use words::IncomingNotification;
 
-/// So long before the function's deadline a tick begins with nothing new.
+/// Time before the deadline of the function from which a tick starts no more work.
 const RESERVE: SignedDuration = SignedDuration::from_secs(20);
 
-/// What notifications touch of AWS, and outside of it.
-pub trait World: Documents + Topics + Secrets + Web + Clock {}
+/// Clients that notifications need: AWS, secrets, webhooks, and a clock.
+pub trait Clients: Documents + Topics + Secrets + Web + Clock {}
 
-impl<W: Documents + Topics + Secrets + Web + Clock> World for W {}
+impl<C: Documents + Topics + Secrets + Web + Clock> Clients for C {}
 
-/// The function.
+/// The notify function.
 #[derive(Debug, Default)]
 pub struct Notify {
     policy: PolicyStore,
-    /// Secrets by their parameter, with when they were read.
+    /// Cached secrets by parameter, each with the time of reading.
     secrets: Mutex<BTreeMap<String, (Secret, Timestamp)>>,
 }
 
-/// What became of an event: the function's answer.
+/// Outcome of an event: the response of the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Handled {
-    /// It is told, or held to be told later.
-    Told {
-        /// In one line.
+    /// The notification was sent, or is held for later.
+    #[serde(rename = "told")]
+    Sent {
+        /// Subject of the notification.
         subject: String,
-        /// To so many destinations.
+        /// Number of destinations.
         destinations: usize,
     },
-    /// It came again, and is counted.
-    Counted {
-        /// In one line.
+    /// The notification repeats an earlier one, and was counted.
+    #[serde(rename = "counted")]
+    Repeat {
+        /// Subject of the notification.
         subject: String,
     },
-    /// It had been heard before.
-    Known {
-        /// In one line.
+    /// The event was processed before.
+    #[serde(rename = "known")]
+    Duplicate {
+        /// Subject of the notification.
         subject: String,
     },
-    /// It does not concern anybody.
+    /// The event causes no notification.
     Ignored {
-        /// Why.
+        /// Reason, in one line.
         reason: String,
     },
-    /// What was due has been told.
+    /// A scheduled tick sent the notifications that were due.
     Ticked {
-        /// So many models were looked at.
+        /// Number of models that were processed.
         models: usize,
-        /// So many destinations were told what was held for them.
+        /// Number of destinations that received held notifications.
         held: usize,
-        /// So many were left for the next tick, for want of time.
+        /// Number of documents that are left for the next tick, because time was short.
         left: usize,
     },
 }
 
 impl Notify {
-    /// The function as the environment configures it, with the state bucket and the topic.
+    /// Configures the function from environment variables. Also returns the state bucket and the topic.
     ///
-    /// | variable | what |
+    /// | variable | meaning |
     /// | --- | --- |
-    /// | `STATE_BUCKET` | bucket of the documents; required |
+    /// | `STATE_BUCKET` | state bucket; required |
     /// | `TOPIC_ARN` | the deployment's SNS topic; required |
     ///
     /// # Errors
-    /// If a variable is missing or wrong.
+    /// If a variable is missing or invalid.
     pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, String, String), ConfigError> {
         let expected = "the ARN of an SNS topic, `arn:aws:sns:…`";
         let topic = vars.required("TOPIC_ARN", expected)?;
@@ -116,11 +121,11 @@ impl Notify {
     /// Handles one event.
     ///
     /// # Errors
-    /// If the event is ours and cannot be read, AWS fails, or a destination fails or does not take what it should: Lambda
-    /// retries it, then keeps it in the dead-letter queue. What could not be delivered is tried again by the ticks.
-    pub async fn handle<W: World>(
+    /// If a Driftwarden event cannot be parsed, AWS fails, or a destination fails or refuses a notification. Lambda
+    /// retries the event, then moves it to the dead-letter queue. The ticks retry failed deliveries.
+    pub async fn handle<C: Clients>(
         &self,
-        world: &W,
+        aws: &C,
         payload: &str,
         request_id: &str,
         deadline: Timestamp,
@@ -128,126 +133,134 @@ impl Notify {
         let event = Event::parse("event", payload.as_bytes()).map_err(NotifyError::Event)?;
         let caller = Caller {
             id: request_id.to_owned(),
-            now: world.now(),
+            now: aws.now(),
             lease: LEASE,
         };
-        let heard = match &event.detail {
+        let incoming = match &event.detail {
             Detail::Other(_) if event.detail_type == "Scheduled Event" => {
-                return self.tick(world, &caller, deadline).await;
+                return self.tick(aws, &caller, deadline).await;
             }
             Detail::Other(detail) if event.source == "driftwarden" => {
-                let heard = Heard::of(&event.detail_type, detail, event.region.as_deref());
-                heard.map_err(|source| NotifyError::Detail {
+                let region = event.region.as_deref();
+                let incoming = IncomingNotification::from_event(&event.detail_type, detail, region, caller.now);
+                incoming.map_err(|source| NotifyError::Detail {
                     detail_type: event.detail_type.clone(),
                     source,
                 })?
             }
             _ => None,
         };
-        let Some(heard) = heard else {
-            let reason = format!("`{}` is nothing that people are told of", event.detail_type);
+        let Some(incoming) = incoming else {
+            let reason = format!("`{}` causes no notification", event.detail_type);
             tracing::debug!(reason = %reason, "event ignored");
             return Ok(Handled::Ignored { reason });
         };
-        self.hear(world, &heard, &caller).await
+        self.process(aws, &incoming, &caller).await
     }
 
-    async fn hear<W: World>(&self, world: &W, heard: &Heard, caller: &Caller) -> Result<Handled, NotifyError> {
-        let routes = self.routes(world).await?;
-        let model = &heard.model;
+    async fn process<C: Clients>(
+        &self,
+        aws: &C,
+        incoming: &IncomingNotification,
+        caller: &Caller,
+    ) -> Result<Handled, NotifyError> {
+        let routes = self.routes(aws).await?;
+        let model = &incoming.model;
         let key = Threads::key(model);
         let refusals = Refusals::default();
-        let heard_now = turn(
-            world,
+        let updated = turn(
+            aws,
             &key,
-            load(world, &key).await?,
+            load(aws, &key).await?,
             caller,
             || Threads::new(model),
-            |threads| threads.hear(heard, &routes, caller),
-            async |effect: &Effect| self.carry_out(world, model, effect, caller, &refusals).await,
+            |threads| threads.apply(incoming, &routes, caller),
+            async |effect: &Effect| self.execute(aws, model, effect, caller, &refusals).await,
         )
         .await;
-        let became = match heard_now {
-            Ok(became) => became,
+        let delivery = match updated {
+            Ok(delivery) => delivery,
             Err(error) => {
-                // Whatever is still owed is tried again by the ticks, even if nobody redrives the event.
-                if let Err(error) = remember(world, model, caller).await {
-                    tracing::warn!(error = %error, "the ticks do not know of what is owed");
+                // The ticks retry pending deliveries even if the event is not redriven.
+                if let Err(error) = mark_pending(aws, model, caller).await {
+                    tracing::warn!(error = %error, "model not marked for retries by the ticks");
                 }
                 return Err(error.into());
             }
         };
-        let subject = heard.notification.subject.clone();
-        tracing::info!(subject = %subject, became = ?became, "event handled");
-        refused(refusals)?;
-        Ok(match became {
-            Became::Known => Handled::Known { subject },
-            Became::Counted => Handled::Counted { subject },
-            Became::Told(0) if heard.silent => Handled::Ignored {
-                reason: format!("at the level `observe` nobody is told to act: {subject}"),
+        let subject = incoming.notification.subject.clone();
+        tracing::info!(subject = %subject, became = ?delivery, "event handled");
+        fail_if_refused(refusals)?;
+        Ok(match delivery {
+            Delivery::Duplicate => Handled::Duplicate { subject },
+            Delivery::Repeat => Handled::Repeat { subject },
+            Delivery::Sent(0) if incoming.silent => Handled::Ignored {
+                reason: format!("not sent at the automation level `observe`: {subject}"),
             },
-            Became::Told(0) => Handled::Ignored {
-                reason: format!("no [[notification]] of the policy takes it: {subject}"),
+            Delivery::Sent(0) => Handled::Ignored {
+                reason: format!("no [[notification]] table of the policy matches: {subject}"),
             },
-            Became::Told(destinations) => Handled::Told { subject, destinations },
+            Delivery::Sent(destinations) => Handled::Sent { subject, destinations },
         })
     }
 
-    /// Tells what is due: counts whose hour is over, what quiet hours held, digests; and tries again what failed.
-    async fn tick<W: World>(&self, world: &W, caller: &Caller, deadline: Timestamp) -> Result<Handled, NotifyError> {
-        let routes = self.routes(world).await?;
-        let in_time = || world.now().saturating_add(RESERVE).is_ok_and(|then| then < deadline);
+    /// Sends what is due: counts of repeats after an hour, notifications that quiet hours held, and digests. Retries
+    /// failed deliveries.
+    async fn tick<C: Clients>(&self, aws: &C, caller: &Caller, deadline: Timestamp) -> Result<Handled, NotifyError> {
+        let routes = self.routes(aws).await?;
+        let has_time = || aws.now().saturating_add(RESERVE).is_ok_and(|then| then < deadline);
         let refusals = Refusals::default();
         let (mut models, mut held, mut left, mut failure) = (0, 0, 0, None);
-        let pending = load::<Pending>(world, PENDING).await?;
+        let pending = load::<Pending>(aws, PENDING_KEY).await?;
         let pending = pending
             .document()
             .map(|pending| pending.models.clone())
             .unwrap_or_default();
-        let mut over = BTreeMap::new();
+        let mut finished = BTreeMap::new();
         for (model, since) in pending {
-            if !in_time() {
+            if !has_time() {
                 left += 1;
                 continue;
             }
-            match self.tick_model(world, &model, &routes, caller, &refusals).await {
+            match self.tick_model(aws, &model, &routes, caller, &refusals).await {
                 Ok(again) => {
                     models += 1;
                     if !again {
-                        over.insert(model, since);
+                        finished.insert(model, since);
                     }
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        if !over.is_empty() {
-            // What was remembered anew in between stays.
-            let forget = |pending: &mut Pending| pending.models.retain(|model, since| over.get(model) != Some(since));
-            if let Err(error) = change(world, PENDING, caller, Pending::default, forget).await {
-                failure = failure.or(Some(shell::TurnError::from(error).into()));
+        if !finished.is_empty() {
+            // A model that was marked again in the meantime stays.
+            let remove =
+                |pending: &mut Pending| pending.models.retain(|model, since| finished.get(model) != Some(since));
+            if let Err(error) = change(aws, PENDING_KEY, caller, Pending::default, remove).await {
+                failure = failure.or(Some(shell::UpdateError::from(error).into()));
             }
         }
-        for key in world.list(held::FOLDER).await.map_err(shell::TurnError::from)? {
-            if !in_time() {
+        for key in aws.list(held::FOLDER).await.map_err(shell::UpdateError::from)? {
+            if !has_time() {
                 left += 1;
                 continue;
             }
-            match self.tell_held(world, &key, caller, &refusals).await {
-                Ok(told) => held += usize::from(told),
+            match self.send_held(aws, &key, caller, &refusals).await {
+                Ok(sent) => held += usize::from(sent),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         if let Some(error) = failure {
             return Err(error);
         }
-        refused(refusals)?;
+        fail_if_refused(refusals)?;
         Ok(Handled::Ticked { models, held, left })
     }
 
-    /// Tells the counts of a model that are due; whether the next tick has to look again.
-    async fn tick_model<W: World>(
+    /// Sends the counts of a model that are due. Returns whether the next tick has to process the model again.
+    async fn tick_model<C: Clients>(
         &self,
-        world: &W,
+        aws: &C,
         model: &str,
         routes: &[NotificationRoute],
         caller: &Caller,
@@ -255,49 +268,49 @@ impl Notify {
     ) -> Result<bool, NotifyError> {
         let key = Threads::key(model);
         let again = turn(
-            world,
+            aws,
             &key,
-            load(world, &key).await?,
+            load(aws, &key).await?,
             caller,
             || Threads::new(model),
             |threads| threads.tick(routes, caller),
-            async |effect: &Effect| self.carry_out(world, model, effect, caller, refusals).await,
+            async |effect: &Effect| self.execute(aws, model, effect, caller, refusals).await,
         );
         Ok(again.await?)
     }
 
-    /// Tells what is held for a destination, if its time has come; whether it had.
-    async fn tell_held<W: World>(
+    /// Sends the held notifications of a destination if they are due. Returns whether they were.
+    async fn send_held<C: Clients>(
         &self,
-        world: &W,
+        aws: &C,
         key: &str,
         caller: &Caller,
         refusals: &Refusals,
     ) -> Result<bool, NotifyError> {
-        let loaded = load::<Held>(world, key).await?;
+        let loaded = load::<HeldNotifications>(aws, key).await?;
         let Some(document) = loaded.document().filter(|held| held.is_due(caller.now)).cloned() else {
             return Ok(false);
         };
         turn(
-            world,
+            aws,
             key,
             loaded,
             caller,
-            || document.emptied(),
-            |held| held.tell(caller),
-            async |effect: &Effect| self.carry_out(world, "", effect, caller, refusals).await,
+            || document.to_empty(),
+            |held| held.release(caller),
+            async |effect: &Effect| self.execute(aws, "", effect, caller, refusals).await,
         )
         .await?;
         Ok(true)
     }
 
-    /// Where notifications go. What happened is told, as if there were no policy, even if there is none that can hold.
-    async fn routes(&self, world: &impl Documents) -> Result<Vec<NotificationRoute>, NotifyError> {
-        let policy = match self.policy.load(world).await {
+    /// Routes of notifications. Without a valid policy, the default route applies, so that no notification is lost.
+    async fn routes(&self, aws: &impl Documents) -> Result<Vec<NotificationRoute>, NotifyError> {
+        let policy = match self.policy.load(aws).await {
             Ok(policy) => policy,
-            Err(LoadPolicyError::Aws(error)) => return Err(shell::TurnError::from(error).into()),
+            Err(LoadPolicyError::Aws(error)) => return Err(shell::UpdateError::from(error).into()),
             Err(error @ LoadPolicyError::Invalid(_)) => {
-                tracing::error!(error = %error, "everything is told to the deployment's topic");
+                tracing::error!(error = %error, "no valid policy: all notifications go to the deployment's topic");
                 Arc::new(Policy::default())
             }
         };
@@ -305,8 +318,8 @@ impl Notify {
     }
 }
 
-/// An error that says what was not taken.
-fn refused(refusals: Refusals) -> Result<(), NotifyError> {
+/// An error that lists the refusals, if there are any.
+fn fail_if_refused(refusals: Refusals) -> Result<(), NotifyError> {
     let refusals = refusals.into_inner().unwrap_or_else(PoisonError::into_inner);
     if refusals.is_empty() {
         Ok(())

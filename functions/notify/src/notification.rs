@@ -1,24 +1,26 @@
-//! A notification as all its forms are made of it: JSON for machines, and what templates of users see.
+//! The notification from which all forms are rendered. It is also the JSON for machines and the input of user
+//! templates.
 
+use crate::words::remove_distance;
 use jiff::Timestamp;
 use remediation::{NotificationKind, NotificationSeverity};
 use serde::{Deserialize, Serialize};
 
-/// Version of the layout.
+/// Version of the notification layout.
 pub const VERSION: &str = "1";
 
-/// How a notification tells.
+/// Form of a notification: about one event, or a summary of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// Of one event.
+    /// A notification about one event.
     Single,
-    /// How often something came again that had been told.
+    /// Number of repeats of notifications that were already sent.
     Repeats,
-    /// What came in quiet hours.
+    /// Summary of the notifications that quiet hours held.
     QuietHours,
-    /// What came in a day.
+    /// Summary of the notifications of one day.
     Digest,
 }
 
@@ -34,186 +36,186 @@ impl Form {
     }
 }
 
-/// What a notification means for its thread.
+/// Effect of a notification on its thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ThreadStatus {
-    /// Something is wrong, or somebody has to decide.
+    /// Something is wrong, or a decision of an operator is needed.
     Open,
-    /// Driftwarden is at it.
+    /// Driftwarden is responding to the problem.
     InProgress,
-    /// Good to know.
+    /// For information only; the state of the thread does not change.
     Note,
-    /// It is over.
+    /// The problem or the experiment has ended.
     Closed,
 }
 
-/// Lines under a title.
+/// Section of a notification: lines under a title.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
-    /// The title.
+    /// Title of the section.
     pub title: String,
-    /// The lines.
+    /// Lines of the section, as plain text.
     pub lines: Vec<String>,
 }
 
-/// Where to look.
+/// Resource that a notification refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
-    /// What is there.
+    /// Label of the resource, such as `Report`.
     pub what: String,
-    /// Its name: a URI, an ARN, an endpoint.
+    /// Name of the resource: a URI, an ARN, or an endpoint name.
     pub at: String,
-    /// Link into the AWS console.
+    /// Link to the resource in the AWS console.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
-/// What people can do.
+/// Action that the recipient can take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Action {
-    /// In words.
+    /// Description of the action, without the commands.
     pub what: String,
-    /// Commands that do it.
+    /// Commands that perform the action.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
 }
 
-/// What came again, and was counted instead of told.
+/// Repeats of a notification that were counted and not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Repeat {
-    /// The subject under which it had been told.
+    /// Subject of the notification that was repeated.
     pub what: String,
-    /// How often it came since then, or since it was last counted here.
+    /// Number of repeats since the previous message to this destination.
     pub count: u64,
-    /// When it came last.
+    /// Time of the latest repeat, in RFC 3339.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub last: Timestamp,
 }
 
-/// One of several that are told as one.
+/// One notification in a summary of several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Collected {
-    /// What it is about.
+    /// Kind of event that the notification reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<NotificationKind>,
-    /// The model.
+    /// Model that the notification is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The thread.
+    /// Thread that the notification belongs to.
     pub thread: String,
-    /// How grave it is.
+    /// Severity of the notification.
     pub severity: NotificationSeverity,
-    /// One line.
+    /// Subject of the notification, one line.
     pub subject: String,
-    /// What it tells, in a sentence.
+    /// What happened, in one sentence.
     pub what: String,
-    /// How often it came.
+    /// Number of occurrences of the notification.
     pub count: u64,
-    /// When it came first.
+    /// Time of the first occurrence, in RFC 3339.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub first: Timestamp,
-    /// When it came last.
+    /// Time of the latest occurrence, in RFC 3339.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub last: Timestamp,
 }
 
-/// The event that a notification tells of.
+/// Event that a notification reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub struct ToldEvent {
-    /// Its detail-type.
+pub struct SourceEvent {
+    /// Detail-type of the event.
     pub detail_type: String,
-    /// Its `detail.id`.
+    /// ID of the event, `detail.id`.
     pub id: String,
-    /// Version (hash) of the policy that judged.
+    /// Version of the policy that applied: the first 12 digits of its SHA-256, or `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<String>,
 }
 
-/// A notification, version 1.
+/// A Driftwarden notification, version 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// Version of this layout. Fields may be added within a version; unknown ones are to be ignored.
+    /// Version of this layout. Fields may be added within a version; ignore unknown fields.
     pub version: String,
-    /// Deterministic: the same notification has the same id, however often it is sent.
+    /// Deterministic ID of the notification. Every delivery of the same notification has the same ID.
     pub id: String,
-    /// Whether it tells of one event, or of several as one.
+    /// Form of the notification: about one event, or a summary of several.
     pub form: Form,
-    /// What it is about; absent if it tells of several events as one.
+    /// Kind of event that the notification reports. Absent in a summary of several events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<NotificationKind>,
-    /// The model; absent if it tells of several.
+    /// Model that the notification is about. Absent in a summary of several models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The monitoring schedule, if it is about one.
+    /// Monitoring schedule that the notification is about, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring_schedule: Option<String>,
-    /// The incident, once it is known.
+    /// ID of the incident, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident_id: Option<String>,
-    /// What belongs together has the same thread: one incident is one.
+    /// Thread of the notification. All notifications of one incident have the same thread.
     pub thread: String,
-    /// What it means for the thread.
+    /// Effect of the notification on its thread.
     pub status: ThreadStatus,
-    /// How grave it is.
+    /// Severity of the notification.
     pub severity: NotificationSeverity,
-    /// One line.
+    /// Subject of the notification, one line.
     pub subject: String,
-    /// What happened.
+    /// What happened, in one sentence.
     pub what: String,
-    /// Why, or what was decided and why.
+    /// Reason for the event, or the decision with its reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// How bad it is.
+    /// Severity with its cause, such as the worst violation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how_bad: Option<String>,
-    /// Since when.
+    /// Start of what the notification reports, in RFC 3339, such as the time of the first violation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub since: Option<Timestamp>,
-    /// What came again since it was last told of.
+    /// Repeats that were counted since the previous message to this destination.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repeats: Vec<Repeat>,
-    /// What is known in detail.
+    /// Details in sections, such as executions and violations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Facts>,
-    /// What is told as one.
+    /// Notifications that this one summarizes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub collected: Vec<Collected>,
-    /// Where to look.
+    /// Resources that the notification refers to, with links.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub look: Vec<Place>,
-    /// What happens next.
+    /// What happens next, one sentence or more per line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
-    /// What people can do.
+    /// Actions that the recipient can take. If an answer is requested, the first action gives it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<Action>,
-    /// The event that it tells of, if it is one.
+    /// Event that the notification reports. Absent in a summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<ToldEvent>,
-    /// When it happened.
+    pub event: Option<SourceEvent>,
+    /// Time of the event or of the summary, in RFC 3339.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }
 
 impl Notification {
-    /// A notification that tells nothing yet.
+    /// An empty notification.
     pub(crate) fn new(id: &str, form: Form, time: Timestamp) -> Self {
         Self {
             version: VERSION.to_owned(),
@@ -242,14 +244,14 @@ impl Notification {
         }
     }
 
-    pub(crate) fn facts(&mut self, title: &str, lines: Vec<String>) {
+    pub(crate) fn add_facts(&mut self, title: &str, lines: Vec<String>) {
         if !lines.is_empty() {
             let title = title.to_owned();
             self.facts.push(Facts { title, lines });
         }
     }
 
-    pub(crate) fn look(&mut self, what: &str, at: &str, link: Option<String>) {
+    pub(crate) fn add_place(&mut self, what: &str, at: &str, link: Option<String>) {
         self.look.push(Place {
             what: what.to_owned(),
             at: at.to_owned(),
@@ -257,14 +259,21 @@ impl Notification {
         });
     }
 
-    pub(crate) fn next(&mut self, line: &str) {
+    pub(crate) fn add_next(&mut self, line: &str) {
         self.next.push(line.to_owned());
     }
 
-    pub(crate) fn action(&mut self, what: &str, commands: &[String]) {
+    pub(crate) fn add_action(&mut self, what: &str, commands: &[String]) {
         self.actions.push(Action {
             what: what.to_owned(),
             commands: commands.to_vec(),
         });
+    }
+
+    /// Removes the distances from deadlines, for a message that is not sent at once.
+    pub(crate) fn remove_distances(&mut self) {
+        for line in &mut self.next {
+            *line = remove_distance(line);
+        }
     }
 }

@@ -1,18 +1,19 @@
-//! A notification as PagerDuty's Events API v2 takes it ("Send an Alert Event"). One thread is one alert: its `dedup_key`.
+//! PagerDuty form of a notification: an alert event of the Events API v2 (*Send an Alert Event*). One thread is one
+//! alert, with the `dedup_key` of the thread.
 
 use crate::{
     notification::{Notification, ThreadStatus},
-    text::limited,
+    text::truncate,
 };
 use remediation::NotificationSeverity;
 use serde::Serialize;
 
-/// `payload.summary` has 1024 characters.
-const SUMMARY: usize = 1024;
-/// `dedup_key` has 255 characters.
-const DEDUP_KEY: usize = 255;
+/// Maximum length of `payload.summary`.
+const MAX_SUMMARY_CHARS: usize = 1024;
+/// Maximum length of `dedup_key`.
+const MAX_DEDUP_KEY_CHARS: usize = 255;
 
-/// The event. It holds the routing key: it is not shown.
+/// The alert event. It contains the routing key, so it has no `Debug`.
 #[derive(Serialize)]
 pub(crate) struct PagerDutyEvent<'a> {
     routing_key: &'a str,
@@ -47,9 +48,9 @@ struct Link<'a> {
 }
 
 impl<'a> PagerDutyEvent<'a> {
-    /// Triggers what is wrong, acknowledges what Driftwarden is at, resolves what is over.
-    pub(crate) fn of(notification: &'a Notification, dedup_key: &str, routing_key: &'a str) -> Self {
-        let dedup_key = dedup_key.chars().take(DEDUP_KEY).collect();
+    /// Triggers an alert for a problem, acknowledges it when Driftwarden responds, and resolves it at the end.
+    pub(crate) fn from_notification(notification: &'a Notification, dedup_key: &str, routing_key: &'a str) -> Self {
+        let dedup_key = dedup_key.chars().take(MAX_DEDUP_KEY_CHARS).collect();
         let event_action = match notification.status {
             ThreadStatus::Open | ThreadStatus::Note => "trigger",
             ThreadStatus::InProgress => "acknowledge",
@@ -76,7 +77,7 @@ impl<'a> PagerDutyEvent<'a> {
             event_action,
             dedup_key,
             payload: Some(Payload {
-                summary: limited(notification.subject.clone(), SUMMARY),
+                summary: truncate(notification.subject.clone(), MAX_SUMMARY_CHARS),
                 source: notification.model.clone().unwrap_or_else(|| "driftwarden".to_owned()),
                 severity: match notification.severity {
                     NotificationSeverity::Info => "info",

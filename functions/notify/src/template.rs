@@ -1,22 +1,22 @@
-//! Texts of the user's own: `notification-templates/{kind}.txt` (and `.md` for chat) in the state bucket, in the language of
-//! Jinja, over the notification as machines get it (`events/schemas/notification.v1.json`).
+//! User templates: `notification-templates/{kind}.txt` (and `.md` for chat) in the state bucket, in Jinja syntax. Their
+//! input is the notification as JSON (`events/schemas/notification.v1.json`).
 //!
-//! A template that cannot be used loses nothing: the built-in text is sent, with a line that says what is wrong.
+//! If a template fails, the built-in text is sent, with a line that contains the error.
 
 use crate::notification::Notification;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, value::Serde};
 use std::io;
 
-/// Where templates lie in the state bucket.
+/// Folder of the templates in the state bucket.
 pub(crate) const FOLDER: &str = "notification-templates";
-/// A template has so many bytes at most.
-const SOURCE: usize = 64 << 10;
-/// And may render so many.
-const RENDERED: usize = 128 << 10;
-/// So many instructions are carried out: a few milliseconds.
+/// Maximum size of a template.
+const MAX_TEMPLATE_BYTES: usize = 64 << 10;
+/// Maximum size of the output.
+const MAX_OUTPUT_BYTES: usize = 128 << 10;
+/// Maximum number of instructions, which is a few milliseconds.
 const FUEL: u64 = 100_000;
 
-/// The template of a notification: by its kind, or by how it tells.
+/// Key of the template for the kind of a notification, or for its form if it has no kind.
 pub(crate) fn key(notification: &Notification, extension: &str) -> String {
     let name = notification
         .kind
@@ -27,12 +27,15 @@ pub(crate) fn key(notification: &Notification, extension: &str) -> String {
 /// Renders a template.
 ///
 /// # Errors
-/// What is wrong with it, in a line.
+/// The error in one line, if the template is invalid or exceeds a limit.
 pub(crate) fn render(source: &[u8], notification: &Notification) -> Result<String, String> {
-    if source.len() > SOURCE {
-        return Err(format!("it has {} bytes: at most {SOURCE} are read", source.len()));
+    if source.len() > MAX_TEMPLATE_BYTES {
+        return Err(format!(
+            "the template has {} bytes; the limit is {MAX_TEMPLATE_BYTES}",
+            source.len()
+        ));
     }
-    let source = std::str::from_utf8(source).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    let source = std::str::from_utf8(source).map_err(|_| "the template is not UTF-8".to_owned())?;
     let mut environment = Environment::empty();
     add_builtins(&mut environment);
     environment.set_fuel(Some(FUEL));
@@ -43,17 +46,17 @@ pub(crate) fn render(source: &[u8], notification: &Notification) -> Result<Strin
         format!("{error}{line}").replace('\n', " ")
     };
     let template = environment.template_from_str(source).map_err(|error| in_line(&error))?;
-    let mut rendered = Limited(Vec::new());
+    let mut rendered = BoundedOutput(Vec::new());
     let written = template.render_captured_to(Serde(notification), &mut rendered);
     written.map(drop).map_err(|error| in_line(&error))?;
-    let text = String::from_utf8(rendered.0).map_err(|_| "it renders no text".to_owned())?;
+    let text = String::from_utf8(rendered.0).map_err(|_| "the output is not UTF-8".to_owned())?;
     if text.trim().is_empty() {
-        return Err("it renders nothing".to_owned());
+        return Err("the output is empty".to_owned());
     }
     Ok(text)
 }
 
-/// What every template can use.
+/// Adds the filters and tests that templates can use.
 fn add_builtins(environment: &mut Environment<'_>) {
     use minijinja::{filters, tests};
     environment.add_filter("upper", filters::upper);
@@ -69,13 +72,13 @@ fn add_builtins(environment: &mut Environment<'_>) {
     environment.add_test("defined", tests::is_defined);
 }
 
-/// Text that does not grow without bound.
-struct Limited(Vec<u8>);
+/// Output with a maximum size.
+struct BoundedOutput(Vec<u8>);
 
-impl io::Write for Limited {
+impl io::Write for BoundedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > RENDERED {
-            return Err(io::Error::other(format!("it renders more than {RENDERED} bytes")));
+        if self.0.len() + bytes.len() > MAX_OUTPUT_BYTES {
+            return Err(io::Error::other(format!("the output exceeds {MAX_OUTPUT_BYTES} bytes")));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -95,22 +98,22 @@ mod tests {
     fn rendered(source: &str) -> Result<String, String> {
         let mut notification = Notification::new("id", Form::Single, Timestamp::UNIX_EPOCH);
         notification.model = Some("churn".to_owned());
-        notification.next("Nothing.");
+        notification.add_next("Nothing.");
         render(source.as_bytes(), &notification)
     }
 
     #[test]
-    fn it_sees_the_notification() {
+    fn template_reads_fields_of_notification() {
         let source =
             "{{ model | upper }}{% for line in next %} {{ line }}{% endfor %}{% if why %} because {{ why }}{% endif %}";
         assert_eq!(rendered(source).unwrap(), "CHURN Nothing.");
     }
 
     #[test]
-    fn what_is_wrong_is_said_and_bounded() {
+    fn invalid_and_endless_templates_fail() {
         assert!(rendered("{{ modl }}").unwrap_err().contains("undefined value"));
         assert!(rendered("{% for").unwrap_err().contains("syntax error"));
-        assert!(rendered(" ").unwrap_err().contains("renders nothing"));
+        assert!(rendered(" ").unwrap_err().contains("output is empty"));
         assert!(rendered("{{ '\\'").unwrap_err().contains("line 1"));
         let endless = "{% for a in 'abcdefghij' %}{% for b in 'abcdefghij' %}{% for c in 'abcdefghij' %}{% for d in 'abcdefghij' \
                        %}{% for e in 'abcdefghij' %}{{ e }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}";

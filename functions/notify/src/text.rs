@@ -1,19 +1,16 @@
-//! A notification as text: a subject and a body that a person understands without opening the console.
+//! Plain-text form of a notification: a subject, and a body that is clear without the console.
 
-use crate::{
-    notification::{Collected, Form, Notification},
-    words::{plural, second},
-};
+use crate::notification::{Action, Collected, Form, Notification, Place, ThreadStatus};
 use remediation::NotificationKind;
 
-/// SNS takes subjects of fewer than 100 ASCII characters.
-const SUBJECT: usize = 99;
-/// SNS takes messages of 256 kB.
-const BODY: usize = 240_000;
-/// Lines that follow a label are indented so far.
-const INDENT: &str = "  ";
+/// SNS accepts subjects of fewer than 100 ASCII characters.
+const MAX_SUBJECT_CHARS: usize = 99;
+/// SNS accepts messages of 256 kB.
+const MAX_BODY_BYTES: usize = 240_000;
+/// Longer labels have a separate line.
+const MAX_LABEL_CHARS: usize = 40;
 
-/// A message of SNS.
+/// A message for SNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {
     /// One line of ASCII, within SNS's limit.
@@ -24,133 +21,180 @@ pub(crate) struct Text {
 
 impl Text {
     /// The built-in text.
-    pub(crate) fn of(notification: &Notification) -> Self {
+    pub(crate) fn from_notification(notification: &Notification) -> Self {
         Self {
-            subject: subject(&notification.subject),
-            body: limited(body(notification), BODY),
+            subject: subject_line(&notification.subject),
+            body: truncate(body(notification), MAX_BODY_BYTES),
         }
     }
 }
 
-/// One line of ASCII, cut to SNS's limit.
-pub(crate) fn subject(text: &str) -> String {
+/// One line of ASCII, truncated to SNS's limit.
+pub(crate) fn subject_line(text: &str) -> String {
     let plain: String = format!("[Driftwarden] {text}")
         .chars()
         .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
         .collect();
-    if plain.len() <= SUBJECT {
+    if plain.len() <= MAX_SUBJECT_CHARS {
         plain
     } else {
-        plain.chars().take(SUBJECT - 3).chain("...".chars()).collect()
+        plain.chars().take(MAX_SUBJECT_CHARS - 3).chain("...".chars()).collect()
     }
 }
 
-/// A text of so many bytes at most; what is left out is said.
-pub(crate) fn limited(mut text: String, bytes: usize) -> String {
-    const CUT: &str = "\n… (cut)\n";
+/// Truncates a text to a number of bytes, and marks it as truncated.
+pub(crate) fn truncate(mut text: String, bytes: usize) -> String {
+    const MARK: &str = "\n… (truncated)\n";
     if text.len() > bytes {
-        let mut end = bytes.saturating_sub(CUT.len());
+        let mut end = bytes.saturating_sub(MARK.len());
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         text.truncate(end);
-        text.push_str(CUT);
+        text.push_str(MARK);
     }
     text
 }
 
-/// What came again, in a line each.
-pub(crate) fn repeats(notification: &Notification) -> Vec<String> {
+/// The repeats, one line each.
+pub(crate) fn repeat_lines(notification: &Notification) -> Vec<String> {
     let lines = notification.repeats.iter().map(|repeat| {
-        let count = repeat.count;
-        format!(
-            "{count} time{} more, last at {}: {}",
-            plural(count),
-            second(repeat.last),
-            repeat.what
-        )
+        let count = text::count(repeat.count, "repeat");
+        format!("{count}, last at {}: {}", text::time(repeat.last), repeat.what)
     });
     lines.collect()
+}
+
+/// Severity and start of what happened, with their labels.
+pub(crate) fn severity_lines(notification: &Notification) -> Vec<(&'static str, String)> {
+    let severity = notification.how_bad.as_ref();
+    let severity = severity.map(|severity| ("Severity", format!("{}.", severity.trim_end_matches('.'))));
+    let label = match notification.kind {
+        Some(NotificationKind::Alert | NotificationKind::Decision) => "First violation",
+        Some(NotificationKind::Incident) => "Opened",
+        Some(NotificationKind::Health) => "No result since",
+        _ => "First event",
+    };
+    let since = notification.since.map(|since| (label, text::time(since)));
+    severity.into_iter().chain(since).collect()
+}
+
+/// The action that Driftwarden asks for: the first one of an open notification. Alerts and health changes ask for none.
+fn requested_action(notification: &Notification) -> Option<&Action> {
+    let is_report = matches!(
+        notification.kind,
+        None | Some(NotificationKind::Alert | NotificationKind::Health)
+    );
+    let is_open = notification.status == ThreadStatus::Open;
+    notification.actions.first().filter(|_| is_open && !is_report)
+}
+
+/// What an action does, with a colon if commands follow.
+pub(crate) fn action_label(action: &Action) -> String {
+    let colon = if action.commands.is_empty() { "" } else { ":" };
+    format!("{}{colon}", action.what)
 }
 
 fn body(notification: &Notification) -> String {
     let mut text = Lines::default();
     text.line(&notification.what);
-    let answers = [
-        ("Why", notification.why.clone()),
-        (
-            "How bad",
-            notification
-                .how_bad
-                .as_ref()
-                .map(|bad| format!("{}.", bad.trim_end_matches('.'))),
-        ),
-        ("Since", notification.since.map(|since| format!("{}.", second(since)))),
-    ];
-    for (label, answer) in answers {
-        if let Some(answer) = answer {
-            text.line(&format!("{label}: {answer}"));
+    for line in &notification.next {
+        text.line(line);
+    }
+    let requested = requested_action(notification);
+    if let Some(action) = requested {
+        text.line(&format!("\n{}", action_label(action)));
+        for command in &action.commands {
+            text.line(&format!("    {command}"));
         }
     }
-    text.section("Came again, and was counted instead of told", repeats(notification));
+    let severity = severity_lines(notification);
+    if notification.why.is_some() || !severity.is_empty() {
+        text.line("");
+    }
+    if let Some(why) = &notification.why {
+        text.line(&format!("Why: {why}"));
+    }
+    for (label, value) in severity {
+        text.line(&format!("{label}: {value}"));
+    }
+    text.section("Repeats (counted, not sent)", repeat_lines(notification));
     for facts in &notification.facts {
         text.section(&facts.title, facts.lines.clone());
     }
-    for (title, lines) in collected(&notification.collected, notification.form) {
+    for (title, lines) in collected_sections(&notification.collected, notification.form) {
         text.section(&title, lines);
     }
-    let mut look = Vec::new();
-    for place in &notification.look {
-        look.push(format!("{}: {}", place.what, place.at));
-        look.extend(place.link.as_ref().map(|link| format!("        {link}")));
-    }
-    text.section("Where to look", look);
-    text.section("What happens next", notification.next.clone());
-    let mut actions = Vec::new();
-    for action in &notification.actions {
-        actions.push(action.what.clone());
-        actions.extend(action.commands.iter().map(|command| format!("    {command}")));
-    }
-    text.section("What you can do", actions);
-    text.line("\n--");
+    let others = notification.actions.iter().skip(usize::from(requested.is_some()));
+    text.section("More", more_lines(others.collect(), &notification.look));
     match &notification.event {
         Some(event) => {
-            let judged = event.policy_version.as_ref();
-            let judged = judged.map_or_else(String::new, |version| format!(", judged by policy {version}"));
-            text.line(&format!("Event {}{judged}", event.id));
+            let version = event.policy_version.as_ref();
+            let version = version.map_or_else(String::new, |version| format!(", policy version {version}"));
+            text.line(&format!("\nEvent {}{version}", event.id));
         }
-        None => text.line(&format!("Notification {}", notification.id)),
+        None => text.line(&format!("\nNotification {}", notification.id)),
     }
     text.0
 }
 
-/// Several that are told as one: of a digest by kind, else in order.
-pub(crate) fn collected(collected: &[Collected], form: Form) -> Vec<(String, Vec<String>)> {
+/// Commands and links in two columns. Long labels, and those of several commands, have a separate line.
+fn more_lines(actions: Vec<&Action>, places: &[Place]) -> Vec<String> {
+    let in_column = |action: &Action| action.commands.len() == 1 && action.what.chars().count() <= MAX_LABEL_CHARS;
+    let labels = actions
+        .iter()
+        .filter(|action| in_column(action))
+        .map(|action| &action.what);
+    let labels = labels.chain(places.iter().map(|place| &place.what));
+    let width = labels.map(|label| label.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for action in actions {
+        if in_column(action) {
+            lines.push(format!("{:width$}  {}", action.what, action.commands.join(" ")));
+        } else {
+            lines.push(action_label(action));
+            lines.extend(action.commands.iter().map(|command| format!("    {command}")));
+        }
+    }
+    for place in places {
+        lines.push(format!("{:width$}  {}", place.what, place.at));
+        lines.extend(place.link.as_ref().map(|link| format!("{:width$}  {link}", "")));
+    }
+    lines
+}
+
+/// Sections of a message that summarizes several notifications: by kind for a digest, otherwise in order.
+pub(crate) fn collected_sections(collected: &[Collected], form: Form) -> Vec<(String, Vec<String>)> {
     let line = |one: &Collected| {
+        let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M").to_string();
         let times = match one.count {
             1 => String::new(),
-            count => format!(" ({count} times, last at {})", one.last.strftime("%H:%M")),
+            count => format!(" ({}, last at {})", text::count(count, "time"), time(one.last)),
         };
-        let time = one.first.strftime("%m-%d %H:%M");
-        format!("{time}  {:8}  {}{times}", one.severity.as_str(), one.subject)
+        format!(
+            "{}  {:8}  {}{times}",
+            time(one.first),
+            one.severity.as_str(),
+            one.subject
+        )
     };
     if form != Form::Digest {
         let lines: Vec<String> = collected.iter().map(line).collect();
-        return vec![("What came, UTC".to_owned(), lines)];
+        return vec![("Held notifications (UTC)".to_owned(), lines)];
     }
     let sections = [
         ("Alerts", NotificationKind::Alert),
-        ("Monitors' health", NotificationKind::Health),
+        ("Monitor health", NotificationKind::Health),
         ("Decisions", NotificationKind::Decision),
         ("Retrainings", NotificationKind::Retraining),
         ("Experiments", NotificationKind::Experiment),
         ("Baselines", NotificationKind::Baseline),
-        ("Incidents that ended", NotificationKind::Incident),
+        ("Closed incidents", NotificationKind::Incident),
     ];
     let sections = sections.map(|(title, kind)| {
         let of_kind = collected.iter().filter(|one| one.kind == Some(kind));
-        let title = format!("{title}: {}", of_kind.clone().map(|one| one.count).sum::<u64>());
-        (title, of_kind.map(line).collect::<Vec<_>>())
+        let count: u64 = of_kind.clone().map(|one| one.count).sum();
+        (format!("{title}: {count} (UTC)"), of_kind.map(line).collect::<Vec<_>>())
     });
     sections.into_iter().filter(|(_, lines)| !lines.is_empty()).collect()
 }
@@ -169,9 +213,9 @@ impl Lines {
         if lines.is_empty() {
             return;
         }
-        self.line(&format!("\n{title}:"));
+        self.line(&format!("\n{title}"));
         for line in lines {
-            self.line(&format!("{INDENT}{line}"));
+            self.line(&format!("  {line}"));
         }
     }
 }
@@ -181,9 +225,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_between_characters() {
-        assert_eq!(limited("short".into(), 100), "short");
-        let cut = limited("ä".repeat(100), 50);
-        assert!(cut.len() <= 50 && cut.ends_with("… (cut)\n"), "{cut}");
+    fn text_is_truncated_between_characters() {
+        assert_eq!(truncate("short".into(), 100), "short");
+        let truncated = truncate("ä".repeat(100), 50);
+        assert!(
+            truncated.len() <= 50 && truncated.ends_with("… (truncated)\n"),
+            "{truncated}"
+        );
     }
 }

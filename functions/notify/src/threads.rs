@@ -1,71 +1,74 @@
-//! What has been told of one model, and what is owed to whom: `notifications/models/{model}.json` in the state bucket.
+//! Threads, repeats, and pending deliveries of one model: `notifications/models/{model}.json` in the state bucket.
 //!
-//! One incident is one thread: the alerts that begin it, what is decided, the retraining, the experiment of its model, and
-//! how it ended. What comes again in it, or within an hour, is counted instead of told; the count comes with the thread's
-//! next message, at its end, in a digest, or by itself once the hour is over. A document changes by conditional writes alone,
-//! and holds what it owes (see the crate `outbox`): each destination is an effect of its own.
+//! One incident is one thread: the alerts that open it, its decisions, the retraining, the experiment of the new model,
+//! and the end. A notification that repeats within an open incident, or within an hour, is counted and not sent. The
+//! count is included in the next message of the thread, at its end, in a digest, or in a separate message one hour
+//! after the last repeat. A document changes only by conditional writes. It contains its pending effects (see the crate
+//! `outbox`), one per destination.
 
 use crate::{
     notification::{Form, Notification, Repeat, ThreadStatus},
-    words::{Belongs, Heard, plural},
+    words::{IncomingNotification, ThreadScope},
 };
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use remediation::{Destination, NotificationKind, NotificationRoute, NotificationSeverity};
 use serde::{Deserialize, Serialize};
-use shell::Owing;
+use shell::OutboxDocument;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// For so long the same is a repeat, where no incident is open.
-const REPEATS_WITHIN: SignedDuration = SignedDuration::from_hours(1);
-/// An alert that nobody has decided on for so long is not of the incident that is decided on.
-const DECIDED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
-/// So many events are known again.
-const SEEN: usize = 2_000;
-/// So many threads are known, the latest.
-const THREADS: usize = 20;
-/// So many different things are counted.
-const TOLD: usize = 200;
-/// So many refusals are kept, the latest.
-const REFUSED: usize = 20;
+/// Period in which the same notification is a repeat if no incident is open.
+const REPEAT_PERIOD: SignedDuration = SignedDuration::from_hours(1);
+/// Maximum age of an undecided alert that joins the incident of a decision.
+const MAX_UNDECIDED_AGE: SignedDuration = SignedDuration::from_hours(24);
+/// Maximum number of event IDs that are kept for deduplication.
+const MAX_SEEN_IDS: usize = 2_000;
+/// Maximum number of threads that are kept; the oldest are dropped first.
+const MAX_THREADS: usize = 20;
+/// Maximum number of sent notifications whose repeats are counted.
+const MAX_SENT: usize = 200;
+/// Maximum number of refusals that are kept; the oldest are dropped first.
+const MAX_REFUSALS: usize = 20;
 
-/// What is owed.
+/// A pending effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Effect {
     /// A notification to a destination.
     Deliver {
         to: Destination,
-        /// The id under which its receiver knows what belongs together, if it is not the thread's.
+        /// PagerDuty's `dedup_key`, if it is not the ID of the thread.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dedup_key: Option<String>,
         notification: Box<Notification>,
-        owed_since: Timestamp,
+        #[serde(rename = "owedSince")]
+        pending_since: Timestamp,
     },
-    /// A notification to be held for a destination, and told with others as one.
+    /// A notification to hold for a destination, and to send in a summary later.
     Hold {
         id: String,
         to: Destination,
         form: Form,
         until: Timestamp,
-        /// What is the same is told once, with a count.
+        /// Deduplication key: notifications with the same key are listed once, with a count.
         key: String,
         notification: Box<Notification>,
     },
-    /// The model is to be looked at by the next tick.
-    Remember,
+    /// The model is added to those that the next tick processes.
+    #[serde(rename = "remember")]
+    MarkPending,
 }
 
-/// What became of an effect.
+/// Outcome of executing an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Done {
-    /// It is done.
+pub(crate) enum EffectOutcome {
+    /// The effect was executed.
     Done,
-    /// Its destination will never take it.
+    /// The destination refused the notification, and a retry would not help. The string is the reason.
     Refused(String),
 }
 
-/// A notification that its destination did not take.
+/// A notification that its destination refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Refusal {
@@ -75,8 +78,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Of an effect that was refused, for a reason.
-    pub(crate) fn of(effect: &Effect, reason: &str) -> Option<Self> {
+    /// `None` if the effect is not a delivery.
+    pub(crate) fn from_effect(effect: &Effect, reason: &str) -> Option<Self> {
         let Effect::Deliver { to, notification, .. } = effect else {
             return None;
         };
@@ -88,11 +91,11 @@ impl Refusal {
     }
 }
 
-/// Keeps the latest.
-pub(crate) fn keep<T>(list: &mut Vec<T>, one: T, at_most: usize) {
-    list.push(one);
-    let over = list.len().saturating_sub(at_most);
-    list.drain(..over);
+/// Appends an item, and drops the oldest items beyond a maximum length.
+pub(crate) fn push_bounded<T>(list: &mut Vec<T>, item: T, max_items: usize) {
+    list.push(item);
+    let excess = list.len().saturating_sub(max_items);
+    list.drain(..excess);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,30 +106,30 @@ enum ThreadKind {
     Experiment,
 }
 
-/// What belongs together.
+/// Notifications that belong together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Thread {
     id: String,
     kind: ThreadKind,
-    /// When it was last heard of.
+    /// Time of the last event of the thread.
     last: Timestamp,
     #[serde(default)]
     closed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     incident: Option<String>,
-    /// Retrainings of the incident.
+    /// Pipeline executions of the incident.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     executions: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     experiments: BTreeSet<String>,
-    /// Destinations that have been told of it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    told_to: BTreeSet<String>,
-    /// Whether it was said that Driftwarden is at it: PagerDuty's alert is acknowledged, and pages nobody any more.
+    /// Destinations that received a notification of the thread.
+    #[serde(default, rename = "toldTo", skip_serializing_if = "BTreeSet::is_empty")]
+    recipients: BTreeSet<String>,
+    /// Whether PagerDuty's alert is acknowledged, because Driftwarden is responding. It does not page again.
     #[serde(default)]
     acknowledged: bool,
-    /// Whether somebody was paged anew after that, by an alert of its own.
+    /// Whether a second alert was triggered after the acknowledgement.
     #[serde(default)]
     paged_again: bool,
 }
@@ -141,223 +144,236 @@ impl Thread {
             incident: None,
             executions: BTreeSet::new(),
             experiments: BTreeSet::new(),
-            told_to: BTreeSet::new(),
+            recipients: BTreeSet::new(),
             acknowledged: false,
             paged_again: false,
         }
     }
 
-    /// PagerDuty's key of what came after the acknowledgement.
+    /// PagerDuty's `dedup_key` of the second alert, after the acknowledgement.
     fn second_key(&self) -> String {
         format!("{}/2", self.id)
     }
 
-    fn of_open_incident(&self) -> bool {
+    fn has_open_incident(&self) -> bool {
         !self.closed && self.incident.is_some()
     }
 }
 
-/// What has been told, and how often it came again.
+/// A notification that was sent, and the number of its repeats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct SentNotification {
     key: String,
     thread: String,
     kind: NotificationKind,
     severity: NotificationSeverity,
     what: String,
-    /// When it was told.
+    /// Time of sending.
     at: Timestamp,
-    /// How often it came again since it was first told.
+    /// Number of repeats since it was first sent.
     #[serde(default)]
     count: u64,
-    /// When it came last.
+    /// Time of the latest repeat.
     last: Timestamp,
-    /// How many of these each destination knows of.
+    /// Number of these repeats that each destination has received.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counted: BTreeMap<String, u64>,
 }
 
-/// What has been told of one model.
+/// Threads, repeats, and pending deliveries of one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Threads {
     version: u32,
     model: String,
-    /// Ids of the events that have been heard, the latest last.
+    /// IDs of the events that were processed, latest last.
     #[serde(default)]
     seen: Vec<String>,
     #[serde(default)]
     known: Vec<Thread>,
-    #[serde(default)]
-    told: Vec<Told>,
-    /// Whether the ticks look at it.
-    #[serde(default)]
-    remembered: bool,
-    /// What was not taken, the latest last.
+    #[serde(default, rename = "told")]
+    sent: Vec<SentNotification>,
+    /// Whether the ticks process the model.
+    #[serde(default, rename = "remembered")]
+    is_pending: bool,
+    /// Refused deliveries, latest last.
     #[serde(default)]
     refused: Vec<Refusal>,
     #[serde(default)]
     outbox: Outbox<Effect>,
 }
 
-impl Owing for Threads {
+impl OutboxDocument for Threads {
     type Effect = Effect;
-    type Done = Done;
+    type Done = EffectOutcome;
 
     fn outbox(&mut self) -> &mut Outbox<Effect> {
         &mut self.outbox
     }
 
-    fn note(&mut self, effect: &Effect, done: Done) {
-        if let Done::Refused(reason) = done
-            && let Some(refusal) = Refusal::of(effect, &reason)
+    fn note(&mut self, effect: &Effect, done: EffectOutcome) {
+        if let EffectOutcome::Refused(reason) = done
+            && let Some(refusal) = Refusal::from_effect(effect, &reason)
         {
-            keep(&mut self.refused, refusal, REFUSED);
+            push_bounded(&mut self.refused, refusal, MAX_REFUSALS);
         }
     }
 }
 
-/// What became of an event.
+/// Outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Became {
-    /// It had been heard before.
-    Known,
-    /// It came again, and is counted.
-    Counted,
-    /// It is told to so many destinations; of none if no table takes it.
-    Told(usize),
+pub(crate) enum Delivery {
+    /// The event was processed before.
+    Duplicate,
+    /// The notification repeats an earlier one, and is counted.
+    Repeat,
+    /// Number of destinations of the notification; 0 if no `[[notification]]` table matches it.
+    Sent(usize),
 }
 
 impl Threads {
-    /// The document of a model of which nothing has been told.
+    /// The document of a model without notifications.
     pub(crate) fn new(model: &str) -> Self {
         Self {
             version: 1,
             model: model.to_owned(),
             seen: Vec::new(),
             known: Vec::new(),
-            told: Vec::new(),
-            remembered: false,
+            sent: Vec::new(),
+            is_pending: false,
             refused: Vec::new(),
             outbox: Outbox::default(),
         }
     }
 
-    /// Its key.
+    /// Key of the document in the state bucket.
     pub(crate) fn key(model: &str) -> String {
         format!("notifications/models/{model}.json")
     }
 
-    /// Hears an event, and owes what follows from it.
-    pub(crate) fn hear(&mut self, heard: &Heard, routes: &[NotificationRoute], caller: &Caller) -> Became {
+    /// Applies an event, and adds the deliveries that follow from it to the outbox.
+    pub(crate) fn apply(
+        &mut self,
+        incoming: &IncomingNotification,
+        routes: &[NotificationRoute],
+        caller: &Caller,
+    ) -> Delivery {
         let now = caller.now;
-        let mut notification = heard.notification.clone();
+        let mut notification = incoming.notification.clone();
         if self.seen.contains(&notification.id) {
-            return Became::Known;
+            return Delivery::Duplicate;
         }
-        keep(&mut self.seen, notification.id.clone(), SEEN);
-        let mut thread = self.take_thread(heard, now);
+        push_bounded(&mut self.seen, notification.id.clone(), MAX_SEEN_IDS);
+        let mut thread = self.take_thread(incoming, now);
         thread.last = now;
         notification.thread.clone_from(&thread.id);
         if notification.incident_id.is_none() {
             notification.incident_id.clone_from(&thread.incident);
         }
-        let over = notification.kind == Some(NotificationKind::Incident);
-        // While the incident is open its thread is, whatever ends in it.
+        let closes_incident = notification.kind == Some(NotificationKind::Incident);
+        // The thread stays open while its incident is open.
         if thread.kind == ThreadKind::Incident
             && notification.status == ThreadStatus::Closed
-            && !over
+            && !closes_incident
             && thread.incident.is_some()
         {
             notification.status = ThreadStatus::Note;
         }
-        let repeated = heard.key.as_ref().filter(|key| self.is_repeat(key, &thread, now));
-        let became = if heard.silent {
-            Became::Told(0)
+        let repeated = incoming.key.as_ref().filter(|key| self.is_repeat(key, &thread, now));
+        let delivery = if incoming.silent {
+            Delivery::Sent(0)
         } else if let Some(key) = repeated {
-            self.count(key, &notification, routes, caller);
-            Became::Counted
+            self.count_repeat(key, &notification, routes, caller);
+            Delivery::Repeat
         } else {
-            let told = self.tell(&notification, heard.key.as_deref(), &mut thread, routes, caller);
-            if let Some(key) = &heard.key {
-                self.remember_told(key, &notification, now);
+            let destinations = self.send(&notification, incoming.key.as_deref(), &mut thread, routes, caller);
+            if let Some(key) = &incoming.key {
+                self.record_sent(key, &notification, now);
             }
-            Became::Told(told)
+            Delivery::Sent(destinations)
         };
-        if notification.status == ThreadStatus::Closed && (over || thread.kind != ThreadKind::Incident) {
+        if notification.status == ThreadStatus::Closed && (closes_incident || thread.kind != ThreadKind::Incident) {
             thread.closed = true;
         }
-        keep(&mut self.known, thread, THREADS);
-        self.forget(routes, now);
-        became
+        push_bounded(&mut self.known, thread, MAX_THREADS);
+        self.prune_sent(routes, now);
+        delivery
     }
 
-    /// The thread of an event, taken out of the list.
-    fn take_thread(&mut self, heard: &Heard, now: Timestamp) -> Thread {
+    /// Takes the thread of an event out of the list, or creates it.
+    fn take_thread(&mut self, incoming: &IncomingNotification, now: Timestamp) -> Thread {
         let within = |thread: &Thread, limit: SignedDuration| now.duration_since(thread.last) < limit;
-        let model = &heard.model;
+        let model = &incoming.model;
         let position = |fits: &dyn Fn(&Thread) -> bool| self.known.iter().rposition(fits);
         let incident = |thread: &Thread| thread.kind == ThreadKind::Incident && !thread.closed;
-        let found = match &heard.belongs {
-            Belongs::Alert => {
-                position(&|thread| incident(thread) && (thread.incident.is_some() || within(thread, REPEATS_WITHIN)))
+        let found = match &incoming.scope {
+            ThreadScope::Alert => {
+                position(&|thread| incident(thread) && (thread.incident.is_some() || within(thread, REPEAT_PERIOD)))
             }
-            Belongs::Incident { id, .. } => position(&|thread| thread.incident.as_ref() == Some(id)).or_else(|| {
-                position(&|thread| incident(thread) && thread.incident.is_none() && within(thread, DECIDED_WITHIN))
-            }),
-            Belongs::Health { schedule } => {
+            ThreadScope::Incident { id, .. } => {
+                position(&|thread| thread.incident.as_ref() == Some(id)).or_else(|| {
+                    position(&|thread| {
+                        incident(thread) && thread.incident.is_none() && within(thread, MAX_UNDECIDED_AGE)
+                    })
+                })
+            }
+            ThreadScope::Health { schedule } => {
                 let id = health_id(model, schedule);
                 position(&|thread| thread.id == id)
             }
-            Belongs::Experiment { id, execution } => position(&|thread| {
+            ThreadScope::Experiment { id, execution } => position(&|thread| {
                 thread.experiments.contains(id)
                     || execution
                         .as_ref()
                         .is_some_and(|execution| thread.executions.contains(execution))
             }),
         };
-        let mut thread = match (found, &heard.belongs) {
+        let mut thread = match (found, &incoming.scope) {
             (Some(at), _) => self.known.remove(at),
-            (None, Belongs::Alert) => {
-                Thread::new(format!("{model}/{}", heard.notification.id), ThreadKind::Incident, now)
+            (None, ThreadScope::Alert) => Thread::new(
+                format!("{model}/{}", incoming.notification.id),
+                ThreadKind::Incident,
+                now,
+            ),
+            (None, ThreadScope::Incident { id, .. }) => Thread::new(id.clone(), ThreadKind::Incident, now),
+            (None, ThreadScope::Health { schedule }) => {
+                Thread::new(health_id(model, schedule), ThreadKind::Health, now)
             }
-            (None, Belongs::Incident { id, .. }) => Thread::new(id.clone(), ThreadKind::Incident, now),
-            (None, Belongs::Health { schedule }) => Thread::new(health_id(model, schedule), ThreadKind::Health, now),
-            (None, Belongs::Experiment { id, .. }) => Thread::new(id.clone(), ThreadKind::Experiment, now),
+            (None, ThreadScope::Experiment { id, .. }) => Thread::new(id.clone(), ThreadKind::Experiment, now),
         };
-        match &heard.belongs {
-            Belongs::Incident { id, execution } => {
+        match &incoming.scope {
+            ThreadScope::Incident { id, execution } => {
                 thread.incident = Some(id.clone());
                 thread.executions.extend(execution.clone());
             }
-            Belongs::Experiment { id, .. } => {
+            ThreadScope::Experiment { id, .. } => {
                 thread.experiments.insert(id.clone());
             }
-            Belongs::Health { .. } if thread.closed => {
+            ThreadScope::Health { .. } if thread.closed => {
                 thread.closed = false;
-                thread.told_to.clear();
+                thread.recipients.clear();
             }
-            Belongs::Alert | Belongs::Health { .. } => {}
+            ThreadScope::Alert | ThreadScope::Health { .. } => {}
         }
         thread
     }
 
-    /// Whether something has been told in the same open incident, or within the last hour.
+    /// Whether a notification with the same key was sent in the same open incident, or within the last hour.
     fn is_repeat(&self, key: &str, thread: &Thread, now: Timestamp) -> bool {
-        let told = self.told.iter().find(|told| told.key == key);
-        told.is_some_and(|told| {
-            let same = told.thread == thread.id && thread.of_open_incident();
-            same || now.duration_since(told.at) < REPEATS_WITHIN
+        let sent = self.sent.iter().find(|sent| sent.key == key);
+        sent.is_some_and(|sent| {
+            let same_incident = sent.thread == thread.id && thread.has_open_incident();
+            same_incident || now.duration_since(sent.at) < REPEAT_PERIOD
         })
     }
 
-    fn remember_told(&mut self, key: &str, notification: &Notification, now: Timestamp) {
+    fn record_sent(&mut self, key: &str, notification: &Notification, now: Timestamp) {
         let Some(kind) = notification.kind else { return };
-        let before = self.told.iter().position(|told| told.key == key);
-        let mut told = match before {
-            Some(at) => self.told.remove(at),
-            None => Told {
+        let before = self.sent.iter().position(|sent| sent.key == key);
+        let mut sent = match before {
+            Some(at) => self.sent.remove(at),
+            None => SentNotification {
                 key: key.to_owned(),
                 thread: String::new(),
                 kind,
@@ -369,19 +385,19 @@ impl Threads {
                 counted: BTreeMap::new(),
             },
         };
-        told.thread.clone_from(&notification.thread);
-        told.what.clone_from(&notification.subject);
-        told.at = now;
-        keep(&mut self.told, told, TOLD);
+        sent.thread.clone_from(&notification.thread);
+        sent.what.clone_from(&notification.subject);
+        sent.at = now;
+        push_bounded(&mut self.sent, sent, MAX_SENT);
     }
 
-    /// Counts what came again. A digest counts for itself; for all others the ticks see to it that the count is told.
-    fn count(&mut self, key: &str, notification: &Notification, routes: &[NotificationRoute], caller: &Caller) {
-        if let Some(told) = self.told.iter_mut().find(|told| told.key == key) {
-            told.count += 1;
-            told.last = caller.now;
+    /// Counts a repeat. A digest counts separately; for the other destinations, the ticks send the count.
+    fn count_repeat(&mut self, key: &str, notification: &Notification, routes: &[NotificationRoute], caller: &Caller) {
+        if let Some(sent) = self.sent.iter_mut().find(|sent| sent.key == key) {
+            sent.count += 1;
+            sent.last = caller.now;
         }
-        for route in self.takers(notification, routes, &BTreeSet::new()) {
+        for route in self.matching_routes(notification, routes, &BTreeSet::new()) {
             if let (Some(until), true) = (
                 route.held_until(notification.severity, caller.now),
                 route.digest.is_some(),
@@ -389,43 +405,46 @@ impl Threads {
                 self.hold(route, until, key, notification, caller);
             }
         }
-        self.remember(caller);
+        self.mark_pending(caller);
     }
 
-    /// Lets the ticks look at it.
-    fn remember(&mut self, caller: &Caller) {
-        if !self.remembered {
-            self.remembered = true;
-            self.outbox.owe("remember", Effect::Remember, caller);
+    /// Lets the ticks process the model.
+    fn mark_pending(&mut self, caller: &Caller) {
+        if !self.is_pending {
+            self.is_pending = true;
+            self.outbox.enqueue("remember", Effect::MarkPending, caller);
         }
     }
 
-    /// The tables that take a notification, of each destination the first. Who was told of a thread is told of its end.
-    fn takers<'a>(
+    /// The first `[[notification]]` table per destination that matches a notification. A destination that received a
+    /// notification of the thread also receives its end.
+    fn matching_routes<'a>(
         &self,
         notification: &Notification,
         routes: &'a [NotificationRoute],
-        told_to: &BTreeSet<String>,
+        recipients: &BTreeSet<String>,
     ) -> Vec<&'a NotificationRoute> {
-        let mut takers: Vec<&NotificationRoute> = Vec::new();
+        let mut matching: Vec<&NotificationRoute> = Vec::new();
         for route in routes {
             let matches = notification
                 .kind
-                .is_some_and(|kind| route.takes(&self.model, kind, notification.severity));
-            let ends = notification.status == ThreadStatus::Closed && told_to.contains(&name(route));
-            // What is only good to know pages nobody.
+                .is_some_and(|kind| route.matches(&self.model, kind, notification.severity));
+            let ends = notification.status == ThreadStatus::Closed && recipients.contains(&destination_name(route));
+            // PagerDuty does not get notifications that are for information only.
             let pages = matches!(route.destination, Destination::PagerDuty { .. });
             let idle = pages && notification.status == ThreadStatus::Note;
-            let first = takers.iter().all(|taker| name(taker) != name(route));
+            let first = matching
+                .iter()
+                .all(|other| destination_name(other) != destination_name(route));
             if (matches || ends) && !idle && first {
-                takers.push(route);
+                matching.push(route);
             }
         }
-        takers
+        matching
     }
 
-    /// Owes a notification to everybody who should know; to how many.
-    fn tell(
+    /// Adds the deliveries of a notification to the outbox, and returns the number of destinations.
+    fn send(
         &mut self,
         notification: &Notification,
         key: Option<&str>,
@@ -433,19 +452,19 @@ impl Threads {
         routes: &[NotificationRoute],
         caller: &Caller,
     ) -> usize {
-        let takers = self.takers(notification, routes, &thread.told_to);
-        // Whoever is paged after the acknowledgement would not hear of it.
+        let matching = self.matching_routes(notification, routes, &thread.recipients);
+        // An acknowledged PagerDuty alert does not page again: a second alert does.
         let again = thread.acknowledged
             && notification.status == ThreadStatus::Open
             && notification.kind != Some(NotificationKind::Alert);
-        for route in &takers {
-            thread.told_to.insert(name(route));
+        for route in &matching {
+            thread.recipients.insert(destination_name(route));
             if let Some(until) = route.held_until(notification.severity, caller.now) {
                 self.hold(route, until, key.unwrap_or(&notification.id), notification, caller);
                 continue;
             }
             let mut own = notification.clone();
-            own.repeats = self.untold(route, None);
+            own.repeats = self.take_repeats(route, None);
             let pages = matches!(route.destination, Destination::PagerDuty { .. });
             let second_key = || thread.second_key();
             let dedup_key = (pages && again).then(second_key);
@@ -456,7 +475,7 @@ impl Threads {
         }
         thread.acknowledged |= notification.status == ThreadStatus::InProgress;
         thread.paged_again |= again;
-        takers.len()
+        matching.len()
     }
 
     fn deliver(&mut self, to: &Destination, dedup_key: Option<String>, notification: &Notification, caller: &Caller) {
@@ -465,10 +484,10 @@ impl Threads {
             to: to.clone(),
             dedup_key,
             notification: Box::new(notification.clone()),
-            owed_since: caller.now,
+            pending_since: caller.now,
         };
         self.outbox
-            .owe(format!("{}{mark} {to}", notification.id), effect, caller);
+            .enqueue(format!("{}{mark} {to}", notification.id), effect, caller);
     }
 
     fn hold(
@@ -479,7 +498,7 @@ impl Threads {
         notification: &Notification,
         caller: &Caller,
     ) {
-        let id = format!("hold {} {}", notification.id, name(route));
+        let id = format!("hold {} {}", notification.id, destination_name(route));
         let form = if route.digest.is_some() {
             Form::Digest
         } else {
@@ -493,118 +512,119 @@ impl Threads {
             key: key.to_owned(),
             notification: Box::new(notification.clone()),
         };
-        self.outbox.owe(id, effect, caller);
+        self.outbox.enqueue(id, effect, caller);
     }
 
-    /// What came again and a destination does not know of yet; it does from now on. With a time, only what is due by itself.
-    fn untold(&mut self, route: &NotificationRoute, due: Option<Timestamp>) -> Vec<Repeat> {
-        let destination = name(route);
+    /// Takes the repeats that a destination has not received yet. With a time, only those that are due in a separate
+    /// message.
+    fn take_repeats(&mut self, route: &NotificationRoute, due: Option<Timestamp>) -> Vec<Repeat> {
+        let destination = destination_name(route);
         let open: BTreeSet<String> = self.open_incidents();
         let mut repeats = Vec::new();
-        for told in &mut self.told {
+        for sent in &mut self.sent {
             let waits =
-                due.is_some_and(|now| open.contains(&told.thread) || now.duration_since(told.last) < REPEATS_WITHIN);
-            let counted = told.counted.get(&destination).copied().unwrap_or(0);
-            if waits || told.count <= counted || !route.takes(&self.model, told.kind, told.severity) {
+                due.is_some_and(|now| open.contains(&sent.thread) || now.duration_since(sent.last) < REPEAT_PERIOD);
+            let counted = sent.counted.get(&destination).copied().unwrap_or(0);
+            if waits || sent.count <= counted || !route.matches(&self.model, sent.kind, sent.severity) {
                 continue;
             }
-            told.counted.insert(destination.clone(), told.count);
+            sent.counted.insert(destination.clone(), sent.count);
             repeats.push(Repeat {
-                what: told.what.clone(),
-                count: told.count - counted,
-                last: told.last,
+                what: sent.what.clone(),
+                count: sent.count - counted,
+                last: sent.last,
             });
         }
         repeats
     }
 
     fn open_incidents(&self) -> BTreeSet<String> {
-        let open = self.known.iter().filter(|thread| thread.of_open_incident());
+        let open = self.known.iter().filter(|thread| thread.has_open_incident());
         open.map(|thread| thread.id.clone()).collect()
     }
 
-    /// Whether a count is still to be told to somebody.
-    fn has_untold(&self, told: &Told, routes: &[NotificationRoute]) -> bool {
-        let mut tellable = routes.iter().filter(|route| counts(route));
-        tellable.any(|route| {
-            let counted = told.counted.get(&name(route)).copied().unwrap_or(0);
-            told.count > counted && route.takes(&self.model, told.kind, told.severity)
+    /// Whether a destination has not received all repeats yet.
+    fn has_repeats(&self, sent: &SentNotification, routes: &[NotificationRoute]) -> bool {
+        let mut counting = routes.iter().filter(|route| receives_counts(route));
+        counting.any(|route| {
+            let counted = sent.counted.get(&destination_name(route)).copied().unwrap_or(0);
+            sent.count > counted && route.matches(&self.model, sent.kind, sent.severity)
         })
     }
 
-    /// Forgets what is over.
-    fn forget(&mut self, routes: &[NotificationRoute], now: Timestamp) {
+    /// Removes sent notifications that can have no repeats any more.
+    fn prune_sent(&mut self, routes: &[NotificationRoute], now: Timestamp) {
         let open = self.open_incidents();
         let keeps: Vec<bool> = self
-            .told
+            .sent
             .iter()
-            .map(|told| {
+            .map(|sent| {
                 let recent =
-                    now.duration_since(told.at) < REPEATS_WITHIN || now.duration_since(told.last) < REPEATS_WITHIN;
-                recent || open.contains(&told.thread) || self.has_untold(told, routes)
+                    now.duration_since(sent.at) < REPEAT_PERIOD || now.duration_since(sent.last) < REPEAT_PERIOD;
+                recent || open.contains(&sent.thread) || self.has_repeats(sent, routes)
             })
             .collect();
         let mut keeps = keeps.into_iter();
-        self.told.retain(|_| keeps.next().unwrap_or(true));
+        self.sent.retain(|_| keeps.next().unwrap_or(true));
     }
 
-    /// Tells the counts whose hour is over, and that no message of an open incident will tell. Whether the next tick has to
-    /// look again.
+    /// Sends the counts whose hour has passed, unless a message of an open incident will include them. Returns whether
+    /// the next tick has to process the model again.
     pub(crate) fn tick(&mut self, routes: &[NotificationRoute], caller: &Caller) -> bool {
         let now = caller.now;
-        let mut told_to: BTreeSet<String> = BTreeSet::new();
-        for route in routes.iter().filter(|route| counts(route)) {
+        let mut recipients: BTreeSet<String> = BTreeSet::new();
+        for route in routes.iter().filter(|route| receives_counts(route)) {
             let held = route.held_until(NotificationSeverity::Info, now).is_some();
-            if held || !told_to.insert(name(route)) {
+            if held || !recipients.insert(destination_name(route)) {
                 continue;
             }
-            let repeats = self.untold(route, Some(now));
+            let repeats = self.take_repeats(route, Some(now));
             let Some(last) = repeats.iter().map(|repeat| repeat.last).max() else {
                 continue;
             };
-            let notification = self.repeated(repeats, last);
+            let notification = self.repeats_notification(repeats, last);
             self.deliver(&route.destination, None, &notification, caller);
         }
-        self.forget(routes, now);
-        let waits = self.told.iter().any(|told| self.has_untold(told, routes));
-        self.remembered = waits || !self.outbox.is_empty();
-        self.remembered
+        self.prune_sent(routes, now);
+        let waits = self.sent.iter().any(|sent| self.has_repeats(sent, routes));
+        self.is_pending = waits || !self.outbox.is_empty();
+        self.is_pending
     }
 
-    /// How often what came again, as a notification of its own.
-    fn repeated(&self, repeats: Vec<Repeat>, last: Timestamp) -> Notification {
+    /// A separate notification with the numbers of repeats.
+    fn repeats_notification(&self, repeats: Vec<Repeat>, last: Timestamp) -> Notification {
         let id = format!("repeats-{}-{}", self.model, last.as_second());
         let mut notification = Notification::new(&id, Form::Repeats, last);
         let count: u64 = repeats.iter().map(|repeat| repeat.count).sum();
         notification.model = Some(self.model.clone());
-        if let Some(thread) = self.told.iter().rev().find(|told| told.last == last) {
-            notification.thread.clone_from(&thread.thread);
-            notification.kind = Some(thread.kind);
-            notification.severity = thread.severity;
+        if let Some(sent) = self.sent.iter().rev().find(|sent| sent.last == last) {
+            notification.thread.clone_from(&sent.thread);
+            notification.kind = Some(sent.kind);
+            notification.severity = sent.severity;
         }
-        notification.subject = format!("{}: came {count} time{} more", self.model, plural(count));
+        let count = text::count(count, "repeat");
+        notification.subject = format!("{}: {count} of earlier notifications", self.model);
         notification.what = format!(
-            "Model {}: what had been told came {count} time{} more, and was counted.",
-            self.model,
-            plural(count)
+            "{} had {count} of earlier notifications. They were counted, not sent.",
+            self.model
         );
         notification.repeats = repeats;
-        notification.next("It is told again if it comes once more.");
-        notification.action(
-            "See where the model stands now:",
+        notification.add_next("The next repeat is sent as a new notification.");
+        notification.add_action(
+            "Show the current state",
             &[format!("driftwarden incidents {}", self.model)],
         );
         notification
     }
 }
 
-/// Whether counts are told by a table: a digest counts for itself, and nobody is paged for a count.
-fn counts(route: &NotificationRoute) -> bool {
+/// Whether a table receives counts of repeats. A digest counts separately, and PagerDuty gets no counts.
+fn receives_counts(route: &NotificationRoute) -> bool {
     route.digest.is_none() && !matches!(route.destination, Destination::PagerDuty { .. })
 }
 
-/// A destination, as documents name it: a digest to it is another one.
-pub(crate) fn name(route: &NotificationRoute) -> String {
+/// Name of a destination in documents. A digest to the same target is a different destination.
+pub(crate) fn destination_name(route: &NotificationRoute) -> String {
     let digest = if route.digest.is_some() { " digest" } else { "" };
     format!("{}{digest}", route.destination)
 }

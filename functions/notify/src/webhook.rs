@@ -1,22 +1,22 @@
-//! The signature of a webhook, so that its receiver knows who sent a request, and when.
+//! Signature of webhook requests: it proves to the receiver who sent a request, and when.
 //!
-//! `Driftwarden-Signature: t=1795404000,v1=5257a8…`: `t` is the time of sending in seconds since 1970, `v1` the HMAC-SHA256,
-//! in hexadecimal digits, of `t`, a full stop and the body, under the signing key. A receiver computes it anew over the bytes
-//! that it got, compares both in constant time, and turns down what is older than five minutes: a request that somebody has
-//! kept cannot be sent again later. `Driftwarden-Id` is the notification's id: what comes twice within that time, after a
-//! lost answer, has the same.
+//! `Driftwarden-Signature: t=1795404000,v1=5257a8…`: `t` is the time of sending in seconds since 1970. `v1` is the
+//! HMAC-SHA256, in hexadecimal digits, of `t`, a full stop, and the body, with the signing key. The receiver computes
+//! it from the bytes of the request, compares both in constant time, and rejects requests that are older than five
+//! minutes. So an intercepted request cannot be replayed later. `Driftwarden-Id` is the ID of the notification. A
+//! request that is repeated because its response was lost has the same ID.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 use shell::ports::Secret;
 
-/// The header of the signature.
+/// Name of the signature header.
 pub const SIGNATURE: &str = "driftwarden-signature";
-/// The header of the notification's id.
+/// Name of the header with the ID of the notification.
 pub const ID: &str = "driftwarden-id";
 
-/// The signature of a body that is sent then.
+/// Value of the signature header for a body that is sent at `time`.
 pub fn signature(key: &Secret, time: Timestamp, body: &[u8]) -> String {
     let time = time.as_second();
     // HMAC takes keys of any length.
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_others_compute() {
+    fn signature_matches_openssl() {
         // printf '1795404000.{"a":1}' | openssl dgst -sha256 -hmac key
         let time = Timestamp::from_second(1_795_404_000).unwrap();
         let signed = signature(&Secret::new("key"), time, b"{\"a\":1}");

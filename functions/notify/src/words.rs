@@ -1,15 +1,15 @@
-//! Events in words: what happened, how bad it is, since when, what was decided and why, what happens next, what people can
-//! do.
+//! Builds notifications from events: what happened, what to do and by when, why, and how severe it is.
 
 use crate::{
-    experiment::{baseline_change, experiment_change},
-    notification::{Form, Notification, ThreadStatus, ToldEvent},
+    experiment::{baseline_notification, experiment_notification},
+    notification::{Form, Notification, SourceEvent, ThreadStatus},
 };
 use alerting::{
     AlertStateChange, AlertStatus, DatapointState, EventDatapoint, HealthStateChange, HealthStatus,
     MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE, ReportedViolation, Severity,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use model_monitor::Quantity;
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentStateChange, MONITOR_BASELINE_CHANGE, MonitorBaselineChange};
 use remediation::{
     Automation, ExecutionStatus, IncidentClosed, NotificationKind, NotificationSeverity, Outcome, PipelineStart,
@@ -17,528 +17,620 @@ use remediation::{
     RemediationDecided, RetrainingStatusChange, Stage, StartKind, Verdict,
 };
 use serde::Deserialize;
+use text::number;
 
-/// How many violations a notification lists.
-const LISTED: usize = 10;
+/// Maximum number of violations that a notification lists.
+const MAX_VIOLATIONS: usize = 10;
 
-/// To which thread of its model a notification belongs.
+/// Thread of its model that a notification belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Belongs {
-    /// To the model's open incident, or to the one that it begins.
+pub(crate) enum ThreadScope {
+    /// The open incident of the model, or the incident that the alert opens.
     Alert,
-    /// To an incident.
+    /// An incident.
     Incident {
         id: String,
         /// The retraining.
         execution: Option<String>,
     },
-    /// To a monitor's health.
+    /// The health of a monitor.
     Health { schedule: String },
-    /// To an experiment: to the incident's, if that has retrained the candidate.
+    /// An experiment. If an incident retrained the candidate, the thread is that of the incident.
     Experiment {
         id: String,
-        /// The retraining that made the candidate.
+        /// The retraining that created the candidate.
         execution: Option<String>,
     },
 }
 
-/// An event of ours.
+/// A Driftwarden event, converted to a notification.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Heard {
+pub(crate) struct IncomingNotification {
     /// The model.
     pub(crate) model: String,
-    /// What it tells.
     pub(crate) notification: Notification,
-    pub(crate) belongs: Belongs,
-    /// What is the same under this key is a repeat; `None` for what is never one.
+    pub(crate) scope: ThreadScope,
+    /// Deduplication key: notifications with the same key are repeats. `None` disables deduplication.
     pub(crate) key: Option<String>,
-    /// Only the thread has to know.
+    /// Whether the event only updates its thread and is not sent.
     pub(crate) silent: bool,
 }
 
-impl Heard {
-    fn new(model: &str, notification: Notification, belongs: Belongs) -> Self {
+impl IncomingNotification {
+    fn new(model: &str, notification: Notification, scope: ThreadScope) -> Self {
         Self {
             model: model.to_owned(),
             notification,
-            belongs,
+            scope,
             key: None,
             silent: false,
         }
     }
 
-    /// An event of ours; `None` for one that people are not told of.
+    /// Converts a Driftwarden event. `None` if the event causes no notification.
     ///
     /// # Errors
-    /// If the detail is not in the layout of its detail-type.
-    pub(crate) fn of(
+    /// If the detail does not have the layout of its detail-type.
+    pub(crate) fn from_event(
         detail_type: &str,
         detail: &serde_json::Value,
         region: Option<&str>,
+        now: Timestamp,
     ) -> Result<Option<Self>, serde_json::Error> {
         let links = Links { region };
-        let heard = match detail_type {
+        let incoming = match detail_type {
             MODEL_MONITOR_ALERT_STATE_CHANGE => Some(alert(&AlertStateChange::deserialize(detail)?, &links)),
             MODEL_MONITOR_HEALTH_STATE_CHANGE => Some(health(&HealthStateChange::deserialize(detail)?, &links)),
-            REMEDIATION_DECIDED => Some(decision(&RemediationDecided::deserialize(detail)?, &links)),
-            REMEDIATION_INCIDENT_CLOSED => Some(closed(&IncidentClosed::deserialize(detail)?)),
+            REMEDIATION_DECIDED => Some(decision(&RemediationDecided::deserialize(detail)?, &links, now)),
+            REMEDIATION_INCIDENT_CLOSED => Some(closed_incident(&IncidentClosed::deserialize(detail)?)),
             RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE => {
                 Some(retraining(&RetrainingStatusChange::deserialize(detail)?))
             }
             EXPERIMENT_STATE_CHANGE => {
                 let change = ExperimentStateChange::deserialize(detail)?;
-                experiment_change(&change, &links).map(|notification| {
-                    let belongs = Belongs::Experiment {
+                experiment_notification(&change, &links).map(|notification| {
+                    let scope = ThreadScope::Experiment {
                         id: change.experiment_id.clone(),
                         execution: change.pipeline_execution_arn.clone(),
                     };
-                    Self::new(&change.model, notification, belongs)
+                    Self::new(&change.model, notification, scope)
                 })
             }
             MONITOR_BASELINE_CHANGE => {
                 let change = MonitorBaselineChange::deserialize(detail)?;
-                let belongs = Belongs::Experiment {
+                let scope = ThreadScope::Experiment {
                     id: change.experiment_id.clone(),
                     execution: None,
                 };
-                Some(Self::new(&change.model, baseline_change(&change, &links), belongs))
+                Some(Self::new(&change.model, baseline_notification(&change, &links), scope))
             }
             _ => None,
         };
-        Ok(heard.map(|mut heard| {
+        Ok(incoming.map(|mut incoming| {
             let policy_version = detail.get("policyVersion").and_then(|version| version.as_str());
-            heard.notification.event = Some(ToldEvent {
+            incoming.notification.event = Some(SourceEvent {
                 detail_type: detail_type.to_owned(),
-                id: heard.notification.id.clone(),
+                id: incoming.notification.id.clone(),
                 policy_version: policy_version.map(str::to_owned),
             });
-            heard
+            incoming
         }))
     }
 }
 
-/// A notification of an event about a model.
-pub(crate) fn about(id: &str, kind: NotificationKind, model: &str, time: Timestamp) -> Notification {
+/// A notification about one event of a model.
+pub(crate) fn new_notification(id: &str, kind: NotificationKind, model: &str, time: Timestamp) -> Notification {
     let mut notification = Notification::new(id, Form::Single, time);
     notification.kind = Some(kind);
     notification.model = Some(model.to_owned());
     notification
 }
 
-fn alert(alert: &AlertStateChange, links: &Links<'_>) -> Heard {
+fn alert(alert: &AlertStateChange, links: &Links<'_>) -> IncomingNotification {
     let schedule = &alert.monitoring_schedule;
-    let mut told = about(&alert.id, NotificationKind::Alert, &alert.model, alert.time);
-    told.monitoring_schedule = Some(schedule.clone());
-    let kind = alert.monitor_type.as_deref().unwrap_or("Model Monitor");
+    let mut notification = new_notification(&alert.id, NotificationKind::Alert, &alert.model, alert.time);
+    notification.monitoring_schedule = Some(schedule.clone());
+    let monitor = monitor_name(alert.monitor_type.as_deref());
     let (status, state) = match alert.alert_status {
         AlertStatus::InAlert => (ThreadStatus::Open, "is in alert"),
         AlertStatus::Ok => (ThreadStatus::Closed, "is OK again"),
-        AlertStatus::InsufficientData => (ThreadStatus::Note, "has too little data to say"),
+        AlertStatus::InsufficientData => (ThreadStatus::Note, "has insufficient data"),
     };
-    let counted = format!("{} of {} had violations", alert.breaching, alert.datapoints.len());
-    told.status = status;
-    told.severity = match (alert.alert_status, alert.severity) {
+    notification.status = status;
+    notification.severity = match (alert.alert_status, alert.severity) {
         (AlertStatus::InAlert, Some(Severity::Critical)) => NotificationSeverity::Critical,
         (AlertStatus::Ok, _) => NotificationSeverity::Info,
         _ => NotificationSeverity::Warning,
     };
-    told.subject = format!(
-        "{}: {schedule} {} ({counted})",
+    notification.subject = format!(
+        "{}: monitor {schedule} {state} ({} of {} breaching)",
         alert.model,
-        alert.alert_status.as_str()
+        alert.breaching,
+        alert.datapoints.len()
     );
-    told.what = format!("Model {}: the {kind} monitor {schedule} {state}.", alert.model);
-    told.why = Some(format!("{}.", alert.reason));
+    notification.what = format!("The {monitor} {schedule} of {} {state}.", alert.model);
+    notification.why = Some(format!("{}.", alert.reason));
     if alert.alert_status == AlertStatus::InAlert {
-        told.how_bad = Some(how_bad(told.severity, &alert.violations));
-        told.since = since(&alert.datapoints);
+        notification.how_bad = Some(describe_severity(notification.severity, &alert.violations));
+        notification.since = first_violation(&alert.datapoints);
     }
-    let executions = alert.datapoints.iter().map(execution).collect();
-    told.facts("Executions evaluated (scheduled time, UTC)", executions);
+    let executions = alert.datapoints.iter().map(execution_line).collect();
+    notification.add_facts("Evaluated executions (UTC)", executions);
     if alert.alert_status == AlertStatus::InAlert {
-        let title = "Violations of the latest of them, farthest beyond the threshold first";
-        told.facts(title, violations(&alert.violations));
+        let title = "Violations in the latest breaching execution, worst first";
+        notification.add_facts(title, violation_lines(&alert.violations));
     }
-    look_at(&mut told, alert.report_uri.as_deref(), alert.endpoint.as_deref(), links);
-    told.next(match alert.alert_status {
+    add_places(
+        &mut notification,
+        alert.report_uri.as_deref(),
+        alert.endpoint.as_deref(),
+        links,
+    );
+    notification.add_next(match alert.alert_status {
         AlertStatus::InAlert => {
-            "Driftwarden decides; if this opens an incident, the decision comes in a message of its own."
+            "Driftwarden decides on a response. If the alert opens an incident, you will get the decision in a separate \
+             message."
         }
-        AlertStatus::Ok => "The model's open incident is closed once all its monitors are OK and no retraining runs.",
+        AlertStatus::Ok => {
+            "An open incident of the model closes when all its monitors are OK and no retraining is in progress."
+        }
         AlertStatus::InsufficientData => {
-            "Nothing by itself. An open incident of the model stays open until the monitor is OK."
+            "Driftwarden takes no action. An open incident of the model stays open until the monitor is OK."
         }
     });
-    told.action(
-        "Look at the monitor's window:",
-        &[format!("driftwarden alerts {schedule}")],
-    );
+    notification.add_action("Show the alert window", &[format!("driftwarden alerts {schedule}")]);
     if alert.alert_status == AlertStatus::InAlert {
-        pause(&mut told, &alert.model);
+        add_pause(&mut notification, &alert.model);
     }
     let key = format!(
         "alert {schedule} {} {}",
         alert.alert_status.as_str(),
-        told.severity.as_str()
+        notification.severity.as_str()
     );
-    Heard {
+    IncomingNotification {
         key: Some(key),
-        ..Heard::new(&alert.model, told, Belongs::Alert)
+        ..IncomingNotification::new(&alert.model, notification, ThreadScope::Alert)
     }
 }
 
-fn health(change: &HealthStateChange, links: &Links<'_>) -> Heard {
+fn health(change: &HealthStateChange, links: &Links<'_>) -> IncomingNotification {
     let schedule = &change.monitoring_schedule;
-    let mut told = about(&change.id, NotificationKind::Health, &change.model, change.time);
-    told.monitoring_schedule = Some(schedule.clone());
-    let unhealthy = change.health_status == HealthStatus::Unhealthy;
-    let state = if unhealthy {
-        "says nothing any more"
-    } else {
-        "works again"
-    };
+    let model = &change.model;
+    let mut notification = new_notification(&change.id, NotificationKind::Health, model, change.time);
+    notification.monitoring_schedule = Some(schedule.clone());
     let status = change.health_status.as_str();
-    told.subject = format!("{}: monitor {schedule} {status}", change.model);
-    told.what = format!("Model {}: the monitor {schedule} {state}.", change.model);
-    told.why = Some(format!("{}.", change.reason));
-    let executions = change.datapoints.iter().map(execution).collect();
-    told.facts("Latest executions (scheduled time, UTC)", executions);
-    if unhealthy {
-        told.status = ThreadStatus::Open;
-        told.severity = NotificationSeverity::Warning;
-        told.how_bad = Some("warning: until it works again nobody sees whether the model drifts".to_owned());
-        let silent = change.datapoints.iter().rev().take(change.in_a_row).next_back();
-        told.since = silent.map(|datapoint| datapoint.scheduled_time);
+    notification.why = Some(format!("{}.", change.reason));
+    let executions = change.datapoints.iter().map(execution_line).collect();
+    if change.health_status == HealthStatus::Unhealthy {
+        notification.status = ThreadStatus::Open;
+        notification.severity = NotificationSeverity::Warning;
+        notification.subject = format!("{model}: monitor {schedule} has stopped producing results");
+        notification.what = format!(
+            "The monitor {schedule} of {model} has had no usable result for {}.",
+            text::count(change.in_a_row as u64, "execution")
+        );
+        notification.how_bad = Some(notification.severity.as_str().to_owned());
+        let first = change.datapoints.iter().rev().take(change.in_a_row).next_back();
+        notification.since = first.map(|datapoint| datapoint.scheduled_time);
+        let checks = [
+            "NoData   data capture, and whether the endpoint gets traffic",
+            "Failed   the log of the processing job",
+            "Missing  the status and the role of the monitoring schedule",
+        ];
+        notification.add_facts("What to check", checks.map(str::to_owned).to_vec());
+        notification.add_facts("Last executions (UTC)", executions);
         if let Some(endpoint) = &change.endpoint {
-            told.look("Endpoint", endpoint, links.endpoint(endpoint));
+            notification.add_place("Endpoint", endpoint, links.endpoint(endpoint));
         }
-        told.next("Nothing by itself. That the monitor works again comes in a message of its own.");
-        told.action(
-            "Failed: look at the logs of the processing job. NoData: at data capture, or the endpoint's traffic.",
-            &[],
-        );
-        told.action("Missing: look at the monitoring schedule's status, and its role.", &[]);
-        told.action(
-            "Look at the monitor's window:",
-            &[format!("driftwarden alerts {schedule}")],
-        );
+        notification.add_next("Driftwarden takes no action. You will get a message when the monitor recovers.");
+        notification.add_action("Show the alert window", &[format!("driftwarden alerts {schedule}")]);
     } else {
-        told.status = ThreadStatus::Closed;
-        told.next("Its executions count again.");
+        notification.status = ThreadStatus::Closed;
+        notification.subject = format!("{model}: monitor {schedule} has recovered");
+        notification.what = format!("The monitor {schedule} of {model} produces results again.");
+        notification.add_facts("Last executions (UTC)", executions);
+        notification.add_next("Driftwarden evaluates its executions again.");
     }
-    let belongs = Belongs::Health {
+    let scope = ThreadScope::Health {
         schedule: schedule.clone(),
     };
-    Heard {
+    IncomingNotification {
         key: Some(format!("health {schedule} {status}")),
-        ..Heard::new(&change.model, told, belongs)
+        ..IncomingNotification::new(model, notification, scope)
     }
 }
 
-fn decision(decided: &RemediationDecided, links: &Links<'_>) -> Heard {
+fn decision(decided: &RemediationDecided, links: &Links<'_>, now: Timestamp) -> IncomingNotification {
     let id = &decided.incident_id;
-    let mut told = about(&decided.id, NotificationKind::Decision, &decided.model, decided.time);
-    told.incident_id = Some(id.clone());
-    let asks = if decided.stage == Stage::AwaitingApproval {
-        ", approval needed"
-    } else {
-        ""
-    };
-    let verdict = decided.verdict.as_str();
-    told.subject = format!("{}: {verdict} decided{asks} ({id})", decided.model);
-    told.what = format!("Decided for model {}, incident {id}: {verdict}.", decided.model);
-    told.why = Some(decided.sentence.clone());
-    let critical = |severity: &Option<Severity>| *severity == Some(Severity::Critical);
-    let grave = decided.verdict == Verdict::Escalate || decided.alerts.iter().any(|alert| critical(&alert.severity));
-    told.severity = if grave {
+    let mut notification = new_notification(&decided.id, NotificationKind::Decision, &decided.model, decided.time);
+    notification.incident_id = Some(id.clone());
+    notification.why = Some(decided.sentence.clone());
+    let is_critical = |severity: &Option<Severity>| *severity == Some(Severity::Critical);
+    let critical =
+        decided.verdict == Verdict::Escalate || decided.alerts.iter().any(|alert| is_critical(&alert.severity));
+    notification.severity = if critical {
         NotificationSeverity::Critical
     } else {
         NotificationSeverity::Warning
     };
     let worst = decided.alerts.iter().find(|alert| !alert.violations.is_empty());
     let worst = worst.map(|alert| alert.violations.as_slice()).unwrap_or_default();
-    told.how_bad = Some(how_bad(told.severity, worst));
-    told.since = decided.alerts.iter().filter_map(|alert| since(&alert.datapoints)).min();
+    notification.how_bad = Some(describe_severity(notification.severity, worst));
+    let first_violations = decided
+        .alerts
+        .iter()
+        .filter_map(|alert| first_violation(&alert.datapoints));
+    notification.since = first_violations.min();
     for alert in &decided.alerts {
         let schedule = &alert.monitoring_schedule;
-        let title = format!("Monitor {schedule} ({} of {})", alert.breaching, alert.datapoints.len());
-        told.facts(&title, alert.datapoints.iter().map(execution).collect());
-        told.facts(
-            "Violations, farthest beyond the threshold first",
-            violations(&alert.violations),
+        let title = format!(
+            "Evaluated executions of {schedule}, {} of {} breaching (UTC)",
+            alert.breaching,
+            alert.datapoints.len()
         );
+        notification.add_facts(&title, alert.datapoints.iter().map(execution_line).collect());
+        let title = format!("Violations in the latest breaching execution of {schedule}, worst first");
+        notification.add_facts(&title, violation_lines(&alert.violations));
         if alert.report_uri.is_some() {
-            look_at(&mut told, alert.report_uri.as_deref(), None, links);
+            add_places(&mut notification, alert.report_uri.as_deref(), None, links);
         }
     }
     if !decided.pipeline_parameters.is_empty() {
         let parameters = decided.pipeline_parameters.iter();
-        told.facts(
-            "Parameters of the run",
+        notification.add_facts(
+            "Parameters of the retraining",
             parameters.map(|(name, value)| format!("{name} = {value}")).collect(),
         );
     }
-    follow(&mut told, decided);
-    told.action(
-        "Look at the incident:",
+    let request = add_response(&mut notification, decided, now);
+    notification.subject = format!("{}: {request} ({id})", decided.model);
+    notification.add_action(
+        "Show the incident",
         &[format!("driftwarden incidents {}", decided.model)],
     );
     if !matches!(decided.verdict, Verdict::Escalate) {
-        pause(&mut told, &decided.model);
+        add_pause(&mut notification, &decided.model);
     }
-    let codes: Vec<String> = decided.reasons.iter().map(code).collect();
+    let codes: Vec<String> = decided.reasons.iter().map(reason_code).collect();
+    let verdict = decided.verdict.as_str();
     let key = format!("decision {id} {verdict} {} {}", decided.stage.as_str(), codes.join(" "));
-    // At the level `observe` decisions are kept, and nobody is told to act.
-    let observes = |reason: &Reason| {
-        matches!(
-            reason,
-            Reason::AutomationLevel {
-                automation: Automation::Observe,
-                ..
-            }
-        )
-    };
-    let belongs = Belongs::Incident {
+    let scope = ThreadScope::Incident {
         id: id.clone(),
         execution: None,
     };
-    Heard {
+    IncomingNotification {
         key: Some(key),
-        silent: decided.reasons.iter().any(observes),
-        ..Heard::new(&decided.model, told, belongs)
+        // Decisions at the level `observe` are recorded and not sent.
+        silent: has_automation(decided, Automation::Observe),
+        ..IncomingNotification::new(&decided.model, notification, scope)
     }
 }
 
-/// What kind of reason it is.
-fn code(reason: &Reason) -> String {
+fn has_automation(decided: &RemediationDecided, level: Automation) -> bool {
+    let mut reasons = decided.reasons.iter();
+    reasons.any(|reason| matches!(reason, Reason::AutomationLevel { automation, .. } if *automation == level))
+}
+
+/// The `code` of a reason in JSON.
+fn reason_code(reason: &Reason) -> String {
     let code = serde_json::to_value(reason).ok();
     let code = code.as_ref().and_then(|reason| reason.get("code")?.as_str());
     code.unwrap_or_default().to_owned()
 }
 
-/// What follows from a decision, and what people can do about it.
-fn follow(told: &mut Notification, decided: &RemediationDecided) {
+/// Adds what follows from a decision and what the recipient can do. Returns the state or request for the subject.
+fn add_response(notification: &mut Notification, decided: &RemediationDecided, now: Timestamp) -> &'static str {
     let id = &decided.incident_id;
-    let approve = |told: &mut Notification, why: &str| {
-        let commands = [
-            format!("driftwarden approve {id}"),
-            format!("driftwarden approve {id} --deny --reason \"…\""),
-        ];
-        told.action(why, &commands);
-    };
+    let model = &decided.model;
+    let approve_or_deny = [
+        format!("driftwarden approve {id}"),
+        format!("driftwarden approve {id} --deny --reason \"...\""),
+    ];
     match decided.verdict {
         Verdict::Retrain => {
             let pipeline = decided.pipeline.as_deref().unwrap_or_default();
-            told.status = ThreadStatus::InProgress;
-            told.next(&match (decided.start, decided.pipeline_start) {
+            notification.status = ThreadStatus::InProgress;
+            notification.what = format!("{model} has drifted, and Driftwarden decided to retrain it (Retrain).");
+            notification.add_next(&match (decided.start, decided.pipeline_start) {
                 (Some(StartKind::StateMachine), _) => {
-                    format!("The state machine {pipeline} is started, once for this incident.")
+                    format!("Driftwarden starts the state machine {pipeline}, once for this incident.")
                 }
-                (Some(StartKind::Event), _) => "Whoever listens to Remediation Decided retrains.".to_owned(),
+                (Some(StartKind::Event), _) => {
+                    "Your retraining service receives the event Remediation Decided and retrains the model.".to_owned()
+                }
                 (_, Some(PipelineStart::Rule)) => format!("An EventBridge rule starts the pipeline {pipeline}."),
-                _ => format!("The pipeline {pipeline} is started, once for this incident."),
+                _ => format!("Driftwarden starts the pipeline {pipeline}, once for this incident."),
             });
-            told.next("How it ended comes in a message of its own.");
+            notification.add_next("You will get the result in a separate message.");
+            "retraining decided"
         }
         Verdict::FixData => {
-            told.status = ThreadStatus::Open;
-            told.next("Nothing is retrained on broken data.");
-            told.next("Once the monitor is OK the incident is closed, or what is left of the drift is decided on.");
-            told.action("Mend the data, or where they come from.", &[]);
+            notification.status = ThreadStatus::Open;
+            notification.what =
+                format!("The input data of {model} is broken, and Driftwarden does not retrain on it (FixData).");
+            notification.add_next(
+                "When the monitor is OK, Driftwarden closes the incident or decides on the drift that remains.",
+            );
+            notification.add_action("Fix the data or its source.", &[]);
+            "input data needs a fix"
         }
         Verdict::Hold if decided.stage == Stage::AwaitingApproval => {
-            told.status = ThreadStatus::Open;
-            told.next(&match decided.until {
-                Some(until) => format!(
-                    "Nothing, until somebody decides. It is waited for until {}.",
-                    second(until)
-                ),
-                None => "Nothing, until somebody decides.".to_owned(),
+            notification.status = ThreadStatus::Open;
+            notification.what =
+                format!("{model} has drifted, and the policy requires approval before a retraining (Hold).");
+            let mut deadlines = decided.reasons.iter().filter_map(|reason| match reason {
+                Reason::ApprovalMissing { until } => Some(*until),
+                _ => None,
             });
-            approve(told, "Somebody has to say yes or no:");
+            notification.add_next(&match deadlines.next().or(decided.until) {
+                Some(deadline) => format!(
+                    "Driftwarden takes no action until you approve or deny. The request expires at {}.",
+                    format_deadline(deadline, now)
+                ),
+                None => "Driftwarden takes no action until you approve or deny.".to_owned(),
+            });
+            notification.add_action("Approve or deny", &approve_or_deny);
+            "approval needed to retrain"
+        }
+        Verdict::Hold if has_automation(decided, Automation::Suggest) => {
+            notification.status = ThreadStatus::Open;
+            notification.what = format!("{model} has drifted, and Driftwarden suggests a retraining (Hold).");
+            notification.add_next("Driftwarden takes no action until you approve or deny.");
+            notification.add_action("Approve or deny", &approve_or_deny);
+            "retraining suggested"
         }
         Verdict::Hold => {
-            let suggested = |reason: &Reason| {
-                matches!(
-                    reason,
-                    Reason::AutomationLevel {
-                        automation: Automation::Suggest,
-                        ..
-                    }
-                )
-            };
-            if decided.reasons.iter().any(suggested) {
-                told.status = ThreadStatus::Open;
-                told.next("Nothing, unless somebody says so: a retraining is suggested.");
-                approve(told, "Say yes, and it is started; or no:");
-                return;
-            }
-            told.next(&match decided.until {
+            notification.what = format!("{model} has drifted, and its retraining is on hold (Hold).");
+            notification.add_next(&match decided.until {
                 Some(until) => format!(
-                    "It is decided again at {}, or as soon as something changes.",
-                    second(until)
+                    "Driftwarden decides again at {}, or earlier if something changes.",
+                    format_deadline(until, now)
                 ),
-                None => "It is decided again as soon as something changes.".to_owned(),
+                None => "Driftwarden decides again when something changes.".to_owned(),
             });
+            "retraining on hold"
         }
         Verdict::Escalate => {
-            told.status = ThreadStatus::Open;
-            told.next("Nothing by itself: no second retraining is started for this incident.");
-            told.next("Once every monitor is OK the incident is closed.");
-            told.action(
-                "Close it by hand, and let what still alerts begin anew:",
+            notification.status = ThreadStatus::Open;
+            notification.what =
+                format!("The drift of {model} needs your investigation: retraining did not resolve it (Escalate).");
+            notification.add_next(
+                "Driftwarden starts no second retraining for this incident. It closes the incident when every monitor \
+                 is OK.",
+            );
+            notification.add_action(
+                "Close the incident. Monitors that are still in alert open a new one",
                 &[format!("driftwarden resolve {id}")],
             );
+            "investigation needed"
         }
     }
 }
 
-fn closed(closed: &IncidentClosed) -> Heard {
+fn closed_incident(closed: &IncidentClosed) -> IncomingNotification {
     let id = &closed.incident_id;
-    let mut told = about(&closed.id, NotificationKind::Incident, &closed.model, closed.time);
-    told.incident_id = Some(id.clone());
-    told.status = ThreadStatus::Closed;
-    told.subject = format!("{}: incident {} ({id})", closed.model, closed.outcome.as_str());
-    told.what.clone_from(&closed.sentence);
-    told.since = Some(closed.opened_at);
-    let mut lines = vec![format!("{} to {}", second(closed.opened_at), second(closed.closed_at))];
+    let mut notification = new_notification(&closed.id, NotificationKind::Incident, &closed.model, closed.time);
+    notification.incident_id = Some(id.clone());
+    notification.status = ThreadStatus::Closed;
+    let outcome = match closed.outcome {
+        Outcome::Repaired => "repaired",
+        Outcome::Recovered => "recovered",
+        Outcome::Resolved => "resolved by an operator",
+    };
+    notification.subject = format!("{}: incident closed, {outcome} ({id})", closed.model);
+    notification.what.clone_from(&closed.sentence);
+    notification.since = Some(closed.opened_at);
+    let mut lines = vec![format_period(closed.opened_at, closed.closed_at)];
     if closed.outcome == Outcome::Recovered && closed.pipeline_execution_arn.is_none() {
-        lines.push("Nothing was retrained.".to_owned());
+        lines.push("The model was not retrained.".to_owned());
     }
-    told.facts("From the first alert to its end", lines);
+    notification.add_facts("From the first alert to the end", lines);
     if let Some(arn) = &closed.pipeline_execution_arn {
-        told.look("Retraining", arn, None);
+        notification.add_place("Retraining", arn, None);
     }
-    told.next("The next alert of the model is an incident of its own.");
-    told.action(
-        "Look at what was decided in it:",
+    notification.add_next("The next alert opens a new incident.");
+    notification.add_action(
+        "Show the decisions",
         &[format!("driftwarden incidents {}", closed.model)],
     );
-    let belongs = Belongs::Incident {
+    let scope = ThreadScope::Incident {
         id: id.clone(),
         execution: closed.pipeline_execution_arn.clone(),
     };
-    Heard::new(&closed.model, told, belongs)
+    IncomingNotification::new(&closed.model, notification, scope)
 }
 
-fn retraining(change: &RetrainingStatusChange) -> Heard {
-    let status = change.status.as_str();
-    let mut told = about(&change.id, NotificationKind::Retraining, &change.model, change.time);
-    told.incident_id = Some(change.incident_id.clone());
-    told.subject = format!("{}: retraining {status} ({})", change.model, change.incident_id);
-    told.what = format!(
-        "Model {}: the retraining of incident {} ended: {status}.",
-        change.model, change.incident_id
-    );
+fn retraining(change: &RetrainingStatusChange) -> IncomingNotification {
+    let (model, id) = (&change.model, &change.incident_id);
+    let mut notification = new_notification(&change.id, NotificationKind::Retraining, model, change.time);
+    notification.incident_id = Some(id.clone());
+    let state = match change.status {
+        ExecutionStatus::Executing => "is in progress",
+        ExecutionStatus::Stopping => "is being stopped",
+        ExecutionStatus::Succeeded => "succeeded",
+        ExecutionStatus::Failed => "failed",
+        ExecutionStatus::Stopped => "was stopped",
+        ExecutionStatus::CompletedWithFailures => "completed with failures",
+    };
+    notification.subject = format!("{model}: retraining {state} ({id})");
+    notification.what = format!("The retraining of {model} for incident {id} {state}.");
     if let (Some(start), Some(end)) = (change.execution_start_time, change.execution_end_time) {
-        told.facts("It ran", vec![format!("from {} to {}", second(start), second(end))]);
+        notification.add_facts("Time of the retraining", vec![format_period(start, end)]);
     }
-    told.facts("It was started for", vec![change.sentence.clone()]);
-    told.look("Pipeline execution", &change.pipeline_execution_arn, None);
+    notification.add_facts("Decision that started it", vec![change.sentence.clone()]);
+    notification.add_place("Pipeline execution", &change.pipeline_execution_arn, None);
     if change.status == ExecutionStatus::Succeeded {
-        told.next("The next monitoring executions show whether it helped; until they are OK the incident stays open.");
+        notification.add_next(
+            "The next monitoring executions verify the result. The incident stays open until all its monitors are OK.",
+        );
     } else {
-        told.status = ThreadStatus::Open;
-        told.severity = NotificationSeverity::Warning;
-        told.how_bad = Some("warning: the model that drifts still serves".to_owned());
-        told.next("Nothing by itself. The incident stays open until its monitors are OK, or somebody closes it.");
-        told.action("Look at the failed step, and mend it.", &[]);
-        told.action(
-            "Close the incident, and let what still alerts begin anew:",
-            &[format!("driftwarden resolve {}", change.incident_id)],
+        notification.status = ThreadStatus::Open;
+        notification.severity = NotificationSeverity::Warning;
+        notification.how_bad = Some(format!(
+            "{}. The drifted model is still in service",
+            notification.severity.as_str()
+        ));
+        notification.add_next(
+            "Driftwarden takes no action. The incident stays open until its monitors are OK or you close it.",
+        );
+        notification.add_action(
+            "Find the step that failed and fix it. Then close the incident; monitors that are still in alert open a new one",
+            &[format!("driftwarden resolve {id}")],
         );
     }
-    told.action(
-        "Look at the incident:",
-        &[format!("driftwarden incidents {}", change.model)],
-    );
-    let belongs = Belongs::Incident {
-        id: change.incident_id.clone(),
+    notification.add_action("Show the incident", &[format!("driftwarden incidents {model}")]);
+    let scope = ThreadScope::Incident {
+        id: id.clone(),
         execution: Some(change.pipeline_execution_arn.clone()),
     };
-    Heard::new(&change.model, told, belongs)
+    IncomingNotification::new(model, notification, scope)
 }
 
-/// How grave it is, and by how much a threshold was passed at most.
-fn how_bad(severity: NotificationSeverity, violations: &[ReportedViolation]) -> String {
-    let worst = violations.first().map(|worst| {
-        let values = worst.values().or_else(|| worst.description.clone()).unwrap_or_default();
-        format!(": {} {} {values}", worst.subject, worst.constraint_check_type)
-    });
-    let worst = worst.unwrap_or_default();
-    format!("{}{}", severity.as_str(), worst.trim_end())
+/// A monitor type in prose.
+pub(crate) fn monitor_name(monitor_type: Option<&str>) -> String {
+    match monitor_type {
+        Some("DataQuality") => "data quality monitor".to_owned(),
+        Some("ModelQuality") => "model quality monitor".to_owned(),
+        Some("ModelBias") => "bias monitor".to_owned(),
+        Some("ModelExplainability") => "explainability monitor".to_owned(),
+        Some("Custom") => "custom monitor".to_owned(),
+        Some(other) => format!("{other} monitor"),
+        None => "monitor".to_owned(),
+    }
 }
 
-/// Since when there are violations, as far as the evaluated datapoints tell.
-fn since(datapoints: &[EventDatapoint]) -> Option<Timestamp> {
+/// The severity, and the violation that exceeds its threshold most.
+fn describe_severity(severity: NotificationSeverity, violations: &[ReportedViolation]) -> String {
+    let severity = severity.as_str();
+    match violations.first() {
+        Some(worst) => {
+            let values = match value_parts(worst).as_slice() {
+                [observed, threshold, ratio] => format!("{observed}, {threshold} ({ratio})"),
+                parts => parts.join(", "),
+            };
+            let line = format!(
+                "{severity}. Worst violation: {}, {} {values}",
+                worst.subject, worst.constraint_check_type
+            );
+            line.trim_end().to_owned()
+        }
+        None => severity.to_owned(),
+    }
+}
+
+/// Observed value, threshold, and their ratio if the value exceeds the threshold. Without values, the description of the
+/// report.
+fn value_parts(violation: &ReportedViolation) -> Vec<String> {
+    let Some(observed) = &violation.observed else {
+        return violation.description.clone().into_iter().collect();
+    };
+    let mut parts = vec![format_quantity(observed)];
+    if let Some(threshold) = &violation.threshold {
+        parts.push(format!("threshold {}", format_quantity(threshold)));
+        parts.extend(exceedance_ratio(observed, threshold));
+    }
+    parts
+}
+
+/// How many times its threshold a value is, such as `4.2×`. `None` if it does not exceed a positive threshold.
+fn exceedance_ratio(observed: &Quantity, threshold: &Quantity) -> Option<String> {
+    let (observed, threshold) = (observed.as_number()?, threshold.as_number()?);
+    if !observed.is_finite() || threshold <= 0.0 || observed <= threshold {
+        return None;
+    }
+    let ratio = observed / threshold;
+    Some(if ratio < 10.0 {
+        format!("{ratio:.1}×")
+    } else {
+        format!("{ratio:.0}×")
+    })
+}
+
+fn format_quantity(quantity: &Quantity) -> String {
+    match quantity.as_number() {
+        Some(value) if value.is_finite() => number(value),
+        _ => quantity.to_string(),
+    }
+}
+
+/// Time of the first violation among the evaluated datapoints.
+fn first_violation(datapoints: &[EventDatapoint]) -> Option<Timestamp> {
     let violations = datapoints
         .iter()
         .filter(|datapoint| datapoint.state == DatapointState::Violations);
     violations.map(|datapoint| datapoint.scheduled_time).min()
 }
 
-fn pause(told: &mut Notification, model: &str) {
-    told.action(
-        "Let nothing be started for the model, until you say otherwise:",
-        &[format!("driftwarden pause {model}")],
-    );
+fn add_pause(notification: &mut Notification, model: &str) {
+    notification.add_action("Pause retraining", &[format!("driftwarden pause {model}")]);
 }
 
-/// A time as people read it.
-pub(crate) fn second(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+fn format_period(start: Timestamp, end: Timestamp) -> String {
+    format!("{} to {}", text::time(start), text::time(end))
 }
 
-fn execution(datapoint: &EventDatapoint) -> String {
+/// A future time with its distance: `2026-11-26 03:16 UTC (in 3 days)`.
+fn format_deadline(deadline: Timestamp, now: Timestamp) -> String {
+    let left = deadline.duration_since(now);
+    if left <= SignedDuration::ZERO {
+        return text::time(deadline);
+    }
+    format!("{} ({})", text::time(deadline), text::distance(deadline, now))
+}
+
+/// Removes the distances that [`format_deadline`] wrote, for a message that is sent later.
+pub(crate) fn remove_distance(line: &str) -> String {
+    let parts = line.split_once(" UTC (in ").and_then(|(head, tail)| {
+        let (_, rest) = tail.split_once(')')?;
+        Some(format!("{head} UTC{rest}"))
+    });
+    parts.unwrap_or_else(|| line.to_owned())
+}
+
+fn execution_line(datapoint: &EventDatapoint) -> String {
     let time = datapoint.scheduled_time.strftime("%Y-%m-%d %H:%M");
+    let state = datapoint.state.as_str();
     match datapoint.violations {
-        Some(count) if count > 0 => format!(
-            "{time}  {}  {count} violation{}",
-            datapoint.state.as_str(),
-            plural(count)
-        ),
-        _ => format!("{time}  {}", datapoint.state.as_str()),
+        Some(count) if count > 0 => format!("{time}  {state}  {}", text::integer(count)),
+        _ => format!("{time}  {state}"),
     }
 }
 
-pub(crate) fn plural(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
-fn violations(violations: &[ReportedViolation]) -> Vec<String> {
-    let listed = violations.iter().take(LISTED);
-    let width = listed.clone().map(|violation| violation.subject.chars().count()).max();
-    let width = width.unwrap_or(0);
-    let mut lines: Vec<String> = listed
+fn violation_lines(violations: &[ReportedViolation]) -> Vec<String> {
+    let listed = || violations.iter().take(MAX_VIOLATIONS);
+    let width = |text: fn(&ReportedViolation) -> &str| listed().map(|one| text(one).chars().count()).max().unwrap_or(0);
+    let subject_width = width(|violation| violation.subject.as_str());
+    let check_width = width(|violation| violation.constraint_check_type.as_str());
+    let mut lines: Vec<String> = listed()
         .map(|violation| {
-            let found = violation
-                .values()
-                .or_else(|| violation.description.clone())
-                .unwrap_or_default();
             let line = format!(
-                "{:width$}  {}  {found}",
-                violation.subject, violation.constraint_check_type
+                "{:subject_width$}  {:check_width$}  {}",
+                violation.subject,
+                violation.constraint_check_type,
+                value_parts(violation).join("  ")
             );
             line.trim_end().to_owned()
         })
         .collect();
-    if violations.len() > LISTED {
-        lines.push(format!("… and more in the report ({LISTED} listed here)"));
+    if violations.len() > MAX_VIOLATIONS {
+        lines.push(format!(
+            "The report lists more violations ({MAX_VIOLATIONS} are shown)."
+        ));
     }
     lines
 }
 
-fn look_at(told: &mut Notification, report_uri: Option<&str>, endpoint: Option<&str>, links: &Links<'_>) {
+fn add_places(notification: &mut Notification, report_uri: Option<&str>, endpoint: Option<&str>, links: &Links<'_>) {
     match report_uri {
-        Some(uri) => told.look("Report", uri, links.object(uri)),
-        None => told.look(
+        Some(uri) => notification.add_place("Report", uri, links.object(uri)),
+        None => notification.add_place(
             "Report",
-            "none was written; the execution's exit message told of the violations",
+            "none was written; the exit message of the execution reported the violations",
             None,
         ),
     }
     if let Some(endpoint) = endpoint {
-        told.look("Endpoint", endpoint, links.endpoint(endpoint));
+        notification.add_place("Endpoint", endpoint, links.endpoint(endpoint));
     }
 }
 
@@ -579,5 +671,44 @@ impl Links<'_> {
         Some(format!(
             "https://{region}.console.{domain}/sagemaker/home?region={region}#/endpoints/{name}"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_plurals_and_thousands_separators() {
+        assert_eq!(text::count(1, "alert"), "1 alert");
+        assert_eq!(text::count(0, "alert"), "0 alerts");
+        assert_eq!(text::count(50_000, "outcome"), "50,000 outcomes");
+        assert_eq!(text::count(1_234_567, "outcome"), "1,234,567 outcomes");
+    }
+
+    #[test]
+    fn deadline_shows_distance_until_it_has_passed() {
+        let now = Timestamp::from_second(1_795_404_000).unwrap();
+        let after = |seconds: i64| format_deadline(now + SignedDuration::from_secs(seconds), now);
+        assert!(
+            after(72 * 3600 - 2).ends_with(" UTC (in 3 days)"),
+            "{}",
+            after(72 * 3600 - 2)
+        );
+        assert!(after(5 * 3600).ends_with(" UTC (in 5 hours)"));
+        assert!(after(600).ends_with(" UTC (in 10 minutes)"));
+        assert!(after(-1).ends_with(" UTC"));
+        let line = format!("The request expires at {}. Answer it.", after(5 * 3600));
+        assert!(remove_distance(&line).ends_with(" UTC. Answer it."), "{line}");
+        assert_eq!(remove_distance("No action (in 3 days)."), "No action (in 3 days).");
+    }
+
+    #[test]
+    fn ratio_is_shown_only_above_a_positive_threshold() {
+        let ratio = |observed, threshold| exceedance_ratio(&Quantity::Number(observed), &Quantity::Number(threshold));
+        assert_eq!(ratio(0.4172, 0.1).as_deref(), Some("4.2×"));
+        assert_eq!(ratio(5.0, 0.1).as_deref(), Some("50×"));
+        assert_eq!(ratio(0.05, 0.1), None);
+        assert_eq!(ratio(0.5, 0.0), None);
     }
 }

@@ -1,9 +1,9 @@
-//! Carrying out what a model's experiments owe, each so that a second time does no more than the first.
+//! Executes the effects of experiments. Executing an effect twice has the same result as executing it once.
 
-use crate::World;
+use crate::PromoteClients;
 use promotion::{
-    BaselineDocument, Carried, EXPERIMENT_STATE_CHANGE, EndpointStatus, ExperimentEffect, MODEL_BASELINES_REQUESTED,
-    MONITOR_BASELINE_CHANGE, MonitorBaselineChange,
+    BaselineDocument, EXPERIMENT_STATE_CHANGE, EffectOutcome, EndpointStatus, ExperimentEffect,
+    MODEL_BASELINES_REQUESTED, MONITOR_BASELINE_CHANGE, MonitorBaselineChange,
 };
 use serde::Serialize;
 use shell::{
@@ -11,14 +11,14 @@ use shell::{
     ports::{ETag, Fetched, NewEndpointConfig, Precondition},
 };
 
-/// How often a document that others write as well is tried.
-const ATTEMPTS: u32 = 20;
+/// Maximum number of attempts to write a document that other invocations also write.
+const MAX_WRITE_ATTEMPTS: u32 = 20;
 
-/// Carries out one effect.
+/// Executes one effect.
 ///
 /// # Errors
-/// If AWS fails for now: the effect stays owed. What SageMaker refuses for good is told to the document instead.
-pub(crate) async fn carry_out(world: &impl World, effect: &ExperimentEffect) -> Result<Carried, AwsError> {
+/// If AWS fails temporarily: the effect stays pending. A permanent rejection by SageMaker is an outcome, not an error.
+pub(crate) async fn execute(aws: &impl PromoteClients, effect: &ExperimentEffect) -> Result<EffectOutcome, AwsError> {
     match effect {
         ExperimentEffect::CreateEndpointConfig {
             base,
@@ -35,12 +35,12 @@ pub(crate) async fn carry_out(world: &impl World, effect: &ExperimentEffect) -> 
                 name: name.clone(),
                 model_name: model_name.clone(),
                 model_package_arn: model_package_arn.clone(),
-                like: like.clone(),
+                template_variant: like.clone(),
                 variant_name: variant_name.clone(),
                 weights: weights.clone(),
                 shadow: *shadow,
             };
-            refused_or(world.create_endpoint_config(&config).await, Carried::Done)
+            outcome_or_error(aws.create_endpoint_config(&config).await, EffectOutcome::Done)
         }
         ExperimentEffect::UpdateEndpoint {
             endpoint,
@@ -48,62 +48,66 @@ pub(crate) async fn carry_out(world: &impl World, effect: &ExperimentEffect) -> 
             to,
             blue_green,
         } => {
-            let Some(seen) = world.endpoint(endpoint).await? else {
-                return Ok(Carried::Overtaken);
+            let Some(seen) = aws.endpoint(endpoint).await? else {
+                return Ok(EffectOutcome::Stale);
             };
             if seen.config == *to && seen.status == EndpointStatus::InService {
-                return Ok(Carried::Done);
+                return Ok(EffectOutcome::Done);
             }
             if seen.pending.as_ref() == Some(to) {
-                // An attempt whose answer was lost.
-                return Ok(Carried::Accepted(world.now()));
+                // An earlier attempt was accepted, and its response was lost.
+                return Ok(EffectOutcome::Accepted(aws.now()));
             }
             if seen.config != *from || seen.status != EndpointStatus::InService {
-                return Ok(Carried::Overtaken);
+                return Ok(EffectOutcome::Stale);
             }
-            let sent = world.update_endpoint(endpoint, to, blue_green.as_ref()).await;
-            refused_or(sent, Carried::Accepted(world.now()))
+            let sent = aws.update_endpoint(endpoint, to, blue_green.as_ref()).await;
+            outcome_or_error(sent, EffectOutcome::Accepted(aws.now()))
         }
         ExperimentEffect::UpdateWeights {
             endpoint,
             config,
             weights,
         } => {
-            let seen = world.endpoint(endpoint).await?;
+            let seen = aws.endpoint(endpoint).await?;
             let fits = |seen: &promotion::Endpoint| seen.config == *config && seen.status == EndpointStatus::InService;
             if !seen.as_ref().is_some_and(fits) {
-                return Ok(Carried::Overtaken);
+                return Ok(EffectOutcome::Stale);
             }
-            refused_or(world.update_weights(endpoint, weights).await, Carried::Done)
+            outcome_or_error(aws.update_weights(endpoint, weights).await, EffectOutcome::Done)
         }
         ExperimentEffect::DeleteEndpointConfig { name } => {
-            refused_or(world.delete_endpoint_config(name).await, Carried::Done)
+            outcome_or_error(aws.delete_endpoint_config(name).await, EffectOutcome::Done)
         }
-        ExperimentEffect::DeleteModel { name } => refused_or(world.delete_model(name).await, Carried::Done),
-        ExperimentEffect::PutStateChange(change) => put(world, EXPERIMENT_STATE_CHANGE, change).await,
-        ExperimentEffect::RequestBaselines(request) => put(world, MODEL_BASELINES_REQUESTED, request).await,
-        ExperimentEffect::SetBaseline { own, change } => set_baseline(world, *own, change).await,
+        ExperimentEffect::DeleteModel { name } => outcome_or_error(aws.delete_model(name).await, EffectOutcome::Done),
+        ExperimentEffect::PutStateChange(change) => publish(aws, EXPERIMENT_STATE_CHANGE, change).await,
+        ExperimentEffect::RequestBaselines(request) => publish(aws, MODEL_BASELINES_REQUESTED, request).await,
+        ExperimentEffect::SetBaseline { own, change } => set_baseline(aws, *own, change).await,
     }
 }
 
-/// What SageMaker will not do is no error to be tried again: the document hears of it, and decides.
-fn refused_or(sent: Result<(), AwsError>, carried: Carried) -> Result<Carried, AwsError> {
+/// Turns permanent rejections into outcomes. The experiment document decides what follows.
+fn outcome_or_error(sent: Result<(), AwsError>, success: EffectOutcome) -> Result<EffectOutcome, AwsError> {
     match sent {
-        Ok(()) => Ok(carried),
-        // Somebody was faster: the next look says what there is.
-        Err(error) if error.message.contains("in-progress") || error.kind == Kind::Conflict => Ok(Carried::Overtaken),
+        Ok(()) => Ok(success),
+        // Another update came first. The next step observes the endpoint again.
+        Err(error) if error.message.contains("in-progress") || error.kind == Kind::Conflict => Ok(EffectOutcome::Stale),
         Err(error) if matches!(error.kind, Kind::Rejected | Kind::Denied | Kind::NotFound) => {
-            tracing::warn!(error = %error, "refused");
-            Ok(Carried::Refused(error.to_string()))
+            tracing::warn!(error = %error, "request rejected by SageMaker");
+            Ok(EffectOutcome::Rejected(error.to_string()))
         }
         Err(error) => Err(error),
     }
 }
 
-async fn put(world: &impl World, detail_type: &str, detail: &impl Serialize) -> Result<Carried, AwsError> {
+async fn publish(
+    aws: &impl PromoteClients,
+    detail_type: &str,
+    detail: &impl Serialize,
+) -> Result<EffectOutcome, AwsError> {
     let detail = serde_json::to_string(detail).map_err(|error| unwritable(&error))?;
-    world.put(detail_type, detail).await?;
-    Ok(Carried::Done)
+    aws.put(detail_type, detail).await?;
+    Ok(EffectOutcome::Done)
 }
 
 fn unwritable(error: &serde_json::Error) -> AwsError {
@@ -115,31 +119,39 @@ fn unwritable(error: &serde_json::Error) -> AwsError {
     }
 }
 
-/// Notes which baseline holds, unless a later change does; points Model Monitor's schedule at what holds; tells of it.
-async fn set_baseline(world: &impl World, own: bool, change: &MonitorBaselineChange) -> Result<Carried, AwsError> {
-    let holds = note(world, change).await?;
+/// Records the change unless a later one is recorded, updates Model Monitor's schedule to the latest baseline, and publishes
+/// the change.
+async fn set_baseline(
+    aws: &impl PromoteClients,
+    own: bool,
+    change: &MonitorBaselineChange,
+) -> Result<EffectOutcome, AwsError> {
+    let latest = record_change(aws, change).await?;
     if !own {
-        let pointed = world
-            .hold_against(&change.monitoring_schedule, &holds.baseline_uri)
+        let updated = aws
+            .set_baseline(&change.monitoring_schedule, &latest.baseline_uri)
             .await;
-        if let Carried::Refused(why) = refused_or(pointed, Carried::Done)? {
-            // People are told by the log, and see it in SageMaker; the window begins anew all the same.
+        if let EffectOutcome::Rejected(why) = outcome_or_error(updated, EffectOutcome::Done)? {
+            // The error is in the log, and the schedule in SageMaker shows it. The alert window restarts anyway.
             tracing::error!(
-                monitoring_schedule = %change.monitoring_schedule, baseline = %holds.baseline_uri, why = %why,
-                "the schedule could not be held against another baseline"
+                monitoring_schedule = %change.monitoring_schedule, baseline = %latest.baseline_uri, why = %why,
+                "SageMaker rejected the baseline change of the schedule"
             );
         }
     }
-    put(world, MONITOR_BASELINE_CHANGE, change).await
+    publish(aws, MONITOR_BASELINE_CHANGE, change).await
 }
 
-/// Writes a change into the monitor's document, unless a later one is there, and returns the one that holds.
-async fn note(world: &impl World, change: &MonitorBaselineChange) -> Result<MonitorBaselineChange, AwsError> {
+/// Writes a change to the monitor's baseline document, unless a later one is recorded. Returns the latest change.
+async fn record_change(
+    aws: &impl PromoteClients,
+    change: &MonitorBaselineChange,
+) -> Result<MonitorBaselineChange, AwsError> {
     let key = BaselineDocument::key(&change.monitoring_schedule);
     let mut lost = None;
-    for _ in 0..ATTEMPTS {
-        let (known, precondition) = match world.read(&key, None).await? {
-            Fetched::Found(body, etag) => (known(&key, &body)?, Precondition::Unchanged(etag)),
+    for _ in 0..MAX_WRITE_ATTEMPTS {
+        let (known, precondition) = match aws.read(&key, None).await? {
+            Fetched::Found(body, etag) => (parse_change(&key, &body)?, Precondition::Unchanged(etag)),
             Fetched::Absent | Fetched::Unchanged => (None, Precondition::Absent),
         };
         if let Some(known) = known.filter(|known| known.time >= change.time) {
@@ -150,7 +162,7 @@ async fn note(world: &impl World, change: &MonitorBaselineChange) -> Result<Moni
             change: change.clone(),
         };
         let body = serde_json::to_vec(&document).map_err(|error| unwritable(&error))?;
-        let written: Result<ETag, AwsError> = world.write(&key, body, &precondition).await;
+        let written: Result<ETag, AwsError> = aws.write(&key, body, &precondition).await;
         match written {
             Ok(_) => return Ok(change.clone()),
             Err(error) if error.kind == Kind::Conflict => lost = Some(error),
@@ -158,7 +170,7 @@ async fn note(world: &impl World, change: &MonitorBaselineChange) -> Result<Moni
         }
     }
     Err(lost.map_or_else(
-        || unwritable(&serde::de::Error::custom("never tried")),
+        || unwritable(&serde::de::Error::custom("no attempt was made")),
         |error| AwsError {
             kind: Kind::Transient,
             ..error
@@ -166,13 +178,13 @@ async fn note(world: &impl World, change: &MonitorBaselineChange) -> Result<Moni
     ))
 }
 
-fn known(key: &str, body: &[u8]) -> Result<Option<MonitorBaselineChange>, AwsError> {
+fn parse_change(key: &str, body: &[u8]) -> Result<Option<MonitorBaselineChange>, AwsError> {
     let read: Result<BaselineDocument, _> = serde_json::from_slice(body);
     let read = read.map_err(|error| AwsError {
         operation: "s3:GetObject",
         resource: key.to_owned(),
         kind: Kind::Rejected,
-        message: format!("it is no document of a baseline: {error}"),
+        message: format!("invalid baseline document: {error}"),
     })?;
     Ok(Some(read.change))
 }

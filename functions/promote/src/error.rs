@@ -1,36 +1,36 @@
-//! Why an event could not be handled.
+//! Errors of the function.
 
 use model_monitor::ParseError;
-use shell::{AwsError, ErrorType, LoadPolicyError, TurnError};
+use shell::{AwsError, ErrorType, LoadPolicyError, UpdateError};
 
-/// Why an event could not be handled.
+/// Error of handling an event.
 #[derive(Debug, thiserror::Error)]
 pub enum PromoteError {
-    /// The event claims to be one that we know, and cannot be read.
-    #[error("the event cannot be read")]
+    /// The event is malformed.
+    #[error("failed to parse the event")]
     Event(#[source] ParseError),
-    /// Ours, and not in its layout.
-    #[error("the detail of `{detail_type}` cannot be read")]
+    /// The detail of one of Driftwarden's events is malformed.
+    #[error("failed to parse the detail of `{detail_type}`")]
     Detail {
-        /// Which event.
+        /// Detail-type of the event.
         detail_type: String,
-        /// What is wrong with it.
+        /// JSON error.
         source: serde_json::Error,
     },
-    /// There is no policy to promote by.
-    #[error("there is no policy to promote by")]
+    /// No valid policy is available.
+    #[error("no valid policy is available")]
     Policy(#[source] LoadPolicyError),
-    /// The document of the model's experiments could not be brought to its next state.
-    #[error("the document of the model's experiments could not be brought to its next state")]
-    Turn(#[from] TurnError),
-    /// Some models could not be looked after; the log names each, and the next tick tries again.
-    #[error("{failed} of {all} models could not be looked after, the first: {first}")]
-    Some {
-        /// How many.
+    /// The experiment document of the model was not updated.
+    #[error("failed to update the experiment document of the model")]
+    Turn(#[from] UpdateError),
+    /// The experiments of some models were not processed. The log names each model, and the next tick retries.
+    #[error("failed to process experiments of {failed} of {all} models; first error: {first}")]
+    Incomplete {
+        /// Number of models with an error.
         failed: usize,
-        /// Of how many.
+        /// Number of models.
         all: usize,
-        /// What became of the first.
+        /// First error, with the model.
         first: String,
     },
 }
@@ -47,7 +47,7 @@ impl ErrorType for PromoteError {
             Self::Event(_) | Self::Detail { .. } => "EventUnreadable",
             Self::Policy(error) => error.error_type(),
             Self::Turn(error) => error.error_type(),
-            Self::Some { .. } => "PromotionIncomplete",
+            Self::Incomplete { .. } => "PromotionIncomplete",
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What is known of the traffic of an experiment: CloudWatch's metrics of each variant, and outcomes from captured data and
-//! ground truth. Everything is counted from the beginning of the step, each time: what is counted twice counts once.
+//! Evidence of an experiment: CloudWatch metrics of each variant, and outcomes from captured data and ground truth. Each count
+//! starts at the beginning of the step, so repeated counts do not add up.
 
-use crate::World;
+use crate::PromoteClients;
 use analyze::datasets::{Failed, config, listed, read_objects, with_objects};
 use analyzer::{
     GroundTruth, ReadOptions,
@@ -15,49 +15,48 @@ use remediation::HourlyUri;
 use shell::{AwsError, ports::MetricQuery};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// SageMaker's namespace of the metrics of variants (developer guide, page `monitoring-cloudwatch`).
-const NAMESPACE: &str = "AWS/SageMaker";
-/// Captured data are looked at for so long at most, whatever a step lasts.
-const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
+/// Namespace of SageMaker's variant metrics (*Monitoring SageMaker with CloudWatch* in the developer guide).
+const SAGEMAKER_NAMESPACE: &str = "AWS/SageMaker";
+/// Maximum age of captured data that is read, even if a step lasts longer.
+const MAX_CAPTURE_AGE: SignedDuration = SignedDuration::from_hours(31 * 24);
 
-/// Counts what is known of an experiment's traffic; `None` while there is nothing to count.
+/// Collects the evidence of an experiment. `None` if its stage needs none.
 ///
 /// # Errors
-/// If CloudWatch does not answer: without its guardrails nothing is judged. Outcomes that cannot be read are told in the
-/// evidence.
-pub(crate) async fn evidence(
-    world: &impl World,
+/// If CloudWatch fails: a look needs its guardrails. If reading outcomes fails, the evidence contains the error instead.
+pub(crate) async fn collect(
+    aws: &impl PromoteClients,
     policy: &PromotionPolicy,
     open: &Experiment,
 ) -> Result<Option<Evidence>, AwsError> {
-    let (Some(since), Some((champion, candidate))) = (open.counts_since(), open.compared()) else {
+    let (Some(since), Some((champion, candidate))) = (open.count_start(), open.compared_variants()) else {
         return Ok(None);
     };
-    let now = world.now();
-    let asked = Asked::new(policy, open, &champion, &candidate);
+    let now = aws.now();
+    let query = EvidenceQuery::new(policy, open, &champion, &candidate);
     let period = Duration::from_secs(policy.metrics_period.as_secs().unsigned_abs().max(1));
-    // The first period that holds nothing of the time before.
+    // Start at the first period that lies entirely within the step.
     let from = next_period(since, period);
     let values = if from < now {
-        world.metric_data(&asked.queries, from, now, period).await?
+        aws.metric_data(&query.queries, from, now, period).await?
     } else {
-        vec![Vec::new(); asked.queries.len()]
+        vec![Vec::new(); query.queries.len()]
     };
-    let mut evidence = asked.answered(policy, &values);
+    let mut evidence = query.parse_values(policy, &values);
     evidence.since = Some(since);
     if policy.cloudwatch.is_some() {
         return Ok(Some(evidence));
     }
-    if let Some(capture) = policy.capture.as_ref().filter(|_| open.counts_outcomes(now)) {
-        match outcomes(world, capture, &policy.metric, [&champion, &candidate], since).await {
+    if let Some(capture) = policy.capture.as_ref().filter(|_| open.is_recount_due(now)) {
+        match outcomes(aws, capture, &policy.metric, [&champion, &candidate], since).await {
             Ok(counted) => evidence.outcomes = Some(counted),
             Err(failed) => {
                 let why = match failed {
                     Failed::ForGood(why) => why,
                     Failed::Aws(error) => error.to_string(),
                 };
-                tracing::warn!(experiment.id = %open.id, why = %why, "outcomes could not be counted");
-                evidence.unread = Some(why);
+                tracing::warn!(experiment.id = %open.id, why = %why, "failed to count outcomes");
+                evidence.outcome_error = Some(why);
             }
         }
     }
@@ -72,15 +71,16 @@ fn next_period(since: Timestamp, period: Duration) -> Timestamp {
     Timestamp::from_second(next).unwrap_or(since)
 }
 
-/// What is asked of CloudWatch about an experiment.
-struct Asked {
-    /// The variants whose share of the traffic is checked, and those that are compared.
+/// CloudWatch queries of an experiment.
+struct EvidenceQuery {
+    /// Variants whose traffic share is checked, including the compared ones.
     variants: Vec<String>,
+    /// Champion and candidate.
     compared: [String; 2],
     queries: Vec<MetricQuery>,
 }
 
-impl Asked {
+impl EvidenceQuery {
     fn new(policy: &PromotionPolicy, open: &Experiment, champion: &str, candidate: &str) -> Self {
         let compared = [champion.to_owned(), candidate.to_owned()];
         let mut variants: Vec<String> = open.weights(policy).into_keys().collect();
@@ -100,21 +100,21 @@ impl Asked {
         };
         let traffic = variants
             .iter()
-            .map(|variant| query(variant, NAMESPACE, "Invocations", "Sum"));
+            .map(|variant| query(variant, SAGEMAKER_NAMESPACE, "Invocations", "Sum"));
         let mut queries: Vec<MetricQuery> = traffic.collect();
         for guardrail in &policy.guardrails {
             let (metric_name, statistic) = guardrail.metric.cloudwatch();
             queries.extend(
                 compared
                     .iter()
-                    .map(|variant| query(variant, NAMESPACE, metric_name, statistic)),
+                    .map(|variant| query(variant, SAGEMAKER_NAMESPACE, metric_name, statistic)),
             );
         }
         if let Some(metric) = &policy.cloudwatch {
             let statistics = statistics(metric);
             for variant in &compared {
-                let of = |statistic: &&str| query(variant, &metric.namespace, &metric.metric_name, statistic);
-                queries.extend(statistics.iter().map(of));
+                let custom = |statistic: &&str| query(variant, &metric.namespace, &metric.metric_name, statistic);
+                queries.extend(statistics.iter().map(custom));
             }
         }
         Self {
@@ -124,8 +124,8 @@ impl Asked {
         }
     }
 
-    /// What CloudWatch answered, in the order of the queries.
-    fn answered(&self, policy: &PromotionPolicy, values: &[Vec<(Timestamp, f64)>]) -> Evidence {
+    /// Builds the evidence from CloudWatch's values, which are in the order of the queries.
+    fn parse_values(&self, policy: &PromotionPolicy, values: &[Vec<(Timestamp, f64)>]) -> Evidence {
         let mut values = values.iter();
         let mut next = || values.next().map_or(&[][..], Vec::as_slice);
         let traffic: BTreeMap<String, u64> = self
@@ -134,15 +134,15 @@ impl Asked {
             .map(|variant| (variant.clone(), count(next())))
             .collect();
         let guardrails = policy.guardrails.iter().map(|guardrail| {
-            let of = self.compared.iter().map(|variant| {
+            let samples = self.compared.iter().map(|variant| {
                 let requests = traffic.get(variant).copied().unwrap_or_default();
-                (variant.clone(), guarded(guardrail.metric, next(), requests))
+                (variant.clone(), guardrail_sample(guardrail.metric, next(), requests))
             });
-            of.collect()
+            samples.collect()
         });
         let guardrails = guardrails.collect();
         let outcomes = policy.cloudwatch.as_ref().map(|metric| {
-            let of = self.compared.iter().map(|variant| {
+            let samples = self.compared.iter().map(|variant| {
                 let sample = if metric.proportion {
                     let (successes, trials) = (count(next()), count(next()));
                     Sample::proportion(successes, trials)
@@ -151,7 +151,7 @@ impl Asked {
                 };
                 (variant.clone(), sample)
             });
-            of.collect()
+            samples.collect()
         });
         Evidence {
             traffic,
@@ -162,7 +162,7 @@ impl Asked {
     }
 }
 
-/// Which statistics say what a metric of the owner's is.
+/// Statistics to query for a custom metric.
 fn statistics(metric: &CloudWatchMetric) -> &'static [&'static str] {
     if metric.proportion {
         &["Sum", "SampleCount"]
@@ -171,19 +171,19 @@ fn statistics(metric: &CloudWatchMetric) -> &'static [&'static str] {
     }
 }
 
-/// The sum of counts.
+/// Sum of the counts.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a whole number, not below 0"
+    reason = "a nonnegative integer"
 )]
 fn count(values: &[(Timestamp, f64)]) -> u64 {
     let sum: f64 = values.iter().map(|(_, value)| value).sum();
     sum.max(0.0).round() as u64
 }
 
-/// A guardrail's values: of a latency the logarithm of each period, so that margins are shares; of errors one value a request.
-fn guarded(metric: GuardrailMetric, values: &[(Timestamp, f64)], requests: u64) -> Sample {
+/// Values of a guardrail. Latencies: the logarithm of each period, so that margins are relative. Errors: one value per request.
+fn guardrail_sample(metric: GuardrailMetric, values: &[(Timestamp, f64)], requests: u64) -> Sample {
     if metric.is_latency() {
         let positive = values.iter().map(|(_, value)| *value).filter(|value| *value > 0.0);
         return sample(positive.map(f64::ln));
@@ -198,43 +198,43 @@ fn sample(values: impl Iterator<Item = f64>) -> Sample {
     })
 }
 
-/// The outcomes of each variant since a time, as far as their labels have come.
+/// Outcomes of each variant since a time, for requests whose labels have arrived.
 async fn outcomes(
-    world: &impl World,
+    aws: &impl PromoteClients,
     capture: &Capture,
     metric: &Metric,
     variants: [&str; 2],
     since: Timestamp,
 ) -> Result<BTreeMap<String, Sample>, Failed> {
-    let now = world.now();
+    let now = aws.now();
     let uri = |text: &str| {
-        let why = || Failed::ForGood(format!("`{text}` of the policy's `capture` is no s3:// URI"));
+        let why = || Failed::ForGood(format!("`{text}` in `capture` of the policy is not an s3:// URI"));
         HourlyUri::parse(text).ok_or_else(why)
     };
-    let of_config = S3Uri::parse(&capture.config).ok_or_else(|| {
+    let config_uri = S3Uri::parse(&capture.config).ok_or_else(|| {
         Failed::ForGood(format!(
-            "`{}` of the policy's `capture` is no s3:// URI",
+            "`{}` in `capture` of the policy is not an s3:// URI",
             capture.config
         ))
     })?;
-    let config = config(world, &of_config).await?;
+    let config = config(aws, &config_uri).await?;
     let job = ModelQualityJob::new(config.clone()).map_err(|error| Failed::ForGood(error.to_string()))?;
-    let first = since.max(now.checked_sub(LONGEST).unwrap_or(since));
+    let first = since.max(now.checked_sub(MAX_CAPTURE_AGE).unwrap_or(since));
     let hours = hours(first, now);
     let labels = uri(&capture.ground_truth)?;
-    let found = listed(world, &labels, hours.clone()).await?;
-    let truth = with_objects(world, &labels.bucket, &found, GroundTruth::read).await?;
+    let found = listed(aws, &labels, hours.clone()).await?;
+    let truth = with_objects(aws, &labels.bucket, &found, GroundTruth::read).await?;
     let truth = Arc::new(truth);
     let mut counted = BTreeMap::new();
     for variant in variants {
         let captured = uri(&format!("{}/{variant}", capture.data.trim_end_matches('/')))?;
-        let objects = listed(world, &captured, hours.clone()).await?;
+        let objects = listed(aws, &captured, hours.clone()).await?;
         let prediction = PredictionJob::new(MonitorType::ModelQuality, Some(config.clone()))?;
         let mut options = ReadOptions::default();
         options.capture.ground_truth = Some(Arc::clone(&truth));
         options.capture.since = Some(since);
         prediction.prepare(&mut options);
-        let dataset = read_objects(world, &captured.bucket, &objects, options, prediction.tables()).await?;
+        let dataset = read_objects(aws, &captured.bucket, &objects, options, prediction.tables()).await?;
         let outcomes = job.outcomes(&dataset)?.into_iter().map(|outcome| match metric {
             Metric::AbsoluteError => outcome.abs(),
             Metric::SquaredError => outcome * outcome,
@@ -245,7 +245,7 @@ async fn outcomes(
     Ok(counted)
 }
 
-/// The full hours from that of one time to that of another.
+/// Starts of all hours from one time to another, including the hour of the first.
 fn hours(from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
     let second = from.as_second().div_euclid(3600) * 3600;
     let first = Timestamp::from_second(second).unwrap_or(from);
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_periods_count() {
+    fn counting_starts_at_next_full_period() {
         let at = |text: &str| -> Timestamp { text.parse().unwrap() };
         let minute = Duration::from_mins(1);
         let next = |text| next_period(at(text), minute);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hours_of_a_step_are_those_that_it_touches() {
+    fn hours_include_first_and_last() {
         let at = |text: &str| -> Timestamp { text.parse().unwrap() };
         let found = hours(at("2026-11-23T10:59:00Z"), at("2026-11-23T12:00:00Z"));
         assert_eq!(found.len(), 3);

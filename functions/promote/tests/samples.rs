@@ -1,4 +1,4 @@
-//! Every sample event is taken, also where nothing is promoted.
+//! Every sample event is handled, even without promotion in the policy.
 
 use jiff::{SignedDuration, Timestamp};
 use promote::Promote;
@@ -7,19 +7,19 @@ use shell::memory::Memory;
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/promote");
 
 #[tokio::test]
-async fn every_event_of_the_folder_is_taken() {
+async fn sample_events_are_handled() {
     let now = Timestamp::from_second(1_795_404_000).unwrap();
     let mut seen = 0;
     for entry in std::fs::read_dir(EVENTS).unwrap() {
         let path = entry.unwrap().path();
         let event = std::fs::read_to_string(&path).unwrap();
-        let world = Memory::at(now);
+        let aws = Memory::at(now);
         let deadline = now + SignedDuration::from_mins(1);
-        let handled = Promote::default().handle(&world, &event, "request", deadline).await;
+        let handled = Promote::default().handle(&aws, &event, "request", deadline).await;
         assert!(handled.is_ok(), "{}: {handled:?}", path.display());
-        // Without a policy nothing is promoted, and nothing is changed.
+        // Without a policy there is no promotion, and nothing is changed in SageMaker.
         let writes = ["sagemaker:Create", "sagemaker:Update", "sagemaker:Delete"];
-        let calls = world.calls();
+        let calls = aws.calls();
         let changed = calls
             .iter()
             .any(|call| writes.iter().any(|write| call.starts_with(write)));

@@ -1,28 +1,28 @@
-//! Why an event could not be handled.
+//! Errors of the `remediate` function.
 
 use model_monitor::ParseError;
-use shell::{ErrorType, LoadPolicyError, TurnError};
+use shell::{ErrorType, LoadPolicyError, UpdateError};
 
-/// Why an event could not be handled.
+/// Why an event was not handled.
 #[derive(Debug, thiserror::Error)]
 pub enum RemediateError {
-    /// The event claims to be one that we know, and cannot be read.
-    #[error("the event cannot be read")]
+    /// The payload is not a valid event of its detail-type.
+    #[error("failed to parse the event")]
     Event(#[source] ParseError),
-    /// Ours, and not in its layout.
-    #[error("the detail of `{detail_type}` cannot be read")]
+    /// The detail of one of Driftwarden's events is invalid.
+    #[error("failed to parse the detail of the event `{detail_type}`")]
     Detail {
-        /// Which event.
+        /// Detail-type of the event.
         detail_type: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: serde_json::Error,
     },
-    /// There is no policy to decide by.
-    #[error("there is no policy to decide by")]
+    /// No valid policy is available.
+    #[error("no valid policy is available")]
     Policy(#[source] LoadPolicyError),
-    /// The model's document could not be brought to its next state.
-    #[error("the model's document could not be brought to its next state")]
-    Turn(#[from] TurnError),
+    /// The state document of the model was not updated.
+    #[error("failed to update the state document of the model")]
+    Update(#[from] UpdateError),
 }
 
 impl ErrorType for RemediateError {
@@ -30,7 +30,7 @@ impl ErrorType for RemediateError {
         match self {
             Self::Event(_) | Self::Detail { .. } => "EventUnreadable",
             Self::Policy(error) => error.error_type(),
-            Self::Turn(error) => error.error_type(),
+            Self::Update(error) => error.error_type(),
         }
     }
 }

@@ -11,16 +11,16 @@ use model_monitor::{AlarmStateChange, Detail, Event, PipelineExecutionStatusChan
 use outbox::{Caller, correlation_id};
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentDocument, ExperimentStateChange};
 use remediation::{
-    CandidateStatus, ExecutionStatus, Facts, Given, Input, ModelDocument, ModelEffect, MonitorLevel, PAUSE_KEY, Pause,
+    CandidateStatus, ExecutionStatus, Facts, Input, ModelDocument, ModelEffect, MonitorLevel, PAUSE_KEY, Pause,
     PipelineExecution, PipelineStart, Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
     REMEDIATION_PAUSE, REMEDIATION_RESOLUTION, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED,
     RemediationApproval, RemediationPause, RemediationResolution, RetrainingStatusReported, RiskRating, Settings,
-    Stage, StartKind, Stepped, model_of_display_name,
+    Stage, StartKind, StepContext, StepOutcome, parse_display_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shell::{
-    AwsError, Kind, LEASE, Loaded, PolicyStore, TurnError,
+    AwsError, Kind, LEASE, LoadedDocument, PolicyStore, UpdateError,
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, Fetched, ModelCards, Pipelines, StateMachines},
@@ -29,47 +29,47 @@ use shell::{
 use std::collections::BTreeMap;
 use tracing::Instrument as _;
 
-/// Step Functions' event (user guide, page `eventbridge-integration`).
+/// Detail-type of Step Functions' event (developer guide, page *eventbridge-integration*).
 const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution Status Change";
 
-/// What remediation touches of AWS.
-pub trait World: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
+/// AWS APIs that the function uses.
+pub trait RemediateClients: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
 
-impl<W: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock> World for W {}
+impl<W: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock> RemediateClients for W {}
 
-/// A model and what is heard about it, or why an event concerns no model.
-type Heard = Result<(String, Input), String>;
+/// An event as the input of a model, or the reason why it concerns no model.
+type RoutedEvent = Result<(String, Input), String>;
 
-/// The function, configured.
+/// The `remediate` function.
 #[derive(Debug)]
 pub struct Remediate {
     settings: Settings,
     policy: PolicyStore,
 }
 
-/// What became of an event: the function's answer.
+/// Outcome of an event: the response of the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Handled {
-    /// The model's document took it.
+    /// The event changed the model's document.
     Changed {
-        /// The model.
+        /// Name of the model.
         model: String,
     },
-    /// The model's document knew it already, or something later.
+    /// The model's document already contains the event, or a later one.
     Known {
-        /// The model.
+        /// Name of the model.
         model: String,
     },
-    /// It does not concern us.
+    /// The event does not concern remediation.
     Ignored {
-        /// Why.
+        /// Why the event was ignored.
         reason: String,
     },
 }
 
 impl Remediate {
-    /// The function for a pipeline.
+    /// Creates the function from its settings.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -77,23 +77,23 @@ impl Remediate {
         }
     }
 
-    /// With a policy that is shared with other functions of this process.
+    /// Shares a policy cache with other functions of this process.
     #[must_use]
     pub fn with_policy(self, policy: PolicyStore) -> Self {
         Self { policy, ..self }
     }
 
-    /// The function as the environment configures it, with the state bucket and the event bus.
+    /// Creates the function from environment variables. Also returns the names of the state bucket and the event bus.
     ///
-    /// | variable | what |
+    /// | variable | value |
     /// | --- | --- |
-    /// | `STATE_BUCKET` | bucket of the documents; required |
-    /// | `EVENT_BUS_NAME` | our bus; required |
+    /// | `STATE_BUCKET` | name of the state bucket; required |
+    /// | `EVENT_BUS_NAME` | name of Driftwarden's event bus; required |
     /// | `RETRAINING_PIPELINE` | name or ARN of the SageMaker pipeline; required |
-    /// | `PIPELINE_START` | `remediate` (default): this function starts it; `rule`: an EventBridge rule does |
+    /// | `PIPELINE_START` | `remediate` (default): this function starts the pipeline; `rule`: an EventBridge rule starts it |
     ///
     /// # Errors
-    /// If a variable is missing or wrong.
+    /// If a variable is missing or invalid.
     pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, String, String), ConfigError> {
         let pipeline_start = match vars.optional("PIPELINE_START").as_deref() {
             None | Some("remediate") => PipelineStart::Remediate,
@@ -102,12 +102,12 @@ impl Remediate {
                 return Err(ConfigError::Invalid {
                     name: "PIPELINE_START",
                     value: other.to_owned(),
-                    expected: "`remediate` (this function starts the pipeline) or `rule` (an EventBridge rule does)",
+                    expected: "`remediate` (this function starts the pipeline) or `rule` (an EventBridge rule starts it)",
                 });
             }
         };
         let pipeline = vars.required("RETRAINING_PIPELINE", "the name or ARN of a SageMaker pipeline")?;
-        let event_bus = vars.required("EVENT_BUS_NAME", "the name of the EventBridge bus")?;
+        let event_bus = vars.required("EVENT_BUS_NAME", "the name of an EventBridge event bus")?;
         Ok((
             Self::new(Settings {
                 pipeline,
@@ -121,43 +121,43 @@ impl Remediate {
     /// Handles one event.
     ///
     /// # Errors
-    /// If the event is ours and cannot be read, or AWS fails: Lambda retries it, then keeps it in the dead-letter queue.
-    pub async fn handle<W: World>(
+    /// If the event cannot be parsed, or a call to AWS fails. Lambda retries the event, then sends it to the dead-letter queue.
+    pub async fn handle<W: RemediateClients>(
         &self,
-        world: &W,
+        clients: &W,
         payload: &str,
         request_id: &str,
     ) -> Result<Handled, RemediateError> {
         let event = Event::parse("event", payload.as_bytes()).map_err(RemediateError::Event)?;
         let detail_type = event.detail_type.as_str();
-        let heard = match event.detail {
-            Detail::PipelineExecution(change) => self.of_pipeline(world, &change).await?,
-            Detail::Alarm(alarm) => self.of_alarm(world, &alarm).await?,
+        let routed = match event.detail {
+            Detail::PipelineExecution(change) => self.route_pipeline(clients, &change).await?,
+            Detail::Alarm(alarm) => self.route_alarm(clients, &alarm).await?,
             Detail::Other(detail) => match detail_type {
                 MODEL_MONITOR_ALERT_STATE_CHANGE => {
-                    let alert: AlertStateChange = read(detail, detail_type)?;
+                    let alert: AlertStateChange = parse_detail(detail, detail_type)?;
                     Ok((alert.model.clone(), Input::Alert(Box::new(alert))))
                 }
                 EXPERIMENT_STATE_CHANGE => {
-                    let change: ExperimentStateChange = read(detail, detail_type)?;
-                    let status = CandidateStatus::of_change(&change);
+                    let change: ExperimentStateChange = parse_detail(detail, detail_type)?;
+                    let status = CandidateStatus::from_change(&change);
                     Ok((change.model, Input::Experiment(status)))
                 }
                 REMEDIATION_APPROVAL => {
-                    let approval: RemediationApproval = read(detail, detail_type)?;
-                    of_incident(&approval.incident_id).map(|(model, _)| (model, Input::Approval(approval)))
+                    let approval: RemediationApproval = parse_detail(detail, detail_type)?;
+                    parse_incident_id(&approval.incident_id).map(|(model, _)| (model, Input::Approval(approval)))
                 }
                 REMEDIATION_RESOLUTION => {
-                    let resolution: RemediationResolution = read(detail, detail_type)?;
-                    of_incident(&resolution.incident_id).map(|(model, _)| (model, Input::Resolution(resolution)))
+                    let resolution: RemediationResolution = parse_detail(detail, detail_type)?;
+                    parse_incident_id(&resolution.incident_id).map(|(model, _)| (model, Input::Resolution(resolution)))
                 }
                 REMEDIATION_PAUSE => {
-                    let pause: RemediationPause = read(detail, detail_type)?;
+                    let pause: RemediationPause = parse_detail(detail, detail_type)?;
                     Ok((pause.model.clone(), Input::Pause(pause)))
                 }
                 RETRAINING_STATUS_REPORTED => {
-                    let reported: RetrainingStatusReported = read(detail, detail_type)?;
-                    of_incident(&reported.incident_id).map(|(model, incident)| {
+                    let reported: RetrainingStatusReported = parse_detail(detail, detail_type)?;
+                    parse_incident_id(&reported.incident_id).map(|(model, incident)| {
                         let ended = reported.status.is_final().then_some(reported.time);
                         let execution = PipelineExecution {
                             arn: reported.execution_arn,
@@ -168,25 +168,25 @@ impl Remediate {
                         (model, Input::PipelineExecution { incident, execution })
                     })
                 }
-                STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => of_state_machine(&detail),
+                STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => route_state_machine(&detail),
                 _ => Err(format!("`{detail_type}` does not concern remediation")),
             },
             _ => Err(format!("`{detail_type}` does not concern remediation")),
         };
-        match heard {
-            Ok((model, input)) => self.take(world, model, input, request_id).await,
+        match routed {
+            Ok((model, input)) => self.take(clients, model, input, request_id).await,
             Err(reason) => Ok(ignored(reason)),
         }
     }
 
-    /// Takes one input for a model: asks what the decision needs to know, changes the document, carries out what it owes.
+    /// Applies one input to a model: collects the facts for the decision, updates the document, and executes its effects.
     ///
     /// # Errors
-    /// If AWS fails, or there is no policy. An alert whose decision could not be taken is kept: the retry, or the sweep,
+    /// If a call to AWS fails, or no valid policy is available. An alert without a decision is kept: the retry or the sweep
     /// decides.
-    pub async fn take<W: World>(
+    pub async fn take<W: RemediateClients>(
         &self,
-        world: &W,
+        clients: &W,
         model: String,
         input: Input,
         request_id: &str,
@@ -198,40 +198,40 @@ impl Remediate {
             ),
             _ => (None, None),
         };
-        let about = telemetry::about(Some(&model), schedule, correlation_id);
-        let taken = self.take_known(world, model, None, input, request_id);
-        taken.instrument(about).await
+        let span = telemetry::span_for(Some(&model), schedule, correlation_id);
+        let taken = self.take_known(clients, model, None, input, request_id);
+        taken.instrument(span).await
     }
 
-    /// Takes an input; `known` is the model's document, if it has just been read.
-    async fn take_known<W: World>(
+    /// Applies an input. `known` is the model's document, if it has just been loaded.
+    async fn take_known<W: RemediateClients>(
         &self,
-        world: &W,
+        clients: &W,
         model: String,
-        known: Option<Loaded<ModelDocument>>,
+        known: Option<LoadedDocument<ModelDocument>>,
         input: Input,
         request_id: &str,
     ) -> Result<Handled, RemediateError> {
         let key = model_key(&model);
         let caller = Caller {
             id: request_id.to_owned(),
-            now: world.now(),
+            now: clients.now(),
             lease: LEASE,
         };
         let loaded = async {
             match known {
                 Some(known) => Ok(known),
-                None => load::<ModelDocument>(world, &key).await,
+                None => load::<ModelDocument>(clients, &key).await,
             }
         };
-        let (policy, loaded) = join(self.policy.load(world), loaded).await;
+        let (policy, loaded) = join(self.policy.load(clients), loaded).await;
         let (policy, loaded) = (policy.map_err(RemediateError::Policy)?, loaded?);
-        let asks = match loaded.document() {
+        let needs_facts = match loaded.document() {
             Some(document) => document.needs_facts(&input),
             None => ModelDocument::new(&model).needs_facts(&input),
         };
-        let mut facts = if asks {
-            Some(self.facts(world, &model, &policy).await)
+        let mut facts = if needs_facts {
+            Some(self.facts(clients, &model, &policy).await)
         } else {
             None
         };
@@ -239,39 +239,39 @@ impl Remediate {
         let mut input = input;
         let mut changed = false;
         loop {
-            let given = Given {
+            let context = StepContext {
                 policy: &policy,
                 settings: &self.settings,
                 facts: facts.as_ref().and_then(|facts| facts.as_ref().ok()),
             };
             let loaded = match loaded.take() {
                 Some(loaded) => loaded,
-                None => load(world, &key).await?,
+                None => load(clients, &key).await?,
             };
-            let (stepped, stage, waits) = turn(
-                world,
+            let (stepped, stage, is_deciding) = turn(
+                clients,
                 &key,
                 loaded,
                 &caller,
                 || ModelDocument::new(&model),
                 |document| {
-                    // It is about the incident, whichever alert joins it.
-                    telemetry::correlated(document.correlation_id());
-                    let stepped = document.step(input.clone(), given, &caller);
-                    telemetry::correlated(document.correlation_id());
+                    // Log lines belong to the incident, also if another alert joins it.
+                    telemetry::record_correlation_id(document.correlation_id());
+                    let stepped = document.step(input.clone(), context, &caller);
+                    telemetry::record_correlation_id(document.correlation_id());
                     (stepped, document.stage(), document.is_deciding())
                 },
-                async |effect| carry_out(world, effect).await,
+                async |effect| execute(clients, effect).await,
             )
             .await?;
-            changed |= stepped == Stepped::Changed;
+            changed |= stepped == StepOutcome::Changed;
             tracing::info!(model = %model, stepped = ?stepped, stage = stage.as_str(), "model handled");
             match facts {
-                // The input is kept, and its decision waits.
-                Some(Err(error)) => return Err(TurnError::from(error).into()),
-                // Another writer was faster, and made a decision due that nobody had asked the facts for.
-                None if waits => {
-                    facts = Some(self.facts(world, &model, &policy).await);
+                // The input is stored. The retry or the sweep decides.
+                Some(Err(error)) => return Err(UpdateError::from(error).into()),
+                // Another writer was faster: its change requires a decision, for which no facts have been collected.
+                None if is_deciding => {
+                    facts = Some(self.facts(clients, &model, &policy).await);
                     input = Input::Tick(BTreeMap::new());
                 }
                 _ => break,
@@ -284,19 +284,19 @@ impl Remediate {
         })
     }
 
-    /// Looks after a model: hears how its run goes, if nobody said; decides again, or verifies; carries out what its
-    /// document still owes. Nothing if there is no such model.
+    /// Sweeps a model: checks the status of its pipeline execution, in case its event was lost; decides again or verifies; executes
+    /// pending effects. Does nothing if the model has no document.
     ///
     /// # Errors
     /// As [`Remediate::take`].
-    pub async fn sweep<W: World>(
+    pub async fn sweep<W: RemediateClients>(
         &self,
-        world: &W,
+        clients: &W,
         model: &str,
         levels: BTreeMap<String, MonitorLevel>,
         request_id: &str,
     ) -> Result<(), RemediateError> {
-        let loaded = load::<ModelDocument>(world, &model_key(model)).await?;
+        let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
         let Some(document) = loaded.document() else {
             return Ok(());
         };
@@ -309,46 +309,46 @@ impl Remediate {
         if let Some((incident, execution)) = running {
             let arn = &execution.arn;
             let now = if arn.contains(":states:") {
-                world.describe_execution(arn).await
+                clients.describe_execution(arn).await
             } else {
-                world.execution(arn).await
+                clients.execution(arn).await
             };
             match now {
                 Ok(Some(execution)) if execution.status.is_final() => {
                     let input = Input::PipelineExecution { incident, execution };
-                    self.take(world, model.to_owned(), input, request_id).await?;
+                    self.take(clients, model.to_owned(), input, request_id).await?;
                     taken = true;
                 }
                 Ok(_) => {}
-                // A run that somebody deleted, or that is no run of AWS's, says nothing more.
-                Err(error) => tracing::warn!(error = %error, model, "how the run goes could not be asked"),
+                // The execution was deleted, or does not run on AWS.
+                Err(error) => tracing::warn!(error = %error, model, "failed to read the status of the retraining"),
             }
         }
         if document.stage() == Stage::Candidate || running.is_some() {
-            // Whatever its experiment has come to, told or not.
-            let experiments = load::<ExperimentDocument>(world, &ExperimentDocument::key(model)).await?;
+            // State of its experiment, in case an event was lost.
+            let experiments = load::<ExperimentDocument>(clients, &ExperimentDocument::key(model)).await?;
             for status in experiments
                 .document()
-                .map(CandidateStatus::of_document)
+                .map(CandidateStatus::all_from_document)
                 .unwrap_or_default()
             {
-                self.take(world, model.to_owned(), Input::Experiment(status), request_id)
+                self.take(clients, model.to_owned(), Input::Experiment(status), request_id)
                     .await?;
                 taken = true;
             }
         }
-        // What was taken is in a newer one.
+        // After an applied input, the loaded document is outdated.
         let known = Some(loaded).filter(|_| !taken);
-        let about = telemetry::about(Some(model), None, None);
-        let ticked = self.take_known(world, model.to_owned(), known, Input::Tick(levels), request_id);
-        ticked.instrument(about).await?;
+        let span = telemetry::span_for(Some(model), None, None);
+        let ticked = self.take_known(clients, model.to_owned(), known, Input::Tick(levels), request_id);
+        ticked.instrument(span).await?;
         Ok(())
     }
 
-    /// What a decision needs to know and only AWS can tell.
+    /// Facts for a decision that only AWS knows.
     async fn facts<W: Documents + Pipelines + ModelCards>(
         &self,
-        world: &W,
+        clients: &W,
         model: &str,
         policy: &Policy,
     ) -> Result<Facts, AwsError> {
@@ -357,7 +357,7 @@ impl Remediate {
             match rules.retraining.start {
                 StartKind::Pipeline => {
                     let pipeline = rules.retraining.pipeline.as_deref().unwrap_or(&self.settings.pipeline);
-                    runs_of(world, model, pipeline).await
+                    executions_in_progress(clients, model, pipeline).await
                 }
                 StartKind::StateMachine | StartKind::Event => Ok(Vec::new()),
             }
@@ -366,10 +366,10 @@ impl Remediate {
             match rules.risk_rating {
                 Some(rating) => Ok(rating),
                 None if rules.automation.is_some() => Ok(RiskRating::Unknown),
-                None => world.risk_rating(&rules.model_card).await,
+                None => clients.risk_rating(&rules.model_card).await,
             }
         };
-        let (in_flight, risk_rating, paused) = join3(in_flight, risk_rating, paused(world)).await;
+        let (in_flight, risk_rating, paused) = join3(in_flight, risk_rating, read_pause(clients)).await;
         Ok(Facts {
             in_flight: in_flight?,
             risk_rating: risk_rating?,
@@ -377,15 +377,15 @@ impl Remediate {
         })
     }
 
-    /// The incident that a pipeline execution is for. One that this function started says so in its display name; of one
-    /// that a rule started only its parameters can tell.
-    async fn of_pipeline(
+    /// Finds the incident of a pipeline execution: by the display name if this function started it, or by the parameters if a rule
+    /// started it.
+    async fn route_pipeline(
         &self,
-        world: &impl Pipelines,
+        clients: &impl Pipelines,
         change: &PipelineExecutionStatusChange,
-    ) -> Result<Heard, RemediateError> {
+    ) -> Result<RoutedEvent, RemediateError> {
         let Some(status) = ExecutionStatus::parse(&change.status) else {
-            return Ok(Err(format!("status `{}` says nothing", change.status)));
+            return Ok(Err(format!("`{}` is not a known status", change.status)));
         };
         let execution = PipelineExecution {
             arn: change.execution_arn.clone(),
@@ -393,20 +393,20 @@ impl Remediate {
             start_time: change.start_time,
             end_time: change.end_time,
         };
-        let by_name = change.display_name.as_deref().and_then(model_of_display_name);
+        let by_name = change.display_name.as_deref().and_then(parse_display_name);
         if let Some((model, incident)) = by_name {
             return Ok(Ok((model.to_owned(), Input::PipelineExecution { incident, execution })));
         }
-        let foreign = || Err(format!("`{}` is not an execution of ours", change.execution_arn));
+        let foreign = || Err(format!("Driftwarden did not start `{}`", change.execution_arn));
         if self.settings.pipeline_start == PipelineStart::Remediate {
             return Ok(foreign());
         }
-        let parameters = match world.parameters(&change.execution_arn).await {
+        let parameters = match clients.parameters(&change.execution_arn).await {
             Ok(parameters) => parameters,
             Err(AwsError {
                 kind: Kind::NotFound, ..
             }) => return Ok(foreign()),
-            Err(error) => return Err(TurnError::from(error).into()),
+            Err(error) => return Err(UpdateError::from(error).into()),
         };
         Ok(parameters
             .get("DriftwardenModel")
@@ -418,9 +418,13 @@ impl Remediate {
             .map_or_else(foreign, Ok))
     }
 
-    /// A CloudWatch alarm that the policy names is heard as the alert of a monitor.
-    async fn of_alarm(&self, world: &impl Documents, alarm: &AlarmStateChange) -> Result<Heard, RemediateError> {
-        let policy = self.policy.load(world).await.map_err(RemediateError::Policy)?;
+    /// Treats a CloudWatch alarm that the policy names as the alert of a monitor.
+    async fn route_alarm(
+        &self,
+        clients: &impl Documents,
+        alarm: &AlarmStateChange,
+    ) -> Result<RoutedEvent, RemediateError> {
+        let policy = self.policy.load(clients).await.map_err(RemediateError::Policy)?;
         let name = &alarm.alarm_name;
         let Some(rules) = policy.alarm(name) else {
             return Ok(Err(format!("the policy has no [[alarm]] for `{name}`")));
@@ -432,11 +436,13 @@ impl Remediate {
             _ => None,
         };
         let (Some(alert_status), Some(time)) = (status(&alarm.state), alarm.timestamp) else {
-            return Ok(Err(format!("alarm `{name}` tells no state that is known, or no time")));
+            return Ok(Err(format!(
+                "the event of alarm `{name}` has no known state or no time"
+            )));
         };
         let previous = alarm.previous_state.as_deref().and_then(status);
         let in_alert = alert_status == AlertStatus::InAlert;
-        // Of two events of an alarm the one with the later time is the later one.
+        // The time orders the events of an alarm.
         let transition = u64::try_from(time.as_millisecond()).unwrap_or_default();
         let change = AlertStateChange {
             version: "1".into(),
@@ -469,67 +475,72 @@ impl Remediate {
     }
 }
 
-/// What a person last said about pausing all models. What cannot be read holds the decision back, as any fact that cannot be
-/// asked: a kill switch that nobody can read is not off.
-async fn paused(world: &impl Documents) -> Result<Option<Pause>, AwsError> {
-    match world.read(PAUSE_KEY, None).await? {
+/// Reads the pause of all models. If it cannot be read, there is no decision: an unreadable kill switch does not count as off.
+async fn read_pause(clients: &impl Documents) -> Result<Option<Pause>, AwsError> {
+    match clients.read(PAUSE_KEY, None).await? {
         Fetched::Absent | Fetched::Unchanged => Ok(None),
         Fetched::Found(body, _) => serde_json::from_slice(&body).map(Some).map_err(|error| AwsError {
             operation: "s3:GetObject",
             resource: PAUSE_KEY.to_owned(),
             kind: Kind::Rejected,
-            message: format!("it cannot be read: {error}; `driftwarden pause` or `resume` writes it anew"),
+            message: format!(
+                "failed to parse it: {error}; run `driftwarden pause` or `driftwarden resume` to rewrite it"
+            ),
         }),
     }
 }
 
-/// Where the document of a model lies in the state bucket.
+/// Key of a model's document in the state bucket.
 pub fn model_key(model: &str) -> String {
     ModelDocument::key(model)
 }
 
-/// The runs of a pipeline in flight that are, or may be, of a model: those that its incidents started, and those that
-/// somebody started otherwise, unless their parameters name another model.
-async fn runs_of(world: &impl Pipelines, model: &str, pipeline: &str) -> Result<Vec<String>, AwsError> {
-    let mut runs = Vec::new();
-    for run in world.in_flight(pipeline).await? {
-        let of_model = if let Some((of, _)) = model_of_display_name(&run.display_name) {
-            of == model
+/// Executions of a pipeline in progress that belong, or may belong, to a model: those of its incidents, and those that an operator
+/// or another process started, unless their parameters name another model.
+async fn executions_in_progress(
+    clients: &impl Pipelines,
+    model: &str,
+    pipeline: &str,
+) -> Result<Vec<String>, AwsError> {
+    let mut executions = Vec::new();
+    for execution in clients.executions_in_progress(pipeline).await? {
+        let is_for_model = if let Some((other, _)) = parse_display_name(&execution.display_name) {
+            other == model
         } else {
-            let parameters = world.parameters(&run.arn).await?;
+            let parameters = clients.parameters(&execution.arn).await?;
             parameters
                 .get("DriftwardenModel")
-                .is_none_or(|of| of == model || of == "none")
+                .is_none_or(|other| other == model || other == "none")
         };
-        if of_model {
-            runs.push(run.arn);
+        if is_for_model {
+            executions.push(execution.arn);
         }
     }
-    Ok(runs)
+    Ok(executions)
 }
 
-/// The model and the number of an incident's id.
-fn of_incident(incident_id: &str) -> Result<(String, u64), String> {
+/// Splits an incident ID into model and number.
+fn parse_incident_id(incident_id: &str) -> Result<(String, u64), String> {
     let parts = incident_id
         .rsplit_once('-')
         .and_then(|(model, number)| Some((model, number.parse().ok()?)));
-    let (model, number) = parts.ok_or_else(|| format!("`{incident_id}` is no incident's id"))?;
+    let (model, number) = parts.ok_or_else(|| format!("`{incident_id}` is not an incident ID"))?;
     Ok((model.to_owned(), number))
 }
 
-/// The incident that a Step Functions execution is for, as its input tells.
-fn of_state_machine(detail: &Value) -> Heard {
+/// Finds the incident of a Step Functions execution in its input.
+fn route_state_machine(detail: &Value) -> RoutedEvent {
     let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
     let time = |pointer: &str| {
         let millisecond = detail.pointer(pointer).and_then(Value::as_i64)?;
         Timestamp::from_millisecond(millisecond).ok()
     };
     let input: Option<Value> = text("/input").and_then(|input| serde_json::from_str(input).ok());
-    let own = input.as_ref().and_then(|input| input.get("driftwarden"));
-    let of = own.and_then(|own| Some((own.get("model")?.as_str()?, own.get("incident")?.as_u64()?)));
-    let status = text("/status").and_then(ExecutionStatus::of_state_machine);
-    let (Some((model, incident)), Some(arn), Some(status)) = (of, text("/executionArn"), status) else {
-        return Err("the Step Functions execution is not of ours".to_owned());
+    let ids = input.as_ref().and_then(|input| input.get("driftwarden"));
+    let ids = ids.and_then(|ids| Some((ids.get("model")?.as_str()?, ids.get("incident")?.as_u64()?)));
+    let status = text("/status").and_then(ExecutionStatus::from_state_machine);
+    let (Some((model, incident)), Some(arn), Some(status)) = (ids, text("/executionArn"), status) else {
+        return Err("Driftwarden did not start the Step Functions execution".to_owned());
     };
     let execution = PipelineExecution {
         arn: arn.to_owned(),
@@ -540,7 +551,7 @@ fn of_state_machine(detail: &Value) -> Heard {
     Ok((model.to_owned(), Input::PipelineExecution { incident, execution }))
 }
 
-fn read<T: DeserializeOwned>(detail: Value, detail_type: &str) -> Result<T, RemediateError> {
+fn parse_detail<T: DeserializeOwned>(detail: Value, detail_type: &str) -> Result<T, RemediateError> {
     serde_json::from_value(detail).map_err(|source| RemediateError::Detail {
         detail_type: detail_type.to_owned(),
         source,
@@ -552,32 +563,32 @@ fn ignored(reason: String) -> Handled {
     Handled::Ignored { reason }
 }
 
-async fn carry_out(
-    world: &(impl EventBus + Pipelines + StateMachines),
+async fn execute(
+    clients: &(impl EventBus + Pipelines + StateMachines),
     effect: &ModelEffect,
 ) -> Result<Option<String>, AwsError> {
     match effect {
         ModelEffect::StartPipelineExecution(start) => {
-            let arn = world.start(start).await?;
+            let arn = clients.start(start).await?;
             tracing::info!(pipeline.execution = %arn, pipeline.name = %start.pipeline, "retraining pipeline started");
             Ok(Some(arn))
         }
         ModelEffect::StartStateMachine(start) => {
-            let arn = world.start_execution(start).await?;
+            let arn = clients.start_execution(start).await?;
             tracing::info!(execution = %arn, "retraining state machine started");
             Ok(Some(arn))
         }
         ModelEffect::PutIncidentClosed(closed) => {
-            world.put(REMEDIATION_INCIDENT_CLOSED, json(closed)?).await?;
+            clients.put(REMEDIATION_INCIDENT_CLOSED, json(closed)?).await?;
             Ok(None)
         }
         ModelEffect::PutRemediationDecided(decided) => {
-            world.put(REMEDIATION_DECIDED, json(decided)?).await?;
-            tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decided");
+            clients.put(REMEDIATION_DECIDED, json(decided)?).await?;
+            tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decision made");
             Ok(None)
         }
         ModelEffect::PutRetrainingStatusChange(change) => {
-            world
+            clients
                 .put(RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, json(change)?)
                 .await?;
             Ok(None)

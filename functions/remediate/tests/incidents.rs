@@ -1,4 +1,4 @@
-//! Incidents as the function sees them, on AWS in memory: every sample event, and a fault at every call.
+//! Runs the function on AWS in memory: all sample events, and a fault at every call.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use jiff::Timestamp;
@@ -23,24 +23,24 @@ fn function() -> Remediate {
     })
 }
 
-/// Acts at once, and knows an alarm.
+/// A policy that retrains automatically, with an alarm.
 const POLICY: &str = "[remediation]\nautomation = 'auto'\n\
     [[alarm]]\nname = 'churn-latency-*'\nmodel = 'churn-endpoint'\nseverity = 'critical'\n";
 
-fn world() -> Memory {
-    let world = Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap());
-    world.put_document("policy.toml", POLICY);
-    world
+fn aws() -> Memory {
+    let aws = Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap());
+    aws.put_document("policy.toml", POLICY);
+    aws
 }
 
-fn model(world: &Memory) -> ModelDocument {
-    serde_json::from_slice(&world.document("models/churn-endpoint.json").unwrap()).unwrap()
+fn model(aws: &Memory) -> ModelDocument {
+    serde_json::from_slice(&aws.document("models/churn-endpoint.json").unwrap()).unwrap()
 }
 
-/// The sample execution of the events: the one that the pipeline of this world started.
-fn of_this_world(world: &Memory, name: &str) -> String {
+/// A sample event with the ARN of the pipeline execution that was started.
+fn event_for_started(aws: &Memory, name: &str) -> String {
     let sample = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/driftwarden-retraining/execution/k3v9q2m7x1ab";
-    let started = world
+    let started = aws
         .executions()
         .first()
         .map_or_else(|| sample.to_owned(), |(_, arn)| arn.clone());
@@ -48,8 +48,8 @@ fn of_this_world(world: &Memory, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_incident_from_its_first_alert_to_its_end() {
-    let world = world();
+async fn incident_runs_from_alert_to_closure() {
+    let aws = aws();
     let mut stages = Vec::new();
     for (at, name) in [
         "alert-in-alert",
@@ -62,11 +62,11 @@ async fn an_incident_from_its_first_alert_to_its_end() {
     {
         for copy in 0..3 {
             function()
-                .handle(&world, &of_this_world(&world, name), &format!("{at}-{copy}"))
+                .handle(&aws, &event_for_started(&aws, name), &format!("{at}-{copy}"))
                 .await
                 .unwrap();
         }
-        stages.push(model(&world).incident.map(|incident| incident.stage));
+        stages.push(model(&aws).incident.map(|incident| incident.stage));
     }
     assert_eq!(
         stages,
@@ -77,30 +77,30 @@ async fn an_incident_from_its_first_alert_to_its_end() {
             None
         ]
     );
-    assert_eq!(world.executions().len(), 1);
-    let told: Vec<String> = world.events().into_iter().map(|(detail_type, _)| detail_type).collect();
+    assert_eq!(aws.executions().len(), 1);
+    let published: Vec<String> = aws.events().into_iter().map(|(detail_type, _)| detail_type).collect();
     assert_eq!(
-        told,
+        published,
         [
             "Remediation Decided",
             "Retraining Pipeline Execution Status Change",
             "Remediation Incident Closed"
         ]
     );
-    assert!(model(&world).outbox.is_empty());
+    assert!(model(&aws).outbox.is_empty());
 }
 
 #[tokio::test]
 async fn every_sample_event_is_handled() {
     for entry in std::fs::read_dir(EVENTS).unwrap() {
         let payload = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        let handled = function().handle(&world(), &payload, "request").await.unwrap();
+        let handled = function().handle(&aws(), &payload, "request").await.unwrap();
         assert!(!matches!(handled, Handled::Ignored { .. }), "{handled:?}");
     }
 }
 
 #[tokio::test]
-async fn a_fault_at_any_call_still_gives_one_retraining() {
+async fn fault_at_any_call_starts_one_retraining() {
     for fault in [Fault::Before(Kind::Transient), Fault::After] {
         for operation in [
             "s3:GetObject",
@@ -109,239 +109,236 @@ async fn a_fault_at_any_call_still_gives_one_retraining() {
             "sagemaker:StartPipelineExecution",
             "events:PutEvents",
         ] {
-            let world = world();
-            world.fail(operation, fault);
+            let aws = aws();
+            aws.fail(operation, fault);
             let mut attempts = 0;
             while function()
-                .handle(&world, &event("alert-in-alert"), "request")
+                .handle(&aws, &event("alert-in-alert"), "request")
                 .await
                 .is_err()
             {
                 attempts += 1;
                 assert!(attempts < 3, "{operation} {fault:?}");
             }
-            assert_eq!(world.executions().len(), 1, "{operation} {fault:?}");
-            let document = model(&world);
+            assert_eq!(aws.executions().len(), 1, "{operation} {fault:?}");
+            let document = model(&aws);
             assert!(document.outbox.is_empty(), "{operation} {fault:?}");
             let known = document.incident.unwrap().execution.unwrap();
-            assert_eq!(known.arn, world.executions()[0].1, "{operation} {fault:?}");
+            assert_eq!(known.arn, aws.executions()[0].1, "{operation} {fault:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn an_end_that_is_heard_before_the_start_was_noted_counts() {
-    let world = world();
-    world.fail("s3:PutObject", Fault::Before(Kind::Transient));
+async fn end_before_recorded_start_counts() {
+    let aws = aws();
+    aws.fail("s3:PutObject", Fault::Before(Kind::Transient));
     let arn_unknown = event("alert-in-alert");
-    function().handle(&world, &arn_unknown, "request").await.unwrap_err();
-    function().handle(&world, &arn_unknown, "request").await.unwrap();
+    function().handle(&aws, &arn_unknown, "request").await.unwrap_err();
+    function().handle(&aws, &arn_unknown, "request").await.unwrap();
     function()
-        .handle(&world, &of_this_world(&world, "pipeline-execution-failed"), "end")
+        .handle(&aws, &event_for_started(&aws, "pipeline-execution-failed"), "end")
         .await
         .unwrap();
-    assert_eq!(model(&world).incident.unwrap().stage, Stage::Escalated);
+    assert_eq!(model(&aws).incident.unwrap().stage, Stage::Escalated);
 }
 
 #[tokio::test]
-async fn executions_of_others_are_ignored_without_a_call() {
-    let world = world();
+async fn foreign_executions_make_no_call() {
+    let aws = aws();
     let foreign = event("pipeline-execution-succeeded").replace("driftwarden-churn-endpoint-1", "nightly");
-    let handled = function().handle(&world, &foreign, "request").await.unwrap();
+    let handled = function().handle(&aws, &foreign, "request").await.unwrap();
     assert!(matches!(handled, Handled::Ignored { .. }));
-    assert!(world.calls().is_empty());
+    assert!(aws.calls().is_empty());
 }
 
 #[tokio::test]
-async fn with_a_rule_the_parameters_lead_an_execution_to_its_incident() {
+async fn parameters_map_rule_execution_to_incident() {
     let by_rule = Remediate::new(Settings {
         pipeline: "driftwarden-retraining".into(),
         pipeline_start: PipelineStart::Rule,
     });
-    let world = world();
-    by_rule
-        .handle(&world, &event("alert-in-alert"), "request")
-        .await
-        .unwrap();
-    assert!(world.executions().is_empty(), "the rule starts it");
-    // The rule's execution has the parameters that the decision told, and a display name that SageMaker chose.
+    let aws = aws();
+    by_rule.handle(&aws, &event("alert-in-alert"), "request").await.unwrap();
+    assert!(aws.executions().is_empty(), "the rule starts the pipeline");
+    // The rule's execution has the parameters of the decision, and a display name from SageMaker.
     function()
         .handle(
-            &world,
+            &aws,
             &event("alert-in-alert").replace("churn-endpoint", "other"),
             "rule",
         )
         .await
         .unwrap();
     let foreign =
-        of_this_world(&world, "pipeline-execution-succeeded").replace("driftwarden-churn-endpoint-1", "execution-17");
-    let handled = by_rule.handle(&world, &foreign, "end").await.unwrap();
+        event_for_started(&aws, "pipeline-execution-succeeded").replace("driftwarden-churn-endpoint-1", "execution-17");
+    let handled = by_rule.handle(&aws, &foreign, "end").await.unwrap();
     assert_eq!(handled, Handled::Changed { model: "other".into() });
 }
 
 #[tokio::test]
-async fn an_alert_of_another_layout_is_an_error() {
+async fn invalid_alert_is_an_error() {
     let broken = event("alert-in-alert").replace("\"transition\": 1", "\"transition\": \"one\"");
-    let error = function().handle(&world(), &broken, "request").await.unwrap_err();
+    let error = function().handle(&aws(), &broken, "request").await.unwrap_err();
     assert_eq!(error.error_type(), "EventUnreadable");
 }
 
 #[tokio::test]
-async fn an_alarm_that_the_policy_names_opens_an_incident_and_any_other_is_ignored() {
-    let world = world();
-    let handled = function().handle(&world, &event("alarm"), "request").await.unwrap();
+async fn only_alarms_in_policy_open_incidents() {
+    let aws = aws();
+    let handled = function().handle(&aws, &event("alarm"), "request").await.unwrap();
     assert!(matches!(handled, Handled::Changed { .. }));
-    assert_eq!(model(&world).incident.unwrap().monitors, ["alarm:churn-latency-p99"]);
-    assert_eq!(world.executions().len(), 1);
+    assert_eq!(model(&aws).incident.unwrap().monitors, ["alarm:churn-latency-p99"]);
+    assert_eq!(aws.executions().len(), 1);
     let other = event("alarm").replace("churn-latency", "disk-space");
-    let handled = function().handle(&world, &other, "request").await.unwrap();
+    let handled = function().handle(&aws, &other, "request").await.unwrap();
     assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
 }
 
 #[tokio::test]
-async fn a_medium_risk_model_is_retrained_once_somebody_approves() {
-    let world = Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap());
-    world.put_risk_rating("churn-endpoint", RiskRating::Medium);
+async fn medium_risk_model_is_retrained_after_approval() {
+    let aws = Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap());
+    aws.put_risk_rating("churn-endpoint", RiskRating::Medium);
     function()
-        .handle(&world, &event("alert-in-alert"), "alert")
+        .handle(&aws, &event("alert-in-alert"), "alert")
         .await
         .unwrap();
-    assert_eq!(model(&world).stage(), Stage::AwaitingApproval);
-    assert!(world.executions().is_empty());
+    assert_eq!(model(&aws).stage(), Stage::AwaitingApproval);
+    assert!(aws.executions().is_empty());
     for copy in 0..3 {
         function()
-            .handle(&world, &event("approval"), &format!("approval-{copy}"))
+            .handle(&aws, &event("approval"), &format!("approval-{copy}"))
             .await
             .unwrap();
     }
-    assert_eq!(model(&world).stage(), Stage::Retraining);
-    assert_eq!(world.executions().len(), 1);
+    assert_eq!(model(&aws).stage(), Stage::Retraining);
+    assert_eq!(aws.executions().len(), 1);
 }
 
 #[tokio::test]
-async fn a_run_by_hand_holds_and_one_of_another_model_does_not() {
-    let world = world();
+async fn manual_execution_of_model_holds_retraining() {
+    let aws = aws();
     let other = [("DriftwardenModel".to_owned(), "other".to_owned())].into();
-    world.start_by_hand("driftwarden-other-3", [].into());
-    world.start_by_hand("by a person, for another", other);
-    let by_hand = world.start_by_hand("by a person", [].into());
+    aws.start_manually("driftwarden-other-3", [].into());
+    aws.start_manually("manual, for another model", other);
+    let by_hand = aws.start_manually("manual", [].into());
     function()
-        .handle(&world, &event("alert-in-alert"), "alert")
+        .handle(&aws, &event("alert-in-alert"), "alert")
         .await
         .unwrap();
-    assert_eq!(model(&world).stage(), Stage::Holding);
-    world.finish(&by_hand, ExecutionStatus::Succeeded);
+    assert_eq!(model(&aws).stage(), Stage::Holding);
+    aws.finish(&by_hand, ExecutionStatus::Succeeded);
     function()
-        .sweep(&world, "churn-endpoint", [].into(), "sweep")
+        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
         .await
         .unwrap();
-    assert_eq!(model(&world).stage(), Stage::Retraining);
-    assert_eq!(world.executions().len(), 1);
+    assert_eq!(model(&aws).stage(), Stage::Retraining);
+    assert_eq!(aws.executions().len(), 1);
 }
 
 #[tokio::test]
-async fn an_alert_whose_facts_could_not_be_asked_is_kept_and_the_sweep_decides() {
-    let world = world();
-    world.fail("sagemaker:ListPipelineExecutions", Fault::Before(Kind::Transient));
+async fn alert_without_facts_is_decided_by_sweep() {
+    let aws = aws();
+    aws.fail("sagemaker:ListPipelineExecutions", Fault::Before(Kind::Transient));
     function()
-        .handle(&world, &event("alert-in-alert"), "alert")
+        .handle(&aws, &event("alert-in-alert"), "alert")
         .await
         .unwrap_err();
-    assert_eq!(model(&world).stage(), Stage::Deciding);
+    assert_eq!(model(&aws).stage(), Stage::Deciding);
     function()
-        .sweep(&world, "churn-endpoint", [].into(), "sweep")
+        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
         .await
         .unwrap();
-    assert_eq!(model(&world).stage(), Stage::Retraining);
+    assert_eq!(model(&aws).stage(), Stage::Retraining);
 }
 
 #[tokio::test]
-async fn a_run_whose_end_nobody_told_is_asked_after() {
-    let world = world();
+async fn sweep_finds_unreported_end_of_retraining() {
+    let aws = aws();
     function()
-        .handle(&world, &event("alert-in-alert"), "alert")
+        .handle(&aws, &event("alert-in-alert"), "alert")
         .await
         .unwrap();
-    let arn = world.executions()[0].1.clone();
-    world.finish(&arn, ExecutionStatus::Succeeded);
+    let arn = aws.executions()[0].1.clone();
+    aws.finish(&arn, ExecutionStatus::Succeeded);
     function()
-        .sweep(&world, "churn-endpoint", [].into(), "sweep")
+        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
         .await
         .unwrap();
-    assert_eq!(model(&world).stage(), Stage::Verifying);
+    assert_eq!(model(&aws).stage(), Stage::Verifying);
 }
 
 #[tokio::test]
-async fn a_state_machine_is_started_once_and_followed() {
-    let world = world();
+async fn state_machine_is_started_once_and_tracked() {
+    let aws = aws();
     let arn = "arn:aws:states:us-east-1:111122223333:stateMachine:retrain";
-    world.put_document(
+    aws.put_document(
         "policy.toml",
         format!("{POLICY}[retraining]\nstart = 'state-machine'\nstate_machine = '{arn}'\n"),
     );
-    world.fail("states:StartExecution", Fault::After);
+    aws.fail("states:StartExecution", Fault::After);
     function()
-        .handle(&world, &event("alert-in-alert"), "alert")
+        .handle(&aws, &event("alert-in-alert"), "alert")
         .await
         .unwrap_err();
     function()
-        .handle(&world, &event("alert-in-alert"), "alert")
+        .handle(&aws, &event("alert-in-alert"), "alert")
         .await
         .unwrap();
-    let [(name, run)] = &world.runs()[..] else {
-        panic!("one run")
+    let [(name, execution)] = &aws.runs()[..] else {
+        panic!("one execution")
     };
     assert!(name.starts_with("driftwarden-"), "{name}");
-    world.finish(&run.arn, ExecutionStatus::Failed);
+    aws.finish(&execution.arn, ExecutionStatus::Failed);
     let sample = "arn:aws:states:us-east-1:111122223333:execution:retrain:driftwarden-3f9a1c0b5d7e8f90a1b2c3d4e5f60718";
     let ended = event("state-machine-succeeded")
-        .replace(sample, &run.arn)
+        .replace(sample, &execution.arn)
         .replace("SUCCEEDED", "FAILED");
-    function().handle(&world, &ended, "end").await.unwrap();
-    assert_eq!(model(&world).stage(), Stage::Escalated);
+    function().handle(&aws, &ended, "end").await.unwrap();
+    assert_eq!(model(&aws).stage(), Stage::Escalated);
 }
 
 #[test]
-fn a_wrong_configuration_names_the_variable_and_what_it_should_be() {
+fn configuration_errors_name_variable_and_value() {
     let error = |name: &'static str, value: &'static str| {
-        let vars = Vars(move |asked: &str| match asked {
-            _ if asked == name => Some(value.to_owned()),
+        let vars = Vars(move |variable: &str| match variable {
+            _ if variable == name => Some(value.to_owned()),
             "STATE_BUCKET" => Some("driftwarden-state".to_owned()),
             "EVENT_BUS_NAME" | "RETRAINING_PIPELINE" => Some("driftwarden".to_owned()),
             _ => None,
         });
         Remediate::from_vars(&vars).unwrap_err().to_string()
     };
-    insta::assert_snapshot!(error("RETRAINING_PIPELINE", ""), @"environment variable RETRAINING_PIPELINE is not set: it should be the name or ARN of a SageMaker pipeline");
-    insta::assert_snapshot!(error("PIPELINE_START", "auto"), @"environment variable PIPELINE_START is `auto`: it should be `remediate` (this function starts the pipeline) or `rule` (an EventBridge rule does)");
+    insta::assert_snapshot!(error("RETRAINING_PIPELINE", ""), @"environment variable `RETRAINING_PIPELINE` is not set: expected the name or ARN of a SageMaker pipeline");
+    insta::assert_snapshot!(error("PIPELINE_START", "auto"), @"environment variable `PIPELINE_START` has the invalid value `auto`: expected `remediate` (this function starts the pipeline) or `rule` (an EventBridge rule starts it)");
 }
 
 #[tokio::test]
-async fn what_all_models_are_paused_by_is_read_with_each_decision() {
-    let world = world();
+async fn every_decision_reads_global_pause() {
+    let aws = aws();
     let paused = r#"{"paused":true,"by":"ada","time":"2026-11-23T03:00:00Z","until":"2026-11-24T03:00:00Z"}"#;
-    world.put_document("pause.json", paused);
+    aws.put_document("pause.json", paused);
     let function = function();
     function
-        .handle(&world, &event("alert-in-alert"), "request")
+        .handle(&aws, &event("alert-in-alert"), "request")
         .await
         .unwrap();
-    assert_eq!(model(&world).stage(), Stage::Holding);
-    assert_eq!(world.executions(), []);
-    // One that cannot be read is not off: the decision waits.
-    world.put_document("pause.json", "{");
+    assert_eq!(model(&aws).stage(), Stage::Holding);
+    assert_eq!(aws.executions(), []);
+    // An unreadable pause does not count as off: there is no decision.
+    aws.put_document("pause.json", "{");
     let swept = function
-        .sweep(&world, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
+        .sweep(&aws, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
         .await;
     assert!(swept.is_err());
-    assert_eq!(model(&world).stage(), Stage::Holding);
-    // A day later it is over, and the sweep decides.
-    world.put_document("pause.json", paused);
-    world.pass(jiff::SignedDuration::from_hours(24));
+    assert_eq!(model(&aws).stage(), Stage::Holding);
+    // After a day the pause has expired, and the sweep decides.
+    aws.put_document("pause.json", paused);
+    aws.pass(jiff::SignedDuration::from_hours(24));
     let swept = function
-        .sweep(&world, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
+        .sweep(&aws, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
         .await;
     assert!(swept.is_ok(), "{swept:?}");
-    assert_eq!(model(&world).stage(), Stage::Retraining);
-    assert_eq!(world.executions().len(), 1);
+    assert_eq!(model(&aws).stage(), Stage::Retraining);
+    assert_eq!(aws.executions().len(), 1);
 }

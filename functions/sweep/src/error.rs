@@ -1,35 +1,35 @@
-//! Why a sweep was not complete.
+//! Errors of the `sweep` function.
 
 use ingest::IngestError;
 use remediate::RemediateError;
-use shell::{AwsError, ErrorType, LoadPolicyError, TurnError};
+use shell::{AwsError, ErrorType, LoadPolicyError, UpdateError};
 
-/// Why a sweep was not complete. What could be swept was.
+/// Why a sweep was incomplete. All other monitors and models were swept.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// The list of what is to be swept could not be had.
+    /// Monitors or models could not be listed.
     #[error(transparent)]
     Aws(#[from] AwsError),
-    /// There is no policy to judge by.
-    #[error("there is no policy to judge by")]
+    /// No valid policy is available.
+    #[error("no valid policy is available")]
     Policy(#[source] LoadPolicyError),
-    /// A document could not be read.
-    #[error("a document could not be read")]
-    Turn(#[from] TurnError),
-    /// A monitor could not be swept.
+    /// A document could not be loaded.
+    #[error("failed to load a document")]
+    Update(#[from] UpdateError),
+    /// A monitor was not swept.
     #[error(transparent)]
     Monitor(#[from] IngestError),
-    /// A model could not be swept.
+    /// A model was not swept.
     #[error(transparent)]
     Model(#[from] RemediateError),
-    /// Some could not be swept; each is in the log.
-    #[error("{failed} of {all} monitors and models could not be swept; the first: {first}")]
+    /// Some monitors or models were not swept. The log contains every error.
+    #[error("failed to sweep {failed} of {all} monitors and models; first error: {first}")]
     Some {
-        /// How many.
+        /// Number of failed monitors and models.
         failed: usize,
-        /// Of how many.
+        /// Number of all monitors and models.
         all: usize,
-        /// What was wrong with the first.
+        /// The first error.
         first: String,
     },
 }
@@ -39,7 +39,7 @@ impl ErrorType for SweepError {
         match self {
             Self::Aws(error) => error.error_type(),
             Self::Policy(error) => error.error_type(),
-            Self::Turn(error) => error.error_type(),
+            Self::Update(error) => error.error_type(),
             Self::Monitor(_) | Self::Model(_) | Self::Some { .. } => "SweepIncomplete",
         }
     }

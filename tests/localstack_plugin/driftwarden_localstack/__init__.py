@@ -1,4 +1,4 @@
-"""What LocalStack needs to run Driftwarden's functions without Docker: see tests/README.md.
+"""LocalStack plugins that run Driftwarden's functions without Docker: see tests/README.md.
 
-The folder above is put on PYTHONPATH; its dist-info folder registers the plugins.
+The parent folder is on PYTHONPATH. Its dist-info folder registers the plugins.
 """

@@ -1,8 +1,7 @@
 """A Lambda executor that runs `bootstrap` as a process, behind a real Runtime API.
 
-AWS's own sandbox talks to the function over the Lambda Runtime API (developer guide, page `runtimes-api`); so does this
-one, so that the very binaries that are deployed run here. One environment is one process, kept warm between
-invocations and started anew after a crash or a time-out, as in AWS.
+Like AWS's sandbox, it serves the Lambda Runtime API (developer guide, page `runtimes-api`), so the deployed binaries run unchanged. One
+environment is one process, which stays warm between invocations and is restarted after a crash or a timeout, as in AWS.
 """
 
 import json
@@ -26,9 +25,9 @@ from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecu
 LOG = logging.getLogger(__name__)
 
 API = "/2018-06-01/runtime"
-# AWS gives the initialisation ten seconds.
+# AWS limits the initialization to ten seconds.
 INIT_SECONDS = 10.0
-# How many lines of output an environment remembers.
+# Maximum number of output lines that an environment keeps.
 KEPT_LINES = 10_000
 
 
@@ -43,7 +42,7 @@ class ProcessRuntimeExecutorPlugin(RuntimeExecutorPlugin):
 
 @dataclass
 class Invocation:
-    """One invocation on its way through the function."""
+    """One invocation of the function."""
 
     request_id: str
     function_arn: str
@@ -65,7 +64,7 @@ def error_body(error_type: str, message: str) -> bytes:
 
 
 class Sandbox:
-    """One process and its Runtime API."""
+    """One process with its Runtime API."""
 
     def __init__(self, bootstrap: Path, env: dict[str, str], output: deque[str]):
         self.pending: queue.Queue[Invocation] = queue.Queue()
@@ -95,7 +94,7 @@ class Sandbox:
     def _handler(sandbox):  # noqa: N805 - `self` is the request's
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # A function's two writes of a request must not wait for one another.
+            # A function sends a request in two writes, which must not wait for each other.
             disable_nagle_algorithm = True
 
             def log_message(self, *_):
@@ -163,7 +162,7 @@ class Sandbox:
             self.output.append(line.rstrip("\n"))
 
     def _watch(self) -> None:
-        """A process that ends is an error of the invocation it had, or of the initialisation."""
+        """Reports the end of the process as an error of its invocation or of the initialization."""
         status = self.process.wait()
         self.reader.join(timeout=1)
         self.ended.set()
@@ -173,7 +172,7 @@ class Sandbox:
             current.finish(error_body("Runtime.ExitError", message), True)
         if not self.ready.is_set():
             last = self.output[-1] if self.output else ""
-            self.init_error = error_body("Runtime.ExitError", f"Runtime exited during initialisation: {how}: {last}")
+            self.init_error = error_body("Runtime.ExitError", f"Runtime exited during initialization: {how}: {last}")
             self.ready.set()
 
     @property
@@ -200,7 +199,7 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
         self.lock = threading.Lock()
 
     def start(self, env_vars: dict[str, str]) -> None:
-        # Nothing of LocalStack's own environment except variables FUNCTION_…, which all functions have.
+        # Of LocalStack's environment, functions get only the variables FUNCTION_….
         passed = {k.removeprefix("FUNCTION_"): v for k, v in os.environ.items() if k.startswith("FUNCTION_")}
         own = self.function_version.config.environment or {}
         env = {name: str(value) for name, value in env_vars.items() if value is not None}
@@ -209,7 +208,7 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
 
     def _start_sandbox(self) -> Sandbox:
         code = self.function_version.config.code.get_unzipped_code_location()
-        # Variables of this function alone, which the harness changes between its processes.
+        # Variables of this function only, which the harness changes between processes.
         given = Path(os.environ.get("ENVIRONMENT_OF_FUNCTIONS", "")) / f"{self.function_version.id.function_name}.json"
         single = json.loads(given.read_text()) if given.is_file() else {}
         with self.lock:
@@ -218,8 +217,8 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
             self.sandbox = sandbox = Sandbox(Path(code) / "bootstrap", self.env | single, self.output)
         sandbox.ready.wait(INIT_SECONDS)
         if sandbox.init_error is not None or not sandbox.ready.is_set():
-            payload = sandbox.init_error or error_body("Runtime.InitError", "the initialisation timed out")
-            LOG.warning("function %s does not start: %s", self.function_version.id.function_name, payload.decode())
+            payload = sandbox.init_error or error_body("Runtime.InitError", "the initialization timed out")
+            LOG.warning("function %s failed to start: %s", self.function_version.id.function_name, payload.decode())
             raise StatusErrorException("Environment startup failed", payload=payload)
         return sandbox
 
@@ -280,4 +279,4 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
 
     @classmethod
     def cleanup_version(cls, function_version: FunctionVersion) -> None:
-        """Leaves the unpacked code: a later version of the function may have the same. It goes with the run's folder."""
+        """Keeps the unpacked code, which a later version of the function can share. It is deleted with the run's folder."""

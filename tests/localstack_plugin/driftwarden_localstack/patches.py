@@ -1,4 +1,4 @@
-"""The few places where LocalStack 4.14 does not do what EventBridge and CloudWatch do, and the tests need that it does."""
+"""Patches LocalStack 4.14 where tests depend on behavior of EventBridge and CloudWatch that it lacks."""
 
 import json
 import logging
@@ -24,16 +24,16 @@ def apply() -> None:
     from localstack.services.events.provider import EventsProvider
     from localstack.services.s3 import provider as s3
 
-    # In the folder of the run: LocalStack's own is one for all LocalStacks of the machine, and stays.
+    # In the folder of the run. LocalStack's default folder is shared by all LocalStacks of the machine and is not deleted.
     s3.DEFAULT_S3_TMP_DIR = tempfile.mkdtemp()
-    leave_disabled_rules_alone(EventsProvider)
-    deliver_again_then_keep(targets.TargetSender)
+    ignore_disabled_rules(EventsProvider)
+    apply_retry_policies(targets.TargetSender)
     start_pipelines(targets.SagemakerTargetSender)
-    tell_percentiles(CloudwatchDatabase)
+    add_percentiles(CloudwatchDatabase)
 
 
-def leave_disabled_rules_alone(provider: type) -> None:
-    """A disabled rule matches nothing (API, `DisableRule`); LocalStack notes that it is disabled, and matches on."""
+def ignore_disabled_rules(provider: type) -> None:
+    """A disabled rule matches nothing (API, `DisableRule`). LocalStack stores the state and continues to match."""
 
     @patch(provider._process_rules)
     def process_rules(fn, self, rule, *args, **kwargs):
@@ -45,11 +45,11 @@ def leave_disabled_rules_alone(provider: type) -> None:
         return lambda *args, **kwargs: None if rule.state == "DISABLED" else send(*args, **kwargs)
 
 
-def deliver_again_then_keep(sender: type) -> None:
-    """A rule target's RetryPolicy and DeadLetterConfig are stored by LocalStack and not carried out.
+def apply_retry_policies(sender: type) -> None:
+    """Applies RetryPolicy and DeadLetterConfig of a rule target, which LocalStack only stores.
 
-    EventBridge user guide, page `eb-rule-dlq`: an event that cannot be delivered is tried again, then put in the
-    queue with the attributes RULE_ARN, TARGET_ARN, ERROR_CODE, ERROR_MESSAGE. Tries are one second apart here.
+    EventBridge user guide, page `eb-rule-dlq`: a failed delivery is retried, then sent to the queue with the attributes RULE_ARN,
+    TARGET_ARN, ERROR_CODE, and ERROR_MESSAGE. Here, retries are one second apart.
     """
 
     @patch(sender.process_event)
@@ -70,7 +70,7 @@ def deliver_again_then_keep(sender: type) -> None:
                 return fn(self, dict(event), *args, **kwargs)
             except Exception as another:
                 error = another
-        LOG.warning("target %s of rule %s failed for good: %s", self.target["Arn"], self.rule_arn, error)
+        LOG.warning("target %s of rule %s failed after all retries: %s", self.target["Arn"], self.rule_arn, error)
         queue_arn = self.target.get("DeadLetterConfig", {}).get("Arn")
         if queue_arn is None:
             return None
@@ -92,7 +92,7 @@ def deliver_again_then_keep(sender: type) -> None:
 
 
 def start_pipelines(sender: type) -> None:
-    """A SageMaker pipeline as a rule's target raises NotImplementedError in LocalStack."""
+    """Starts a SageMaker pipeline that is the target of a rule. LocalStack raises NotImplementedError."""
 
     @patch(sender.send_event)
     def send_event(_fn, self, event, *_args, **_kwargs):
@@ -115,13 +115,12 @@ def start_pipelines(sender: type) -> None:
         )
 
 
-def tell_percentiles(database: type) -> None:
-    """GetMetricData fails for a percentile (`p99`) in LocalStack, begins its periods at any second, and takes a dimension's value
-    for another that it is the beginning of.
+def add_percentiles(database: type) -> None:
+    """Adds percentiles, aligned periods, and exact dimensions to GetMetricData.
 
-    CloudWatch has percentiles of values that were put with Values and Counts, which LocalStack keeps one by one; rounds the
-    start down to the period (API, `GetMetricData`: to whole minutes, for periods below a minute to these); and knows a
-    metric by its whole dimensions.
+    LocalStack fails for percentiles (`p99`), starts periods at any second, and matches a dimension value by its prefix. CloudWatch
+    computes percentiles of values that were sent with Values and Counts, which LocalStack stores separately. It rounds the start down to
+    the period (API, `GetMetricData`: to whole minutes, or to the period if that is shorter) and matches whole dimension values.
     """
 
     @patch(database._get_ordered_dimensions_with_separator)
@@ -129,7 +128,7 @@ def tell_percentiles(database: type) -> None:
         text = fn(self, dims)
         if not (for_search and text):
             return text
-        # Each dimension with the separator at its end: where `churn` is searched, `churn-2` is not found.
+        # With the separator at the end of each dimension, a search for `churn` does not find `churn-2`.
         return "".join(f"%{dimension}\t%" for dimension in text.rstrip("\t").split("\t"))
 
     @patch(database.get_metric_data_stat)

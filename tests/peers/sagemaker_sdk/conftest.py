@@ -1,4 +1,4 @@
-"""`--results FOLDER`: what `driftwarden analyze` wrote. Without it, the small sample beside this file is read."""
+"""`--results FOLDER`: output of `driftwarden analyze`. Default: the small sample in this folder."""
 
 from pathlib import Path
 

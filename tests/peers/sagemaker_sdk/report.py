@@ -1,8 +1,8 @@
-"""Makes the reports that test_sdk_reads.py reads: a dataset, a baseline of it, and a later dataset that drifted.
+"""Creates the reports for test_sdk_reads.py: a dataset, its baseline, and a later dataset with drift.
 
     python tests/peers/sagemaker_sdk/report.py FOLDER
 
-Needs `driftwarden` on the path; writes FOLDER/baseline and FOLDER/report.
+Requires `driftwarden` in PATH. Writes FOLDER/baseline and FOLDER/report.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ import sys
 
 
 def dataset(path: pathlib.Path, seed: int, older: int) -> None:
-    """5,000 people: numbers whole and fractional, a text, and some incomes missing."""
+    """5,000 people with an integer, a decimal number, and a string. Some incomes are missing."""
     rng = random.Random(seed)
     lines = ["age,plan,income"]
     for row in range(5000):
@@ -27,9 +27,9 @@ def main() -> None:
     dataset(folder / "then.csv", 1, 0)
     dataset(folder / "now.csv", 2, 15)
     subprocess.run(["driftwarden", "baseline", folder / "then.csv", "--output", folder / "baseline"], check=True)
-    analysed = subprocess.run(["driftwarden", "analyze", folder / "now.csv", "--baseline", folder / "baseline", "--output", folder / "report"], check=False)
-    if analysed.returncode != 2:
-        sys.exit(f"driftwarden analyze ended with {analysed.returncode}, and the data have drifted: it should be 2")
+    analyzed = subprocess.run(["driftwarden", "analyze", folder / "now.csv", "--baseline", folder / "baseline", "--output", folder / "report"], check=False)
+    if analyzed.returncode != 2:
+        sys.exit(f"error: driftwarden analyze has exit code {analyzed.returncode}: expected 2 (violations)")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The SageMaker Python SDK reads what Driftwarden writes, with its own classes and as a notebook would.
+"""Reads Driftwarden's files with the classes of the SageMaker Python SDK, as notebooks do.
 
     bash tests/setup.sh sdk
     .venv/sdk/bin/python -m pytest -p no:warnings tests/peers/sagemaker_sdk --results FOLDER
 
-The SDK's classes know no local files: `from_file_path` uploads the file to S3 and reads that back, and a job's methods
-read its S3 output. `Session` below is the part of the SDK's session that they call, on a folder instead of a bucket;
-everything else is the SDK's. No call leaves the machine, and no credentials are asked for.
+The SDK's classes do not read local files: `from_file_path` uploads the file to S3 and reads it back, and the methods of a job read its S3
+output. `Session` below implements the part of the SDK's session that they call, in memory. Everything else is the SDK. No call leaves the
+machine, and no credentials are needed.
 """
 
 import json
@@ -23,7 +23,7 @@ KINDS = {"statistics": Statistics, "constraints": Constraints, "constraint_viola
 
 
 class Session:
-    """As much of `sagemaker.session.Session` as reading and saving monitoring files asks for."""
+    """The part of `sagemaker.session.Session` that reads and saves monitoring files."""
 
     default_bucket_prefix = None
 
@@ -61,7 +61,7 @@ def execution(session: Session, output: ProcessingOutput) -> MonitoringExecution
 
 
 def strict(text: str) -> Any:
-    """JSON without the NaN and Infinity that Python's reader lets through and others refuse."""
+    """Parses JSON and rejects NaN and Infinity, which Python's parser accepts."""
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
@@ -70,7 +70,7 @@ def strict(text: str) -> Any:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_file_is_read_and_saved_unchanged(name: str, results: Path, session: Session) -> None:
+def test_file_is_read_and_saved_unchanged(name: str, results: Path, session: Session) -> None:
     path = results / f"{name}.json"
     if name == "constraint_violations" and not path.exists():
         pytest.skip("there were no violations")
@@ -81,7 +81,7 @@ def test_each_file_is_read_and_saved_unchanged(name: str, results: Path, session
     assert strict(session.objects[saved]) == read.body_dict
 
 
-def test_a_baseline_job_suggests_them(session: Session, output: ProcessingOutput) -> None:
+def test_baseline_job_suggests_files(session: Session, output: ProcessingOutput) -> None:
     job = BaseliningJob(session, "baseline", inputs=[], outputs=[output])
     statistics, constraints = job.baseline_statistics().body_dict, job.suggested_constraints().body_dict
     assert statistics["dataset"]["item_count"] > 0
@@ -92,7 +92,7 @@ def test_a_baseline_job_suggests_them(session: Session, output: ProcessingOutput
     assert {feature["name"] for feature in constraints["features"]} <= set(names)
 
 
-def test_a_monitoring_execution_has_them(results: Path, session: Session, output: ProcessingOutput) -> None:
+def test_monitoring_execution_has_files(results: Path, session: Session, output: ProcessingOutput) -> None:
     run = execution(session, output)
     assert run.statistics().body_dict["dataset"]["item_count"] > 0
     found = run.constraint_violations()
@@ -105,12 +105,12 @@ def test_a_monitoring_execution_has_them(results: Path, session: Session, output
         assert "feature_name" in violation or "metric_name" in violation
 
 
-def test_no_violations_is_no_file(session: Session, output: ProcessingOutput) -> None:
+def test_no_violations_means_no_file(session: Session, output: ProcessingOutput) -> None:
     session.objects.pop(f"{OUTPUT}/constraint_violations.json", None)
     assert execution(session, output).constraint_violations() is None
 
 
-def test_the_numbers_are_where_notebooks_look_for_them(session: Session, output: ProcessingOutput) -> None:
+def test_notebooks_find_the_numbers(session: Session, output: ProcessingOutput) -> None:
     statistics = execution(session, output).statistics().body_dict
     if "features" not in statistics:
         pytest.skip("not of data quality")
@@ -131,7 +131,7 @@ def test_the_numbers_are_where_notebooks_look_for_them(session: Session, output:
             assert of["distinct_count"] >= len(of["distribution"]["categorical"]["buckets"]) > 0
 
 
-def test_monitoring_of_a_feature_can_be_switched(results: Path, session: Session) -> None:
+def test_monitoring_of_feature_can_be_switched(results: Path, session: Session) -> None:
     constraints = Constraints.from_file_path(str(results / "constraints.json"), sagemaker_session=session)
     if "features" not in constraints.body_dict:
         pytest.skip("not of data quality")

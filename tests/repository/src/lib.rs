@@ -1,1 +1,1 @@
-//! Tests of the repository itself: what the code alone cannot promise. See `tests/`.
+//! Tests of the repository itself: layers, documents, schemas, and wording. See `tests/`.

@@ -1,4 +1,4 @@
-//! What is written in two places says the same: environment variables, metrics, event schemas, links.
+//! Checks that facts in two places agree: environment variables, metrics, event schemas, links.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -16,7 +16,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The words of a text that look like environment variables and stand between the given signs.
+/// Names of environment variables between the given delimiters in a text.
 fn quoted_variables(text: &str, open: &str, close: char) -> BTreeSet<String> {
     text.split(open)
         .skip(1)
@@ -27,7 +27,7 @@ fn quoted_variables(text: &str, open: &str, close: char) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_template_sets_exactly_the_variables_that_the_functions_read() {
+fn template_sets_the_variables_that_functions_read() {
     let template = read("infra/template.yaml");
     for function in ["ingest", "remediate", "notify", "analyze", "promote"] {
         let mut code = String::new();
@@ -45,8 +45,8 @@ fn the_template_sets_exactly_the_variables_that_the_functions_read() {
                     "infra/template.yaml does not set {name}"
                 );
                 assert!(
-                    read("README.md").contains(name.as_str()),
-                    "README.md does not tell of {name}"
+                    read("docs/reference/configuration.md").contains(name.as_str()),
+                    "docs/reference/configuration.md does not list {name}"
                 );
             }
         }
@@ -54,7 +54,7 @@ fn the_template_sets_exactly_the_variables_that_the_functions_read() {
 }
 
 #[test]
-fn what_a_rule_could_not_deliver_may_go_to_the_dead_letter_queue() {
+fn every_rule_may_send_to_dead_letter_queue() {
     let template = read("infra/template.yaml");
     let mut rules = Vec::new();
     let mut lines = template.lines().peekable();
@@ -72,13 +72,13 @@ fn what_a_rule_could_not_deliver_may_go_to_the_dead_letter_queue() {
     for rule in rules {
         assert!(
             policy.contains(&format!("!GetAtt {rule}.Arn")),
-            "{rule} may not send there"
+            "the policy of the dead-letter queue does not allow {rule}"
         );
     }
 }
 
 #[test]
-fn the_dashboard_shows_every_metric_every_function_and_every_alarm() {
+fn cloudwatch_dashboard_shows_all_metrics_functions_and_alarms() {
     let template = read("infra/template.yaml");
     let dashboard = template.split("DashboardBody: !Sub |").nth(1).unwrap();
     let dashboard = dashboard.split("Type: AWS::Logs::QueryDefinition").next().unwrap();
@@ -106,21 +106,21 @@ fn the_dashboard_shows_every_metric_every_function_and_every_alarm() {
 }
 
 #[test]
-fn saved_queries_ask_for_what_is_logged() {
+fn saved_queries_use_logged_fields() {
     let template = read("infra/template.yaml");
     let code: String = ["functions", "crates/aws/src", "crates/shell/src"]
         .iter()
         .flat_map(|folder| rust(&root().join(folder)))
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
-    // Added by the formatter, by Lambda, by the query itself, or by the span of an invocation.
+    // Fields of the formatter, of Lambda, of the query itself, or of the span of an invocation.
     let elsewhere = ["level", "message", "type", "correlation_id"];
     let queries = resources(&template, "AWS::Logs::QueryDefinition");
     assert!(queries.len() >= 6, "{}", queries.len());
     for (name, text) in queries {
         let query = text.split("QueryString: |-").nth(1).unwrap();
         let mut made = BTreeSet::new();
-        for word in words(query) {
+        for word in query_fields(query) {
             let word = word.as_str();
             if word.starts_with("record.") || elsewhere.contains(&word) || made.contains(word) {
                 continue;
@@ -131,7 +131,7 @@ fn saved_queries_ask_for_what_is_logged() {
             if !logged {
                 assert!(
                     query.contains(&format!(" as {word}")),
-                    "{name} asks for {word}, which nothing logs"
+                    "{name} uses {word}, which nothing logs"
                 );
                 made.insert(word.to_owned());
             }
@@ -139,8 +139,8 @@ fn saved_queries_ask_for_what_is_logged() {
     }
 }
 
-/// The fields that a query of Logs Insights names: its words but for texts, comments and what belongs to the language.
-fn words(query: &str) -> BTreeSet<String> {
+/// Fields in a query of Logs Insights: its words, without strings, comments, and keywords of the language.
+fn query_fields(query: &str) -> BTreeSet<String> {
     const LANGUAGE: [&str; 22] = [
         "and",
         "as",
@@ -177,7 +177,7 @@ fn words(query: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The names of the metrics that ingest publishes, from the code.
+/// Names of the metrics that ingest publishes, from the code.
 fn metric_names() -> BTreeSet<String> {
     let code = read("crates/alerting/src/metric.rs");
     let names: BTreeSet<String> = code
@@ -196,8 +196,8 @@ fn metric_names() -> BTreeSet<String> {
     names
 }
 
-/// The resources of a type, by logical id, each with its lines.
-fn resources(template: &str, of: &str) -> Vec<(String, String)> {
+/// Resources of a type by logical ID, each with its lines.
+fn resources(template: &str, resource_type: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for line in template.split("\nResources:\n").nth(1).unwrap().lines() {
         if line == "Outputs:" {
@@ -212,7 +212,7 @@ fn resources(template: &str, of: &str) -> Vec<(String, String)> {
             text.push('\n');
         }
     }
-    found.retain(|(_, text)| text.lines().any(|line| line.trim() == format!("Type: {of}")));
+    found.retain(|(_, text)| text.lines().any(|line| line.trim() == format!("Type: {resource_type}")));
     found
 }
 
@@ -242,13 +242,13 @@ fn check_schema<T: JsonSchema>(file: &str, title: &str) {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == text,
-        "{} is not what the types say: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-repository",
+        "{} differs from the types: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-repository",
         path.display()
     );
 }
 
 #[test]
-fn schemas_of_our_events_are_those_of_the_types() {
+fn event_schemas_match_types() {
     check_schema::<alerting::AlertStateChange>(
         "model-monitor-alert-state-change.v1.json",
         "Model Monitor Alert State Change",
@@ -283,7 +283,7 @@ fn schemas_of_our_events_are_those_of_the_types() {
 }
 
 #[test]
-fn the_schema_of_the_policy_is_that_of_the_types() {
+fn policy_schema_matches_types() {
     let mut schema = remediation::policy_schema();
     schema.insert("title".into(), "policy.toml of Driftwarden".into());
     let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
@@ -294,16 +294,16 @@ fn the_schema_of_the_policy_is_that_of_the_types() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == text,
-        "{} is not what the types say: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-repository",
+        "{} differs from the types: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-repository",
         path.display()
     );
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_resolve() {
     let mut checked = 0;
     for file in markdown(root()) {
-        // Without what stands in backticks: a pattern there is no link.
+        // Code in backticks is left out, because patterns look like links.
         let text = std::fs::read_to_string(&file).unwrap();
         let text: String = text.split('`').step_by(2).collect();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -319,7 +319,7 @@ fn links_between_documents_lead_somewhere() {
             );
         }
     }
-    assert!(checked > 0, "documents link to one another");
+    assert!(checked > 0, "no links found");
 }
 
 fn markdown(folder: &Path) -> Vec<PathBuf> {

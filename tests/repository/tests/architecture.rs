@@ -1,4 +1,4 @@
-//! The pure crates stay pure, and every member of the workspace keeps the house rules.
+//! Checks the layers of crates, and the settings that every package of the workspace shares.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-/// Crates that know no AWS, no clock, no environment and no I/O.
+/// Crates without AWS, clock, environment, and I/O.
 const PURE: [&str; 9] = [
     "model-monitor",
     "outbox",
@@ -21,12 +21,12 @@ const PURE: [&str; 9] = [
     "model-dashboard",
 ];
 
-/// The package of a crate of the workspace.
+/// Package name of a crate of the workspace.
 fn package(name: &str) -> String {
     format!("driftwarden-{name}")
 }
 
-/// What a pure crate must not reach, however indirectly: runtimes, networks, AWS, the shell.
+/// Whether a package is forbidden for pure crates, also indirectly: runtimes, networks, AWS, the shell.
 fn is_impure(name: &str) -> bool {
     let exact = [
         "tokio",
@@ -52,7 +52,7 @@ fn is_aws_sdk(name: &str) -> bool {
 
 fn metadata(features: &[&str]) -> Value {
     let output = Command::new(env!("CARGO"))
-        // The graph as it is where the functions run.
+        // The dependency graph of the platform of the functions.
         .args([
             "metadata",
             "--format-version=1",
@@ -67,7 +67,7 @@ fn metadata(features: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// For every package by its id: its name and the ids of what it depends on outside of its tests.
+/// Name and dependencies of every package by ID, without dependencies of tests.
 fn graph(metadata: &Value) -> BTreeMap<String, (String, Vec<String>)> {
     let names: BTreeMap<_, _> = metadata["packages"]
         .as_array()
@@ -95,7 +95,7 @@ fn graph(metadata: &Value) -> BTreeMap<String, (String, Vec<String>)> {
         .collect()
 }
 
-/// The names of the packages that a package of the workspace depends on, directly or not, itself included.
+/// Names of all direct and indirect dependencies of a package of the workspace.
 fn reached(graph: &BTreeMap<String, (String, Vec<String>)>, package: &str) -> BTreeSet<String> {
     let roots: Vec<_> = graph.iter().filter(|(_, (name, _))| name == package).collect();
     assert_eq!(roots.len(), 1, "{package} is a package of the workspace");
@@ -115,12 +115,12 @@ fn pure_crates_reach_nothing_impure() {
             .into_iter()
             .filter(|name| is_impure(name))
             .collect();
-        assert!(impure.is_empty(), "{name} must stay pure, and reaches {impure:?}");
+        assert!(impure.is_empty(), "{name} must be pure, but depends on {impure:?}");
     }
 }
 
 #[test]
-fn function_libraries_reach_neither_the_aws_sdk_nor_the_lambda_runtime() {
+fn function_libraries_reach_no_aws_sdk_or_lambda_runtime() {
     let graph = graph(&metadata(&[]));
     for entry in std::fs::read_dir(root().join("functions")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -146,7 +146,7 @@ fn command_line_without_aws_reaches_no_aws_sdk() {
 }
 
 #[test]
-fn pure_crates_do_not_name_the_clock_the_environment_or_files() {
+fn pure_crates_use_no_clock_environment_or_files() {
     for name in PURE {
         for file in rust_files(&root().join("crates").join(name).join("src")) {
             let text = std::fs::read_to_string(&file).unwrap();
@@ -162,26 +162,26 @@ fn pure_crates_do_not_name_the_clock_the_environment_or_files() {
                 "Timestamp::now",
                 "Zoned::now",
             ] {
-                assert!(!code.contains(word), "{} is pure and names {word}", file.display());
+                assert!(!code.contains(word), "{} is pure, but contains {word}", file.display());
             }
         }
     }
 }
 
 #[test]
-fn only_the_aws_adapter_names_the_aws_sdk() {
+fn only_aws_adapter_depends_on_aws_sdk() {
     for manifest in manifests() {
         let text = std::fs::read_to_string(&manifest).unwrap();
         let adapter = manifest.ends_with("crates/aws/Cargo.toml");
         assert!(
             adapter || !text.lines().any(|line| line.starts_with("aws-")),
-            "{} names a crate of the AWS SDK",
+            "{} depends on a crate of the AWS SDK",
             manifest.display()
         );
     }
 }
 
-/// Every package with its features, as a build of the workspace resolves them, with or without the dependencies of tests.
+/// All packages with their features in a build of the workspace, for the given kinds of dependencies.
 fn features(edges: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -216,7 +216,7 @@ fn build_and_tests_need_the_same_features() {
     let twice: Vec<_> = features("normal,build").difference(&tests).cloned().collect();
     assert!(
         twice.is_empty(),
-        "`cargo build` and `cargo test` compile these with different features, so twice: add the features of tests to \
+        "`cargo build` and `cargo test` compile these packages twice, with different features: add the features of tests to \
          tests/repository/Cargo.toml: {twice:#?}"
     );
 }
@@ -227,16 +227,16 @@ fn package_names_begin_with_driftwarden() {
     let members = metadata["workspace_members"].as_array().unwrap();
     for package in metadata["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
-        let ours = members.contains(&package["id"]);
+        let is_member = members.contains(&package["id"]);
         assert!(
-            !ours || name == "driftwarden" || name.starts_with("driftwarden-"),
+            !is_member || name == "driftwarden" || name.starts_with("driftwarden-"),
             "{name} should begin with driftwarden-"
         );
     }
 }
 
 #[test]
-fn every_member_inherits_the_house_rules() {
+fn every_member_inherits_workspace_settings() {
     for manifest in manifests() {
         let text = std::fs::read_to_string(&manifest).unwrap();
         for line in [

@@ -1,5 +1,4 @@
-//! Candidates in a history: the endpoint that they come to, how each does in truth, the traffic that shows it, what a person
-//! orders, and what must be true of them.
+//! Candidates in a history: their endpoint, the true behavior of each, the traffic, the operator's actions, and the invariants.
 
 use crate::world::read;
 use fastrand::Rng;
@@ -10,56 +9,56 @@ use serde_json::{Value, json};
 use shell::{memory::Memory, ports::DescribedModelPackage};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The model whose candidates are tested; its endpoint and its model package group are called the same.
+/// Model whose candidates are tested. Its endpoint and its model package group have the same name.
 pub(crate) const MODEL: &str = "churn";
 const KEY: &str = "experiments/churn.json";
 const BASE: &str = "base";
-/// So many requests come every minute.
-const REQUESTS: f64 = 600.0;
-/// So many ticks look for a candidate that no event told of: each model is looked after in one minute of ten.
-const IDLE: u8 = 14;
+/// Requests per minute.
+const REQUESTS_PER_MINUTE: f64 = 600.0;
+/// Number of ticks after the last activity. A lost event is found within 10 ticks.
+const IDLE_TICKS: u8 = 14;
 
-/// How a model does, whatever anybody knows of it.
+/// True behavior of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Truth {
-    /// Of its requests so many end well. Between two levels lies more than chance can.
+    /// Share of requests with a successful outcome. The levels differ by more than chance can explain.
     quality: f64,
     slow: bool,
-    /// Of the requests that are meant for it while it is tested, most are lost.
+    /// Whether most of its requests are lost during the test.
     skewed: bool,
 }
 
-/// What there is of candidates in a history.
+/// State of the candidates in a history.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     truths: BTreeMap<String, Truth>,
     versions: u64,
-    /// The experiments in which a person ordered the promotion.
+    /// Experiments that an operator ordered to promote.
     ordered: BTreeSet<String>,
-    /// By model package its experiment.
+    /// Experiment ID by model package ARN.
     experiments: BTreeMap<String, String>,
-    heard: BTreeSet<String>,
-    /// The open experiment as the last tick saw it: variant, and model package.
+    events_seen: BTreeSet<String>,
+    /// Variant and model package of the open experiment, as of the last tick.
     open: Option<(String, String)>,
     /// Whether the next tick is planned.
     pub(crate) ticking: bool,
     idle: u8,
     pub(crate) updates_seen: usize,
-    /// Minutes that an update of the endpoint takes.
-    pub(crate) takes: i64,
+    /// Duration of an endpoint update.
+    pub(crate) update_minutes: i64,
 }
 
-/// What a person does about an experiment.
+/// Operator's action on an experiment.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Word {
+pub(crate) enum OperatorAction {
     /// An `Experiment Command`.
     Order(Value),
-    /// The model package is approved, or rejected.
+    /// Approval or rejection of the model package.
     Approval(String, &'static str),
 }
 
-/// The table of the policy that tests the model's candidates.
-pub(crate) fn table(random: &mut Rng) -> String {
+/// Policy table that turns promotion on for the model.
+pub(crate) fn promotion_table(random: &mut Rng) -> String {
     let mode = ["variants", "variants", "variants", "variants", "shadow", "blue-green"];
     let mode = mode.get(random.usize(0..mode.len())).copied().unwrap_or("variants");
     let steps = ["50.0", "20.0, 50.0", "10.0, 30.0, 50.0"];
@@ -75,8 +74,8 @@ pub(crate) fn table(random: &mut Rng) -> String {
     )
 }
 
-/// The same table, switched off.
-pub(crate) fn off(table: &str) -> String {
+/// The table with promotion turned off.
+pub(crate) fn turn_off(table: &str) -> String {
     let lines = table.lines().map(|line| {
         if line.starts_with("mode = ") {
             "mode = 'off'"
@@ -92,16 +91,16 @@ fn arn(version: u64) -> String {
 }
 
 impl Candidates {
-    /// The endpoint with its champion, on one variant or on two.
+    /// Creates the endpoint with its champion on one or two variants.
     pub(crate) fn new(random: &mut Rng, world: &Memory) -> Self {
         let champion = arn(1);
         let package = Some(champion.as_str());
         let two = [("AllTraffic", 3.0, package), ("Spare", 1.0, package)];
         let variants = if random.bool() { &two[..] } else { two.split_at(1).0 };
         world.put_endpoint(MODEL, BASE, variants);
-        let takes = random.i64(2..=4);
+        let update_minutes = random.i64(2..=4);
         let failing = [0, 0, 100, 400].get(random.usize(0..4)).copied().unwrap_or(0);
-        world.updates(SignedDuration::from_mins(takes), failing);
+        world.updates(SignedDuration::from_mins(update_minutes), failing);
         let truth = Truth {
             quality: 0.7,
             slow: false,
@@ -112,18 +111,25 @@ impl Candidates {
             versions: 0,
             ordered: BTreeSet::new(),
             experiments: BTreeMap::new(),
-            heard: BTreeSet::new(),
+            events_seen: BTreeSet::new(),
             open: None,
             ticking: false,
             idle: 0,
             updates_seen: 0,
-            takes,
+            update_minutes,
         };
         candidates.register(world, truth, None, "Approved", Timestamp::UNIX_EPOCH);
         candidates
     }
 
-    fn register(&mut self, world: &Memory, truth: Truth, run: Option<&str>, status: &str, at: Timestamp) -> Value {
+    fn register(
+        &mut self,
+        world: &Memory,
+        truth: Truth,
+        execution: Option<&str>,
+        status: &str,
+        at: Timestamp,
+    ) -> Value {
         self.versions += 1;
         let (version, arn) = (self.versions, arn(self.versions));
         self.truths.insert(arn.clone(), truth);
@@ -132,7 +138,7 @@ impl Candidates {
                 arn: arn.clone(),
                 version,
                 approval_status: status.to_owned(),
-                generated_by: run.map(str::to_owned),
+                generated_by: execution.map(str::to_owned),
                 metric: None,
                 drift_check_baselines: BTreeMap::new(),
             },
@@ -144,8 +150,8 @@ impl Candidates {
         change(&arn, version, status)
     }
 
-    /// A run registers what it made; returns the event that tells of it, and what kind of a model it is.
-    pub(crate) fn made(&mut self, random: &mut Rng, world: &Memory, run: &str) -> (Value, String) {
+    /// Registers the model of a pipeline execution. Returns the event and a description of the model.
+    pub(crate) fn register_model(&mut self, random: &mut Rng, world: &Memory, execution: &str) -> (Value, String) {
         let kind = random.u8(0..100);
         let truth = Truth {
             quality: match kind {
@@ -161,13 +167,13 @@ impl Candidates {
         } else {
             "Approved"
         };
-        let event = self.register(world, truth, Some(run), status, world.time());
-        self.idle = IDLE;
+        let event = self.register(world, truth, Some(execution), status, world.time());
+        self.idle = IDLE_TICKS;
         (event, format!("version {}, {status}: {truth:?}", self.versions))
     }
 
-    /// A person approves or rejects a model package; returns the event that tells of it.
-    pub(crate) fn approve(world: &Memory, arn: &str, status: &str) -> Option<Value> {
+    /// Approves or rejects a model package. Returns the event.
+    pub(crate) fn set_approval(world: &Memory, arn: &str, status: &str) -> Option<Value> {
         let mut described = world.package(arn)?;
         status.clone_into(&mut described.package.approval_status);
         let version = described.package.version;
@@ -175,63 +181,63 @@ impl Candidates {
         Some(change(arn, version, status))
     }
 
-    /// What the tick sees: whether there is to be another one, and in how many seconds.
+    /// Seconds until the next tick. `None` if no further tick is necessary.
     pub(crate) fn after_tick(&mut self, random: &mut Rng, world: &Memory) -> Result<Option<i64>, String> {
         let document = document(world)?;
         let open = document.as_ref().and_then(|document| document.experiment.as_ref());
         self.open = open.map(|open| (open.variant_name(), open.package.arn.clone()));
         if let Some(open) = open {
-            self.idle = IDLE;
-            // Who waits for a person waits without us.
-            return Ok((!waits_for_a_person(open)).then(|| random.i64(30..420)));
+            self.idle = IDLE_TICKS;
+            // An experiment that waits for the operator needs no ticks.
+            return Ok((!waits_for_operator(open)).then(|| random.i64(30..420)));
         }
-        let owes = document.as_ref().is_some_and(|document| !document.outbox.is_empty());
+        let has_effects = document.as_ref().is_some_and(|document| !document.outbox.is_empty());
         let waits = document.as_ref().is_some_and(|document| document.next.is_some());
         let newest = arn(self.versions);
         let mut tested = document.iter().flat_map(|document| &document.ended);
         let known = self.versions == 1 || tested.any(|ended| ended.experiment.package.arn == newest);
-        // Where promotion is switched off by now, nobody looks for it.
+        // With promotion turned off, no function searches for the newest package: stop after some ticks.
         self.idle = self.idle.saturating_sub(1);
-        Ok((owes || (self.idle > 0 && (waits || !known))).then_some(60))
+        Ok((has_effects || (self.idle > 0 && (waits || !known))).then_some(60))
     }
 
-    /// Whether somebody or something is to be waited for at the end, and what a person does about it.
-    pub(crate) fn word_at_last(&mut self, random: &mut Rng, world: &Memory) -> Result<Option<Word>, String> {
+    /// Operator's action at the end of a history, if an experiment waits for one.
+    pub(crate) fn final_action(&mut self, random: &mut Rng, world: &Memory) -> Result<Option<OperatorAction>, String> {
         let document = document(world)?;
         let open = document.and_then(|document| document.experiment);
-        Ok(open.filter(waits_for_a_person).map(|open| {
+        Ok(open.filter(waits_for_operator).map(|open| {
             if open.stage == ExperimentStage::AwaitingApproval {
-                Word::Approval(open.package.arn, "Approved")
+                OperatorAction::Approval(open.package.arn, "Approved")
             } else {
                 self.order(random, world, &open.id, false)
             }
         }))
     }
 
-    fn order(&mut self, random: &mut Rng, world: &Memory, experiment: &str, resumable: bool) -> Word {
+    fn order(&mut self, random: &mut Rng, world: &Memory, experiment: &str, resumable: bool) -> OperatorAction {
         let orders = ["Stop", "Promote", "Rollback", "Resume"];
         let order = orders.get(random.usize(0..if resumable { 4 } else { 3 }));
         let order = order.copied().unwrap_or("Stop");
         if order == "Promote" {
             self.ordered.insert(experiment.to_owned());
         }
-        Word::Order(json!({
+        OperatorAction::Order(json!({
             "model": MODEL, "experimentId": experiment, "order": order, "by": "ada", "time": world.time().to_string(),
         }))
     }
 
-    /// Hears of an experiment: one for each model package, which nobody else disturbs here. What a person says to it, and
-    /// when, follows.
-    pub(crate) fn hear(
+    /// Checks a published state change: each model package has one experiment, and nothing else changes the endpoint. Returns
+    /// the operator's next action, and the seconds until then.
+    pub(crate) fn observe(
         &mut self,
         random: &mut Rng,
         world: &Memory,
         change: &Value,
         settling: bool,
-    ) -> Result<Option<(i64, Word)>, String> {
+    ) -> Result<Option<(i64, OperatorAction)>, String> {
         let text = |name: &str| change.get(name).and_then(Value::as_str).unwrap_or_default();
         let (experiment, package, sentence) = (text("experimentId"), text("modelPackageArn"), text("sentence"));
-        if !self.heard.insert(text("id").to_owned()) {
+        if !self.events_seen.insert(text("id").to_owned()) {
             return Ok(None);
         }
         let known = self.experiments.entry(package.to_owned());
@@ -239,14 +245,17 @@ impl Candidates {
         if known != experiment {
             return Err(format!("{package} has two experiments: {known} and {experiment}"));
         }
-        if sentence.contains("somebody else") {
-            return Err(format!("nobody else touched the endpoint, and it is said: {sentence}"));
+        if sentence.contains("outside Driftwarden") {
+            return Err(format!("nothing else changed the endpoint: {sentence}"));
         }
         let soon = random.i64(60..1200);
         Ok(match text("stage") {
             "AwaitingApproval" => {
                 let status = if random.u8(0..6) == 0 { "Rejected" } else { "Approved" };
-                Some((random.i64(60..3 * 3600), Word::Approval(package.to_owned(), status)))
+                Some((
+                    random.i64(60..3 * 3600),
+                    OperatorAction::Approval(package.to_owned(), status),
+                ))
             }
             "Paused" => Some((
                 random.i64(60..3 * 3600),
@@ -258,12 +267,12 @@ impl Candidates {
         })
     }
 
-    /// A minute of traffic, split by the weights that the endpoint has.
+    /// One minute of traffic, split by the weights of the endpoint.
     pub(crate) fn traffic(&self, random: &mut Rng, world: &Memory) {
         let Some((config, variants)) = world.hosted(MODEL) else {
             return;
         };
-        // Without a candidate nobody asks.
+        // Without a candidate, traffic has no effect.
         if config == BASE || config.ends_with("-final") {
             return;
         }
@@ -277,7 +286,7 @@ impl Candidates {
         }
         let shadow = world.shadow(MODEL);
         if let Some((variant, package)) = self.open.as_ref().filter(|open| shadow.as_ref() == Some(&open.0)) {
-            // A copy of each request.
+            // The shadow variant gets a copy of each request.
             self.serve(random, world, variant, Some(package), 1.0, true);
         }
     }
@@ -286,21 +295,21 @@ impl Candidates {
         let Some(truth) = package.and_then(|arn| self.truths.get(arn)) else {
             return;
         };
-        let reaches = if truth.skewed && tested { 0.3 } else { 1.0 };
-        let requests = count(REQUESTS * share * reaches);
+        let arriving = if truth.skewed && tested { 0.3 } else { 1.0 };
+        let requests = count(REQUESTS_PER_MINUTE * share * arriving);
         if requests == 0 {
             return;
         }
-        let well = count(REQUESTS * share * reaches * truth.quality);
+        let successes = count(REQUESTS_PER_MINUTE * share * arriving * truth.quality);
         let latency = if truth.slow { 1_500_000.0 } else { 40_000.0 };
         let latency = latency * (0.95 + random.f64() / 10.0);
         world.put_value("AWS/SageMaker", "Invocations", MODEL, variant, 1.0, requests);
         world.put_value("AWS/SageMaker", "ModelLatency", MODEL, variant, latency, requests);
-        world.put_value("Shop", "Orders", MODEL, variant, 1.0, well);
-        world.put_value("Shop", "Orders", MODEL, variant, 0.0, requests - well);
+        world.put_value("Shop", "Orders", MODEL, variant, 1.0, successes);
+        world.put_value("Shop", "Orders", MODEL, variant, 0.0, requests - successes);
     }
 
-    /// How many experiments there were, and how many candidates were promoted.
+    /// Number of experiments, and number of promoted candidates.
     pub(crate) fn counts(world: &Memory) -> Result<(u64, u64), String> {
         let document = document(world)?;
         Ok(document.map_or((0, 0), |document| {
@@ -312,8 +321,8 @@ impl Candidates {
         }))
     }
 
-    /// What must be true when all is quiet: every experiment is over, only candidates were promoted that may be, the endpoint
-    /// serves the last of them, nothing else of ours is left, and incidents know.
+    /// Checks the invariants at the end: every experiment has ended, only permitted candidates were promoted, the endpoint
+    /// serves the last of them, no other resources of Driftwarden are left, and incidents have the results.
     pub(crate) fn check(&self, world: &Memory, policy: &Policy) -> Result<(), String> {
         let mut expected = (BASE.to_owned(), BTreeSet::new(), BTreeSet::new());
         let document = document(world)?.unwrap_or_else(|| ExperimentDocument::new(MODEL));
@@ -321,7 +330,7 @@ impl Candidates {
             return Err(format!("experiment {} is still {:?}", open.id, open.stage));
         }
         if let Some(entry) = document.outbox.entries().first() {
-            return Err(format!("the experiments still owe {}", entry.id));
+            return Err(format!("the experiment document has the pending effect {}", entry.id));
         }
         let mut champion = arn(1);
         let mut packages = BTreeSet::new();
@@ -331,30 +340,30 @@ impl Candidates {
                 return Err(format!("{} was tested twice", open.package.arn));
             }
             if ended.conclusion == Conclusion::Promoted {
-                self.may_be_promoted(ended, &champion, policy)?;
+                self.check_promotion(ended, &champion, policy)?;
                 champion.clone_from(&open.package.arn);
                 expected.0 = open.final_config();
                 expected.1.insert(open.final_config());
                 expected.2.insert(open.model_name());
             }
         }
-        let (config, variants) = world.hosted(MODEL).ok_or("the endpoint is gone")?;
+        let (config, variants) = world.hosted(MODEL).ok_or("the endpoint does not exist")?;
         let served: BTreeSet<_> = variants.iter().map(|one| world.serves(MODEL, &one.name)).collect();
         if config != expected.0 || served != [Some(champion.clone())].into() {
             return Err(format!(
-                "the endpoint has {config} with {served:?}, and should have {} with {champion}",
+                "the endpoint has {config} with {served:?}; expected {} with {champion}",
                 expected.0
             ));
         }
         let (configs, models) = world.hosted_names();
-        let ours = |names: BTreeSet<String>| -> BTreeSet<String> {
-            let ours = names.into_iter().filter(|name| name.starts_with("driftwarden-"));
-            ours.collect()
+        let own = |names: BTreeSet<String>| -> BTreeSet<String> {
+            let own = names.into_iter().filter(|name| name.starts_with("driftwarden-"));
+            own.collect()
         };
-        let (configs, models) = (ours(configs), ours(models));
+        let (configs, models) = (own(configs), own(models));
         if configs != expected.1 || models != expected.2 {
             return Err(format!(
-                "{configs:?} and {models:?} are there, and of ours should be {:?} and {:?}",
+                "Driftwarden's resources are {configs:?} and {models:?}; expected {:?} and {:?}",
                 expected.1, expected.2
             ));
         }
@@ -372,15 +381,15 @@ impl Candidates {
         }
     }
 
-    /// Whether a candidate was one that may be promoted: by its truth, or because a person ordered it.
-    fn may_be_promoted(&self, ended: &Ended, champion: &str, policy: &Policy) -> Result<(), String> {
+    /// Checks that a promotion was permitted: by the candidate's true behavior, by the operator, or by the policy.
+    fn check_promotion(&self, ended: &Ended, champion: &str, policy: &Policy) -> Result<(), String> {
         let open = &ended.experiment;
         let (truth, champion) = (self.truths.get(&open.package.arn), self.truths.get(champion));
         let (Some(truth), Some(champion)) = (truth, champion) else {
-            return Err(format!("{} was promoted, and never registered", open.package.arn));
+            return Err(format!("{} was promoted but never registered", open.package.arn));
         };
         let split = open.mode == Mode::Variants;
-        // Nothing was certain, and the owner has it so.
+        // The comparison was inconclusive, and the policy promotes in this case.
         let by_policy = policy.promotion(MODEL).inconclusive == Inconclusive::Promote
             && open
                 .looks
@@ -390,7 +399,7 @@ impl Candidates {
         // SageMaker's deployment guardrails compare nothing.
         if lost && open.mode != Mode::BlueGreen && !self.ordered.contains(&open.id) && !by_policy {
             return Err(format!(
-                "{} was promoted in experiment {}, and is {truth:?} against {champion:?}",
+                "{} was promoted in experiment {} although it is {truth:?} and the champion {champion:?}",
                 open.package.arn, open.id
             ));
         }
@@ -398,22 +407,22 @@ impl Candidates {
     }
 }
 
-/// An incident knows what became of its candidate.
+/// Checks that an incident has the result of its candidate.
 fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &ExperimentDocument) -> Result<(), String> {
     if incident.candidate_since.is_none() {
         return Ok(());
     }
     let (id, stage) = (&incident.id, incident.stage);
     if outcome.is_none() && stage == Stage::Candidate {
-        return Err(format!("incident {id} still waits for its candidate"));
+        return Err(format!("incident {id} is still waiting for its candidate"));
     }
     let mut ended = document.ended.iter();
     let ended = match &incident.experiment_id {
         None => None,
-        Some(of) => Some(
+        Some(experiment) => Some(
             ended
-                .find(|ended| ended.experiment.id == *of)
-                .ok_or_else(|| format!("incident {id} knows of experiment {of}, and there is none"))?,
+                .find(|ended| ended.experiment.id == *experiment)
+                .ok_or_else(|| format!("incident {id} refers to experiment {experiment}, which does not exist"))?,
         ),
     };
     let promoted = ended.is_some_and(|ended| ended.conclusion == Conclusion::Promoted);
@@ -433,11 +442,11 @@ fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &Expe
     let reasons: Vec<_> = reasons.collect();
     let conclusion = ended.map(|ended| ended.conclusion);
     Err(format!(
-        "incident {id} is {stage:?} ({outcome:?}), its candidate {conclusion:?}: {reasons:?}"
+        "incident {id} is {stage:?} (outcome {outcome:?}), but its candidate is {conclusion:?}: {reasons:?}"
     ))
 }
 
-fn waits_for_a_person(open: &Experiment) -> bool {
+fn waits_for_operator(open: &Experiment) -> bool {
     matches!(open.stage, ExperimentStage::Paused | ExperimentStage::AwaitingApproval)
 }
 
@@ -458,7 +467,7 @@ fn change(arn: &str, version: u64, status: &str) -> Value {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a whole number, not below 0"
+    reason = "a nonnegative integer"
 )]
 fn count(requests: f64) -> u64 {
     requests.round() as u64

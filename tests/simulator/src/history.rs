@@ -1,8 +1,8 @@
-//! One history from its seed: what happens when, which handler takes its next step, and where one dies.
+//! One history, derived from its seed: scheduled events, the interleaving of invocations, and their crashes.
 
 use crate::{
-    candidates::{self, Candidates, MODEL, Word},
-    world::{BUCKET, Monitor, after, check, check_event, check_runs, event, midnight},
+    candidates::{self, Candidates, MODEL, OperatorAction},
+    world::{BUCKET, Monitor, after, check, check_event, check_executions, event, midnight},
 };
 use alerting::DatapointState;
 use fastrand::Rng;
@@ -26,49 +26,50 @@ use std::{
 };
 use sweep::Sweep;
 
-/// A function is ended by Lambda after this many seconds.
+/// Timeout of `ingest` and `remediate` in seconds.
 const TIMEOUT: i64 = 60;
-/// Promote, which may have much to read, and the sweep have longer.
-const LONG_TIMEOUT: i64 = 300;
+/// Timeout of `promote` in seconds. It reads more data.
+const PROMOTE_TIMEOUT: i64 = 300;
+/// Timeout of `sweep` in seconds.
 const SWEEP_TIMEOUT: i64 = 600;
-/// Lambda tries an asynchronous invocation so often.
-const ATTEMPTS: u8 = 3;
-/// With this call promote begins to read what is known of the traffic.
-const READS: &str = "cloudwatch:GetMetricData";
-/// The longest window that a policy has here: so many hours more tell whether a promoted model helps.
-const AGAIN: usize = 3;
-/// Of so many histories one tests candidates: each takes several times as long as one that does not.
-const PROMOTING: u64 = 10;
-/// A history that takes more steps than this does not come to rest.
-const STEPS: u64 = 200_000;
+/// Number of times that Lambda attempts an asynchronous invocation.
+const MAX_ATTEMPTS: u8 = 3;
+/// Call with which `promote` starts to read the evidence.
+const EVIDENCE_CALL: &str = "cloudwatch:GetMetricData";
+/// Number of additional hours that verify a promoted model: the longest evaluation period in a simulated policy.
+const VERIFICATION_HOURS: usize = 3;
+/// One of this number of histories tests candidates. It takes several times as long as the others.
+const PROMOTION_INTERVAL: u64 = 10;
+/// Number of steps after which a history is considered endless.
+const MAX_STEPS: u64 = 200_000;
 
-/// What was seen, over one history or many.
+/// Counts over one or more histories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Histories.
+    /// Number of histories.
     pub histories: u64,
-    /// Steps of handlers: from one AWS operation to the next.
+    /// Number of steps of handlers, each from one AWS operation to the next.
     pub steps: u64,
-    /// Invocations begun.
+    /// Number of invocations.
     pub invocations: u64,
-    /// Invocations that died between two operations.
+    /// Number of invocations that crashed between two operations, or timed out.
     pub crashes: u64,
-    /// Invocations that ended with an error.
+    /// Number of invocations that returned an error.
     pub errors: u64,
-    /// Events that were lost.
+    /// Number of lost events.
     pub lost: u64,
-    /// Events that came more than once.
+    /// Number of events that were delivered more than once.
     pub duplicates: u64,
-    /// Runs that were started for an incident.
-    pub runs: u64,
-    /// Candidates that were tested.
+    /// Number of pipeline executions that were started for an incident.
+    pub executions: u64,
+    /// Number of tested candidates.
     pub experiments: u64,
-    /// Those of them that were promoted.
+    /// Number of promoted candidates.
     pub promoted: u64,
 }
 
 impl Statistics {
-    /// Adds another history's.
+    /// Adds the counts of other histories.
     pub fn add(&mut self, other: &Self) {
         self.histories += other.histories;
         self.steps += other.steps;
@@ -77,7 +78,7 @@ impl Statistics {
         self.errors += other.errors;
         self.lost += other.lost;
         self.duplicates += other.duplicates;
-        self.runs += other.runs;
+        self.executions += other.executions;
         self.experiments += other.experiments;
         self.promoted += other.promoted;
     }
@@ -87,8 +88,8 @@ impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} histories: {} invocations in {} steps, {} died, {} failed; {} events lost, {} duplicated; {} runs; {} \
-             experiments, {} promoted",
+            "{} histories: {} invocations in {} steps, {} crashed, {} failed; {} events lost, {} duplicated; \
+             {} pipeline executions; {} experiments, {} promoted",
             self.histories,
             self.invocations,
             self.steps,
@@ -96,32 +97,32 @@ impl fmt::Display for Statistics {
             self.errors,
             self.lost,
             self.duplicates,
-            self.runs,
+            self.executions,
             self.experiments,
             self.promoted
         )
     }
 }
 
-/// A history that broke a promise.
+/// A history that violated an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The seed that replays it.
+    /// Seed that reproduces the failure.
     pub seed: u64,
-    /// Which promise.
+    /// Violated invariant.
     pub what: String,
-    /// What happened, line by line.
-    pub story: Vec<String>,
+    /// Trace of the history, line by line.
+    pub trace: Vec<String>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.story {
+        for line in &self.trace {
             writeln!(f, "  {line}")?;
         }
         write!(
             f,
-            "seed {}: {}\nreplay it with: make simulate SEED={}",
+            "seed {}: {}\nreproduce with: make simulate SEED={}",
             self.seed, self.what, self.seed
         )
     }
@@ -136,17 +137,17 @@ enum Function {
 }
 
 impl Function {
-    /// A function is ended by Lambda after so many seconds.
+    /// Timeout of the function in seconds.
     fn timeout(self) -> i64 {
         match self {
             Self::Ingest | Self::Remediate => TIMEOUT,
-            Self::Promote => LONG_TIMEOUT,
+            Self::Promote => PROMOTE_TIMEOUT,
             Self::Sweep => SWEEP_TIMEOUT,
         }
     }
 }
 
-/// An invocation that is due.
+/// A planned invocation.
 #[derive(Debug, Clone)]
 struct Invocation {
     function: Function,
@@ -155,40 +156,40 @@ struct Invocation {
     attempt: u8,
 }
 
-/// What happens at some time.
+/// A planned event of a history.
 #[derive(Debug, Clone)]
-enum Happening {
+enum Occurrence {
     Invoke(Invocation),
-    /// A monitor's execution ends.
+    /// An execution of a monitor ends.
     Execute(usize, usize),
     /// A monitoring schedule is stopped.
     Stop(usize),
-    /// A run ends.
+    /// A pipeline execution ends.
     Finish(String, ExecutionStatus),
-    /// Somebody starts a run by hand.
-    StartByHand,
-    /// A person puts another policy in force.
+    /// A pipeline execution is started outside Driftwarden.
+    StartManually,
+    /// Another policy is published.
     Policy(String),
-    /// A run registers what it made.
+    /// A pipeline execution registers its model.
     Register(String),
-    /// The rule's minute: experiments go on.
+    /// The scheduled tick of `promote`.
     Tick,
-    /// A minute of requests to the endpoint.
+    /// One minute of requests to the endpoint.
     Traffic,
-    /// An update of the endpoint has ended, one way or the other.
+    /// An endpoint update succeeded or failed.
     Updated,
-    /// A person says something to an experiment.
-    Say(Word),
+    /// The operator acts on an experiment.
+    Act(OperatorAction),
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
 
-/// An invocation under way.
+/// An invocation in progress.
 struct Active<'a> {
     invocation: Invocation,
     began: Timestamp,
-    /// Until when it does not get an answer.
-    stalls: Timestamp,
+    /// Time until which its AWS call is pending.
+    stalled_until: Timestamp,
     future: Running<'a>,
 }
 
@@ -237,7 +238,7 @@ impl Functions {
                 handled.map(drop).map_err(|error| error.to_string())
             }),
             Function::Promote => Box::pin(async move {
-                let deadline = after(world.time(), LONG_TIMEOUT);
+                let deadline = after(world.time(), PROMOTE_TIMEOUT);
                 let handled = self.promote.handle(world, &payload, &request, deadline).await;
                 handled.map(drop).map_err(|error| error.to_string())
             }),
@@ -250,8 +251,8 @@ impl Functions {
     }
 }
 
-/// A policy, somewhat strict.
-fn some_policy(random: &mut Rng, monitors: usize) -> String {
+/// A random policy.
+fn random_policy(random: &mut Rng, monitors: usize) -> String {
     let n = random.u8(1..=3);
     let m = random.u8(1..=n);
     let automation = if random.u8(0..10) < 8 { "auto" } else { "approve" };
@@ -272,56 +273,57 @@ struct History<'a> {
     world: &'a Memory,
     functions: &'a Functions,
     monitors: Vec<Monitor>,
-    /// Of the model whose candidates are tested, if they are in this history.
+    /// Candidates, if this history tests any.
     candidates: Option<Candidates>,
     due: BinaryHeap<Reverse<(Timestamp, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    occurrences: BTreeMap<u64, Occurrence>,
     next: u64,
     requests: u64,
     active: Vec<Active<'a>>,
     dead_letters: Vec<Invocation>,
     events_seen: usize,
-    runs_seen: usize,
-    told: BTreeMap<String, String>,
-    /// Whether the worst is over: nothing is lost, fails or dies any more.
+    executions_seen: usize,
+    /// Published events by ID, and the ARNs of pipeline executions whose end is planned.
+    published: BTreeMap<String, String>,
+    /// Whether the history is in its final phase, without lost events, failures, and crashes.
     settling: bool,
     policy: String,
     statistics: Statistics,
-    story: Option<Vec<String>>,
+    trace: Option<Vec<String>>,
 }
 
-/// Plays the history of a seed, with a planted bug or without one. `tell` keeps its story.
+/// Simulates the history of a seed, optionally with a planted bug. `record` keeps its trace.
 ///
 /// # Errors
-/// If a promise is broken.
-pub fn simulate(seed: u64, bug: Option<PlantedBug>, tell: bool) -> Result<Statistics, Failure> {
-    // What backs off after a lost conditional write draws from here.
+/// If an invariant is violated.
+pub fn simulate(seed: u64, bug: Option<PlantedBug>, record: bool) -> Result<Statistics, Failure> {
+    // The jitter after a lost conditional write uses this generator.
     fastrand::seed(seed);
     let mut random = Rng::with_seed(seed);
     let world = Memory::at(midnight());
     world.interleave();
-    world.trouble(seed, if random.u8(0..4) == 0 { 0 } else { random.u16(5..60) });
+    world.fail_randomly(seed, if random.u8(0..4) == 0 { 0 } else { random.u16(5..60) });
     if let Some(bug) = bug {
         world.plant(bug);
     }
-    let fail = |what: String, story: Option<Vec<String>>| Failure {
+    let fail = |what: String, trace: Option<Vec<String>>| Failure {
         seed,
         what,
-        story: story.unwrap_or_default(),
+        trace: trace.unwrap_or_default(),
     };
-    let functions = Functions::new().ok_or_else(|| fail("the functions cannot be configured".into(), None))?;
+    let functions = Functions::new().ok_or_else(|| fail("failed to configure the functions".into(), None))?;
     let monitors: Vec<Monitor> = (0..random.usize(1..=2))
         .map(|number| Monitor::new(number, &mut random))
         .collect();
-    let promotes = seed % PROMOTING == PROMOTING - 1;
-    let of_one_model = if random.u8(0..4) > 0 || promotes {
+    let promotes = seed % PROMOTION_INTERVAL == PROMOTION_INTERVAL - 1;
+    let shared_monitors = if random.u8(0..4) > 0 || promotes {
         monitors.len()
     } else {
         0
     };
-    let mut policy = some_policy(&mut random, of_one_model);
+    let mut policy = random_policy(&mut random, shared_monitors);
     let candidates = promotes.then(|| {
-        policy.push_str(&candidates::table(&mut random));
+        policy.push_str(&candidates::promotion_table(&mut random));
         Candidates::new(&mut random, &world)
     });
     world.put_document("policy.toml", policy.as_str());
@@ -332,30 +334,30 @@ pub fn simulate(seed: u64, bug: Option<PlantedBug>, tell: bool) -> Result<Statis
         monitors,
         candidates,
         due: BinaryHeap::new(),
-        happenings: BTreeMap::new(),
+        occurrences: BTreeMap::new(),
         next: 0,
         requests: 0,
         active: Vec::new(),
         dead_letters: Vec::new(),
         events_seen: 0,
-        runs_seen: 0,
-        told: BTreeMap::new(),
+        executions_seen: 0,
+        published: BTreeMap::new(),
         settling: false,
         policy,
         statistics: Statistics {
             histories: 1,
             ..Statistics::default()
         },
-        story: tell.then(Vec::new),
+        trace: record.then(Vec::new),
     };
-    match history.play(of_one_model) {
+    match history.play(shared_monitors) {
         Ok(()) => Ok(history.statistics),
-        Err(what) => Err(fail(what, history.story.take())),
+        Err(what) => Err(fail(what, history.trace.take())),
     }
 }
 
 impl History<'_> {
-    fn play(&mut self, of_one_model: usize) -> Result<(), String> {
+    fn play(&mut self, shared_monitors: usize) -> Result<(), String> {
         let mut last = 0;
         for number in 0..self.monitors.len() {
             let Some(monitor) = self.monitors.get(number) else {
@@ -366,10 +368,10 @@ impl History<'_> {
             let hours = monitor.states.len();
             for at in 0..hours {
                 let ended = after(Monitor::hour(at), 600 + self.random.i64(0..1800));
-                self.plan(ended, Happening::Execute(number, at));
+                self.plan(ended, Occurrence::Execute(number, at));
             }
             let stopped = after(Monitor::hour(hours), 0);
-            self.plan(stopped, Happening::Stop(number));
+            self.plan(stopped, Occurrence::Stop(number));
             last = last.max(hours);
         }
         let end = i64::try_from(last).unwrap_or_default() * 3600 + 3600;
@@ -379,26 +381,26 @@ impl History<'_> {
         }
         if self.random.u8(0..5) == 0 {
             let at = after(midnight(), self.random.i64(3600..end));
-            let mut policy = some_policy(&mut self.random, of_one_model);
+            let mut policy = random_policy(&mut self.random, shared_monitors);
             if self.candidates.is_some() {
                 let (_, table) = self.policy.split_once("[[model]]").unwrap_or_default();
                 let table = format!("[[model]]{table}");
                 let stays = self.random.u8(0..3) > 0;
-                policy.push_str(&if stays { table } else { candidates::off(&table) });
+                policy.push_str(&if stays { table } else { candidates::turn_off(&table) });
             }
-            self.plan(at, Happening::Policy(policy));
+            self.plan(at, Occurrence::Policy(policy));
         }
         if self.random.u8(0..10) == 0 {
             let at = after(midnight(), self.random.i64(3600..end));
-            self.plan(at, Happening::StartByHand);
+            self.plan(at, Occurrence::StartManually);
         }
         self.run()?;
         self.settle()?;
         if self.candidates.is_some() {
-            self.execute_again()?;
+            self.execute_more()?;
         }
         let policy = Policy::parse(self.policy.as_bytes()).map_err(|error| error.to_string())?;
-        check(self.world, &self.monitors, &policy, &self.told)?;
+        check(self.world, &self.monitors, &policy, &self.published)?;
         if let Some(candidates) = &self.candidates {
             candidates.check(self.world, &policy)?;
             (self.statistics.experiments, self.statistics.promoted) = Candidates::counts(self.world)?;
@@ -406,22 +408,23 @@ impl History<'_> {
         Ok(())
     }
 
-    /// The worst is over: what failed is redriven, runs end, and sweeps mend the rest.
+    /// Final phase: failed events are redriven, pipeline executions end, and sweeps reconcile the rest.
     fn settle(&mut self) -> Result<(), String> {
         self.settling = true;
-        self.world.trouble(0, 0);
-        self.tell(|| "--- from here on nothing is lost, fails or dies".to_owned());
+        self.world.fail_randomly(0, 0);
+        self.record(|| "--- final phase: no lost events, failures, or crashes".to_owned());
         if let Some(candidates) = &self.candidates {
-            self.world.updates(jiff::SignedDuration::from_mins(candidates.takes), 0);
+            self.world
+                .updates(jiff::SignedDuration::from_mins(candidates.update_minutes), 0);
             self.tick_at(1);
         }
         for invocation in std::mem::take(&mut self.dead_letters) {
-            self.tell(|| format!("redriven: {:?} request-{}", invocation.function, invocation.request));
+            self.record(|| format!("redriven: {:?} request-{}", invocation.function, invocation.request));
             let request = self.request();
             let at = after(self.world.time(), 1);
             self.plan(
                 at,
-                Happening::Invoke(Invocation {
+                Occurrence::Invoke(Invocation {
                     request,
                     attempt: 1,
                     ..invocation
@@ -432,9 +435,9 @@ impl History<'_> {
             let at = after(self.world.time(), 900);
             self.plan_sweep(at);
             self.run()?;
-            self.word_at_last()?;
+            self.final_actions()?;
         }
-        // A retrained model's cooldown, or a run, may have held the last decision.
+        // A cooldown or a pipeline execution in progress may have delayed the last decision.
         let at = after(self.world.time(), 6 * 3600);
         self.plan_sweep(at);
         self.run()?;
@@ -446,20 +449,20 @@ impl History<'_> {
         Ok(())
     }
 
-    /// What a person left unsaid is said now: an experiment would wait for it for ever.
-    fn word_at_last(&mut self) -> Result<(), String> {
+    /// Acts on experiments that wait for the operator. They would not end otherwise.
+    fn final_actions(&mut self) -> Result<(), String> {
         while let Some(candidates) = &mut self.candidates
-            && let Some(word) = candidates.word_at_last(&mut self.random, self.world)?
+            && let Some(action) = candidates.final_action(&mut self.random, self.world)?
         {
             let at = after(self.world.time(), 60);
-            self.plan(at, Happening::Say(word));
+            self.plan(at, Occurrence::Act(action));
             self.run()?;
         }
         Ok(())
     }
 
-    /// The monitors execute for some more hours, so that what became of the candidates shows in the incidents.
-    fn execute_again(&mut self) -> Result<(), String> {
+    /// Executes the monitors for some more hours, so that incidents get the results of their candidates.
+    fn execute_more(&mut self) -> Result<(), String> {
         let state = if self.random.u8(0..3) > 0 {
             DatapointState::Clean
         } else {
@@ -472,10 +475,10 @@ impl History<'_> {
                 continue;
             };
             monitor.states.resize(first, DatapointState::Missing);
-            monitor.states.resize(first + AGAIN, state);
-            for at in first..first + AGAIN {
+            monitor.states.resize(first + VERIFICATION_HOURS, state);
+            for at in first..first + VERIFICATION_HOURS {
                 let ended = after(Monitor::hour(at), 600 + self.random.i64(0..1800));
-                self.plan(ended, Happening::Execute(number, at));
+                self.plan(ended, Occurrence::Execute(number, at));
             }
         }
         self.run()?;
@@ -483,12 +486,12 @@ impl History<'_> {
             let at = after(self.world.time(), seconds);
             self.plan_sweep(at);
             self.run()?;
-            self.word_at_last()?;
+            self.final_actions()?;
         }
         Ok(())
     }
 
-    /// Goes on until nothing is due and nobody is at work.
+    /// Continues until nothing is planned and no invocation is in progress.
     fn run(&mut self) -> Result<(), String> {
         loop {
             let now = self.world.time();
@@ -497,8 +500,8 @@ impl History<'_> {
                     break;
                 }
                 self.due.pop();
-                if let Some(happening) = self.happenings.remove(&id) {
-                    self.happen(happening);
+                if let Some(occurrence) = self.occurrences.remove(&id) {
+                    self.apply(occurrence);
                 }
             }
             if self.active.is_empty() {
@@ -512,17 +515,17 @@ impl History<'_> {
         }
     }
 
-    fn plan(&mut self, at: Timestamp, happening: Happening) {
+    fn plan(&mut self, at: Timestamp, occurrence: Occurrence) {
         self.next += 1;
         self.due.push(Reverse((at, self.next)));
-        self.happenings.insert(self.next, happening);
+        self.occurrences.insert(self.next, occurrence);
     }
 
     fn tick_at(&mut self, seconds: i64) {
         let at = after(self.world.time(), seconds);
         if let Some(candidates) = self.candidates.as_mut().filter(|candidates| !candidates.ticking) {
             candidates.ticking = true;
-            self.plan(at, Happening::Tick);
+            self.plan(at, Occurrence::Tick);
         }
     }
 
@@ -530,7 +533,7 @@ impl History<'_> {
         let request = self.request();
         self.plan(
             at,
-            Happening::Invoke(Invocation {
+            Occurrence::Invoke(Invocation {
                 function: Function::Sweep,
                 payload: Rc::from(""),
                 request,
@@ -544,11 +547,11 @@ impl History<'_> {
         self.requests
     }
 
-    fn tell(&mut self, line: impl FnOnce() -> String) {
-        if let Some(story) = &mut self.story {
+    fn record(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
             let since = self.world.time().duration_since(midnight());
             let (hours, seconds) = (since.as_hours(), since.as_secs() % 3600);
-            story.push(format!(
+            trace.push(format!(
                 "{hours:>3}:{:02}:{:02}  {}",
                 seconds / 60,
                 seconds % 60,
@@ -557,11 +560,11 @@ impl History<'_> {
         }
     }
 
-    /// EventBridge brings an event to a function: usually soon and once.
-    fn send(&mut self, event: &Value, function: Function, lost_in_a_hundred: u8) {
-        if !self.settling && self.random.u8(0..100) < lost_in_a_hundred {
+    /// Delivers an event to a function: usually soon and once.
+    fn send(&mut self, event: &Value, function: Function, lost_percent: u8) {
+        if !self.settling && self.random.u8(0..100) < lost_percent {
             self.statistics.lost += 1;
-            self.tell(|| format!("lost: {}", what(event)));
+            self.record(|| format!("lost: {}", describe(event)));
             return;
         }
         let copies = match self.random.u8(0..100) {
@@ -586,78 +589,78 @@ impl History<'_> {
                 attempt: 1,
             };
             let at = after(self.world.time(), delay);
-            self.plan(at, Happening::Invoke(invocation));
+            self.plan(at, Occurrence::Invoke(invocation));
         }
     }
 
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Invoke(invocation) => {
+    fn apply(&mut self, occurrence: Occurrence) {
+        match occurrence {
+            Occurrence::Invoke(invocation) => {
                 self.statistics.invocations += 1;
-                self.tell(|| {
+                self.record(|| {
                     let Invocation {
                         function,
                         request,
                         attempt,
                         payload,
                     } = &invocation;
-                    let of = serde_json::from_str(payload).map_or_else(|_| String::new(), |event| what(&event));
-                    format!("request-{request} begins, attempt {attempt}: {function:?} {of}")
+                    let event = serde_json::from_str(payload).map_or_else(|_| String::new(), |event| describe(&event));
+                    format!("request-{request} starts, attempt {attempt}: {function:?} {event}")
                 });
                 self.active.push(Active {
                     began: self.world.time(),
-                    stalls: Timestamp::MIN,
+                    stalled_until: Timestamp::MIN,
                     future: self.functions.invoke(self.world, &invocation),
                     invocation,
                 });
             }
-            Happening::Execute(number, at) => {
+            Occurrence::Execute(number, at) => {
                 let Some(monitor) = self.monitors.get(number) else {
                     return;
                 };
                 let (schedule, state) = (monitor.schedule.clone(), monitor.states.get(at).copied());
                 let events = monitor.execute(at, self.world);
-                self.tell(|| format!("{schedule} ends its execution {}: {state:?}", at + 1));
+                self.record(|| format!("{schedule}: execution {} ends: {state:?}", at + 1));
                 for event in events {
                     self.send(&event, Function::Ingest, 10);
                 }
             }
-            Happening::Stop(number) => {
+            Occurrence::Stop(number) => {
                 if let Some(monitor) = self.monitors.get(number) {
                     self.world
                         .put_schedule(monitor.schedule("Stopped"), "cron(0 * ? * * *)");
                 }
             }
-            Happening::Finish(arn, status) => self.finish(&arn, status),
-            Happening::StartByHand => {
-                self.tell(|| "somebody starts a run by hand".to_owned());
-                self.world.start_by_hand("by hand", BTreeMap::new());
+            Occurrence::Finish(arn, status) => self.finish(&arn, status),
+            Occurrence::StartManually => {
+                self.record(|| "a pipeline execution is started outside Driftwarden".to_owned());
+                self.world.start_manually("manual", BTreeMap::new());
             }
-            Happening::Policy(policy) => {
-                self.tell(|| format!("another policy: {}", policy.replace('\n', "; ")));
+            Occurrence::Policy(policy) => {
+                self.record(|| format!("policy published: {}", policy.replace('\n', "; ")));
                 self.world.put_document("policy.toml", policy.as_str());
                 self.policy = policy;
             }
-            Happening::Register(run) => self.register(&run),
-            Happening::Tick => self.tick(),
-            Happening::Traffic => {
+            Occurrence::Register(execution) => self.register(&execution),
+            Occurrence::Tick => self.tick(),
+            Occurrence::Traffic => {
                 if let Some(candidates) = &self.candidates {
                     candidates.traffic(&mut self.random, self.world);
                 }
             }
-            Happening::Updated => {
+            Occurrence::Updated => {
                 let status = json!({"EndpointName": MODEL, "EndpointStatus": "IN_SERVICE"});
                 let event = event("aws.sagemaker", "SageMaker Endpoint State Change", &status);
                 self.send(&event, Function::Promote, 10);
             }
-            Happening::Say(word) => self.say(word),
+            Occurrence::Act(action) => self.act(action),
         }
     }
 
-    fn register(&mut self, run: &str) {
+    fn register(&mut self, execution: &str) {
         let Some(candidates) = &mut self.candidates else { return };
-        let (detail, what) = candidates.made(&mut self.random, self.world, run);
-        self.tell(|| format!("{run} registers {what}"));
+        let (detail, model) = candidates.register_model(&mut self.random, self.world, execution);
+        self.record(|| format!("{execution} registers {model}"));
         let event = event("aws.sagemaker", "SageMaker Model Package State Change", &detail);
         self.send(&event, Function::Promote, 10);
         self.tick_at(60);
@@ -670,32 +673,32 @@ impl History<'_> {
         let event = event("aws.events", "Scheduled Event", &json!({}));
         self.invoke_at(0, Function::Promote, &event);
         if self.random.u8(0..6) == 0 {
-            // Twice, or the one of the minute before is late.
+            // A duplicate tick, or a late one.
             let late = self.random.i64(0..60);
             self.invoke_at(late, Function::Promote, &event);
         }
-        // A document that cannot be read is found at the end.
+        // A malformed document is reported at the end.
         if let Ok(Some(seconds)) = next {
             self.tick_at(seconds);
-            let (begin, end) = (self.world.time(), after(self.world.time(), seconds));
-            let mut minute = begin;
+            let (start, end) = (self.world.time(), after(self.world.time(), seconds));
+            let mut minute = start;
             while minute < end {
-                self.plan(minute, Happening::Traffic);
+                self.plan(minute, Occurrence::Traffic);
                 minute = after(minute, 60);
             }
         }
     }
 
-    /// A person says something: directly, and once.
-    fn say(&mut self, word: Word) {
-        let event = match word {
-            Word::Order(detail) => {
-                self.tell(|| format!("ada orders: {detail}"));
+    /// Performs an operator's action. Its event is delivered once and without delay.
+    fn act(&mut self, action: OperatorAction) {
+        let event = match action {
+            OperatorAction::Order(detail) => {
+                self.record(|| format!("ada orders: {detail}"));
                 event("driftwarden.operator", "Experiment Command", &detail)
             }
-            Word::Approval(arn, status) => {
-                self.tell(|| format!("{arn} is {status}"));
-                let Some(detail) = Candidates::approve(self.world, &arn, status) else {
+            OperatorAction::Approval(arn, status) => {
+                self.record(|| format!("{arn} is {status}"));
+                let Some(detail) = Candidates::set_approval(self.world, &arn, status) else {
                     return;
                 };
                 event("aws.sagemaker", "SageMaker Model Package State Change", &detail)
@@ -710,7 +713,7 @@ impl History<'_> {
         let at = after(self.world.time(), seconds);
         self.plan(
             at,
-            Happening::Invoke(Invocation {
+            Occurrence::Invoke(Invocation {
                 function,
                 payload: event.to_string().into(),
                 request,
@@ -721,9 +724,9 @@ impl History<'_> {
 
     fn finish(&mut self, arn: &str, status: ExecutionStatus) {
         self.world.finish(arn, status);
-        self.tell(|| format!("{arn} ends: {}", status.as_str()));
-        let runs = self.world.runs();
-        let Some((name, run)) = runs.iter().find(|(_, run)| run.arn == arn) else {
+        self.record(|| format!("{arn} ends: {}", status.as_str()));
+        let executions = self.world.runs();
+        let Some((name, execution)) = executions.iter().find(|(_, execution)| execution.arn == arn) else {
             return;
         };
         let detail = json!({
@@ -731,8 +734,8 @@ impl History<'_> {
             "pipelineExecutionArn": arn,
             "pipelineExecutionDisplayName": name,
             "currentPipelineExecutionStatus": status.as_str(),
-            "executionStartTime": run.start_time.map(|time| time.to_string()),
-            "executionEndTime": run.end_time.map(|time| time.to_string()),
+            "executionStartTime": execution.start_time.map(|time| time.to_string()),
+            "executionEndTime": execution.end_time.map(|time| time.to_string()),
         });
         let event = event(
             "aws.sagemaker",
@@ -742,53 +745,53 @@ impl History<'_> {
         self.send(&event, Function::Remediate, 10);
     }
 
-    /// One of those at work takes its next step, or dies.
+    /// One invocation in progress takes its next step, or crashes.
     fn step(&mut self) -> Result<(), String> {
         self.statistics.steps += 1;
-        if self.statistics.steps > STEPS {
-            return Err("the history does not come to rest".into());
+        if self.statistics.steps > MAX_STEPS {
+            return Err("the history does not end".into());
         }
         let mut at = self.random.usize(0..self.active.len());
         if self.candidates.is_some() {
             let now = self.world.time();
-            let awake = |active: &&Active| active.stalls <= now;
-            let count = self.active.iter().filter(awake).count();
+            let is_ready = |active: &&Active| active.stalled_until <= now;
+            let count = self.active.iter().filter(is_ready).count();
             if count == 0 {
                 self.wait();
                 return Ok(());
             }
             let nth = self.random.usize(0..count);
-            let mut awake = self.active.iter().enumerate().filter(|(_, active)| awake(active));
-            at = awake.nth(nth).map_or(at, |(at, _)| at);
+            let mut ready = self.active.iter().enumerate().filter(|(_, active)| is_ready(active));
+            at = ready.nth(nth).map_or(at, |(at, _)| at);
         }
         let mut active = self.active.swap_remove(at);
         let name = format!("request-{}", active.invocation.request);
-        let dies = !self.settling && self.random.u16(0..1000) < 8;
-        let took = self.world.time().duration_since(active.began).as_secs();
-        if dies || took > active.invocation.function.timeout() {
+        let crashes = !self.settling && self.random.u16(0..1000) < 8;
+        let duration = self.world.time().duration_since(active.began).as_secs();
+        if crashes || duration > active.invocation.function.timeout() {
             self.statistics.crashes += 1;
-            self.tell(|| format!("{name} dies"));
+            self.record(|| format!("{name} crashes"));
             drop(active.future);
-            self.again(active.invocation);
+            self.retry(active.invocation);
         } else {
             let mut context = Context::from_waker(Waker::noop());
             let calls = self.world.call_count();
             match active.future.as_mut().poll(&mut context) {
                 Poll::Pending => {
-                    // To read what was captured takes its time, and others go on meanwhile.
-                    let called = self.candidates.is_some() && self.world.call_count() > calls;
-                    let reads = called && self.world.last_call() == Some(READS);
+                    // Reading evidence can take long; other invocations continue meanwhile.
+                    let has_called = self.candidates.is_some() && self.world.call_count() > calls;
+                    let reads = has_called && self.world.last_call() == Some(EVIDENCE_CALL);
                     if reads && self.random.u8(0..100) < 6 {
-                        active.stalls = after(self.world.time(), self.random.i64(20..LONG_TIMEOUT));
-                        self.tell(|| format!("{name} reads for long"));
+                        active.stalled_until = after(self.world.time(), self.random.i64(20..PROMOTE_TIMEOUT));
+                        self.record(|| format!("{name}: reading evidence takes long"));
                     }
                     self.active.push(active);
                 }
-                Poll::Ready(Ok(())) => self.tell(|| format!("{name} is done")),
+                Poll::Ready(Ok(())) => self.record(|| format!("{name} succeeds")),
                 Poll::Ready(Err(error)) => {
                     self.statistics.errors += 1;
-                    self.tell(|| format!("{name} fails: {error}"));
-                    self.again(active.invocation);
+                    self.record(|| format!("{name} fails: {error}"));
+                    self.retry(active.invocation);
                 }
             }
         }
@@ -797,27 +800,27 @@ impl History<'_> {
         let now = self.world.time();
         let later = now.saturating_add(jiff::SignedDuration::from_millis(millis));
         self.world.set_time(later.unwrap_or(now));
-        self.hear()
+        self.process_new_events()
     }
 
-    /// Everybody at work waits for an answer: time passes.
+    /// All invocations wait for AWS: advances the time.
     fn wait(&mut self) {
         let due = self.due.peek().map(|Reverse((at, _))| *at);
-        let answers = self.active.iter().map(|active| active.stalls);
+        let answers = self.active.iter().map(|active| active.stalled_until);
         if let Some(next) = answers.chain(due).min() {
             self.world.set_time(next.max(self.world.time()));
         }
     }
 
-    /// Lambda tries again, with the same request id, or gives up.
-    fn again(&mut self, invocation: Invocation) {
-        // The next sweep, and the next tick, make a failed one needless.
+    /// Retries an invocation with the same request ID, or sends its event to the dead-letter queue.
+    fn retry(&mut self, invocation: Invocation) {
+        // A failed sweep or tick is not retried: the next one does the same.
         let ticks = invocation.payload.contains("\"Scheduled Event\"");
         if invocation.function == Function::Sweep || ticks {
             return;
         }
-        if invocation.attempt >= ATTEMPTS {
-            self.tell(|| format!("request-{} goes to the dead-letter queue", invocation.request));
+        if invocation.attempt >= MAX_ATTEMPTS {
+            self.record(|| format!("request-{} goes to the dead-letter queue", invocation.request));
             self.dead_letters.push(invocation);
             return;
         }
@@ -827,59 +830,62 @@ impl History<'_> {
         );
         self.plan(
             at,
-            Happening::Invoke(Invocation {
+            Occurrence::Invoke(Invocation {
                 attempt: invocation.attempt + 1,
                 ..invocation
             }),
         );
     }
 
-    /// What the last step put on the bus, and the runs that it started.
-    fn hear(&mut self) -> Result<(), String> {
+    /// Processes the events that the last step published, and the pipeline executions and endpoint updates that it started.
+    fn process_new_events(&mut self) -> Result<(), String> {
         if let Some(candidates) = &mut self.candidates {
-            if let Some(wrong) = self.world.wrong_with(MODEL) {
-                return Err(wrong);
+            if let Some(error) = self.world.endpoint_problem(MODEL) {
+                return Err(error);
             }
             let updates = self.world.update_count();
             if updates > candidates.updates_seen {
                 candidates.updates_seen = updates;
-                let at = after(self.world.time(), candidates.takes * 60 + self.random.i64(0..30));
-                self.plan(at, Happening::Updated);
-                self.tell(|| "the endpoint is being updated".to_owned());
+                let at = after(
+                    self.world.time(),
+                    candidates.update_minutes * 60 + self.random.i64(0..30),
+                );
+                self.plan(at, Occurrence::Updated);
+                self.record(|| "an endpoint update starts".to_owned());
             }
         }
-        if self.world.run_count() > self.runs_seen {
-            check_runs(self.world)?;
-            self.runs_seen = self.world.run_count();
-            for (name, run) in self.world.runs() {
-                let planned = self.told.contains_key(&run.arn);
-                if planned || run.status.is_final() {
+        if self.world.execution_count() > self.executions_seen {
+            check_executions(self.world)?;
+            self.executions_seen = self.world.execution_count();
+            for (name, execution) in self.world.runs() {
+                let planned = self.published.contains_key(&execution.arn);
+                if planned || execution.status.is_final() {
                     continue;
                 }
-                // Noted among what was told, so that a run's end is planned once.
-                self.told.insert(run.arn.clone(), String::new());
-                self.statistics.runs += u64::from(name.starts_with("driftwarden-"));
-                self.tell(|| format!("the run {name} is under way: {}", run.arn));
+                // Record the ARN, so that the end is planned once.
+                self.published.insert(execution.arn.clone(), String::new());
+                self.statistics.executions += u64::from(name.starts_with("driftwarden-"));
+                self.record(|| format!("pipeline execution {name} starts: {}", execution.arn));
                 let status = if self.random.u8(0..5) > 0 {
                     ExecutionStatus::Succeeded
                 } else {
                     ExecutionStatus::Failed
                 };
                 let at = after(self.world.time(), self.random.i64(60..2 * 3600));
-                // A run may end well, and register nothing.
+                // A pipeline execution can succeed without registering a model.
                 let registers = status == ExecutionStatus::Succeeded
                     && self.candidates.is_some()
                     && (self.settling || self.random.u8(0..20) > 0);
                 if registers {
                     let before = after(at, -self.random.i64(0..60));
-                    self.plan(before, Happening::Register(run.arn.clone()));
+                    self.plan(before, Occurrence::Register(execution.arn.clone()));
                 }
-                self.plan(at, Happening::Finish(run.arn, status));
+                self.plan(at, Occurrence::Finish(execution.arn, status));
             }
         }
         for (detail_type, detail) in self.world.events_after(self.events_seen) {
             self.events_seen += 1;
-            check_event(&mut self.told, &detail)?;
+            check_event(&mut self.published, &detail)?;
             let Ok(detail) = serde_json::from_str::<Value>(&detail) else {
                 continue;
             };
@@ -889,22 +895,22 @@ impl History<'_> {
                     self.send(&event, Function::Remediate, 10);
                 }
                 "Experiment State Change" => {
-                    self.tell(|| format!("told: {}", detail.get("sentence").unwrap_or(&Value::Null)));
+                    self.record(|| format!("published: {}", detail.get("sentence").unwrap_or(&Value::Null)));
                     if let Some(candidates) = &mut self.candidates
-                        && let Some((seconds, word)) =
-                            candidates.hear(&mut self.random, self.world, &detail, self.settling)?
+                        && let Some((seconds, action)) =
+                            candidates.observe(&mut self.random, self.world, &detail, self.settling)?
                     {
                         let at = after(self.world.time(), seconds);
-                        self.plan(at, Happening::Say(word));
+                        self.plan(at, Occurrence::Act(action));
                     }
                     self.tick_at(60);
                     let event = event("driftwarden", &detail_type, &detail);
                     self.send(&event, Function::Remediate, 10);
                 }
                 "Remediation Decided" => {
-                    self.tell(|| format!("decided: {}", detail.get("sentence").unwrap_or(&Value::Null)));
+                    self.record(|| format!("decided: {}", detail.get("sentence").unwrap_or(&Value::Null)));
                     if detail.get("stage").and_then(Value::as_str) == Some("AwaitingApproval") {
-                        self.answer(&detail);
+                        self.respond(&detail);
                     }
                 }
                 _ => {}
@@ -913,8 +919,8 @@ impl History<'_> {
         Ok(())
     }
 
-    /// A person says yes, or no, or nothing.
-    fn answer(&mut self, decided: &Value) {
+    /// The operator approves, denies, or does not respond.
+    fn respond(&mut self, decided: &Value) {
         let answer = self.random.u8(0..10);
         if answer == 9 {
             return;
@@ -931,7 +937,7 @@ impl History<'_> {
         let payload: Rc<str> = event.to_string().into();
         self.plan(
             time,
-            Happening::Invoke(Invocation {
+            Occurrence::Invoke(Invocation {
                 function: Function::Remediate,
                 payload,
                 request,
@@ -941,10 +947,10 @@ impl History<'_> {
     }
 }
 
-/// An event in a few words.
-fn what(event: &Value) -> String {
+/// Short description of an event.
+fn describe(event: &Value) -> String {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-    let of = [
+    let pointers = [
         "/detail/object/key",
         "/detail/ProcessingJobName",
         "/detail/id",
@@ -953,6 +959,6 @@ fn what(event: &Value) -> String {
         "/detail/ModelPackageArn",
         "/detail/order",
     ];
-    let of = of.iter().find_map(|pointer| text(pointer)).unwrap_or_default();
-    format!("«{}» {of}", text("/detail-type").unwrap_or_default())
+    let subject = pointers.iter().find_map(|pointer| text(pointer)).unwrap_or_default();
+    format!("`{}` {subject}", text("/detail-type").unwrap_or_default())
 }

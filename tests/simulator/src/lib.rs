@@ -12,11 +12,11 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// Simulates so many seeds from `first` on, on all cores, and stops at the first that fails. `progress` is told every
-/// thousand seeds how many are done.
+/// Simulates `count` seeds, starting at `first`, on all cores. Stops at the first failure. After every 1,000 seeds, `progress`
+/// gets the number of finished seeds.
 ///
 /// # Errors
-/// The failure, with its story, of the lowest seed that was found to fail.
+/// The failure with the lowest seed that was found, with its trace.
 pub fn simulate_all(
     first: u64,
     count: u64,
@@ -57,7 +57,7 @@ pub fn simulate_all(
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         None => Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner)),
-        // Once more, with its story.
+        // Simulate the seed again to record its trace.
         Some(failure) => Err(simulate(failure.seed, bug, true).err().unwrap_or(failure)),
     }
 }

@@ -1,4 +1,4 @@
-//! `simulate`: plays seeded histories and says what it saw, or the story of the first that broke a promise.
+//! `simulate`: simulates seeded histories. Prints statistics, or the trace of the first history that violates an invariant.
 
 use clap::Parser as _;
 use shell::memory::PlantedBug;
@@ -9,32 +9,32 @@ use std::{
     time::Instant,
 };
 
-/// Plays seeded histories of the whole loop under every kind of trouble, and checks what must always hold.
+/// Simulate histories with failures and check the invariants
 #[derive(Debug, clap::Parser)]
 struct Arguments {
-    /// How many seeds.
+    /// Number of seeds
     #[arg(long, default_value_t = 100_000)]
     seeds: u64,
-    /// The first of them.
+    /// First seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Plays this one seed alone and tells its story.
+    /// Simulate only this seed, and print its trace
     #[arg(long)]
     seed: Option<u64>,
-    /// Plants a bug on purpose, which should be found.
+    /// Plant a bug that the simulation must find
     #[arg(long)]
     plant: Option<Bug>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Bug {
-    /// Starts are made without their token.
+    /// Retrainings are started without an idempotency token
     DropToken,
-    /// Documents are written without their outbox.
+    /// State documents are written without their outbox
     SkipOutbox,
-    /// Conditional writes look at no `ETag`.
+    /// Conditional writes ignore the ETag
     LooseEtag,
-    /// Updates of an endpoint are carried out once more, without a look.
+    /// Endpoint updates are repeated without observing the endpoint
     BlindUpdate,
 }
 
@@ -52,15 +52,15 @@ impl From<Bug> for PlantedBug {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let bug = arguments.plant.map(PlantedBug::from);
-    #[expect(clippy::disallowed_methods, reason = "how long it took is for people only")]
-    let began = Instant::now();
+    #[expect(clippy::disallowed_methods, reason = "the duration is shown to people only")]
+    let started = Instant::now();
     let mut out = io::stdout().lock();
     let result = if let Some(seed) = arguments.seed {
         simulate(seed, bug, true)
     } else {
-        let watched = io::stderr().is_terminal();
+        let is_terminal = io::stderr().is_terminal();
         simulate_all(arguments.from, arguments.seeds, bug, |done| {
-            if watched {
+            if is_terminal {
                 let _shown = write!(io::stderr(), "\r{done} of {} histories", arguments.seeds).is_ok();
             }
         })
@@ -68,8 +68,8 @@ fn main() -> ExitCode {
     let (text, code) = match result {
         Ok(statistics) => (
             format!(
-                "{statistics}; {:.1} s; every promise held",
-                began.elapsed().as_secs_f64()
+                "{statistics}; {:.1} s; no invariant was violated",
+                started.elapsed().as_secs_f64()
             ),
             ExitCode::SUCCESS,
         ),

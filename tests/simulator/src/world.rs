@@ -1,9 +1,9 @@
-//! What SageMaker's monitors find in a history, how it looks in AWS, and what must be true when all is quiet.
+//! Results of the monitors in a history, their traces in AWS, and the invariants at the end.
 
 use alerting::{AlertStatus, DatapointState, MonitorLedger};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
-use remediation::{ModelDocument, MonitorOf, Policy, Stage};
+use remediation::{ModelDocument, MonitorRef, Policy, Stage};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shell::{
@@ -26,7 +26,7 @@ pub(crate) fn after(time: Timestamp, seconds: i64) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// One monitor and what its executions find, hour by hour.
+/// One monitor, with the result of each hourly execution.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pub(crate) schedule: String,
@@ -62,7 +62,7 @@ impl Monitor {
         }
     }
 
-    /// The hour that an execution is scheduled for.
+    /// Hour for which an execution is scheduled.
     pub(crate) fn hour(at: usize) -> Timestamp {
         after(midnight(), (i64::try_from(at).unwrap_or_default() + 1) * 3600)
     }
@@ -72,7 +72,7 @@ impl Monitor {
         format!("out/{}/{}/{hour}", self.endpoint, self.schedule)
     }
 
-    /// Lets an execution end: SageMaker lists it, its report lies in S3, and events tell of it.
+    /// Ends an execution: SageMaker lists it, and its report is in S3. Returns the events.
     pub(crate) fn execute(&self, at: usize, world: &Memory) -> Vec<Value> {
         let Some(state) = self.states.get(at) else {
             return Vec::new();
@@ -83,7 +83,7 @@ impl Monitor {
             DatapointState::NoData | DatapointState::Failed => ("Failed", "Failed"),
             DatapointState::Missing => return Vec::new(),
         };
-        let ran = *state != DatapointState::NoData;
+        let has_job = *state != DatapointState::NoData;
         let name = format!("job-{}-{at}", self.schedule);
         let arn = format!("arn:aws:sagemaker:us-east-1:111122223333:processing-job/{name}");
         let ended = world.time();
@@ -92,7 +92,7 @@ impl Monitor {
             MonitoringExecution {
                 scheduled_time: Self::hour(at),
                 status: status.to_owned(),
-                processing_job_arn: ran.then(|| arn.clone()),
+                processing_job_arn: has_job.then(|| arn.clone()),
                 endpoint: Some(self.endpoint.clone()),
                 failure_reason: match state {
                     DatapointState::NoData => Some("Job inputs had no data".to_owned()),
@@ -102,7 +102,7 @@ impl Monitor {
                 last_modified: ended,
             },
         );
-        if !ran {
+        if !has_job {
             return Vec::new();
         }
         let output = format!("s3://{BUCKET}/{}", self.folder(at));
@@ -164,52 +164,57 @@ pub(crate) fn event(source: &str, detail_type: &str, detail: &Value) -> Value {
     })
 }
 
-/// No incident has two runs.
-pub(crate) fn check_runs(world: &Memory) -> Result<(), String> {
+/// Checks that no incident has two pipeline executions.
+pub(crate) fn check_executions(world: &Memory) -> Result<(), String> {
     let mut names = BTreeSet::new();
-    for (name, run) in world.runs() {
+    for (name, execution) in world.runs() {
         if name.starts_with("driftwarden-") && !names.insert(name.clone()) {
-            return Err(format!("two runs are called `{name}`: one of them is {}", run.arn));
+            return Err(format!(
+                "two pipeline executions are named `{name}`; one is {}",
+                execution.arn
+            ));
         }
     }
     Ok(())
 }
 
-/// Every event with the same id says the same, however often it was put.
+/// Checks that all published events with the same ID are equal.
 pub(crate) fn check_event(known: &mut BTreeMap<String, String>, detail: &str) -> Result<(), String> {
     let id = serde_json::from_str::<Value>(detail)
         .ok()
         .and_then(|detail| detail.get("id")?.as_str().map(ToOwned::to_owned))
-        .ok_or_else(|| format!("an event without an id: {detail}"))?;
+        .ok_or_else(|| format!("an event has no ID: {detail}"))?;
     match known.insert(id.clone(), detail.to_owned()) {
-        Some(before) if before != detail => Err(format!("two events have the id `{id}`:\n  {before}\n  {detail}")),
+        Some(before) if before != detail => Err(format!(
+            "two different events have the ID `{id}`:\n  {before}\n  {detail}"
+        )),
         _ => Ok(()),
     }
 }
 
-/// What must be true when all is quiet.
+/// Checks the invariants at the end of a history.
 pub(crate) fn check(
     world: &Memory,
     monitors: &[Monitor],
     policy: &Policy,
-    told: &BTreeMap<String, String>,
+    published: &BTreeMap<String, String>,
 ) -> Result<(), String> {
     let mut in_alert: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for monitor in monitors {
-        check_monitor(world, monitor, policy, told, &mut in_alert)?;
+        check_monitor(world, monitor, policy, published, &mut in_alert)?;
     }
     let keys = world.documents().into_iter().filter(|key| key.starts_with("models/"));
     let models: Vec<String> = keys.collect();
     for model in in_alert.keys() {
         if !models.contains(&format!("models/{model}.json")) {
-            return Err(format!("model {model} is in alert, and there is no document of it"));
+            return Err(format!("model {model} is in alert but has no state document"));
         }
     }
-    let runs = world.runs();
+    let executions = world.runs();
     for key in models {
         let document: ModelDocument = read(world, &key)?;
-        let names: Vec<&str> = runs.iter().map(|(name, _)| name.as_str()).collect();
-        check_model(&document, in_alert.get(&document.model), &names, told)?;
+        let names: Vec<&str> = executions.iter().map(|(name, _)| name.as_str()).collect();
+        check_model(&document, in_alert.get(&document.model), &names, published)?;
     }
     Ok(())
 }
@@ -217,68 +222,68 @@ pub(crate) fn check(
 pub(crate) fn read<T: DeserializeOwned>(world: &Memory, key: &str) -> Result<T, String> {
     let body = world
         .document(key)
-        .ok_or_else(|| format!("there is no document {key}"))?;
+        .ok_or_else(|| format!("document {key} does not exist"))?;
     serde_json::from_slice(&body).map_err(|error| format!("{key}: {error}"))
 }
 
-/// The ledger holds what the monitor found, once each, and judges it as a naive count does.
+/// Checks that the ledger has each result once, and that its alert status matches a naive count.
 fn check_monitor(
     world: &Memory,
     monitor: &Monitor,
     policy: &Policy,
-    told: &BTreeMap<String, String>,
+    published: &BTreeMap<String, String>,
     in_alert: &mut BTreeMap<String, Vec<String>>,
 ) -> Result<(), String> {
     let name = &monitor.schedule;
-    let ran = |state: &DatapointState| *state != DatapointState::Missing;
-    if !monitor.states.iter().any(ran) {
+    let was_executed = |state: &DatapointState| *state != DatapointState::Missing;
+    if !monitor.states.iter().any(was_executed) {
         return Ok(());
     }
     let key = format!("monitors/{}.json", name.to_lowercase());
-    // A monitor that never had a job is nobody's as far as anybody can tell.
-    let had_job = |state: &DatapointState| ran(state) && *state != DatapointState::NoData;
+    // A monitor without any processing job cannot be assigned to Driftwarden.
+    let had_job = |state: &DatapointState| was_executed(state) && *state != DatapointState::NoData;
     if world.document(&key).is_none() && !monitor.states.iter().any(had_job) {
         return Ok(());
     }
     let ledger: MonitorLedger = read(world, &key)?;
     for (at, state) in monitor.states.iter().enumerate() {
         let hour = Monitor::hour(at);
-        let mut of_hour = ledger
+        let mut datapoints = ledger
             .datapoints
             .iter()
             .filter(|datapoint| datapoint.scheduled_time == hour);
-        match (of_hour.next().map(alerting::Datapoint::state), state) {
+        match (datapoints.next().map(alerting::Datapoint::state), state) {
             (Some(found), state) if found == *state => {}
-            // Nobody may have looked before the schedule was stopped.
+            // The schedule may have been stopped before a sweep found the missing execution.
             (None, DatapointState::Missing) => continue,
-            (found, state) => return Err(format!("{name} at {hour} is {found:?}, and should be {state:?}")),
+            (found, state) => return Err(format!("{name} at {hour}: expected {state:?}, found {found:?}")),
         }
-        if of_hour.next().is_some() {
+        if datapoints.next().is_some() {
             return Err(format!("{name} has two datapoints at {hour}"));
         }
-        let measured = world
+        let has_metric = world
             .metrics()
             .iter()
             .any(|metric| metric.timestamp == hour && metric.dimensions.iter().any(|(_, value)| value == name));
-        if !measured {
+        if !has_metric {
             return Err(format!("{name} has no metric at {hour}"));
         }
     }
     if let Some(entry) = ledger.outbox.entries().first() {
-        return Err(format!("the ledger of {name} still owes {}", entry.id));
+        return Err(format!("the ledger of {name} has the pending effect {}", entry.id));
     }
     for transition in 1..=ledger.alert.transition {
         let id = format!("alert-{}-{transition}", name.to_lowercase());
-        if !told.contains_key(&id) {
-            return Err(format!("nobody was told of {id}"));
+        if !published.contains_key(&id) {
+            return Err(format!("{id} was not published"));
         }
     }
-    let of = MonitorOf {
+    let monitor_ref = MonitorRef {
         schedule: name,
         endpoint: Some(&monitor.endpoint),
         monitor_type: Some("DataQuality"),
     };
-    let policy = policy.monitor(&of);
+    let policy = policy.monitor(&monitor_ref);
     let (m, n) = (
         policy.rules.window.datapoints_to_alert(),
         policy.rules.window.evaluation_period(),
@@ -297,7 +302,7 @@ fn check_monitor(
     if ledger.alert.status != expected {
         let (found, states) = (ledger.alert.status, &monitor.states);
         return Err(format!(
-            "{name} is {found:?}, and should be {expected:?} ({m} of {n}): {states:?}"
+            "{name}: expected {expected:?}, found {found:?} ({m} of {n}): {states:?}"
         ));
     }
     if expected == AlertStatus::InAlert {
@@ -306,40 +311,41 @@ fn check_monitor(
     Ok(())
 }
 
-/// The model has heard of every alert; what is in alert has an incident; what was decided was told, and done once.
+/// Checks that the model received every alert, that monitors in alert have an incident, and that each decision was published
+/// and executed once.
 fn check_model(
     document: &ModelDocument,
     in_alert: Option<&Vec<String>>,
-    runs: &[&str],
-    told: &BTreeMap<String, String>,
+    executions: &[&str],
+    published: &BTreeMap<String, String>,
 ) -> Result<(), String> {
     let model = &document.model;
     if let Some(entry) = document.outbox.entries().first() {
-        return Err(format!("model {model} still owes {}", entry.id));
+        return Err(format!("model {model} has the pending effect {}", entry.id));
     }
-    let heard: Vec<&String> = document
+    let received: Vec<&String> = document
         .alerts
         .iter()
         .filter_map(|(schedule, alert)| (alert.status == AlertStatus::InAlert).then_some(schedule))
         .collect();
-    if heard.len() != in_alert.map_or(0, Vec::len) {
+    if received.len() != in_alert.map_or(0, Vec::len) {
         return Err(format!(
-            "model {model} heard of {heard:?} in alert, and {in_alert:?} are"
+            "model {model}: expected {in_alert:?} in alert, found {received:?}"
         ));
     }
-    match (&document.incident, heard.is_empty()) {
+    match (&document.incident, received.is_empty()) {
         (None, false) => return Err(format!("model {model} is in alert without an incident")),
         (Some(open), _) if open.stage == Stage::Retraining => {
             return Err(format!(
-                "incident {} is still Retraining, and every run has ended",
+                "incident {} is still Retraining, but every pipeline execution has ended",
                 open.id
             ));
         }
         (Some(open), true) => {
-            return Err(format!("incident {} is open, and every monitor is OK", open.id));
+            return Err(format!("incident {} is open, but every monitor is OK", open.id));
         }
         (Some(open), false) if open.stage == Stage::Deciding => {
-            return Err(format!("incident {} is not decided", open.id));
+            return Err(format!("incident {} has no decision", open.id));
         }
         _ => {}
     }
@@ -348,15 +354,17 @@ fn check_model(
         let id = &incident.id;
         let token: String = incident.token.chars().take(8).collect();
         for number in 1..=incident.decisions {
-            if !told.contains_key(&format!("decision-{id}-{number}-{token}")) {
-                return Err(format!("nobody was told of decision {number} of incident {id}"));
+            if !published.contains_key(&format!("decision-{id}-{number}-{token}")) {
+                return Err(format!("decision {number} of incident {id} was not published"));
             }
         }
         let name = format!("driftwarden-{id}");
-        let count = runs.iter().filter(|run| **run == name).count();
+        let count = executions.iter().filter(|execution| **execution == name).count();
         let expected = usize::from(incident.execution.is_some());
         if count != expected {
-            return Err(format!("incident {id} has {count} runs, and should have {expected}"));
+            return Err(format!(
+                "incident {id}: expected number of pipeline executions {expected}, found {count}"
+            ));
         }
     }
     let all: Vec<u64> = document
@@ -367,7 +375,7 @@ fn check_model(
         .collect();
     if all != (1..=document.incidents).collect::<Vec<u64>>() {
         return Err(format!(
-            "model {model} counts {} incidents, and remembers {all:?}",
+            "model {model}: incident counter is {}, found incidents {all:?}",
             document.incidents
         ));
     }

@@ -1,4 +1,4 @@
-//! Intervals around bias metrics: how far they may be off by chance, in a sample of this size.
+//! Confidence intervals of bias metrics, from the size of the sample.
 
 use super::{
     FacetCounts, Metric, Stage,
@@ -8,33 +8,33 @@ use crate::random::Random;
 use statrs::function::gamma::ln_gamma;
 use std::collections::BTreeMap;
 
-/// An interval that a metric lies in. Its ends may be infinite.
+/// Confidence interval of a metric. Its ends may be infinite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// The lower end.
+    /// Lower end.
     pub low: f64,
-    /// The upper end.
+    /// Upper end.
     pub high: f64,
 }
 
-/// A percentile bootstrap: the dataset is drawn anew from its rows, with replacement, and the interval is what lies
-/// between two quantiles of the metric on those. As the metrics follow from counts, counts are drawn (from a multinomial
-/// distribution), which takes the same time for any number of rows.
+/// Percentile bootstrap: rows are resampled with replacement, and the interval lies between two quantiles of the metric
+/// over the resamples. Because the metrics follow from counts, the counts are resampled (from a multinomial
+/// distribution). So the time does not depend on the number of rows.
 ///
-/// Clarify's guide speaks of a normal bootstrap interval; this one also holds for metrics that are infinite at times.
-/// The flip test needs rows, and has no interval.
+/// Clarify's guide describes a normal bootstrap interval. This one is also valid for metrics that are sometimes
+/// infinite. The flip test needs rows and has no interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
-    /// How many datasets are drawn.
+    /// Number of resamples.
     pub resamples: u32,
-    /// The share of them that the interval holds, between 0 and 1.
+    /// Confidence level, between 0 and 1.
     pub confidence: f64,
-    /// The same seed draws the same datasets.
+    /// Seed: the same seed gives the same resamples.
     pub seed: u64,
 }
 
 impl Default for Bootstrap {
-    /// 1000 resamples, 95 %.
+    /// 1000 resamples, 95%.
     fn default() -> Self {
         Self {
             resamples: 1_000,
@@ -45,8 +45,8 @@ impl Default for Bootstrap {
 }
 
 impl Bootstrap {
-    /// The intervals of the metrics of the stages. A metric that has no value on the dataset itself, or on half of those
-    /// drawn, has none.
+    /// Intervals of the metrics of the stages. A metric without a value on the dataset itself, or on half of the
+    /// resamples, has none.
     pub fn intervals(&self, counts: &FacetCounts, stages: &[Stage]) -> BTreeMap<Metric, Interval> {
         let of_stages = |metric: &Metric| stages.contains(&metric.stage()) && counts.evaluate(*metric).is_ok();
         let metrics: Vec<Metric> = Metric::ALL.iter().copied().filter(of_stages).collect();
@@ -74,7 +74,7 @@ impl Bootstrap {
     }
 }
 
-/// The value that a share of the sorted sample is below: the nearest of them, as an infinite one has no share.
+/// Quantile of a sorted sample: the nearest value, because infinite values have no interpolation.
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     #[expect(
@@ -87,7 +87,7 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     sorted.get(at.min(last)).copied()
 }
 
-/// As many rows, each with the chances of the counts.
+/// Resampled counts with the same total.
 fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut Random) -> FacetCounts {
     let total = |table: &Table| {
         let mut table = *table;
@@ -95,7 +95,7 @@ fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut Ran
             .map(|(facet, label, predicted)| *table.cell(facet, label, predicted))
             .sum::<u64>()
     };
-    // What is left to draw, and the rows that the cells left have.
+    // Rows left to draw, and the rows of the remaining cells.
     let mut rows: u64 = tables.iter().map(|(_, table)| total(table)).sum();
     let mut left = rows;
     let mut drawn = counts.emptied();
@@ -120,7 +120,7 @@ fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut Ran
     drawn
 }
 
-/// How many of `n` have a chance of `p` each: by inversion, from the likeliest number outwards, which takes some standard
+/// Binomial random number for `n` and `p`, by inversion from the most likely number outward. Takes some standard
 /// deviations of steps.
 fn binomial(n: u64, p: f64, random: &mut Random) -> u64 {
     if n == 0 || p <= 0.0 {
@@ -159,7 +159,7 @@ fn binomial(n: u64, p: f64, random: &mut Random) -> u64 {
                 return k;
             }
         }
-        // What rounding leaves of the tails is nothing.
+        // Rounding leaves nothing in the tails.
         if high.is_none_or(|(_, chance)| chance <= 0.0) && low.is_none_or(|(_, chance)| chance <= 0.0) {
             break;
         }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn binomial_numbers_have_the_mean_and_variance_they_should() {
+    fn binomial_numbers_have_expected_mean_and_variance() {
         let mut random = Random::new(7);
         for (n, p) in [(1, 0.3), (20, 0.5), (1_000, 0.01), (1_000_000, 0.2), (1_000_000, 0.999)] {
             let draws: Vec<f64> = (0..4_000).map(|_| float(binomial(n, p, &mut random))).collect();

@@ -1,25 +1,25 @@
-//! A column as it was read, and how Clarify takes its values.
+//! A column as it was read, and how Clarify interprets its values.
 
 use serde::{Deserialize, Deserializer, de};
 use std::{collections::HashMap, fmt};
 
-/// A value of a dataset.
+/// Value of a dataset.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// None.
+    /// No value.
     Null,
     /// A boolean.
     Bool(bool),
     /// An integer.
     Int(i64),
-    /// Another number.
+    /// A number that is not an integer.
     Float(f64),
-    /// Text.
+    /// A string.
     Text(String),
 }
 
 impl fmt::Display for Cell {
-    /// As Clarify writes a facet's value: `None`, `True`, `1`, `1.0`, the text itself.
+    /// A facet's value as Clarify writes it: `None`, `True`, `1`, `1.0`, or the string itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("None"),
@@ -32,8 +32,8 @@ impl fmt::Display for Cell {
     }
 }
 
-/// A float as Python writes it: the fewest digits that read back as the same number, with an exponent below 1e-4 and
-/// from 1e16 on.
+/// A float as Python writes it: the shortest digits that parse as the same number, with an exponent below 1e-4 and from
+/// 1e16.
 pub(super) fn float_text(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for Cell {
             type Value = Cell;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, a text, a boolean or null")
+                f.write_str("a number, a string, a boolean, or null")
             }
 
             fn visit_unit<E>(self) -> Result<Cell, E> {
@@ -96,21 +96,21 @@ impl<'de> Deserialize<'de> for Cell {
     }
 }
 
-/// A column, of the kind that a data frame makes of its values.
+/// Column with the type that a data frame infers from its values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Column {
     /// Booleans only.
     Bool(Vec<bool>),
     /// Integers only.
     Int(Vec<i64>),
-    /// Numbers, some of them not integers or missing (NaN).
+    /// Numbers, some of them fractional or missing (NaN).
     Float(Vec<f64>),
-    /// Text, booleans beside nulls, or a mixture.
+    /// Strings, booleans with nulls, or mixed types.
     Object(Vec<Cell>),
 }
 
 impl Column {
-    /// The column of these values.
+    /// Creates a column from values.
     pub fn new(cells: Vec<Cell>) -> Self {
         let all = |of: fn(&Cell) -> bool| !cells.is_empty() && cells.iter().all(of);
         if all(|cell| matches!(cell, Cell::Bool(_))) {
@@ -125,7 +125,7 @@ impl Column {
         }
     }
 
-    /// How many rows it has.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         match self {
             Self::Bool(values) => values.len(),
@@ -135,12 +135,12 @@ impl Column {
         }
     }
 
-    /// Whether it has no rows.
+    /// Whether the column has no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The value of a row; NaN is null.
+    /// Value of a row; NaN is null.
     pub(super) fn cell(&self, row: usize) -> Cell {
         let cell = match self {
             Self::Bool(values) => values.get(row).copied().map(Cell::Bool),
@@ -152,7 +152,7 @@ impl Column {
             .unwrap_or(Cell::Null)
     }
 
-    /// The values as numbers, where the column is one of numbers or booleans.
+    /// Values as numbers, if the column contains numbers or booleans.
     #[expect(clippy::cast_precision_loss, reason = "distances are of doubles")]
     pub(super) fn numbers(&self) -> Option<Vec<f64>> {
         match self {
@@ -163,7 +163,7 @@ impl Column {
         }
     }
 
-    /// Which distinct values there are, and which of them each row has.
+    /// Distinct values, and the value of each row.
     pub(super) fn categories(&self) -> Categories {
         let mut categories = Categories::default();
         let mut codes: HashMap<Key<'_>, usize> = HashMap::default();
@@ -187,7 +187,7 @@ impl Column {
 }
 
 impl Cell {
-    /// The number that it equals in Python: also a boolean's.
+    /// Number that equals the value in Python, also for a boolean.
     #[expect(clippy::cast_precision_loss, reason = "a number among floats is a float")]
     pub(crate) fn number(&self) -> Option<f64> {
         match self {
@@ -199,7 +199,7 @@ impl Cell {
     }
 }
 
-/// What makes two values the same: 1, 1.0 and true are.
+/// Identity of a value: 1, 1.0, and true are equal.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) enum Key<'a> {
     Int(i64),
@@ -227,7 +227,7 @@ impl<'a> Key<'a> {
     }
 }
 
-/// A float without its fraction, where that is an `i64`.
+/// Float without a fraction, if it fits an `i64`.
 pub(super) fn truncate(value: f64) -> Option<i64> {
     // 2^63.
     const LIMIT: f64 = 4_294_967_296.0 * 2_147_483_648.0;
@@ -235,7 +235,7 @@ pub(super) fn truncate(value: f64) -> Option<i64> {
     (-LIMIT..LIMIT).contains(&value).then_some(value as i64)
 }
 
-/// The distinct values of a column in the order they occur, and each row's; none for a null.
+/// Distinct values of a column in order of occurrence, and the value of each row; `None` for null.
 #[derive(Debug, Default)]
 pub(crate) struct Categories {
     pub(super) values: Vec<Cell>,
@@ -243,7 +243,8 @@ pub(crate) struct Categories {
 }
 
 impl Categories {
-    /// Distinct values by values, as Clarify tells identifiers and measurements from codes.
+    /// Number of distinct values relative to all values. Clarify uses it to distinguish identifiers and measurements
+    /// from codes.
     pub(super) fn uniqueness(&self) -> f64 {
         let present = self.codes.iter().flatten().count();
         if present == 0 {
@@ -254,7 +255,7 @@ impl Categories {
         share
     }
 
-    /// Marks the rows whose value is one of those.
+    /// Selects the rows whose value is one of these.
     pub(super) fn rows(&self, selected: &[bool]) -> Vec<bool> {
         let of = |code: &Option<usize>| code.and_then(|code| selected.get(code).copied()).unwrap_or_default();
         self.codes.iter().map(of).collect()

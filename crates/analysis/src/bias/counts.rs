@@ -1,9 +1,9 @@
-//! Rows counted by group, label, prediction and subgroup, and the metrics that follow from the counts.
+//! Row counts by group, label, prediction, and subgroup, and the metrics that follow from the counts.
 
 use super::{Metric, MetricError, MetricResult, Stage};
 use std::collections::BTreeMap;
 
-/// Rows of one group by label and prediction.
+/// Row counts of one group by label and prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Quadrants {
     true_positive: u64,
@@ -35,7 +35,7 @@ impl Quadrants {
         self.labelled(true) + self.labelled(false)
     }
 
-    /// Rows whose label is (not) positive.
+    /// Rows with this label.
     fn labelled(&self, positive: bool) -> f64 {
         if positive {
             float(self.true_positive) + float(self.false_negative)
@@ -44,7 +44,7 @@ impl Quadrants {
         }
     }
 
-    /// Rows whose prediction is (not) positive.
+    /// Rows with this prediction.
     fn predicted(&self, positive: bool) -> f64 {
         if positive {
             float(self.true_positive) + float(self.false_positive)
@@ -54,7 +54,7 @@ impl Quadrants {
     }
 }
 
-/// The rows of a and of d.
+/// Rows of groups a and d.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Table {
     advantaged: Quadrants,
@@ -77,14 +77,14 @@ impl Table {
     }
 }
 
-/// What is known of the subgroups within which [`Metric::Cddl`] and [`Metric::Cddpl`] compare.
+/// Subgroups that [`Metric::Cddl`] and [`Metric::Cddpl`] compare within.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subgroups {
     Counted(BTreeMap<String, Table>),
     Unknown(MetricError),
 }
 
-/// Rows by facet, label, prediction and subgroup. Partitions of a dataset can be counted apart and merged.
+/// Row counts by facet, label, prediction, and subgroup. Parts of a dataset can be counted separately and merged.
 ///
 /// ```
 /// use analysis::bias::{FacetCounts, Metric};
@@ -108,12 +108,12 @@ impl Default for FacetCounts {
 }
 
 impl FacetCounts {
-    /// No rows, and no subgroups.
+    /// Creates empty counts without subgroups.
     pub fn new() -> Self {
         Self::without_subgroups(MetricError::NoGroup)
     }
 
-    /// No rows; those to come are of subgroups.
+    /// Creates empty counts with subgroups.
     pub fn with_subgroups() -> Self {
         Self {
             all: Table::default(),
@@ -121,7 +121,7 @@ impl FacetCounts {
         }
     }
 
-    /// No rows; there are no subgroups, for a reason.
+    /// Creates empty counts without subgroups, for a reason.
     pub fn without_subgroups(reason: MetricError) -> Self {
         Self {
             all: Table::default(),
@@ -129,9 +129,8 @@ impl FacetCounts {
         }
     }
 
-    /// Counts a row. `facet` is true for a row of d, `label` and `predicted` where they are positive. Without
-    /// predictions, any value of `predicted` does for the metrics of [`Stage::PreTraining`]. A row without a subgroup is
-    /// not counted in any.
+    /// Counts a row. `facet` is true for a row of d; `label` and `predicted` are true if positive. Without predictions,
+    /// the metrics of [`Stage::PreTraining`] accept any value of `predicted`. A row without a subgroup counts in none.
     pub fn add(&mut self, facet: bool, label: bool, predicted: bool, group: Option<&str>) {
         let mut row = Table::default();
         *row.cell(facet, label, predicted) = 1;
@@ -141,12 +140,12 @@ impl FacetCounts {
         }
     }
 
-    /// Counts many rows of no subgroup.
+    /// Counts rows without a subgroup.
     pub(super) fn add_table(&mut self, table: &Table) {
         self.all.merge(table);
     }
 
-    /// Counts many rows of a subgroup.
+    /// Counts rows of a subgroup.
     pub(super) fn add_subgroup(&mut self, group: &str, table: &Table) {
         self.all.merge(table);
         self.count_subgroup(group, table);
@@ -163,7 +162,7 @@ impl FacetCounts {
         }
     }
 
-    /// Adds the rows of another part of the dataset. Subgroups are known of the whole only if they are of both.
+    /// Adds the rows of another part of the dataset. The whole has subgroups only if both parts have them.
     pub fn merge(&mut self, other: &Self) {
         self.all.merge(&other.all);
         match (&mut self.subgroups, &other.subgroups) {
@@ -177,7 +176,7 @@ impl FacetCounts {
         }
     }
 
-    /// The counts themselves: the tables of the subgroups, and that of the rows of none.
+    /// Counts: tables of the subgroups, and of the rows without a subgroup.
     pub(super) fn tables(&self) -> Vec<(Option<&str>, Table)> {
         let mut rest = self.all;
         let mut tables = Vec::new();
@@ -195,7 +194,7 @@ impl FacetCounts {
         tables
     }
 
-    /// The same kind of counts, without rows.
+    /// Empty counts of the same kind.
     pub(super) fn emptied(&self) -> Self {
         Self {
             all: Table::default(),
@@ -212,10 +211,10 @@ impl FacetCounts {
             metric,
             outcome: self.evaluate(metric),
         };
-        Metric::of(Stage::PreTraining).map(result).collect()
+        Metric::in_stage(Stage::PreTraining).map(result).collect()
     }
 
-    /// All metrics of [`Stage::PostTraining`], by name. That of the flip test is not in the counts.
+    /// All metrics of [`Stage::PostTraining`], by name. The flip test does not follow from counts.
     pub fn post_training(&self, flip_test: &Result<f64, MetricError>) -> Vec<MetricResult> {
         let result = |metric| MetricResult {
             metric,
@@ -224,14 +223,14 @@ impl FacetCounts {
                 _ => self.evaluate(metric),
             },
         };
-        Metric::of(Stage::PostTraining).map(result).collect()
+        Metric::in_stage(Stage::PostTraining).map(result).collect()
     }
 
-    /// One metric.
+    /// Value of one metric.
     ///
     /// # Errors
-    /// If d or a is empty (all metrics but CDDL, CDDPL and GE), or as the metric's own definition says; always for
-    /// [`Metric::Ft`].
+    /// Fails if d or a is empty (all metrics except CDDL, CDDPL, and GE), or for the reasons in the definition of the
+    /// metric; always for [`Metric::Ft`].
     pub fn evaluate(&self, metric: Metric) -> Result<f64, MetricError> {
         match metric {
             Metric::Cddl => return self.conditional_disparity(Quadrants::labelled),
@@ -300,7 +299,7 @@ impl FacetCounts {
         Ok(value)
     }
 
-    /// Neither a nor d is empty.
+    /// Checks that neither a nor d is empty.
     pub(super) fn both_groups(&self) -> Result<(), MetricError> {
         if self.all.disadvantaged.rows() < 1.0 {
             return Err(MetricError::EmptyFacet);
@@ -311,8 +310,8 @@ impl FacetCounts {
         Ok(())
     }
 
-    /// Shares of a label in a and in d, of the labels that occur in both. They are not scaled up to a sum of 1 where one
-    /// was left out, as smclarify does not.
+    /// Shares of each label in a and in d, for labels that occur in both. As in smclarify, they are not rescaled if a
+    /// label was excluded.
     fn shares(&self) -> Result<Vec<(f64, f64)>, MetricError> {
         let (a, d) = (&self.all.advantaged, &self.all.disadvantaged);
         let share = |positive| (a.labelled(positive) / a.rows(), d.labelled(positive) / d.rows());
@@ -331,8 +330,8 @@ impl FacetCounts {
         Ok(self.shares()?.into_iter().map(|(a, d)| (a - d).abs()))
     }
 
-    /// The mean over the subgroups, by their sizes, of d's share of the rejected less d's share of the accepted; a share
-    /// of nothing is 0.
+    /// Mean over the subgroups, weighted by size, of d's share of the rejected minus d's share of the accepted. The
+    /// share of an empty set is 0.
     fn conditional_disparity(&self, count: fn(&Quadrants, bool) -> f64) -> Result<f64, MetricError> {
         let tables = match &self.subgroups {
             Subgroups::Counted(tables) => tables,
@@ -355,7 +354,8 @@ impl FacetCounts {
         Ok(divide(sum, rows))
     }
 
-    /// With alpha = 2. A row's benefit is 2 for a false positive, 0 for a false negative, else 1.
+    /// Generalized entropy with alpha = 2. The benefit of a row is 2 for a false positive, 0 for a false negative,
+    /// otherwise 1.
     fn generalized_entropy(&self) -> Result<f64, MetricError> {
         let mut all = self.all.advantaged;
         all.merge(&self.all.disadvantaged);
@@ -377,12 +377,12 @@ impl FacetCounts {
     }
 }
 
-/// Facet, label and prediction of the cells of a [`Table`].
+/// Facet, label, and prediction of the cells of a [`Table`].
 pub(super) fn cells() -> impl Iterator<Item = (bool, bool, bool)> {
     (0..8).map(|bits| (bits & 4 != 0, bits & 2 != 0, bits & 1 != 0))
 }
 
-/// smclarify's division: 0/0 is 0, and what is positive by 0 is infinite.
+/// Division as in smclarify: 0/0 is 0, and a positive number divided by 0 is infinite.
 fn divide(a: f64, b: f64) -> f64 {
     if b > 0.0 {
         a / b
@@ -393,7 +393,7 @@ fn divide(a: f64, b: f64) -> f64 {
     }
 }
 
-/// Two infinities do not differ.
+/// The difference of two infinities is 0.
 fn difference(a: f64, b: f64) -> f64 {
     if a.is_infinite() && b.is_infinite() { 0.0 } else { a - b }
 }

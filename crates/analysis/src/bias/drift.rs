@@ -1,4 +1,4 @@
-//! Bias drift: the metrics of a run against those of its baseline.
+//! Bias drift: the metrics of an execution compared with those of its baseline.
 
 use super::{Interval, Metric, column::float_text};
 use crate::ConstraintViolation;
@@ -6,43 +6,44 @@ use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics, ConstraintChec
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Values that differ by less than this share of them, from the order of summation, do not differ.
-const ROUNDING: f64 = 1e-12;
+/// Relative tolerance: smaller differences come from the order of summation and are ignored.
+const RELATIVE_TOLERANCE: f64 = 1e-12;
 
-/// A metric that has no verdict.
+/// Metric that was not checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotJudged {
-    /// The facet.
+pub struct SkippedCheck {
+    /// Name of the facet.
     pub facet: String,
-    /// Its value or interval.
+    /// Value or interval of the facet.
     pub facet_value: String,
     /// Short name of the metric.
     pub metric_name: String,
-    /// Why.
+    /// Reason for the skipped check.
     pub reason: String,
 }
 
-/// What a run is found to have drifted in.
+/// Result of the drift check of an execution.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct DriftCheck {
-    /// Metrics that are farther from no bias than the baseline allows, by stage (predictions first, as the service's
-    /// files have it), facet, value and name.
+    /// Metrics that are farther from "no bias" than the baseline allows, by stage (predictions first, as in Model
+    /// Monitor's files), facet, value, and name.
     pub violations: Vec<ConstraintViolation>,
-    /// Metrics of the baseline, or of the run only, that could not be judged.
-    pub not_judged: Vec<NotJudged>,
+    /// Metrics of the baseline or of the execution that were not checked.
+    pub skipped: Vec<SkippedCheck>,
 }
 
-/// Bootstrap intervals by facet, its value as the run has it, and metric.
+/// Bootstrap intervals by facet, value of the facet in the execution, and metric.
 pub type Intervals = BTreeMap<(String, String, Metric), Interval>;
 
-/// Checks a run against its baseline: a violation is a metric that is farther from 0 than in the baseline, on either side;
-/// disparate impact, which is 1 without bias, one that is farther from 1 (the guide speaks of 0 only). Metrics whose value
-/// is null in either, or missing, are not judged.
+/// Compares an execution with its baseline. A violation is a metric that is farther from 0 than in the baseline, on
+/// either side. For disparate impact, which is 1 without bias, it is the distance from 1 (the guide mentions 0 only).
+/// Metrics that are null or missing in either are not checked.
 ///
-/// A facet's interval ends at the run's largest value, so that the baseline's is the one with the same threshold.
+/// The interval of a facet ends at the largest value of the execution. So the interval of the baseline with the same
+/// threshold is used.
 ///
-/// With `intervals`, a violation also needs that the metric's interval and what the baseline allows have nothing in
-/// common; a metric without an interval is judged by its value alone.
+/// With `intervals`, a violation also requires that the interval of the metric does not overlap the values that the
+/// baseline allows. A metric without an interval is checked by its value alone.
 pub fn check(current: &Analysis, baseline: &Analysis, intervals: Option<&Intervals>) -> DriftCheck {
     let mut drift = DriftCheck::default();
     let stages = |analysis: &Analysis| {
@@ -92,7 +93,7 @@ impl DriftCheck {
                 find(baseline, &facet, &found.value_or_threshold).map_or(Vec::new(), |found| found.metrics);
             for metric in &found.metrics {
                 if !constraints.iter().any(|constraint| constraint.name == metric.name) {
-                    let reason = "the baseline does not have it".to_owned();
+                    let reason = "it is not in the baseline".to_owned();
                     self.skip(&facet, &found.value_or_threshold, &metric.name, reason);
                 }
             }
@@ -100,7 +101,7 @@ impl DriftCheck {
     }
 
     fn skip(&mut self, facet: &str, facet_value: &str, metric_name: &str, reason: String) {
-        self.not_judged.push(NotJudged {
+        self.skipped.push(SkippedCheck {
             facet: facet.to_owned(),
             facet_value: facet_value.to_owned(),
             metric_name: metric_name.to_owned(),
@@ -118,7 +119,7 @@ impl DriftCheck {
     ) {
         let name = &constraint.name;
         let Some(metric) = metric else {
-            return self.skip(facet, facet_value, name, "the run does not have it".to_owned());
+            return self.skip(facet, facet_value, name, "it is not in this execution".to_owned());
         };
         let number = |metric: &BiasMetric, whose: &str| match metric.value.filter(|value| !value.is_nan()) {
             Some(value) => Ok(value),
@@ -127,7 +128,8 @@ impl DriftCheck {
                 None => format!("{whose} is null"),
             }),
         };
-        let values = number(metric, "its value").and_then(|value| Ok((value, number(constraint, "its baseline")?)));
+        let values =
+            number(metric, "the value").and_then(|value| Ok((value, number(constraint, "the baseline value")?)));
         let (value, allowed) = match values {
             Ok(values) => values,
             Err(reason) => return self.skip(facet, facet_value, name, reason),
@@ -135,7 +137,7 @@ impl DriftCheck {
         let known = Metric::new(name);
         let neutral = known.map_or(0.0, Metric::neutral);
         let distance = (allowed - neutral).abs();
-        if (value - neutral).abs() <= distance + ROUNDING * distance.max(1.0) {
+        if (value - neutral).abs() <= distance + RELATIVE_TOLERANCE * distance.max(1.0) {
             return;
         }
         let interval = intervals.zip(known).and_then(|(intervals, metric)| {
@@ -168,7 +170,7 @@ fn number_text(value: f64) -> String {
     float_text(value)
 }
 
-/// The lower end of an interval `(40.0, 79.376]`, as bits.
+/// Lower end of an interval `(40.0, 79.376]`, as bits.
 fn threshold(value: &str) -> Option<u64> {
     let (low, high) = value.strip_prefix('(')?.strip_suffix(']')?.split_once(", ")?;
     high.parse::<f64>().ok()?;

@@ -1,36 +1,37 @@
-//! The flip test: what the model would have said of d's rows, were they of a, guessed from the nearest rows of a.
+//! Flip test: the predictions that the rows of d would get if they belonged to a, estimated from the nearest rows of a.
 //!
-//! Which of several rows at the same distance count as nearest decides results on columns of small integers. So that
-//! they are those that scikit-learn's `KNeighborsClassifier` takes, rows are visited in its order: through a k-d tree of
-//! its shape (leaves of 30 to 60 rows, halves by the widest column), and one after the other where it takes no tree.
+//! The choice among rows at the same distance decides results on columns of small integers. To choose as scikit-learn's
+//! `KNeighborsClassifier`, rows are visited in its order: through a k-d tree of the same shape (leaves of 30 to 60
+//! rows, halves by the widest column), and sequentially where it uses no tree.
 
 use super::{Column, MetricError};
 
-/// At most so many pairs of rows are compared: 10^10, a minute or so of work at the worst.
+/// Maximum number of row comparisons: 10^10, about a minute of work at most.
 pub const MAX_FLIP_TEST_COMPARISONS: u64 = 10_000_000_000;
 
-/// Neighbours that vote, and with fewer than [`ENOUGH_ROWS`] rows in a.
-const NEIGHBOURS: usize = 5;
-const FEW_NEIGHBOURS: usize = 1;
+/// Number of neighbors that vote, and the same with fewer than [`ENOUGH_ROWS`] rows in a.
+const NEIGHBORS: usize = 5;
+const FEW_NEIGHBORS: usize = 1;
 const ENOUGH_ROWS: usize = 10;
-/// Rows of a leaf of the tree, at least.
+/// Minimum number of rows of a leaf of the tree.
 const LEAF_ROWS: usize = 30;
-/// With more columns, a tree is of no use.
+/// Maximum number of columns for which a tree helps.
 const MAX_TREE_COLUMNS: usize = 15;
 
-/// The columns that tell rows apart: all but facet, label and prediction. All of them are finite numbers.
+/// Columns that rows are compared by: all except facet, label, and prediction. All values are finite numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
-    /// Row by row.
+    /// Values, row by row.
     values: Vec<f64>,
     columns: usize,
 }
 
 impl Features {
-    /// Features of `rows` rows from their columns.
+    /// Creates the features of `rows` rows from their columns.
     ///
     /// # Errors
-    /// If there are none, one is not of numbers or booleans, is not finite everywhere, or has not `rows` rows.
+    /// Fails if there are no columns, or if one is not numeric or boolean, is not finite everywhere, or does not have
+    /// `rows` rows.
     pub fn new<'a>(rows: usize, columns: impl IntoIterator<Item = (&'a str, &'a Column)>) -> Result<Self, MetricError> {
         let mut numbers = Vec::new();
         for (name, column) in columns {
@@ -67,15 +68,17 @@ impl Features {
     }
 }
 
-/// The flip test by smclarify's code: of d's rows, those that the model accepts though most of their 5 nearest rows of a
-/// are rejected, less those that it rejects though most of theirs are accepted, by the rows of d. With fewer than 10 rows
-/// in a, the nearest one alone. The distance is Euclidean, of the columns as they are.
+/// Flip test as in smclarify's code: the number of rows of d that are accepted although most of their 5 nearest rows of
+/// a are rejected, minus the number of rejected rows whose nearest rows are mostly accepted, divided by the number of
+/// rows of d. With fewer than 10 rows in a, only the nearest row votes. The distance is Euclidean, on the columns as
+/// they are.
 ///
 /// The developer guide's page has the opposite sign; published results have this one. A published report of 2024 agrees
-/// with the nearest neighbour alone even where a has 224 rows: the service may count otherwise than its open code.
+/// with the nearest neighbor alone although a has 224 rows: the service may compute the test differently from its
+/// open-source code.
 ///
 /// # Errors
-/// If d or a is empty, the columns are not of one length, or d times a exceeds [`MAX_FLIP_TEST_COMPARISONS`].
+/// Fails if d or a is empty, the columns differ in length, or d times a exceeds [`MAX_FLIP_TEST_COMPARISONS`].
 pub fn flip_test(features: &Features, facet: &[bool], predicted: &[bool]) -> Result<f64, MetricError> {
     let length = |name: &str, found| MetricError::Length {
         name: name.to_owned(),
@@ -109,12 +112,12 @@ pub fn flip_test(features: &Features, facet: &[bool], predicted: &[bool]) -> Res
         .filter(|((_, sensitive), _)| !**sensitive)
         .map(|((row, _), accepted)| (row, *accepted))
         .unzip();
-    let neighbours = if advantaged < ENOUGH_ROWS {
-        FEW_NEIGHBOURS
+    let neighbors = if advantaged < ENOUGH_ROWS {
+        FEW_NEIGHBORS
     } else {
-        NEIGHBOURS
+        NEIGHBORS
     };
-    let index = if features.columns > MAX_TREE_COLUMNS || neighbours >= advantaged / 2 {
+    let index = if features.columns > MAX_TREE_COLUMNS || neighbors >= advantaged / 2 {
         Index::Scan
     } else {
         Index::Tree(Tree::new(&points))
@@ -122,7 +125,7 @@ pub fn flip_test(features: &Features, facet: &[bool], predicted: &[bool]) -> Res
     let mut flips = 0_i64;
     for ((row, sensitive), accepted) in all() {
         if *sensitive {
-            let mut nearest = Nearest::new(neighbours);
+            let mut nearest = Nearest::new(neighbors);
             match &index {
                 Index::Scan => nearest.offer(row, points.iter().copied().enumerate()),
                 Index::Tree(tree) => tree.search(0, row, &points, &mut nearest),
@@ -139,16 +142,16 @@ enum Index {
     Tree(Tree),
 }
 
-/// The nearest rows so far: a heap by squared distance with the farthest on top. A row no nearer than the top is not
-/// taken, so that of equally distant ones the first stay.
+/// Nearest rows so far: a heap by squared distance with the farthest on top. A row that is not nearer than the top is
+/// rejected, so the first of equally distant rows stays.
 struct Nearest {
     heap: Vec<(f64, usize)>,
 }
 
 impl Nearest {
-    fn new(neighbours: usize) -> Self {
+    fn new(neighbors: usize) -> Self {
         Self {
-            heap: vec![(f64::INFINITY, 0); neighbours],
+            heap: vec![(f64::INFINITY, 0); neighbors],
         }
     }
 
@@ -165,8 +168,8 @@ impl Nearest {
         }
     }
 
-    /// Puts a row in the place of the top and lets it sink below what is farther, towards the farther of two; at a tie
-    /// the left.
+    /// Replaces the top with a row and lets it sink below farther ones, toward the farther child, or the left one if
+    /// they are equal.
     fn replace_farthest(&mut self, distance: f64, at: usize) {
         let mut hole = 0;
         loop {
@@ -192,21 +195,21 @@ impl Nearest {
         }
     }
 
-    /// Whether most of them are accepted. There is an odd number of them.
+    /// Whether most of them are accepted. Their number is odd.
     fn accept(&self, votes: &[bool]) -> bool {
         let accepted = |(_, at): &&(f64, usize)| votes.get(*at).copied().unwrap_or_default();
         2 * self.heap.iter().filter(accepted).count() > self.heap.len()
     }
 }
 
-/// A node of the tree: which stretch of the order is below it, and the box around its rows.
+/// Node of the tree: its range of rows, and their bounding box.
 struct Node {
     rows: std::ops::Range<usize>,
     leaf: bool,
     bounds: Vec<(f64, f64)>,
 }
 
-/// A complete binary tree: the children of node i are 2i + 1 and 2i + 2.
+/// Complete binary tree: the children of node i are 2i + 1 and 2i + 2.
 struct Tree {
     order: Vec<usize>,
     nodes: Vec<Node>,
@@ -214,7 +217,7 @@ struct Tree {
 
 impl Tree {
     fn new(points: &[&[f64]]) -> Self {
-        // Leaves have less than twice LEAF_ROWS rows, and one level is there always.
+        // Leaves have fewer than twice LEAF_ROWS rows, and there is at least one level.
         let leaves = (points.len().saturating_sub(1) / LEAF_ROWS).max(1);
         let levels = leaves.ilog2() + 1;
         let nodes = (1_usize << levels) - 1;
@@ -222,7 +225,7 @@ impl Tree {
             order: (0..points.len()).collect(),
             nodes: Vec::with_capacity(nodes),
         };
-        // A complete tree in the order of its numbers is one level after the other.
+        // In a complete tree, the numbers of the nodes run level by level.
         for node in 0..nodes {
             let rows = match node.checked_sub(1).map(|above| above / 2) {
                 None => 0..points.len(),
@@ -257,7 +260,8 @@ impl Tree {
         bounds
     }
 
-    /// Orders the rows of a node so that the lower half comes first, by the widest column; the first of equally wide ones.
+    /// Sorts the rows of a node so that the lower half comes first, by the widest column, or the first of equally wide
+    /// ones.
     fn split(&mut self, rows: std::ops::Range<usize>, bounds: &[(f64, f64)], points: &[&[f64]]) {
         let mut widest = (0, 0.0);
         for (column, (low, high)) in bounds.iter().enumerate() {
@@ -294,7 +298,7 @@ impl Tree {
         }
     }
 
-    /// Squared distance of a row from a node's box.
+    /// Squared distance of a row from the box of a node.
     fn distance(&self, node: usize, row: &[f64]) -> f64 {
         let bounds = self.nodes.get(node).map_or(&[][..], |node| &node.bounds);
         let outside = |(value, (low, high)): (&f64, &(f64, f64))| (low - value).max(0.0) + (value - high).max(0.0);
@@ -302,9 +306,9 @@ impl Tree {
     }
 }
 
-/// Brings the `nth` smallest to its place, what is smaller before it. The order that this leaves on each side is that of
-/// the C++ library that scikit-learn is built with: quickselect, the pivot the median of the second, the middle and the
-/// last, and up to three left sorted. No two elements may be equal.
+/// Moves the `nth` smallest element to its place, with smaller ones before it. The remaining order is that of the C++
+/// library that scikit-learn is built with: quickselect with the median of the second, the middle, and the last element
+/// as pivot; up to three elements are sorted. No two elements may be equal.
 #[expect(clippy::indexing_slicing, reason = "pivots stop the scans within first..last")]
 fn select(order: &mut [usize], nth: usize, less: impl Fn(usize, usize) -> bool) {
     let (mut first, mut last) = (0, order.len());
@@ -341,7 +345,7 @@ fn select(order: &mut [usize], nth: usize, less: impl Fn(usize, usize) -> bool) 
             last = low;
         }
     }
-    // Few are left, or the pivots were bad ones.
+    // Few elements are left, or the pivots were bad.
     order[first..last].sort_unstable_by(|a, b| match less(*a, *b) {
         true => std::cmp::Ordering::Less,
         false if a == b => std::cmp::Ordering::Equal,

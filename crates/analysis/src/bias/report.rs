@@ -1,4 +1,4 @@
-//! The bias report of one facet, and `analysis.json` of several.
+//! Bias report of one facet, and `analysis.json` of several.
 
 use super::{
     Bootstrap, Cell, Column, FacetCounts, Features, Intervals, MetricError, MetricResult, SelectionError, Stage,
@@ -10,39 +10,38 @@ use super::{
 use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics};
 use serde_json::Value;
 
-/// Of a facet without given values, each value is compared with the rest; at most so many are.
+/// Maximum number of values that are each compared with the rest, for a facet without listed values.
 pub const MAX_FACET_VALUES: usize = 1_000;
 
-/// What to report on.
+/// Columns and values of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The dataset's columns by name, each of as many rows. Those that no other field names are the features of the flip
-    /// test, and so is `group_variable`.
+    /// Columns of the dataset by name, all of the same length. Columns that no other field names are features of the
+    /// flip test; so is `group_variable`.
     pub columns: &'a [(String, Column)],
-    /// The facet.
+    /// Column of the facet.
     pub facet: &'a str,
-    /// The values of the sensitive group, or one threshold above which values are sensitive; none for each value against
-    /// the rest.
+    /// Values of the sensitive group, or one threshold above which values are sensitive. If empty, each value is
+    /// compared with the rest.
     pub facet_values_or_threshold: &'a [Cell],
-    /// The label.
+    /// Column of the label.
     pub label: &'a str,
-    /// The positive labels, or one threshold above which they are.
+    /// Positive labels, or one threshold above which labels are positive.
     pub label_values_or_threshold: &'a [Cell],
-    /// What the model predicted; without it there is no post-training report.
+    /// Column of the predicted label. Without predictions there is no post-training report.
     pub predicted_label: Option<&'a str>,
-    /// Instead of a column of predicted labels: which rows the model predicts to be positive, where that follows from
-    /// probabilities.
+    /// Rows with a positive prediction, derived from probabilities, instead of a column of predicted labels.
     pub accepted: Option<&'a [bool]>,
-    /// The subgroups of the conditional metrics.
+    /// Column of the subgroups of conditional metrics.
     pub group_variable: Option<&'a str>,
 }
 
-/// The metrics of one value, several together, or an interval of a facet.
+/// Metrics of one value, several values, or an interval of a facet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FacetReport {
-    /// The value, values (`a,b`) or interval (`(40.0, 79.376]`).
+    /// Value, values (`a,b`), or interval (`(40.0, 79.376]`).
     pub value_or_threshold: String,
-    /// Its rows.
+    /// Row selection of the facet.
     pub counts: FacetCounts,
     /// Metrics of facet and label, by name.
     pub pre_training: Vec<MetricResult>,
@@ -50,23 +49,23 @@ pub struct FacetReport {
     pub post_training: Vec<MetricResult>,
 }
 
-/// The bias report of a facet.
+/// Bias report of a facet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BiasReport {
-    /// The facet.
+    /// Name of the facet.
     pub facet: String,
-    /// The label.
+    /// Name of the label.
     pub label: String,
-    /// Its positive values, or the interval of them.
+    /// Positive values of the label, or their interval.
     pub label_value_or_threshold: String,
     /// Whether there were predictions.
     pub post_training: bool,
-    /// Its values in the order they occur, or the one that was asked for.
+    /// Values of the facet in order of occurrence, or the requested value.
     pub facets: Vec<FacetReport>,
 }
 
 impl BiasReport {
-    /// Bootstrap intervals of its metrics, for [`super::check`].
+    /// Bootstrap intervals of the metrics, for [`super::check`].
     pub fn intervals(&self, bootstrap: &Bootstrap) -> Intervals {
         let stages: &[Stage] = if self.post_training {
             &[Stage::PreTraining, Stage::PostTraining]
@@ -84,12 +83,12 @@ impl BiasReport {
     }
 }
 
-/// Reports on a facet as Clarify does. A metric that has no value says why; what no metric could have a value without
-/// fails the report.
+/// Creates a report on a facet as in Clarify. A metric without a value contains the reason. A problem that concerns all
+/// metrics is an error.
 ///
 /// # Errors
-/// If a column is missing or of another length, values do not fit a column, a threshold is missing, or no prediction is
-/// positive.
+/// Fails if a column is missing or has another length, values do not fit a column, a threshold is missing, or no
+/// prediction is positive.
 pub fn bias_report(request: &Request<'_>) -> Result<BiasReport, SelectionError> {
     let column = |field, name: &str| {
         let found = request.columns.iter().find(|(found, _)| found == name);
@@ -127,15 +126,15 @@ pub fn bias_report(request: &Request<'_>) -> Result<BiasReport, SelectionError> 
         request.label_values_or_threshold,
     )?;
     let accepted = match request.accepted {
-        Some(told) if told.len() != rows => {
+        Some(given) if given.len() != rows => {
             return Err(SelectionError::Length {
                 name: "accepted".to_owned(),
-                found: told.len(),
+                found: given.len(),
                 expected: rows,
             });
         }
-        Some(told) if !told.contains(&true) => return Err(SelectionError::NoneAccepted),
-        Some(told) => Some(told.to_vec()),
+        Some(given) if !given.contains(&true) => return Err(SelectionError::NoneAccepted),
+        Some(given) => Some(given.to_vec()),
         None => selected,
     };
     let roles = [Some(request.facet), Some(request.label), request.predicted_label];
@@ -159,15 +158,15 @@ pub fn bias_report(request: &Request<'_>) -> Result<BiasReport, SelectionError> 
     })
 }
 
-/// The subgroups of rows.
+/// Subgroups of the rows.
 pub(crate) enum Groups {
     Categories(Categories),
     Unknown(MetricError),
 }
 
 impl Groups {
-    /// The values of a column, which must have an order: nulls among numbers are of no subgroup, elsewhere they and a
-    /// mixture of types have none.
+    /// Subgroups from the values of a column, which must be ordered. Nulls among numbers have no subgroup. Other
+    /// columns with nulls or mixed types give an error.
     pub(crate) fn new(column: Option<&Column>) -> Self {
         let Some(column) = column.filter(|column| !column.is_empty()) else {
             return Self::Unknown(MetricError::NoGroup);
@@ -183,7 +182,7 @@ impl Groups {
     }
 }
 
-/// The rows as all facets see them.
+/// Rows, shared by all facets.
 pub(crate) struct Dataset {
     pub(crate) label: Vec<bool>,
     pub(crate) predicted: Option<Vec<bool>>,
@@ -236,7 +235,7 @@ impl Dataset {
     }
 }
 
-/// `analysis.json` of reports on several facets, all of one label. It is also the constraints file of the bias monitor.
+/// `analysis.json` of reports on several facets with one label. It also is the constraints file of the bias monitor.
 pub fn analysis(reports: &[BiasReport]) -> Analysis {
     let section = |post_training: bool| {
         let mut section: Option<BiasMetrics> = None;
@@ -272,7 +271,7 @@ pub fn analysis(reports: &[BiasReport]) -> Analysis {
 }
 
 impl MetricResult {
-    /// The metric as `analysis.json` has it.
+    /// Metric as in `analysis.json`.
     pub fn published(&self) -> BiasMetric {
         BiasMetric {
             name: self.metric.name().to_owned(),

@@ -1,103 +1,104 @@
-//! Which rows a facet value, an interval or a positive label selects, by Clarify's rules.
+//! Rows that a facet value, an interval, or a positive label selects, by Clarify's rules.
 //!
-//! A column is *continuous* if it holds floats, or integers (also as text) of which at least 5 % are distinct, and one
-//! value was given at most; the value is then a threshold. It is *categorical* otherwise. Where no row has a categorical
-//! value as it was given, the value is converted to the type of the first row's and looked for again.
+//! A column is *continuous* if it contains floats, or integers (also as strings) of which at least 5% are distinct, and
+//! at most one value was given; this value is then a threshold. Otherwise the column is *categorical*. If no row has a
+//! categorical value as it was given, the value is converted to the type of the first row's value and searched again.
 
 use super::column::{Categories, Cell, Column, Key, float_text, truncate};
 use std::fmt;
 use thiserror::Error;
 
-/// Share of distinct values from which on integers are measurements.
+/// Share of distinct values from which integers count as measurements.
 const CONTINUOUS_UNIQUENESS: f64 = 0.05;
 
-/// Why rows could not be selected. A report fails with it as a whole.
+/// Reason for which rows are not selectable. The whole report fails.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SelectionError {
-    /// There is no such column.
+    /// The column does not exist.
     #[error("`{field}`: column `{name}` is not in the dataset")]
     NoColumn {
-        /// What was to be the column's role.
+        /// Key that names the column.
         field: &'static str,
-        /// Its name.
+        /// Name of the column.
         name: String,
     },
-    /// The prediction is the facet.
-    #[error("`facet`: column `{0}` is the predicted label: name another")]
+    /// The predicted label is the facet.
+    #[error("`facet`: column `{0}` is the predicted label: name another column")]
     FacetIsPrediction(String),
-    /// The columns are not of one length.
-    #[error("column `{name}` has {found} rows, others have {expected}")]
+    /// The columns differ in length.
+    #[error("column `{name}` has {found} rows: expected {expected}, as the other columns have")]
     Length {
-        /// Which.
+        /// Name of the column.
         name: String,
-        /// Its rows.
+        /// Number of its rows.
         found: usize,
-        /// Those of the first.
+        /// Number of rows of the first column.
         expected: usize,
     },
     /// There are no rows.
     #[error("the dataset has no rows")]
     NoRows,
-    /// Nothing was said to be positive.
-    #[error("`label_values_or_threshold` is empty: give the positive values or a threshold")]
+    /// No positive label was given.
+    #[error("`label_values_or_threshold` is empty: set it to the positive values or a threshold")]
     NoLabelValues,
-    /// A threshold is needed.
-    #[error("column `{0}` is continuous: give a threshold")]
+    /// A continuous column needs a threshold.
+    #[error("column `{0}` is continuous: set a threshold")]
     NoThreshold(String),
-    /// The threshold is no number.
-    #[error("column `{name}` is continuous: `{value}` is not a number to be its threshold")]
+    /// The threshold is not a number.
+    #[error("column `{name}` is continuous: expected a number as threshold, found `{value}`")]
     NotAThreshold {
-        /// Which column.
+        /// Name of the column.
         name: String,
-        /// What was given.
+        /// Value that was given.
         value: String,
     },
-    /// No number is in the column.
-    #[error("column `{0}` is continuous but all its values are missing")]
+    /// The column contains no numbers.
+    #[error("column `{0}` is continuous, but all its values are missing")]
     OnlyNulls(String),
-    /// An integer does not fit, or a text is a number to some readers only.
-    #[error("column `{name}` looks continuous, but `{value}` cannot be taken as a number")]
+    /// An integer is out of range, or only some readers accept a string as a number.
+    #[error("column `{name}` looks continuous, but `{value}` is not a number")]
     NotANumber {
-        /// Which column.
+        /// Name of the column.
         name: String,
         /// Its value.
         value: String,
     },
-    /// The value is of another type than the column.
-    #[error("no row of column `{name}` has the value `{value}`, nor is it of the column's type")]
+    /// The value has another type than the column.
+    #[error("no row of column `{name}` has the value `{value}`, and the value has another type than the column")]
     NotConvertible {
-        /// Which column.
+        /// Name of the column.
         name: String,
-        /// What was given.
+        /// Value that was given.
         value: String,
     },
-    /// A prediction that is no number, where labels are integers.
-    #[error("column `{0}` has values that are missing or infinite, where the label is an integer")]
+    /// A prediction is not a number, but labels are integers.
+    #[error("column `{0}` has missing or infinite values, but the label is an integer")]
     NotFinite(String),
-    /// Label and prediction are of different kinds.
+    /// Label and prediction have different kinds.
     #[error(
-        "columns `{label}` and `{predicted}` must both be continuous or both categorical: give both the same values"
+        "columns `{label}` and `{predicted}` must both be continuous or both be categorical: use the same values in \
+         both"
     )]
     KindsDiffer {
-        /// The label.
+        /// Name of the label.
         label: String,
-        /// The predicted label.
+        /// Name of the predicted label.
         predicted: String,
     },
-    /// The model accepts nobody.
+    /// No predicted label is positive.
     #[error("no value of the predicted label `{0}` is positive")]
     NoPositivePrediction(String),
-    /// The model accepts nobody, by its probabilities.
-    #[error("no probability reaches the threshold from which on a prediction is positive")]
+    /// No probability reaches the threshold.
+    #[error("no probability reaches the threshold of a positive prediction")]
     NoneAccepted,
-    /// Each value against the rest, of too many values.
-    #[error("column `{name}` has {found} values, more than {limit}: name those of the sensitive group")]
+    /// A facet without listed values has too many values.
+    #[error("column `{name}` has {found} values, more than {limit}: list the values of the sensitive group")]
     TooManyValues {
-        /// The facet.
+        /// Name of the facet.
         name: String,
-        /// Its values.
+        /// Number of its values.
         found: usize,
-        /// How many may be compared.
+        /// Maximum number of values.
         limit: usize,
     },
 }
@@ -119,7 +120,7 @@ impl Number {
     }
 }
 
-/// The values of a continuous column.
+/// Values of a continuous column.
 #[derive(Debug)]
 enum Numbers {
     Int(Vec<i64>),
@@ -127,7 +128,7 @@ enum Numbers {
 }
 
 impl Numbers {
-    /// The largest that is not missing.
+    /// Largest value that is not missing.
     fn max(&self) -> Option<Number> {
         match self {
             Self::Int(values) => values.iter().copied().max().map(Number::Int),
@@ -149,22 +150,22 @@ impl Numbers {
     }
 }
 
-/// What a column holds.
+/// Kind of a column.
 #[derive(Debug)]
 enum Kind {
     Categorical(Categories),
     Continuous(Numbers),
 }
 
-/// Values or an interval as reports name them, and the rows that they select.
+/// Values or interval as reports name them, and the selected rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Selection {
     pub(super) name: String,
     pub(super) rows: Vec<bool>,
 }
 
-/// The facet's rows: of the values or the threshold given, else of each value against the rest. A null is one of the
-/// values, of which smclarify finds no rows, unless nulls convert to a value of the column.
+/// Selections of a facet: the given values or threshold, or each value against the rest. Null is one of the values, for
+/// which smclarify finds no rows unless nulls convert to a value of the column.
 pub(super) fn facets(
     name: &str,
     column: &Column,
@@ -198,7 +199,7 @@ pub(super) fn facets(
         });
     }
     let mut facets = Vec::with_capacity(found);
-    // The null's place among the values is where it occurs first.
+    // Null is listed where it occurs first.
     let before_null = null.map(|row| {
         let seen = categories.codes.iter().take(row).flatten();
         seen.max().map_or(0, |code| code + 1)
@@ -221,8 +222,9 @@ pub(super) fn facets(
     Ok(facets)
 }
 
-/// The label's positive rows and, where the model's predictions are there, theirs by the same values. A threshold's
-/// interval ends at the largest label, for predictions at the largest of both; the selection's name has the former.
+/// Positive rows of the label and, with predictions, of the prediction by the same values. The interval of a threshold
+/// ends at the largest label; for predictions, at the largest value of both. The name of the selection contains the
+/// former.
 pub(super) fn labels(
     label: (&str, &Column),
     predicted: Option<(&str, &Column)>,
@@ -271,7 +273,7 @@ pub(super) fn labels(
     Ok((positive, Some(accepted)))
 }
 
-/// Predictions in the type of the labels: fractions are cut off where those are integers.
+/// Predictions converted to the type of the labels. If labels are integers, fractions are truncated.
 fn as_labels(name: &str, predicted: Numbers, labels: &Numbers) -> Result<Numbers, SelectionError> {
     Ok(match (predicted, labels) {
         (Numbers::Float(values), Numbers::Int(_)) => {
@@ -285,7 +287,7 @@ fn as_labels(name: &str, predicted: Numbers, labels: &Numbers) -> Result<Numbers
     })
 }
 
-/// Text of several values.
+/// Values as a string.
 fn names(values: &[Cell]) -> String {
     values.iter().map(Cell::to_string).collect::<Vec<_>>().join(",")
 }
@@ -320,7 +322,7 @@ fn kind(name: &str, column: &Column, values: &[Cell]) -> Result<Kind, SelectionE
     })
 }
 
-/// Whether every cell of a mixed column is an integer or text of one; a float counts, for it is cut off to one.
+/// Whether every cell of a mixed column is an integer or a string with one. Floats count, because they are truncated.
 fn are_integers(name: &str, cells: &[Cell]) -> Result<bool, SelectionError> {
     for cell in cells {
         let integer = match cell {
@@ -346,7 +348,7 @@ fn not_a_number(name: &str, cell: &Cell) -> SelectionError {
     }
 }
 
-/// The numbers of a mixed column that are all integers to [`are_integers`]: as floats if one is a float.
+/// Numbers of a mixed column that [`are_integers`] accepts: as floats if one of them is a float.
 fn numbers(name: &str, cells: &[Cell]) -> Result<Numbers, SelectionError> {
     let mut integers = Vec::with_capacity(cells.len());
     for cell in cells {
@@ -354,7 +356,7 @@ fn numbers(name: &str, cells: &[Cell]) -> Result<Numbers, SelectionError> {
             Cell::Bool(value) => Some(Number::Int(i64::from(*value))),
             Cell::Int(value) => Some(Number::Int(*value)),
             Cell::Float(value) => Some(Number::Float(*value)),
-            // Digits in groups are an integer, but not a number to the reader that follows.
+            // Underscores between digits are valid in an integer, but not in the number parser used next.
             Cell::Text(text) if !text.contains('_') => integer(text).ok().map(Number::Int),
             Cell::Text(_) | Cell::Null => None,
         };
@@ -371,8 +373,8 @@ fn numbers(name: &str, cells: &[Cell]) -> Result<Numbers, SelectionError> {
     ))
 }
 
-/// From a threshold, which is not in it, to the largest value, which is. Empty, and without a name, if they are the same;
-/// above the largest value if the threshold is.
+/// Interval from a threshold (exclusive) to the largest value (inclusive). It is empty and has no name if both are
+/// equal. A threshold above the largest value swaps the ends.
 #[derive(Debug)]
 struct ThresholdInterval {
     ends: Option<(Number, Number)>,
@@ -397,7 +399,7 @@ impl ThresholdInterval {
                 value: value.to_string(),
             })?;
         let max = max.ok_or_else(|| SelectionError::OnlyNulls(name.to_owned()))?;
-        // smclarify compares with the magnitude of the maximum, so that 5 of -7 and -5 selects nothing either.
+        // smclarify compares with the magnitude of the maximum. So 5 for values -7 and -5 selects nothing either.
         let same = max.value().abs().total_cmp(&(threshold.value() + 0.0)).is_eq();
         let ends = match (threshold, max) {
             (Number::Int(a), Number::Int(b)) => (Number::Int(a.min(b)), Number::Int(a.max(b))),
@@ -427,7 +429,7 @@ impl fmt::Display for ThresholdInterval {
     }
 }
 
-/// Of what type the distinct values of a column are.
+/// Type of the distinct values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
     Bool,
@@ -450,7 +452,7 @@ impl Type {
         }
     }
 
-    /// Whether a value may be looked for among those of this type. Among mixed ones, a boolean equals the number.
+    /// Whether values of this type can contain a value. In a mixed column, a boolean equals its number.
     fn takes(self, value: &Cell) -> bool {
         match self {
             Self::Bool => matches!(value, Cell::Bool(_)),
@@ -460,7 +462,7 @@ impl Type {
     }
 }
 
-/// Which of the categories are among the values.
+/// Categories that are among the values.
 fn select(name: &str, column: &Column, categories: &Categories, values: &[Cell]) -> Result<Vec<bool>, SelectionError> {
     let kind = Type::new(&categories.values);
     let find = |values: &[Cell]| -> Vec<bool> {
@@ -479,11 +481,11 @@ fn select(name: &str, column: &Column, categories: &Categories, values: &[Cell])
     Ok(find(&converted(name, column, kind, values)?))
 }
 
-/// The values in the type of the first row's. A row without a value is a float.
+/// Values converted to the type of the first row's value. A row without a value is a float.
 fn converted(name: &str, column: &Column, kind: Type, values: &[Cell]) -> Result<Vec<Cell>, SelectionError> {
     let given = values.first().unwrap_or(&Cell::Null);
     let first = column.cell(0);
-    // What is of that type already is not converted, nor is what stands behind it.
+    // A value that already has the type is not converted, nor are the values after it.
     let same = match (&first, given) {
         (Cell::Null, Cell::Float(_)) => true,
         (Cell::Bool(_), Cell::Bool(_))
@@ -539,7 +541,7 @@ fn is_true(value: &Cell) -> bool {
     }
 }
 
-/// An integer: of 64 bits where the column is of such, of any size among mixed values.
+/// Integer: 64 bits if the column has 64-bit integers, any size in a mixed column.
 fn as_integer(value: &Cell, kind: Type) -> Result<Cell, IntegerError> {
     let large = |value: f64| match kind {
         Type::Mixed if value.is_finite() => Ok(Cell::Float(value)),
@@ -563,7 +565,7 @@ enum IntegerError {
     TooLarge,
 }
 
-/// Text without the underscores between its digits.
+/// String without the underscores between its digits.
 fn without_groups(text: &str) -> Option<String> {
     let digit = |text: Option<char>| text.is_some_and(|c| c.is_ascii_digit());
     let mut plain = String::with_capacity(text.len());
@@ -578,7 +580,7 @@ fn without_groups(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// An integer as Python reads it from text: spaces around it, one sign, digits, single underscores between them.
+/// Integer as Python parses it: optional surrounding spaces, one sign, digits, single underscores between digits.
 fn integer(text: &str) -> Result<i64, IntegerError> {
     let plain = without_groups(text.trim()).ok_or(IntegerError::Invalid)?;
     plain
@@ -589,7 +591,7 @@ fn integer(text: &str) -> Result<i64, IntegerError> {
         })
 }
 
-/// A float as Python reads it from text.
+/// Float as Python parses it.
 fn float(text: &str) -> Option<f64> {
     without_groups(text.trim())?.parse().ok()
 }
@@ -599,7 +601,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floats_are_written_as_python_writes_them() {
+    fn float_text_matches_python() {
         let text = [
             0.0,
             -0.0,
@@ -633,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_and_floats_are_read_as_python_reads_them() {
+    fn number_parsing_matches_python() {
         assert_eq!(integer(" +1_000 "), Ok(1000));
         for text in ["", "_1", "1_", "1__0", "1.0", "x", "- 1"] {
             assert_eq!(integer(text), Err(IntegerError::Invalid), "{text}");

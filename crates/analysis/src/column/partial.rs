@@ -1,6 +1,6 @@
-//! Partial profiles as they are stored between those who make them and who merges them.
+//! Partial profiles in the form in which they are stored until they are merged.
 
-use super::{ColumnProfile, HEAD, Numbers, State, Summary};
+use super::{ColumnProfile, MAX_FIRST_NUMBERS, Numbers, State, Summary};
 use crate::{
     cell::Class,
     distinct::Distinct,
@@ -12,10 +12,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version of the layout: profiles of another one are refused, not misread.
+/// Version of the layout. Profiles of another version are rejected instead of misread.
 const VERSION: u32 = 1;
 
-/// A profile of a part of a dataset, to be stored as JSON.
+/// Profile of a part of a dataset, stored as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartialProfile {
     version: u32,
@@ -23,19 +23,22 @@ pub struct PartialProfile {
     columns: Vec<PartialColumn>,
 }
 
-/// Why a partial profile is none.
+/// Reason for which a partial profile is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PartialError {
-    /// It was made by another version of Driftwarden.
-    #[error("the partial profile is of version {0}, not {VERSION}: make all of them by one version")]
+    /// Another version of Driftwarden created it.
+    #[error(
+        "the partial profile has version {0}: expected {VERSION}. Create all partial profiles with the same \
+             version of Driftwarden"
+    )]
     Version(u32),
     /// It has too many columns.
-    #[error("the partial profile has {0} columns: at most {MAX_COLUMNS} are merged")]
+    #[error("the partial profile has {0} columns: the limit is {MAX_COLUMNS}")]
     Columns(usize),
-    /// A value in it is not what it says.
-    #[error("the partial profile of column `{column}` holds a value that cannot be: {value}")]
+    /// It contains an inconsistent value.
+    #[error("the partial profile of column `{column}` contains an invalid value: {value}")]
     Value {
-        /// The column.
+        /// Name of the column.
         column: String,
         /// The value.
         value: String,
@@ -62,7 +65,7 @@ struct PartialSummary {
     classes: [u64; 4],
     sum: ExactSum,
     squares: ExactSum,
-    /// The smallest and the largest number; none if there is no number.
+    /// Minimum and maximum; `None` without numbers.
     range: Option<(f64, f64)>,
     kll: Kll,
     texts: Vec<(Key, u64)>,
@@ -70,12 +73,12 @@ struct PartialSummary {
     distinct: Distinct,
 }
 
-/// A value, told apart as it was given.
+/// A value, identified by its form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Key {
     #[serde(rename = "t")]
     Text(String),
-    /// Text that is not UTF-8.
+    /// A string that is not UTF-8.
     #[serde(rename = "b")]
     Bytes(Vec<u8>),
     #[serde(rename = "i")]
@@ -112,11 +115,11 @@ fn values(column: &str, keys: Vec<(Key, u64)>) -> Result<Values, PartialError> {
             ),
             Key::Double(value) => (Form::Double, value.to_le_bytes().to_vec(), (Class::Fractional, value)),
             Key::Text(text) => {
-                let ((class, number), _) = values::judged(text.as_bytes());
+                let ((class, number), _) = values::classify_value(text.as_bytes());
                 (Form::Text, text.into_bytes(), (class, number + 0.0))
             }
             Key::Bytes(bytes) => {
-                let (class, _) = values::judged(&bytes);
+                let (class, _) = values::classify_value(&bytes);
                 (Form::Text, bytes, class)
             }
         };
@@ -177,7 +180,7 @@ impl TryFrom<PartialProfile> for Profile {
         let mut columns = Vec::with_capacity(partial.columns.len());
         for column in partial.columns {
             let mut head = column.head;
-            head.truncate(HEAD);
+            head.truncate(MAX_FIRST_NUMBERS);
             let state = match column.state {
                 PartialState::Exact(keys) => State::Exact(values(&column.name, keys)?),
                 PartialState::Summarised(summary) => {
@@ -189,7 +192,7 @@ impl TryFrom<PartialProfile> for Profile {
                             squares: summary.squares,
                             min,
                             max,
-                            kll: summary.kll.counted(),
+                            kll: summary.kll.with_counts(),
                         },
                         texts: Frequent::new(values(&column.name, summary.texts)?, summary.error),
                         distinct: summary.distinct,
@@ -204,6 +207,6 @@ impl TryFrom<PartialProfile> for Profile {
             };
             columns.push((column.name, profile));
         }
-        Ok(Self::of_profiles(partial.item_count, columns))
+        Ok(Self::from_profiles(partial.item_count, columns))
     }
 }

@@ -12,12 +12,12 @@ struct Line {
     live: BTreeMap<String, Quantity>,
 }
 
-/// The drift of global SHAP values: `{"baseline": {feature: number}, "live": {feature: number}}` is answered with
-/// `{"ndcg": number, "violation": bool}`, the latter whether [`ndcg`] is below 0.9.
+/// Drift of global SHAP values. Input: `{"baseline": {feature: number}, "live": {feature: number}}`. Output: `{"ndcg":
+/// number, "violation": bool}`, where `violation` means that [`ndcg`] is below 0.9.
 ///
 /// # Errors
-/// If the line has another shape, the features differ or are fewer than two, or a number is none that [`ndcg`] takes; the
-/// message names the feature.
+/// Fails if the line has another shape, the features differ or are fewer than two, or [`ndcg`] does not accept a
+/// number. The message names the feature.
 pub fn answer(json: &[u8]) -> Result<Value, String> {
     let asked: Line = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     let (baseline, live) = (numbers("baseline", asked.baseline)?, numbers("live", asked.live)?);
@@ -28,7 +28,7 @@ pub fn answer(json: &[u8]) -> Result<Value, String> {
 fn numbers(side: &str, values: BTreeMap<String, Quantity>) -> Result<BTreeMap<String, f64>, String> {
     let numbers = values.into_iter().map(|(feature, value)| match value {
         Quantity::Number(number) => Ok((feature, number)),
-        Quantity::Text(text) => Err(format!("`{side}` has `{text}` for `{feature}`, not a number")),
+        Quantity::Text(text) => Err(format!("`{side}`: expected a number for `{feature}`, found `{text}`")),
     });
     numbers.collect()
 }

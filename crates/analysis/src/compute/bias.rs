@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 use std::{fmt, marker::PhantomData};
 
-/// An object in the order it was written. Of a name that occurs twice the last value counts.
+/// An object with its keys in order. If a key occurs twice, the last value is used.
 #[derive(Debug)]
 struct Ordered<T>(Vec<(String, T)>);
 
@@ -39,7 +39,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
     }
 }
 
-/// A column of a line. Among numbers, the texts `NaN`, `Infinity` and `-Infinity` are numbers.
+/// Column of a line. Among numbers, the strings `NaN`, `Infinity`, and `-Infinity` are numbers.
 #[derive(Debug)]
 struct LineColumn(Column);
 
@@ -125,14 +125,15 @@ struct ReportLine {
     group_variable: Option<String>,
 }
 
-/// Answers a line of `compute bias`: every metric that the line's columns allow, and why others have no value.
+/// Evaluates a line of `compute bias`: every metric that the columns allow, and the reasons for which others have no
+/// value.
 ///
-/// The line: `facet` and `label`, lists of 0 and 1 (1 is a row of the sensitive group, 1 is positive); optional
-/// `predicted` likewise, without which there are no post-training metrics; optional `group`, a list of the rows'
-/// subgroups; optional `features`, lists of numbers by name.
+/// Fields of the line: `facet` and `label`, lists of 0 and 1 (1 is a row of the sensitive group, 1 is positive);
+/// optional `predicted`, a list of 0 and 1, without which there are no post-training metrics; optional `group`, a list
+/// with the subgroups of the rows; optional `features`, lists of numbers by name.
 ///
 /// # Errors
-/// If the line is not JSON, lacks a field, has one of another type, or columns of several lengths.
+/// Fails if the line is not JSON, lacks a field, has a field of another type, or has columns of different lengths.
 pub fn answer(line: &[u8]) -> Result<Value, String> {
     let line: MetricsLine = read(line)?;
     let rows = line.facet.len();
@@ -147,7 +148,7 @@ pub fn answer(line: &[u8]) -> Result<Value, String> {
         .map(|(name, column)| (name.as_str(), Some(column.0.len())));
     for (name, length) in lengths.into_iter().chain(of_features) {
         if let Some(length) = length.filter(|length| *length != rows) {
-            return Err(format!("`{name}` has {length} rows where `facet` has {rows}"));
+            return Err(format!("`{name}` has {length} rows: expected {rows}, as `facet` has"));
         }
     }
     let facet = flags("facet", &line.facet)?;
@@ -173,15 +174,15 @@ pub fn answer(line: &[u8]) -> Result<Value, String> {
     Ok(json!({ "metrics": metrics, "errors": errors }))
 }
 
-/// Answers a line of `compute bias-report`: the report that Clarify would make of these columns.
+/// Evaluates a line of `compute bias-report`: the report that Clarify would create from these columns.
 ///
-/// The line: `columns`, lists of values by name; `facet`, `label`, `predicted_label` and `group_variable`, names of
-/// columns; `facet_values_or_threshold` and `label_values_or_threshold`, values or a threshold. All but `columns`,
-/// `facet`, `label` and its values may be null or missing: without a facet's values each is compared with the rest, and
-/// without predictions there is no `post_training`.
+/// Fields of the line: `columns`, lists of values by name; `facet`, `label`, `predicted_label`, and `group_variable`,
+/// names of columns; `facet_values_or_threshold` and `label_values_or_threshold`, values or a threshold. All except
+/// `columns`, `facet`, `label`, and its values may be null or missing. Without facet values, each value is compared
+/// with the rest. Without predictions, there is no `post_training`.
 ///
 /// # Errors
-/// If the line cannot be read, or the report fails as a whole.
+/// Fails if the line is invalid, or the report fails as a whole.
 pub fn report(line: &[u8]) -> Result<Value, String> {
     let line: ReportLine = read(line)?;
     let columns: Vec<(String, Column)> = line

@@ -15,16 +15,16 @@ struct Line<'a> {
     baseline: &'a RawValue,
 }
 
-/// The distances of a sample from a baseline.
+/// Distances between a sample and a baseline.
 ///
-/// `{"kind": "numeric", "sample": [number…], "baseline": [number…]}` is answered with `linf_simple`, `linf_robust`
-/// (c = 1.8), `ks_statistic`, `ks_pvalue`, `psi`, `jensen_shannon` and `wasserstein`;
-/// `{"kind": "categorical", "sample": {value: count}, "baseline": {value: count}}` with `linf_simple`, `linf_robust`,
-/// `chi2_statistic`, `chi2_pvalue`, `psi` and `jensen_shannon`. What each is, [`crate::distance`] says.
+/// For `{"kind": "numeric", "sample": [number…], "baseline": [number…]}` the result has `linf_simple`, `linf_robust` (c
+/// = 1.8), `ks_statistic`, `ks_pvalue`, `psi`, `jensen_shannon`, and `wasserstein`. For `{"kind": "categorical",
+/// "sample": {value: count}, "baseline": {value: count}}` it has `linf_simple`, `linf_robust`, `chi2_statistic`,
+/// `chi2_pvalue`, `psi`, and `jensen_shannon`. [`crate::distance`] defines them.
 ///
 /// # Errors
-/// If the line has another shape, a side is empty, or a number is NaN; the message names the field. The infinities are
-/// numbers like others.
+/// Fails if the line has another shape, a side is empty, or a number is NaN. The message names the field. Infinities
+/// are valid numbers.
 pub fn answer(line: &[u8]) -> Result<Value, String> {
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     match line.kind.as_str() {
@@ -36,7 +36,7 @@ pub fn answer(line: &[u8]) -> Result<Value, String> {
             let (sample, baseline) = (counts("sample", line.sample)?, counts("baseline", line.baseline)?);
             Ok(categorical(&sample, &baseline))
         }
-        kind => Err(format!("`kind` is `{kind}`, not `numeric` or `categorical`")),
+        kind => Err(format!("`kind` is `{kind}`: expected `numeric` or `categorical`")),
     }
 }
 
@@ -68,25 +68,25 @@ fn categorical(sample: &Categories, baseline: &Categories) -> Value {
 
 fn numbers(field: &str, raw: &RawValue) -> Result<Weighted, String> {
     let values: Vec<Option<Quantity>> =
-        serde_json::from_str(raw.get()).map_err(|error| format!("`{field}` is no list of numbers: {error}"))?;
+        serde_json::from_str(raw.get()).map_err(|error| format!("`{field}`: expected a list of numbers: {error}"))?;
     let mut sample = Vec::with_capacity(values.len());
     for (place, value) in values.into_iter().enumerate() {
         match value {
             Some(Quantity::Number(number)) => sample.push(number),
-            Some(Quantity::Text(text)) => return Err(format!("`{field}[{place}]` is `{text}`, not a number")),
-            None => return Err(format!("`{field}[{place}]` is null: leave out what is missing")),
+            Some(Quantity::Text(text)) => return Err(format!("`{field}[{place}]`: expected a number, found `{text}`")),
+            None => return Err(format!("`{field}[{place}]` is null: omit missing values")),
         }
     }
-    Weighted::of_values(sample).map_err(|error| name(field, error))
+    Weighted::from_values(sample).map_err(|error| name(field, error))
 }
 
 fn counts(field: &str, raw: &RawValue) -> Result<Categories, String> {
     let counts: BTreeMap<String, Value> = serde_json::from_str(raw.get())
-        .map_err(|error| format!("`{field}` is no object of counts by value: {error}"))?;
+        .map_err(|error| format!("`{field}`: expected an object of counts by value: {error}"))?;
     let counts = counts.into_iter().map(|(value, count)| match whole(&count) {
         Some(count) => Ok((value, count)),
         None => Err(format!(
-            "`{field}` counts `{value}` as {count}, not as a whole number from 0"
+            "`{field}`: expected a nonnegative integer as the count of `{value}`, found {count}"
         )),
     });
     Categories::new(counts.collect::<Result<Vec<_>, _>>()?).map_err(|error| name(field, error))
@@ -96,12 +96,12 @@ fn name(field: &str, error: DistanceError) -> String {
     format!("`{field}`: {error}")
 }
 
-/// A count; also one that was written as a float (`3.0`).
+/// A count, also one that was written as a float (`3.0`).
 fn whole(count: &Value) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it is whole and from 0 to 2^53"
+        reason = "an integer from 0 to 2^53"
     )]
     let rounded = |number: f64| {
         let exact = (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract().abs() <= 0.0;

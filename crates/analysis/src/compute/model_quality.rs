@@ -7,34 +7,34 @@ use std::borrow::Cow;
 
 /// A line of input.
 #[derive(Deserialize)]
-struct Question {
+struct Line {
     problem_type: ProblemType,
     label: Vec<Value>,
     prediction: Vec<Value>,
-    /// Of the positive class; read for a binary classification only.
+    /// Probability or score of the positive class; read for binary classification only.
     #[serde(default)]
     probability: Option<Value>,
-    /// Which class is positive, if not the last in sort order.
+    /// Positive class. Default: the last one in sort order.
     #[serde(default)]
     positive_label: Option<Value>,
 }
 
-/// Every metric that the columns allow: `{"problem_type", "label", "prediction", "probability"?}` gives `{"metrics":
-/// {name: number, "confusion_matrix": {truth: {prediction: n}}, …}}`, with the names of `statistics.json` and all points
-/// of the curves.
+/// Every metric that the columns allow. Input: `{"problem_type", "label", "prediction", "probability"?}`. Output:
+/// `{"metrics": {name: number, "confusion_matrix": {truth: {prediction: n}}, …}}`, with the names of `statistics.json`
+/// and all points of the curves.
 ///
-/// Labels and predictions of a classification are numbers, texts or booleans. As keys of the confusion matrix 1, 1.0,
-/// `"1"` and `"1.0"` are `1`, other texts are themselves, and booleans are `true` and `false`, or 1 and 0 where numbers
-/// stand beside them. The positive class is the last in sort order, or that of an optional field `positive_label`. In a
-/// regression numbers may be written as text.
+/// Labels and predictions of a classification are numbers, strings, or booleans. As keys of the confusion matrix, 1,
+/// 1.0, `"1"`, and `"1.0"` are `1`. Other strings stay as they are. Booleans are `true` and `false`, or 1 and 0 if
+/// there are numbers too. The positive class is the last one in sort order, or the optional field `positive_label`. In
+/// a regression, numbers may be strings.
 ///
 /// # Errors
-/// A message for people: what field cannot be used, and why.
+/// Fails with a message that names the invalid field and the reason.
 pub fn answer(line: &[u8]) -> Result<Value, String> {
-    let question: Question = serde_json::from_slice(line).map_err(|error| {
+    let question: Line = serde_json::from_slice(line).map_err(|error| {
         format!(
-            "the line must be an object with problem_type (BinaryClassification, MulticlassClassification or \
-             Regression), label and prediction: {error}"
+            "expected an object with problem_type (BinaryClassification, MulticlassClassification, or Regression), \
+             label, and prediction: {error}"
         )
     })?;
     let metrics = match question.problem_type {
@@ -66,7 +66,7 @@ pub fn answer(line: &[u8]) -> Result<Value, String> {
             let probabilities = match &question.probability {
                 None => None,
                 Some(Value::Array(values)) => Some(numbers("probability", values)?),
-                Some(other) => return Err(format!("probability is {other}, it must be a list of numbers")),
+                Some(other) => return Err(format!("probability: expected a list of numbers, found {other}")),
             };
             let rows = Rows::Binary {
                 labels: &labels,
@@ -89,8 +89,8 @@ fn metrics(rows: &Rows<'_>) -> Result<Value, String> {
     Ok(evaluation.to_json())
 }
 
-/// Labels and predictions as numbers of classes.
-fn classes(question: &Question) -> Result<(Vec<u32>, Vec<u32>, Classes), String> {
+/// Labels and predictions as class numbers.
+fn classes(question: &Line) -> Result<(Vec<u32>, Vec<u32>, Classes), String> {
     let beside_numbers = question.label.iter().chain(&question.prediction).any(Value::is_number);
     let mut classes = Classes::default();
     let mut ids = |field: &str, values: &[Value]| {
@@ -102,7 +102,7 @@ fn classes(question: &Question) -> Result<(Vec<u32>, Vec<u32>, Classes), String>
     Ok((labels, predictions, classes))
 }
 
-/// The name of a class.
+/// Name of a class.
 fn class<'a>(place: &str, value: &'a Value, beside_numbers: bool) -> Result<Cow<'a, str>, String> {
     let name = match (value, beside_numbers) {
         (Value::Bool(true), true) => "1".into(),
@@ -116,14 +116,14 @@ fn class<'a>(place: &str, value: &'a Value, beside_numbers: bool) -> Result<Cow<
         },
         _ => {
             return Err(format!(
-                "{place} is {value}, a class is a number, a text or a boolean: leave the row out or repair it"
+                "{place}: expected a number, a string, or a boolean, found {value}: remove or fix the row"
             ));
         }
     };
     Ok(name)
 }
 
-/// A column of numbers. What JSON has no number for is refused where it is used, by its name.
+/// Column of numbers. A number that JSON cannot represent is rejected, by name, where it is used.
 fn numbers(field: &str, values: &[Value]) -> Result<Vec<f64>, String> {
     let number = |(row, value): (usize, &Value)| {
         let number = match value {
@@ -131,7 +131,7 @@ fn numbers(field: &str, values: &[Value]) -> Result<Vec<f64>, String> {
             Value::String(text) => model_monitor::Quantity::parse(text).as_number(),
             _ => None,
         };
-        number.ok_or_else(|| format!("{field}[{row}] is {value}, it must be a number"))
+        number.ok_or_else(|| format!("{field}[{row}]: expected a number, found {value}"))
     };
     values.iter().enumerate().map(number).collect()
 }

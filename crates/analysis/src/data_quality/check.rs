@@ -1,4 +1,4 @@
-//! What of a dataset violates the constraints of its baseline, and how far its columns have drifted.
+//! Violations of a baseline's constraints, and drift of the columns.
 
 use super::distances::{CategoricalDistances, NumericDistances, categories};
 use crate::{
@@ -14,80 +14,81 @@ use model_monitor::{
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// So many columns that are missing, and so many that are extra, are named one by one.
-const NAMED_COLUMNS: usize = 100;
+/// Maximum number of missing columns, and of extra columns, that are named individually.
+const MAX_NAMED_COLUMNS: usize = 100;
 
-/// How to check, where the monitoring config of the constraints does not say.
+/// Options of the checks; used where the monitoring configuration of the constraints does not set them.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Options {
-    /// Takes whole numbers for fractional ones, and any value for text. The service does not: «10» in a column of
+    /// Accepts integers as decimal numbers, and any value as a string. Model Monitor does not: "10" in a column of
     /// prices violates its data type check.
     pub lenient_types: bool,
-    /// Computes distances of numbers as Deequ does, which counts repeated values once and so hardly sees drift in
-    /// columns of few different numbers.
+    /// Computes distances of numbers as Deequ does. Deequ counts repeated values once and so hardly detects drift in
+    /// columns with few distinct numbers.
     pub deequ_compat: bool,
-    /// Reports drift only where it is significant too, with so many false alarms among all alarms at most (Benjamini
-    /// and Hochberg 1995).
+    /// Reports drift only if it is significant, with at most this share of false alarms among all alarms (Benjamini and
+    /// Hochberg 1995).
     pub false_discovery_rate: Option<f64>,
 }
 
-/// What a check found.
+/// Result of the checks.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct DataQuality {
-    /// The violations, column by column.
+    /// Violations, column by column.
     pub violations: Vec<ConstraintViolation>,
-    /// How far each column has drifted, as far as it could be told.
+    /// Drift of each column, where available.
     pub drift: Vec<ColumnDrift>,
-    /// What could not be judged, and why.
+    /// Skipped checks, with the reasons.
     pub notes: Vec<String>,
 }
 
-/// What the distance of a column is.
+/// Kind of distance between a column and its baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum DriftMethod {
-    /// The largest difference between the distribution functions of two columns of numbers.
+    /// Largest difference between the distribution functions of two numeric columns.
     Numerical,
-    /// The largest difference between the shares of a value.
+    /// Largest difference between the shares of a value.
     Categorical,
     /// One minus the p-value of the chi-squared test.
     ChiSquared,
 }
 
-/// How far a column has drifted from its baseline.
+/// Drift of a column from its baseline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ColumnDrift {
-    /// The column.
+    /// Name of the column.
     pub name: String,
-    /// What the distance is.
+    /// Kind of the distance.
     pub method: DriftMethod,
-    /// What the check judges: the distance by the configured method. With `ChiSquared` one minus the p-value.
+    /// Distance by the configured method, which the check compares with the threshold. With `ChiSquared`, one minus the
+    /// p-value.
     #[serde(serialize_with = "crate::number")]
     pub distance: f64,
-    /// The largest distance that is no drift.
+    /// Largest distance that is not drift.
     #[serde(serialize_with = "crate::number")]
     pub threshold: f64,
-    /// Whether the distance is above its threshold, and significant if that was asked for.
+    /// Whether the distance is above its threshold, and significant if this is required.
     pub drifted: bool,
-    /// The p-value after Benjamini and Hochberg, if their control was asked for.
+    /// Adjusted p-value (Benjamini and Hochberg), if the false discovery rate is controlled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adjusted_p_value: Option<f64>,
     /// All distances.
     #[serde(flatten)]
-    pub measured: Measured,
+    pub measured: ColumnDistances,
 }
 
-/// The distances of a column from its baseline.
+/// Distances between a column and its baseline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Measured {
-    /// Of a column of numbers.
+pub enum ColumnDistances {
+    /// Distances of a numeric column.
     Numeric(NumericDistances),
-    /// Of any other column.
+    /// Distances of any other column.
     Categorical(CategoricalDistances),
 }
 
-impl Measured {
-    /// The distances with their names.
+impl ColumnDistances {
+    /// Distances with their names.
     pub(crate) fn named(&self) -> Vec<(&'static str, f64)> {
         match self {
             Self::Numeric(of) => vec![
@@ -114,7 +115,7 @@ impl Measured {
     }
 }
 
-/// The settings of one column.
+/// Settings of one column.
 struct Settings<'a> {
     own: Option<&'a MonitoringConfig>,
     all: Option<&'a MonitoringConfig>,
@@ -144,7 +145,7 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// Checks a dataset against the constraints of its baseline; for drift also against its statistics.
+/// Checks a dataset against the constraints of its baseline, and for drift against its statistics.
 pub fn check(
     profile: &Profile,
     constraints: &Constraints,
@@ -177,9 +178,11 @@ pub fn check(
             continue;
         }
         let mut violate = |check_type: ConstraintCheckType, description: String| {
-            found
-                .violations
-                .push(ConstraintViolation::of_feature(&feature.name, &check_type, description));
+            found.violations.push(ConstraintViolation::for_feature(
+                &feature.name,
+                &check_type,
+                description,
+            ));
         };
         data_type(column, feature, &settings, options, &mut violate);
         completeness(column, feature, profile.item_count(), &mut violate);
@@ -201,13 +204,13 @@ pub fn check(
         }
     }
     if !negative.is_empty() {
-        let note = "negative values where the baseline has none: no check of Model Monitor's reports that";
+        let note = "negative values, but the baseline has none (Model Monitor has no check for this)";
         found.notes.push(format!("{}: {note}", named(&negative)));
     }
     for (why, names) in untold {
         found
             .notes
-            .push(format!("no drift could be told of {}: {why}", named(&names)));
+            .push(format!("drift was not checked for {}: {why}", named(&names)));
     }
     if let Some(rate) = options.false_discovery_rate {
         control(&mut found.drift, rate);
@@ -220,13 +223,13 @@ pub fn check(
         };
         let (distance, threshold) = (java_double(drift.distance), java_double(drift.threshold));
         let description = format!("{name} distance: {distance} exceeds threshold: {threshold}{unit}");
-        found.violations.push(ConstraintViolation::of_feature(
+        found.violations.push(ConstraintViolation::for_feature(
             &drift.name,
             &ConstraintCheckType::BaselineDrift,
             description,
         ));
     }
-    // Column by column, as the constraints have them.
+    // Column by column, in the order of the constraints.
     let order: HashMap<&str, usize> = features
         .iter()
         .enumerate()
@@ -237,7 +240,7 @@ pub fn check(
     found
 }
 
-/// Some columns as a note names them: the first few, and how many there are.
+/// Describes some columns for a note: the first ones, and their number.
 fn named(names: &[&str]) -> String {
     const FIRST: usize = 10;
     let first: Vec<_> = names.iter().take(FIRST).map(|name| format!("`{name}`")).collect();
@@ -249,7 +252,7 @@ fn named(names: &[&str]) -> String {
     }
 }
 
-/// Columns that are missing, and columns that are extra.
+/// Checks for missing and extra columns.
 fn columns(profile: &Profile, features: &[FeatureConstraints], found: &mut DataQuality) {
     let known: BTreeSet<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
     let missing: Vec<&str> = features
@@ -271,16 +274,16 @@ fn columns(profile: &Profile, features: &[FeatureConstraints], found: &mut DataQ
         (missing, ConstraintCheckType::MissingColumn, "missing"),
         (extra, ConstraintCheckType::ExtraColumn, "extra"),
     ] {
-        for name in names.iter().take(NAMED_COLUMNS) {
+        for name in names.iter().take(MAX_NAMED_COLUMNS) {
             let description = format!("There are {word} columns in current dataset. {numbers}");
             found
                 .violations
-                .push(ConstraintViolation::of_feature(name, &check_type, description));
+                .push(ConstraintViolation::for_feature(name, &check_type, description));
         }
-        if names.len() > NAMED_COLUMNS {
+        if names.len() > MAX_NAMED_COLUMNS {
             found
                 .notes
-                .push(format!("{} more columns are {word}", names.len() - NAMED_COLUMNS));
+                .push(format!("{} more columns are {word}", names.len() - MAX_NAMED_COLUMNS));
         }
     }
 }
@@ -298,7 +301,7 @@ fn data_type(
     violate: &mut impl FnMut(ConstraintCheckType, String),
 ) {
     let present = column.present();
-    let count = |classes: &[Class]| classes.iter().map(|class| column.count_of(*class)).sum::<u64>();
+    let count = |classes: &[Class]| classes.iter().map(|class| column.class_count(*class)).sum::<u64>();
     let lenient = options.lenient_types;
     let matching = match feature.inferred_type.as_str() {
         "Integral" => count(&[Class::Integral]),
@@ -375,7 +378,7 @@ fn domain(
     }
 }
 
-/// Deequ's words for a share that is too small, with what it should be.
+/// Deequ's wording for a share that is too small, with the minimum.
 fn unmet(observed: f64, what: &str, least: f64) -> String {
     format!(
         "Value: {} does not meet the constraint requirement! {what} should be at least {}",
@@ -384,7 +387,7 @@ fn unmet(observed: f64, what: &str, least: f64) -> String {
     )
 }
 
-/// How far a column is from its baseline.
+/// Computes the drift of a column.
 fn drift(
     column: &ColumnProfile,
     feature: &FeatureConstraints,
@@ -392,7 +395,7 @@ fn drift(
     settings: &Settings<'_>,
     options: &Options,
 ) -> Result<ColumnDrift, String> {
-    let baseline = baseline.ok_or("the baseline's statistics do not have it")?;
+    let baseline = baseline.ok_or("it is not in the baseline's statistics")?;
     let threshold = settings.comparison(|of| of.comparison_threshold).unwrap_or(0.1);
     let method = settings
         .comparison(|of| of.comparison_method.as_deref())
@@ -402,21 +405,21 @@ fn drift(
         "Simple" | "linf_simple" => false,
         other => {
             let known = "`Robust`, `Simple`, `linf_robust`, `linf_simple`";
-            return Err(format!("comparison_method `{other}` is none of {known}"));
+            return Err(format!("unknown comparison_method `{other}`: expected one of {known}"));
         }
     };
     let (method, measured, distance, threshold) = if let Some(numeric) = &baseline.numerical_statistics {
         let distribution = numeric
             .distribution
             .as_ref()
-            .ok_or("the baseline has no distribution of it")?;
+            .ok_or("the baseline has no distribution for it")?;
         let sample = numbers(column, options.deequ_compat)?;
         let baseline = baseline_numbers(distribution, options.deequ_compat)
-            .ok_or("the baseline has neither its sketch nor its values")?;
+            .ok_or("the baseline has neither a sketch nor values for it")?;
         let rows = if options.deequ_compat {
             sample.rows(&baseline)
         } else {
-            let n = column.count_of(Class::Fractional) + column.count_of(Class::Integral);
+            let n = column.class_count(Class::Fractional) + column.class_count(Class::Integral);
             Rows::new(n, numeric.common.num_present).map_err(|error| error.to_string())?
         };
         let distances = NumericDistances::new(&sample, &baseline, rows);
@@ -427,7 +430,7 @@ fn drift(
         };
         (
             DriftMethod::Numerical,
-            Measured::Numeric(distances),
+            ColumnDistances::Numeric(distances),
             distance,
             threshold,
         )
@@ -435,7 +438,8 @@ fn drift(
         let buckets = string.distribution.iter().flat_map(|of| &of.categorical.buckets);
         let expected = buckets.map(|bucket| (bucket.value.clone(), bucket.count));
         let sample = categories(column.texts().into_iter(), column.present()).map_err(|_| "it has no values")?;
-        let expected = categories(expected, string.common.num_present).map_err(|_| "its baseline has no values")?;
+        let expected =
+            categories(expected, string.common.num_present).map_err(|_| "the baseline has no values for it")?;
         let distances = CategoricalDistances::new(&sample, &expected);
         let threshold = settings
             .comparison(|of| of.categorical_comparison_threshold)
@@ -452,31 +456,31 @@ fn drift(
                 };
                 (
                     DriftMethod::Categorical,
-                    Measured::Categorical(distances),
+                    ColumnDistances::Categorical(distances),
                     distance,
                     threshold,
                 )
             }
             "ChiSquared" if distances.chi2_pvalue.is_nan() => {
-                return Err("fewer than two categories are left for the chi-squared test".to_owned());
+                return Err("the chi-squared test requires at least two categories".to_owned());
             }
             "ChiSquared" => {
                 let distance = 1.0 - distances.chi2_pvalue;
                 (
                     DriftMethod::ChiSquared,
-                    Measured::Categorical(distances),
+                    ColumnDistances::Categorical(distances),
                     distance,
                     1.0 - threshold,
                 )
             }
             other => {
                 return Err(format!(
-                    "categorical_drift_method `{other}` is neither `LInfinity` nor `ChiSquared`"
+                    "unknown categorical_drift_method `{other}`: expected `LInfinity` or `ChiSquared`"
                 ));
             }
         }
     } else {
-        return Err("the baseline has no statistics of it".to_owned());
+        return Err("the baseline has no statistics for it".to_owned());
     };
     Ok(ColumnDrift {
         name: feature.name.clone(),
@@ -489,7 +493,7 @@ fn drift(
     })
 }
 
-/// The numbers of a column, whatever else is in it.
+/// Numbers of a column, whatever other values it contains.
 fn numbers(column: &ColumnProfile, deequ_compat: bool) -> Result<Weighted, String> {
     let numbers = if deequ_compat {
         Weighted::deequ_compat(column.sketch().items())
@@ -503,7 +507,7 @@ fn numbers(column: &ColumnProfile, deequ_compat: bool) -> Result<Weighted, Strin
     })
 }
 
-/// The numbers of a baseline: each with its count, or the items of the sketch.
+/// Numbers of a baseline: each with its count, or the items of the sketch.
 fn baseline_numbers(distribution: &model_monitor::Distribution, deequ_compat: bool) -> Option<Weighted> {
     let sketched = || {
         let levels = distribution.kll.sketch.as_ref()?.data.iter().zip(0u32..);
@@ -523,7 +527,7 @@ fn baseline_numbers(distribution: &model_monitor::Distribution, deequ_compat: bo
     Weighted::new(sketched()?).ok()
 }
 
-/// Takes back drift that is not significant when as many columns are looked at as are.
+/// Discards drift that is not significant, given the number of columns that are tested.
 fn control(drift: &mut [ColumnDrift], rate: f64) {
     let (at, p_values): (Vec<usize>, Vec<f64>) = drift
         .iter()
@@ -531,7 +535,7 @@ fn control(drift: &mut [ColumnDrift], rate: f64) {
         .map(|(at, drift)| (at, drift.measured.p_value()))
         .filter(|(_, p)| !p.is_nan())
         .unzip();
-    // What could not be controlled stays as it was.
+    // If the control fails, the results stay unchanged.
     let Ok(controlled) = benjamini_hochberg(&p_values, rate) else {
         return;
     };

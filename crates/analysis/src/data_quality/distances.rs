@@ -1,30 +1,30 @@
-//! All distances of a column from its baseline.
+//! All distances between a column and its baseline.
 
 use crate::distance::{Categories, DistanceError, ROBUST_C, Rows, Weighted};
 use serde::Serialize;
 
-/// A category for the values that are not listed one by one; no cell holds it.
+/// Category for the values that are not listed individually. No cell contains it.
 const ALL_OTHER: &str = "\u{0}all other";
 
-/// Distances of a column of numbers.
+/// Distances of a numeric column.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct NumericDistances {
-    /// The largest difference between the distribution functions: the two-sample Kolmogorov-Smirnov statistic.
+    /// Largest difference between the distribution functions: the two-sample Kolmogorov-Smirnov statistic.
     #[serde(serialize_with = "crate::number")]
     pub linf_simple: f64,
-    /// The same, less what chance alone may do (Deequ).
+    /// The same minus the sampling error (Deequ).
     #[serde(serialize_with = "crate::number")]
     pub linf_robust: f64,
-    /// The p-value of the Kolmogorov-Smirnov test.
+    /// p-value of the Kolmogorov-Smirnov test.
     #[serde(serialize_with = "crate::number")]
     pub ks_pvalue: f64,
-    /// The population stability index over the baseline's deciles.
+    /// Population stability index over the baseline's deciles.
     #[serde(serialize_with = "crate::number")]
     pub psi: f64,
-    /// The Jensen-Shannon distance over the baseline's deciles.
+    /// Jensen-Shannon distance over the baseline's deciles.
     #[serde(serialize_with = "crate::number")]
     pub jensen_shannon: f64,
-    /// The Wasserstein distance, in the unit of the column.
+    /// Wasserstein distance, in the unit of the column.
     #[serde(serialize_with = "crate::number")]
     pub wasserstein: f64,
 }
@@ -45,27 +45,27 @@ impl NumericDistances {
 /// Distances of any other column.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct CategoricalDistances {
-    /// The largest difference between the shares of a value.
+    /// Largest difference between the shares of a value.
     #[serde(serialize_with = "crate::number")]
     pub linf_simple: f64,
-    /// The same, less what chance alone may do (Deequ).
+    /// The same minus the sampling error (Deequ).
     #[serde(serialize_with = "crate::number")]
     pub linf_robust: f64,
-    /// The statistic of the chi-squared test of the shares against the baseline's; NaN if too few categories are left.
+    /// Statistic of the chi-squared test of the shares against the baseline's; NaN if there are too few categories.
     #[serde(serialize_with = "crate::number")]
     pub chi2_statistic: f64,
-    /// Its p-value.
+    /// p-value of the chi-squared test.
     #[serde(serialize_with = "crate::number")]
     pub chi2_pvalue: f64,
-    /// The population stability index.
+    /// Population stability index.
     #[serde(serialize_with = "crate::number")]
     pub psi: f64,
-    /// The Jensen-Shannon distance.
+    /// Jensen-Shannon distance.
     #[serde(serialize_with = "crate::number")]
     pub jensen_shannon: f64,
 }
 
-/// Counts of values, and of all others as one.
+/// Counts of the listed values, and of all others together.
 pub(super) fn categories(counts: impl Iterator<Item = (String, u64)>, rows: u64) -> Result<Categories, DistanceError> {
     let mut left = rows;
     let mut all: Vec<_> = counts

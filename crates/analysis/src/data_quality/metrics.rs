@@ -1,10 +1,11 @@
-//! The CloudWatch metrics of the data quality monitor: for each column its values, how many there are, and its drift.
+//! CloudWatch metrics of the data quality monitor: for each column its values, their number, and its drift.
 
-use super::{DataQuality, Measured};
+use super::{ColumnDistances, DataQuality};
 use crate::{Profile, metric::AnalysisMetric};
 
-/// The metrics of a dataset, and of its drift. Beyond Model Monitor's there are the further distances of each column:
-/// `feature_psi_{column}`, `feature_jensen_shannon_{column}`, `feature_wasserstein_{column}`, `feature_p_value_{column}`.
+/// Metrics of a dataset and of its drift. In addition to Model Monitor's, there are other distances of each column:
+/// `feature_psi_{column}`, `feature_jensen_shannon_{column}`, `feature_wasserstein_{column}`,
+/// `feature_p_value_{column}`.
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are below 2^53")]
 pub fn metrics(profile: &Profile, found: &DataQuality) -> Vec<AnalysisMetric> {
     let mut metrics = Vec::new();
@@ -28,11 +29,11 @@ pub fn metrics(profile: &Profile, found: &DataQuality) -> Vec<AnalysisMetric> {
         let name = &drift.name;
         metrics.extend(one(format!("feature_baseline_drift_{name}"), drift.distance));
         let (psi, jensen_shannon, p_value) = match &drift.measured {
-            Measured::Numeric(distances) => {
+            ColumnDistances::Numeric(distances) => {
                 metrics.extend(one(format!("feature_wasserstein_{name}"), distances.wasserstein));
                 (distances.psi, distances.jensen_shannon, distances.ks_pvalue)
             }
-            Measured::Categorical(distances) => (distances.psi, distances.jensen_shannon, distances.chi2_pvalue),
+            ColumnDistances::Categorical(distances) => (distances.psi, distances.jensen_shannon, distances.chi2_pvalue),
         };
         metrics.extend(one(format!("feature_psi_{name}"), psi));
         metrics.extend(one(format!("feature_jensen_shannon_{name}"), jensen_shannon));

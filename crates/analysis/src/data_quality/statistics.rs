@@ -9,14 +9,14 @@ use model_monitor::{
     NumericalStatistics, Sketch, SketchParameters, Statistics, StringDistribution, StringStatistics,
 };
 
-/// Buckets of the histogram (developer guide: not configurable).
+/// Number of buckets of the histogram (developer guide: not configurable).
 const BUCKETS: u32 = 10;
-/// So many values of a string column are listed at most, the most frequent.
-const LISTED_TEXTS: usize = 4096;
-/// Numbers with their counts are listed for so many different ones at most.
-const LISTED_NUMBERS: usize = 1000;
+/// Maximum number of values of a string column that are listed, the most frequent first.
+const MAX_LISTED_STRINGS: usize = 4096;
+/// Maximum number of distinct numbers that are listed with their counts.
+const MAX_LISTED_NUMBERS: usize = 1000;
 
-/// The statistics of a dataset.
+/// Statistics of a dataset.
 pub fn statistics(profile: &Profile) -> Statistics {
     let rows = profile.item_count();
     Statistics {
@@ -42,7 +42,7 @@ fn feature(name: &str, column: &ColumnProfile, rows: u64) -> FeatureStatistics {
         num_missing: rows.saturating_sub(present),
     };
     let kind = column.inferred_type();
-    // A column without any value has no statistics but its counts, which only strings' have a place for.
+    // A column without values has no statistics except its counts, and only string columns have fields for them.
     let numeric = kind.is_number();
     FeatureStatistics {
         name: name.to_owned(),
@@ -58,8 +58,8 @@ fn numerical(column: &ColumnProfile, common: Common) -> NumericalStatistics {
     let numbers = column.numbers();
     let sketch = column.sketch();
     let levels: Vec<Vec<f64>> = sketch.levels().map(<[f64]>::to_vec).collect();
-    // One level is the numbers themselves.
-    let listed = column.is_exact() && levels.len() > 1 && numbers.len() <= LISTED_NUMBERS;
+    // One level contains the numbers themselves.
+    let listed = column.is_exact() && levels.len() > 1 && numbers.len() <= MAX_LISTED_NUMBERS;
     let list = || {
         let bucket = |(number, count): &(f64, u64)| CategoricalBucket {
             value: format!("{number:?}"),
@@ -90,8 +90,8 @@ fn numerical(column: &ColumnProfile, common: Common) -> NumericalStatistics {
     }
 }
 
-/// The histogram of numbers with their counts, in ascending order (Deequ, `KLLSketch`): a bucket holds its lower bound
-/// and not its upper one; the last holds both.
+/// Histogram of numbers with counts, in ascending order (Deequ, `KLLSketch`). A bucket includes its lower bound and
+/// excludes its upper bound; the last one includes both.
 fn buckets(numbers: &[(f64, u64)], min: f64, max: f64) -> Vec<KllBucket> {
     let bound = |at: u32| {
         let share = f64::from(at) / f64::from(BUCKETS);
@@ -100,7 +100,7 @@ fn buckets(numbers: &[(f64, u64)], min: f64, max: f64) -> Vec<KllBucket> {
             0 => min,
             BUCKETS => max,
             _ if bound.is_finite() => bound,
-            // The range is wider than any double.
+            // The range exceeds the range of doubles.
             _ => min * (1.0 - share) + max * share,
         }
     };
@@ -125,7 +125,7 @@ fn buckets(numbers: &[(f64, u64)], min: f64, max: f64) -> Vec<KllBucket> {
 
 fn string(column: &ColumnProfile, common: Common) -> StringStatistics {
     let mut texts = column.texts();
-    texts.truncate(LISTED_TEXTS);
+    texts.truncate(MAX_LISTED_STRINGS);
     let bucket = |(value, count)| CategoricalBucket { value, count };
     StringStatistics {
         common,

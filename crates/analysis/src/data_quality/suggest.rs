@@ -1,4 +1,4 @@
-//! `constraints.json` that a profile suggests.
+//! `constraints.json` suggested from a profile.
 
 use crate::{ColumnProfile, InferredType, Profile};
 use model_monitor::{
@@ -6,12 +6,12 @@ use model_monitor::{
     Switch,
 };
 
-/// A domain is suggested for so many different values at most (Deequ, `DEFAULT_CARDINALITY_THRESHOLD`).
-const LARGEST_DOMAIN: usize = 120;
-/// And only if of the different values at most so many occur once (Deequ, `CategoricalRangeRule`).
-const MOST_SINGLES: f64 = 0.1;
+/// Maximum number of distinct values for which a domain is suggested (Deequ, `DEFAULT_CARDINALITY_THRESHOLD`).
+const MAX_DOMAIN_VALUES: usize = 120;
+/// Maximum share of distinct values that occur once, for a domain (Deequ, `CategoricalRangeRule`).
+const MAX_SINGLES_SHARE: f64 = 0.1;
 
-/// The constraints that the analyzer would suggest for a dataset, with its settings.
+/// Constraints that Model Monitor would suggest for a dataset, with its settings.
 pub fn suggest(profile: &Profile) -> Constraints {
     let rows = profile.item_count();
     let setting = Some(Switch::Enabled);
@@ -59,7 +59,7 @@ fn feature(name: &str, column: &ColumnProfile, rows: u64) -> FeatureConstraints 
     }
 }
 
-/// The values of a string column, the most frequent first, if they look like a closed list.
+/// Values of a string column, the most frequent first, if they look like a closed list.
 #[expect(clippy::cast_precision_loss, reason = "at most the largest domain")]
 fn domain(column: &ColumnProfile) -> Option<Vec<String>> {
     if column.inferred_type() != InferredType::String || !column.is_exact() {
@@ -67,6 +67,6 @@ fn domain(column: &ColumnProfile) -> Option<Vec<String>> {
     }
     let texts = column.texts();
     let singles = texts.iter().filter(|(_, count)| *count == 1).count();
-    let closed = texts.len() <= LARGEST_DOMAIN && singles as f64 <= MOST_SINGLES * texts.len() as f64;
+    let closed = texts.len() <= MAX_DOMAIN_VALUES && singles as f64 <= MAX_SINGLES_SHARE * texts.len() as f64;
     closed.then(|| texts.into_iter().map(|(value, _)| value).collect())
 }

@@ -4,7 +4,7 @@ use super::{DistanceError, Rows, jensen_shannon, real, stability_index, wide};
 use statrs::function::gamma::checked_gamma_ur;
 use std::{collections::BTreeMap, num::NonZeroU64};
 
-/// A sample of categories: how many rows have which. Rows without a value are not in it.
+/// Sample of categories with row counts. Rows without a value are excluded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Categories {
     counts: BTreeMap<String, u64>,
@@ -14,17 +14,17 @@ pub struct Categories {
 /// Deequ's chi-square test of a sample against the shares of a baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChiSquare {
-    /// The sum of (observed - expected)^2 / expected; NaN where there is no test.
+    /// Sum of (observed - expected)^2 / expected; NaN without a test.
     pub statistic: f64,
-    /// The probability of a statistic at least as large, if the baseline's shares hold; NaN where there is no test.
+    /// Probability of a statistic at least as large under the baseline's shares; NaN without a test.
     pub pvalue: f64,
 }
 
 impl Categories {
-    /// A sample of (category, count); the counts of a category that is named twice are added.
+    /// Creates a sample from (category, count) pairs. Counts of a category that occurs twice are added.
     ///
     /// # Errors
-    /// If there is nothing, or more than 2^64 - 1 rows.
+    /// Fails if there are no rows, or more than 2^64 - 1.
     pub fn new(counts: impl IntoIterator<Item = (String, u64)>) -> Result<Self, DistanceError> {
         let mut merged = BTreeMap::new();
         let mut total = 0_u64;
@@ -36,17 +36,17 @@ impl Categories {
         Ok(Self { counts: merged, total })
     }
 
-    /// The number of rows: at least 1.
+    /// Number of rows, at least 1.
     pub fn total(&self) -> u64 {
         self.total.get()
     }
 
-    /// The counts, by category.
+    /// Counts by category.
     pub fn counts(&self) -> &BTreeMap<String, u64> {
         &self.counts
     }
 
-    /// Row counts of this sample and a baseline.
+    /// Row counts of this sample and of a baseline.
     pub fn rows(&self, baseline: &Self) -> Rows {
         Rows {
             sample: self.total,
@@ -54,7 +54,7 @@ impl Categories {
         }
     }
 
-    /// Deequ's `linf_simple`: the largest difference of the two shares of any category, between 0 and 1.
+    /// Deequ's `linf_simple`: the largest difference between the two shares of a category, from 0 to 1.
     pub fn linf_simple(&self, baseline: &Self) -> f64 {
         let (n, m) = (u128::from(self.total()), u128::from(baseline.total()));
         let differences = self
@@ -63,18 +63,18 @@ impl Categories {
         wide(differences.max().unwrap_or(0)) / wide(n * m)
     }
 
-    /// [`Self::linf_simple`] less the robust correction: [`super::linf_robust`].
+    /// [`Self::linf_simple`] with the robust correction: [`super::linf_robust`].
     pub fn linf_robust(&self, baseline: &Self, rows: Rows, c: f64) -> f64 {
         super::linf_robust(self.linf_simple(baseline), rows, c)
     }
 
-    /// The population stability index over the union of the categories: the sum of (p - q) ln(p / q), p the sample's
-    /// share of a category and q the baseline's, each at least [`super::PSI_LEAST_SHARE`].
+    /// Population stability index over the union of the categories: the sum of (p - q) ln(p / q), where p is the
+    /// sample's share of a category and q the baseline's, each at least [`super::PSI_MIN_SHARE`].
     pub fn psi(&self, baseline: &Self) -> f64 {
         stability_index(self.shares(baseline))
     }
 
-    /// The Jensen-Shannon distance (`SciPy`'s `jensenshannon`, natural logarithm, 0 to 0.8326) over the union of the
+    /// Jensen-Shannon distance (`SciPy`'s `jensenshannon`, natural logarithm, 0 to 0.8326) over the union of the
     /// categories.
     pub fn jensen_shannon(&self, baseline: &Self) -> f64 {
         jensen_shannon(self.shares(baseline))
@@ -83,13 +83,15 @@ impl Categories {
     /// Deequ's chi-square test of goodness of fit (`Distance.categoricalDistance` with `ChisquareMethod`): `Simple` is
     /// its statistic, `Robust` its p-value.
     ///
-    /// Rows of categories that the baseline has not are left out; the others are expected in the baseline's shares. Then
-    /// small categories are merged: of more than two, at most a fifth (rounded down) may expect fewer than 5 rows, and of
-    /// two none fewer than 10; while more do, the category that expects least joins the one that expects next to least
-    /// (of equals, the first by name). The degrees of freedom are one less than the categories left.
+    /// Rows of categories that are not in the baseline are excluded; the others are expected in the baseline's shares.
+    /// Then small categories are merged. If there are more than two categories, at most a fifth (rounded down) may have
+    /// fewer than 5 expected rows; if there are two, none may have fewer than 10. While more do, the category with the
+    /// fewest expected rows is merged into the one with the next fewest (ties: first by name). The degrees of freedom
+    /// are the number of remaining categories minus one.
     ///
-    /// Both are NaN if fewer than two categories are left, and if one is left that neither expects nor has a row. What is
-    /// counted is the baseline's categories: of a sample that has only one of several left, Deequ makes NaN, this a test.
+    /// Both are NaN if fewer than two categories remain, or if a remaining category has neither expected nor observed
+    /// rows. The number of categories is the baseline's: for a sample with only one of the remaining categories, Deequ
+    /// returns NaN, and this function computes the test.
     pub fn chi_square(&self, baseline: &Self) -> ChiSquare {
         let observed = |category: &String| self.counts.get(category).copied().unwrap_or(0);
         let known: u64 = baseline.counts.keys().map(observed).sum();
@@ -115,7 +117,7 @@ impl Categories {
         }
     }
 
-    /// The counts of every category of either sample: here, and in the baseline.
+    /// Counts of every category of either sample: in this sample and in the baseline.
     fn union(&self, baseline: &Self) -> impl Iterator<Item = (u64, u64)> {
         let here = self.counts.iter();
         let here = here.map(|(category, count)| (*count, baseline.counts.get(category).copied().unwrap_or(0)));
@@ -131,14 +133,14 @@ impl Categories {
     }
 }
 
-/// What a category has and what is expected of it.
+/// Observed and expected rows of a category.
 #[derive(Clone, Copy)]
 struct Cell {
     observed: f64,
     expected: f64,
 }
 
-/// Merges the smallest until no more are too small than may be.
+/// Merges the smallest categories until few enough are too small.
 fn regroup(mut cells: Vec<Cell>) -> Vec<Cell> {
     while cells.len() >= 2 {
         let (limit, allowed) = if cells.len() > 2 {
@@ -160,7 +162,7 @@ fn regroup(mut cells: Vec<Cell>) -> Vec<Cell> {
     cells
 }
 
-/// Where the first is that expects least.
+/// Index of the first category with the fewest expected rows.
 fn smallest(cells: &[Cell]) -> usize {
     let least = cells
         .iter()
@@ -169,7 +171,7 @@ fn smallest(cells: &[Cell]) -> usize {
     least.map_or(0, |(place, _)| place)
 }
 
-/// The upper tail of the chi-square distribution.
+/// Upper tail of the chi-square distribution.
 fn chi_square_tail(statistic: f64, freedom: f64) -> f64 {
     if statistic <= 0.0 {
         1.0

@@ -1,36 +1,37 @@
-//! Many features tested at once: the false discovery rate held by Benjamini and Hochberg's procedure (Controlling the
-//! false discovery rate, 1995), as `SciPy`'s `false_discovery_control` and statsmodels' `fdr_bh` have it.
+//! Tests of many features: control of the false discovery rate by the procedure of Benjamini and Hochberg (Controlling
+//! the false discovery rate, 1995), as in `SciPy`'s `false_discovery_control` and statsmodels' `fdr_bh`.
 
-/// Why p-values cannot be controlled.
+/// Reason for which the rate is not controllable.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum ControlError {
-    /// A p-value that is none.
-    #[error("p-value {place} is {value}, not between 0 and 1: leave out features without a verdict")]
+    /// A p-value is not a probability.
+    #[error("p-value {place} is {value}: expected a number between 0 and 1; omit features without a p-value")]
     NotAProbability {
-        /// Which, from 0.
+        /// Index, starting at 0.
         place: usize,
-        /// What it is.
+        /// The value.
         value: f64,
     },
-    /// A rate that is none.
-    #[error("the false discovery rate is {0}, not between 0 and 1")]
+    /// The rate is not a probability.
+    #[error("the false discovery rate is {0}: expected a number between 0 and 1")]
     Rate(f64),
 }
 
-/// The verdict over several p-values, in their order.
+/// Result for several p-values, in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Controlled {
-    /// The adjusted p-values: the least rate at which each would be rejected.
+    /// Adjusted p-values: the smallest rate at which each is rejected.
     pub adjusted: Vec<f64>,
     /// Whether each is rejected, that is, counts as drift, at the given rate.
     pub rejected: Vec<bool>,
 }
 
-/// Holds the expected share of false alarms among the alarms at `rate`, if the tests are independent (or positively
-/// dependent). The largest p-value of rank i of m that is at most i / m times the rate is rejected with all below it.
+/// Limits the expected share of false alarms among the alarms to `rate`, if the tests are independent or positively
+/// dependent. The largest p-value with rank i of m that is at most i / m times the rate is rejected, with all smaller
+/// ones.
 ///
 /// # Errors
-/// If a p-value or the rate is not between 0 and 1.
+/// Fails if a p-value or the rate is not between 0 and 1.
 pub fn benjamini_hochberg(pvalues: &[f64], rate: f64) -> Result<Controlled, ControlError> {
     if !(0.0..=1.0).contains(&rate) {
         return Err(ControlError::Rate(rate));

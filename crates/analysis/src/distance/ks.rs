@@ -1,19 +1,19 @@
-//! The p-value of the two-sample Kolmogorov-Smirnov test, as `SciPy`'s `ks_2samp` with its default method finds it.
+//! p-value of the two-sample Kolmogorov-Smirnov test, as `SciPy`'s `ks_2samp` computes it with its default method.
 //!
-//! Up to 10,000 rows a side it is exact: Hodges' count of lattice paths (The significance probability of the Smirnov
-//! two-sample test, 1958), in Viehmann's form that carries the complement (arXiv 2102.08037). Beyond, it is that of the
-//! one-sample statistic with n m / (n + m) rows, by the choice of methods of Simard and L'Ecuyer (Computing the two-sided
-//! Kolmogorov-Smirnov distribution, 2011).
+//! Up to 10,000 rows on each side it is exact: Hodges' count of lattice paths (The significance probability of the
+//! Smirnov two-sample test, 1958), in Viehmann's form that carries the complement (arXiv 2102.08037). Beyond that, it
+//! is the p-value of the one-sample statistic with n m / (n + m) rows, with the choice of methods of Simard and
+//! L'Ecuyer (Computing the two-sided Kolmogorov-Smirnov distribution, 2011).
 
 use super::{Rows, real};
 use std::f64::consts::{LN_2, PI};
 
-/// Up to how many rows a side the p-value is exact.
+/// Maximum number of rows on each side for an exact p-value.
 const EXACT_ROWS: u64 = 10_000;
 
-/// The probability of a statistic at least as large, if sample and baseline were drawn from one continuous distribution;
-/// agrees with `SciPy`'s `ks_2samp(sample, baseline).pvalue`. With repeated values it is an upper bound. NaN for a
-/// statistic that is NaN.
+/// Probability of a statistic at least as large, if sample and baseline come from one continuous distribution. Agrees
+/// with `SciPy`'s `ks_2samp(sample, baseline).pvalue`. With repeated values it is an upper bound. NaN for a statistic
+/// that is NaN.
 pub fn ks_pvalue(statistic: f64, rows: Rows) -> f64 {
     if statistic.is_nan() {
         return f64::NAN;
@@ -23,7 +23,7 @@ pub fn ks_pvalue(statistic: f64, rows: Rows) -> f64 {
     if more <= EXACT_ROWS {
         let common = greatest_common_divisor(more, less);
         let multiple = more / common * less;
-        // The statistic is a multiple of 1 / multiple; only a sketch's may lie between two of them.
+        // The statistic is a multiple of 1 / multiple. Only that of a sketch may be between two multiples.
         let steps = (statistic * real(multiple)).round_ties_even();
         if steps < 0.5 {
             return 1.0;
@@ -33,7 +33,8 @@ pub fn ks_pvalue(statistic: f64, rows: Rows) -> f64 {
             if probability <= 1.0 {
                 return probability;
             }
-            // Rounding may carry the sum of a probability near 1 beyond it: then SciPy takes the limit, so this does.
+            // Rounding may carry the sum of a probability near 1 beyond 1. SciPy then uses the limit, and so does this
+            // function.
             statistic = steps / real(multiple);
         } else {
             return outside_lines(whole(real(more)), whole(real(less)), whole(real(common)), whole(steps));
@@ -50,18 +51,18 @@ fn greatest_common_divisor(mut one: u64, mut other: u64) -> u64 {
     one
 }
 
-/// A number that is whole, not negative, and small.
+/// A small nonnegative integer.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "callers hand in whole numbers from 0 to some 10^8"
+    reason = "callers pass integers from 0 to about 10^8"
 )]
 fn whole(number: f64) -> usize {
     number as usize
 }
 
-/// For n rows on either side, the share of paths that come `steps` or more from the diagonal:
-/// 2 (C(2n, n - h) - C(2n, n - 2h) + ...) / C(2n, n), nested so that no binomial is formed.
+/// For n rows on both sides, the share of paths that reach a distance of `steps` or more from the diagonal: 2 (C(2n, n
+/// - h) - C(2n, n - 2h) + ...) / C(2n, n), nested so that no binomial is computed.
 fn outside_square(n: f64, steps: f64) -> f64 {
     let mut share = 0.0;
     let mut reflection = (n / steps).floor();
@@ -79,11 +80,12 @@ fn outside_square(n: f64, steps: f64) -> f64 {
     2.0 * share
 }
 
-/// The share of paths from (0, 0) to (m, n), m the larger, that at some point (x, y) have
+/// Share of paths from (0, 0) to (m, n), with m the larger, that at some point (x, y) have
+///
 /// |x / m - y / n| >= steps / lcm(m, n).
 ///
-/// The share for the paths to a point is the mean of those to its two predecessors, weighted by their coordinates. It is
-/// carried from antidiagonal to antidiagonal, as the cells of one do not depend on each other.
+/// The share for the paths to a point is the mean of the shares for its two predecessors, weighted by their
+/// coordinates. It is computed antidiagonal by antidiagonal, because the cells of one do not depend on each other.
 #[expect(
     clippy::indexing_slicing,
     reason = "the window lies within 0..=m, and the rows are two cells longer"
@@ -93,7 +95,7 @@ fn outside_lines(m: usize, n: usize, common: usize, steps: usize) -> f64 {
     let xs: Vec<f64> = std::iter::successors(Some(0.0), |x| Some(x + 1.0))
         .take(m + 1)
         .collect();
-    // Cell x is at x + 1: beside the window on either side there is one that is outside for certain.
+    // Cell x is at index x + 1: on each side of the window there is one cell that is certainly outside.
     let mut before = vec![1.0_f64; m + 3];
     let mut after = before.clone();
     before[1] = 0.0;
@@ -125,7 +127,7 @@ fn outside_lines(m: usize, n: usize, common: usize, steps: usize) -> f64 {
     before[m + 1].clamp(0.0, 1.0)
 }
 
-/// Pr(D >= x) of the two-sided one-sample statistic of n rows. n is whole and at least 1.
+/// Pr(D >= x) of the two-sided one-sample statistic of n rows. n is an integer of at least 1.
 fn one_sample(x: f64, n: f64) -> f64 {
     let t = n * x;
     if x >= 1.0 {
@@ -142,7 +144,7 @@ fn one_sample(x: f64, n: f64) -> f64 {
     } else if t * x >= 370.0 {
         0.0
     } else if x >= 0.5 || t * x > if n <= 140.0 { 4.0 } else { 2.2 } {
-        // Of the two one-sided events at most one happens, but for a share that is below rounding.
+        // At most one of the two one-sided events happens, except for a share below rounding.
         2.0 * one_sided(x, n)
     } else if n <= 140.0 || (n <= 100_000.0 && t * x.sqrt() <= 1.4) {
         1.0 - durbin(x, n)
@@ -167,7 +169,7 @@ fn log_factorial_share(n: f64) -> f64 {
     }
 }
 
-/// ln(n!) less Stirling's (n + 1/2) ln n - n + ln(2 pi) / 2.
+/// ln(n!) minus Stirling's (n + 1/2) ln n - n + ln(2 pi) / 2.
 fn stirling_rest(n: f64) -> f64 {
     if n < 16.0 {
         let mut factorial = 1.0;
@@ -185,11 +187,11 @@ fn stirling_rest(n: f64) -> f64 {
     (1.0 / 12.0 - rest / square) / n
 }
 
-/// Pr(D+ >= x) of the one-sided one-sample statistic of n rows, by Birnbaum and Tingey's sum over v of
-/// x C(n, v) (1 - x - v/n)^(n - v) (x + v/n)^(v - 1); beyond a million rows by its limit, as `SciPy`'s `smirnov`.
+/// Pr(D+ >= x) of the one-sided one-sample statistic of n rows, by Birnbaum and Tingey's sum over v of x C(n, v) (1 - x
+/// - v/n)^(n - v) (x + v/n)^(v - 1). Beyond a million rows by its limit, as in `SciPy`'s `smirnov`.
 ///
-/// Each term is written as a binomial probability at its own mean times what x changes of it, so that no large logarithms
-/// cancel.
+/// Each term is computed as a binomial probability at its own mean, times the correction for x, so that no large
+/// logarithms cancel.
 fn one_sided(x: f64, n: f64) -> f64 {
     let t = n * x;
     if n > 1e6 {
@@ -206,7 +208,7 @@ fn one_sided(x: f64, n: f64) -> f64 {
         let term = x / (x + v / n) * (stirling + moved).exp() * (n / (2.0 * PI * v * left)).sqrt();
         sum += term;
         largest = largest.max(term);
-        // The terms have one summit.
+        // The terms have one maximum.
         if term < largest && term * left < sum * 1e-18 {
             break;
         }
@@ -215,8 +217,8 @@ fn one_sided(x: f64, n: f64) -> f64 {
     sum
 }
 
-/// Pr(D < x) of the two-sided one-sample statistic of n rows: Durbin's matrix, raised to the n-th power as Marsaglia,
-/// Tsang and Wang do (Evaluating Kolmogorov's distribution, 2003).
+/// Pr(D < x) of the two-sided one-sample statistic of n rows: Durbin's matrix to the n-th power, as in Marsaglia,
+/// Tsang, and Wang (Evaluating Kolmogorov's distribution, 2003).
 fn durbin(x: f64, n: f64) -> f64 {
     let k = (n * x).ceil();
     let rest = k - n * x;
@@ -226,7 +228,7 @@ fn durbin(x: f64, n: f64) -> f64 {
     let Some(entry) = power.rows.get(middle).and_then(|row| row.get(middle)) else {
         return 0.0;
     };
-    // Times n! / n^n. Neither factor is a double of itself, their product is.
+    // Times n! / n^n. Neither factor fits a double, but the product does.
     let exponent = f64::from(power.exponent) * LN_2 + log_factorial_share(n);
     (entry.ln() + exponent).exp()
 }
@@ -266,7 +268,7 @@ impl Scaled {
         for i in 0..size {
             rows[size - 1][size - 1 - i] = rows[i][0];
         }
-        // The corner loses rest^m twice and gains (2 rest - 1)^m where that is positive.
+        // The corner loses rest^m twice and gains (2 rest - 1)^m if that is positive.
         let mut corner = 1.0 - 2.0 * power;
         if rest > 0.5 {
             let mut gained = 1.0;
@@ -317,15 +319,15 @@ impl Scaled {
     }
 }
 
-/// Pr(D < x) of the two-sided one-sample statistic of n rows for large n: Kolmogorov's limit with Pelz and Good's three
-/// corrections (Approximating the lower tail-areas of the Kolmogorov-Smirnov one-sample statistic, 1976).
+/// Pr(D < x) of the two-sided one-sample statistic of n rows for large n: Kolmogorov's limit with three corrections by
+/// Pelz and Good (Approximating the lower tail-areas of the Kolmogorov-Smirnov one-sample statistic, 1976).
 fn pelz_good(x: f64, n: f64) -> f64 {
     let z = n.sqrt() * x;
     let (z2, z4) = (z * z, z.powi(4));
     let (z6, z8) = (z2 * z4, z4 * z4);
     let (mut first, mut second, mut third, mut fourth) = (0.0, 0.0, 0.0, 0.0);
     let mut k = 0.0;
-    // z is below 1.5 here: twenty terms are far more than are seen.
+    // z is below 1.5 here, so twenty terms are more than enough.
     while k < 20.0 {
         // The terms of k and of -1 - k are equal.
         let odd = (PI * (k + 0.5)).powi(2);
@@ -338,7 +340,7 @@ fn pelz_good(x: f64, n: f64) -> f64 {
                 - 30.0 * z6
                 - 90.0 * z8)
                 * decay;
-        // Those of k and of -k are.
+        // The terms of k and of -k are equal.
         let even = (PI * k).powi(2);
         let decay = 2.0 * (-even / (2.0 * z2)).exp();
         third -= 2.0 * z4 * even * decay;

@@ -3,9 +3,9 @@
 use super::{DistanceError, Rows, jensen_shannon, ks_pvalue, real, stability_index, wide};
 use std::{cmp::Ordering, num::NonZeroU64};
 
-/// A sample of numbers: each value that occurs once, in rising order, with how many rows have it.
+/// Sample of numbers: each distinct value in ascending order, with its number of rows.
 ///
-/// A sketch is one too: its items with their weights. -0.0 is 0.0; the infinities are values like others.
+/// A sketch is a sample too: its items with their weights. -0.0 is 0.0. Infinities are valid values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weighted {
     values: Vec<(f64, u64)>,
@@ -13,30 +13,31 @@ pub struct Weighted {
 }
 
 impl Weighted {
-    /// A sample of (value, weight) in any order; the weights of equal values are added. A weight of 0 is no row.
+    /// Creates a sample from (value, weight) pairs in any order. Weights of equal values are added. A weight of 0 is
+    /// ignored.
     ///
     /// # Errors
-    /// If a value is NaN, or there is nothing, or more than 2^64 - 1 rows.
+    /// Fails if a value is NaN, or if there are no rows, or more than 2^64 - 1.
     pub fn new(pairs: impl IntoIterator<Item = (f64, u64)>) -> Result<Self, DistanceError> {
         Self::merged(pairs, u64::checked_add)
     }
 
-    /// A sample of one row a value.
+    /// Creates a sample with one row per value.
     ///
     /// # Errors
-    /// As [`Weighted::new`].
-    pub fn of_values(values: impl IntoIterator<Item = f64>) -> Result<Self, DistanceError> {
+    /// Fails like [`Weighted::new`].
+    pub fn from_values(values: impl IntoIterator<Item = f64>) -> Result<Self, DistanceError> {
         Self::new(values.into_iter().map(|value| (value, 1)))
     }
 
-    /// A sample as Deequ's `QuantileNonSample.getRankMap` sees it: the weights of equal values overwrite one another
-    /// instead of adding, so that each distinct value counts once, with the weight of the highest level it sits on.
+    /// Creates a sample as Deequ's `QuantileNonSample.getRankMap` sees it: weights of equal values overwrite each other
+    /// instead of adding up. So each distinct value counts once, with the weight of the highest level that contains it.
     ///
-    /// That is a defect: of a column of zeros and ones nothing but their presence is left. It is offered for who has to
-    /// reproduce the distances of a monitor that has it. Exact where no value is repeated.
+    /// This is a defect: a column of zeros and ones is reduced to the presence of both. Use it only to reproduce the
+    /// distances of a monitor with this defect. The result is exact if no value is repeated.
     ///
     /// # Errors
-    /// As [`Weighted::new`].
+    /// Fails like [`Weighted::new`].
     pub fn deequ_compat(pairs: impl IntoIterator<Item = (f64, u64)>) -> Result<Self, DistanceError> {
         Self::merged(pairs, |one, other| Some(one.max(other)))
     }
@@ -45,7 +46,7 @@ impl Weighted {
         pairs: impl IntoIterator<Item = (f64, u64)>,
         merge: impl Fn(u64, u64) -> Option<u64>,
     ) -> Result<Self, DistanceError> {
-        // Adding 0.0 makes -0.0 the 0.0 that it is equal to.
+        // Adding 0.0 turns -0.0 into 0.0.
         let mut values: Vec<(f64, u64)> = pairs
             .into_iter()
             .filter(|(_, weight)| *weight > 0)
@@ -74,17 +75,17 @@ impl Weighted {
         Ok(Self { values, total })
     }
 
-    /// The sum of the weights: at least 1.
+    /// Sum of the weights, at least 1.
     pub fn total(&self) -> u64 {
         self.total.get()
     }
 
-    /// The distinct values in rising order, each with its weight.
+    /// Distinct values in ascending order, with their weights.
     pub fn values(&self) -> &[(f64, u64)] {
         &self.values
     }
 
-    /// Row counts of this sample and a baseline, taken from the weights.
+    /// Row counts of this sample and of a baseline, from the weights.
     pub fn rows(&self, baseline: &Self) -> Rows {
         Rows {
             sample: self.total,
@@ -92,30 +93,30 @@ impl Weighted {
         }
     }
 
-    /// Deequ's `linf_simple`: the largest difference of the two cumulative distributions, between 0 and 1. It is the
+    /// Deequ's `linf_simple`: the largest difference between the two cumulative distributions, from 0 to 1. It is the
     /// two-sample Kolmogorov-Smirnov statistic. Exact, also for repeated values.
     pub fn linf_simple(&self, baseline: &Self) -> f64 {
         let largest = steps(self, baseline).map(|step| step.difference).max();
         wide(largest.unwrap_or(0)) / wide(u128::from(self.total()) * u128::from(baseline.total()))
     }
 
-    /// [`Self::linf_simple`] less the robust correction: [`super::linf_robust`].
+    /// [`Self::linf_simple`] with the robust correction: [`super::linf_robust`].
     pub fn linf_robust(&self, baseline: &Self, rows: Rows, c: f64) -> f64 {
         super::linf_robust(self.linf_simple(baseline), rows, c)
     }
 
-    /// The two-sample Kolmogorov-Smirnov statistic, two-sided: [`Self::linf_simple`].
+    /// Two-sample Kolmogorov-Smirnov statistic, two-sided: [`Self::linf_simple`].
     pub fn ks_statistic(&self, baseline: &Self) -> f64 {
         self.linf_simple(baseline)
     }
 
-    /// Its p-value: [`ks_pvalue`].
+    /// p-value of the statistic: [`ks_pvalue`].
     pub fn ks_pvalue(&self, baseline: &Self, rows: Rows) -> f64 {
         ks_pvalue(self.linf_simple(baseline), rows)
     }
 
-    /// The first Wasserstein distance (earth mover's), in the unit of the values: the area between the two cumulative
-    /// distributions, as `SciPy`'s `wasserstein_distance`. Infinity if the two have other shares at an infinity.
+    /// First Wasserstein distance (earth mover's distance), in the unit of the values: the area between the two
+    /// cumulative distributions, as in `SciPy`'s `wasserstein_distance`. Infinite if the shares at an infinity differ.
     pub fn wasserstein(&self, baseline: &Self) -> f64 {
         let whole = wide(u128::from(self.total()) * u128::from(baseline.total()));
         let mut area = 0.0;
@@ -125,7 +126,7 @@ impl Weighted {
             if step.difference > 0 {
                 let height = wide(step.difference) / whole;
                 let piece = (next.value - step.value) * height;
-                // The whole range of doubles is twice as wide as the largest of them.
+                // The full range of doubles is twice as wide as the largest double.
                 area += if piece.is_finite() {
                     piece
                 } else {
@@ -136,41 +137,41 @@ impl Weighted {
         area
     }
 
-    /// The population stability index: the sum of (p - q) ln(p / q) over bins, p the sample's share of a bin and q the
-    /// baseline's, each at least [`super::PSI_LEAST_SHARE`].
+    /// Population stability index: the sum of (p - q) ln(p / q) over bins, where p is the sample's share of a bin and q
+    /// the baseline's, each at least [`super::PSI_MIN_SHARE`].
     ///
     /// The bins are the baseline's. If it has at most 20 distinct values and on average at least two rows of each, each
-    /// value is a bin of its own, and all other values together are one more. Else there are ten, cut at the baseline's
-    /// deciles: the k-th cut is the least value that at least k tenths of the rows do not exceed, and belongs to the bin
-    /// below it; equal cuts are one; the outermost bins are open.
+    /// value is a bin, and all other values together are another one. Otherwise there are ten bins, cut at the
+    /// baseline's deciles. The k-th cut is the smallest value that at least k tenths of the rows do not exceed, and
+    /// belongs to the bin below it. Equal cuts are merged. The outermost bins are open.
     pub fn psi(&self, baseline: &Self) -> f64 {
         stability_index(self.shares(baseline))
     }
 
-    /// The Jensen-Shannon distance (`SciPy`'s `jensenshannon`, natural logarithm, 0 to 0.8326) on the bins of
+    /// Jensen-Shannon distance (`SciPy`'s `jensenshannon`, natural logarithm, 0 to 0.8326) on the bins of
     /// [`Self::psi`].
     pub fn jensen_shannon(&self, baseline: &Self) -> f64 {
         jensen_shannon(self.shares(baseline))
     }
 
-    /// The shares of the sample and of the baseline in each of the baseline's bins.
+    /// Shares of the sample and of the baseline in each of the baseline's bins.
     fn shares(&self, baseline: &Self) -> impl Iterator<Item = (f64, f64)> {
-        let bins = Bins::of(baseline);
+        let bins = Bins::from_baseline(baseline);
         let (n, m) = (real(self.total()), real(baseline.total()));
         let counts = bins.counts(self).into_iter().zip(bins.counts(baseline));
         counts.map(move |(count, expected)| (real(count) / n, real(expected) / m))
     }
 }
 
-/// A value of either sample.
+/// Value of either sample.
 struct Step {
     value: f64,
-    /// How far the two cumulative distributions are from one another up to and with the value, in units of
-    /// 1 / (rows of the one times rows of the other).
+    /// Difference between the two cumulative distributions up to and including the value, in units of 1 / (rows of one
+    /// times rows of the other).
     difference: u128,
 }
 
-/// The values of both samples, each once, in rising order.
+/// Values of both samples, each once, in ascending order.
 fn steps<'a>(sample: &'a Weighted, baseline: &'a Weighted) -> impl Iterator<Item = Step> + 'a {
     let mut left = sample.values.iter().peekable();
     let mut right = baseline.values.iter().peekable();
@@ -196,21 +197,21 @@ fn steps<'a>(sample: &'a Weighted, baseline: &'a Weighted) -> impl Iterator<Item
     })
 }
 
-/// The bins of a baseline.
+/// Bins of a baseline.
 enum Bins {
     /// Each of these values, and all others.
     Values(Vec<f64>),
-    /// Up to and with each of these cuts, and beyond the last.
+    /// Up to and including each of these cuts, and above the last.
     Cuts(Vec<f64>),
 }
 
 impl Bins {
-    const MOST_VALUES: usize = 20;
+    const MAX_VALUE_BINS: usize = 20;
 
-    fn of(baseline: &Weighted) -> Self {
+    fn from_baseline(baseline: &Weighted) -> Self {
         let distinct = baseline.values.len();
         let repeated = u64::try_from(distinct).is_ok_and(|distinct| distinct <= baseline.total() / 2);
-        if distinct <= Self::MOST_VALUES && repeated {
+        if distinct <= Self::MAX_VALUE_BINS && repeated {
             return Self::Values(baseline.values.iter().map(|(value, _)| *value).collect());
         }
         let mut cuts = Vec::with_capacity(9);
@@ -227,7 +228,7 @@ impl Bins {
         Self::Cuts(cuts)
     }
 
-    /// How many rows fall into each bin.
+    /// Number of rows in each bin.
     fn counts(&self, sample: &Weighted) -> Vec<u64> {
         let (Self::Values(marks) | Self::Cuts(marks)) = self;
         let mut counts = vec![0; marks.len() + 1];

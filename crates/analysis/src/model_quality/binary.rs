@@ -1,4 +1,4 @@
-//! Binary classification: rates of the confusion matrix, and the curves over every threshold of the score.
+//! Binary classification: rates of the confusion matrix, and the curves over all thresholds of the score.
 
 use super::{
     ConfusionMatrix, CurvePoints, Evaluation, ModelQualityError, Options, ProblemType, Sum, TwoClasses, Values,
@@ -8,7 +8,7 @@ use super::{
     share,
 };
 
-/// Points of a thinned curve, about.
+/// Approximate number of points of a thinned curve.
 const THINNED_POINTS: usize = 1_000;
 
 pub(super) fn evaluate(
@@ -18,7 +18,7 @@ pub(super) fn evaluate(
     classes: &TwoClasses,
     options: Options,
 ) -> Result<Evaluation, ModelQualityError> {
-    let cells = Cells::of(labels, predictions, probabilities, classes)?;
+    let cells = Cells::new(labels, predictions, probabilities, classes)?;
     let rows = cells.counts.iter().sum();
     let deviations = options
         .standard_deviations
@@ -35,12 +35,12 @@ pub(super) fn evaluate(
     })
 }
 
-/// The rows by cell of the confusion matrix: true negatives, false positives, false negatives, true positives. Of each
-/// row no more is kept than its score.
+/// Rows by cell of the confusion matrix: true negatives, false positives, false negatives, true positives. Only the
+/// score of each row is kept.
 #[derive(Debug, Default)]
 struct Cells {
     counts: [u64; 4],
-    /// Falling.
+    /// Scores in descending order.
     scores: Option<[Vec<f64>; 4]>,
 }
 
@@ -49,7 +49,7 @@ impl Cells {
         clippy::indexing_slicing,
         reason = "a cell is one of four, and the columns are of one length"
     )]
-    fn of(
+    fn new(
         labels: &[u32],
         predictions: &[u32],
         probabilities: Option<&[f64]>,
@@ -66,7 +66,7 @@ impl Cells {
             cells.counts[cell] += 1;
             if let (Some(scores), Some(probabilities)) = (&mut cells.scores, probabilities) {
                 finite("probability", row, probabilities[row])?;
-                // Plus 0, for −0 is no other score.
+                // Adding 0 turns -0 into 0.
                 scores[cell].push(probabilities[row] + 0.0);
             }
         }
@@ -76,11 +76,11 @@ impl Cells {
         Ok(cells)
     }
 
-    /// Those of them that the sampler takes.
+    /// Rows that the sampler selects.
     fn sample(&self, sampler: &mut Sampler) -> Self {
         match &self.scores {
             None => Self {
-                counts: self.counts.map(|count| sampler.take_of(count)),
+                counts: self.counts.map(|count| sampler.count_taken(count)),
                 scores: None,
             },
             Some(scores) => {
@@ -103,9 +103,9 @@ impl Cells {
         let rows = negatives + positives;
         let (precision, recall) = (share(tp, tp + fp), share(tp, positives));
         let false_positive_rate = share(fp, negatives);
-        // What is left to 1, as the guide's example prints them, unless there is nothing to be right about.
+        // Complements to 1, as in the guide's example, unless the denominator is 0.
         let rest = |rate: f64, of: u64| if of == 0 { 0.0 } else { 1.0 - rate };
-        // The constant answer: its share of the labels, and its recall.
+        // Constant classifier: its share of the labels, and its recall.
         let (constant, constant_recall) = if positives > negatives {
             (share(positives, rows), 1.0)
         } else {
@@ -137,7 +137,8 @@ impl Cells {
         values
     }
 
-    /// Visits the distinct scores from the highest: how many positives and negatives score as much or more.
+    /// Visits the distinct scores from the highest: the numbers of positives and negatives with this score or a higher
+    /// one.
     fn walk(scores: &[Vec<f64>; 4], mut visit: impl FnMut(u64, u64)) {
         let mut rest = scores.each_ref().map(Vec::as_slice);
         let (mut positives, mut negatives) = (0, 0);
@@ -165,7 +166,7 @@ impl Cells {
         let scores = self.scores.as_ref()?;
         let [tn, fp, fneg, tp] = self.counts;
         let (negatives, positives) = (tn + fp, fneg + tp);
-        // The rank statistic in whole numbers: twice the pairs that are in order, a tie counting half.
+        // Rank statistic in integers: twice the number of ordered pairs, where a tie counts half.
         let mut twice_in_order = 0_u128;
         let mut precision_recall = Sum::default();
         let mut before = (0, 0);
@@ -205,7 +206,7 @@ impl Cells {
         let mut seen = 0_usize;
         Self::walk(scores, |tp, fp| {
             seen += 1;
-            // The last of each group, and the last of all.
+            // Last point of each group, and the very last point.
             if seen.is_multiple_of(group) || tp + fp == positives + negatives {
                 points.push((tp, fp));
             }
@@ -218,11 +219,11 @@ impl Cells {
     }
 }
 
-/// Receiver operating characteristic and precision-recall curve: what every threshold of the score would give, from the
-/// highest score down.
+/// Receiver operating characteristic and precision-recall curve: the rates for every threshold of the score, in
+/// descending order.
 ///
-/// In the form of Spark's `BinaryClassificationMetrics`: the first begins at (0, 0) and ends at (1, 1), both always
-/// added; the second begins at recall 0 with the precision of the highest score, not with 1.
+/// The form is that of Spark's `BinaryClassificationMetrics`. The first curve begins at (0, 0) and ends at (1, 1), both
+/// always added. The second begins at recall 0 with the precision of the highest score, not with 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Curve {
     /// True and false positives at each threshold.
@@ -232,26 +233,26 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Share of the negatives that score as much or more: the first curve's x.
+    /// Share of the negatives with this score or a higher one: x of the first curve.
     pub fn false_positive_rates(&self) -> impl Iterator<Item = f64> {
         let rates = self.points.iter().map(|(_, fp)| share(*fp, self.negatives));
         std::iter::once(0.0).chain(rates).chain([1.0])
     }
 
-    /// Share of the positives that do: its y.
+    /// Share of the positives with this score or a higher one: y of the first curve.
     pub fn true_positive_rates(&self) -> impl Iterator<Item = f64> {
         let rates = self.points.iter().map(|(tp, _)| share(*tp, self.positives));
         std::iter::once(0.0).chain(rates).chain([1.0])
     }
 
-    /// Share of positives among those that do: the second curve's y.
+    /// Share of positives among the rows with this score or a higher one: y of the second curve.
     pub fn precisions(&self) -> impl Iterator<Item = f64> {
         // A point has at least one row.
         let precisions = || self.points.iter().map(|(tp, fp)| float(*tp) / float(tp + fp));
         precisions().take(1).chain(precisions())
     }
 
-    /// The true positive rates again: its x.
+    /// True positive rates again: x of the second curve.
     pub fn recalls(&self) -> impl Iterator<Item = f64> {
         let recalls = self.points.iter().map(|(tp, _)| share(*tp, self.positives));
         std::iter::once(0.0).chain(recalls)

@@ -1,12 +1,12 @@
-//! The classes of a classification, by number.
+//! Classes of a classification, by number.
 
-use super::{ConfusionMatrix, MOST_CLASSES, ModelQualityError};
+use super::{ConfusionMatrix, MAX_CLASSES, ModelQualityError};
 use std::{borrow::Cow, cmp::Ordering, collections::HashMap};
 
-/// Class names, each with a number: rows hold the numbers.
+/// Class names with numbers; rows contain the numbers.
 ///
-/// Names are texts. A text that is a whole number with zeros behind the point is that number, for models answer `1.0`
-/// where the ground truth has `1`; every other text is kept as it is.
+/// Names are strings. A string that is an integer followed by a fraction of zeros becomes the integer, because models
+/// answer `1.0` where the ground truth has `1`. All other strings are unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Classes {
     names: Vec<String>,
@@ -14,7 +14,7 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// The number of the class of that name, a new one if it is new.
+    /// Number of the class with this name, which is added if it is new.
     pub fn intern(&mut self, name: &str) -> u32 {
         let name = canonical(name);
         if let Some(id) = self.ids.get(name.as_ref()) {
@@ -26,23 +26,23 @@ impl Classes {
         id
     }
 
-    /// How many there are.
+    /// Number of classes.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no classes.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The name of a class.
+    /// Name of a class.
     pub fn name(&self, id: u32) -> Option<&str> {
         let at = usize::try_from(id).ok()?;
         self.names.get(at).map(String::as_str)
     }
 
-    /// The names in sort order: by number if all are numbers, else as texts.
+    /// Names in sort order: numeric if all are numbers, otherwise as strings.
     pub fn sorted(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.names.iter().map(String::as_str).collect();
         let numbers: Option<Vec<f64>> = names.iter().map(|name| number(name)).collect();
@@ -56,7 +56,7 @@ impl Classes {
         names
     }
 
-    /// The names in sort order, and for each class number its place there.
+    /// Names in sort order, and the rank of each class number.
     pub(super) fn ranks(&self) -> (Vec<String>, Vec<usize>) {
         let names = self.sorted();
         let mut ranks = vec![0; names.len()];
@@ -71,12 +71,13 @@ impl Classes {
 
     /// These classes as those of a binary classification.
     ///
-    /// The positive one is `positive` if it is given, else the last in sort order: `1` of 0 and 1, `true`, `yes`. A
-    /// class alone gets its counterpart where the pair is a usual one, such as 0 and 1, −1 and 1, false and true, no
-    /// and yes; else `positive` must tell what it is.
+    /// The positive class is `positive` if given, otherwise the last in sort order: `1` of 0 and 1, `true`, `yes`. If
+    /// there is only one class, its counterpart comes from the usual pairs, such as 0 and 1, −1 and 1, false and true,
+    /// no and yes. For other classes, `positive` must be given.
     ///
     /// # Errors
-    /// If there are more than two classes or none, if `positive` is not one of two, or if a class alone may be either.
+    /// Fails if there are more than two classes or none, if `positive` is not one of two, or if a single class may be
+    /// either.
     pub fn binary(&mut self, positive: Option<&str>) -> Result<TwoClasses, ModelQualityError> {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let names = self.sorted();
@@ -86,10 +87,10 @@ impl Classes {
             ([first, last], None) => ((*first).to_owned(), (*last).to_owned()),
             ([first, last], Some(positive)) if *first == positive => ((*last).to_owned(), positive.to_owned()),
             ([first, last], Some(positive)) if *last == positive => ((*first).to_owned(), positive.to_owned()),
-            ([one], None) => pair_of(one)?,
+            ([one], None) => usual_pair(one)?,
             ([one], Some(positive)) if *one == positive => {
-                let negative = pair_of(one).map(|(negative, _)| negative);
-                // A name for the class that no row has: it stands in the confusion matrix only.
+                let negative = usual_pair(one).map(|(negative, _)| negative);
+                // Name of a class without rows. It occurs in the confusion matrix only.
                 (
                     negative.unwrap_or_else(|_| format!("not {positive}")),
                     positive.to_owned(),
@@ -117,7 +118,7 @@ impl Classes {
     }
 }
 
-/// The classes of a binary classification.
+/// Classes of a binary classification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwoClasses {
     negative: String,
@@ -137,7 +138,7 @@ impl TwoClasses {
         &self.positive
     }
 
-    /// Whether a class number is the positive one's.
+    /// Whether a class number is the positive class.
     pub(super) fn is_positive(&self, field: &'static str, row: usize, id: u32) -> Result<bool, ModelQualityError> {
         if id == self.positive_id {
             Ok(true)
@@ -150,10 +151,10 @@ impl TwoClasses {
 }
 
 impl ConfusionMatrix {
-    /// An empty one.
+    /// An empty string.
     pub(super) fn new(classes: Vec<String>) -> Result<Self, ModelQualityError> {
         let len = classes.len();
-        if len > MOST_CLASSES {
+        if len > MAX_CLASSES {
             return Err(ModelQualityError::TooManyClasses { classes: len });
         }
         Ok(Self {
@@ -163,7 +164,7 @@ impl ConfusionMatrix {
     }
 }
 
-/// Pairs of which a class alone tells the other: negative, positive.
+/// Pairs in which one class determines the other: negative, positive.
 const PAIRS: [(&str, &str); 12] = [
     ("0", "1"),
     ("-1", "1"),
@@ -179,7 +180,7 @@ const PAIRS: [(&str, &str); 12] = [
     ("F", "T"),
 ];
 
-fn pair_of(class: &str) -> Result<(String, String), ModelQualityError> {
+fn usual_pair(class: &str) -> Result<(String, String), ModelQualityError> {
     let pair = PAIRS
         .iter()
         .find(|(negative, positive)| class == *negative || class == *positive);
@@ -189,7 +190,7 @@ fn pair_of(class: &str) -> Result<(String, String), ModelQualityError> {
     Ok(((*negative).to_owned(), (*positive).to_owned()))
 }
 
-/// A class name as it is kept: `1.0` is `1`.
+/// Class name in normal form: `1.0` becomes `1`.
 fn canonical(name: &str) -> Cow<'_, str> {
     let Some((whole, fraction)) = name.split_once('.') else {
         return Cow::Borrowed(name);
@@ -204,7 +205,7 @@ fn canonical(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// A name that is a finite number.
+/// Class name as a finite number.
 fn number(name: &str) -> Option<f64> {
     name.parse::<f64>().ok().filter(|number| number.is_finite())
 }
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_positive_class_is_the_last_in_sort_order() {
+    fn positive_class_is_last_in_sort_order() {
         assert_eq!(positive(&["1", "0"], None), "0 < 1");
         assert_eq!(positive(&["10", "9"], None), "9 < 10");
         assert_eq!(positive(&["1", "-1"], None), "-1 < 1");
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_alone_gets_its_counterpart() {
+    fn single_class_gets_its_counterpart() {
         assert_eq!(positive(&["0"], None), "0 < 1");
         assert_eq!(positive(&["1"], None), "0 < 1");
         assert_eq!(positive(&["-1"], None), "-1 < 1");
@@ -248,26 +249,26 @@ mod tests {
         assert_eq!(positive(&["cat"], Some("dog")), "cat < dog");
         assert_eq!(
             positive(&["cat"], None),
-            "label and prediction have the one value `cat`, say which class is positive"
+            "label and prediction have only the value `cat`: set the positive class"
         );
     }
 
     #[test]
-    fn classes_that_are_not_two_are_named() {
+    fn error_names_classes_if_not_two() {
         assert_eq!(
             positive(&["2", "0", "1"], None),
-            "label and prediction have the values `0`, `1`, `2`, a binary classification has two: monitor it as \
-             MulticlassClassification, or make two classes of them"
+            "label and prediction have the values `0`, `1`, `2`: expected two classes; set the problem type to \
+             MulticlassClassification, or map the values to two classes"
         );
         assert_eq!(
             positive(&["a", "b"], Some("c")),
-            "the positive class `c` is not among the values of label and prediction, `a`, `b`"
+            "the positive class `c` is not among the values of label and prediction: `a`, `b`"
         );
-        assert_eq!(positive(&[], None), "label has no values, at least one row is needed");
+        assert_eq!(positive(&[], None), "label has no values: expected at least one row");
     }
 
     #[test]
-    fn whole_numbers_are_one_class_however_they_are_written() {
+    fn integer_notations_are_one_class() {
         let cases = [
             ("1", "1"),
             ("1.0", "1"),

@@ -1,9 +1,9 @@
-//! What to expect of a binary classification before its labels arrive: confidence-based performance estimation.
+//! Estimated performance of a binary classification before its labels arrive: confidence-based performance estimation.
 //!
-//! The idea is `NannyML`'s CBPE: where probabilities are calibrated, a row of probability 0.9 is positive nine times of
-//! ten, so that it adds 0.9 to the expected true positives if it was predicted positive, and 0.1 to the false ones. The
-//! estimate sees drift of the inputs, not a change of what the inputs mean (concept drift): it is an early warning and
-//! takes no measurement's place, so that types and names say `estimated` everywhere.
+//! The idea is `NannyML`'s CBPE: if probabilities are calibrated, a row with probability 0.9 is positive nine times out
+//! of ten. So it adds 0.9 to the expected true positives if it was predicted positive, and 0.1 to the false positives.
+//! The estimate reflects drift of the inputs, but not a change of the relation between inputs and labels (concept
+//! drift). It is an early warning and does not replace a measurement, so all types and names contain `estimated`.
 
 use super::{
     ModelQualityError, ProblemType, Sum, TwoClasses, f_score, float,
@@ -14,15 +14,15 @@ use model_monitor::{ComparisonOperator, Constraints};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// From the model's scores to probabilities, learnt from rows with labels: piecewise linear between points, constant
-/// beyond them, never falling.
+/// Maps scores to probabilities, fitted on rows with labels: piecewise linear between points, constant outside of them,
+/// never decreasing.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Calibration {
-    /// Score and probability, by rising score.
+    /// Score and probability, by ascending score.
     points: Vec<(f64, f64)>,
 }
 
-/// Rows of one score, or of neighbours: mean score, share of positives, how many.
+/// Rows of one score or of adjacent scores: mean score, share of positives, number of rows.
 #[derive(Debug, Clone, Copy)]
 struct Pool {
     lowest: f64,
@@ -38,15 +38,15 @@ impl Pool {
 }
 
 impl Calibration {
-    /// Isotonic regression (pooling adjacent violators): the never falling function that is nearest to the labels.
-    /// Between two pools it is linear.
+    /// Isotonic regression (pool adjacent violators): the nondecreasing function that is nearest to the labels, linear
+    /// between two pools.
     ///
     /// # Errors
-    /// If there are no rows, the columns differ in length, or a score is not finite.
+    /// Fails if there are no rows, the columns differ in length, or a score is not finite.
     pub fn isotonic(labels: &[u32], probabilities: &[f64], classes: &TwoClasses) -> Result<Self, ModelQualityError> {
         let mut pools: Vec<Pool> = Vec::new();
         for mut pool in by_score(labels, probabilities, classes)? {
-            // What is no lower than its successor is pooled with it; compared in whole numbers.
+            // A pool that is not lower than its successor is merged with it. The comparison uses integers.
             while let Some(last) = pools.last()
                 && u128::from(last.positives) * u128::from(pool.rows)
                     >= u128::from(pool.positives) * u128::from(last.rows)
@@ -71,11 +71,11 @@ impl Calibration {
         Ok(Self { points })
     }
 
-    /// Bins of about equally many rows, rows of one score staying together: each bin's share of positives at the middle
-    /// of its scores. Where the shares fall, bins are pooled until they do not.
+    /// Bins of about equal size, without splitting rows of one score: each bin's share of positives at the mean of its
+    /// scores. Where the shares decrease, bins are merged until they do not.
     ///
     /// # Errors
-    /// As [`Calibration::isotonic`].
+    /// Fails like [`Calibration::isotonic`].
     pub fn binned(
         labels: &[u32],
         probabilities: &[f64],
@@ -115,7 +115,7 @@ impl Calibration {
         Ok(Self { points })
     }
 
-    /// The probability of a score.
+    /// Probability of a score.
     pub fn apply(&self, score: f64) -> f64 {
         let above = self.points.partition_point(|(at, _)| *at < score);
         let lower = above.checked_sub(1).and_then(|at| self.points.get(at));
@@ -127,7 +127,7 @@ impl Calibration {
     }
 }
 
-/// Rows of one score each, by rising score.
+/// Rows grouped by score, ascending.
 fn by_score(labels: &[u32], probabilities: &[f64], classes: &TwoClasses) -> Result<Vec<Pool>, ModelQualityError> {
     same_length("probability", probabilities.len(), labels.len())?;
     let mut rows = Vec::with_capacity(labels.len());
@@ -164,44 +164,44 @@ fn same_length(field: &'static str, len: usize, labels: usize) -> Result<(), Mod
     }
 }
 
-/// Performance that is to be expected, without labels. Expected counts are no whole numbers.
+/// Expected performance, without labels. Expected counts are not integers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EstimatedPerformance {
-    /// How many rows it is of.
+    /// Number of rows.
     pub rows: u64,
-    /// Expected rows that are positive and predicted so.
+    /// Expected true positives.
     pub estimated_true_positives: f64,
-    /// Expected rows that are negative and predicted positive.
+    /// Expected false positives.
     pub estimated_false_positives: f64,
-    /// Expected rows that are positive and predicted negative.
+    /// Expected false negatives.
     pub estimated_false_negatives: f64,
-    /// Expected rows that are negative and predicted so.
+    /// Expected true negatives.
     pub estimated_true_negatives: f64,
-    /// Expected share of rows that are right.
+    /// Expected accuracy.
     pub estimated_accuracy: f64,
     /// Expected precision; 0 if nothing was predicted positive.
     pub estimated_precision: f64,
-    /// Expected recall; 0 if nothing is expected to be positive.
+    /// Expected recall; 0 if no positive is expected.
     pub estimated_recall: f64,
-    /// F1 of the two.
+    /// F1 of precision and recall.
     pub estimated_f1: f64,
-    /// Expected area under the receiver operating characteristic; NaN if all rows are sure to be of one class.
+    /// Expected area under the receiver operating characteristic; NaN if all rows certainly have one class.
     pub estimated_auc: f64,
 }
 
 impl EstimatedPerformance {
-    /// Estimates from the predictions and the probabilities of the positive class. Without a calibration they are taken
-    /// for calibrated; with one `probabilities` may be any finite score.
+    /// Estimates the performance from the predictions and the probabilities of the positive class. Without a
+    /// calibration, the probabilities must be calibrated. With one, `probabilities` may be any finite scores.
     ///
     /// # Errors
-    /// If there are no rows, the columns differ in length, or a probability is not finite or not between 0 and 1.
+    /// Fails if there are no rows, the columns differ in length, or a probability is not finite or not between 0 and 1.
     pub fn new(
         predictions: &[u32],
         probabilities: &[f64],
         classes: &TwoClasses,
         calibration: Option<&Calibration>,
     ) -> Result<Self, ModelQualityError> {
-        // There are no labels: the predictions are what the rest must match.
+        // There are no labels, so the other columns are compared with the predictions.
         same_length("probability", probabilities.len(), predictions.len())?;
         let mut cells = [Sum::default(); 4];
         let mut scored = Vec::with_capacity(predictions.len());
@@ -243,7 +243,7 @@ impl EstimatedPerformance {
         })
     }
 
-    /// The estimates by name.
+    /// Estimates by name.
     pub fn metrics(&self) -> BTreeMap<&'static str, f64> {
         BTreeMap::from([
             ("estimated_accuracy", self.estimated_accuracy),
@@ -254,17 +254,17 @@ impl EstimatedPerformance {
         ])
     }
 
-    /// The estimates by name, as JSON.
+    /// Estimates by name, as JSON.
     pub fn to_json(&self) -> Value {
         let metrics = self.metrics().into_iter();
         Value::Object(metrics.map(|(name, value)| (name.to_owned(), number(value))).collect())
     }
 
     /// Estimates on the wrong side of the baseline's constraints. Constraints on metrics that are not estimated are
-    /// passed over; an estimate without a number warns.
+    /// ignored. An estimate without a number is a warning.
     ///
     /// # Errors
-    /// If the constraints are not of a binary classification.
+    /// Fails if the constraints do not belong to a binary classification.
     pub fn warnings(&self, constraints: &Constraints) -> Result<Vec<EstimateWarning>, ModelQualityError> {
         let table = ProblemType::BinaryClassification.constraints(constraints)?;
         let warning = |(estimated_metric, estimate): (&'static str, f64)| {
@@ -280,20 +280,20 @@ impl EstimatedPerformance {
     }
 }
 
-/// An estimate on the wrong side of a constraint: a warning, no violation.
+/// Estimate on the wrong side of a constraint. It is a warning, not a violation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EstimateWarning {
-    /// Which estimate: `estimated_recall`.
+    /// Name of the estimate, such as `estimated_recall`.
     pub estimated_metric: &'static str,
-    /// The estimate.
+    /// Estimate.
     pub estimate: f64,
-    /// On which side of the threshold it is.
+    /// Side of the threshold on which the estimate is.
     pub comparison_operator: ComparisonOperator,
-    /// The baseline's threshold for the metric.
+    /// Threshold of the baseline for the metric.
     pub threshold: f64,
 }
 
-/// The area under the curve of rows that are positive by their probability and negative by the rest, ranked by score.
+/// Area under the curve of rows that are positive with their probability and negative otherwise, ranked by score.
 fn expected_auc(mut scored: Vec<(f64, f64)>) -> f64 {
     scored.sort_unstable_by(|(a, _), (b, _)| b.total_cmp(a));
     let (mut positives, mut negatives, mut area) = (Sum::default(), Sum::default(), Sum::default());

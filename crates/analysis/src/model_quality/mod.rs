@@ -1,26 +1,26 @@
-//! Model quality: predictions against ground truth.
+//! Model quality: predictions compared with ground truth.
 //!
 //! Source of names and formulas: developer guide, page `model-monitor-model-quality-metrics`, and Spark `MLlib`'s
-//! `BinaryClassificationMetrics` and `MulticlassMetrics`, which its examples follow. One evaluation ([`evaluate`]) gives
-//! every metric that the columns allow; [`Evaluation::to_statistics`], [`suggest_constraints`] and
-//! [`check_constraints`] make the monitor's three files of it. [`by_segment`] does the same per value of a column, and
-//! [`EstimatedPerformance`] tells what to expect before there are labels.
+//! `BinaryClassificationMetrics` and `MulticlassMetrics`, which its examples follow. One evaluation ([`evaluate`])
+//! computes every metric that the columns allow. [`Evaluation::to_statistics`], [`suggest_constraints`], and
+//! [`check_constraints`] create the monitor's three files from it. [`by_segment`] evaluates each value of a column, and
+//! [`EstimatedPerformance`] estimates performance before there are labels.
 //!
-//! Where the guide is silent or at odds with itself:
+//! Choices where the guide has no answer or contradicts itself:
 //!
 //! | question | answer here |
 //! | --- | --- |
-//! | the positive class | the last label in sort order, by number if all labels are numbers ([`Classes::binary`]) |
-//! | a rate whose denominator is 0 | 0, also the true negative and the false negative rate |
-//! | `auc` with one class only in the labels | NaN; Spark would answer 0 or 1 |
+//! | the positive class | the last label in sort order, numeric if all labels are numbers ([`Classes::binary`]) |
+//! | a rate whose denominator is 0 | 0, also for the true negative and the false negative rate |
+//! | `auc` with only one class in the labels | NaN; Spark returns 0 or 1 |
 //! | `au_prc` | trapezoids over Spark's points; not the average precision. 0 without positives |
-//! | `*_best_constant_classifier` | always answers the most frequent label, the first in sort order of several. Real output of the service agrees; the guide's two examples always answer the last label |
-//! | `r2` of labels that are all the same | NaN |
-//! | standard deviation | of five samples of 80 % of the rows, without replacement, divided by n − 1; NaN below 200 rows |
-//! | the random samples | drawn from a fixed seed: the same rows give the same deviation. Of a classification they do not depend on the order of the rows |
-//! | a standard deviation when constraints are checked | does not soften the comparison |
-//! | `f0_5` | is checked as any other metric; the service has been seen to leave it out |
-//! | a metric that has a constraint and no value | is a violation, with the value NaN |
+//! | `*_best_constant_classifier` | always answers the most frequent label, the first in sort order if there are several. Real output of the service agrees; the guide's two examples always answer the last label |
+//! | `r2` if all labels are equal | NaN |
+//! | standard deviation | over five samples of 80% of the rows, without replacement, divided by n − 1; NaN below 200 rows |
+//! | the random samples | drawn with a fixed seed: the same rows give the same standard deviation. For a classification, they do not depend on the order of the rows |
+//! | a standard deviation when constraints are checked | is ignored |
+//! | `f0_5` | is checked like any other metric; the service sometimes omits it |
+//! | a metric with a constraint and without a value | is a violation, with the value NaN |
 
 mod binary;
 mod classes;
@@ -35,14 +35,14 @@ pub use binary::Curve;
 pub use classes::{Classes, TwoClasses};
 pub use estimate::{Calibration, EstimateWarning, EstimatedPerformance};
 pub use report::{MetricViolation, Suggestion, check_constraints, suggest_constraints};
-pub use segments::{LeftOut, Segment, SegmentOptions, SegmentReport, by_segment};
+pub use segments::{OmittedSegments, Segment, SegmentOptions, SegmentReport, by_segment};
 
 use std::collections::BTreeMap;
 
 /// `MonitoringProblemType` of a model quality job definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ProblemType {
-    /// Two classes, of which one is positive.
+    /// Two classes, one of which is positive.
     BinaryClassification,
     /// Any number of classes.
     MulticlassClassification,
@@ -50,26 +50,26 @@ pub enum ProblemType {
     Regression,
 }
 
-/// The columns of one evaluation; all of one length, a row at the same place in each.
+/// Columns of one evaluation, all of the same length and in the same row order.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
     /// Two classes.
     Binary {
-        /// Ground truth, as numbers of `classes`.
+        /// Ground truth, as class numbers.
         labels: &'a [u32],
-        /// What the model answered, as numbers of `classes`.
+        /// Predictions, as class numbers.
         predictions: &'a [u32],
-        /// The model's score of the positive class, if there is one: a probability or any finite number that grows with
-        /// it. Without it there is no `auc`, no `au_prc` and no curve.
+        /// Score of the positive class, if there is one: a probability or any finite number that grows with it. Without
+        /// it there is no `auc`, no `au_prc`, and no curve.
         probabilities: Option<&'a [f64]>,
         /// The two classes.
         classes: &'a TwoClasses,
     },
-    /// Many classes.
+    /// Multiple classes.
     Multiclass {
-        /// Ground truth, as numbers of `classes`.
+        /// Ground truth, as class numbers.
         labels: &'a [u32],
-        /// What the model answered, as numbers of `classes`.
+        /// Predictions, as class numbers.
         predictions: &'a [u32],
         /// The classes.
         classes: &'a Classes,
@@ -78,13 +78,13 @@ pub enum Rows<'a> {
     Regression {
         /// Ground truth.
         labels: &'a [f64],
-        /// What the model answered.
+        /// Predictions.
         predictions: &'a [f64],
     },
 }
 
 impl Rows<'_> {
-    /// What kind of problem they are of.
+    /// Problem type of the rows.
     pub fn problem_type(&self) -> ProblemType {
         match self {
             Self::Binary { .. } => ProblemType::BinaryClassification,
@@ -93,7 +93,7 @@ impl Rows<'_> {
         }
     }
 
-    /// How many rows, if the columns have one length and any row.
+    /// Number of rows, if the columns have the same length and at least one row.
     fn len(&self) -> Result<usize, ModelQualityError> {
         let (labels, predictions, probabilities) = match self {
             Self::Binary {
@@ -123,29 +123,30 @@ impl Rows<'_> {
     }
 }
 
-/// Which points of the curves an evaluation keeps. Areas are always those under all points.
+/// Points of the curves that an evaluation keeps. Areas are always computed from all points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CurvePoints {
     /// None.
     None,
-    /// About a thousand where there are 2,000 or more, as Spark since 3.0: of runs of equally many points the last each.
+    /// About a thousand if there are 2,000 or more, as Spark since 3.0: the last point of each group; groups have equal
+    /// sizes.
     #[default]
     Thinned,
     /// One per distinct score.
     All,
 }
 
-/// What an evaluation is to give beside the metrics' values.
+/// Optional results of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Whether standard deviations are computed. Without, they are NaN.
+    /// Whether standard deviations are computed. Otherwise they are NaN.
     pub standard_deviations: bool,
-    /// Which points the curves have.
+    /// Points of the curves.
     pub curve_points: CurvePoints,
 }
 
 impl Default for Options {
-    /// As `statistics.json` has it.
+    /// Options for `statistics.json`.
     fn default() -> Self {
         Self {
             standard_deviations: true,
@@ -154,16 +155,16 @@ impl Default for Options {
     }
 }
 
-/// A metric's value and how sure it is.
+/// Value of a metric, and its standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
-    /// The value over all rows. NaN where it is not defined.
+    /// Value over all rows; NaN if it is not defined.
     pub value: f64,
     /// Standard deviation over the samples; NaN below 200 rows.
     pub standard_deviation: f64,
 }
 
-/// How often which class was predicted for which.
+/// Number of predictions of each class for each true class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: Vec<String>,
@@ -171,12 +172,12 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    /// The classes in sort order.
+    /// Classes in sort order.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// The counts by truth: for each class in sort order how often each was predicted, in the same order.
+    /// Counts by true class in sort order: the number of predictions of each class, in the same order.
     pub fn rows(&self) -> impl Iterator<Item = (&str, &[u64])> {
         let rows = self.counts.chunks(self.classes.len().max(1));
         self.classes.iter().map(String::as_str).zip(rows)
@@ -186,112 +187,116 @@ impl ConfusionMatrix {
 /// All metrics of some rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
-    /// What kind of problem it is.
+    /// Problem type.
     pub problem_type: ProblemType,
-    /// How many rows it is of.
+    /// Number of rows.
     pub rows: u64,
-    /// The metrics by their name in `statistics.json`.
+    /// Metrics by their name in `statistics.json`.
     pub metrics: BTreeMap<&'static str, Metric>,
-    /// Of a classification.
+    /// Confusion matrix of a classification.
     pub confusion_matrix: Option<ConfusionMatrix>,
-    /// Of a binary classification with scores.
+    /// Curve of a binary classification with scores.
     pub curve: Option<Curve>,
 }
 
-/// Why there is no evaluation.
+/// Reason for which there is no evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelQualityError {
-    /// There is nothing to evaluate.
-    #[error("label has no values, at least one row is needed")]
+    /// There are no rows.
+    #[error("label has no values: expected at least one row")]
     NoRows,
-    /// The columns do not belong together.
-    #[error("{field} has {len} values and label has {labels}, each row needs one of both")]
+    /// The columns differ in length.
+    #[error("{field} has {len} values, but label has {labels}: expected equal numbers")]
     Lengths {
-        /// The column that differs.
+        /// Name of the column that differs.
         field: &'static str,
-        /// Its length.
+        /// Length of the column.
         len: usize,
-        /// That of the labels.
+        /// Number of labels.
         labels: usize,
     },
     /// A number is NaN or infinite.
-    #[error("{field}[{row}] is {value}, it must be a finite number: leave the row out or repair it")]
+    #[error("{field}[{row}]: expected a finite number, found {value}: remove or fix the row")]
     NotFinite {
-        /// The column.
+        /// Name of the column.
         field: &'static str,
-        /// The row, from 0.
+        /// Row, starting at 0.
         row: usize,
-        /// What it is.
+        /// The value.
         value: String,
     },
-    /// A probability is none.
-    #[error("{field}[{row}] is {value}, an estimate needs probabilities between 0 and 1")]
+    /// A value is not a probability.
+    #[error("{field}[{row}]: expected a probability between 0 and 1, found {value}")]
     NotAProbability {
-        /// The column.
+        /// Name of the column.
         field: &'static str,
-        /// The row, from 0.
+        /// Row, starting at 0.
         row: usize,
-        /// What it is.
+        /// The value.
         value: String,
     },
-    /// A number that stands for no class.
-    #[error("{field}[{row}] is the class number {id}, which is none of the classes given")]
+    /// A class number has no class.
+    #[error("{field}[{row}]: class number {id} is not among the classes")]
     UnknownClass {
-        /// The column.
+        /// Name of the column.
         field: &'static str,
-        /// The row, from 0.
+        /// Row, starting at 0.
         row: usize,
-        /// The number.
+        /// The class number.
         id: u32,
     },
-    /// More classes than a binary classification has.
-    #[error("label and prediction have the values {}, a binary classification has two: monitor it as MulticlassClassification, or make two classes of them", list(.classes))]
+    /// There are more classes than a binary classification has.
+    #[error("label and prediction have the values {}: expected two classes; set the problem type to \
+             MulticlassClassification, or map the values to two classes", list(.classes))]
     NotBinary {
-        /// Some of them, in sort order.
+        /// Some of the classes, in sort order.
         classes: Vec<String>,
     },
-    /// The one class of all rows may be either.
-    #[error("label and prediction have the one value `{class}`, say which class is positive")]
+    /// All rows have one class, which may be positive or negative.
+    #[error("label and prediction have only the value `{class}`: set the positive class")]
     PositiveUnknown {
-        /// The class.
+        /// Name of the class.
         class: String,
     },
     /// The positive class is not one of the two.
-    #[error("the positive class `{positive}` is not among the values of label and prediction, {}", list(.classes))]
+    #[error("the positive class `{positive}` is not among the values of label and prediction: {}", list(.classes))]
     PositiveNotFound {
-        /// What was asked for.
+        /// Requested positive class.
         positive: String,
-        /// The classes that there are.
+        /// Classes of the rows.
         classes: Vec<String>,
     },
-    /// More classes than a confusion matrix is made for.
-    #[error("label and prediction have {classes} classes, more than {MOST_CLASSES}: is this a regression?")]
+    /// There are more classes than the maximum of a confusion matrix.
+    #[error(
+        "label and prediction have {classes} classes, more than {MAX_CLASSES}: for numbers, set the problem type \
+             to Regression"
+    )]
     TooManyClasses {
-        /// How many.
+        /// Number of classes.
         classes: usize,
     },
-    /// A constraints file for something else.
-    #[error("the constraints have no `{table}`, suggest constraints from a baseline of this problem type")]
+    /// The constraints belong to another analysis.
+    #[error("the constraints have no `{table}`: create a baseline with this problem type")]
     NoConstraints {
-        /// The table that is missing.
+        /// Table that is missing.
         table: &'static str,
     },
 }
 
-/// How many classes a confusion matrix is made for.
-pub const MOST_CLASSES: usize = 2_000;
+/// Maximum number of classes of a confusion matrix.
+pub const MAX_CLASSES: usize = 2_000;
 
-/// Values for a message, not too many.
+/// Lists values for a message, at most five.
 fn list(values: &[String]) -> String {
     let shown: Vec<_> = values.iter().take(5).map(|value| format!("`{value}`")).collect();
     let more = if values.len() > 5 { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
 }
 
-/// Every metric of the rows.
+/// Computes every metric of the rows.
 ///
 /// # Errors
-/// If there are no rows, columns differ in length, a number is not finite, or there are too many classes.
+/// Fails if there are no rows, columns differ in length, a number is not finite, or there are too many classes.
 pub fn evaluate(rows: &Rows<'_>, options: Options) -> Result<Evaluation, ModelQualityError> {
     let len = rows.len()?;
     match *rows {
@@ -313,7 +318,7 @@ pub fn evaluate(rows: &Rows<'_>, options: Options) -> Result<Evaluation, ModelQu
 /// Metrics by name, always in the same order.
 type Values = Vec<(&'static str, f64)>;
 
-/// Puts the values over all rows and the samples' deviations together.
+/// Combines the values over all rows with the standard deviations of the samples.
 fn metrics(values: Values, deviations: Option<&[f64]>) -> BTreeMap<&'static str, Metric> {
     let deviations = deviations.unwrap_or_default().iter().copied();
     let deviations = deviations.chain(std::iter::repeat(f64::NAN));
@@ -334,12 +339,12 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// A share of counts, 0 of nothing.
+/// Ratio of counts; 0 if the denominator is 0.
 fn share(part: u64, of: u64) -> f64 {
     if of == 0 { 0.0 } else { float(part) / float(of) }
 }
 
-/// The F score that weighs recall `beta` times as much as precision; 0 if both are.
+/// F score that weights recall `beta` times as much as precision; 0 if both are 0.
 fn f_score(beta: f64, precision: f64, recall: f64) -> f64 {
     let weight = beta * beta;
     let denominator = weight * precision + recall;
@@ -350,7 +355,7 @@ fn f_score(beta: f64, precision: f64, recall: f64) -> f64 {
     }
 }
 
-/// A sum that loses next to nothing, however many values it is of (Neumaier's).
+/// Sum with almost no rounding error for any number of values (Neumaier).
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     sum: f64,
@@ -370,7 +375,7 @@ impl Sum {
 
     fn value(self) -> f64 {
         let value = self.sum + self.lost;
-        // Beyond the largest double what was lost is NaN, the sum is not.
+        // Beyond the largest double, the compensation is NaN, but the sum is not.
         if value.is_nan() { self.sum } else { value }
     }
 }

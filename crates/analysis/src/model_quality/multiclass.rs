@@ -1,4 +1,4 @@
-//! Multiclass classification: metrics per class, weighted by the class's share of the labels.
+//! Multiclass classification: metrics per class, weighted by the share of the class in the labels.
 
 use super::{
     Classes, ConfusionMatrix, Evaluation, ModelQualityError, Options, ProblemType, Values, f_score, metrics,
@@ -27,7 +27,7 @@ pub(super) fn evaluate(
     let rows = matrix.counts.iter().sum();
     let deviations = options.standard_deviations.then(|| {
         deviations(rows, |sampler| {
-            let sample: Vec<u64> = matrix.counts.iter().map(|count| sampler.take_of(*count)).collect();
+            let sample: Vec<u64> = matrix.counts.iter().map(|count| sampler.count_taken(*count)).collect();
             values(&sample, width)
         })
     });
@@ -40,37 +40,37 @@ pub(super) fn evaluate(
     })
 }
 
-/// The metrics of a confusion matrix, truth by truth.
+/// Metrics of a confusion matrix, by true class.
 fn values(counts: &[u64], width: usize) -> Values {
-    let mut labelled = vec![0_u64; width];
+    let mut labeled = vec![0_u64; width];
     let mut predicted = vec![0_u64; width];
     let mut right = vec![0_u64; width];
-    for (truth, (row, labelled)) in counts.chunks(width.max(1)).zip(&mut labelled).enumerate() {
+    for (truth, (row, labeled)) in counts.chunks(width.max(1)).zip(&mut labeled).enumerate() {
         for (answer, (count, predicted)) in row.iter().zip(&mut predicted).enumerate() {
-            *labelled += count;
+            *labeled += count;
             *predicted += count;
             if let (true, Some(right)) = (answer == truth, right.get_mut(truth)) {
                 *right = *count;
             }
         }
     }
-    let rows: u64 = labelled.iter().sum();
+    let rows: u64 = labeled.iter().sum();
     let accuracy = share(right.iter().sum(), rows);
     let (mut precision, mut f0_5, mut f1, mut f2) = (0.0, 0.0, 0.0, 0.0);
-    for ((labelled, predicted), right) in labelled.iter().zip(&predicted).zip(&right) {
-        let weight = share(*labelled, rows);
-        let (p, r) = (share(*right, *predicted), share(*right, *labelled));
+    for ((labeled, predicted), right) in labeled.iter().zip(&predicted).zip(&right) {
+        let weight = share(*labeled, rows);
+        let (p, r) = (share(*right, *predicted), share(*right, *labeled));
         precision += weight * p;
         f0_5 += weight * f_score(0.5, p, r);
         f1 += weight * f_score(1.0, p, r);
         f2 += weight * f_score(2.0, p, r);
     }
-    // Always the most frequent label: its recall is 1 and its precision its share.
-    let constant = share(labelled.iter().copied().max().unwrap_or_default(), rows);
+    // Constant classifier for the most frequent label: its recall is 1, its precision the share of the label.
+    let constant = share(labeled.iter().copied().max().unwrap_or_default(), rows);
     let constant_f = |beta| constant * f_score(beta, constant, 1.0);
     vec![
         ("accuracy", accuracy),
-        // What is right, class by class, is what is right.
+        // The weighted recall equals the accuracy.
         ("weighted_recall", accuracy),
         ("weighted_precision", precision),
         ("weighted_f0_5", f0_5),

@@ -46,8 +46,8 @@ pub(super) fn finite(field: &'static str, row: usize, value: f64) -> Result<(), 
     }
 }
 
-/// Everything that the metrics need, in one pass. The labels' spread is Welford's, of their distances from the first
-/// label: large labels that differ by little lose nothing.
+/// Sums for the metrics, in one pass. The spread of the labels uses Welford's method on distances from the first label,
+/// so that large labels with small differences lose no precision.
 #[derive(Debug, Default)]
 struct Errors {
     rows: u64,
@@ -77,7 +77,7 @@ impl Errors {
         let rows = float(self.rows);
         let mean_squared = self.squared.value() / rows;
         let spread = self.squares_around_mean.value();
-        // How much of the spread is explained, if there is any.
+        // Share of the spread that is explained, if there is any spread.
         let r2 = if spread > 0.0 {
             1.0 - self.squared.value() / spread
         } else {

@@ -1,4 +1,4 @@
-//! The monitor's files: `statistics.json`, `constraints.json`, and the entries of `constraint_violations.json`.
+//! Files of the monitor: `statistics.json`, `constraints.json`, and the entries of `constraint_violations.json`.
 
 use super::{ConfusionMatrix, Curve, Evaluation, ModelQualityError, ProblemType};
 use crate::java::java_double;
@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Classes up to which a confusion matrix is written with its zeros.
-pub(super) const WRITTEN_IN_FULL: usize = 100;
+/// Maximum number of classes for which the zeros of a confusion matrix are written.
+pub(super) const MAX_FULL_MATRIX_CLASSES: usize = 100;
 
 /// Metrics that get a constraint, with the side on which it is violated.
 ///
-/// Those of the service's suggestions for a binary classification; likewise of the others every metric of the model
-/// itself. Constant classifiers get none, for they tell of the labels, and neither does `au_prc`, which the service
-/// does not write.
+/// For a binary classification, these are the constraints that Model Monitor suggests. For the other problem types,
+/// they are all metrics of the model itself. Constant classifiers get no constraint, because they describe the labels.
+/// Neither does `au_prc`, which Model Monitor does not write.
 fn constrained(problem_type: ProblemType) -> &'static [(&'static str, ComparisonOperator)] {
     use ComparisonOperator::{GreaterThanThreshold as Greater, LessThanThreshold as Less};
     match problem_type {
@@ -46,7 +46,7 @@ fn constrained(problem_type: ProblemType) -> &'static [(&'static str, Comparison
 }
 
 impl ProblemType {
-    /// The metric that segments are ranked by unless another is asked for.
+    /// Metric that segments are ranked by, unless another one is requested.
     pub fn headline_metric(self) -> &'static str {
         match self {
             Self::BinaryClassification => "f1",
@@ -55,13 +55,13 @@ impl ProblemType {
         }
     }
 
-    /// Whether the larger value of a metric is the worse one.
+    /// Whether a larger value of a metric is worse.
     pub(super) fn larger_is_worse(self, metric: &str) -> bool {
         let side = constrained(self).iter().find(|(name, _)| *name == metric);
         side.is_some_and(|(_, operator)| *operator == ComparisonOperator::GreaterThanThreshold)
     }
 
-    /// The field of `constraints.json`.
+    /// Field of `constraints.json`.
     pub(super) fn constraints_table(self) -> &'static str {
         match self {
             Self::BinaryClassification => "binary_classification_constraints",
@@ -70,7 +70,7 @@ impl ProblemType {
         }
     }
 
-    /// Its content.
+    /// Content of the field.
     pub(super) fn constraints(
         self,
         constraints: &Constraints,
@@ -87,7 +87,7 @@ impl ProblemType {
 }
 
 impl Evaluation {
-    /// The metrics as `statistics.json` has them, the confusion matrix and the curves among them.
+    /// Metrics as in `statistics.json`, with the confusion matrix and the curves.
     pub fn metric_table(&self) -> BTreeMap<String, MetricStatistics> {
         let metric = |(name, metric): (&&str, &super::Metric)| {
             let statistics = MetricStatistics {
@@ -108,7 +108,7 @@ impl Evaluation {
         metrics.chain(self.structures().into_iter().map(structure)).collect()
     }
 
-    /// As `statistics.json`.
+    /// Converts to `statistics.json`.
     pub fn to_statistics(&self) -> Statistics {
         let mut statistics = Statistics {
             version: Some(json!(0.0)),
@@ -127,7 +127,7 @@ impl Evaluation {
         statistics
     }
 
-    /// The metrics as bare values, with the confusion matrix and the curves: what scripts get.
+    /// Metrics as plain values, with the confusion matrix and the curves, for scripts.
     pub fn to_json(&self) -> Value {
         let metrics = self.metrics.iter().map(|(name, metric)| (*name, number(metric.value)));
         let structures = self.structures().into_iter();
@@ -148,15 +148,15 @@ impl Evaluation {
     }
 }
 
-/// A number for JSON; what JSON has no number for is text.
+/// Number for JSON. A number that JSON cannot represent becomes a string.
 pub(super) fn number(value: f64) -> Value {
     serde_json::to_value(Quantity::Number(value)).unwrap_or_default()
 }
 
 impl ConfusionMatrix {
-    /// By truth, then by prediction. Of more than a hundred classes the zeros are left out.
+    /// Counts by true class, then by prediction. With more than a hundred classes, zeros are omitted.
     fn to_json(&self) -> Map<String, Value> {
-        let in_full = self.classes.len() <= WRITTEN_IN_FULL;
+        let in_full = self.classes.len() <= MAX_FULL_MATRIX_CLASSES;
         let row = |counts: &[u64]| {
             let cells = self.classes.iter().zip(counts);
             let cells = cells.filter(|(_, count)| in_full || **count > 0);
@@ -188,21 +188,21 @@ impl Curve {
     }
 }
 
-/// Constraints as a baseline suggests them.
+/// Constraints that a baseline suggests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suggestion {
     /// `constraints.json`.
     pub constraints: Constraints,
-    /// Metrics that the service constrains and that have none here, for the baseline has no number for them: `auc`
-    /// without scores or with labels of one class, `r2` of labels that are all the same.
+    /// Metrics that Model Monitor constrains and that have no constraint here, because the baseline has no number for
+    /// them: `auc` without scores or with labels of one class, `r2` if all labels are equal.
     pub left_out: Vec<&'static str>,
 }
 
-/// Suggested constraints: what the baseline reached is the threshold, so that worse is a violation.
+/// Suggests constraints: the values of the baseline are the thresholds, so that worse values are violations.
 ///
-/// Constrained are the metrics of the model itself: goodness at least, errors (`mae`, `mse`, `rmse`,
-/// `false_positive_rate`, `false_negative_rate`) at most. A perfect baseline gives thresholds that every mistake
-/// violates, as the service's do: edit them.
+/// Constraints cover the metrics of the model itself: minimums for scores, maximums for errors (`mae`, `mse`, `rmse`,
+/// `false_positive_rate`, `false_negative_rate`). A perfect baseline gives thresholds that every mistake violates, as
+/// in Model Monitor. Edit such thresholds.
 pub fn suggest_constraints(baseline: &Evaluation) -> Suggestion {
     let mut left_out = Vec::new();
     let mut table = BTreeMap::new();
@@ -233,25 +233,25 @@ pub fn suggest_constraints(baseline: &Evaluation) -> Suggestion {
     Suggestion { constraints, left_out }
 }
 
-/// An entry of `constraint_violations.json`.
+/// Entry of `constraint_violations.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MetricViolation {
-    /// The operator of the constraint.
+    /// Operator of the constraint.
     pub constraint_check_type: ComparisonOperator,
-    /// `Metric precision with 0.69 +/- 0.0089 was LessThanThreshold '1.0'`, the numbers as Java spells them.
+    /// `Metric precision with 0.69 +/- 0.0089 was LessThanThreshold '1.0'`, with numbers as Java prints them.
     pub description: String,
-    /// The metric; the four rates in camel case, as the service spells them here and only here.
+    /// Name of the metric. Four rates are in camel case, as in Model Monitor's violations, and only there.
     pub metric_name: String,
 }
 
-/// Holds the metrics against their constraints, in the order of the metrics' names.
+/// Checks the metrics against their constraints, ordered by metric name.
 ///
-/// A value equal to its threshold is fine. A metric without a number (not defined for these rows, not among those that
-/// are computed, or held against a threshold that is NaN) violates its constraint: nobody knows that it is good. Its
-/// description says NaN.
+/// A value equal to its threshold is valid. A metric without a number violates its constraint, because it is not known
+/// to be good: it is not defined for these rows, is not computed, or has a threshold that is NaN. Its description
+/// contains NaN.
 ///
 /// # Errors
-/// If the constraints are not of this problem type.
+/// Fails if the constraints do not belong to this problem type.
 pub fn check_constraints(
     evaluation: &Evaluation,
     constraints: &Constraints,
@@ -280,7 +280,7 @@ pub fn check_constraints(
     Ok(table.iter().filter_map(violation).collect())
 }
 
-/// Whether a value is on the good side of its threshold. NaN is on none.
+/// Whether a value is on the right side of its threshold. NaN never is.
 pub(super) fn holds(value: f64, constraint: &MetricConstraint) -> bool {
     match constraint.comparison_operator {
         ComparisonOperator::LessThanThreshold => value >= constraint.threshold,

@@ -1,20 +1,20 @@
 //! Standard deviations of metrics, by random samples.
 //!
-//! The guide: from 200 rows on, five times 80 % of the rows at random, the metric on each, the standard deviation of the
-//! five. Its printed numbers fit samples without replacement.
+//! According to the guide: for 200 rows or more, five random samples of 80% of the rows, the metric of each, and the
+//! standard deviation of the five. The numbers printed there match samples without replacement.
 
 use super::Values;
 
-/// Rows below which there is no standard deviation.
-const LEAST_ROWS: u64 = 200;
+/// Minimum number of rows for a standard deviation.
+const MIN_ROWS: u64 = 200;
 
-/// How many samples.
+/// Number of samples.
 const SAMPLES: u8 = 5;
 
-/// Where the generator begins, so that the same rows give the same deviations: the first digits of pi.
+/// Seed of the generator, so that the same rows give the same standard deviations: the first digits of pi.
 const SEED: u64 = 3_141_592_653_589_793_238;
 
-/// Chooses 80 % of the rows, each set of that size being as likely as any other: selection sampling, row by row (Knuth,
+/// Selects 80% of the rows, with equal probability for each set of this size: selection sampling, row by row (Knuth,
 /// The Art of Computer Programming, volume 2, algorithm 3.4.2 S).
 #[derive(Debug)]
 pub(super) struct Sampler {
@@ -41,12 +41,12 @@ impl Sampler {
         takes
     }
 
-    /// How many of the next rows are in the sample.
-    pub(super) fn take_of(&mut self, rows: u64) -> u64 {
+    /// Number of the next rows that are in the sample.
+    pub(super) fn count_taken(&mut self, rows: u64) -> u64 {
         (0..rows).map(|_| u64::from(self.takes())).sum()
     }
 
-    /// Steele, Lea and Flood's `SplitMix64`.
+    /// `SplitMix64` by Steele, Lea, and Flood.
     fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bits = self.state;
@@ -56,10 +56,10 @@ impl Sampler {
     }
 }
 
-/// The standard deviation of each metric over the samples. None with too few rows. `values` gives the metrics of the
-/// rows that the sampler takes.
+/// Standard deviation of each metric over the samples; empty if there are too few rows. `values` computes the metrics
+/// of the rows that the sampler selects.
 pub(super) fn deviations(rows: u64, values: impl Fn(&mut Sampler) -> Values) -> Option<Vec<f64>> {
-    if rows < LEAST_ROWS {
+    if rows < MIN_ROWS {
         return None;
     }
     let samples: Vec<Values> = (0..SAMPLES)
@@ -73,11 +73,11 @@ pub(super) fn deviations(rows: u64, values: impl Fn(&mut Sampler) -> Values) -> 
     Some((0..metrics).map(of_samples).collect())
 }
 
-/// That of a sample: divided by one less than the number of values.
+/// Standard deviation of a sample: divided by the number of values minus one.
 fn standard_deviation(values: &[f64]) -> f64 {
     let Some(first) = values.first() else { return f64::NAN };
     let n = f64::from(SAMPLES);
-    // From the first value on, so that equal values deviate by exactly 0.
+    // Relative to the first value, so that equal values have a standard deviation of exactly 0.
     let mean = values.iter().map(|value| value - first).sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - first - mean).powi(2)).sum();
     (squares / (n - 1.0)).sqrt()
@@ -88,16 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_has_four_fifths_of_the_rows() {
+    fn sample_has_four_fifths_of_rows() {
         for rows in [1, 4, 5, 7, 200, 1_003] {
             for sample in 0..SAMPLES {
-                assert_eq!(Sampler::new(sample, rows).take_of(rows), rows * 4 / 5);
+                assert_eq!(Sampler::new(sample, rows).count_taken(rows), rows * 4 / 5);
             }
         }
     }
 
     #[test]
-    fn every_row_is_as_likely_as_any_other() {
+    fn every_row_is_equally_likely() {
         let mut taken = [0_u32; 10];
         for state in 0..10_000 {
             let mut sampler = Sampler::new(0, 10);
@@ -106,12 +106,12 @@ mod tests {
                 *row += u32::from(sampler.takes());
             }
         }
-        // 8,000 expected of 10,000, and a standard deviation of 40.
+        // 8,000 of 10,000 are expected, with a standard deviation of 40.
         assert!(taken.iter().all(|taken| (7_840..8_160).contains(taken)), "{taken:?}");
     }
 
     #[test]
-    fn values_that_agree_deviate_by_nothing() {
+    fn equal_values_have_zero_standard_deviation() {
         assert!(standard_deviation(&[0.1; 5]).abs() <= 0.0);
         assert!((standard_deviation(&[1.0, 2.0, 3.0, 4.0, 5.0]) - 2.5_f64.sqrt()).abs() < 1e-15);
         assert!(standard_deviation(&[1.0, f64::NAN, 3.0, 4.0, 5.0]).is_nan());

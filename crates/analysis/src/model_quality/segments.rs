@@ -1,25 +1,25 @@
-//! The same metrics for each value of a column: where a model fails that is fine on the whole.
+//! Metrics for each value of a column. They show where a model fails that performs well overall.
 
 use super::{
     Classes, ConfusionMatrix, Evaluation, ModelQualityError, Options, ProblemType, Rows, evaluate,
-    report::{WRITTEN_IN_FULL, number},
+    report::{MAX_FULL_MATRIX_CLASSES, number},
 };
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 
-/// Which segments are evaluated.
+/// Options of the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentOptions {
-    /// At most so many, those with the most rows.
+    /// Maximum number of segments, the largest first.
     pub most_segments: usize,
-    /// None with fewer rows: their metrics are chance.
+    /// Minimum number of rows of a segment. Metrics of fewer rows are random.
     pub least_rows: usize,
-    /// What is computed of each.
+    /// Options of the evaluation of each segment.
     pub options: Options,
 }
 
 impl Default for SegmentOptions {
-    /// At most 50, of at least 50 rows; without curves.
+    /// At most 50 segments of at least 50 rows; no curves.
     fn default() -> Self {
         Self {
             most_segments: 50,
@@ -32,50 +32,50 @@ impl Default for SegmentOptions {
     }
 }
 
-/// The rows with one value of the column.
+/// Rows with one value of the column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
-    /// The value.
+    /// Value of the column.
     pub value: String,
-    /// Their metrics; the confusion matrix of at most a hundred classes.
+    /// Metrics of the rows, with the confusion matrix of at most a hundred classes.
     pub evaluation: Evaluation,
 }
 
 /// Metrics by value of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SegmentReport {
-    /// What kind of problem it is.
+    /// Problem type.
     pub problem_type: ProblemType,
-    /// The segments, the one with the most rows first.
+    /// Segments, the largest first.
     pub segments: Vec<Segment>,
-    /// The bounds that were set.
+    /// Options that were used.
     pub options: SegmentOptions,
-    /// Values with fewer rows than the bound, and their rows.
-    pub too_small: LeftOut,
-    /// Values beyond the number of segments, and their rows.
-    pub too_many: LeftOut,
+    /// Values with too few rows, and their rows.
+    pub too_small: OmittedSegments,
+    /// Values beyond the maximum number of segments, and their rows.
+    pub too_many: OmittedSegments,
 }
 
-/// What has no segment.
+/// Values without a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LeftOut {
-    /// How many values.
+pub struct OmittedSegments {
+    /// Number of values.
     pub values: usize,
-    /// How many rows in all.
+    /// Total number of rows.
     pub rows: usize,
 }
 
-impl LeftOut {
+impl OmittedSegments {
     fn add(&mut self, rows: usize) {
         self.values += 1;
         self.rows += rows;
     }
 }
 
-/// Metrics by value of a column: `column` has the value of each row, as a number of `values`.
+/// Metrics by value of a column. `column` contains the value of each row, as a number of `values`.
 ///
 /// # Errors
-/// As [`evaluate`], also if the column is of another length or has numbers that `values` has not.
+/// Fails like [`evaluate`], and if the column has another length or numbers that are not in `values`.
 pub fn by_segment(
     rows: &Rows<'_>,
     column: &[u32],
@@ -100,7 +100,7 @@ pub fn by_segment(
         })?
         .push(row);
     }
-    // Ids beside names: `values` numbers its names from 0 without gaps.
+    // Ids with their names: `values` numbers its names from 0 without gaps.
     let mut by_size: Vec<(&str, Vec<usize>)> = (0..).map_while(|id| values.name(id)).zip(rows_of).collect();
     by_size.retain(|(_, rows)| !rows.is_empty());
     by_size.sort_by(|(a, of_a), (b, of_b)| of_b.len().cmp(&of_a.len()).then_with(|| a.cmp(b)));
@@ -108,8 +108,8 @@ pub fn by_segment(
         problem_type: rows.problem_type(),
         segments: Vec::new(),
         options,
-        too_small: LeftOut::default(),
-        too_many: LeftOut::default(),
+        too_small: OmittedSegments::default(),
+        too_many: OmittedSegments::default(),
     };
     for (value, of_segment) in by_size {
         if of_segment.len() < options.least_rows {
@@ -118,8 +118,8 @@ pub fn by_segment(
             report.too_many.add(of_segment.len());
         } else {
             let mut evaluation = evaluate_some(rows, &of_segment, options.options)?;
-            // Fifty matrices of many classes are more than anybody reads, or has memory for.
-            let readable = |matrix: &ConfusionMatrix| matrix.classes().len() <= WRITTEN_IN_FULL;
+            // Fifty matrices with many classes would be unreadable and need much memory.
+            let readable = |matrix: &ConfusionMatrix| matrix.classes().len() <= MAX_FULL_MATRIX_CLASSES;
             evaluation.confusion_matrix = evaluation.confusion_matrix.filter(readable);
             report.segments.push(Segment {
                 value: value.to_owned(),
@@ -173,7 +173,7 @@ fn evaluate_some(all: &Rows<'_>, rows: &[usize], options: Options) -> Result<Eva
 }
 
 impl SegmentReport {
-    /// The segments from the worst on by a metric; those without a number for it are left out.
+    /// Segments ordered by a metric, the worst first. Segments without a number for it are omitted.
     pub fn worst(&self, metric: &str) -> Vec<(&Segment, f64)> {
         let larger_is_worse = self.problem_type.larger_is_worse(metric);
         let value = |segment: &Segment| segment.evaluation.metrics.get(metric).map(|metric| metric.value);
@@ -182,7 +182,7 @@ impl SegmentReport {
             .iter()
             .filter_map(|segment| Some((segment, value(segment).filter(|value| !value.is_nan())?)))
             .collect();
-        // Stable: of equal values the larger segment comes first.
+        // The sort is stable: of equal values, the larger segment comes first.
         ranked.sort_by(|(_, a), (_, b)| {
             let rising = a.partial_cmp(b).unwrap_or(Ordering::Equal);
             if larger_is_worse { rising.reverse() } else { rising }
@@ -190,8 +190,8 @@ impl SegmentReport {
         ranked
     }
 
-    /// As JSON: the segments with metrics as `statistics.json` has them, the `worst` three by the headline metric, the
-    /// bounds, and what has no segment.
+    /// JSON: the segments with metrics as in `statistics.json`, the `worst` three by the headline metric, the options,
+    /// and the values without a segment.
     pub fn to_json(&self, column: &str) -> Value {
         let metric = self.problem_type.headline_metric();
         let segment = |segment: &Segment| {
@@ -202,7 +202,7 @@ impl SegmentReport {
             })
         };
         let worst = |(segment, value): &(&Segment, f64)| json!({"value": segment.value, metric: number(*value)});
-        let left_out = |left_out: LeftOut| json!({"values": left_out.values, "rows": left_out.rows});
+        let left_out = |left_out: OmittedSegments| json!({"values": left_out.values, "rows": left_out.rows});
         json!({
             "column": column,
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),

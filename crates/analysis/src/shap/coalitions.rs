@@ -1,9 +1,9 @@
-//! Which coalitions the model is asked for, and what each weighs.
+//! Coalitions that the model predicts, and their weights.
 
 use crate::random::Random;
 use std::collections::{HashMap, hash_map::Entry};
 
-/// A set of features, by their places.
+/// A set of features, by index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Coalition(Vec<bool>);
 
@@ -12,7 +12,7 @@ impl Coalition {
         Self(vec![false; features])
     }
 
-    fn of(features: usize, members: &[usize]) -> Self {
+    fn from_members(features: usize, members: &[usize]) -> Self {
         let mut coalition = Self::none(features);
         for member in members {
             if let Some(place) = coalition.0.get_mut(*member) {
@@ -35,19 +35,19 @@ impl Coalition {
     }
 }
 
-/// How many coalitions there are besides that of none and that of all: 2^features - 2, or as many as fit.
+/// Number of coalitions except the empty and the full one: 2^features - 2, or the maximum that fits.
 pub(super) fn count(features: usize) -> usize {
     let shift = u32::try_from(features).unwrap_or(u32::MAX);
     1_usize.checked_shl(shift).unwrap_or(usize::MAX).saturating_sub(2)
 }
 
-/// The coalitions to ask for, each with its weight.
+/// Coalitions to predict, with weights.
 ///
-/// All of them, if there are no more than `samples`. Else, from both ends (a coalition of few and its complement), whole
-/// sizes as long as the samples that fall to the size by its weight suffice, always with each feature alone; then sizes
-/// drawn by their weight and members at random, always together with the complement, until the samples are used up. What
-/// is drawn more than once weighs so many times more; all that is drawn weighs what the sizes weigh that are not whole. A
-/// single sample may be left over.
+/// All of them, if there are not more than `samples`. Otherwise: first complete sizes from both ends (small coalitions
+/// and their complements), as long as the samples that a size gets by its weight are enough, and always each feature
+/// alone. Then sizes are sampled by weight, and members at random, always together with the complement, until the
+/// samples are used up. A coalition that is sampled several times gets a multiple of the weight. All sampled coalitions
+/// together have the weight of the sizes that are not complete. A single sample can remain unused.
 pub(super) fn draw(features: usize, samples: usize, seed: u64) -> Vec<(Coalition, f64)> {
     if features < 2 {
         return Vec::new();
@@ -60,7 +60,7 @@ pub(super) fn draw(features: usize, samples: usize, seed: u64) -> Vec<(Coalition
     let mut remaining: f64 = sizes.iter().map(|size| size.weight).sum();
     while let Some(size) = sizes.get(next) {
         let whole = size.coalitions.filter(|coalitions| {
-            // Both are small against 2^53.
+            // Both are small compared with 2^53.
             let fair = real(left) * (size.weight / remaining) >= real(*coalitions) * (1.0 - 1e-8);
             *coalitions <= left && (all || next == 0 || fair)
         });
@@ -82,7 +82,7 @@ pub(super) fn draw(features: usize, samples: usize, seed: u64) -> Vec<(Coalition
     let mut random = Random::new(seed);
     let mut places: HashMap<Coalition, usize> = HashMap::new();
     let mut attempts = 0;
-    // With few coalitions left that were not drawn yet, most draws give none.
+    // If few coalitions are left that were not sampled yet, most attempts give none.
     while left >= 2 && !open.is_empty() && attempts < 4 * samples {
         attempts += 1;
         let mut at = random.unit() * remaining;
@@ -91,7 +91,7 @@ pub(super) fn draw(features: usize, samples: usize, seed: u64) -> Vec<(Coalition
             at < 0.0
         });
         let Some(size) = size.or(open.last()) else { break };
-        let coalition = Coalition::of(features, &some(features, size.members, &mut random));
+        let coalition = Coalition::from_members(features, &some(features, size.members, &mut random));
         for coalition in [coalition.complement(), coalition] {
             match places.entry(coalition) {
                 Entry::Occupied(place) => {
@@ -117,13 +117,13 @@ pub(super) fn draw(features: usize, samples: usize, seed: u64) -> Vec<(Coalition
 
 /// Coalitions of a size, together with their complements.
 struct Size {
-    /// How many features are members: at most half of all.
+    /// Number of members: at most half of all features.
     members: usize,
     /// Whether the complements have another size.
     paired: bool,
-    /// How many there are, complements included; `None` if more than are ever asked for.
+    /// Number of coalitions including complements; `None` if there are more than the maximum.
     coalitions: Option<usize>,
-    /// What they weigh together.
+    /// Their total weight.
     weight: f64,
 }
 
@@ -147,7 +147,7 @@ fn sizes(features: usize) -> Vec<Size> {
     sizes
 }
 
-/// C(n, k), if it is not more than 2^32.
+/// C(n, k), if it is at most 2^32.
 fn binomial(n: usize, k: usize) -> Option<usize> {
     let mut value = 1_u64;
     for i in 0..k {
@@ -167,12 +167,12 @@ fn real(count: usize) -> f64 {
     count as f64
 }
 
-/// Hands over each coalition of a size, in lexical order.
-fn each_of_size(features: usize, size: usize, mut hand_over: impl FnMut(Coalition)) {
+/// Visits each coalition of a size, in lexical order.
+fn each_of_size(features: usize, size: usize, mut visit: impl FnMut(Coalition)) {
     let mut members: Vec<usize> = (0..size).collect();
     loop {
-        hand_over(Coalition::of(features, &members));
-        // The last member that can still move up does, and those after it follow close behind.
+        visit(Coalition::from_members(features, &members));
+        // The last member that can move up does, and those after it follow directly.
         let movable = |(place, member): &(usize, &usize)| **member < features - size + place;
         let Some((place, member)) = members.iter().enumerate().rev().find(movable) else {
             return;
@@ -184,7 +184,7 @@ fn each_of_size(features: usize, size: usize, mut hand_over: impl FnMut(Coalitio
     }
 }
 
-/// Some of the features, each set of them as likely (Floyd's algorithm).
+/// Random subset of the features, uniform (Floyd's algorithm).
 fn some(features: usize, size: usize, random: &mut Random) -> Vec<usize> {
     let mut members = Vec::with_capacity(size);
     for last in features - size..features {
@@ -200,14 +200,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn all_coalitions_are_drawn_when_they_fit() {
+    fn all_coalitions_are_used_if_they_fit() {
         for features in 2..9 {
             let drawn = draw(features, count(features), 0);
             let distinct: BTreeSet<&[bool]> = drawn.iter().map(|(coalition, _)| coalition.members()).collect();
             assert_eq!((drawn.len(), distinct.len()), (count(features), count(features)));
             let total: f64 = drawn.iter().map(|(_, weight)| weight).sum();
             assert!((total - 1.0).abs() < 1e-12);
-            // Weights are as the kernel's, up to one factor.
+            // The weights equal the kernel's, except for a common factor.
             let kernel = |size: usize| {
                 let of_size = drawn
                     .iter()
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_drawn_in_pairs_and_bounded() {
+    fn sampled_coalitions_are_paired_and_bounded() {
         for (features, samples) in [(8, 16), (8, 101), (12, 300), (20, 2_088), (100, 200), (300, 2_648)] {
             let drawn = draw(features, samples, 5);
             assert!(
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_draws_the_same_again() {
+    fn same_seed_gives_same_coalitions() {
         assert_eq!(draw(30, 500, 1), draw(30, 500, 1));
         assert_ne!(draw(30, 500, 1), draw(30, 500, 2));
     }

@@ -1,47 +1,47 @@
-//! A baseline of few rows for many: the centres of clusters.
+//! A baseline of few rows for many: cluster centers.
 
 use crate::random::Random;
 
-/// How many clusters Clarify makes at most.
+/// Maximum number of clusters, as in Clarify.
 pub const MAX_CLUSTERS: usize = 12;
 
-/// How often rows are assigned anew at most.
+/// Maximum number of iterations.
 const ITERATIONS: usize = 100;
 
-/// Why there are no clusters.
+/// Reason for which there are no clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KmeansError {
-    /// Fewer than one, or more than Clarify makes.
-    #[error("{0} clusters, not 1 to {MAX_CLUSTERS}")]
+    /// The number of clusters is 0, or larger than Clarify's maximum.
+    #[error("the number of clusters is {0}: expected 1 to {MAX_CLUSTERS}")]
     Clusters(usize),
-    /// Nothing to cluster.
-    #[error("no rows to cluster")]
+    /// There are no rows.
+    #[error("there are no rows to cluster: expected at least one")]
     NoRows,
-    /// A row of another length than the first.
-    #[error("row {row} has {found} features, not {expected}")]
+    /// A row differs in length from the first one.
+    #[error("row {row} has {found} features: expected {expected}")]
     RowLength {
-        /// Which, from 0.
+        /// Row, starting at 0.
         row: usize,
-        /// How many it has.
+        /// Number of its features.
         found: usize,
-        /// How many the first has.
+        /// Number of features of the first row.
         expected: usize,
     },
-    /// A value without a distance to others.
-    #[error("row {row} has a value that is not a finite number: fill in what is missing")]
+    /// A value is not finite, so it has no distance.
+    #[error("row {row} has a value that is not a finite number: fill in missing values")]
     NotFinite {
-        /// Which, from 0.
+        /// Row, starting at 0.
         row: usize,
     },
 }
 
-/// The centres of up to 12 clusters of the rows, as a baseline: Lloyd's algorithm from starts drawn as k-means++ does, by
-/// the seed. Distances are Euclidean, each feature in units of its standard deviation, so that none counts for its unit; a
-/// centre is the mean of its rows, in the features' own units. Rows with fewer distinct values than clusters give fewer
-/// centres.
+/// Centers of up to 12 clusters of the rows, as a baseline: Lloyd's algorithm with k-means++ starts from the seed.
+/// Distances are Euclidean, with each feature in units of its standard deviation, so that units do not matter. A center
+/// is the mean of its rows, in the original units. Rows with fewer distinct values than clusters give fewer centers.
 ///
 /// # Errors
-/// If the number of clusters is not from 1 to 12, there are no rows, or they differ in length or hold what is not finite.
+/// Fails if the number of clusters is not from 1 to 12, there are no rows, or they differ in length or contain values
+/// that are not finite.
 pub fn kmeans(rows: &[Vec<f64>], clusters: usize, seed: u64) -> Result<Vec<Vec<f64>>, KmeansError> {
     if !(1..=MAX_CLUSTERS).contains(&clusters) {
         return Err(KmeansError::Clusters(clusters));
@@ -66,7 +66,7 @@ pub fn kmeans(rows: &[Vec<f64>], clusters: usize, seed: u64) -> Result<Vec<Vec<f
         }
         for (cluster, centre) in centres.iter_mut().enumerate() {
             let members = rows.iter().zip(&nearest).filter(|(_, of)| **of == cluster);
-            // A centre that lost all its rows stays where it is.
+            // A center without rows stays where it is.
             if let Some(mean) = mean(members.map(|(row, _)| row)) {
                 *centre = mean;
             }
@@ -76,7 +76,7 @@ pub fn kmeans(rows: &[Vec<f64>], clusters: usize, seed: u64) -> Result<Vec<Vec<f
     Ok(centres)
 }
 
-/// The mean of rows, feature by feature.
+/// Mean of rows, feature by feature.
 fn mean<'a>(rows: impl Iterator<Item = &'a Vec<f64>>) -> Option<Vec<f64>> {
     let mut count = 0.0;
     let mut mean: Option<Vec<f64>> = None;
@@ -84,7 +84,7 @@ fn mean<'a>(rows: impl Iterator<Item = &'a Vec<f64>>) -> Option<Vec<f64>> {
         count += 1.0;
         let mean = mean.get_or_insert_with(|| vec![0.0; row.len()]);
         for (mean, value) in mean.iter_mut().zip(row) {
-            // In two steps, as the difference of two doubles need not be one.
+            // In two steps, because the difference of two doubles can overflow.
             *mean += value / count - *mean / count;
         }
     }
@@ -97,7 +97,7 @@ fn scales(rows: &[Vec<f64>]) -> Vec<f64> {
     let count: f64 = rows.iter().map(|_| 1.0).sum();
     let deviation = |(feature, mean): (usize, &f64)| {
         let values = rows.iter().filter_map(|row| row.get(feature));
-        // Halves do not overflow, and in units of the largest no square does.
+        // Halves do not overflow, and in units of the largest value, neither do squares.
         let deviations: Vec<f64> = values.map(|value| (value / 2.0 - mean / 2.0).abs()).collect();
         let most = deviations.iter().copied().fold(0.0, f64::max);
         if most <= 0.0 {
@@ -109,7 +109,7 @@ fn scales(rows: &[Vec<f64>]) -> Vec<f64> {
     mean.iter().enumerate().map(deviation).collect()
 }
 
-/// The squared distance of two rows, each feature in standard deviations.
+/// Squared distance of two rows, with each feature in standard deviations.
 fn distance(one: &[f64], other: &[f64], scales: &[f64]) -> f64 {
     let pairs = one.iter().zip(other).zip(scales).filter(|(_, scale)| **scale > 0.0);
     pairs
@@ -117,7 +117,7 @@ fn distance(one: &[f64], other: &[f64], scales: &[f64]) -> f64 {
         .sum()
 }
 
-/// The nearest centre and how far it is.
+/// Nearest center, and its distance.
 fn nearest(row: &[f64], centres: &[Vec<f64>], scales: &[f64]) -> (usize, f64) {
     let distances = centres.iter().map(|centre| distance(row, centre, scales)).enumerate();
     distances
@@ -125,8 +125,8 @@ fn nearest(row: &[f64], centres: &[Vec<f64>], scales: &[f64]) -> (usize, f64) {
         .unwrap_or((0, 0.0))
 }
 
-/// Rows to start from: the first at random, each further one with a probability that grows with the square of its distance
-/// from those before.
+/// Start rows: the first at random, each next one with a probability proportional to the squared distance from the
+/// earlier ones.
 fn starts(rows: &[Vec<f64>], clusters: usize, scales: &[f64], random: &mut Random) -> Vec<Vec<f64>> {
     let mut centres: Vec<Vec<f64>> = rows.get(random.below(rows.len())).cloned().into_iter().collect();
     while centres.len() < clusters {
@@ -142,7 +142,7 @@ fn starts(rows: &[Vec<f64>], clusters: usize, scales: &[f64], random: &mut Rando
                 break;
             }
         }
-        // Where every row is a centre, there are no more.
+        // If every row is a center, there are no more.
         let Some(row) = last else { break };
         centres.push(row.clone());
     }

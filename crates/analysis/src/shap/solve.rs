@@ -1,23 +1,23 @@
-//! The weighted least squares fit.
+//! Weighted least squares fit.
 
 use super::coalitions::Coalition;
 
-/// The fit of a linear function of membership to the values of coalitions, the same for every label but for those values.
+/// Fit of a linear function of membership to the values of coalitions. Only the values differ between labels.
 ///
-/// The last feature is eliminated by the constraint on the sum: a coalition's row is its membership less the last
-/// feature's, in -1, 0, 1, and the sum is taken off the values of coalitions with the last. The normal equations of the
-/// others are solved by Cholesky's decomposition. They need neither pivots nor a ridge: each feature alone is always among
-/// the coalitions, so that the matrix exceeds that weight times the identity.
+/// The constraint on the sum eliminates the last feature: a coalition's row is its membership minus that of the last
+/// feature, in -1, 0, 1, and the sum is subtracted from the values of coalitions with the last feature. A Cholesky
+/// decomposition solves the normal equations of the other features. It needs neither pivots nor a ridge: each feature
+/// alone is always among the coalitions, so that the matrix exceeds that weight times the identity.
 pub(super) struct Fit<'a> {
     coalitions: &'a [(Coalition, f64)],
-    /// The lower triangle of the decomposition, a row for each feature but the last.
+    /// Lower triangle of the decomposition, with one row for each feature except the last.
     factor: Vec<Vec<f64>>,
-    /// How many features there are but the last; `None` if there is not even that one.
+    /// Number of features except the last; `None` if there is no feature.
     free: Option<usize>,
 }
 
 impl<'a> Fit<'a> {
-    /// Prepares the fit to weighted coalitions of so many features.
+    /// Prepares the fit for weighted coalitions of this number of features.
     pub(super) fn new(coalitions: &'a [(Coalition, f64)], features: usize) -> Self {
         let free = features.checked_sub(1);
         let mut matrix: Vec<Vec<f64>> = (1..=free.unwrap_or(0)).map(|length| vec![0.0; length]).collect();
@@ -40,7 +40,7 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// The values of the features that fit best what each coalition gains over the mean prediction, and sum to `total`.
+    /// Values of the features that best fit the gains of the coalitions over the mean prediction, with the sum `total`.
     pub(super) fn values(&self, gains: &[f64], total: f64) -> Vec<f64> {
         let Some(free) = self.free else {
             return Vec::new();
@@ -59,7 +59,7 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// The membership of all features but the last, less the last's.
+/// Membership of all features except the last, minus that of the last.
 fn differences(coalition: &Coalition) -> Vec<f64> {
     let Some((last, others)) = coalition.members().split_last() else {
         return Vec::new();
@@ -82,7 +82,7 @@ fn cholesky(mut matrix: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     matrix
 }
 
-/// Solves a system by the lower triangle of its matrix: forwards, then back.
+/// Solves a system with the lower triangle of its matrix: forward, then backward substitution.
 #[expect(
     clippy::indexing_slicing,
     reason = "row i of a lower triangle has i + 1 entries, and the vector as many as rows"
@@ -101,7 +101,7 @@ fn solve(factor: &[Vec<f64>], mut right: Vec<f64>) -> Vec<f64> {
     right
 }
 
-/// The inner product of as many numbers as the shorter has.
+/// Inner product, up to the length of the shorter one.
 fn product(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).map(|(one, other)| one * other).sum()
 }

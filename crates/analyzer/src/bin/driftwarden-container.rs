@@ -1,4 +1,4 @@
-//! The entry point of the container: see [`analyzer::container`].
+//! Entry point of the container; see [`analyzer::container`].
 
 use std::{
     io::{self, Write as _},
@@ -9,13 +9,13 @@ use std::{
 fn main() -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
     let variable = |name: &str| std::env::var(name).ok();
-    // Elsewhere than in a container the root may be another one.
+    // Outside of a container, the root can be another folder.
     let root = variable("DRIFTWARDEN_ROOT").unwrap_or_else(|| "/".to_owned());
     let (message, code) = match analyzer::container::run(Path::new(&root), variable) {
         Ok(message) => (message, ExitCode::SUCCESS),
         Err(error) => (error.to_string(), ExitCode::FAILURE),
     };
-    // A log that cannot be written to changes nothing of the result.
+    // A failure to write the log does not change the result.
     drop(writeln!(io::stderr(), "{message}"));
     code
 }

@@ -4,7 +4,7 @@ use super::{
     Baseline, JobError,
     columns::{Columns, Found},
     config::{AnalysisConfig, ConfigError, Named},
-    left_out::LeftOut,
+    dropped_rows::DroppedRows,
     notes, truth_notes,
 };
 use crate::{
@@ -14,39 +14,39 @@ use crate::{
     table::{self, Table},
 };
 use analysis::{
-    bias::{self, BiasReport, Column, Intervals, Metric, NotJudged, Request, Stage, bias_report},
+    bias::{self, BiasReport, Column, Intervals, Metric, Request, SkippedCheck, Stage, bias_report},
     metric::AnalysisMetric,
 };
 use model_monitor::{Analysis, BiasMetrics, MonitorType, Quantity};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More metrics than this are not published: they are of facets with very many values.
-const MOST_METRICS: usize = 1_000;
-/// So many reasons why metrics are not judged are told.
-const REASONS: usize = 20;
+/// Maximum number of published metrics. More than this come from facets with very many values.
+const MAX_METRICS: usize = 1_000;
+/// Maximum number of reported reasons for which metrics are not checked.
+const MAX_REASONS: usize = 20;
 
-/// The bias analysis.
+/// Bias analysis.
 #[derive(Debug, Clone)]
 pub struct BiasJob {
     config: AnalysisConfig,
 }
 
-/// What a dataset's bias is.
-struct Measured {
+/// Bias of a dataset.
+struct BiasMeasurement {
     rows: u64,
     analysis: Analysis,
     intervals: Option<Intervals>,
 }
 
-/// What reports are made of.
+/// Columns that the reports are computed from.
 struct Frame {
     columns: Vec<(String, Column)>,
     label: String,
-    /// Each with the values of its sensitive group, or a threshold.
+    /// Facets with the values of the sensitive group, or a threshold.
     facets: Vec<(String, Vec<bias::Cell>)>,
     group: Option<String>,
-    /// Which rows the model accepts, where that follows from probabilities.
+    /// Rows with a positive prediction, if this follows from probabilities.
     accepted: Option<Vec<bool>>,
 }
 
@@ -58,7 +58,7 @@ impl Frame {
     }
 }
 
-/// An entry of `intervals.json`.
+/// Entry of `intervals.json`.
 #[derive(Serialize)]
 struct IntervalEntry<'a> {
     facet: &'a str,
@@ -69,47 +69,48 @@ struct IntervalEntry<'a> {
 }
 
 impl BiasJob {
-    /// The analysis of the columns that a configuration names.
+    /// Creates the analysis of the columns that a configuration names.
     ///
     /// # Errors
-    /// If it names no facet, no label, or no positive value of the label.
+    /// Fails if the configuration names no facet, no label, or no positive value of the label.
     pub fn new(config: AnalysisConfig) -> Result<Self, ConfigError> {
         if config.facets().is_empty() {
             return Err(ConfigError::Missing {
                 key: "facet",
-                why: "bias is of a sensitive attribute: [{\"name_or_index\": \"gender\", \"value_or_threshold\": [0]}]",
+                why: "name the column of the sensitive attribute, for example [{\"name_or_index\": \"gender\", \
+                      \"value_or_threshold\": [0]}]",
             });
         }
         if config.label.is_none() && config.ground_truth_attribute.is_none() {
             return Err(ConfigError::Missing {
                 key: "label",
-                why: "bias is of the outcome that it names",
+                why: "name the column of the outcome",
             });
         }
         if config.label_values().is_empty() {
             return Err(ConfigError::Missing {
                 key: "label_values_or_threshold",
-                why: "say which labels are positive, or above which threshold they are",
+                why: "list the positive labels, or set the threshold above which labels are positive",
             });
         }
         Ok(Self { config })
     }
 
-    /// The configuration.
+    /// Configuration of the analysis.
     pub fn config(&self) -> &AnalysisConfig {
         &self.config
     }
 
-    /// The baseline that a dataset makes.
+    /// Creates a baseline from a dataset.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset, or no row has what is needed.
+    /// Fails if the configuration does not fit the dataset, or no row has the required values.
     pub fn baseline(&self, dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Result<Report, JobError> {
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
         let Some(measured) = self.measure(dataset, &mut notes)? else {
             return Err(JobError::Data(
-                "no row of the dataset has label and prediction: there is nothing to make a baseline of".to_owned(),
+                "no row has a label and a prediction: a baseline requires at least one".to_owned(),
             ));
         };
         let mut report = Self::report(&measured, notes);
@@ -117,10 +118,10 @@ impl BiasJob {
         Ok(report)
     }
 
-    /// Holds a dataset against a baseline.
+    /// Compares a dataset with a baseline.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset, or the baseline is not one of bias.
+    /// Fails if the configuration does not fit the dataset, or the baseline is not a bias baseline.
     pub fn analyze(
         &self,
         dataset: &Dataset<Table>,
@@ -130,13 +131,15 @@ impl BiasJob {
         let constraints = baseline.analysis.as_ref().ok_or(JobError::Missing("analysis.json"))?;
         if constraints.pre_training_bias_metrics.is_none() && constraints.post_training_bias_metrics.is_none() {
             return Err(JobError::Data(
-                "the baseline's analysis.json is not one of bias: it has no bias metrics".to_owned(),
+                "the baseline's analysis.json has no bias metrics: expected a bias baseline".to_owned(),
             ));
         }
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
         let Some(measured) = self.measure(dataset, &mut notes)? else {
-            notes.push("no row has what is needed: nothing was checked, and that is not clean".to_owned());
+            notes.push(
+                "no row has the required values: nothing was checked, and the result is NoData, not Clean".to_owned(),
+            );
             return Ok(Report {
                 monitor_type: MonitorType::ModelBias,
                 item_count: 0,
@@ -147,15 +150,15 @@ impl BiasJob {
             });
         };
         let drift = bias::check(&measured.analysis, constraints, measured.intervals.as_ref());
-        notes.extend(reasons(&drift.not_judged));
+        notes.extend(reasons(&drift.skipped));
         Ok(Report {
             violations: drift.violations,
             ..Self::report(&measured, notes)
         })
     }
 
-    /// The metrics of the rows that have label and prediction; `None` if there are none.
-    fn measure(&self, dataset: &Dataset<Table>, notes: &mut Vec<String>) -> Result<Option<Measured>, JobError> {
+    /// Metrics of the rows that have a label and a prediction; `None` if there are no such rows.
+    fn measure(&self, dataset: &Dataset<Table>, notes: &mut Vec<String>) -> Result<Option<BiasMeasurement>, JobError> {
         let table = &dataset.sink;
         super::not_full(table)?;
         if table.rows() == 0 {
@@ -171,14 +174,18 @@ impl BiasJob {
             Some(_) => None,
             None => columns.probability()?,
         };
-        if predicted.is_none() && probability.is_none() && Metric::of(Stage::PostTraining).any(|one| self.asked(one)) {
+        if predicted.is_none()
+            && probability.is_none()
+            && Metric::in_stage(Stage::PostTraining).any(|one| self.is_selected(one))
+        {
             notes.push(
-                "analysis_config.json names no prediction: there are no post-training metrics (`predicted_label` or \
-                 `probability` of a dataset, `predictor.label` or `predictor.probability` of a response)"
+                "post-training metrics are skipped because analysis_config.json names no prediction: set \
+                 `predicted_label` or `probability` for a dataset, `predictor.label` or `predictor.probability` for \
+                 responses"
                     .to_owned(),
             );
         }
-        let mut left_out = LeftOut::default();
+        let mut left_out = DroppedRows::default();
         let kept: Vec<usize> = (0..table.rows())
             .filter(|row| {
                 left_out.has("label", Some(&label), *row, false)
@@ -208,20 +215,20 @@ impl BiasJob {
         self.select(&mut analysis);
         if analysis.pre_training_bias_metrics.is_none() && analysis.post_training_bias_metrics.is_none() {
             return Err(JobError::Data(
-                "`methods` asks only for post-training metrics, and analysis_config.json names no prediction: give \
+                "`methods` selects only post-training metrics, but analysis_config.json names no prediction: set \
                  `predicted_label` or `probability` for a dataset, `predictor.label` or `predictor.probability` for \
                  responses"
                     .to_owned(),
             ));
         }
-        Ok(Some(Measured {
+        Ok(Some(BiasMeasurement {
             rows: kept.len() as u64,
             analysis,
             intervals: self.intervals(&reports),
         }))
     }
 
-    /// The columns that reports need, of the rows that are kept.
+    /// Columns that the reports need, restricted to the kept rows.
     fn frame(
         &self,
         columns: &Columns<'_>,
@@ -263,13 +270,13 @@ impl BiasJob {
             let missing = missing.count();
             if missing > 0 {
                 notes.push(format!(
-                    "{missing} rows have no value of facet `{name}`: they count as not of the sensitive group, and whole \
-                     numbers beside them as measurements with a threshold, as Clarify has it"
+                    "rows without a value of facet `{name}`: {missing}. As in Clarify, they count as outside the \
+                     sensitive group, and integers of the facet count as continuous values that need a threshold"
                 ));
             }
             frame.facets.push((name, facet.values().to_vec()));
         }
-        // The flip test needs every feature of the rows, the other metrics only the columns above.
+        // The flip test needs all features of the rows; the other metrics need only the columns above.
         if (predicted.is_some() || probability.is_some()) && self.config.reports(Metric::Ft) {
             for found in columns.features()? {
                 if !taken.contains(found.name) {
@@ -285,7 +292,7 @@ impl BiasJob {
         Ok(frame)
     }
 
-    /// The name by which a baseline and a run know a column, whatever it is called in the one or the other.
+    /// Name of a column that is the same in a baseline and in an execution, whatever the column is called in either.
     fn name(&self, named: Option<&Named>, found: Found<'_>) -> String {
         let header = match named {
             Some(Named::Name(name)) => Some(name),
@@ -295,12 +302,12 @@ impl BiasJob {
         header.cloned().unwrap_or_else(|| found.name.to_owned())
     }
 
-    /// Whether `methods` asks for a metric by name.
-    fn asked(&self, metric: Metric) -> bool {
+    /// Whether `methods` selects a metric by name.
+    fn is_selected(&self, metric: Metric) -> bool {
         self.config.names_bias_methods() && self.config.reports(metric)
     }
 
-    /// Leaves the metrics that are asked for.
+    /// Keeps only the selected metrics.
     fn select(&self, analysis: &mut Analysis) {
         for section in [
             &mut analysis.pre_training_bias_metrics,
@@ -343,7 +350,7 @@ impl BiasJob {
         Some(intervals)
     }
 
-    fn report(measured: &Measured, mut notes: Vec<String>) -> Report {
+    fn report(measured: &BiasMeasurement, mut notes: Vec<String>) -> Report {
         let mut files = vec![ReportFile {
             name: "analysis.json",
             content: json(&measured.analysis),
@@ -365,13 +372,13 @@ impl BiasJob {
             });
         }
         let mut metrics = metrics(&measured.analysis);
-        if metrics.len() > MOST_METRICS {
+        if metrics.len() > MAX_METRICS {
             notes.push(format!(
-                "{} of {} metrics are published: name the values of the sensitive groups",
-                MOST_METRICS,
+                "only {} of {} metrics are published: list the values of the sensitive groups to reduce the number",
+                MAX_METRICS,
                 metrics.len()
             ));
-            metrics.truncate(MOST_METRICS);
+            metrics.truncate(MAX_METRICS);
         }
         Report {
             monitor_type: MonitorType::ModelBias,
@@ -384,7 +391,7 @@ impl BiasJob {
     }
 }
 
-/// A column as Clarify's data frame would have it.
+/// Column as in Clarify's data frame.
 fn converted(found: Found<'_>, kept: &[usize]) -> Column {
     let cells = || kept.iter().map(|row| found.cell(*row));
     let (mut numbers, mut texts, mut missing) = (false, false, false);
@@ -424,24 +431,24 @@ fn converted(found: Found<'_>, kept: &[usize]) -> Column {
     Column::Float(cells().map(number).collect())
 }
 
-/// A whole number that a double holds exactly.
+/// Integer that a double represents exactly.
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "it is whole, and below 2^53")]
     (number.abs() <= EXACT && number.fract().abs() <= 0.0).then_some(number as i64)
 }
 
-/// Why metrics were not judged: one line for each reason.
-fn reasons(not_judged: &[NotJudged]) -> Vec<String> {
+/// Reasons for which metrics were not checked, one line each.
+fn reasons(skipped: &[SkippedCheck]) -> Vec<String> {
     let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for metric in not_judged {
+    for metric in skipped {
         let name = format!("{} of {}={}", metric.metric_name, metric.facet, metric.facet_value);
         by_reason.entry(&metric.reason).or_default().push(name);
     }
     let all = by_reason.len();
     let mut lines: Vec<String> = by_reason
         .into_iter()
-        .take(REASONS)
+        .take(MAX_REASONS)
         .map(|(reason, metrics)| {
             let shown: Vec<&str> = metrics.iter().take(5).map(String::as_str).collect();
             let more = metrics.len().saturating_sub(shown.len());
@@ -450,16 +457,19 @@ fn reasons(not_judged: &[NotJudged]) -> Vec<String> {
             } else {
                 String::new()
             };
-            format!("not judged: {}{more}: {reason}", shown.join(", "))
+            format!("not checked: {}{more}: {reason}", shown.join(", "))
         })
         .collect();
-    if all > REASONS {
-        lines.push(format!("not judged: others for {} more reasons", all - REASONS));
+    if all > MAX_REASONS {
+        lines.push(format!(
+            "not checked: other metrics, for {} other reasons",
+            all - MAX_REASONS
+        ));
     }
     lines
 }
 
-/// The metrics that Clarify publishes: those with a value.
+/// Metrics that Clarify publishes: those with a value.
 fn metrics(analysis: &Analysis) -> Vec<AnalysisMetric> {
     let mut metrics = Vec::new();
     for (stage, section) in [

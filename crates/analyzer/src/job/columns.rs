@@ -1,9 +1,9 @@
-//! Which columns of a dataset the configuration means.
+//! Maps the configuration to the columns of a dataset.
 //!
-//! | dataset | label | what the model answered | features |
+//! | dataset | label | prediction | features |
 //! | --- | --- | --- | --- |
 //! | flat: CSV, JSON Lines, Parquet | its own column | its own columns | by name |
-//! | captured data | `label`, from the ground truth | `output:0` or `output:KEY` | as the headers call them, else `_c0`, `_c1`, … |
+//! | captured data | `label`, from the ground truth | `output:0` or `output:KEY` | named by the headers, else `_c0`, `_c1`, … |
 
 use super::{
     JobError,
@@ -15,26 +15,26 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// The prefix of the columns of a response.
+/// Prefix of the columns of a response.
 const OUTPUT: &str = "output:";
 
-/// What a column is to the analysis.
+/// Role of a column in the analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// What is true.
+    /// Ground truth.
     Label,
-    /// What the model answered, in a flat dataset.
+    /// Prediction in a flat dataset.
     Prediction,
-    /// What the model answered, in captured data.
+    /// Prediction in captured data.
     Response,
-    /// What the model was asked, or anything else.
+    /// Input of the model, or any other column.
     Feature,
 }
 
-/// A key of the configuration, and the column that it names.
-type Said<'a> = (&'static str, &'a Named);
+/// Key of the configuration, and the column that it names.
+type ConfigKey<'a> = (&'static str, &'a Named);
 
-/// The columns of a dataset that a configuration names.
+/// Columns of a dataset that a configuration names.
 #[derive(Debug)]
 pub(super) struct Columns<'a> {
     config: &'a AnalysisConfig,
@@ -43,7 +43,7 @@ pub(super) struct Columns<'a> {
     captured: bool,
 }
 
-/// A column that was found.
+/// Column of the dataset.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found<'a> {
     pub name: &'a str,
@@ -63,8 +63,8 @@ impl Found<'_> {
     }
 }
 
-/// The path to a value in JSON as columns are called: `a.b[0]` is `a_b_0`. Of the list of records at its beginning,
-/// `predictions[*].score`, no column has the name.
+/// Column names that a JSON path can stand for: `a.b[0]` is `a_b_0`. The list of records at the beginning, as in
+/// `predictions[*].score`, is not part of the name.
 pub(super) fn flat(path: &str) -> Vec<String> {
     let parts: Vec<&str> = path
         .trim_start_matches('$')
@@ -82,7 +82,7 @@ pub(super) fn flat(path: &str) -> Vec<String> {
     names
 }
 
-/// The names that a column may have, the likeliest first.
+/// Possible names of a column, the most likely first.
 fn candidates(config: &AnalysisConfig, role: Role, named: &Named) -> Vec<String> {
     let mut spelled = Vec::new();
     let index = match named {
@@ -96,7 +96,7 @@ fn candidates(config: &AnalysisConfig, role: Role, named: &Named) -> Vec<String>
                     Role::Label | Role::Prediction => spelled.push(name),
                 }
             }
-            // Model quality names columns without names by text: `"0"`.
+            // Model quality names columns without a header by strings: `"0"`.
             name.parse().ok().filter(|_| role != Role::Feature)
         }
     };
@@ -126,27 +126,27 @@ fn candidates(config: &AnalysisConfig, role: Role, named: &Named) -> Vec<String>
     spelled
 }
 
-/// Label and prediction, as the configuration names them in a flat dataset.
-fn label(config: &AnalysisConfig) -> Option<Said<'_>> {
+/// Label and prediction, as the configuration names them for a flat dataset.
+fn label(config: &AnalysisConfig) -> Option<ConfigKey<'_>> {
     let ground_truth = config.ground_truth_attribute.as_ref();
     let ground_truth = ground_truth.map(|named| ("ground_truth_attribute", named));
     ground_truth.or_else(|| config.label.as_ref().map(|named| ("label", named)))
 }
 
-fn predicted(config: &AnalysisConfig) -> Option<Said<'_>> {
+fn predicted(config: &AnalysisConfig) -> Option<ConfigKey<'_>> {
     let inference = config.inference_attribute.as_ref();
     let inference = inference.map(|named| ("inference_attribute", named));
     inference.or_else(|| config.predicted_label.as_ref().map(|named| ("predicted_label", named)))
 }
 
-fn probability(config: &AnalysisConfig) -> Option<Said<'_>> {
+fn probability(config: &AnalysisConfig) -> Option<ConfigKey<'_>> {
     let attribute = config.probability_attribute.as_ref();
     let attribute = attribute.map(|named| ("probability_attribute", named));
     attribute.or_else(|| config.probability.as_ref().map(|named| ("probability", named)))
 }
 
-/// Label and prediction, as the configuration names them in a response.
-fn in_response(config: &AnalysisConfig) -> (Option<Said<'_>>, Option<Said<'_>>) {
+/// Label and prediction, as the configuration names them for a response.
+fn in_response(config: &AnalysisConfig) -> (Option<ConfigKey<'_>>, Option<ConfigKey<'_>>) {
     let predictor = &config.predictor;
     (
         predictor.label.as_ref().map(|named| ("predictor.label", named)),
@@ -157,7 +157,7 @@ fn in_response(config: &AnalysisConfig) -> (Option<Said<'_>>, Option<Said<'_>>) 
     )
 }
 
-/// The columns of a request, by the headers: those that are no label and no prediction, nor an identifier.
+/// Columns of a request, according to the headers: all except label, prediction, and identifier.
 pub(super) fn request_columns(config: &AnalysisConfig) -> Vec<String> {
     let others = [label(config), predicted(config), probability(config)];
     let identifier = config.joinsource_name_or_index.as_ref();
@@ -180,7 +180,7 @@ pub(super) fn request_columns(config: &AnalysisConfig) -> Vec<String> {
         .collect()
 }
 
-/// The columns that an analysis needs to keep, if it is told by their names; else all.
+/// Columns that an analysis has to keep, if it names them; otherwise all.
 pub(super) fn wanted<'a>(
     config: &'a AnalysisConfig,
     features: impl Iterator<Item = &'a Named>,
@@ -191,13 +191,13 @@ pub(super) fn wanted<'a>(
         (Role::Prediction, probability(config)),
     ];
     let (of_label, of_probability) = in_response(config);
-    let response = flat.iter().skip(1).map(|(_, said)| (Role::Response, *said));
+    let response = flat.iter().skip(1).map(|(_, key)| (Role::Response, *key));
     let response = response.chain([(Role::Response, of_label), (Role::Response, of_probability)]);
-    let said = flat.into_iter().chain(response);
-    let said = said.filter_map(|(role, said)| said.map(|(_, named)| (role, named)));
+    let key = flat.into_iter().chain(response);
+    let key = key.filter_map(|(role, key)| key.map(|(_, named)| (role, named)));
     let mut wanted = BTreeSet::from([LABEL.to_owned()]);
-    for (role, named) in said.chain(features.map(|named| (Role::Feature, named))) {
-        // A place in a file with names is known when the file has been read.
+    for (role, named) in key.chain(features.map(|named| (Role::Feature, named))) {
+        // In a file with a header, the position of a column is known only after the file was read.
         if config.headers.is_empty() && matches!(named, Named::Index(_)) && role != Role::Response {
             return None;
         }
@@ -228,17 +228,17 @@ impl<'a> Columns<'a> {
         Some(Found { name, column })
     }
 
-    fn find(&self, role: Role, (key, named): Said<'_>) -> Result<Found<'a>, JobError> {
+    fn find(&self, role: Role, (key, named): ConfigKey<'_>) -> Result<Found<'a>, JobError> {
         let mut spelled = candidates(self.config, role, named);
         if let (Named::Index(index), false, true) = (named, self.captured, self.config.headers.is_empty()) {
             spelled.extend(self.table.names().get(*index).cloned());
         }
         let found = spelled.iter().find_map(|name| self.get(name));
-        found.ok_or_else(|| JobError::Data(format!("`{key}` names {named}, {}", self.known())))
+        found.ok_or_else(|| JobError::Data(format!("`{key}` names {named}, {}", self.describe_columns())))
     }
 
-    /// What a message says of the columns that there are.
-    fn known(&self) -> String {
+    /// Describes the existing columns, for an error message.
+    fn describe_columns(&self) -> String {
         const SHOWN: usize = 12;
         let names: BTreeSet<&str> = self
             .table
@@ -248,70 +248,70 @@ impl<'a> Columns<'a> {
             .chain(self.table.others())
             .collect();
         if names.is_empty() {
-            return "and the dataset has no columns".to_owned();
+            return "but the dataset has no columns".to_owned();
         }
         let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
         let more = if names.len() > SHOWN { ", …" } else { "" };
         let response = if self.captured {
-            " (those of the response begin with `output:`, and `predictor` names them)"
+            " (`predictor` names the columns of the response, which start with `output:`)"
         } else {
             ""
         };
         format!(
-            "which the dataset does not have: it has {}{more}{response}",
+            "which is not in the dataset; its columns are {}{more}{response}",
             shown.join(", ")
         )
     }
 
-    /// What is true: of captured data the ground truth.
+    /// Label: ground truth for captured data.
     pub(super) fn label(&self) -> Result<Option<Found<'a>>, JobError> {
         match (self.captured.then(|| self.get(LABEL)).flatten(), label(self.config)) {
             (Some(found), _) => Ok(Some(found)),
             (None, Some(_)) if self.captured => Ok(None),
-            (None, Some(said)) => self.find(Role::Label, said).map(Some),
+            (None, Some(key)) => self.find(Role::Label, key).map(Some),
             (None, None) => Ok(self.get(LABEL)),
         }
     }
 
-    /// What the model predicted.
+    /// Prediction of the model.
     pub(super) fn predicted(&self) -> Result<Option<Found<'a>>, JobError> {
         let (of_label, of_probability) = in_response(self.config);
-        self.answered(predicted(self.config), of_label, of_probability.is_some())
+        self.find_answer(predicted(self.config), of_label, of_probability.is_some())
     }
 
-    /// The probability that it gave.
+    /// Predicted probability.
     pub(super) fn probability(&self) -> Result<Option<Found<'a>>, JobError> {
         let (of_label, of_probability) = in_response(self.config);
-        self.answered(probability(self.config), of_probability, of_label.is_some())
+        self.find_answer(probability(self.config), of_probability, of_label.is_some())
     }
 
-    fn answered(
+    fn find_answer(
         &self,
-        said: Option<Said<'_>>,
-        of_response: Option<Said<'_>>,
+        key: Option<ConfigKey<'_>>,
+        of_response: Option<ConfigKey<'_>>,
         other_of_response: bool,
     ) -> Result<Option<Found<'a>>, JobError> {
-        let (role, said) = match (self.captured, of_response) {
-            (true, Some(said)) => (Role::Response, Some(said)),
-            // What `predictor` says of the response is all that there is in it.
+        let (role, key) = match (self.captured, of_response) {
+            (true, Some(key)) => (Role::Response, Some(key)),
+            // `predictor` names all that the response contains.
             (true, None) if other_of_response => return Ok(None),
-            (true, None) => (Role::Response, said),
-            (false, _) => (Role::Prediction, said),
+            (true, None) => (Role::Response, key),
+            (false, _) => (Role::Prediction, key),
         };
-        said.map(|said| self.find(role, said)).transpose()
+        key.map(|key| self.find(role, key)).transpose()
     }
 
-    /// A feature, or any other column that a key names.
+    /// Feature, or any other column that a key names.
     pub(super) fn feature(&self, key: &'static str, named: &Named) -> Result<Found<'a>, JobError> {
         if let (true, true, Named::Index(index)) = (self.captured, self.config.headers.is_empty(), named) {
             return Err(JobError::Data(format!(
-                "`{key}` names column {index} of the dataset, of which captured data knows no places: give `headers`"
+                "`{key}` names column {index}, but columns of captured data have no index: set `headers`"
             )));
         }
         self.find(Role::Feature, (key, named))
     }
 
-    /// The columns that the model was asked with.
+    /// Features: the inputs of the model.
     pub(super) fn features(&self) -> Result<Vec<Found<'a>>, JobError> {
         let mut others: BTreeSet<&str> = [self.label()?, self.predicted()?, self.probability()?]
             .into_iter()
@@ -336,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_the_names_of_columns() {
+    fn json_paths_map_to_column_names() {
         assert_eq!(flat("score"), ["score"]);
         assert_eq!(flat("data.features.values"), ["data_features_values"]);
         assert_eq!(flat("$.a.b[2]"), ["a_b_2"]);

@@ -1,8 +1,8 @@
-//! `analysis_config.json`: which columns are what, and how predictions are analysed.
+//! `analysis_config.json`: the roles of the columns, and how predictions are analyzed.
 //!
-//! The keys are those of Clarify's file of this name (developer guide, page `clarify-processing-job-configure-analysis`)
-//! and, in snake case, those of a model quality job definition (API, `ModelQualityAppSpecification`, `EndpointInput`); some
-//! are Driftwarden's own. Keys that are not known are left alone.
+//! The keys are those of Clarify's file of this name (developer guide, page
+//! `clarify-processing-job-configure-analysis`) and, in snake case, those of a model quality job definition (API,
+//! `ModelQualityAppSpecification`, `EndpointInput`). Some keys are Driftwarden extensions. Unknown keys are ignored.
 
 use analysis::{
     attribution::Aggregation,
@@ -17,56 +17,57 @@ use serde::{
 use serde_json::Value;
 use std::{collections::BTreeSet, fmt};
 
-/// Its name in the baseline's folder.
+/// Name of the file in the folder of the baseline.
 pub const ANALYSIS_CONFIG: &str = "analysis_config.json";
 
-/// A file may be this large: it can hold the rows of a SHAP baseline.
+/// Maximum size of the file in bytes. It can contain the rows of a SHAP baseline.
 const MAX_BYTES: usize = 64 << 20;
-/// So many datasets are drawn for an interval at most.
+/// Maximum number of resamples for a confidence interval.
 const MAX_RESAMPLES: u32 = 100_000;
 
-/// Why a configuration cannot be used.
+/// Reason for which a configuration is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// The file is not readable.
     #[error("{object}: {message}")]
     File {
-        /// The file.
+        /// Name of the file.
         object: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         message: String,
     },
-    /// A value is not what it should be.
+    /// A value is invalid.
     #[error("{object}, `{key}`: {message}")]
     Value {
-        /// The file.
+        /// Name of the file.
         object: String,
-        /// The key.
+        /// Key of the value.
         key: String,
-        /// What is wrong with its value.
+        /// Description of the problem.
         message: String,
     },
-    /// A key is missing that the analysis needs.
+    /// A key that the analysis requires is missing.
     #[error("`{key}` is missing in analysis_config.json: {why}")]
     Missing {
-        /// The key, or several of which one is needed.
+        /// Missing key, or several keys of which one is required.
         key: &'static str,
-        /// What it is needed for.
+        /// What to set it to.
         why: &'static str,
     },
-    /// There is no file, and the analysis needs one.
+    /// The analysis requires a file, and there is none.
     #[error(
-        "{0} needs an analysis_config.json that says which columns are what: give one, or put it beside the baseline"
+        "{0} requires an analysis_config.json that assigns roles to the columns: pass one, or put it into the folder \
+         of the baseline"
     )]
     None(MonitorType),
 }
 
-/// A column, or a key of the response: by its name, or by its place from 0.
+/// A column, or a key of the response: a name or a zero-based index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
-    /// Its name; for JSON a path to it.
+    /// Name, or path in JSON.
     Name(String),
-    /// Its place.
+    /// Zero-based index.
     Index(usize),
 }
 
@@ -82,7 +83,7 @@ impl fmt::Display for Named {
 impl<'de> Deserialize<'de> for Named {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected a name or a place from 0")]
+        #[serde(untagged, expecting = "expected a column name or a zero-based index")]
         enum Raw {
             Index(usize),
             Name(String),
@@ -121,23 +122,23 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Many<T> {
     }
 }
 
-/// A sensitive attribute.
+/// Sensitive attribute.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Facet {
-    /// Its column.
+    /// Column of the attribute.
     pub name_or_index: Named,
     #[serde(default)]
     value_or_threshold: Many<Cell>,
 }
 
 impl Facet {
-    /// The values of the sensitive group, or one threshold; none for each value against the rest.
+    /// Values of the sensitive group, or one threshold. If empty, each value is compared with the rest.
     pub fn values(&self) -> &[Cell] {
         &self.value_or_threshold.0
     }
 }
 
-/// Which metrics of a stage are reported.
+/// Selected metrics of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 enum Metrics {
     #[default]
@@ -153,7 +154,7 @@ impl<'de> Deserialize<'de> for Metrics {
         }
         let metric = |name: &String| {
             let known = Metric::new(name);
-            known.ok_or_else(|| D::Error::custom(format!("`{name}` is no bias metric, nor `all`")))
+            known.ok_or_else(|| D::Error::custom(format!("`{name}` is neither a bias metric nor `all`")))
         };
         names.iter().map(metric).collect::<Result<_, _>>().map(Self::Some)
     }
@@ -165,7 +166,7 @@ struct BiasMethod {
     methods: Metrics,
 }
 
-/// `methods`: what is analysed. A section that is left out is not.
+/// `methods`: the selected analyses. A section that is absent is skipped.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 struct Methods {
@@ -178,22 +179,22 @@ struct Methods {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Shap {
-    /// The rows that features are held against, each with all features in their order; if there are none, the centres of
-    /// clusters of the dataset.
+    /// Rows that are the reference for features, each with all features in order. Without rows, cluster centers of the
+    /// dataset are used.
     pub baseline: Option<Vec<Vec<Cell>>>,
-    /// Into how many clusters the dataset goes, where no rows are given.
+    /// Number of clusters of the dataset if no rows are set.
     pub num_clusters: usize,
-    /// How many coalitions of features the model is asked about for each row.
+    /// Number of feature coalitions that the model is asked to predict for each row.
     pub num_samples: Option<usize>,
-    /// How local values become global ones.
+    /// How local values are aggregated to global ones.
     pub agg_method: Aggregation,
     /// Whether log-odds are explained.
     pub use_logit: bool,
-    /// What rows and coalitions are drawn by.
+    /// Seed for the sampling of rows and coalitions.
     pub seed: u64,
-    /// How many rows of the dataset are explained; Driftwarden's own.
+    /// Number of rows of the dataset that are explained. Driftwarden extension.
     pub sample_rows: usize,
-    /// How many rows the model is asked about in one request; Driftwarden's own.
+    /// Number of rows in one request to the model. Driftwarden extension.
     pub batch_rows: usize,
 }
 
@@ -212,25 +213,25 @@ impl Default for Shap {
     }
 }
 
-/// `predictor`: what the model takes and answers.
+/// `predictor`: request and response formats of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Predictor {
-    /// The endpoint.
+    /// Name of the endpoint.
     pub endpoint_name: Option<String>,
-    /// What requests are in: `text/csv`, `application/jsonlines` or `application/json`.
+    /// Format of requests: `text/csv`, `application/jsonlines`, or `application/json`.
     pub content_type: Option<String>,
-    /// What responses are in; by default as the requests.
+    /// Format of responses. Default: the format of requests.
     pub accept_type: Option<String>,
-    /// A request in JSON, or a line of it, around `$features`, `$record` or `$records`.
+    /// Template of a request in JSON, or of one of its lines, with `$features`, `$record`, or `$records`.
     pub content_template: Option<String>,
-    /// A record of a request in JSON, around `$features` or `$features_kvp`.
+    /// Template of a record in a JSON request, with `$features` or `$features_kvp`.
     pub record_template: Option<String>,
-    /// The predicted label in the response.
+    /// Predicted label in the response.
     pub label: Option<Named>,
-    /// The probability, or the score, in the response.
+    /// Probability or score in the response.
     pub probability: Option<Named>,
-    /// What the labels are called.
+    /// Names of the labels.
     pub label_headers: Option<Vec<Value>>,
 }
 
@@ -266,11 +267,14 @@ impl<'de> Deserialize<'de> for Intervals {
             },
         };
         if !(1..=MAX_RESAMPLES).contains(&bootstrap.resamples) {
-            let message = format!("resamples is {}, not 1 to {MAX_RESAMPLES}", bootstrap.resamples);
+            let message = format!("resamples is {}: expected 1 to {MAX_RESAMPLES}", bootstrap.resamples);
             return Err(D::Error::custom(message));
         }
         if !(bootstrap.confidence > 0.0 && bootstrap.confidence < 1.0) {
-            let message = format!("confidence is {}, not between 0 and 1", bootstrap.confidence);
+            let message = format!(
+                "confidence is {}: expected a number between 0 and 1",
+                bootstrap.confidence
+            );
             return Err(D::Error::custom(message));
         }
         Ok(Self(Some(bootstrap)))
@@ -281,54 +285,55 @@ impl<'de> Deserialize<'de> for Intervals {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct AnalysisConfig {
-    /// The names of the dataset's columns, where it has none.
+    /// Column names, for a dataset without a header.
     pub headers: Vec<String>,
-    /// Where the features are in a record of JSON.
+    /// Path of the features in a JSON record.
     pub features: Option<String>,
     /// The label.
     pub label: Option<Named>,
     label_values_or_threshold: Many<Cell>,
     facet: Many<Facet>,
-    /// The subgroups of conditional metrics.
+    /// Column with the subgroups of conditional metrics.
     pub group_variable: Option<Named>,
-    /// A column that is only an identifier, and no feature.
+    /// Column that is only an identifier, not a feature.
     pub joinsource_name_or_index: Option<Named>,
-    /// What the model predicted, in the dataset.
+    /// Predicted label, in the dataset.
     pub predicted_label: Option<Named>,
-    /// The probability that it gave, in the dataset.
+    /// Predicted probability, in the dataset.
     pub probability: Option<Named>,
-    /// From which probability on the prediction is positive.
+    /// Probability from which a prediction is positive.
     pub probability_threshold: Option<f64>,
     methods: Option<Methods>,
-    /// What the model takes and answers.
+    /// Request and response formats of the model.
     pub predictor: Predictor,
-    /// Model quality: what kind of problem the model solves.
+    /// Model quality: problem type.
     pub problem_type: Option<ProblemType>,
-    /// Model quality: the prediction.
+    /// Model quality: predicted label or value.
     pub inference_attribute: Option<Named>,
-    /// Model quality: the probability.
+    /// Model quality: predicted probability.
     pub probability_attribute: Option<Named>,
-    /// Model quality: from which probability on the prediction is positive.
+    /// Model quality: probability from which a prediction is positive.
     pub probability_threshold_attribute: Option<f64>,
-    /// Model quality: the label.
+    /// Model quality: label.
     pub ground_truth_attribute: Option<Named>,
-    /// Model quality of two classes: the positive one, if it is not the last in sort order; Driftwarden's own.
+    /// Model quality with two classes: the positive class. Default: the last one in sort order. Driftwarden extension.
     pub positive_label: Option<Cell>,
-    /// Model quality: the column by whose values metrics are told apart; Driftwarden's own.
+    /// Model quality: column whose values split the metrics into segments. Driftwarden extension.
     pub segment: Option<Named>,
-    /// Model quality of two classes: whether it is estimated from probabilities while labels are late; Driftwarden's own.
+    /// Model quality with two classes: whether metrics are estimated from probabilities while labels are late.
+    /// Driftwarden extension.
     pub estimate_without_labels: bool,
     bootstrap: Intervals,
-    /// The file as it is.
+    /// File as read.
     #[serde(skip)]
     raw: Value,
 }
 
 impl AnalysisConfig {
-    /// Reads a configuration; `object` is what errors call it.
+    /// Parses a configuration. `object` is its name in errors.
     ///
     /// # Errors
-    /// If it is not JSON, or a key has a value that it cannot have.
+    /// Fails if the file is not JSON, or a key has an invalid value.
     pub fn parse(object: &str, bytes: &[u8]) -> Result<Self, ConfigError> {
         let file = |message: String| ConfigError::File {
             object: object.to_owned(),
@@ -341,14 +346,14 @@ impl AnalysisConfig {
         };
         if bytes.len() > MAX_BYTES {
             return Err(file(format!(
-                "it has {} bytes, at most {MAX_BYTES} are read",
+                "the file has {} bytes; the limit is {MAX_BYTES} bytes",
                 bytes.len()
             )));
         }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let raw: Value = serde_json::from_slice(bytes).map_err(|error| file(format!("it is not JSON: {error}")))?;
+        let raw: Value = serde_json::from_slice(bytes).map_err(|error| file(format!("not valid JSON: {error}")))?;
         if !raw.is_object() {
-            return Err(file("it is no JSON object".to_owned()));
+            return Err(file("expected a JSON object".to_owned()));
         }
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         let mut config: Self = serde_path_to_error::deserialize(&mut deserializer)
@@ -362,60 +367,66 @@ impl AnalysisConfig {
             ),
         ] {
             if threshold.is_some_and(|threshold| !threshold.is_finite()) {
-                return Err(value(key.to_owned(), "it is no finite number".to_owned()));
+                return Err(value(key.to_owned(), "expected a finite number".to_owned()));
             }
         }
         let mut seen = BTreeSet::new();
         if let Some(name) = config.headers.iter().find(|name| !seen.insert(name.as_str())) {
-            return Err(value("headers".to_owned(), format!("two columns are called `{name}`")));
+            return Err(value(
+                "headers".to_owned(),
+                format!("two columns have the name `{name}`"),
+            ));
         }
         let shap = config.shap();
         for (key, number) in [("sample_rows", shap.sample_rows), ("batch_rows", shap.batch_rows)] {
             if number == 0 {
-                return Err(value(format!("methods.shap.{key}"), "it must be at least 1".to_owned()));
+                return Err(value(
+                    format!("methods.shap.{key}"),
+                    "expected a number of at least 1".to_owned(),
+                ));
             }
         }
         Ok(config)
     }
 
-    /// The file as it is.
+    /// File as read.
     pub fn raw(&self) -> &Value {
         &self.raw
     }
 
-    /// The positive values of the label, or one threshold.
+    /// Positive values of the label, or one threshold.
     pub fn label_values(&self) -> &[Cell] {
         &self.label_values_or_threshold.0
     }
 
-    /// The sensitive attributes.
+    /// Sensitive attributes.
     pub fn facets(&self) -> &[Facet] {
         &self.facet.0
     }
 
-    /// How intervals around bias metrics are made, if they are.
+    /// Settings of the confidence intervals of bias metrics; `None` if there are none.
     pub fn bootstrap(&self) -> Option<Bootstrap> {
         self.bootstrap.0
     }
 
-    /// How feature attributions are computed.
+    /// Settings of the feature attributions.
     pub fn shap(&self) -> Shap {
         let methods = self.methods.as_ref();
         methods.and_then(|methods| methods.shap.clone()).unwrap_or_default()
     }
 
-    /// From which probability on a prediction is positive: 0.5, if nothing is said.
+    /// Probability from which a prediction is positive. Default: 0.5.
     pub fn threshold(&self) -> f64 {
         let said = self.probability_threshold_attribute.or(self.probability_threshold);
         said.unwrap_or(0.5)
     }
 
-    /// Whether the model is to be asked for what it predicts: there is a `predictor`.
-    pub fn asks_model(&self) -> bool {
+    /// Whether predictions come from calls to the model: there is a `predictor`.
+    pub fn calls_model(&self) -> bool {
         self.raw.get("predictor").is_some_and(Value::is_object)
     }
 
-    /// Whether something says where the model's answer is.
+    /// Whether the configuration names a prediction.
     pub fn names_prediction(&self) -> bool {
         let said = [
             &self.inference_attribute,
@@ -434,7 +445,7 @@ impl AnalysisConfig {
         methods.is_some_and(|methods| methods.pre_training_bias.is_some() || methods.post_training_bias.is_some())
     }
 
-    /// Whether a bias metric is asked for: all are, if no section of `methods` is about bias.
+    /// Whether a bias metric is selected. If no section of `methods` is about bias, all are.
     pub fn reports(&self, metric: Metric) -> bool {
         let methods = self.methods.as_ref();
         let pre = methods.and_then(|methods| methods.pre_training_bias.as_ref());

@@ -1,4 +1,4 @@
-//! Data quality from a profile to its report.
+//! Data quality: from a profile to a report.
 
 use super::{Baseline, DataQualityOptions, JobError, has_long_rows, notes};
 use crate::{
@@ -13,81 +13,81 @@ use model_monitor::{ConstraintCheckType, Constraints, MonitorType, MonitoringCon
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// So many columns with values of several types are told one by one.
-const MIXED: usize = 10;
+/// Maximum number of columns with mixed types that are reported individually.
+const MAX_MIXED_COLUMNS: usize = 10;
 
-/// The data quality analysis.
+/// Data quality analysis.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DataQualityJob {
-    /// How to check, where the constraints do not say.
+    /// Options of the checks; used where the constraints do not set them.
     pub options: DataQualityOptions,
 }
 
-/// `drift.json`: the distances of every column, whether it drifted or not. Model Monitor writes no such file.
+/// `drift.json`: the distances of every column, drifted or not. Model Monitor writes no such file.
 #[derive(Serialize)]
 struct DriftFile<'a> {
     version: f64,
     features: &'a [ColumnDrift],
 }
 
-/// What the report's page needs beside the report.
+/// Comparison with the baseline, for the HTML page.
 #[derive(Debug, Clone)]
-pub struct Compared {
-    /// The statistics of the dataset.
+pub struct BaselineComparison {
+    /// Statistics of the dataset.
     pub statistics: Statistics,
-    /// How far its columns drifted.
+    /// Drift of its columns.
     pub drift: Vec<ColumnDrift>,
 }
 
 impl DataQualityJob {
-    /// The baseline that a dataset makes: its statistics, and the constraints that they suggest.
+    /// Creates a baseline from a dataset: statistics and suggested constraints.
     ///
     /// # Errors
-    /// If the dataset has no rows.
+    /// Fails if the dataset has no rows.
     pub fn baseline(&self, dataset: &Dataset<Profile>) -> Result<Report, JobError> {
         self.next_baseline(dataset, None)
     }
 
-    /// The baseline that a dataset makes, in the place of one before: its settings of how to check go on, those of a column
-    /// as long as there is such a column.
+    /// Creates a baseline from a dataset that replaces an earlier one. Settings of the earlier constraints are kept,
+    /// those of a column as long as the column exists.
     ///
     /// # Errors
-    /// If the dataset has no rows.
+    /// Fails if the dataset has no rows.
     pub fn next_baseline(&self, dataset: &Dataset<Profile>, before: Option<&Constraints>) -> Result<Report, JobError> {
         let profile = &dataset.sink;
         if profile.item_count() == 0 {
             return Err(JobError::Data(
-                "the dataset has no rows: there is nothing to make a baseline of".to_owned(),
+                "the dataset has no rows: a baseline requires at least one".to_owned(),
             ));
         }
         let mut notes = notes(dataset);
         if profile.columns().len() == 0 {
             return Err(JobError::Data(
-                "the dataset has rows, but no column could be read: there is nothing to make a baseline of".to_owned(),
+                "the dataset has no readable column: a baseline requires at least one".to_owned(),
             ));
         }
         let mut mixed = Vec::new();
         for (name, column) in profile.columns() {
             let expected = match column.inferred_type().as_str() {
-                "Fractional" => column.count_of(analysis::Class::Fractional),
-                "String" => column.count_of(analysis::Class::String) + column.count_of(analysis::Class::Boolean),
+                "Fractional" => column.class_count(analysis::Class::Fractional),
+                "String" => column.class_count(analysis::Class::String) + column.class_count(analysis::Class::Boolean),
                 _ => continue,
             };
             if expected < column.present() {
                 let kind = column.inferred_type().as_str();
                 mixed.push(format!(
-                    "column `{name}` is {kind}, and {} of its {} values are of another type: the data type check, which \
-                     wants all to be, will be violated by data like these. Lower datatype_check_threshold for it, or \
-                     check with lenient types",
+                    "column `{name}` is {kind}, but {} of its {} values have another type: such data violates the \
+                     data type check, which expects all values to match. Lower datatype_check_threshold for the \
+                     column, or check with lenient types",
                     column.present() - expected,
                     column.present(),
                 ));
             }
         }
-        let beyond = mixed.len().saturating_sub(MIXED);
-        notes.extend(mixed.into_iter().take(MIXED));
+        let beyond = mixed.len().saturating_sub(MAX_MIXED_COLUMNS);
+        notes.extend(mixed.into_iter().take(MAX_MIXED_COLUMNS));
         if beyond > 0 {
-            notes.push(format!("so are values of {beyond} more columns"));
+            notes.push(format!("other columns with values of another type: {beyond}"));
         }
         let mut constraints = suggest(profile);
         if let Some(before) = before {
@@ -103,32 +103,36 @@ impl DataQualityJob {
         })
     }
 
-    /// Holds a dataset against a baseline.
+    /// Compares a dataset with a baseline.
     ///
     /// # Errors
-    /// If the baseline has no constraints.
-    pub fn analyze(&self, dataset: &Dataset<Profile>, baseline: &Baseline) -> Result<(Report, Compared), JobError> {
+    /// Fails if the baseline has no constraints.
+    pub fn analyze(
+        &self,
+        dataset: &Dataset<Profile>,
+        baseline: &Baseline,
+    ) -> Result<(Report, BaselineComparison), JobError> {
         let constraints = baseline
             .constraints
             .as_ref()
             .ok_or(JobError::Missing("constraints.json"))?;
         if constraints.features.is_none() {
             return Err(JobError::Data(
-                "the baseline's constraints.json is not one of data quality: it has no features".to_owned(),
+                "the baseline's constraints.json has no `features`: expected constraints of data quality".to_owned(),
             ));
         }
         let profile = &dataset.sink;
         let mut notes = notes(dataset);
         let current = statistics(profile);
         if profile.item_count() == 0 {
-            notes.push("the dataset has no rows: nothing was checked, and that is not clean".to_owned());
+            notes.push("the dataset has no rows: nothing was checked, and the result is NoData, not Clean".to_owned());
         }
         let mut found = match profile.item_count() {
             0 => analysis::data_quality::DataQuality::default(),
             _ => check(profile, constraints, baseline.statistics.as_ref(), &self.options),
         };
         if baseline.statistics.is_none() {
-            notes.push("the baseline has no statistics.json: drift was not judged".to_owned());
+            notes.push("drift was not checked: the baseline has no statistics.json".to_owned());
         }
         let extra = |violation: &ConstraintViolation| {
             violation.constraint_check_type == ConstraintCheckType::ExtraColumn.as_str()
@@ -137,7 +141,7 @@ impl DataQualityJob {
         let evaluates = config.and_then(|config| config.evaluate_constraints) != Some(Switch::Disabled);
         if evaluates && has_long_rows(&dataset.findings) && !found.violations.iter().any(extra) {
             let columns = profile.columns().len();
-            found.violations.push(ConstraintViolation::of_feature(
+            found.violations.push(ConstraintViolation::for_feature(
                 "Extra columns",
                 &ConstraintCheckType::ExtraColumn,
                 format!(
@@ -167,7 +171,7 @@ impl DataQualityJob {
             metrics,
             notes,
         };
-        let compared = Compared {
+        let compared = BaselineComparison {
             statistics: current,
             drift: found.drift,
         };
@@ -175,7 +179,7 @@ impl DataQualityJob {
     }
 }
 
-/// Takes over how a baseline before was checked.
+/// Copies the settings of an earlier baseline.
 fn keep_settings(constraints: &mut Constraints, before: &Constraints) {
     if before.monitoring_config.is_some() {
         constraints.monitoring_config.clone_from(&before.monitoring_config);

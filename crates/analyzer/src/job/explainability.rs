@@ -1,5 +1,4 @@
-//! Feature attributions from a table to their report: of local SHAP values that were computed elsewhere, or by asking the
-//! model.
+//! Feature attributions: from a table to a report. The local SHAP values are in the dataset, or the model is called.
 
 use super::{
     Baseline, JobError,
@@ -23,50 +22,50 @@ use model_monitor::{Analysis, Explanation, MonitorType};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The model is asked about at most so many rows in one analysis.
+/// Maximum number of predictions that one analysis requests from the model.
 const MAX_PREDICTIONS: usize = 5_000_000;
-/// Clusters are made of at most so many rows.
+/// Maximum number of rows that are clustered.
 const CLUSTERED_ROWS: usize = 10_000;
 
-/// The explainability analysis.
+/// Explainability analysis.
 #[derive(Debug, Clone)]
 pub struct ExplainabilityJob {
     config: AnalysisConfig,
 }
 
-/// What moves a model's predictions.
-struct Measured {
+/// Attributions, and how they were obtained.
+struct AttributionSource {
     rows: u64,
     analysis: Analysis,
-    /// The rows that features were held against, if the model was asked.
+    /// Rows that features were compared with, if the model was called.
     baseline: Option<Vec<Vec<Value>>>,
 }
 
 impl ExplainabilityJob {
-    /// The analysis, as a configuration has it.
+    /// Creates the analysis of a configuration.
     pub fn new(config: AnalysisConfig) -> Self {
         Self { config }
     }
 
-    /// The configuration.
+    /// Configuration of the analysis.
     pub fn config(&self) -> &AnalysisConfig {
         &self.config
     }
 
-    /// The baseline that a dataset makes: with a model, of its rows; without, of the local SHAP values in it, a column a
-    /// feature.
+    /// Creates a baseline from a dataset: with a model, from its rows; without a model, from its local SHAP values, one
+    /// column per feature.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset or the model, or there are no rows.
+    /// Fails if the configuration does not fit the dataset or the model, or there are no rows.
     pub fn baseline(&self, dataset: &Dataset<Table>, model: Option<&mut Invoke<'_>>) -> Result<Report, JobError> {
         let mut notes = notes(dataset);
         let Some(measured) = self.measure(dataset, model, &mut notes)? else {
             return Err(JobError::Data(
-                "the dataset has no rows with values: there is nothing to make a baseline of".to_owned(),
+                "no row of the dataset has values: a baseline requires at least one".to_owned(),
             ));
         };
         let mut report = report(&measured, notes);
-        // A run holds features against the same rows as its baseline.
+        // Later executions use the same reference rows as their baseline.
         let mut config = self.config.raw().clone();
         if let Some(rows) = measured.baseline {
             set(&mut config, &["methods", "shap", "baseline"], json!(rows));
@@ -78,11 +77,11 @@ impl ExplainabilityJob {
         Ok(report)
     }
 
-    /// Holds the attributions of a dataset against those of a baseline.
+    /// Compares the attributions of a dataset with those of a baseline.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset or the model, the baseline is not one of explainability, or its
-    /// features are others.
+    /// Fails if the configuration does not fit the dataset or the model, or if the baseline is not an explainability
+    /// baseline or has other features.
     pub fn analyze(
         &self,
         dataset: &Dataset<Table>,
@@ -92,12 +91,14 @@ impl ExplainabilityJob {
         let constraints = baseline.analysis.as_ref().ok_or(JobError::Missing("analysis.json"))?;
         if constraints.explanations.is_none() {
             return Err(JobError::Data(
-                "the baseline's analysis.json is not one of explainability: it has no explanations".to_owned(),
+                "the baseline's analysis.json has no `explanations`: expected an explainability baseline".to_owned(),
             ));
         }
         let mut notes = notes(dataset);
         let Some(measured) = self.measure(dataset, model, &mut notes)? else {
-            notes.push("the dataset has no rows with values: nothing was checked, and that is not clean".to_owned());
+            notes.push(
+                "no row of the dataset has values: nothing was checked, and the result is NoData, not Clean".to_owned(),
+            );
             return Ok(Report {
                 monitor_type: MonitorType::ModelExplainability,
                 item_count: 0,
@@ -118,7 +119,7 @@ impl ExplainabilityJob {
                     judged.insert(label, json!({"ndcg": drift.ndcg, "threshold": NDCG_THRESHOLD}));
                 }
                 Err(error) => {
-                    notes.push(format!("the attributions of label `{label}` are not judged: {error}"));
+                    notes.push(format!("attributions of label `{label}` were not checked: {error}"));
                     first.get_or_insert(error);
                 }
             }
@@ -139,7 +140,7 @@ impl ExplainabilityJob {
         dataset: &Dataset<Table>,
         model: Option<&mut Invoke<'_>>,
         notes: &mut Vec<String>,
-    ) -> Result<Option<Measured>, JobError> {
+    ) -> Result<Option<AttributionSource>, JobError> {
         let table = &dataset.sink;
         super::not_full(table)?;
         if table.rows() == 0 {
@@ -148,23 +149,30 @@ impl ExplainabilityJob {
         let columns = Columns::new(&self.config, table);
         if model.is_none() && columns.captured() {
             return Err(JobError::Data(
-                "captured requests hold no SHAP values: ask the model for them, or give a dataset of local SHAP values, \
-                 a column a feature"
+                "captured data contains no SHAP values: set `predictor`, or analyze a dataset of local SHAP values \
+                 with one column per feature"
                     .to_owned(),
             ));
         }
         let found = columns.features()?;
         if found.is_empty() {
-            return Err(JobError::Data("the dataset has no columns of features".to_owned()));
+            return Err(JobError::Data("the dataset has no feature columns".to_owned()));
         }
         match model {
-            Some(invoke) => self.explained(&columns, found, table.rows(), invoke, notes).map(Some),
-            None => self.given(&found, table.rows(), notes),
+            Some(invoke) => self
+                .explain_rows(&columns, found, table.rows(), invoke, notes)
+                .map(Some),
+            None => self.aggregate_given(&found, table.rows(), notes),
         }
     }
 
-    /// The global values of local ones that are given.
-    fn given(&self, found: &[Found<'_>], rows: usize, notes: &mut Vec<String>) -> Result<Option<Measured>, JobError> {
+    /// Global values from local values in the dataset.
+    fn aggregate_given(
+        &self,
+        found: &[Found<'_>],
+        rows: usize,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<AttributionSource>, JobError> {
         let aggregation = self.config.shap().agg_method;
         let labels = by_label(found, &self.label_names());
         let mut global: Vec<GlobalShap> = labels
@@ -189,8 +197,8 @@ impl ExplainabilityJob {
         }
         if left_out > 0 {
             notes.push(format!(
-                "{left_out} of {rows} rows are left out: not every column of theirs is a number, and without a model to \
-                 ask the columns are the local SHAP values of the features"
+                "{left_out} of {rows} rows are ignored because they contain values that are not numbers. Without a \
+                 model, the columns must be local SHAP values of the features"
             ));
         }
         if kept == 0 {
@@ -202,22 +210,22 @@ impl ExplainabilityJob {
             let values = features.iter().map(|(name, _)| name.clone()).zip(values).collect();
             explanations.insert(label.clone(), attribution::explanation(&values, None));
         }
-        Ok(Some(Measured {
+        Ok(Some(AttributionSource {
             rows: kept,
             analysis: attribution::analysis(explanations),
             baseline: None,
         }))
     }
 
-    /// The global values that the model itself gives, on some of the rows.
-    fn explained(
+    /// Global values computed by calls to the model, on a sample of the rows.
+    fn explain_rows(
         &self,
         columns: &Columns<'_>,
         mut found: Vec<Found<'_>>,
         rows: usize,
         invoke: &mut Invoke<'_>,
         notes: &mut Vec<String>,
-    ) -> Result<Measured, JobError> {
+    ) -> Result<AttributionSource, JobError> {
         let shap = self.config.shap();
         if !columns.captured() && !self.config.headers.is_empty() {
             let order = request_columns(&self.config);
@@ -258,13 +266,13 @@ impl ExplainabilityJob {
         let predictions = explainer.rows_per_explanation().saturating_mul(sample.len());
         if predictions > MAX_PREDICTIONS {
             return Err(JobError::Data(format!(
-                "the model would be asked about {predictions} rows, at most {MAX_PREDICTIONS} are: lower \
-                 `methods.shap.num_samples` or `sample_rows`, or give fewer rows as `baseline`"
+                "the analysis needs {predictions} predictions; the limit is {MAX_PREDICTIONS}: lower \
+                 `methods.shap.num_samples` or `sample_rows`, or list fewer rows in `baseline`"
             )));
         }
         if sample.len() < rows {
             notes.push(format!(
-                "{} of {rows} rows are explained, drawn by the seed {}: `methods.shap.sample_rows` says how many",
+                "{} of {rows} rows are explained, sampled with seed {}: `methods.shap.sample_rows` sets the number",
                 sample.len(),
                 shap.seed
             ));
@@ -296,26 +304,26 @@ impl ExplainabilityJob {
                 .map(|(feature, number)| feature.value(*number))
                 .collect()
         };
-        Ok(Measured {
+        Ok(AttributionSource {
             rows: sample.len() as u64,
             analysis: attribution::analysis(explanations),
             baseline: Some(background.iter().map(shown).collect()),
         })
     }
 
-    /// What the labels are called.
+    /// Names of the labels.
     fn label_names(&self) -> Vec<String> {
         let headers = self.config.predictor.label_headers.iter().flatten();
         let name = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         headers.map(name).collect()
     }
 
-    /// The rows that the configuration has features held against, in numbers; texts that are new become known.
+    /// Reference rows of the configuration as numbers. New strings are registered.
     fn given_rows(shap: &Shap, features: &mut [Feature]) -> Result<Option<Vec<Vec<f64>>>, JobError> {
         let Some(rows) = &shap.baseline else { return Ok(None) };
         if rows.is_empty() {
             return Err(JobError::Data(
-                "`methods.shap.baseline` has no rows: give at least one".to_owned(),
+                "`methods.shap.baseline` has no rows: expected at least one".to_owned(),
             ));
         }
         let mut coded = Vec::with_capacity(rows.len());
@@ -323,7 +331,7 @@ impl ExplainabilityJob {
             if row.len() != features.len() {
                 let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
                 return Err(JobError::Data(format!(
-                    "`methods.shap.baseline[{at}]` has {} values, and there are {} features: {}",
+                    "`methods.shap.baseline[{at}]` has {} values: expected {}, one per feature ({})",
                     row.len(),
                     features.len(),
                     names.join(", ")
@@ -340,7 +348,7 @@ impl ExplainabilityJob {
     }
 }
 
-/// The texts of a column that has any; numbers beside them are texts too.
+/// Strings of a column that contains any; its numbers count as strings too.
 fn texts(found: &Found<'_>) -> Option<Texts> {
     if found.column.texts().is_empty() {
         return None;
@@ -357,7 +365,7 @@ fn texts(found: &Found<'_>) -> Option<Texts> {
     Some(texts)
 }
 
-/// The number that stands for a value of a baseline row.
+/// Number that represents a value of a baseline row.
 fn code(cell: &bias::Cell, feature: &mut Feature) -> Result<f64, JobError> {
     let text = match cell {
         bias::Cell::Null => return Ok(f64::NAN),
@@ -370,14 +378,14 @@ fn code(cell: &bias::Cell, feature: &mut Feature) -> Result<f64, JobError> {
     };
     let Some(texts) = &mut feature.texts else {
         return Err(JobError::Data(format!(
-            "`methods.shap.baseline` has the text `{text}` for `{}`, which is a number in the dataset",
+            "`methods.shap.baseline` has the string `{text}` for `{}`: expected a number, as in the dataset",
             feature.name
         )));
     };
     Ok(texts.add(&text))
 }
 
-/// The number that stands for a cell.
+/// Number that represents a cell.
 fn coded(found: &Found<'_>, row: usize, feature: &Feature) -> f64 {
     match found.cell(row) {
         Cell::Missing => f64::NAN,
@@ -392,20 +400,20 @@ fn coded(found: &Found<'_>, row: usize, feature: &Feature) -> f64 {
     }
 }
 
-/// The centres of clusters of rows, where no baseline rows are given.
+/// Cluster centers of the rows, used if no baseline rows are set.
 fn clusters(shap: &Shap, features: &[Feature], mut rows: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>, JobError> {
     if let Some(feature) = features.iter().find(|feature| feature.texts.is_some()) {
         return Err(JobError::Data(format!(
-            "feature `{}` is text, of which there are no clusters: give `methods.shap.baseline`, rows to hold the features \
-             against",
+            "feature `{}` contains strings, which have no clusters: set `methods.shap.baseline` to the rows to \
+             compare with",
             feature.name
         )));
     }
     rows.retain(|row| row.iter().all(|number| number.is_finite()));
     if rows.is_empty() {
         return Err(JobError::Data(
-            "no row has a value of every feature, to make clusters of: give `methods.shap.baseline`, rows to hold the \
-             features against"
+            "no row has a value for every feature, so there are no clusters: set `methods.shap.baseline` to the rows \
+             to compare with"
                 .to_owned(),
         ));
     }
@@ -413,7 +421,7 @@ fn clusters(shap: &Shap, features: &[Feature], mut rows: Vec<Vec<f64>>) -> Resul
         .map_err(|error| JobError::Data(format!("`methods.shap.num_clusters`: {error}")))
 }
 
-/// So many of the rows at most, drawn by the seed, in their order.
+/// Indices of at most `most` rows, sampled with the seed, in order.
 fn sampled(rows: usize, most: usize, seed: u64) -> Vec<usize> {
     let mut all: Vec<(u64, usize)> = Vec::new();
     if rows <= most {
@@ -433,8 +441,8 @@ fn sampled(rows: usize, most: usize, seed: u64) -> Vec<usize> {
     drawn
 }
 
-/// The columns of each label, with the names of their features. Clarify calls a column of local values by feature and
-/// label, `age_label0`; without such names there is one label.
+/// Columns of each label, with the names of their features. Clarify names a column of local values by feature and
+/// label: `age_label0`. Without such names there is one label.
 fn by_label<'a>(found: &[Found<'a>], headers: &[String]) -> Vec<(String, Vec<(String, Found<'a>)>)> {
     let split = |found: &Found<'_>| -> Option<(String, String)> {
         let of_header = headers.iter().find_map(|label| {
@@ -470,7 +478,7 @@ fn shap_failed(error: ShapError<String>) -> JobError {
     }
 }
 
-/// Sets a value in an object in objects, which are made if they are not there.
+/// Sets a value in nested objects, which are created if missing.
 fn set(object: &mut Value, path: &[&str], value: Value) {
     let Some((key, rest)) = path.split_first() else {
         *object = value;
@@ -484,7 +492,7 @@ fn set(object: &mut Value, path: &[&str], value: Value) {
     }
 }
 
-fn report(measured: &Measured, notes: Vec<String>) -> Report {
+fn report(measured: &AttributionSource, notes: Vec<String>) -> Report {
     Report {
         monitor_type: MonitorType::ModelExplainability,
         item_count: measured.rows,
@@ -498,7 +506,7 @@ fn report(measured: &Measured, notes: Vec<String>) -> Report {
     }
 }
 
-/// The metrics that Clarify publishes: the global values of every label, and what the model predicts on the mean.
+/// Metrics that Clarify publishes: the global values of every label, and the mean prediction of the model.
 fn metrics(analysis: &Analysis) -> Vec<AnalysisMetric> {
     let explanations = analysis.explanations.as_ref();
     let labels = explanations.and_then(|explanations| explanations.kernel_shap.as_ref());

@@ -1,10 +1,10 @@
-//! Model quality from a table to its report.
+//! Model quality: from a table to a report.
 
 use super::{
     Baseline, JobError,
     columns::{Columns, Found},
     config::{AnalysisConfig, ConfigError},
-    left_out::LeftOut,
+    dropped_rows::DroppedRows,
     notes, truth_notes,
 };
 use crate::{
@@ -17,7 +17,7 @@ use analysis::{
     ConstraintViolation,
     metric::AnalysisMetric,
     model_quality::{
-        Calibration, Classes, EstimatedPerformance, Evaluation, MOST_CLASSES, ModelQualityError, Options, ProblemType,
+        Calibration, Classes, EstimatedPerformance, Evaluation, MAX_CLASSES, ModelQualityError, Options, ProblemType,
         Rows, SegmentOptions, TwoClasses, by_segment, check_constraints, evaluate, suggest_constraints,
     },
 };
@@ -25,22 +25,22 @@ use model_monitor::{Constraints, MonitorType, Statistics, Switch};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// How a score becomes a probability, in the baseline's folder.
+/// Calibration of the scores, in the folder of the baseline.
 pub const CALIBRATION: &str = "calibration.json";
 
-/// Into so many bins of rows the baseline goes, to calibrate probabilities.
+/// Number of bins in which the rows of the baseline are calibrated.
 const CALIBRATION_BINS: u32 = 20;
-/// What stands for a segment's value where there is none.
+/// Name of the segment of rows without a value.
 const NO_SEGMENT: &str = "(missing)";
 
-/// The model quality analysis.
+/// Model quality analysis.
 #[derive(Debug, Clone)]
 pub struct ModelQualityJob {
     config: AnalysisConfig,
 }
 
-/// The rows of a dataset that are evaluated, column by column.
-enum Columned {
+/// Evaluated rows of a dataset, column by column.
+enum ColumnSelection {
     Binary {
         labels: Vec<u32>,
         predictions: Vec<u32>,
@@ -58,7 +58,7 @@ enum Columned {
     },
 }
 
-impl Columned {
+impl ColumnSelection {
     fn rows(&self) -> Rows<'_> {
         match self {
             Self::Binary {
@@ -86,20 +86,20 @@ impl Columned {
     }
 }
 
-/// What of a dataset is looked at.
-struct Looked<'a> {
+/// Columns of a dataset that are evaluated.
+struct LabeledColumns<'a> {
     label: Option<Found<'a>>,
     predicted: Option<Found<'a>>,
     probability: Option<Found<'a>>,
     segment: Option<Found<'a>>,
-    /// Whether whole numbers stand where classes are booleans.
+    /// Whether booleans are compared with classes that are integers.
     numbers: bool,
 }
 
-impl Looked<'_> {
-    /// The rows that have label and prediction.
+impl LabeledColumns<'_> {
+    /// Rows that have a label and a prediction.
     fn kept(&self, rows: usize, problem: ProblemType, notes: &mut Vec<String>) -> Vec<usize> {
-        let mut left_out = LeftOut::default();
+        let mut left_out = DroppedRows::default();
         let kept = (0..rows).filter(|row| {
             let of_numbers = problem == ProblemType::Regression;
             let label = self.label.as_ref();
@@ -113,62 +113,63 @@ impl Looked<'_> {
     }
 }
 
-/// What the metrics of a dataset are.
-struct Measured {
-    columned: Columned,
+/// Metrics of a dataset.
+struct QualityMeasurement {
+    selection: ColumnSelection,
     evaluation: Evaluation,
     segments: Option<Value>,
 }
 
 impl ModelQualityJob {
-    /// The analysis of the columns that a configuration names.
+    /// Creates the analysis of the columns that a configuration names.
     ///
     /// # Errors
-    /// If it does not say what the model answers.
+    /// Fails if the configuration names no prediction.
     pub fn new(config: AnalysisConfig) -> Result<Self, ConfigError> {
         if !config.names_prediction() {
             return Err(ConfigError::Missing {
                 key: "inference_attribute",
-                why: "model quality needs the column of the prediction, or `probability_attribute`, that of a probability",
+                why: "set it to the column of the prediction, or set `probability_attribute` to the column of a \
+                      probability",
             });
         }
         Ok(Self { config })
     }
 
-    /// The configuration.
+    /// Configuration of the analysis.
     pub fn config(&self) -> &AnalysisConfig {
         &self.config
     }
 
-    /// The baseline that a dataset with labels makes: its metrics, and the constraints that they suggest.
+    /// Creates a baseline from a dataset with labels: metrics and suggested constraints.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset, or no row has label and prediction.
+    /// Fails if the configuration does not fit the dataset, or no row has a label and a prediction.
     pub fn baseline(&self, dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Result<Report, JobError> {
         let problem = self.config.problem_type.ok_or(ConfigError::Missing {
             key: "problem_type",
-            why: "say BinaryClassification, MulticlassClassification or Regression",
+            why: "set it to BinaryClassification, MulticlassClassification, or Regression",
         })?;
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
-        let looked = self.look(dataset, problem)?;
-        let measured = self.measure(&looked, dataset.sink.rows(), problem, &[], &mut notes)?;
+        let labeled = self.find_columns(dataset, problem)?;
+        let measured = self.measure(&labeled, dataset.sink.rows(), problem, &[], &mut notes)?;
         let Some(measured) = measured else {
             return Err(JobError::Data(format!(
-                "no row of the dataset has label and prediction: there is nothing to make a baseline of{}",
+                "no row has a label and a prediction: a baseline requires at least one{}",
                 reasons(&notes)
             )));
         };
         let mut files = Self::files(&measured, &mut notes);
         if let (
             true,
-            Columned::Binary {
+            ColumnSelection::Binary {
                 labels,
                 probabilities: Some(probabilities),
                 classes,
                 ..
             },
-        ) = (self.config.estimate_without_labels, &measured.columned)
+        ) = (self.config.estimate_without_labels, &measured.selection)
         {
             let calibration = Calibration::binned(labels, probabilities, classes, CALIBRATION_BINS)?;
             files.push(ReportFile {
@@ -187,10 +188,10 @@ impl ModelQualityJob {
         })
     }
 
-    /// Holds a dataset with labels against a baseline.
+    /// Compares a dataset with labels with a baseline.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset, or the baseline is not one of model quality.
+    /// Fails if the configuration does not fit the dataset, or the baseline is not a model quality baseline.
     pub fn analyze(
         &self,
         dataset: &Dataset<Table>,
@@ -201,9 +202,11 @@ impl ModelQualityJob {
             .constraints
             .as_ref()
             .ok_or(JobError::Missing("constraints.json"))?;
-        let problem = self.config.problem_type.or_else(|| problem_of(constraints));
+        let problem = self.config.problem_type.or_else(|| problem_type(constraints));
         let problem = problem.ok_or_else(|| {
-            JobError::Data("the baseline's constraints.json is not one of model quality: it has no metrics".to_owned())
+            JobError::Data(
+                "the baseline's constraints.json has no metrics: expected constraints of model quality".to_owned(),
+            )
         })?;
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
@@ -216,13 +219,13 @@ impl ModelQualityJob {
             notes: Vec::new(),
         };
         if dataset.sink.rows() == 0 {
-            notes.push("the dataset has no rows: nothing was checked, and that is not clean".to_owned());
+            notes.push("the dataset has no rows: nothing was checked, and the result is NoData, not Clean".to_owned());
             report.notes = notes;
             return Ok(report);
         }
-        let looked = self.look(dataset, problem)?;
-        let known = baseline.statistics.as_ref().map(classes_of).unwrap_or_default();
-        if let Some(measured) = self.measure(&looked, dataset.sink.rows(), problem, &known, &mut notes)? {
+        let labeled = self.find_columns(dataset, problem)?;
+        let known = baseline.statistics.as_ref().map(baseline_classes).unwrap_or_default();
+        if let Some(measured) = self.measure(&labeled, dataset.sink.rows(), problem, &known, &mut notes)? {
             report.item_count = measured.evaluation.rows;
             let violations = check_constraints(&measured.evaluation, constraints)?;
             report.violations = violations
@@ -237,11 +240,14 @@ impl ModelQualityJob {
             report.files = Self::files(&measured, &mut Vec::new());
             report.metrics = metrics(&measured.evaluation);
         } else {
-            notes.push("no row has label and prediction: nothing was checked, and that is not clean".to_owned());
+            notes.push(
+                "no row has a label and a prediction: nothing was checked, and the result is NoData, not Clean"
+                    .to_owned(),
+            );
         }
         if self.config.estimate_without_labels {
             self.estimate(
-                &looked,
+                &labeled,
                 dataset.sink.rows(),
                 (problem, &known),
                 baseline,
@@ -261,47 +267,51 @@ impl ModelQualityJob {
         Ok(report)
     }
 
-    /// How right each row was that has label and prediction: of a classification 1 where they agree and 0 where they do
-    /// not, of a regression the prediction less the label.
+    /// Outcome of each row with a label and a prediction. Classification: 1 if they agree, 0 if not. Regression:
+    /// prediction minus label.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset.
+    /// Fails if the configuration does not fit the dataset.
     pub fn outcomes(&self, dataset: &Dataset<Table>) -> Result<Vec<f64>, JobError> {
         let problem = self.config.problem_type.ok_or(ConfigError::Missing {
             key: "problem_type",
-            why: "say BinaryClassification, MulticlassClassification or Regression",
+            why: "set it to BinaryClassification, MulticlassClassification, or Regression",
         })?;
         if dataset.sink.rows() == 0 {
             return Ok(Vec::new());
         }
-        let looked = self.look(dataset, problem)?;
-        let kept = looked.kept(dataset.sink.rows(), problem, &mut Vec::new());
-        let Some(label) = looked.label.filter(|_| !kept.is_empty()) else {
+        let labeled = self.find_columns(dataset, problem)?;
+        let kept = labeled.kept(dataset.sink.rows(), problem, &mut Vec::new());
+        let Some(label) = labeled.label.filter(|_| !kept.is_empty()) else {
             return Ok(Vec::new());
         };
-        // Of few rows all may be of one class, which does not say what the other is.
+        // A few rows can all have one class, so the other class is unknown.
         let known = ["0", "1"].map(str::to_owned);
-        let columned = self.columned(&looked, label, &kept, problem, &[]);
-        let columned = columned.or_else(|_| self.columned(&looked, label, &kept, problem, &known))?;
+        let selection = self.select_columns(&labeled, label, &kept, problem, &[]);
+        let selection = selection.or_else(|_| self.select_columns(&labeled, label, &kept, problem, &known))?;
         let agree = |labels: &[u32], predictions: &[u32]| {
             let rows = labels.iter().zip(predictions);
             rows.map(|(label, predicted)| f64::from(label == predicted)).collect()
         };
-        Ok(match &columned {
-            Columned::Binary {
+        Ok(match &selection {
+            ColumnSelection::Binary {
                 labels, predictions, ..
             }
-            | Columned::Multiclass {
+            | ColumnSelection::Multiclass {
                 labels, predictions, ..
             } => agree(labels, predictions),
-            Columned::Regression { labels, predictions } => {
+            ColumnSelection::Regression { labels, predictions } => {
                 let rows = labels.iter().zip(predictions);
                 rows.map(|(label, predicted)| predicted - label).collect()
             }
         })
     }
 
-    fn look<'a>(&'a self, dataset: &'a Dataset<Table>, problem: ProblemType) -> Result<Looked<'a>, JobError> {
+    fn find_columns<'a>(
+        &'a self,
+        dataset: &'a Dataset<Table>,
+        problem: ProblemType,
+    ) -> Result<LabeledColumns<'a>, JobError> {
         super::not_full(&dataset.sink)?;
         let columns = Columns::new(&self.config, &dataset.sink);
         let probability = match problem {
@@ -317,12 +327,12 @@ impl ModelQualityJob {
                 (_, false) => "`inference_attribute`",
             };
             return Err(JobError::Data(format!(
-                "{key} is missing in analysis_config.json: nothing says what the model predicted"
+                "{key} is missing in analysis_config.json: set it to the column of the prediction"
             )));
         }
         if label.is_none() && !columns.captured() {
             return Err(JobError::Data(
-                "`ground_truth_attribute` is missing in analysis_config.json: nothing says which column is the label"
+                "`ground_truth_attribute` is missing in analysis_config.json: set it to the column of the label"
                     .to_owned(),
             ));
         }
@@ -333,7 +343,7 @@ impl ModelQualityJob {
             .iter()
             .flatten()
             .any(|found| found.column.cells().iter().any(|cell| matches!(cell, Cell::Number(_))));
-        Ok(Looked {
+        Ok(LabeledColumns {
             label,
             predicted,
             probability,
@@ -342,24 +352,24 @@ impl ModelQualityJob {
         })
     }
 
-    /// The metrics of the rows that have label and prediction; `None` if no row has both. `known` are the classes of the
-    /// baseline.
+    /// Metrics of the rows that have a label and a prediction; `None` if there are no such rows. `known` are the
+    /// classes of the baseline.
     fn measure(
         &self,
-        looked: &Looked<'_>,
+        labeled: &LabeledColumns<'_>,
         rows: usize,
         problem: ProblemType,
         known: &[String],
         notes: &mut Vec<String>,
-    ) -> Result<Option<Measured>, JobError> {
-        let kept = looked.kept(rows, problem, notes);
-        let Some(label) = looked.label.filter(|_| !kept.is_empty()) else {
+    ) -> Result<Option<QualityMeasurement>, JobError> {
+        let kept = labeled.kept(rows, problem, notes);
+        let Some(label) = labeled.label.filter(|_| !kept.is_empty()) else {
             return Ok(None);
         };
-        let columned = self.columned(looked, label, &kept, problem, known)?;
-        let rows = columned.rows();
-        let evaluation = evaluate(&rows, Options::default()).map_err(|error| looked.explain(&error))?;
-        let segments = looked.segment.map(|segment| {
+        let selection = self.select_columns(labeled, label, &kept, problem, known)?;
+        let rows = selection.rows();
+        let evaluation = evaluate(&rows, Options::default()).map_err(|error| labeled.explain(&error))?;
+        let segments = labeled.segment.map(|segment| {
             let mut values = Classes::default();
             let column: Vec<u32> = kept
                 .iter()
@@ -372,27 +382,27 @@ impl ModelQualityJob {
             Ok::<_, JobError>(report.to_json(segment.name))
         });
         let segments = segments.transpose()?;
-        Ok(Some(Measured {
-            columned,
+        Ok(Some(QualityMeasurement {
+            selection,
             evaluation,
             segments,
         }))
     }
 
-    fn columned(
+    fn select_columns(
         &self,
-        looked: &Looked<'_>,
+        labeled: &LabeledColumns<'_>,
         label: Found<'_>,
         kept: &[usize],
         problem: ProblemType,
         known: &[String],
-    ) -> Result<Columned, JobError> {
+    ) -> Result<ColumnSelection, JobError> {
         let numbers = |found: Found<'_>| -> Vec<f64> { kept.iter().filter_map(|row| found.number(*row)).collect() };
         let mut classes = Classes::default();
         if problem == ProblemType::Regression {
-            return Ok(Columned::Regression {
+            return Ok(ColumnSelection::Regression {
                 labels: numbers(label),
-                predictions: looked.predicted.map(numbers).unwrap_or_default(),
+                predictions: labeled.predicted.map(numbers).unwrap_or_default(),
             });
         }
         if problem == ProblemType::BinaryClassification {
@@ -400,26 +410,28 @@ impl ModelQualityJob {
                 classes.intern(class);
             }
         }
-        let labels = interned(&mut classes, label, kept, looked.numbers)?;
-        let predictions = looked
+        let labels = interned(&mut classes, label, kept, labeled.numbers)?;
+        let predictions = labeled
             .predicted
-            .map(|predicted| interned(&mut classes, predicted, kept, looked.numbers))
+            .map(|predicted| interned(&mut classes, predicted, kept, labeled.numbers))
             .transpose()?;
         if problem == ProblemType::MulticlassClassification {
-            return Ok(Columned::Multiclass {
+            return Ok(ColumnSelection::Multiclass {
                 labels,
                 predictions: predictions.unwrap_or_default(),
                 classes,
             });
         }
-        let two = self.two_classes(&mut classes).map_err(|error| looked.explain(&error))?;
-        let probabilities = looked.probability.map(numbers);
+        let two = self
+            .two_classes(&mut classes)
+            .map_err(|error| labeled.explain(&error))?;
+        let probabilities = labeled.probability.map(numbers);
         let predictions = match (predictions, &probabilities) {
             (Some(predictions), _) => predictions,
             (None, Some(probabilities)) => self.decided(&mut classes, &two, probabilities),
             (None, None) => Vec::new(),
         };
-        Ok(Columned::Binary {
+        Ok(ColumnSelection::Binary {
             labels,
             predictions,
             probabilities,
@@ -427,10 +439,10 @@ impl ModelQualityJob {
         })
     }
 
-    /// The two classes; the positive one as the configuration says, if it does.
+    /// The two classes, with the positive one that the configuration names, if any.
     fn two_classes(&self, classes: &mut Classes) -> Result<TwoClasses, ModelQualityError> {
         let positive = self.config.positive_label.as_ref().map(ToString::to_string);
-        // A single positive value of the label is said for the bias analysis; it may be a threshold.
+        // A single positive label value is meant for the bias analysis, where it may be a threshold.
         let positive = positive.or_else(|| match self.config.label_values() {
             [value] => Some(value.to_string()).filter(|value| classes.sorted().contains(&value.as_str())),
             _ => None,
@@ -438,7 +450,7 @@ impl ModelQualityJob {
         classes.binary(positive.as_deref())
     }
 
-    /// What follows from probabilities.
+    /// Predictions that follow from probabilities.
     fn decided(&self, classes: &mut Classes, two: &TwoClasses, probabilities: &[f64]) -> Vec<u32> {
         let (positive, negative) = (classes.intern(two.positive()), classes.intern(two.negative()));
         let threshold = self.config.threshold();
@@ -446,45 +458,47 @@ impl ModelQualityJob {
         probabilities.iter().map(decide).collect()
     }
 
-    /// What the metrics are to be expected to be, over all rows with a probability, whether they have a label or not.
+    /// Estimated metrics over all rows with a probability, with or without a label.
     fn estimate(
         &self,
-        looked: &Looked<'_>,
+        labeled: &LabeledColumns<'_>,
         rows: usize,
         (problem, known): (ProblemType, &[String]),
         baseline: &Baseline,
         report: &mut Report,
         notes: &mut Vec<String>,
     ) -> Result<(), JobError> {
-        let Some(probability) = looked
+        let Some(probability) = labeled
             .probability
             .filter(|_| problem == ProblemType::BinaryClassification)
         else {
             notes.push(
-                "performance is estimated of binary classifications with a probability only: there is no estimate.json"
+                "no estimate.json: performance is estimated only for binary classification with a probability"
                     .to_owned(),
             );
             return Ok(());
         };
-        let has_prediction = |row: &usize| looked.predicted.is_none_or(|found| found.cell(*row) != Cell::Missing);
+        let has_prediction = |row: &usize| labeled.predicted.is_none_or(|found| found.cell(*row) != Cell::Missing);
         let kept: Vec<usize> = (0..rows)
             .filter(|row| probability.number(*row).is_some() && has_prediction(row))
             .collect();
         if kept.is_empty() {
-            notes.push("no row has a probability: there is no estimate.json".to_owned());
+            notes.push("no estimate.json: no row has a probability".to_owned());
             return Ok(());
         }
         let mut classes = Classes::default();
         for class in known {
             classes.intern(class);
         }
-        let predicted = looked
+        let predicted = labeled
             .predicted
-            .map(|found| interned(&mut classes, found, &kept, looked.numbers));
+            .map(|found| interned(&mut classes, found, &kept, labeled.numbers));
         if classes.is_empty() {
             classes.intern("1");
         }
-        let two = self.two_classes(&mut classes).map_err(|error| looked.explain(&error))?;
+        let two = self
+            .two_classes(&mut classes)
+            .map_err(|error| labeled.explain(&error))?;
         let probabilities: Vec<f64> = kept.iter().filter_map(|row| probability.number(*row)).collect();
         let predictions = match predicted {
             Some(predictions) => predictions?,
@@ -497,11 +511,11 @@ impl ModelQualityJob {
         let warnings = warnings?;
         for warning in &warnings {
             notes.push(format!(
-                "{} is {:.4}, {} {}: an early warning from probabilities alone, no violation",
+                "early warning, not a violation: {} is {}, {} {}, estimated from probabilities",
                 warning.estimated_metric,
-                warning.estimate,
+                text::number(warning.estimate),
                 warning.comparison_operator.as_str(),
-                warning.threshold,
+                text::number(warning.threshold),
             ));
         }
         let metrics = estimate.metrics();
@@ -534,11 +548,11 @@ impl ModelQualityJob {
         Ok(())
     }
 
-    fn files(measured: &Measured, notes: &mut Vec<String>) -> Vec<ReportFile> {
+    fn files(measured: &QualityMeasurement, notes: &mut Vec<String>) -> Vec<ReportFile> {
         let suggestion = suggest_constraints(&measured.evaluation);
         if !suggestion.left_out.is_empty() {
             notes.push(format!(
-                "the baseline has no number for {}: no constraint is suggested",
+                "no constraint is suggested for {}: the baseline value is not a number",
                 suggestion.left_out.join(", ")
             ));
         }
@@ -562,23 +576,23 @@ impl ModelQualityJob {
     }
 }
 
-impl Looked<'_> {
-    /// Why there is no evaluation, with what may be meant.
+impl LabeledColumns<'_> {
+    /// Reason for which there is no evaluation, with a suggestion.
     fn explain(&self, error: &ModelQualityError) -> JobError {
         let hint = match (error, self.predicted) {
             (ModelQualityError::NotBinary { .. }, Some(found)) if found.column.is_fractional() => format!(
-                "; if column `{}` is a probability, name it as `probability_attribute`, or `predictor.probability` in a \
-                 response",
+                "; if column `{}` is a probability, set `probability_attribute`, or `predictor.probability` for \
+                 responses",
                 found.name
             ),
-            (ModelQualityError::PositiveUnknown { .. }, _) => " by `positive_label`".to_owned(),
+            (ModelQualityError::PositiveUnknown { .. }, _) => " in `positive_label`".to_owned(),
             _ => String::new(),
         };
         JobError::Data(format!("{error}{hint}"))
     }
 }
 
-/// Why nothing is left, for a message.
+/// Last notes, as the reasons in an error message.
 fn reasons(notes: &[String]) -> String {
     let reasons: Vec<&str> = notes.iter().rev().take(3).map(String::as_str).collect();
     if reasons.is_empty() {
@@ -588,7 +602,7 @@ fn reasons(notes: &[String]) -> String {
     }
 }
 
-/// A column as numbers of classes.
+/// Column as class numbers.
 fn interned(classes: &mut Classes, found: Found<'_>, kept: &[usize], numbers: bool) -> Result<Vec<u32>, JobError> {
     let mut texts: Vec<Option<u32>> = vec![None; found.column.texts().len()];
     let mut known: HashMap<u64, u32> = HashMap::new();
@@ -616,7 +630,7 @@ fn interned(classes: &mut Classes, found: Found<'_>, kept: &[usize], numbers: bo
             }
             Cell::Missing => continue,
         };
-        if classes.len() > MOST_CLASSES {
+        if classes.len() > MAX_CLASSES {
             return Err(ModelQualityError::TooManyClasses { classes: classes.len() }.into());
         }
         ids.push(id);
@@ -624,8 +638,8 @@ fn interned(classes: &mut Classes, found: Found<'_>, kept: &[usize], numbers: bo
     Ok(ids)
 }
 
-/// The kind of problem that constraints are of.
-pub(super) fn problem_of(constraints: &Constraints) -> Option<ProblemType> {
+/// Problem type of the constraints.
+pub(super) fn problem_type(constraints: &Constraints) -> Option<ProblemType> {
     if constraints.binary_classification_constraints.is_some() {
         Some(ProblemType::BinaryClassification)
     } else if constraints.multiclass_classification_constraints.is_some() {
@@ -637,8 +651,8 @@ pub(super) fn problem_of(constraints: &Constraints) -> Option<ProblemType> {
     }
 }
 
-/// The two classes of the baseline, by its confusion matrix: a window in which one is missing is still of both.
-fn classes_of(statistics: &Statistics) -> Vec<String> {
+/// The two classes of the baseline, from its confusion matrix. Needed when one class does not occur in the window.
+fn baseline_classes(statistics: &Statistics) -> Vec<String> {
     let metrics = statistics.binary_classification_metrics.as_ref();
     let matrix = metrics.and_then(|metrics| metrics.get("confusion_matrix"));
     let classes: Vec<String> = matrix.map_or(Vec::new(), |matrix| matrix.extra.keys().cloned().collect());

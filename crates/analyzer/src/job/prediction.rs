@@ -1,4 +1,4 @@
-//! The analyses that look at predictions row by row: which there are, and what of a dataset they need.
+//! Analyses of predictions, row by row, and the columns that they need.
 
 use super::{
     Baseline, BiasJob, ExplainabilityJob, Invoke, JobError, ModelQualityJob,
@@ -15,40 +15,40 @@ use analysis::bias::Metric;
 use model_monitor::MonitorType;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// An analysis of predictions.
+/// Analysis of predictions.
 #[derive(Debug, Clone)]
 pub enum PredictionJob {
-    /// Against ground truth.
+    /// Comparison with ground truth.
     ModelQuality(ModelQualityJob),
-    /// Of groups against one another.
+    /// Comparison of groups.
     Bias(BiasJob),
-    /// By what moves them.
+    /// Feature attributions.
     Explainability(ExplainabilityJob),
 }
 
 impl PredictionJob {
-    /// The analysis of a type.
+    /// Creates the analysis of a monitor type.
     ///
     /// # Errors
-    /// If it is data quality or a custom one, which look at no predictions; if there is no configuration and one is
-    /// needed; or if the configuration lacks something.
+    /// Fails if the type does not analyze predictions (data quality, custom), or if a required configuration or one of
+    /// its keys is missing.
     pub fn new(monitor_type: MonitorType, config: Option<AnalysisConfig>) -> Result<Self, JobError> {
         let needed = || config.clone().ok_or(ConfigError::None(monitor_type));
         match monitor_type {
             MonitorType::ModelQuality => Ok(Self::ModelQuality(ModelQualityJob::new(needed()?)?)),
             MonitorType::ModelBias => Ok(Self::Bias(BiasJob::new(needed()?)?)),
-            // Of local SHAP values alone there is nothing to be said.
+            // Local SHAP values need no configuration.
             MonitorType::ModelExplainability => {
                 let config = config.unwrap_or_default();
                 Ok(Self::Explainability(ExplainabilityJob::new(config)))
             }
             MonitorType::DataQuality | MonitorType::Custom => {
-                Err(JobError::Data(format!("{monitor_type} is no analysis of predictions")))
+                Err(JobError::Data(format!("{monitor_type} does not analyze predictions")))
             }
         }
     }
 
-    /// Which analysis.
+    /// Monitor type of the analysis.
     pub fn monitor_type(&self) -> MonitorType {
         match self {
             Self::ModelQuality(_) => MonitorType::ModelQuality,
@@ -57,7 +57,7 @@ impl PredictionJob {
         }
     }
 
-    /// The configuration.
+    /// Configuration of the analysis.
     pub fn config(&self) -> &AnalysisConfig {
         match self {
             Self::ModelQuality(job) => job.config(),
@@ -66,13 +66,13 @@ impl PredictionJob {
         }
     }
 
-    /// Whether labels are of use to it.
+    /// Whether the analysis uses labels.
     pub fn uses_ground_truth(&self) -> bool {
         !matches!(self, Self::Explainability(_))
     }
 
-    /// How to read a dataset for it: the columns are those of the headers, captured requests stand beside their responses
-    /// and labels.
+    /// Sets how to read a dataset for the analysis: columns are named by the headers, and captured requests are joined
+    /// with their responses and labels.
     pub fn prepare(&self, options: &mut ReadOptions) {
         let config = self.config();
         if !config.headers.is_empty() {
@@ -80,20 +80,21 @@ impl PredictionJob {
             options.capture.request = request_columns(config);
         }
         options.capture.predictions = true;
-        options.capture.unlabelled = matches!(self, Self::ModelQuality(_)) && config.estimate_without_labels;
+        options.capture.unlabeled = matches!(self, Self::ModelQuality(_)) && config.estimate_without_labels;
     }
 
-    /// Makes the tables that a dataset is read into: of the columns that are needed, if they are known by name.
+    /// Returns a constructor of the tables that a dataset is read into. They keep the required columns, if these are
+    /// known by name.
     pub fn tables(&self) -> impl Fn() -> Table + Send + Sync + 'static {
         let wanted: Option<Arc<BTreeSet<String>>> = self.wanted().map(Arc::new);
-        move || Table::of(wanted.clone())
+        move || Table::with_columns(wanted.clone())
     }
 
     fn wanted(&self) -> Option<BTreeSet<String>> {
         let config = self.config();
         match self {
             Self::ModelQuality(_) => wanted(config, config.segment.iter()),
-            // The flip test needs every feature.
+            // The flip test needs all features.
             Self::Bias(_) if config.names_prediction() && config.reports(Metric::Ft) => None,
             Self::Bias(_) => {
                 let facets = config.facets().iter().map(|facet| &facet.name_or_index);
@@ -103,10 +104,10 @@ impl PredictionJob {
         }
     }
 
-    /// The baseline that a dataset makes. Only the explainability analysis asks a model, if there is one.
+    /// Creates a baseline from a dataset. Only the explainability analysis uses the model, if there is one.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset, or there is nothing to analyse.
+    /// Fails if the configuration does not fit the dataset, or there is nothing to analyze.
     pub fn baseline(
         &self,
         dataset: &Dataset<Table>,
@@ -120,10 +121,10 @@ impl PredictionJob {
         }
     }
 
-    /// Holds a dataset against a baseline.
+    /// Compares a dataset with a baseline.
     ///
     /// # Errors
-    /// If the configuration does not fit the dataset, or the baseline is one of another analysis.
+    /// Fails if the configuration does not fit the dataset, or the baseline belongs to another analysis.
     pub fn analyze(
         &self,
         dataset: &Dataset<Table>,

@@ -1,41 +1,41 @@
-//! A model behind an endpoint, as Kernel SHAP asks it: rows of features in a request, predictions in the response.
+//! A model behind an endpoint, as Kernel SHAP calls it: rows of features in a request, predictions in the response.
 //!
 //! Source of the formats and of the templates: developer guide, pages `clarify-processing-job-configure-analysis`,
 //! `clarify-processing-job-data-format-tabular-request-jsonlines`, `…-request-json`.
 
 use super::config::{Named, Predictor};
-use crate::read::{JsonCell, Name, Record, answered};
+use crate::read::{JsonCell, Name, Record, response_records};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// What a model is asked.
+/// Request to a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelRequest {
     /// `Content-Type`.
     pub content_type: String,
     /// `Accept`.
     pub accept: String,
-    /// The rows.
+    /// Rows in the format of the content type.
     pub body: Vec<u8>,
 }
 
-/// Asks a model, and returns its answer or why there is none.
+/// Calls a model. Returns its response, or the reason for the failure.
 pub type Invoke<'a> = dyn FnMut(&ModelRequest) -> Result<Vec<u8>, String> + 'a;
 
-/// A request holds at most about so many bytes: SageMaker takes six million.
-const MAX_REQUEST: usize = 4_000_000;
-/// A number takes about so many.
-const BYTES_A_CELL: usize = 20;
+/// Approximate maximum size of a request in bytes. SageMaker accepts 6 MB.
+const MAX_REQUEST_BYTES: usize = 4_000_000;
+/// Approximate size of a number in bytes.
+const BYTES_PER_CELL: usize = 20;
 
-/// A feature as the model is given it.
+/// Feature as the model gets it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Feature {
     pub name: String,
-    /// Its different texts, if it has any: its numbers are then places among these.
+    /// Distinct strings of the feature, if it has any. Its numbers are then indices into them.
     pub texts: Option<Texts>,
 }
 
-/// Different texts, each with a number: its place.
+/// Distinct strings, each with a number: its index.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Texts {
     texts: Vec<String>,
@@ -43,7 +43,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// The number of a text, which is added if it is new.
+    /// Number of a string, which is added if it is new.
     pub(super) fn add(&mut self, text: &str) -> f64 {
         if let Some(place) = self.place(text) {
             return place;
@@ -54,17 +54,17 @@ impl Texts {
         f64::from(place)
     }
 
-    /// The number of a text that is known.
+    /// Number of a known string.
     pub(super) fn place(&self, text: &str) -> Option<f64> {
         self.places.get(text).copied().map(f64::from)
     }
 
     fn get(&self, number: f64) -> Option<&str> {
-        // Places are whole and not negative, and stay so: coalitions mix rows, they do not average them.
+        // Indices stay nonnegative integers: coalitions mix rows, they do not average them.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a place among the texts"
+            reason = "an index into the strings"
         )]
         let place = number.max(0.0) as usize;
         self.texts.get(place).filter(|_| !number.is_nan()).map(String::as_str)
@@ -72,7 +72,7 @@ impl Texts {
 }
 
 impl Feature {
-    /// The value of a number that stands for it.
+    /// Value that a number represents.
     pub(super) fn value(&self, number: f64) -> Value {
         let Some(texts) = &self.texts else {
             return number_value(number);
@@ -95,7 +95,7 @@ fn number_value(number: f64) -> Value {
     json!(number)
 }
 
-/// A value in CSV.
+/// Value as a CSV cell.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -104,7 +104,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// The formats of requests.
+/// Formats of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Csv,
@@ -112,7 +112,7 @@ enum Format {
     Json,
 }
 
-/// A model, asked in batches.
+/// Model that is called in batches.
 pub(super) struct Model<'a, 'b> {
     predictor: &'a Predictor,
     features: &'a [Feature],
@@ -132,7 +132,8 @@ impl<'a, 'b> Model<'a, 'b> {
             "application/json" => Format::Json,
             other => {
                 return Err(format!(
-                    "`predictor.content_type` is `{other}`, not text/csv, application/jsonlines or application/json"
+                    "`predictor.content_type` is `{other}`: expected text/csv, application/jsonlines, or \
+                     application/json"
                 ));
             }
         };
@@ -144,13 +145,13 @@ impl<'a, 'b> Model<'a, 'b> {
         })
     }
 
-    /// How many rows go into one request.
+    /// Number of rows in one request.
     pub(super) fn batch_rows(&self, wanted: usize) -> usize {
         if self.format == Format::Json && !self.content_template().contains("$records") {
             return 1;
         }
         wanted
-            .min(MAX_REQUEST / (BYTES_A_CELL * self.features.len().max(1)))
+            .min(MAX_REQUEST_BYTES / (BYTES_PER_CELL * self.features.len().max(1)))
             .max(1)
     }
 
@@ -162,7 +163,7 @@ impl<'a, 'b> Model<'a, 'b> {
         self.predictor.content_template.as_deref().unwrap_or(usual)
     }
 
-    /// The predictions for rows, one number a label for each.
+    /// Predictions for rows, with one number per label for each.
     pub(super) fn predict(&mut self, rows: &[Vec<f64>]) -> Result<Vec<Vec<f64>>, String> {
         let request = ModelRequest {
             content_type: content_type(self.predictor).to_owned(),
@@ -170,8 +171,8 @@ impl<'a, 'b> Model<'a, 'b> {
             body: self.body(rows)?,
         };
         let response = (self.invoke)(&request)?;
-        let records =
-            answered(&response, &request.accept).map_err(|why| format!("the response cannot be read: {why}"))?;
+        let records = response_records(&response, &request.accept)
+            .map_err(|why| format!("failed to parse the response: {why}"))?;
         records.iter().map(|record| self.prediction(record)).collect()
     }
 
@@ -188,23 +189,23 @@ impl<'a, 'b> Model<'a, 'b> {
                 for row in values {
                     writer
                         .write_record(row.iter().map(cell))
-                        .map_err(|error| format!("the request cannot be written: {error}"))?;
+                        .map_err(|error| format!("failed to write the request: {error}"))?;
                 }
                 writer
                     .into_inner()
-                    .map_err(|error| format!("the request cannot be written: {error}"))
+                    .map_err(|error| format!("failed to write the request: {error}"))
             }
             Format::JsonLines => {
                 let mut body = String::new();
                 for row in values {
-                    body.push_str(&self.filled(self.content_template(), row)?);
+                    body.push_str(&self.fill_template(self.content_template(), row)?);
                     body.push('\n');
                 }
                 Ok(body.into_bytes())
             }
             Format::Json => {
                 let template = self.predictor.record_template.as_deref();
-                let record = |row| self.filled(template.unwrap_or(r#"{"features":$features}"#), row);
+                let record = |row| self.fill_template(template.unwrap_or(r#"{"features":$features}"#), row);
                 let records = values.map(record).collect::<Result<Vec<_>, _>>()?;
                 let content = self.content_template();
                 let body = if content.contains("$records") {
@@ -213,7 +214,7 @@ impl<'a, 'b> Model<'a, 'b> {
                     content.replace("$record", &records.join(","))
                 } else {
                     return Err(format!(
-                        "`predictor.content_template` is `{content}`, with neither $records nor $record in it"
+                        "`predictor.content_template` is `{content}`: expected $records or $record in it"
                     ));
                 };
                 Ok(body.into_bytes())
@@ -221,8 +222,8 @@ impl<'a, 'b> Model<'a, 'b> {
         }
     }
 
-    /// A template with the features of a row in it.
-    fn filled(&self, template: &str, row: Vec<Value>) -> Result<String, String> {
+    /// Template filled with the features of a row.
+    fn fill_template(&self, template: &str, row: Vec<Value>) -> Result<String, String> {
         if template.contains("$features_kvp") {
             let names = self.features.iter().map(|feature| feature.name.clone());
             let pairs: Map<String, Value> = names.zip(row).collect();
@@ -231,12 +232,12 @@ impl<'a, 'b> Model<'a, 'b> {
             Ok(template.replace("$features", &Value::Array(row).to_string()))
         } else {
             Err(format!(
-                "the template `{template}` of `predictor` has neither $features nor $features_kvp in it"
+                "the template `{template}` of `predictor` contains neither $features nor $features_kvp"
             ))
         }
     }
 
-    /// The numbers of a record that are explained.
+    /// Numbers of a record that are explained.
     fn prediction(&self, record: &Record) -> Result<Vec<f64>, String> {
         let named = self.predictor.probability.as_ref().or(self.predictor.label.as_ref());
         let is_meant = |at: usize, name: &Name| match (named, name) {
@@ -253,16 +254,14 @@ impl<'a, 'b> Model<'a, 'b> {
                     Name::Key(key) => format!("`{key}`"),
                     Name::At(at) => format!("value {at}"),
                 };
-                format!(
-                    "{name} of the response is no number: say by `predictor.probability` which value of it is explained"
-                )
+                format!("{name} of the response is not a number: set `predictor.probability` to the value to explain")
             })?;
             numbers.extend(found);
         }
         if numbers.is_empty() {
             return Err(match named {
-                Some(Named::Index(index)) => format!("the response has no value {index}, which `predictor` names"),
-                Some(Named::Name(path)) => format!("the response has no `{path}`, which `predictor` names"),
+                Some(Named::Index(index)) => format!("`predictor` names value {index}, which is not in the response"),
+                Some(Named::Name(path)) => format!("`predictor` names `{path}`, which is not in the response"),
                 None => "a record of the response is empty".to_owned(),
             });
         }
@@ -281,7 +280,7 @@ fn accept(predictor: &Predictor) -> &str {
         .unwrap_or_else(|| content_type(predictor))
 }
 
-/// Whether a path is that of a value with this key, or of the list that it is in.
+/// Whether a path leads to a value with this key, or to the list that contains it.
 fn is_path(path: &str, key: &str) -> bool {
     super::columns::flat(path).iter().any(|name| {
         let rest = key.strip_prefix(name.as_str());
@@ -294,7 +293,7 @@ fn is_path(path: &str, key: &str) -> bool {
     })
 }
 
-/// The number of a value, or the numbers of a list that is written as text.
+/// Number of a value, or numbers of a list that is written as a string.
 fn numbers_in(value: &JsonCell) -> Option<Vec<f64>> {
     match value {
         #[expect(clippy::cast_precision_loss, reason = "predictions are doubles")]

@@ -1,5 +1,5 @@
 //! SageMaker's data capture: a line is a request to the endpoint, its response, or both, each with one or several
-//! records in CSV, JSON or BASE64; also what the ground truth merge writes.
+//! records in CSV, JSON, or BASE64. Also the output of the ground truth merge.
 //!
 //! Source: developer guide, pages `model-monitor-data-capture-endpoint`, `model-monitor-model-quality-merge`.
 
@@ -14,37 +14,36 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::{borrow::Cow, sync::Arc};
 
-/// Where the columns of the response stand in the baseline dataset (SDK, `output_columns_position`).
+/// Position of the columns of the response in the baseline dataset (SDK, `output_columns_position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OutputColumns {
-    /// Before those of the request.
+    /// Before the columns of the request.
     #[default]
     Start,
-    /// After them.
+    /// After the columns of the request.
     End,
 }
 
-/// What of captured data is read.
+/// Parts of captured data that are read.
 #[derive(Debug, Clone, Default)]
 pub struct CaptureColumns {
-    /// Where the columns of the response stand.
+    /// Position of the columns of the response.
     pub output: OutputColumns,
-    /// For the analyses of predictions: the labels, by inference id. The columns of the response are then called
-    /// `output:0`, `output:1`, … or `output:` and their keys, the label is called `label`, and requests without one are
-    /// left out.
+    /// Labels by inference ID, for analyses of predictions. With labels, the columns of the response have the names
+    /// `output:0`, `output:1`, … or `output:` and their keys, the label has the name `label`, and requests without a
+    /// label are ignored.
     pub ground_truth: Option<Arc<GroundTruth>>,
-    /// The columns of the response are called so without ground truth too.
+    /// Whether the columns of the response have these names without ground truth too.
     pub predictions: bool,
-    /// Requests without a label are kept.
-    pub unlabelled: bool,
-    /// Requests that were answered before this time are left out. Those that do not say when are kept.
+    /// Whether requests without a label are kept.
+    pub unlabeled: bool,
+    /// Start time: requests that were answered earlier are ignored. Requests without a time are kept.
     pub since: Option<Timestamp>,
-    /// The columns of the request, in their order: the names of those that have none, if others than the baseline's are
-    /// expected there.
+    /// Names of request columns without a name, in order, if they differ from the baseline's.
     pub request: Vec<String>,
 }
 
-/// The name of the column of labels.
+/// Name of the column of labels.
 pub const LABEL: &str = "label";
 
 #[derive(Deserialize)]
@@ -88,7 +87,7 @@ impl EventMetadata<'_> {
     }
 }
 
-/// One side of a captured request, or a label.
+/// Request, response, or label of a captured request.
 #[derive(Deserialize)]
 pub(crate) struct Side<'a> {
     #[serde(borrow)]
@@ -99,8 +98,8 @@ pub(crate) struct Side<'a> {
     content_type: Cow<'a, str>,
 }
 
-/// So many lines are looked at to tell captured data, of which some may be broken.
-const PROBED: usize = 10;
+/// Number of lines from which captured data is detected. Some of them can be invalid.
+const PROBE_LINES: usize = 10;
 
 /// Whether the first lines are captured data.
 pub(super) fn is_capture(bytes: &[u8]) -> bool {
@@ -110,7 +109,7 @@ pub(super) fn is_capture(bytes: &[u8]) -> bool {
         capture_data: Option<serde::de::IgnoredAny>,
     }
     let mut probes = lines(bytes)
-        .take(PROBED)
+        .take(PROBE_LINES)
         .filter_map(|line| serde_json::from_slice::<Probe>(line).ok());
     probes.any(|probe| probe.capture_data.is_some())
 }
@@ -120,12 +119,12 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| !line.trim_ascii().is_empty())
 }
 
-/// How captured data is read.
+/// How to read captured data.
 pub(super) struct Plan {
     wanted: CaptureColumns,
-    /// The columns of the baseline.
+    /// Columns of the baseline.
     expected: Vec<String>,
-    /// Whether requests have both sides, as far as the beginning of the data tells.
+    /// Whether requests have both sides, judging from the first block.
     both: bool,
 }
 
@@ -136,56 +135,56 @@ impl Plan {
         Self {
             wanted: wanted.clone(),
             expected: expected.to_vec(),
-            // Without a baseline it is the other requests that tell which columns one side of a request are. With labels
-            // the sides have names of their own, and to ask for a label counts.
+            // Without a baseline, the other requests determine the columns of a request with one side. With labels, the
+            // sides have separate names, and every request needs a label.
             both: expected.is_empty() && wanted.ground_truth.is_none() && lines(bytes).any(both),
         }
     }
 }
 
 impl Side<'_> {
-    /// The records in it.
+    /// Records of this side.
     pub(crate) fn records(&self) -> Result<Vec<Record>, String> {
         match self.encoding.as_ref() {
             "CSV" => csv_records(self.data.as_bytes()),
-            "JSON" => json::records(self.data.as_bytes()).map_err(|error| format!("it is not JSON: {error}")),
+            "JSON" => json::records(self.data.as_bytes()).map_err(|error| format!("not valid JSON: {error}")),
             "BASE64" | "" => {
                 let bytes = STANDARD
                     .decode(self.data.trim())
-                    .map_err(|error| format!("it is not BASE64: {error}"))?;
-                // What was captured in BASE64 is of a content type that was not listed as CSV or JSON.
+                    .map_err(|error| format!("not valid BASE64: {error}"))?;
+                // BASE64 is used for content types that are not listed as CSV or JSON.
                 let json =
                     self.content_type.contains("json") || matches!(bytes.trim_ascii().first(), Some(b'{' | b'['));
                 if json {
-                    json::records(&bytes).map_err(|error| format!("it is not JSON: {error}"))
+                    json::records(&bytes).map_err(|error| format!("not valid JSON: {error}"))
                 } else if std::str::from_utf8(&bytes).is_ok() {
                     csv_records(&bytes)
                 } else {
                     Err(format!(
-                        "content of type `{}` is neither CSV nor JSON",
+                        "unsupported content type `{}`: expected CSV or JSON",
                         self.content_type
                     ))
                 }
             }
-            other => Err(format!("the encoding `{other}` is none of CSV, JSON, BASE64")),
+            other => Err(format!("unsupported encoding `{other}`: expected CSV, JSON, or BASE64")),
         }
     }
 }
 
-/// The records of a model's answer, in JSON or CSV.
-pub(crate) fn answered(bytes: &[u8], content_type: &str) -> Result<Vec<Record>, String> {
+/// Records of a model's response, in JSON or CSV.
+pub(crate) fn response_records(bytes: &[u8], content_type: &str) -> Result<Vec<Record>, String> {
     if content_type.contains("json") || matches!(bytes.trim_ascii_start().first(), Some(b'{')) {
-        json::records(bytes).map_err(|error| format!("it is not JSON: {error}"))
+        json::records(bytes).map_err(|error| format!("not valid JSON: {error}"))
     } else if std::str::from_utf8(bytes).is_ok() {
         csv_records(bytes)
     } else {
-        Err("it is neither CSV nor JSON".to_owned())
+        Err("unsupported content type: expected CSV or JSON".to_owned())
     }
 }
 
 fn csv_records(bytes: &[u8]) -> Result<Vec<Record>, String> {
     if leaves_quote_open(bytes, b',') {
-        return Err("a quoted cell is never closed".to_owned());
+        return Err("a quoted cell has no closing quote".to_owned());
     }
     let record = |(cells, _): (Vec<Vec<u8>>, usize)| {
         let cells = cells.into_iter().enumerate().map(|(at, cell)| {
@@ -200,7 +199,7 @@ fn csv_records(bytes: &[u8]) -> Result<Vec<Record>, String> {
     Ok(csv::Rows::new(bytes, b',').map(record).collect())
 }
 
-/// Reads the lines of a block, and says how many there are.
+/// Reads the lines of a block. Returns their number.
 pub(super) fn read<S: Sink>(
     sink: &mut S,
     plan: &Plan,
@@ -230,7 +229,7 @@ pub(super) fn read<S: Sink>(
     Ok(count)
 }
 
-/// The records of a captured request, side by side.
+/// Records of a captured request, side by side.
 struct Request {
     input: Vec<Record>,
     output: Vec<Record>,
@@ -238,9 +237,9 @@ struct Request {
     records: usize,
 }
 
-/// Reads a line; `None` if it lacks what is wanted of it.
+/// Reads a line; `None` if a required part is missing.
 fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, String> {
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("it is no captured request: {error}"))?;
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("not a captured request: {error}"))?;
     if wanted.since.is_some_and(|since| line.event_metadata.is_before(since)) {
         return Ok(None);
     }
@@ -259,7 +258,7 @@ fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, Stri
             let id = line.event_metadata.inference_id.or(line.event_metadata.event_id);
             match id.and_then(|id| truth.label(&id)) {
                 Some(label) => Some(label.to_vec()),
-                None if wanted.unlabelled => None,
+                None if wanted.unlabeled => None,
                 None => return Ok(None),
             }
         }
@@ -292,7 +291,7 @@ fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, Stri
             ..request
         })),
         _ => Err(format!(
-            "the request has {} records, the response {}, the labels {}: they cannot be told apart",
+            "the request has {} records, the response {}, the labels {}: expected equal numbers",
             request.input.len(),
             request.output.len(),
             request.labels.map_or(0, |labels| labels.len()),
@@ -300,23 +299,23 @@ fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, Stri
     }
 }
 
-/// A label is a value, or an object with one.
+/// Checks that a label is a value or an object with one value.
 pub(crate) fn one_value_each(labels: &[Record]) -> Result<(), String> {
     match labels.iter().find(|label| label.len() != 1) {
-        Some(label) => Err(format!("a label has {} values, and there must be one", label.len())),
+        Some(label) => Err(format!("a label has {} values: expected one", label.len())),
         None => Ok(()),
     }
 }
 
 impl Request {
-    /// The cells of each record, with the names of their columns.
+    /// Cells of each record, with the names of their columns.
     fn rows(self, plan: &Plan) -> Result<Vec<Vec<(String, Cell)>>, String> {
         let apart = plan.wanted.predictions || self.labels.is_some();
         let first = match plan.wanted.output {
             OutputColumns::Start => &self.output,
             OutputColumns::End => &self.input,
         };
-        // Columns without names are told by their places, which are behind those of the side that is missing.
+        // Columns without names are identified by position, after those of the missing side.
         let missing = !apart && first.is_empty();
         let (mut input, mut output) = (self.input.into_iter(), self.output.into_iter());
         let mut labels = self.labels.map(Vec::into_iter);
@@ -350,8 +349,8 @@ impl Request {
                     (true, Some(before)) => before,
                     (true, None) if plan.both => {
                         return Err(
-                            "it has a request or a response only, and others have both: its columns cannot be \
-                                    told"
+                            "only the request or only the response was captured, but other lines have both: the \
+                             columns are ambiguous"
                                 .to_owned(),
                         );
                     }
@@ -366,8 +365,8 @@ impl Request {
     }
 }
 
-/// Adds cells to a row; those without a name are called as the baseline calls the column at their place, so many places
-/// behind the first.
+/// Adds cells to a row. A cell without a name gets the baseline's name of the column at its position, offset by
+/// `before`.
 fn number(record: Record, before: usize, expected: &[String], row: &mut Vec<(String, Cell)>) {
     for (at, (name, cell)) in record.into_iter().enumerate() {
         let name = match name {

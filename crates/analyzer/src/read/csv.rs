@@ -6,30 +6,30 @@ use analysis::classify;
 use memchr::{memchr, memchr2, memchr2_iter};
 use std::collections::BTreeSet;
 
-/// Whether a CSV file begins with the names of its columns.
+/// Whether a CSV file has a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does if its first row holds names that are expected, or else no number.
+    /// Detect a header: the first row contains expected names, or no number.
     #[default]
     Auto,
-    /// It does.
+    /// The first row is a header.
     Present,
-    /// It does not: columns are called `_c0`, `_c1`, … as the analyzer calls them, or as the baseline's are.
+    /// There is no header. Columns have the names of the baseline, or `_c0`, `_c1`, … as in Model Monitor.
     Absent,
 }
 
-/// How a CSV file begins.
-pub(super) struct Begun {
+/// First row of a CSV file.
+pub(super) struct FileStart {
     pub names: Vec<String>,
     pub header: bool,
-    /// What is wrong with its first row.
+    /// Findings about the first row.
     pub notes: Vec<(Kind, Option<String>, String)>,
-    /// Where the first row after the header begins.
+    /// Offset of the first row after the header.
     from: usize,
 }
 
-impl Begun {
-    /// The block without the header.
+impl FileStart {
+    /// Block without the header.
     pub(super) fn rest(&self, mut block: Block) -> Block {
         block.bytes.drain(..self.from.min(block.bytes.len()));
         if self.header {
@@ -43,21 +43,21 @@ impl Begun {
     }
 }
 
-/// How the CSV files before began.
-pub(super) struct Before {
+/// First row of the earlier CSV files.
+pub(super) struct EarlierFiles {
     pub header: bool,
     pub names: Vec<String>,
 }
 
-/// Tells the columns of a file from its first block.
+/// Determines the columns of a file from its first block.
 pub(super) fn begin(
     block: &Block,
     delimiter: u8,
     options: &ReadOptions,
-    before: Option<&Before>,
-) -> Result<Begun, String> {
+    before: Option<&EarlierFiles>,
+) -> Result<FileStart, String> {
     if memchr(b'\n', &block.bytes).is_none() && memchr(b'\r', block.bytes.trim_ascii_end()).is_some() {
-        return Err("its lines end in carriage returns alone: write line feeds".to_owned());
+        return Err("lines end with carriage returns only: expected line feeds".to_owned());
     }
     let (first, from) = Rows::new(&block.bytes, delimiter).next().unwrap_or_default();
     let mut cells = Vec::with_capacity(first.len());
@@ -65,7 +65,7 @@ pub(super) fn begin(
     for cell in &first {
         let text = String::from_utf8_lossy(cell).trim().to_owned();
         if std::str::from_utf8(cell).is_err() {
-            let message = "the name of the column is not UTF-8".to_owned();
+            let message = "the column name is not valid UTF-8".to_owned();
             notes.push((Kind::NotUtf8, Some(text.clone()), message));
         }
         cells.push(text);
@@ -74,8 +74,13 @@ pub(super) fn begin(
         && let [cell] = cells.as_slice()
         && cell.contains([';', '\t', '|'])
     {
+        let (name, option) = match cell.chars().find(|c| matches!(c, ';' | '\t' | '|')) {
+            Some('\t') => ("tab", "\\t"),
+            Some('|') => ("vertical bar", "|"),
+            _ => ("semicolon", ";"),
+        };
         return Err(format!(
-            "row 1 is one cell, `{}`: are the cells separated by something else than a comma? say so",
+            "row 1 has only one column: `{}`\nhint: if the delimiter is a {name}, add --delimiter '{option}'",
             cell.chars().take(60).collect::<String>()
         ));
     }
@@ -100,36 +105,37 @@ pub(super) fn begin(
         let same = names_of(&before.names);
         if before.header && !(header && (known > 0 || cells.iter().any(|cell| same.contains(cell)))) {
             return Err(
-                "its first row names no column of the files before, which have a header: say whether there is one"
+                "row 1 has none of the column names of the earlier files, which have a header\nhint: add --header \
+                 present or --header absent"
                     .to_owned(),
             );
         }
     }
     if !header {
-        // Its names are no names.
+        // The cells are not names, so findings about names do not apply.
         notes.clear();
-        let unnumbered = |before: &&Before| !before.header && before.names.len() != cells.len();
+        let unnumbered = |before: &&EarlierFiles| !before.header && before.names.len() != cells.len();
         if let Some(before) = before.filter(unnumbered) {
             let message = format!(
-                "the row has {} cells, and the files before have {} columns without names: are they the same?",
+                "the row has {} cells, but earlier files without a header have {} columns",
                 cells.len(),
                 before.names.len()
             );
             notes.push((Kind::FirstRow, None, message));
         }
         if options.header == Header::Auto && of_names && texts().count() == cells.len() {
-            let message = "the row could be a header, and counts as a row, since neither the baseline nor the files \
-                           before have one";
+            let message = "the row looks like a header, but counts as data: neither the baseline nor the earlier files \
+                           have one";
             notes.push((Kind::FirstRow, None, message.to_owned()));
         }
         let names = (0..cells.len()).map(|at| options.expected.get(at).cloned().unwrap_or_else(|| format!("_c{at}")));
         let names = distinct(names).map_err(|name| {
             format!(
-                "two of its columns, which have no names, would be called `{name}` by their places in the baseline: say \
-                 whether there is a header"
+                "row 1: two columns without a name would get the name `{name}` from the baseline\nhint: add --header \
+                 present or --header absent"
             )
         })?;
-        return Ok(Begun {
+        return Ok(FileStart {
             names,
             header,
             notes,
@@ -137,16 +143,16 @@ pub(super) fn begin(
         });
     }
     if block.stray.first() == Some(&0) {
-        notes.push((Kind::StrayQuote, None, STRAY.to_owned()));
+        notes.push((Kind::StrayQuote, None, STRAY_QUOTE.to_owned()));
     }
     let names = cells
         .into_iter()
         .zip(0..)
         .map(|(cell, at)| if cell.is_empty() { format!("_c{at}") } else { cell });
     let names = distinct(names).map_err(|name| {
-        format!("row 1: two columns are called `{name}`: rename one, or say that there is no header")
+        format!("row 1: two columns have the name `{name}`\nhint: rename one, or add --header absent")
     })?;
-    Ok(Begun {
+    Ok(FileStart {
         names,
         header,
         notes,
@@ -154,7 +160,7 @@ pub(super) fn begin(
     })
 }
 
-/// The names, or the first that occurs twice.
+/// Names, or the first one that occurs twice.
 fn distinct(names: impl Iterator<Item = String>) -> Result<Vec<String>, String> {
     let mut seen = BTreeSet::new();
     names
@@ -162,9 +168,10 @@ fn distinct(names: impl Iterator<Item = String>) -> Result<Vec<String>, String> 
         .collect()
 }
 
-const STRAY: &str = "a quoted cell goes on behind its closing quote: is a quote not doubled?";
+const STRAY_QUOTE: &str = "a quoted cell continues after its closing quote: quotes within a cell must be doubled";
 
-/// The rows of some bytes with their cells, and where the next row begins: what is no dataset, but its header or captured.
+/// Rows of some bytes with their cells, and the offset of the next row. Used for headers and captured data; datasets
+/// are read by [`Cells`].
 pub(super) struct Rows<'a> {
     bytes: &'a [u8],
     delimiter: u8,
@@ -205,7 +212,7 @@ impl Iterator for Rows<'_> {
     }
 }
 
-/// Reads the rows of a block, and says how many there are.
+/// Reads the rows of a block. Returns their number.
 pub(super) fn read<S: Sink>(
     sink: &mut S,
     names: &[String],
@@ -215,7 +222,7 @@ pub(super) fn read<S: Sink>(
     notebook: &mut Notebook,
 ) -> u64 {
     for row in &block.stray {
-        notebook.note(Kind::StrayQuote, *row, None, || STRAY.to_owned());
+        notebook.note(Kind::StrayQuote, *row, None, || STRAY_QUOTE.to_owned());
     }
     let mut rows = Cells {
         bytes: &block.bytes,
@@ -232,11 +239,11 @@ pub(super) fn read<S: Sink>(
     } else {
         rows.plain();
     }
-    rows.hand_on(sink, places);
+    rows.pass_cells(sink, places);
     rows.row
 }
 
-/// The cell that some bytes begin with, and where it ends. A carriage return before the end of a row is no part of it.
+/// Cell at the beginning of some bytes, and its end. A carriage return before the end of a row is not part of the cell.
 fn cut<'a>(bytes: &'a [u8], delimiter: u8, scratch: &'a mut Vec<u8>) -> (&'a [u8], usize) {
     if bytes.first() == Some(&b'"') {
         scratch.clear();
@@ -247,7 +254,7 @@ fn cut<'a>(bytes: &'a [u8], delimiter: u8, scratch: &'a mut Vec<u8>) -> (&'a [u8
     (bare(bytes, end, delimiter), end)
 }
 
-/// What comes before a place where a cell ends.
+/// Bytes before the end of a cell.
 fn bare(bytes: &[u8], end: usize, delimiter: u8) -> &[u8] {
     let cell = bytes.get(..end).unwrap_or_default();
     if bytes.get(end) == Some(&delimiter) {
@@ -257,7 +264,7 @@ fn bare(bytes: &[u8], end: usize, delimiter: u8) -> &[u8] {
     }
 }
 
-/// Adds the content of the quoted cell at the beginning of some bytes to a buffer, and says where the cell ends.
+/// Appends the content of the quoted cell at the beginning of some bytes to a buffer. Returns the end of the cell.
 fn unquote(bytes: &[u8], delimiter: u8, content: &mut Vec<u8>) -> usize {
     let mut from = 1;
     loop {
@@ -280,11 +287,11 @@ fn unquote(bytes: &[u8], delimiter: u8, content: &mut Vec<u8>) -> usize {
     }
 }
 
-/// Where a cell begins and ends in the bytes of its block, or, beyond their end, among the cells that were unquoted.
+/// Start and end of a cell: in the bytes of its block, or, beyond their end, in the buffer of unquoted cells.
 type Span = (u32, u32);
 
-/// The rows of a block: first where their cells are, then, column by column, what is in them, since the next cell of the
-/// same column is most like the last one.
+/// Rows of a block. First the spans of their cells are found. Then cells are passed on column by column, because the
+/// next cell of a column is most similar to the previous one.
 struct Cells<'a> {
     bytes: &'a [u8],
     delimiter: u8,
@@ -292,13 +299,13 @@ struct Cells<'a> {
     columns: Vec<Vec<Span>>,
     names: &'a [String],
     notebook: &'a mut Notebook,
-    /// The row in the block, and the cell in the row.
+    /// Row in the block, and cell in the row.
     row: u64,
     cell: usize,
 }
 
 impl Cells<'_> {
-    /// A block without quotes: every comma ends a cell, every line end a row.
+    /// Splits a block without quotes: every comma ends a cell, every line feed a row.
     fn plain(&mut self) {
         let mut from = 0;
         for at in memchr2_iter(self.delimiter, b'\n', self.bytes) {
@@ -319,18 +326,18 @@ impl Cells<'_> {
             Some([.., b'\r']) => to - 1,
             _ => to,
         };
-        // An empty line is no row, but for a single column, where it could be a missing value, as Spark skips it too.
+        // An empty line is not a row, as in Spark, even for a single column, where it could be a missing value.
         if self.cell > 0 || from < to {
             self.cell(from, to);
             self.end();
         }
     }
 
-    /// A block with quotes, which may hold commas, line ends and, doubled, quotes (RFC 4180). What follows a closing quote
-    /// belongs to the cell.
+    /// Splits a block with quotes, which may contain commas, line feeds, and doubled quotes (RFC 4180). Text after a
+    /// closing quote belongs to the cell.
     fn quoted(&mut self) {
         let mut from = 0;
-        // Where the quoted cell that began last ends, and where its content lies.
+        // End of the last quoted cell, and the span of its content.
         let (mut end, mut content) = (0, None);
         let ends = memchr2_iter(self.delimiter, b'\n', self.bytes).chain([self.bytes.len()]);
         for at in ends {
@@ -388,8 +395,8 @@ impl Cells<'_> {
         self.cell = 0;
     }
 
-    /// Hands the cells on, column by column.
-    fn hand_on<S: Sink>(&mut self, sink: &mut S, places: &[usize]) {
+    /// Passes the cells on to the sink, column by column.
+    fn pass_cells<S: Sink>(&mut self, sink: &mut S, places: &[usize]) {
         for ((spans, place), name) in self.columns.iter().zip(places).zip(self.names) {
             for ((from, to), row) in spans.iter().zip(0..) {
                 let (from, to) = (*from as usize, *to as usize);
@@ -399,8 +406,8 @@ impl Cells<'_> {
                 };
                 match cell {
                     Some(cell) if !cell.is_empty() => {
-                        if let Some(oddity) = sink.text(*place, cell) {
-                            self.notebook.odd(oddity, row, name, cell);
+                        if let Some(issue) = sink.text(*place, cell) {
+                            self.notebook.note_issue(issue, row, name, cell);
                         }
                     }
                     _ => sink.null(*place),
@@ -419,12 +426,12 @@ impl Cells<'_> {
         if cells < columns {
             let first = self.names.get(cells).map(String::as_str);
             self.notebook.note(Kind::ShortRow, self.row, first, || {
-                format!("the row has {cells} cells, and there are {columns} columns: this one and those after it count as missing")
+                format!("expected {columns} cells, found {cells}: this column and those after it count as missing")
             });
         } else {
             let last = self.names.last().map(String::as_str);
             self.notebook.note(Kind::LongRow, self.row, last, || {
-                format!("the row has {cells} cells, and there are {columns} columns: those after this one are left out")
+                format!("expected {columns} cells, found {cells}: those after this column are ignored")
             });
         }
     }
@@ -437,10 +444,10 @@ mod tests {
         sink::Sink,
         split::{Blocks, Rows as RowsOf},
     };
-    use analysis::{Oddity, TooManyColumns};
+    use analysis::{TooManyColumns, ValueIssue};
     use proptest::prelude::*;
 
-    /// The cells of each of a few columns.
+    /// Cells of a few columns.
     #[derive(Default)]
     struct Columns(Vec<Vec<Vec<u8>>>);
 
@@ -451,14 +458,14 @@ mod tests {
             Ok(0)
         }
 
-        fn text(&mut self, place: usize, text: &[u8]) -> Option<Oddity> {
+        fn text(&mut self, place: usize, text: &[u8]) -> Option<ValueIssue> {
             self.0[place].push(text.to_vec());
             None
         }
 
         fn integer(&mut self, _: usize, _: i64) {}
 
-        fn double(&mut self, _: usize, _: f64) -> Option<Oddity> {
+        fn double(&mut self, _: usize, _: f64) -> Option<ValueIssue> {
             None
         }
 
@@ -475,7 +482,7 @@ mod tests {
 
     const COLUMNS: usize = 40;
 
-    /// The rows of a text, each filled up to the number of columns.
+    /// Rows of a string, each filled up to the number of columns.
     fn cells(text: &[u8]) -> Option<Vec<Vec<Vec<u8>>>> {
         let (names, places) = (vec![String::new(); COLUMNS], (0..COLUMNS).collect::<Vec<_>>());
         let mut sink = Columns(vec![Vec::new(); COLUMNS]);
@@ -493,10 +500,10 @@ mod tests {
     }
 
     proptest! {
-        /// The cells are those that the csv crate finds, where no quote is left open; but for carriage returns, which
-        /// end a row only before a line end.
+        /// The cells equal those of the csv crate if no quote is left open. Exception: a carriage return ends a row
+        /// only before a line feed.
         #[test]
-        fn cells_are_those_of_rfc_4180(text in "[ab,\"\n]{0,39}") {
+        fn cells_match_rfc_4180(text in "[ab,\"\n]{0,39}") {
             if let Some(found) = cells(text.as_bytes()) {
                 let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
                 let expected: Vec<Vec<Vec<u8>>> = reader
@@ -513,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_of_a_header_are_cut_as_those_of_a_dataset_are() {
+    fn header_parser_splits_like_dataset_parser() {
         let text = "\n\r\n a ,\"b\n\"\"c\"\"\",\r\n1,2,3\n";
         let rows: Vec<_> = Rows::new(text.as_bytes(), b',').collect();
         let cells = |cells: [&str; 3]| cells.map(|cell| cell.as_bytes().to_vec()).to_vec();
@@ -528,7 +535,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_have_the_cells_that_are_read(text in "[ab,\"\n\r]{0,39}") {
+        fn both_parsers_give_same_cells(text in "[ab,\"\n\r]{0,39}") {
             if let Some(found) = cells(text.as_bytes()) {
                 let filled = |(mut row, _): (Vec<Vec<u8>>, usize)| {
                     row.resize(COLUMNS, Vec::new());
@@ -541,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn carriage_returns_before_line_ends_are_no_part_of_a_cell() {
+    fn carriage_return_before_line_feed_is_dropped() {
         let plain = cells(b"a,b\r\n\r\nc,\r\n").unwrap();
         let quoted = cells(b"a,\"b\"\r\n\r\nc,\"\"\r\n").unwrap();
         assert_eq!(plain, quoted);

@@ -1,10 +1,9 @@
-//! JSON Lines. A line is a record or a list of records; what is nested in a record is named by its path with `_`
-//! between the keys.
+//! JSON Lines. A line is a record or a list of records. A nested value has its path as name, with `_` between the keys.
 
 use super::Notebook;
 use crate::{
     findings::Kind,
-    sink::{NOWHERE, Sink},
+    sink::{IGNORED_COLUMN, Sink},
 };
 use analysis::TooManyColumns;
 use serde::{
@@ -13,11 +12,11 @@ use serde::{
 };
 use std::fmt;
 
-/// Keys whose list holds one record per item, whatever the items are (the request and response formats of SageMaker's
+/// Keys whose list has one record per item, whatever the items are (the request and response formats of SageMaker's
 /// built-in containers and of TensorFlow Serving).
 const LISTS_OF_RECORDS: [&str; 3] = ["instances", "predictions", "records"];
 
-/// A value that is no list and no object.
+/// Value that is neither a list nor an object.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell {
     Null,
@@ -27,15 +26,15 @@ pub(crate) enum Cell {
     Text(String),
 }
 
-/// What a column of a record is called.
+/// Name of a column of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Name {
     Key(String),
-    /// It has none, but a place.
+    /// No name, but an index.
     At(usize),
 }
 
-/// The cells of a record, in their order.
+/// Cells of a record, in order.
 pub(crate) type Record = Vec<(Name, Cell)>;
 
 /// JSON with its keys in order.
@@ -82,7 +81,7 @@ impl<'de> Deserialize<'de> for Tree {
             }
 
             fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-                Ok(Tree::Leaf(match value.strip_prefix(NO_TEXT) {
+                Ok(Tree::Leaf(match value.strip_prefix(CONSTANT_PREFIX) {
                     Some("NaN") => Cell::Double(f64::NAN),
                     Some("Infinity") => Cell::Double(f64::INFINITY),
                     Some("-Infinity") => Cell::Double(f64::NEG_INFINITY),
@@ -114,7 +113,7 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
-/// The records of a JSON text, which may be several texts behind one another. `NaN`, `Infinity` and `-Infinity` are no
+/// Records of a JSON string, which may contain several JSON values in a row. `NaN`, `Infinity`, and `-Infinity` are not
 /// JSON, but Python writes them: they are numbers that are not finite.
 pub(super) fn records(text: &[u8]) -> Result<Vec<Record>, serde_json::Error> {
     plain_records(text).or_else(|error| match quote_constants(text) {
@@ -131,10 +130,10 @@ fn plain_records(text: &[u8]) -> Result<Vec<Record>, serde_json::Error> {
     Ok(records)
 }
 
-/// What a text that stands for a constant begins with: texts of data do not.
-const NO_TEXT: &str = "\u{0}driftwarden:";
+/// Prefix of strings that stand for a constant. Strings in data do not start like this.
+const CONSTANT_PREFIX: &str = "\u{0}driftwarden:";
 
-/// The text with Python's constants as texts, if there are any outside of texts.
+/// Input with Python's constants as strings, if there are any outside of strings.
 fn quote_constants(text: &[u8]) -> Option<Vec<u8>> {
     let mut quoted = Vec::with_capacity(text.len() + 64);
     let (mut rest, mut found) = (text, false);
@@ -148,7 +147,7 @@ fn quote_constants(text: &[u8]) -> Option<Vec<u8>> {
             rest = rest.get(constant.len()..).unwrap_or_default();
             continue;
         } else if *byte == b'"' {
-            // To the quote that is not escaped.
+            // Find the closing quote that is not escaped.
             let (mut at, mut escaped) = (1, false);
             while let Some(byte) = rest.get(at) {
                 at += 1;
@@ -168,7 +167,7 @@ fn quote_constants(text: &[u8]) -> Option<Vec<u8>> {
     found.then_some(quoted)
 }
 
-/// Whether the first line only begins a text that goes on in the next.
+/// Whether the first line only begins a JSON value that continues in the next.
 pub(super) fn is_spread_out(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines
@@ -176,7 +175,7 @@ pub(super) fn is_spread_out(bytes: &[u8]) -> bool {
         .is_some_and(|line| matches!(line, b"{" | b"["))
 }
 
-/// How many cells the first record has.
+/// Number of cells of the first record.
 pub(super) fn width(bytes: &[u8]) -> usize {
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let records = lines.find_map(|line| records(line).ok().filter(|records| !records.is_empty()));
@@ -186,7 +185,7 @@ pub(super) fn width(bytes: &[u8]) -> usize {
 fn unroll(tree: Tree, records: &mut Vec<Record>) {
     match tree {
         Tree::Leaf(cell) => records.push(vec![(Name::At(0), cell)]),
-        // No record, not one without cells.
+        // An empty list has no record, not a record without cells.
         Tree::List(items) if items.is_empty() => {}
         Tree::List(items) if items.iter().all(|item| matches!(item, Tree::Leaf(_))) => records.push(cells(items)),
         Tree::List(items) => records.extend(items.into_iter().map(record)),
@@ -202,7 +201,7 @@ fn unroll(tree: Tree, records: &mut Vec<Record>) {
     }
 }
 
-/// One record. A list alone, or alone in an object, gives columns without names.
+/// Converts a value to a record. A list alone, or alone in an object, gives columns without names.
 fn record(tree: Tree) -> Record {
     match tree {
         Tree::Leaf(cell) => vec![(Name::At(0), cell)],
@@ -247,17 +246,17 @@ fn flatten(name: String, tree: Tree, record: &mut Record) {
     }
 }
 
-/// The columns of one part after the other: their names and places, as the last record had them.
+/// Columns of one part, with their names and indices, in the order of the last record.
 #[derive(Default)]
 pub(super) struct Columns {
     known: Vec<(String, usize)>,
-    /// The record, counted from 1, that last gave the column at a place a value.
+    /// Number of the record, starting at 1, that last gave the column at an index a value.
     given: Vec<u64>,
     records: u64,
 }
 
 impl Columns {
-    /// Hands the cells of a record on, which is from a line. A column that occurs twice keeps its first value.
+    /// Passes the cells of a record of a line on to the sink. A column that occurs twice keeps its first value.
     pub(super) fn put<S: Sink>(
         &mut self,
         sink: &mut S,
@@ -278,7 +277,7 @@ impl Columns {
                     place
                 }
             };
-            if place == NOWHERE {
+            if place == IGNORED_COLUMN {
                 continue;
             }
             if self.given.len() <= place {
@@ -287,7 +286,7 @@ impl Columns {
             if let Some(given) = self.given.get_mut(place) {
                 if *given == self.records {
                     notebook.note(Kind::TwoValues, line, Some(&name), || {
-                        "the record has two values for this column: the first one counts".to_owned()
+                        "the record has two values for this column: the first one is used".to_owned()
                     });
                     continue;
                 }
@@ -318,17 +317,17 @@ fn put<S: Sink>(sink: &mut S, place: usize, name: &str, cell: &Cell, line: u64, 
         }
         Cell::Text(text) => sink.text(place, text.as_bytes()),
     };
-    if let Some(oddity) = odd {
+    if let Some(issue) = odd {
         let text = match cell {
             Cell::Text(text) => text.clone(),
             Cell::Double(value) => format!("{value}"),
             other => format!("{other:?}"),
         };
-        notebook.odd(oddity, line, name, text.as_bytes());
+        notebook.note_issue(issue, line, name, text.as_bytes());
     }
 }
 
-/// Reads the lines of a block, and says how many there are.
+/// Reads the lines of a block. Returns their number.
 pub(super) fn read<S: Sink>(sink: &mut S, bytes: &[u8], notebook: &mut Notebook) -> Result<u64, TooManyColumns> {
     let mut columns = Columns::default();
     let mut lines = 0;
@@ -348,7 +347,7 @@ pub(super) fn read<S: Sink>(sink: &mut S, bytes: &[u8], notebook: &mut Notebook)
             }
             Err(error) => {
                 notebook.note(Kind::Unreadable, lines, None, || {
-                    format!("the line is not JSON: {error}")
+                    format!("the line is not valid JSON: {error}")
                 });
                 sink.rows(1);
             }
@@ -385,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_found_in_the_formats_of_containers() {
+    fn records_are_found_in_container_formats() {
         for (text, expected) in [
             (
                 r#"{"a": 1, "b": 1.0, "c": "x", "d": null, "e": true}"#,

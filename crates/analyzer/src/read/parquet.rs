@@ -1,4 +1,4 @@
-//! Parquet, column by column. Nested lists are not analysed.
+//! Parquet, column by column. Nested lists are not supported.
 
 use super::{Notebook, Place};
 use crate::{findings::Kind, sink::Sink};
@@ -23,21 +23,21 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// So many rows are read at once.
-const BATCH: usize = 8192;
+/// Number of rows in one batch.
+const BATCH_ROWS: usize = 8192;
 
-/// A file, opened.
+/// Opened file.
 pub(super) struct File {
     reader: SerializedFileReader<Shared>,
 }
 
-/// A file that several threads read at places of their own: duplicated handles would share one place.
+/// File that several threads read at separate offsets. Duplicated handles would share one offset.
 struct Shared {
     file: Arc<Mutex<std::fs::File>>,
     bytes: u64,
 }
 
-/// A place in a shared file.
+/// Offset in a shared file.
 struct At {
     file: Arc<Mutex<std::fs::File>>,
     at: u64,
@@ -48,7 +48,7 @@ impl Read for At {
         let mut file = self
             .file
             .lock()
-            .map_err(|_| io::Error::other("a thread that read the file died"))?;
+            .map_err(|_| io::Error::other("a reader thread panicked"))?;
         file.seek(SeekFrom::Start(self.at))?;
         let read = file.read(buffer)?;
         self.at += read as u64;
@@ -73,11 +73,11 @@ impl ChunkReader for Shared {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        // What a broken file says of its lengths is not to be believed.
+        // The lengths in a corrupt file can be wrong.
         let end = start.checked_add(length as u64);
         if end.is_none_or(|end| end > self.bytes) {
             return Err(ParquetError::EOF(format!(
-                "{length} bytes are said to be at {start}, and the file has {}",
+                "expected {length} bytes at offset {start}, but the file has {} bytes",
                 self.bytes
             )));
         }
@@ -87,7 +87,7 @@ impl ChunkReader for Shared {
     }
 }
 
-/// Why reading failed.
+/// Reason for which reading failed.
 pub(super) enum Failed {
     TooManyColumns(TooManyColumns),
     File(String),
@@ -99,12 +99,12 @@ impl From<TooManyColumns> for Failed {
     }
 }
 
-/// Does something with a file that may be broken, of which the parquet crate panics at some. Nothing that was being
-/// changed is used after that: the error ends the reading.
+/// Runs an operation on a file that may be corrupt: the parquet crate panics on some. The error ends the reading, so no
+/// partly changed state is used afterwards.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read.map_err(|error| error.to_string()),
-        Err(_) => Err("it is broken".to_owned()),
+        Err(_) => Err("the Parquet file is truncated or corrupt".to_owned()),
     }
 }
 
@@ -113,12 +113,12 @@ impl File {
         let bytes = file.metadata().map_err(|error| error.to_string())?.len();
         let file = Arc::new(Mutex::new(file));
         let reader = guarded(|| SerializedFileReader::new(Shared { file, bytes }))
-            .map_err(|error| format!("it begins as a Parquet file and is none, or not whole: {error}"))?;
+            .map_err(|error| format!("the Parquet file is truncated or corrupt: {error}"))?;
         let mut names = BTreeSet::new();
         for column in reader.metadata().file_metadata().schema_descr().columns() {
             let name = name(column);
             if names.contains(&name) {
-                return Err(format!("two columns are called `{name}`: rename one"));
+                return Err(format!("two columns have the name `{name}`: rename one"));
             }
             names.insert(name);
         }
@@ -130,30 +130,30 @@ impl File {
     }
 }
 
-/// What a column is called: its path in the schema with `_` between the names.
+/// Name of a column: its path in the schema, with `_` between the names.
 fn name(descriptor: &ColumnDescriptor) -> String {
     descriptor.path().parts().join("_")
 }
 
-/// What the values of a column are.
+/// Values of a column.
 #[derive(Clone, Copy)]
 enum Values {
     Number,
-    /// An integer without a sign, in the bits of one with.
+    /// Unsigned integer, in the bits of a signed one.
     Unsigned,
-    /// A number of 16 bits.
+    /// 16-bit floating-point number.
     Half,
     Uuid,
-    /// A decimal with so many digits after the point.
+    /// Decimal with this number of fractional digits.
     Decimal(i32),
     /// Days since 1970.
     Date,
-    /// Nanoseconds in the unit, since 1970.
+    /// Nanoseconds per unit; units since 1970.
     Timestamp(i64),
     Text,
 }
 
-/// What the values of a column are; `None` for types that are not analysed.
+/// Values of a column; `None` for types that are not supported.
 fn values(descriptor: &ColumnDescriptor) -> Option<Values> {
     if descriptor.max_rep_level() > 0 {
         return None;
@@ -172,7 +172,7 @@ fn values(descriptor: &ColumnDescriptor) -> Option<Values> {
             LogicalType::Uuid => Some(Values::Uuid),
             LogicalType::Float16 => Some(Values::Half),
             LogicalType::Integer(integer) if !integer.is_signed => Some(Values::Unsigned),
-            // A column of nulls alone is of unknown type.
+            // A column of nulls only has an unknown type.
             LogicalType::Integer(_) | LogicalType::Unknown => Some(Values::Number),
             _ => None,
         };
@@ -195,7 +195,7 @@ fn values(descriptor: &ColumnDescriptor) -> Option<Values> {
     }
 }
 
-/// Some columns of a row group: every so many of them.
+/// Every `step`-th column of a row group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowGroup {
     pub group: usize,
@@ -203,15 +203,15 @@ pub(super) struct RowGroup {
     pub step: usize,
 }
 
-/// Reads columns of a row group. Says how many rows they have if they are its last part, so that rows count once, and
-/// behind all findings about them.
+/// Reads columns of a row group. Only the last part returns the number of rows, so that rows count once, and after all
+/// findings about them.
 pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook: &mut Notebook) -> Result<u64, Failed> {
     let group = guarded(|| file.reader.get_row_group(part.group)).map_err(Failed::File)?;
     let rows = u64::try_from(group.metadata().num_rows()).unwrap_or(0);
     for at in 0..group.num_columns() {
         let descriptor = group.metadata().column(at).column_descr_ptr();
         let name = name(&descriptor);
-        // Every part knows all columns, so that they are in the file's order however the parts are merged.
+        // Every part registers all columns, so that their order is that of the file, however the parts are merged.
         let place = sink.column(&name)?;
         if at % part.step != part.first {
             continue;
@@ -220,8 +220,8 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
             if part.group == 0 {
                 notebook.note_at(Kind::UnknownType, Place::Object, Some(&name), || {
                     match descriptor.max_rep_level() {
-                        0 => format!("values of type {} are not analysed", type_of(&descriptor)),
-                        _ => "lists are not analysed".to_owned(),
+                        0 => format!("values of type {} are not supported", type_name(&descriptor)),
+                        _ => "lists are not supported".to_owned(),
                     }
                 });
             }
@@ -237,7 +237,7 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
         };
         let at_fault = |why: String| {
             let number = part.group + 1;
-            Failed::File(format!("column `{name}` cannot be read in row group {number}: {why}"))
+            Failed::File(format!("column `{name}`: failed to read row group {number}: {why}"))
         };
         let read = guarded(|| {
             group
@@ -246,7 +246,7 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
         });
         read.map_err(at_fault)?;
         if column.row != rows {
-            return Err(at_fault(format!("it has {} values in {rows} rows", column.row)));
+            return Err(at_fault(format!("found {} values in {rows} rows", column.row)));
         }
     }
     let counted = if part.first + 1 == part.step { rows } else { 0 };
@@ -254,8 +254,8 @@ pub(super) fn read<S: Sink>(sink: &mut S, file: &File, part: RowGroup, notebook:
     Ok(counted)
 }
 
-/// The type of a column, for people.
-fn type_of(descriptor: &ColumnDescriptor) -> String {
+/// Type of a column, for messages.
+fn type_name(descriptor: &ColumnDescriptor) -> String {
     match (descriptor.converted_type(), descriptor.logical_type_ref()) {
         (ConvertedType::NONE, Some(logical)) => format!("{logical:?}"),
         (ConvertedType::NONE, None) => descriptor.physical_type().to_string(),
@@ -267,7 +267,7 @@ struct Column<'a, S> {
     sink: &'a mut S,
     place: usize,
     name: &'a str,
-    /// The level at which a value is not null.
+    /// Definition level at which a value is not null.
     nullable: i16,
     notebook: &'a mut Notebook,
     row: u64,
@@ -311,11 +311,11 @@ impl<S: Sink> Column<'_, S> {
         mut reader: ColumnReaderImpl<T>,
         mut put: impl FnMut(&mut Self, &T::T),
     ) -> Result<(), ParquetError> {
-        let (mut values, mut levels) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let (mut values, mut levels) = (Vec::with_capacity(BATCH_ROWS), Vec::with_capacity(BATCH_ROWS));
         loop {
             values.clear();
             levels.clear();
-            let (records, _, _) = reader.read_records(BATCH, Some(&mut levels), None, &mut values)?;
+            let (records, _, _) = reader.read_records(BATCH_ROWS, Some(&mut levels), None, &mut values)?;
             if records == 0 {
                 return Ok(());
             }
@@ -361,15 +361,15 @@ impl<S: Sink> Column<'_, S> {
         }
     }
 
-    /// A time as text, or its number if no calendar has it.
+    /// Time as a string, or its number if it is outside of the calendar.
     fn shown(&mut self, text: Option<String>, value: i64) {
         self.text(text.unwrap_or_else(|| value.to_string()).as_bytes());
     }
 
     fn double(&mut self, value: f64) {
-        if let Some(oddity) = self.sink.double(self.place, value) {
+        if let Some(issue) = self.sink.double(self.place, value) {
             self.notebook
-                .odd(oddity, self.row, self.name, format!("{value}").as_bytes());
+                .note_issue(issue, self.row, self.name, format!("{value}").as_bytes());
         }
     }
 
@@ -377,7 +377,7 @@ impl<S: Sink> Column<'_, S> {
         let bytes = value.as_ref();
         match values {
             Values::Decimal(scale) => {
-                // Big-endian, in two's complement; beyond 128 bits as a double all the way.
+                // Big-endian, two's complement. Beyond 128 bits, the computation uses doubles.
                 let negative = bytes.first().is_some_and(|byte| *byte & 0x80 != 0);
                 let begun: i128 = if negative { -1 } else { 0 };
                 #[expect(clippy::cast_precision_loss, reason = "statistics are doubles")]
@@ -411,13 +411,13 @@ impl<S: Sink> Column<'_, S> {
     }
 
     fn text(&mut self, text: &[u8]) {
-        if let Some(oddity) = self.sink.text(self.place, text) {
-            self.notebook.odd(oddity, self.row, self.name, text);
+        if let Some(issue) = self.sink.text(self.place, text) {
+            self.notebook.note_issue(issue, self.row, self.name, text);
         }
     }
 }
 
-/// A number of 16 bits (IEEE 754, binary16).
+/// 16-bit floating-point number (IEEE 754, binary16).
 fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
     let (exponent, fraction) = (i32::from((bits >> 10) & 0x1f), f64::from(bits & 0x3ff));
@@ -434,7 +434,7 @@ mod tests {
     use super::half;
 
     #[test]
-    fn halves_are_those_of_ieee_754() {
+    fn half_floats_match_ieee_754() {
         for (bits, value) in [
             (0x0000, 0.0),
             (0x0001, 5.960_464_477_539_063e-8),

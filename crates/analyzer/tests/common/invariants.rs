@@ -1,4 +1,4 @@
-//! What holds of any bytes that are read as a dataset; shared with the fuzz targets.
+//! Invariants of any bytes that are read as a dataset; shared with the fuzz targets.
 
 use analysis::{
     Profile,
@@ -20,34 +20,35 @@ fn objects(contents: &[Vec<u8>]) -> Vec<Object> {
     contents.iter().map(object).collect()
 }
 
-/// The dataset's profile; or why it cannot be read, which is not that the reader broke.
+/// Profile of the dataset, or the error, which is a valid result.
 pub(crate) fn profile(contents: &[Vec<u8>], options: &ReadOptions) -> Result<Dataset<Profile>, ReadError> {
     let dataset = read(objects(contents), options, Profile::default);
     if let Err(error) = &dataset {
         let text = error.to_string();
-        assert!(text.contains("dataset") && !text.contains("died"), "{text}");
+        assert!(text.contains("dataset") && !text.contains("panicked"), "{text}");
     }
     dataset
 }
 
-/// Reads the bytes in every way there is, and checks:
+/// Reads the bytes in every possible way, and checks:
+///
 /// - nothing panics;
-/// - a profile and a table of the same bytes have the same rows, columns and values;
-/// - what is said about them is short;
-/// - a dataset does not violate the baseline that it makes, but where a baseline is stricter than its own data.
+/// - a profile and a table of the same bytes have the same rows, columns, and values;
+/// - messages are short;
+/// - a dataset does not violate the baseline that it creates, unless a baseline is stricter than its own data.
 pub(crate) fn check(contents: &[Vec<u8>], options: &ReadOptions) {
-    let table = read(objects(contents), options, || Table::of(None));
+    let table = read(objects(contents), options, || Table::with_columns(None));
     let dataset = match (profile(contents, options), &table) {
         (Ok(dataset), Ok(_)) => dataset,
         (Err(profile), Err(table)) => {
-            // Of several broken columns of a Parquet file either may be told.
+            // If several columns of a Parquet file are corrupt, the error may name any of them.
             let of_column = |error: &ReadError| error.to_string().starts_with("dataset: column `");
             assert!(of_column(&profile) && of_column(table) || profile.to_string() == table.to_string());
             return;
         }
         (profile, table) => {
             let (profile, table) = (profile.err(), table.as_ref().err());
-            panic!("one of both can be read: {profile:?}, {table:?}")
+            panic!("only one of the two readers failed: {profile:?}, {table:?}")
         }
     };
     let (profile, table) = (&dataset.sink, &table.as_ref().unwrap().sink);

@@ -1,4 +1,4 @@
-//! Files in a temporary folder, read and analysed as the command line does it.
+//! Files in a temporary folder, read and analyzed as on the command line.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every test uses all of it")]
 
@@ -13,13 +13,13 @@ use model_monitor::Statistics;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// Some files, in the order in which they were written.
+/// Files, in the order in which they were written.
 pub(crate) struct Files {
     folder: TempDir,
     paths: Vec<PathBuf>,
 }
 
-/// Files with these contents, named `1.csv`, `2.csv`, …
+/// Creates files with these contents, named `1.csv`, `2.csv`, …
 pub(crate) fn files(contents: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Files {
     let mut files = Files {
         folder: TempDir::new().unwrap(),
@@ -33,13 +33,13 @@ pub(crate) fn files(contents: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Fil
     files
 }
 
-/// One file.
+/// Creates one file.
 pub(crate) fn file(content: impl AsRef<[u8]>) -> Files {
     files([content.as_ref()])
 }
 
 impl Files {
-    /// The files as objects whose names are those of the files alone.
+    /// Files as objects that have only the file name as name.
     pub(crate) fn objects(&self) -> Vec<Object> {
         let object = |path: &PathBuf| {
             let mut object = Object::file(path);
@@ -61,12 +61,12 @@ impl Files {
         self.read_with(&ReadOptions::default())
     }
 
-    /// Why the files cannot be read.
+    /// Error of reading the files.
     pub(crate) fn error(&self) -> String {
         self.try_read(&ReadOptions::default()).unwrap_err().to_string()
     }
 
-    /// The baseline that the files make.
+    /// Baseline of the files.
     pub(crate) fn baseline(&self) -> Baseline {
         self.baseline_with(&ReadOptions::default())
     }
@@ -80,7 +80,7 @@ impl Files {
         baseline
     }
 
-    /// Holds the files against a baseline, whose columns are expected.
+    /// Compares the files with a baseline, whose columns are expected.
     pub(crate) fn analyze(&self, baseline: &Baseline) -> Report {
         self.analyze_by(&DataQualityJob::default(), baseline)
     }
@@ -94,7 +94,7 @@ impl Files {
     }
 }
 
-/// The violations of a report: column and check, each as text.
+/// Violations of a report: column and check, as strings.
 pub(crate) fn violations(report: &Report) -> Vec<String> {
     assert_eq!(
         report.outcome(),
@@ -110,7 +110,7 @@ pub(crate) fn violations(report: &Report) -> Vec<String> {
         .collect()
 }
 
-/// The notes of a baseline made of a dataset, or why there is none.
+/// Notes of a baseline created from a dataset, or the error.
 pub(crate) fn notes(dataset: &Dataset<Profile>) -> Vec<String> {
     match DataQualityJob::default().baseline(dataset) {
         Ok(report) => report.notes,
@@ -118,7 +118,7 @@ pub(crate) fn notes(dataset: &Dataset<Profile>) -> Vec<String> {
     }
 }
 
-/// How many findings there are of each kind that has any.
+/// Number of findings of each kind that occurs.
 pub(crate) fn counts(dataset: &Dataset<Profile>) -> Vec<(Kind, u64)> {
     let kinds = [
         Kind::ShortRow,
@@ -135,7 +135,7 @@ pub(crate) fn counts(dataset: &Dataset<Profile>) -> Vec<(Kind, u64)> {
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-/// The columns in their order, each with its type, its number of values, and its values in order with their counts.
+/// Columns in order, each with its type and its sorted values with their counts.
 pub(crate) fn shown(dataset: &Dataset<Profile>) -> Vec<String> {
     let columns = dataset.sink.columns();
     columns

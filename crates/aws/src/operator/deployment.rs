@@ -1,4 +1,4 @@
-//! The resources of a deployment: its `CloudFormation` stack, buckets, rules, functions, topics, queues and alarms.
+//! The resources of a deployment: its `CloudFormation` stack, buckets, rules, functions, topics, queues, and alarms.
 
 use crate::{Aws, chain, failed};
 use aws_config::SdkConfig;
@@ -17,10 +17,10 @@ use shell::{
 };
 
 /// Maximum number of alarm names per request (API, `DescribeAlarms`).
-const ALARMS_A_REQUEST: usize = 100;
+const MAX_ALARMS_PER_REQUEST: usize = 100;
 
-/// What is missing is none, and no error.
-fn found<T>(result: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
+/// Turns a missing resource into `None`.
+fn optional<T>(result: Result<T, AwsError>) -> Result<Option<T>, AwsError> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(AwsError {
@@ -41,7 +41,7 @@ impl Stacks for Aws {
         let described = self.cloudformation().describe_stacks().stack_name(name).send().await;
         let described = match described {
             Ok(described) => described,
-            // A stack that is not there is no 404: it is told in words only.
+            // CloudFormation reports a missing stack only in the message, not with status 404.
             Err(error)
                 if error
                     .as_service_error()
@@ -98,7 +98,7 @@ impl Stacks for Aws {
     }
 }
 
-/// What of a pipeline's definition is needed.
+/// The part of a pipeline definition with its parameters.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PipelineDefinition {
@@ -115,8 +115,8 @@ struct PipelineParameter {
 async fn credentials(config: &SdkConfig) -> Result<String, String> {
     let region = config
         .region()
-        .ok_or("no region is set: set AWS_REGION, or `region` in the AWS profile")?;
-    let provider = config.credentials_provider().ok_or("there are no credentials")?;
+        .ok_or("no region is set; set AWS_REGION, or `region` in the AWS profile")?;
+    let provider = config.credentials_provider().ok_or("no credentials found")?;
     let credentials = provider.provide_credentials().await;
     let credentials = credentials.map_err(|error| chain(&error))?;
     Ok(format!("access key {} in {region}", credentials.access_key_id()))
@@ -136,15 +136,15 @@ impl Deployment for Aws {
         let s3 = self.s3();
         let versioning = s3.get_bucket_versioning().bucket(name).send().await;
         let versioning = versioning.map_err(|error| failed("s3:GetBucketVersioning", name, &error));
-        let Some(versioning) = found(versioning)? else {
+        let Some(versioning) = optional(versioning)? else {
             return Ok(None);
         };
         let policy = s3.get_bucket_policy().bucket(name).send().await;
-        // S3 says 404 of a policy that is not there.
+        // S3 returns 404 for a bucket without a policy.
         let policy = policy.map_err(|error| failed("s3:GetBucketPolicy", name, &error));
         Ok(Some(BucketSettings {
             versioned: versioning.status == Some(BucketVersioningStatus::Enabled),
-            policy: found(policy)?.and_then(|answer| answer.policy),
+            policy: optional(policy)?.and_then(|answer| answer.policy),
         }))
     }
 
@@ -160,7 +160,7 @@ impl Deployment for Aws {
         let resource = || format!("{bus}/{name}");
         let described = events.describe_rule().event_bus_name(bus).name(name).send().await;
         let described = described.map_err(|error| failed("events:DescribeRule", resource(), &error));
-        let Some(described) = found(described)? else {
+        let Some(described) = optional(described)? else {
             return Ok(None);
         };
         let request = events.list_targets_by_rule().event_bus_name(bus).rule(name);
@@ -180,7 +180,7 @@ impl Deployment for Aws {
         let request = self.lambda().get_function_configuration().function_name(name);
         let answer = request.send().await;
         let answer = answer.map_err(|error| failed("lambda:GetFunctionConfiguration", name, &error));
-        Ok(found(answer)?.map(|function| {
+        Ok(optional(answer)?.map(|function| {
             let environment = function.environment.and_then(|environment| environment.variables);
             FunctionConfiguration {
                 state: function
@@ -208,14 +208,14 @@ impl Deployment for Aws {
             subscriptions.extend(listed.map(|subscription| Subscription {
                 protocol: subscription.protocol.unwrap_or_default(),
                 endpoint: subscription.endpoint.unwrap_or_default(),
-                // Until it is confirmed, `PendingConfirmation` stands for its ARN.
+                // `PendingConfirmation` replaces the ARN until the subscription is confirmed.
                 confirmed: subscription.subscription_arn.is_some_and(|arn| arn.starts_with("arn:")),
             }));
         }
         Ok(subscriptions)
     }
 
-    async fn waiting(&self, queue_url: &str) -> Result<u64, AwsError> {
+    async fn message_count(&self, queue_url: &str) -> Result<u64, AwsError> {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
@@ -235,7 +235,7 @@ impl Deployment for Aws {
 
     async fn alarms(&self, names: &[String]) -> Result<Vec<Alarm>, AwsError> {
         let mut alarms = Vec::new();
-        for some in names.chunks(ALARMS_A_REQUEST) {
+        for some in names.chunks(MAX_ALARMS_PER_REQUEST) {
             let request = self.cloudwatch().describe_alarms();
             let request = request.alarm_types(AlarmType::MetricAlarm);
             let answer = request
@@ -268,7 +268,7 @@ impl Deployment for Aws {
             .send()
             .await;
         let answer = answer.map_err(|error| failed(operation, pipeline, &error));
-        let Some(answer) = found(answer)? else {
+        let Some(answer) = optional(answer)? else {
             return Ok(None);
         };
         let definition = answer.pipeline_definition.unwrap_or_default();
@@ -276,7 +276,7 @@ impl Deployment for Aws {
             operation,
             resource: pipeline.to_owned(),
             kind: Kind::Rejected,
-            message: format!("its definition cannot be read: {error}"),
+            message: format!("failed to parse the definition of the pipeline: {error}"),
         })?;
         let names = definition.parameters.into_iter().map(|parameter| parameter.name);
         Ok(Some(names.collect()))

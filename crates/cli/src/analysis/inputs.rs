@@ -1,8 +1,9 @@
-//! The datasets of a command: files, folders, S3 objects and prefixes, read with the progress told.
+//! Datasets of a command: reads files, folders, S3 objects, and prefixes, and shows the progress.
 
 use crate::{
     Streams,
-    cloud::{Failure, Places, Surroundings},
+    cloud::{AwsTargets, Environment},
+    error::Failure,
 };
 use analyzer::{
     CaptureColumns, Dataset, GroundTruth, Header, Object, OutputColumns, ReadError, ReadOptions, Sink, read,
@@ -25,35 +26,34 @@ use std::{
     time::Duration,
 };
 
-/// A dataset and how it is read.
+/// The dataset, and how to read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InputArgs {
-    /// What to analyse.
+    /// Dataset: file, folder, or s3:// object or prefix.
     #[arg(value_name = "DATASET", required = true)]
     pub datasets: Vec<String>,
-    /// Whether CSV files begin with the names of their columns: auto, present, absent. By default they do if the first
-    /// row holds names of the baseline, or no number.
-    #[arg(long, value_name = "WORD", default_value = "auto", value_parser = ["auto", "present", "absent"])]
+    /// Whether CSV files start with a header row. auto: if the first row has column names of the baseline, or no number.
+    #[arg(long, value_name = "HEADER", default_value = "auto", value_parser = ["auto", "present", "absent"])]
     header: String,
-    /// The character between the cells of CSV files; `\t` for a tabulator.
+    /// Delimiter of CSV files; `\t` for tab.
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<u8>,
-    /// Where the columns of the response stand in the baseline dataset, for captured data: START, END.
-    #[arg(long, value_name = "WORD", default_value = "START", value_parser = ["START", "END"])]
+    /// Position of the response columns in the baseline dataset, for captured data.
+    #[arg(long, value_name = "POSITION", default_value = "START", value_parser = ["START", "END"])]
     output_columns_position: String,
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),
-        [b'"' | b'\n' | b'\r'] => Err("a quote or a line end cannot separate cells".to_owned()),
+        [b'"' | b'\n' | b'\r'] => Err("a quotation mark or a line break is not a valid delimiter".to_owned()),
         [byte] => Ok(*byte),
         _ => Err("expected one ASCII character, or \\t".to_owned()),
     }
 }
 
 impl InputArgs {
-    /// How to read the dataset, given the columns of its baseline.
+    /// Options for reading the dataset. `expected` are the columns of the baseline.
     pub(super) fn options(&self, expected: Vec<String>) -> ReadOptions {
         ReadOptions {
             header: match self.header.as_str() {
@@ -74,9 +74,9 @@ impl InputArgs {
     }
 }
 
-/// Every file below a folder, in the order of their paths; hidden ones are left out.
+/// All files below a folder, sorted by path. Hidden files are skipped.
 fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let failed = |error| Failure::Said(format!("{} cannot be read: {error}", folder.display()));
+    let failed = |error| Failure::from(format!("{}: failed to read the folder: {error}", folder.display()));
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
         .map_err(failed)?;
@@ -98,13 +98,13 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One of the datasets, found.
+/// Files or objects of one dataset.
 enum Found {
     Files(Vec<PathBuf>),
     S3(S3Uri, Vec<ListedObject>),
 }
 
-async fn find(dataset: &str, around: &impl Surroundings) -> Result<Found, Failure> {
+async fn find(dataset: &str, env: &impl Environment) -> Result<Found, Failure> {
     if !dataset.starts_with("s3://") {
         let path = Path::new(dataset);
         let mut files = Vec::new();
@@ -113,14 +113,14 @@ async fn find(dataset: &str, around: &impl Surroundings) -> Result<Found, Failur
         } else if path.exists() {
             files.push(path.to_owned());
         } else {
-            return Err(Failure::Said(format!("{dataset} does not exist")));
+            return Err(format!("{dataset}: no such file or folder").into());
         }
         return Ok(Found::Files(files));
     }
-    let uri = S3Uri::parse(dataset).ok_or_else(|| Failure::Usage(format!("`{dataset}` is no s3:// URI")))?;
-    let world = around.connect(Places::default()).await?;
-    let mut objects = world.objects(&uri.bucket, &uri.key).await?;
-    // A key, or what lies below it as a folder: `a/b` is not the prefix of `a/bc`.
+    let uri = S3Uri::parse(dataset).ok_or_else(|| super::locations::not_an_s3_uri(dataset))?;
+    let clients = env.connect(AwsTargets::default()).await?;
+    let mut objects = clients.objects(&uri.bucket, &uri.key).await?;
+    // The object itself, or objects below it as a folder: `a/b` does not match `a/bc`.
     let folder = format!("{}/", uri.key);
     objects.retain(|object| {
         let below = uri.key.is_empty() || object.key == uri.key || object.key.starts_with(&folder);
@@ -129,44 +129,44 @@ async fn find(dataset: &str, around: &impl Surroundings) -> Result<Found, Failur
     Ok(Found::S3(uri, objects))
 }
 
-/// Reads datasets as one, and shows on a terminal how far it is.
+/// Reads several datasets as one, and shows the progress on a terminal.
 pub(super) async fn read_all<S: Sink + 'static>(
     datasets: &[String],
     options: &ReadOptions,
-    around: &impl Surroundings,
+    env: &impl Environment,
     streams: &mut Streams<'_>,
     sink: impl Fn() -> S + Send + Sync + 'static,
 ) -> Result<Dataset<S>, Failure> {
     let options = options.clone();
-    opened(datasets, around, streams, move |objects| read(objects, &options, sink)).await
+    with_objects(datasets, env, streams, move |objects| read(objects, &options, sink)).await
 }
 
-/// Reads ground truth; `None` if nothing names it.
+/// Reads ground truth. `None` without datasets.
 pub(super) async fn read_truth(
     datasets: &[String],
-    around: &impl Surroundings,
+    env: &impl Environment,
     streams: &mut Streams<'_>,
 ) -> Result<Option<Arc<GroundTruth>>, Failure> {
     if datasets.is_empty() {
         return Ok(None);
     }
-    let truth = opened(datasets, around, streams, GroundTruth::read).await?;
+    let truth = with_objects(datasets, env, streams, GroundTruth::read).await?;
     Ok(Some(Arc::new(truth)))
 }
 
-/// Carries out work on the objects of datasets, and shows on a terminal how much of them was read.
-async fn opened<T: Send + 'static>(
+/// Runs work on the objects of datasets, and shows the progress on a terminal.
+async fn with_objects<T: Send + 'static>(
     datasets: &[String],
-    around: &impl Surroundings,
+    env: &impl Environment,
     streams: &mut Streams<'_>,
     work: impl FnOnce(Vec<Object>) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, Failure> {
     let mut found = Vec::with_capacity(datasets.len());
     for dataset in datasets {
-        found.push(find(dataset, around).await?);
+        found.push(find(dataset, env).await?);
     }
-    let world = if found.iter().any(|found| matches!(found, Found::S3(..))) {
-        Some(around.connect(Places::default()).await?)
+    let clients = if found.iter().any(|found| matches!(found, Found::S3(..))) {
+        Some(env.connect(AwsTargets::default()).await?)
     } else {
         None
     };
@@ -174,9 +174,9 @@ async fn opened<T: Send + 'static>(
     let mut objects = Vec::new();
     let mut transfers = Vec::new();
     for found in &found {
-        match (found, &world) {
-            (Found::S3(uri, listed), Some(world)) => {
-                let (streams, transfer) = downloads(world.as_ref(), &uri.bucket, listed);
+        match (found, &clients) {
+            (Found::S3(uri, listed), Some(clients)) => {
+                let (streams, transfer) = downloads(clients.as_ref(), &uri.bucket, listed);
                 for (object, stream) in listed.iter().zip(streams) {
                     let name = format!("s3://{}/{}", uri.bucket, object.key);
                     objects.push(Object::stream(name, Some(object.bytes), move || Ok(Box::new(stream))));
@@ -190,19 +190,19 @@ async fn opened<T: Send + 'static>(
     let total = objects.iter().filter_map(|object| object.bytes).sum();
     let objects: Vec<_> = objects.into_iter().map(|object| object.counted(&counter)).collect();
     let reading = tokio::task::spawn_blocking(move || work(objects));
-    // The datasets are read in their order: so are they downloaded.
+    // Datasets are downloaded in the order in which they are read.
     let transferred = async {
         for transfer in transfers {
             transfer.await;
         }
     };
-    let (read, ()) = watched(join(reading, transferred), &counter, total, streams).await?;
-    let read = read.map_err(|error| Failure::Said(format!("reading was given up: {error}")))?;
-    read.map_err(|error| Failure::Said(error.to_string()))
+    let (read, ()) = with_progress(join(reading, transferred), &counter, total, streams).await?;
+    let read = read.map_err(|error| Failure::from(format!("reading was canceled: {error}")))?;
+    read.map_err(|error| error.to_string().into())
 }
 
-/// Waits for work, and shows on a terminal how much has been read.
-async fn watched<T>(
+/// Waits for work, and shows the progress on a terminal.
+async fn with_progress<T>(
     work: impl Future<Output = T>,
     counter: &AtomicU64,
     total: u64,
@@ -228,7 +228,7 @@ async fn watched<T>(
     }
 }
 
-/// How much has been read: `[#####-----] 52 of 104 MB`.
+/// Progress bar: `[#####-----] 52 of 104 MB`.
 fn bar(read: u64, total: u64) -> String {
     const WIDTH: u64 = 30;
     let full = (read.min(total) * WIDTH).checked_div(total).unwrap_or(WIDTH);

@@ -1,12 +1,13 @@
-//! The analyses of predictions, by hand: model quality, bias, feature attributions.
+//! The analyses of predictions from the command line: model quality, bias, feature attributions.
 
 use super::{
     inputs::{InputArgs, read_all, read_truth},
-    places::{Place, read_config},
+    locations::{Location, read_config},
 };
 use crate::{
     Streams,
-    cloud::{Failure, Places, Surroundings, said},
+    cloud::{AwsTargets, Environment},
+    error::{Failure, Message},
 };
 use analyzer::{
     Dataset, GroundTruth, Report, Table,
@@ -15,30 +16,28 @@ use analyzer::{
 use model_monitor::MonitorType;
 use shell::{
     ports::{Endpoints as _, ModelEndpoint},
-    stream::asking,
+    stream::run_blocking,
 };
 use std::sync::Arc;
 
-/// Which analysis, and what those of predictions need beside the dataset.
+/// The type of analysis, and the inputs of analyses of predictions.
 #[derive(Debug, clap::Args)]
 pub(super) struct PredictionArgs {
-    /// Which analysis: `DataQuality`, `ModelQuality`, `ModelBias` or `ModelExplainability`. By default `baseline` is of
-    /// data quality, and `analyze` of what the baseline is of.
+    /// Monitor type: `DataQuality`, `ModelQuality`, `ModelBias`, or `ModelExplainability`
+    /// [default: `DataQuality` for `baseline`, the type of the baseline for `analyze`].
     #[arg(long, value_name = "TYPE", value_parser = monitor_type)]
     pub monitor_type: Option<MonitorType>,
-    /// The analysis configuration, Clarify's `analysis_config.json` with the keys of model quality. By default `analyze`
-    /// takes what `baseline` laid beside the baseline.
+    /// Analysis configuration: Clarify's `analysis_config.json` with additional keys for model quality
+    /// [default: for `analyze`, the configuration in the baseline folder].
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
-    /// Ground truth in JSON Lines: labels that belong to captured requests by their inference id. May be given several
-    /// times.
+    /// Ground truth in JSON Lines: labels that are matched with captured requests by inference ID. Repeatable.
     #[arg(long, value_name = "DATASET")]
     ground_truth: Vec<String>,
-    /// The endpoint that Kernel SHAP asks, through SageMaker Runtime. By default `predictor.endpoint_name` of the
-    /// configuration.
+    /// Endpoint that Kernel SHAP invokes through SageMaker Runtime [default: `predictor.endpoint_name` of the configuration].
     #[arg(long, value_name = "NAME", conflicts_with = "endpoint_url")]
     endpoint: Option<String>,
-    /// A URL that Kernel SHAP posts its requests to, without credentials: a model on this machine.
+    /// URL that Kernel SHAP sends its requests to, without credentials, for example a model on this machine.
     #[arg(long, value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
 }
@@ -46,15 +45,15 @@ pub(super) struct PredictionArgs {
 fn monitor_type(text: &str) -> Result<MonitorType, String> {
     MonitorType::parse(text)
         .filter(|kind| *kind != MonitorType::Custom)
-        .ok_or_else(|| "expected DataQuality, ModelQuality, ModelBias or ModelExplainability".to_owned())
+        .ok_or_else(|| "expected DataQuality, ModelQuality, ModelBias, or ModelExplainability".to_owned())
 }
 
 fn url(text: &str) -> Result<String, String> {
-    let is_one = ["http://", "https://"].iter().any(|scheme| {
+    let is_valid = ["http://", "https://"].iter().any(|scheme| {
         let rest = text.strip_prefix(scheme);
         rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty())
     });
-    if is_one {
+    if is_valid {
         Ok(text.to_owned())
     } else {
         Err("expected http://HOST:PORT/PATH".to_owned())
@@ -62,8 +61,8 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 impl PredictionArgs {
-    /// Which analysis a baseline is of.
-    pub(super) fn type_of(&self, baseline: &Baseline) -> Result<MonitorType, Failure> {
+    /// The monitor type of an analysis against a baseline.
+    pub(super) fn type_for(&self, baseline: &Baseline) -> Result<MonitorType, Failure> {
         if let Some(kind) = self.monitor_type {
             return Ok(kind);
         }
@@ -72,16 +71,16 @@ impl PredictionArgs {
             [kind] => Ok(*kind),
             several => {
                 let names: Vec<&str> = several.iter().map(|kind| kind.as_str()).collect();
-                Err(Failure::Usage(format!(
-                    "the baseline is one of {}: say which by --monitor-type",
-                    names.join(" and ")
-                )))
+                Err(Failure::usage(
+                    format!("the baseline has files for {}", names.join(" and ")),
+                    "pass one of them with --monitor-type",
+                ))
             }
         }
     }
 
-    /// Refuses what data quality has no use for.
-    pub(super) fn refuse(&self) -> Result<(), Failure> {
+    /// Rejects options that data quality does not support.
+    pub(super) fn reject_options(&self) -> Result<(), Failure> {
         let given = [
             ("--config", self.config.is_some()),
             ("--ground-truth", !self.ground_truth.is_empty()),
@@ -90,46 +89,50 @@ impl PredictionArgs {
         ];
         match given.into_iter().find(|(_, given)| *given) {
             None => Ok(()),
-            Some((name, _)) => Err(Failure::Usage(format!(
-                "{name} is of no use to DataQuality: say by --monitor-type which analysis it is for"
-            ))),
+            Some((name, _)) => Err(Failure::usage(
+                format!("{name} is not supported for DataQuality"),
+                "pass another monitor type: --monitor-type ModelQuality, ModelBias, or ModelExplainability",
+            )),
         }
     }
 
-    /// Makes a baseline, or holds the dataset against one.
+    /// Creates a baseline, or compares the dataset with one.
     pub(super) async fn report(
         &self,
         kind: MonitorType,
         input: &InputArgs,
         baseline: Option<Baseline>,
-        around: &impl Surroundings,
+        env: &impl Environment,
         streams: &mut Streams<'_>,
     ) -> Result<Report, Failure> {
         let config = match (&self.config, &baseline) {
-            (Some(text), _) => Some(read_config(&Place::parse(text)?, around).await?),
+            (Some(text), _) => Some(read_config(&Location::parse(text)?, env).await?),
             (None, Some(baseline)) => baseline.config.clone(),
             (None, None) => None,
         };
         let job = PredictionJob::new(kind, config)?;
         let model = self.model(job.config(), kind)?;
         if !self.ground_truth.is_empty() && !job.uses_ground_truth() {
-            return Err(Failure::Usage(format!("--ground-truth is of no use to {kind}")));
+            return Err(Failure::usage(
+                format!("--ground-truth is not supported for {kind}"),
+                "remove --ground-truth",
+            ));
         }
-        let truth = read_truth(&self.ground_truth, around, streams).await?;
+        let truth = read_truth(&self.ground_truth, env, streams).await?;
         let mut options = input.options(Vec::new());
         options.capture.ground_truth.clone_from(&truth);
         job.prepare(&mut options);
-        let dataset = read_all(&input.datasets, &options, around, streams, job.tables()).await?;
+        let dataset = read_all(&input.datasets, &options, env, streams, job.tables()).await?;
         match model {
-            None => Ok(carry_out(&job, &dataset, truth.as_deref(), baseline.as_ref(), None)?),
+            None => Ok(run_job(&job, &dataset, truth.as_deref(), baseline.as_ref(), None)?),
             Some(model) => {
-                writeln!(streams.err, "asking {model} for predictions …")?;
-                asked(job, dataset, truth, baseline, &model, around).await
+                writeln!(streams.err, "getting predictions from {model} …")?;
+                run_with_model(job, dataset, truth, baseline, &model, env).await
             }
         }
     }
 
-    /// The model that is asked, if one is.
+    /// The model to invoke, if any.
     fn model(&self, config: &AnalysisConfig, kind: MonitorType) -> Result<Option<ModelEndpoint>, Failure> {
         let given = match (&self.endpoint, &self.endpoint_url) {
             (Some(name), _) => Some(ModelEndpoint::Name(name.clone())),
@@ -139,22 +142,25 @@ impl PredictionArgs {
         if kind != MonitorType::ModelExplainability {
             return match given {
                 None => Ok(None),
-                Some(_) => Err(Failure::Usage(format!("{kind} asks no endpoint"))),
+                Some(_) => Err(Failure::usage(
+                    format!("--endpoint is not supported for {kind}"),
+                    "remove --endpoint or --endpoint-url",
+                )),
             };
         }
         let named = config.predictor.endpoint_name.clone();
         let model = given.or_else(|| named.map(ModelEndpoint::Name));
-        if model.is_none() && config.asks_model() {
-            return Err(Failure::Usage(
-                "the configuration has a `predictor` without `endpoint_name`: say by --endpoint or --endpoint-url whom to ask"
-                    .to_owned(),
+        if model.is_none() && config.calls_model() {
+            return Err(Failure::usage(
+                "the `predictor` of the configuration has no `endpoint_name`",
+                "pass --endpoint NAME or --endpoint-url URL",
             ));
         }
         Ok(model)
     }
 }
 
-fn carry_out(
+fn run_job(
     job: &PredictionJob,
     dataset: &Dataset<Table>,
     truth: Option<&GroundTruth>,
@@ -167,23 +173,23 @@ fn carry_out(
     }
 }
 
-/// Carries the analysis out with a model that is asked.
-async fn asked(
+/// Runs the analysis with predictions of a model.
+async fn run_with_model(
     job: PredictionJob,
     dataset: Dataset<Table>,
     truth: Option<Arc<GroundTruth>>,
     baseline: Option<Baseline>,
     model: &ModelEndpoint,
-    around: &impl Surroundings,
+    env: &impl Environment,
 ) -> Result<Report, Failure> {
-    let world = around.connect(Places::default()).await?;
-    let report = asking(
+    let clients = env.connect(AwsTargets::default()).await?;
+    let report = run_blocking(
         move |ask| {
             let mut invoke = |request: &ModelRequest| {
                 let answer: Option<Result<Vec<u8>, String>> = ask(request.clone());
-                answer.unwrap_or_else(|| Err("nobody answers any more".to_owned()))
+                answer.unwrap_or_else(|| Err("the endpoint stopped responding".to_owned()))
             };
-            carry_out(&job, &dataset, truth.as_deref(), baseline.as_ref(), Some(&mut invoke))
+            run_job(&job, &dataset, truth.as_deref(), baseline.as_ref(), Some(&mut invoke))
         },
         async |request: ModelRequest| {
             let ModelRequest {
@@ -191,10 +197,10 @@ async fn asked(
                 accept,
                 body,
             } = request;
-            let answer = world.invoke_endpoint(model, &content_type, &accept, body).await;
-            answer.map_err(|error| said(&error))
+            let answer = clients.invoke_endpoint(model, &content_type, &accept, body).await;
+            answer.map_err(|error| Message::from(&error).to_string())
         },
     );
     let report = report.await;
-    Ok(report.ok_or_else(|| Failure::Said("the analysis was given up".to_owned()))??)
+    Ok(report.ok_or_else(|| Message::from("the analysis was canceled".to_owned()))??)
 }

@@ -1,8 +1,9 @@
-//! Histories from where they lie: report folders, on disk or in S3, and JSON Lines.
+//! Reads histories: report folders, on disk or in S3, and JSON Lines.
 
 use crate::{
     Streams,
-    cloud::{Failure, Surroundings, connect},
+    cloud::{Environment, connect},
+    error::Failure,
     terminal::{progress, progress_ended},
 };
 use alerting::{DatapointState, ReportEvidence};
@@ -19,17 +20,17 @@ use std::{
     path::Path,
 };
 
-/// A report larger than this is not read.
-const REPORT_BYTES: u64 = 64 << 20;
-/// A line longer than this is no execution.
-const LINE_BYTES: usize = 1 << 20;
-/// So many inputs that cannot be read are told; the rest are counted.
-const TOLD: usize = 20;
-/// So many violations of a report are kept, as by ingest.
-const TOP: usize = 20;
-/// So many objects are read at the same time.
-const AT_ONCE: usize = 16;
-/// Files beside a report that show that an execution ended, also without violations.
+/// Maximum size of a report in bytes.
+const MAX_REPORT_BYTES: u64 = 64 << 20;
+/// Maximum size of a line in bytes.
+const MAX_LINE_BYTES: usize = 1 << 20;
+/// Maximum number of unreadable inputs that are listed. The rest are counted.
+const MAX_REPORTED: usize = 20;
+/// Number of violations kept per report, as in ingest.
+const VIOLATIONS_KEPT: usize = 20;
+/// Number of objects that are read at the same time.
+const CONCURRENT_READS: usize = 16;
+/// Files that show that an execution ended, with or without violations.
 const OTHER_FILES: [&str; 2] = ["statistics.json", "constraints.json"];
 
 /// One line of JSON Lines.
@@ -81,13 +82,13 @@ impl Line {
     }
 }
 
-/// Reads histories, and keeps what could not be read.
+/// Reads histories, and counts the inputs that failed to parse.
 pub(super) struct Reader {
     history: History,
     from_reports: History,
     prefixes: Vec<String>,
     gaps: DatapointState,
-    unread: usize,
+    skipped: usize,
     read: usize,
 }
 
@@ -102,7 +103,7 @@ impl Reader {
             } else {
                 DatapointState::Clean
             },
-            unread: 0,
+            skipped: 0,
             read: 0,
         }
     }
@@ -110,11 +111,11 @@ impl Reader {
     pub(super) async fn read(
         &mut self,
         name: &str,
-        around: &impl Surroundings,
+        env: &impl Environment,
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
-        if let Some(place) = name.strip_prefix("s3://") {
-            return self.bucket(place, around, streams).await;
+        if let Some(location) = name.strip_prefix("s3://") {
+            return self.bucket(location, env, streams).await;
         }
         if name == "-" {
             let mut lines = BufReader::new(&mut *streams.input);
@@ -123,7 +124,7 @@ impl Reader {
         let path = Path::new(name);
         if path.is_dir() {
             let mut files = Vec::new();
-            walk(path, &mut files).map_err(|error| format!("{name} cannot be read: {error}"))?;
+            walk(path, &mut files).map_err(|error| format!("{name}: failed to read: {error}"))?;
             for file in &files {
                 let relative = file.strip_prefix(path).unwrap_or(file);
                 let key = relative.to_string_lossy().replace('\\', "/");
@@ -131,7 +132,7 @@ impl Reader {
                     self.file(&file.to_string_lossy(), streams)?;
                 } else {
                     let read = || fs::read(file).map_err(|error| error.to_string());
-                    let large = fs::metadata(file).is_ok_and(|of| of.len() > REPORT_BYTES);
+                    let large = fs::metadata(file).is_ok_and(|of| of.len() > MAX_REPORT_BYTES);
                     self.object(&file.to_string_lossy(), &key, large, read, streams.err)?;
                 }
             }
@@ -141,7 +142,7 @@ impl Reader {
     }
 
     fn file(&mut self, name: &str, streams: &mut Streams<'_>) -> Result<(), Failure> {
-        let file = File::open(name).map_err(|error| format!("{name} cannot be read: {error}"))?;
+        let file = File::open(name).map_err(|error| format!("{name}: failed to read: {error}"))?;
         self.lines(name, &mut BufReader::new(file), streams.err)
             .map_err(Failure::Output)
     }
@@ -150,17 +151,17 @@ impl Reader {
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            match io::Read::take(&mut *lines, LINE_BYTES as u64).read_until(b'\n', &mut line) {
+            match io::Read::take(&mut *lines, MAX_LINE_BYTES as u64).read_until(b'\n', &mut line) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) => return self.unreadable(err, &format!("{name}:{number}: {error}")),
+                Err(error) => return self.skip(err, &format!("{name}:{number}: {error}")),
             }
             if line.trim_ascii().is_empty() {
                 continue;
             }
             match serde_json::from_slice::<Line>(&line) {
                 Ok(line) => self.history.add(line.execution()),
-                Err(error) => self.unreadable(err, &format!("{name}:{number}: {error}"))?,
+                Err(error) => self.skip(err, &format!("{name}:{number}: {error}"))?,
             }
             self.read += 1;
             self.progress();
@@ -170,36 +171,36 @@ impl Reader {
 
     async fn bucket(
         &mut self,
-        place: &str,
-        around: &impl Surroundings,
+        location: &str,
+        env: &impl Environment,
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
-        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        let world = connect(around, Some(bucket.to_owned())).await?;
-        let keys = world.list(prefix).await?;
-        let world = world.as_ref();
+        let (bucket, prefix) = location.split_once('/').unwrap_or((location, ""));
+        let clients = connect(env, Some(bucket.to_owned())).await?;
+        let keys = clients.list(prefix).await?;
+        let clients = clients.as_ref();
         let mut objects = stream::iter(keys.iter().map(async |key| {
-            let wanted = file_of(key).is_some_and(|file| VIOLATION_FILE_NAMES.contains(&file)) || is_json_lines(key);
+            let wanted = file_name(key).is_some_and(|file| VIOLATION_FILE_NAMES.contains(&file)) || is_json_lines(key);
             let body = if wanted {
-                Some(world.read(key, None).await)
+                Some(clients.read(key, None).await)
             } else {
                 None
             };
             (key, body)
         }))
-        .buffered(AT_ONCE);
+        .buffered(CONCURRENT_READS);
         while let Some((key, body)) = objects.next().await {
             let name = format!("s3://{bucket}/{key}");
             let body = match body {
                 None => Ok(Vec::new()),
                 Some(Ok(Fetched::Found(body, _))) => Ok(body),
-                Some(Ok(_)) => Err("it is gone".to_owned()),
+                Some(Ok(_)) => Err("the object no longer exists".to_owned()),
                 Some(Err(error)) => Err(error.to_string()),
             };
             if is_json_lines(key) {
                 match body {
                     Ok(body) => self.lines(&name, &mut body.as_slice(), streams.err)?,
-                    Err(error) => self.unreadable(streams.err, &format!("{name}: {error}"))?,
+                    Err(error) => self.skip(streams.err, &format!("{name}: {error}"))?,
                 }
             } else {
                 self.object(&name, key, false, || body, streams.err)?;
@@ -208,7 +209,7 @@ impl Reader {
         Ok(())
     }
 
-    /// One object of a report folder: a report, or what shows that an execution ended without one.
+    /// One object of a report folder: a violation report, or another file of an execution that ended.
     fn object(
         &mut self,
         name: &str,
@@ -217,7 +218,7 @@ impl Reader {
         read: impl FnOnce() -> Result<Vec<u8>, String>,
         err: &mut dyn io::Write,
     ) -> io::Result<()> {
-        let Some(file) = file_of(key) else {
+        let Some(file) = file_name(key) else {
             return Ok(());
         };
         let is_report = VIOLATION_FILE_NAMES.contains(&file);
@@ -243,7 +244,7 @@ impl Reader {
             },
         };
         if !is_report {
-            // Beside a report, whichever is read first, the report holds.
+            // A violation report has precedence over the other files, in any order.
             let known = self
                 .from_reports
                 .contains(folder.schedule.as_str(), folder.scheduled_time);
@@ -252,30 +253,30 @@ impl Reader {
             }
             return Ok(());
         }
-        // What cannot be read is never clean: it says nothing, as an execution that failed.
+        // An unreadable report is never clean: it counts as a failed execution.
         if too_large {
             self.from_reports.add(execution(DatapointState::Failed, None, None));
-            return self.unreadable(
+            return self.skip(
                 err,
-                &format!("{name}: it is larger than the {REPORT_BYTES} bytes that are read"),
+                &format!("{name}: the report exceeds the limit of {MAX_REPORT_BYTES} bytes"),
             );
         }
         let limits = Limits {
-            max_bytes: usize::try_from(REPORT_BYTES).unwrap_or(usize::MAX),
+            max_bytes: usize::try_from(MAX_REPORT_BYTES).unwrap_or(usize::MAX),
             ..Limits::default()
         };
         let body = match read() {
             Ok(body) => body,
             Err(error) => {
                 self.from_reports.add(execution(DatapointState::Failed, None, None));
-                return self.unreadable(err, &format!("{name}: {error}"));
+                return self.skip(err, &format!("{name}: {error}"));
             }
         };
         match ViolationReport::parse(name, &body, &limits) {
             Ok(report) => {
                 let monitor_type = report.monitor_type.map(|kind| kind.to_string());
                 let time = folder.scheduled_time;
-                let evidence = ReportEvidence::new(name.to_owned(), String::new(), time, &report, TOP);
+                let evidence = ReportEvidence::new(name.to_owned(), String::new(), time, &report, VIOLATIONS_KEPT);
                 let state = if evidence.violations > 0 {
                     DatapointState::Violations
                 } else {
@@ -287,15 +288,15 @@ impl Reader {
             }
             Err(error) => {
                 self.from_reports.add(execution(DatapointState::Failed, None, None));
-                self.unreadable(err, &shell::chain(&error))
+                self.skip(err, &shell::chain(&error))
             }
         }
     }
 
-    fn unreadable(&mut self, err: &mut dyn io::Write, what: &str) -> io::Result<()> {
-        self.unread += 1;
-        if self.unread <= TOLD {
-            writeln!(err, "not read: {}", crate::table::plain(what))?;
+    fn skip(&mut self, err: &mut dyn io::Write, what: &str) -> io::Result<()> {
+        self.skipped += 1;
+        if self.skipped <= MAX_REPORTED {
+            writeln!(err, "warning: skipped {}", crate::table::plain(what))?;
         }
         Ok(())
     }
@@ -306,18 +307,18 @@ impl Reader {
         }
     }
 
-    /// The history, and whether something of it could not be read.
+    /// The history, and whether inputs failed to parse.
     pub(super) fn finish(self, streams: &mut Streams<'_>) -> Result<(History, bool), Failure> {
         progress_ended();
-        if self.unread > TOLD {
-            writeln!(streams.err, "not read: {} more", self.unread - TOLD)?;
+        if self.skipped > MAX_REPORTED {
+            writeln!(streams.err, "warning: skipped {} more", self.skipped - MAX_REPORTED)?;
         }
         let mut history = self.history;
         let mut from_reports = self.from_reports;
-        // Reports speak of violations alone: what they leave out was clean, unless it is said otherwise.
+        // Model Monitor writes a report only for violations: hours without one are clean unless --gaps says otherwise.
         from_reports.fill_gaps(self.gaps);
         history.append(from_reports);
-        Ok((history, self.unread > 0))
+        Ok((history, self.skipped > 0))
     }
 }
 
@@ -327,11 +328,11 @@ fn is_json_lines(key: &str) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"))
 }
 
-fn file_of(key: &str) -> Option<&str> {
+fn file_name(key: &str) -> Option<&str> {
     key.rsplit('/').next()
 }
 
-/// Every file below a folder, in order.
+/// All files below a folder, sorted.
 fn walk(folder: &Path, files: &mut Vec<std::path::PathBuf>) -> io::Result<()> {
     let mut entries: BTreeMap<std::ffi::OsString, std::path::PathBuf> = BTreeMap::new();
     for entry in fs::read_dir(folder)? {

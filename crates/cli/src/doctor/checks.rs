@@ -1,11 +1,11 @@
-//! What is looked at, one function a check.
+//! The checks: one function per check.
 
 use super::{
-    Patient, StackFound,
+    CheckedDeployment, FoundStack,
     finding::{Finding, quoted},
 };
 use crate::{
-    cloud::{World, counted, named_ledgers, second},
+    cloud::{Clients, named_ledgers},
     redrive,
 };
 use alerting::{DOCTOR_SCHEDULE, HealthStatus, MonitorLedger};
@@ -24,18 +24,18 @@ use std::{
     time::Duration,
 };
 
-/// So many questions are asked at the same time.
-const AT_ONCE: usize = 16;
-/// So many of a kind are named; of the others only how many there are is told.
-const NAMED: usize = 5;
-/// An execution begins up to 20 minutes late and takes its time; then an execution that was due has to be known.
-const GRACE: SignedDuration = SignedDuration::from_hours(3);
-/// A schedule that is younger may not have had an execution yet.
-const YOUNG: SignedDuration = SignedDuration::from_hours(25);
-/// For how long nobody else sees the failed events that are looked at, should they not be put back.
-const HIDDEN: Duration = Duration::from_secs(30);
+/// Number of requests at the same time.
+const CONCURRENT_REQUESTS: usize = 16;
+/// Maximum number of names in a finding. The rest are counted.
+const MAX_NAMES: usize = 5;
+/// Time after which a due execution must be recorded: executions start up to 20 minutes late and take a while.
+const MAX_DELAY: SignedDuration = SignedDuration::from_hours(3);
+/// Age below which a schedule may not have had an execution yet.
+const MIN_AGE: SignedDuration = SignedDuration::from_hours(25);
+/// Visibility timeout of failed events, in case they are not made visible again.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the functions' variables have to be: the outputs and parameters of the stack that they come from.
+/// Environment variables of the functions, and the outputs and parameters of the stack with their values.
 const VARIABLES: [(&str, Source); 8] = [
     ("STATE_BUCKET", Source::Output("StateBucketName")),
     ("EVENT_BUS_NAME", Source::Output("EventBusName")),
@@ -53,29 +53,29 @@ enum Source {
     Parameter(&'static str),
 }
 
-/// Whose credentials, and where.
-pub(super) async fn credentials(world: &impl World) -> Finding {
-    match world.whoami().await {
+/// The credentials: account and region.
+pub(super) async fn credentials(clients: &impl Clients) -> Finding {
+    match clients.whoami().await {
         Ok(who) => Finding::ok("credentials", who),
-        Err(error) => Finding::broken("credentials", error.message).mend("aws configure"),
+        Err(error) => Finding::broken("credentials", error.message).with_remedy("aws configure"),
     }
 }
 
-/// The stack; `None` if it cannot be looked at.
-pub(super) async fn stack(world: &impl World, name: &str) -> (Finding, Option<StackFound>) {
+/// The stack. `None` if it cannot be read.
+pub(super) async fn stack(clients: &impl Clients, name: &str) -> (Finding, Option<FoundStack>) {
     let check = "stack";
-    let stack = match world.stack(name).await {
+    let stack = match clients.stack(name).await {
         Ok(Some(stack)) => stack,
         Ok(None) => {
-            let seen = format!("there is no stack `{name}` in this account and region");
+            let seen = format!("stack `{name}` does not exist in this account and region");
             let remedy = "aws cloudformation describe-stacks --query 'Stacks[].StackName'";
-            return (Finding::broken(check, seen).mend(remedy), None);
+            return (Finding::broken(check, seen).with_remedy(remedy), None);
         }
-        Err(error) => return (Finding::unseen(check, &error), None),
+        Err(error) => return (Finding::unknown(check, &error), None),
     };
-    let resources = match world.stack_resources(name).await {
+    let resources = match clients.stack_resources(name).await {
         Ok(resources) => resources,
-        Err(error) => return (Finding::unseen(check, &error), None),
+        Err(error) => return (Finding::unknown(check, &error), None),
     };
     let status = &stack.status;
     let why = stack
@@ -91,90 +91,91 @@ pub(super) async fn stack(world: &impl World, name: &str) -> (Finding, Option<St
     let finding = match status.as_str() {
         "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "IMPORT_COMPLETE" if failed.is_empty() => Finding::ok(
             check,
-            format!("`{name}` is {status}, {}", counted(resources.len(), "resource")),
+            format!("`{name}` is {status}, {}", text::count(resources.len(), "resource")),
         ),
         "UPDATE_ROLLBACK_COMPLETE" => {
-            let seen = format!("`{name}` is {status}{why}: the last update failed, what was before it is in force");
-            Finding::warning(check, seen).mend(events)
+            let seen = format!("`{name}` is {status}{why}: the last update failed, and the previous version is active");
+            Finding::warning(check, seen).with_remedy(events)
         }
-        status if status.ends_with("_IN_PROGRESS") => {
-            Finding::warning(check, format!("`{name}` is {status}: look again when that is over"))
-        }
+        status if status.ends_with("_IN_PROGRESS") => Finding::warning(
+            check,
+            format!("`{name}` is {status}: run the command again when the operation has finished"),
+        ),
         status => {
-            let failed = some(&failed);
+            let failed = list_names(&failed);
             Finding::broken(
                 check,
                 format!("`{name}` is {status}{why}{}{failed}", separator(&failed)),
             )
-            .mend(events)
+            .with_remedy(events)
         }
     };
     let name = name.to_owned();
-    (finding, Some(StackFound { name, stack, resources }))
+    (finding, Some(FoundStack { name, stack, resources }))
 }
 
 fn separator(text: &str) -> &'static str {
     if text.is_empty() { "" } else { ": " }
 }
 
-/// Some names, and how many there are more.
-fn some(names: &[String]) -> String {
-    let first: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+/// The first names, and the number of the rest.
+fn list_names(names: &[String]) -> String {
+    let first: Vec<&str> = names.iter().take(MAX_NAMES).map(String::as_str).collect();
     let text = first.join(", ");
     match names.len() {
-        all if all > NAMED => format!("{text} and {} more", all - NAMED),
+        all if all > MAX_NAMES => format!("{text} and {} more", all - MAX_NAMES),
         _ => text,
     }
 }
 
-/// A rule of the stack, where it was found.
-struct RuleFound {
+/// A rule of the stack, and its event bus.
+struct FoundRule {
     logical_id: String,
     bus: String,
     name: String,
     rule: Option<Rule>,
 }
 
-impl<W: World> Patient<W> {
-    /// What shows how a resource differs from what the template says.
+impl<W: Clients> CheckedDeployment<W> {
+    /// Command that shows how resources differ from the template.
     fn drift(&self) -> String {
         let name = self.stack.as_ref().map_or("NAME", |found| &found.name);
         format!("aws cloudformation detect-stack-drift --stack-name {}", quoted(name))
     }
 
-    /// What shows the errors of a function.
+    /// Command that shows the errors of a function.
     pub(super) fn logs(&self, function: &str) -> String {
         let stack = self.stack.as_ref().map_or("STACK", |found| &found.name);
         let group = format!("/aws/lambda/{stack}-{function}");
         format!("aws logs tail {} --since 1h --filter-pattern ERROR", quoted(&group))
     }
 
-    /// The bucket of the documents.
+    /// The state bucket.
     pub(super) async fn state(&self) -> Vec<Finding> {
         let check = "state bucket";
         let Some(name) = &self.state_bucket else {
             return vec![Finding::skipped(
                 check,
-                "it is not known: name it with --state-bucket, or a stack",
+                "no state bucket configured: pass --state-bucket or --stack",
             )];
         };
-        let settings = match self.world.bucket(name).await {
+        let settings = match self.clients.bucket(name).await {
             Ok(Some(settings)) => settings,
             Ok(None) => {
-                let seen = format!("there is no bucket `{name}`: every document was in it");
-                return vec![Finding::broken(check, seen).mend(self.drift())];
+                let seen = format!("bucket `{name}` does not exist: all state documents are missing");
+                return vec![Finding::broken(check, seen).with_remedy(self.drift())];
             }
-            Err(error) => return vec![Finding::unseen(check, &error)],
+            Err(error) => return vec![Finding::unknown(check, &error)],
         };
-        let documents = match self.world.list("").await {
-            Ok(keys) => counted(keys.len(), "document"),
-            Err(error) => return vec![Finding::unseen(check, &error)],
+        let documents = match self.clients.list("").await {
+            Ok(keys) => text::count(keys.len(), "document"),
+            Err(error) => return vec![Finding::unknown(check, &error)],
         };
         let mut findings = Vec::new();
         if !settings.versioned {
             let seen =
-                format!("`{name}` keeps no versions: what a document was before is lost, and the audit trail with it");
-            findings.push(Finding::broken(check, seen).mend(format!(
+                format!("`{name}` has no versioning: earlier versions of documents, and the audit trail, are lost");
+            findings.push(Finding::broken(check, seen).with_remedy(format!(
                 "aws s3api put-bucket-versioning --bucket {} --versioning-configuration Status=Enabled",
                 quoted(name)
             )));
@@ -184,41 +185,42 @@ impl<W: World> Patient<W> {
             .is_some_and(|policy| policy.contains("DenyUnconditionalWrites"));
         if !guarded {
             let seen = format!(
-                "the policy of `{name}` lacks DenyUnconditionalWrites: who overwrites a document loses what others wrote"
+                "the bucket policy of `{name}` lacks DenyUnconditionalWrites: unconditional writes can overwrite state documents"
             );
-            findings.push(Finding::warning(check, seen).mend(self.drift()));
+            findings.push(Finding::warning(check, seen).with_remedy(self.drift()));
         }
         if findings.is_empty() {
             findings.push(Finding::ok(
                 check,
-                format!("`{name}`: {documents}, versions are kept, writes are guarded"),
+                format!("`{name}`: {documents}, versioning is on, unconditional writes are denied"),
             ));
         }
         findings
     }
 
-    /// The policy in force: what is found, and the policy; its defaults if it cannot be read.
+    /// The published policy, and the findings about it. The default policy if it cannot be read.
     pub(super) async fn policy(&self) -> (Vec<Finding>, Policy) {
         let check = "policy";
         if self.state_bucket.is_none() {
             return (Vec::new(), Policy::default());
         }
-        let body = match self.world.read(POLICY_KEY, None).await {
+        let body = match self.clients.read(POLICY_KEY, None).await {
             Ok(Fetched::Found(body, _)) => body,
             Ok(Fetched::Absent | Fetched::Unchanged) => {
-                let seen = "there is none: the defaults hold, by which nothing is retrained without a person";
+                let seen =
+                    "no policy is published: with the default settings, no retraining starts without an approval";
                 return (vec![Finding::ok(check, seen)], Policy::default());
             }
-            Err(error) => return (vec![Finding::unseen(check, &error)], Policy::default()),
+            Err(error) => return (vec![Finding::unknown(check, &error)], Policy::default()),
         };
         match Policy::parse(&body) {
             Ok(policy) => {
-                let seen = format!("{POLICY_KEY} holds: version {}", policy.version());
+                let seen = format!("{POLICY_KEY} is valid: version {}", policy.version());
                 (vec![Finding::ok(check, seen)], policy)
             }
             Err(error) => {
                 let seen = format!(
-                    "{POLICY_KEY} cannot hold, and its last good version stays in force where there is one: {}",
+                    "{POLICY_KEY} is invalid, and its last valid version stays effective if there is one: {}",
                     shell::chain(&error)
                 );
                 let bucket = self.state_bucket.as_deref().unwrap_or_default();
@@ -227,26 +229,29 @@ impl<W: World> Patient<W> {
                     quoted(&format!("s3://{bucket}/{POLICY_KEY}")),
                     quoted(bucket)
                 );
-                (vec![Finding::broken(check, seen).mend(remedy)], Policy::default())
+                (
+                    vec![Finding::broken(check, seen).with_remedy(remedy)],
+                    Policy::default(),
+                )
             }
         }
     }
 
-    /// The bucket of the reports.
+    /// The report bucket.
     pub(super) async fn report_bucket(&self) -> Finding {
         let check = "report bucket";
         let Some(name) = &self.report_bucket else {
-            return Finding::skipped(check, "it is not known: name it with --report-bucket, or a stack");
+            return Finding::skipped(check, "no report bucket configured: pass --report-bucket or --stack");
         };
-        match self.world.sends_events(name).await {
-            Ok(true) => Finding::ok(check, format!("`{name}` sends its events to EventBridge")),
+        match self.clients.sends_events(name).await {
+            Ok(true) => Finding::ok(check, format!("`{name}` sends events to EventBridge")),
             Ok(false) => {
                 let seen = format!(
-                    "`{name}` sends no events to EventBridge: no report is heard of until the sweep finds its execution"
+                    "`{name}` sends no events to EventBridge: reports are processed only when the sweep finds their executions"
                 );
-                // The command replaces all that the bucket notifies: what is there is kept.
+                // The command replaces the whole notification configuration, so it keeps the existing entries.
                 let bucket = quoted(name);
-                Finding::broken(check, seen).mend(format!(
+                Finding::broken(check, seen).with_remedy(format!(
                     "aws s3api get-bucket-notification-configuration --bucket {bucket} --output json | jq -s '(.[0] // {{}}) + \
                      {{EventBridgeConfiguration: {{}}}}' > after.json && aws s3api put-bucket-notification-configuration \
                      --bucket {bucket} --notification-configuration file://after.json"
@@ -254,54 +259,54 @@ impl<W: World> Patient<W> {
             }
             Err(error) if error.kind == Kind::NotFound => Finding::broken(
                 check,
-                format!("there is no bucket `{name}`: name the right one in the stack's parameters"),
+                format!("bucket `{name}` does not exist: correct ReportBucketName in the parameters of the stack"),
             ),
-            Err(error) => Finding::unseen(check, &error),
+            Err(error) => Finding::unknown(check, &error),
         }
     }
 
-    /// The rules of the stack, each with its target and the dead-letter queue.
+    /// The rules of the stack, their targets, and their dead-letter queues.
     pub(super) async fn rules(&self) -> Vec<Finding> {
         let check = "rules";
         let Some(stack) = &self.stack else {
             return Vec::new();
         };
-        let resources: Vec<&StackResource> = stack.of_type("AWS::Events::Rule").collect();
+        let resources: Vec<&StackResource> = stack.resources_of_type("AWS::Events::Rule").collect();
         let mut found = Vec::new();
-        for chunk in resources.chunks(AT_ONCE) {
+        for chunk in resources.chunks(CONCURRENT_REQUESTS) {
             match try_join_all(chunk.iter().map(|resource| self.rule(resource))).await {
                 Ok(rules) => found.extend(rules),
-                Err(error) => return vec![Finding::unseen(check, &error)],
+                Err(error) => return vec![Finding::unknown(check, &error)],
             }
         }
         let queue = stack.output("DeadLetterQueueArn");
-        let findings: Vec<Finding> = found.iter().filter_map(|rule| self.wrong_with(rule, queue)).collect();
+        let findings: Vec<Finding> = found.iter().filter_map(|rule| self.check_rule(rule, queue)).collect();
         if !findings.is_empty() {
             return findings;
         }
-        let all = counted(found.len(), "rule");
+        let all = text::count(found.len(), "rule");
         vec![Finding::ok(
             check,
-            format!("{all}, each enabled, with its target and the dead-letter queue"),
+            format!("{all}, all enabled with target and dead-letter queue"),
         )]
     }
 
-    /// A rule on our bus is called by both names, `bus|rule`; on which bus one is that is not, only a look tells.
-    async fn rule(&self, resource: &StackResource) -> Result<RuleFound, AwsError> {
+    /// Finds a rule. The ID of a rule on Driftwarden's event bus is `bus|rule`. Without a bus in the ID, both buses are tried.
+    async fn rule(&self, resource: &StackResource) -> Result<FoundRule, AwsError> {
         let physical = resource.physical_id.rsplit('/').next().unwrap_or_default();
-        let own = self.event_bus.as_deref();
+        let event_bus = self.event_bus.as_deref();
         let (buses, name) = match physical.split_once('|') {
             Some((bus, name)) => (vec![bus], name),
-            None => (["default"].into_iter().chain(own).collect(), physical),
+            None => (["default"].into_iter().chain(event_bus).collect(), physical),
         };
-        let mut found = RuleFound {
+        let mut found = FoundRule {
             logical_id: resource.logical_id.clone(),
             bus: buses.first().copied().unwrap_or_default().to_owned(),
             name: name.to_owned(),
             rule: None,
         };
         for bus in buses {
-            found.rule = self.world.rule(bus, name).await?;
+            found.rule = self.clients.rule(bus, name).await?;
             if found.rule.is_some() {
                 bus.clone_into(&mut found.bus);
                 break;
@@ -310,8 +315,8 @@ impl<W: World> Patient<W> {
         Ok(found)
     }
 
-    fn wrong_with(&self, found: &RuleFound, queue: Option<&String>) -> Option<Finding> {
-        let RuleFound {
+    fn check_rule(&self, found: &FoundRule, queue: Option<&String>) -> Option<Finding> {
+        let FoundRule {
             logical_id,
             bus,
             name,
@@ -319,19 +324,24 @@ impl<W: World> Patient<W> {
         } = found;
         let broken = |seen: &str| Finding::broken("rules", format!("{logical_id} (`{name}`, bus `{bus}`) {seen}"));
         let Some(rule) = rule else {
-            return Some(broken("is not there: its events go nowhere").mend(self.drift()));
+            return Some(broken("does not exist: its events are not delivered").with_remedy(self.drift()));
         };
         if !rule.enabled {
-            return Some(broken("is disabled: its events go nowhere").mend(format!(
+            return Some(broken("is disabled: its events are not delivered").with_remedy(format!(
                 "aws events enable-rule --name {} --event-bus-name {}",
                 quoted(name),
                 quoted(bus)
             )));
         }
         if rule.targets.is_empty() {
-            return Some(broken("has no target: its events go nowhere").mend(self.drift()));
+            return Some(broken("has no target: its events are not delivered").with_remedy(self.drift()));
         }
-        let lost = |target: &str| broken(&format!("does not keep what {target} could not be given")).mend(self.drift());
+        let lost = |target: &str| {
+            broken(&format!(
+                "has no dead-letter queue for {target}: undelivered events are lost"
+            ))
+            .with_remedy(self.drift())
+        };
         let mut targets = rule.targets.iter();
         let loose = targets.find(|target| {
             target.dead_letter_queue.is_none()
@@ -340,30 +350,30 @@ impl<W: World> Patient<W> {
         loose.map(|target| lost(&target.arn))
     }
 
-    /// The functions of the stack: whether they run, and whether they look where the stack says.
+    /// The functions of the stack: their state, and their environment variables.
     pub(super) async fn functions(&self) -> Vec<Finding> {
         let check = "functions";
         let Some(stack) = &self.stack else {
             return Vec::new();
         };
         let names: Vec<&str> = self.function_names().collect();
-        let read = join_all(names.iter().map(|name| self.world.function(name))).await;
+        let read = join_all(names.iter().map(|name| self.clients.function(name))).await;
         let mut findings = Vec::new();
         for (name, function) in names.iter().zip(read) {
             match function {
-                Ok(Some(function)) => findings.extend(wrong_with_function(stack, name, &function)),
+                Ok(Some(function)) => findings.extend(check_function(stack, name, &function)),
                 Ok(None) => {
-                    let seen = format!("`{name}` is not there: what it is for is not done");
-                    findings.push(Finding::broken(check, seen).mend(self.drift()));
+                    let seen = format!("`{name}` does not exist");
+                    findings.push(Finding::broken(check, seen).with_remedy(self.drift()));
                 }
-                Err(error) => findings.push(Finding::unseen(check, &error)),
+                Err(error) => findings.push(Finding::unknown(check, &error)),
             }
         }
         if findings.is_empty() {
-            let all = counted(names.len(), "function");
+            let all = text::count(names.len(), "function");
             findings.push(Finding::ok(
                 check,
-                format!("{all}, each active, with the variables that the stack gives"),
+                format!("{all}, all active with the environment variables of the stack"),
             ));
         }
         findings
@@ -373,11 +383,11 @@ impl<W: World> Patient<W> {
         let resources = self
             .stack
             .iter()
-            .flat_map(|stack| stack.of_type("AWS::Lambda::Function"));
+            .flat_map(|stack| stack.resources_of_type("AWS::Lambda::Function"));
         resources.map(|resource| resource.physical_id.rsplit(':').next().unwrap_or_default())
     }
 
-    /// How often the functions failed in the last day.
+    /// Errors of the functions in the last 24 hours.
     pub(super) async fn failures(&self) -> Vec<Finding> {
         let check = "errors";
         let names: Vec<&str> = self.function_names().collect();
@@ -393,23 +403,23 @@ impl<W: World> Patient<W> {
                 statistic: "Sum".to_owned(),
             })
             .collect();
-        let now = self.world.now();
+        let now = self.clients.now();
         let from = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(now);
         let values = self
-            .world
+            .clients
             .metric_data(&queries, from, now, Duration::from_hours(1))
             .await;
         let values = match values {
             Ok(values) => values,
-            Err(error) => return vec![Finding::unseen(check, &error)],
+            Err(error) => return vec![Finding::unknown(check, &error)],
         };
         let mut findings = Vec::new();
         for (name, values) in names.iter().zip(values) {
             let errors: f64 = values.iter().map(|(_, value)| value).sum();
             if errors > 0.0 {
-                let seen = format!("`{name}` failed {errors} times in the last 24 hours, retries among them");
+                let seen = format!("`{name}`: {errors} errors in the last 24 hours, including retries");
                 let group = format!("/aws/lambda/{name}");
-                findings.push(Finding::warning(check, seen).mend(format!(
+                findings.push(Finding::warning(check, seen).with_remedy(format!(
                     "aws logs tail {} --since 1d --filter-pattern ERROR",
                     quoted(&group)
                 )));
@@ -421,7 +431,7 @@ impl<W: World> Patient<W> {
         findings
     }
 
-    /// The retraining pipelines that the stack and the policy name, and the parameters that they will be given.
+    /// The retraining pipelines of the stack and the policy, and their parameters.
     pub(super) async fn pipelines(&self, policy: &Policy) -> Vec<Finding> {
         let check = "pipelines";
         let own = self
@@ -429,7 +439,7 @@ impl<W: World> Patient<W> {
             .as_ref()
             .and_then(|stack| stack.parameter("RetrainingPipelineName"));
         let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        // The first stands for every model that the policy does not name.
+        // The first name stands for all models that the policy does not name.
         for model in [DOCTOR_SCHEDULE].into_iter().chain(policy.models()) {
             let retraining = policy.model(model).retraining;
             if retraining.start != StartKind::Pipeline {
@@ -443,7 +453,7 @@ impl<W: World> Patient<W> {
         }
         let mut findings = Vec::new();
         for (pipeline, parameters) in &wanted {
-            match self.world.pipeline_parameters(pipeline).await {
+            match self.clients.pipeline_parameters(pipeline).await {
                 Ok(Some(declared)) => {
                     let undeclared = parameters.iter().filter(|name| !declared.contains(name));
                     let undeclared: Vec<String> = undeclared.map(|name| format!("`{name}`")).collect();
@@ -451,42 +461,41 @@ impl<W: World> Patient<W> {
                         continue;
                     }
                     let seen = format!(
-                        "pipeline `{pipeline}` does not declare {}, and SageMaker refuses to start it with parameters that it \
-                         does not declare",
-                        some(&undeclared)
+                        "pipeline `{pipeline}` does not declare {}: SageMaker rejects executions with undeclared parameters",
+                        list_names(&undeclared)
                     );
-                    findings.push(Finding::broken(check, seen).mend(
-                        "declare them in the pipeline's definition, or name those that it has under `parameters` of \
-                         [remediation] in policy.toml",
+                    findings.push(Finding::broken(check, seen).with_remedy(
+                        "declare them in the pipeline definition, or set `parameters` in [remediation] of policy.toml to the \
+                         declared ones",
                     ));
                 }
                 Ok(None) => {
-                    let seen = format!("there is no pipeline `{pipeline}`: no retraining can be started");
+                    let seen = format!("pipeline `{pipeline}` does not exist: retraining cannot start");
                     let remedy = "aws sagemaker list-pipelines --query 'PipelineSummaries[].PipelineName'";
-                    findings.push(Finding::broken(check, seen).mend(remedy));
+                    findings.push(Finding::broken(check, seen).with_remedy(remedy));
                 }
-                Err(error) => findings.push(Finding::unseen(check, &error)),
+                Err(error) => findings.push(Finding::unknown(check, &error)),
             }
         }
         if findings.is_empty() && !wanted.is_empty() {
             let names: Vec<String> = wanted.keys().map(|name| format!("`{name}`")).collect();
-            let seen = format!("{} can be started as the policy says", some(&names));
+            let seen = format!("{}: declared parameters match the policy", list_names(&names));
             findings.push(Finding::ok(check, seen));
         }
         findings
     }
 
-    /// Who listens to the topic.
+    /// The subscribers of the topic.
     pub(super) async fn topic(&self) -> Finding {
         let check = "topic";
         let Some(topic) = self.stack.as_ref().and_then(|stack| stack.output("TopicArn")) else {
-            return Finding::skipped(check, "it is not known: name a stack");
+            return Finding::skipped(check, "the topic is not known: pass --stack");
         };
         let subscribe = format!(
             "aws sns subscribe --topic-arn {} --protocol email --notification-endpoint YOU@EXAMPLE.COM",
             quoted(topic)
         );
-        match self.world.subscriptions(topic).await {
+        match self.clients.subscriptions(topic).await {
             Ok(subscriptions) => {
                 let (confirmed, pending): (Vec<_>, Vec<_>) =
                     subscriptions.iter().partition(|subscription| subscription.confirmed);
@@ -495,66 +504,66 @@ impl<W: World> Patient<W> {
                     .map(|subscription| format!("{} ({})", subscription.endpoint, subscription.protocol))
                     .collect();
                 match (confirmed.len(), pending.len()) {
-                    (0, 0) => Finding::warning(check, "nobody listens: what people should know is told to nobody")
-                        .mend(subscribe),
+                    (0, 0) => Finding::warning(check, "the topic has no subscribers: no one receives notifications")
+                        .with_remedy(subscribe),
                     (0, _) => Finding::warning(
                         check,
                         format!(
-                            "nobody listens yet: {} has not confirmed the subscription",
-                            some(&pending)
+                            "the topic has no confirmed subscribers: {} must confirm the subscription",
+                            list_names(&pending)
                         ),
                     )
-                    .mend("open the message of AWS Notifications, and confirm"),
-                    (confirmed, 0) => Finding::ok(check, counted(confirmed, "confirmed subscription")),
+                    .with_remedy("open the message from AWS Notifications and confirm the subscription"),
+                    (confirmed, 0) => Finding::ok(check, text::count(confirmed, "confirmed subscription")),
                     (confirmed, _) => Finding::warning(
                         check,
                         format!(
-                            "{}; {} has not confirmed",
-                            counted(confirmed, "confirmed subscription"),
-                            some(&pending)
+                            "{}; {} must still confirm",
+                            text::count(confirmed, "confirmed subscription"),
+                            list_names(&pending)
                         ),
                     )
-                    .mend("open the message of AWS Notifications, and confirm"),
+                    .with_remedy("open the message from AWS Notifications and confirm the subscription"),
                 }
             }
-            Err(error) => Finding::unseen(check, &error),
+            Err(error) => Finding::unknown(check, &error),
         }
     }
 
-    /// Events that failed.
+    /// Failed events in the dead-letter queue.
     pub(super) async fn dead_letters(&self) -> Finding {
         let check = "dead letters";
         let Some(queue) = &self.queue_url else {
-            return Finding::skipped(check, "the queue is not known: name it with --queue-url, or a stack");
+            return Finding::skipped(check, "no dead-letter queue configured: pass --queue-url or --stack");
         };
-        let waiting = match self.world.waiting(queue).await {
+        let waiting = match self.clients.message_count(queue).await {
             Ok(0) => return Finding::ok(check, "the dead-letter queue is empty"),
             Ok(waiting) => waiting,
-            Err(error) => return Finding::unseen(check, &error),
+            Err(error) => return Finding::unknown(check, &error),
         };
-        let mut seen = format!("{waiting} failed events wait in the dead-letter queue");
-        if waiting == 1 {
-            "a failed event waits in the dead-letter queue".clone_into(&mut seen);
-        }
-        match self.world.receive(queue, HIDDEN).await {
+        let mut seen = match waiting {
+            1 => "1 failed event in the dead-letter queue".to_owned(),
+            _ => format!("{waiting} failed events in the dead-letter queue"),
+        };
+        match self.clients.receive(queue, VISIBILITY_TIMEOUT).await {
             Ok(letters) => {
                 let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
                 for letter in &letters {
                     *kinds.entry(redrive::error_type(letter)).or_default() += 1;
                 }
-                let restored = join_all(letters.iter().map(|letter| self.world.restore(queue, letter))).await;
+                let restored = join_all(letters.iter().map(|letter| self.clients.restore(queue, letter))).await;
                 if let Some(error) = restored.iter().find_map(|restored| restored.as_ref().err()) {
-                    return Finding::unseen(check, error);
+                    return Finding::unknown(check, error);
                 }
                 let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
                 let kinds = kinds.join(", ");
                 seen = format!("{seen}{}{kinds}", separator(&kinds));
             }
-            Err(error) => return Finding::unseen(check, &error),
+            Err(error) => return Finding::unknown(check, &error),
         }
         let queue = quoted(queue);
-        Finding::broken(check, seen).mend(format!(
-            "driftwarden redrive --queue-url {queue} --dry-run, then mend the cause, then driftwarden redrive --queue-url {queue}"
+        Finding::broken(check, seen).with_remedy(format!(
+            "list them with driftwarden redrive --queue-url {queue} --dry-run, fix the cause, then run driftwarden redrive --queue-url {queue}"
         ))
     }
 
@@ -565,22 +574,22 @@ impl<W: World> Patient<W> {
             return Vec::new();
         };
         let names: Vec<String> = stack
-            .of_type("AWS::CloudWatch::Alarm")
+            .resources_of_type("AWS::CloudWatch::Alarm")
             .map(|resource| resource.physical_id.clone())
             .collect();
         if names.is_empty() {
             return Vec::new();
         }
-        let alarms = match self.world.alarms(&names).await {
+        let alarms = match self.clients.alarms(&names).await {
             Ok(alarms) => alarms,
-            Err(error) => return vec![Finding::unseen(check, &error)],
+            Err(error) => return vec![Finding::unknown(check, &error)],
         };
         let mut findings: Vec<Finding> = alarms
             .iter()
             .filter(|alarm| alarm.state == "ALARM")
             .map(|alarm| {
                 let name = quoted(&alarm.name);
-                Finding::warning(check, format!("`{}` is in ALARM: {}", alarm.name, alarm.reason)).mend(format!(
+                Finding::warning(check, format!("`{}` is in ALARM: {}", alarm.name, alarm.reason)).with_remedy(format!(
                     "aws cloudwatch describe-alarm-history --alarm-name {name} --max-items 5"
                 ))
             })
@@ -592,67 +601,73 @@ impl<W: World> Patient<W> {
             .map(|name| format!("`{name}`"))
             .collect();
         if !gone.is_empty() {
-            let seen = format!("{} not there", is_or_are(&gone));
-            findings.push(Finding::warning(check, seen).mend(self.drift()));
+            let seen = format!(
+                "{} {} not exist",
+                list_names(&gone),
+                if gone.len() == 1 { "does" } else { "do" }
+            );
+            findings.push(Finding::warning(check, seen).with_remedy(self.drift()));
         }
         if findings.is_empty() {
             findings.push(Finding::ok(
                 check,
-                format!("{}, none in ALARM", counted(alarms.len(), "alarm")),
+                format!("{}, none in ALARM", text::count(alarms.len(), "alarm")),
             ));
         }
         findings
     }
 
-    /// The monitoring schedules, as SageMaker lists them, beside the ledgers.
+    /// The monitoring schedules of SageMaker, compared with the ledgers.
     pub(super) async fn schedules(&self) -> Vec<Finding> {
         let check = "schedules";
         if self.state_bucket.is_none() {
             return Vec::new();
         }
-        let schedules = match self.world.schedules().await {
+        let schedules = match self.clients.schedules().await {
             Ok(schedules) => schedules,
-            Err(error) => return vec![Finding::unseen(check, &error)],
+            Err(error) => return vec![Finding::unknown(check, &error)],
         };
-        let ledgers = match named_ledgers(self.world.as_ref()).await {
+        let ledgers = match named_ledgers(self.clients.as_ref()).await {
             Ok(ledgers) => ledgers,
-            Err(error) => return vec![Finding::unseen(check, &error)],
+            Err(error) => return vec![Finding::unknown(check, &error)],
         };
         let mut findings = Vec::new();
         let mut known: BTreeMap<String, MonitorLedger> = BTreeMap::new();
         for (name, ledger) in ledgers {
             match ledger {
                 Ok(ledger) => drop(known.insert(name, ledger)),
-                Err(error) => findings.push(Finding::broken(check, error).mend(
-                    "put back an earlier version of the document: aws s3api list-object-versions --bucket … --prefix …",
+                Err(error) => findings.push(Finding::broken(check, error.to_string()).with_remedy(
+                    "restore an earlier version of the document: aws s3api list-object-versions --bucket … --prefix …",
                 )),
             }
         }
         known.remove(DOCTOR_SCHEDULE);
-        let of_status = |status: &str| {
-            let of = schedules.iter().filter(|schedule| schedule.status == status);
-            of.map(|schedule| format!("`{}`", schedule.name)).collect::<Vec<_>>()
+        let names_with = |status: &str| {
+            let matching = schedules.iter().filter(|schedule| schedule.status == status);
+            matching
+                .map(|schedule| format!("`{}`", schedule.name))
+                .collect::<Vec<_>>()
         };
-        let (failed, stopped) = (of_status("Failed"), of_status("Stopped"));
+        let (failed, stopped) = (names_with("Failed"), names_with("Stopped"));
         if !failed.is_empty() {
             let seen = format!(
-                "{} Failed: SageMaker does not run {}",
+                "{} Failed: SageMaker starts no executions of {}",
                 is_or_are(&failed),
                 it_or_them(&failed)
             );
-            findings.push(Finding::broken(check, seen).mend(describe(&schedules, "Failed")));
+            findings.push(Finding::broken(check, seen).with_remedy(describe(&schedules, "Failed")));
         }
         if !stopped.is_empty() {
             let seen = format!(
-                "{} Stopped: what {} for goes unwatched",
+                "{} Stopped: drift is not detected until you start {} again",
                 is_or_are(&stopped),
-                it_is(&stopped)
+                it_or_them(&stopped)
             );
             let name = schedules
                 .iter()
                 .find(|schedule| schedule.status == "Stopped")
                 .map_or("", |s| &s.name);
-            findings.push(Finding::warning(check, seen).mend(format!(
+            findings.push(Finding::warning(check, seen).with_remedy(format!(
                 "aws sagemaker start-monitoring-schedule --monitoring-schedule-name {}",
                 quoted(name)
             )));
@@ -668,56 +683,59 @@ impl<W: World> Patient<W> {
                 is_or_are(&unhealthy)
             );
             let first = unhealthy.first().map_or("", |name| name.trim_matches('`'));
-            findings.push(Finding::warning(check, seen).mend(format!(
+            findings.push(Finding::warning(check, seen).with_remedy(format!(
                 "aws sagemaker list-monitoring-executions --monitoring-schedule-name {} --max-results 3",
                 quoted(first)
             )));
         }
-        findings.extend(self.silent(&schedules, &known).await);
+        findings.extend(self.overdue_schedules(&schedules, &known).await);
         if findings.is_empty() {
-            let (schedules, ledgers) = (counted(schedules.len(), "schedule"), counted(known.len(), "ledger"));
+            let (schedules, ledgers) = (
+                text::count(schedules.len(), "schedule"),
+                text::count(known.len(), "ledger"),
+            );
             findings.push(Finding::ok(
                 check,
-                format!("{schedules} in SageMaker, {ledgers}, all of them well"),
+                format!("{schedules} in SageMaker, {ledgers}, all healthy"),
             ));
         }
         findings
     }
 
-    /// Schedules that nothing was ever heard of, and those whose latest execution that is known is older than it should be.
-    async fn silent(&self, schedules: &[Schedule], known: &BTreeMap<String, MonitorLedger>) -> Vec<Finding> {
+    /// Schedules without any recorded execution, and schedules whose latest recorded execution is overdue.
+    async fn overdue_schedules(&self, schedules: &[Schedule], known: &BTreeMap<String, MonitorLedger>) -> Vec<Finding> {
         let check = "schedules";
-        let now = self.world.now();
+        let now = self.clients.now();
         let before = |duration| now.saturating_sub(duration).unwrap_or(Timestamp::MIN);
-        let (mut unheard, mut asked) = (Vec::new(), Vec::new());
+        let (mut unrecorded, mut recorded) = (Vec::new(), Vec::new());
         for schedule in schedules.iter().filter(|schedule| schedule.status == "Scheduled") {
             match known.get(&schedule.name.to_ascii_lowercase()) {
-                Some(ledger) => asked.push((schedule, ledger)),
-                None if schedule.created < before(YOUNG) => unheard.push(format!("`{}`", schedule.name)),
+                Some(ledger) => recorded.push((schedule, ledger)),
+                None if schedule.created < before(MIN_AGE) => unrecorded.push(format!("`{}`", schedule.name)),
                 None => {}
             }
         }
         let mut findings = Vec::new();
-        if !unheard.is_empty() {
+        if !unrecorded.is_empty() {
             let seen = format!(
-                "nothing was ever heard of {}: do they write to another bucket or prefix than ReportBucketName and ReportPrefix \
-                 say?",
-                some(&unheard)
+                "no execution of {} was ever recorded: check that its S3OutputUri matches ReportBucketName and \
+                 ReportPrefix",
+                list_names(&unrecorded)
             );
-            findings.push(Finding::warning(check, seen).mend(describe_named(unheard.first())));
+            findings.push(Finding::warning(check, seen).with_remedy(describe_named(unrecorded.first())));
         }
         let mut late = Vec::new();
-        for chunk in asked.chunks(AT_ONCE) {
+        for chunk in recorded.chunks(CONCURRENT_REQUESTS) {
             let read = join_all(
                 chunk
                     .iter()
-                    .map(|(schedule, _)| self.world.schedule_expression(&schedule.name)),
+                    .map(|(schedule, _)| self.clients.schedule_expression(&schedule.name)),
             )
             .await;
             for ((schedule, ledger), expression) in chunk.iter().zip(read) {
                 let expression = match expression {
                     Ok(expression) => expression,
-                    Err(error) => return vec![Finding::unseen(check, &error)],
+                    Err(error) => return vec![Finding::unknown(check, &error)],
                 };
                 let Some(expression) = ScheduleExpression::parse(&expression) else {
                     continue;
@@ -726,22 +744,22 @@ impl<W: World> Patient<W> {
                     .datapoints
                     .back()
                     .map_or(schedule.created, |datapoint| datapoint.scheduled_time);
-                if !expression.due(latest, before(GRACE)).is_empty() {
-                    late.push(format!("`{}` (since {})", schedule.name, second(latest)));
+                if !expression.due(latest, before(MAX_DELAY)).is_empty() {
+                    late.push(format!("`{}` (since {})", schedule.name, text::time(latest)));
                 }
             }
         }
         if !late.is_empty() {
             let seen = format!(
-                "executions were due, and none is known, of {}: the sweep should have found them",
-                some(&late)
+                "missing executions of {}: they are due, but not recorded, and the sweep has not found them",
+                list_names(&late)
             );
-            findings.push(Finding::warning(check, seen).mend(self.logs("sweep")));
+            findings.push(Finding::warning(check, seen).with_remedy(self.logs("sweep")));
         }
         findings
     }
 
-    /// The baselines of the policy's own analyses.
+    /// The baselines of the `[[analysis]]` tables of the policy.
     pub(super) async fn baselines(&self, policy: &Policy) -> Vec<Finding> {
         let check = "baselines";
         let analyses = policy.analyses();
@@ -749,10 +767,10 @@ impl<W: World> Patient<W> {
             return Vec::new();
         }
         let mut findings = Vec::new();
-        for chunk in analyses.chunks(AT_ONCE) {
+        for chunk in analyses.chunks(CONCURRENT_REQUESTS) {
             let listed = join_all(chunk.iter().map(|analysis| {
                 let prefix = format!("{}/", analysis.baseline.key);
-                async move { self.world.objects(&analysis.baseline.bucket, &prefix).await }
+                async move { self.clients.objects(&analysis.baseline.bucket, &prefix).await }
             }))
             .await;
             for (analysis, listed) in chunk.iter().zip(listed) {
@@ -760,24 +778,27 @@ impl<W: World> Patient<W> {
                 let files = match listed {
                     Ok(files) => files,
                     Err(error) => {
-                        findings.push(Finding::unseen(check, &error));
+                        findings.push(Finding::unknown(check, &error));
                         continue;
                     }
                 };
                 if !files.iter().any(|file| file.key.ends_with("/constraints.json")) {
                     let seen = format!(
-                        "[[analysis]] `{}` has no constraints.json in its baseline {uri}",
+                        "[[analysis]] `{}`: no constraints.json in its baseline {uri}",
                         analysis.schedule.as_str()
                     );
-                    findings.push(
-                        Finding::broken(check, seen)
-                            .mend(format!("driftwarden baseline --help, and write it to {}", quoted(&uri))),
-                    );
+                    findings.push(Finding::broken(check, seen).with_remedy(format!(
+                        "create it: driftwarden baseline DATASET --output {}",
+                        quoted(&uri)
+                    )));
                 }
             }
         }
         if findings.is_empty() {
-            let seen = format!("{} with its baseline", counted(analyses.len(), "analysis table"));
+            let seen = format!(
+                "{}, all with a baseline",
+                text::count(analyses.len(), "[[analysis]] table")
+            );
             findings.push(Finding::ok(check, seen));
         }
         findings
@@ -787,18 +808,14 @@ impl<W: World> Patient<W> {
 /// `a is`, `a, b are`.
 fn is_or_are(names: &[String]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
-    format!("{} {verb}", some(names))
+    format!("{} {verb}", list_names(names))
 }
 
 fn it_or_them(names: &[String]) -> &'static str {
     if names.len() == 1 { "it" } else { "them" }
 }
 
-fn it_is(names: &[String]) -> &'static str {
-    if names.len() == 1 { "it is" } else { "they are" }
-}
-
-/// How the first schedule of a status is described.
+/// Command that describes the first schedule with a status.
 fn describe(schedules: &[Schedule], status: &str) -> String {
     let first = schedules.iter().find(|schedule| schedule.status == status);
     describe_named(first.map(|schedule| &schedule.name))
@@ -812,12 +829,12 @@ fn describe_named(name: Option<&String>) -> String {
     )
 }
 
-/// What is wrong with a function.
-fn wrong_with_function(stack: &StackFound, name: &str, function: &FunctionConfiguration) -> Option<Finding> {
+/// Checks the state and the environment variables of a function.
+fn check_function(stack: &FoundStack, name: &str, function: &FunctionConfiguration) -> Option<Finding> {
     let check = "functions";
     let name_quoted = quoted(name);
     let why = |reason: &Option<String>| reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
-    // Before they were told of functions, all functions were Active.
+    // Functions without a state are active.
     if !["Active", ""].contains(&function.state.as_str()) {
         let seen = format!("`{name}` is {}{}", function.state, why(&function.state_reason));
         let remedy = format!("aws lambda get-function-configuration --function-name {name_quoted}");
@@ -827,7 +844,7 @@ fn wrong_with_function(stack: &StackFound, name: &str, function: &FunctionConfig
         } else {
             Finding::broken(check, seen)
         };
-        return Some(finding.mend(remedy));
+        return Some(finding.with_remedy(remedy));
     }
     if !["Successful", ""].contains(&function.last_update_status.as_str()) {
         let status = &function.last_update_status;
@@ -841,7 +858,7 @@ fn wrong_with_function(stack: &StackFound, name: &str, function: &FunctionConfig
         } else {
             Finding::broken(check, seen)
         };
-        return Some(finding.mend(remedy));
+        return Some(finding.with_remedy(remedy));
     }
     let mut environment = function.environment.clone();
     let mut wrong = Vec::new();
@@ -850,14 +867,14 @@ fn wrong_with_function(stack: &StackFound, name: &str, function: &FunctionConfig
             Source::Output(key) => stack.stack.outputs.get(key),
             Source::Parameter(key) => stack.stack.parameters.get(key),
         };
-        // Every function has the state bucket; of the others only those that are set are held against the stack.
+        // Every function needs the state bucket; other variables are compared with the stack only if they are set.
         let set = environment.get(variable).cloned();
         let (Some(expected), true) = (expected, set.is_some() || variable == "STATE_BUCKET") else {
             continue;
         };
         if set.as_ref() != Some(expected) {
             let set = set.map_or("is not set".to_owned(), |set| format!("is `{set}`"));
-            wrong.push(format!("{variable} {set}, and the stack says `{expected}`"));
+            wrong.push(format!("{variable} {set}, but `{expected}` in the stack"));
             environment.insert(variable.to_owned(), expected.clone());
         }
     }
@@ -865,8 +882,11 @@ fn wrong_with_function(stack: &StackFound, name: &str, function: &FunctionConfig
         return None;
     }
     let environment = json!({"Variables": environment}).to_string();
-    let seen = format!("the environment of `{name}` was changed: {}", wrong.join("; "));
-    Some(Finding::broken(check, seen).mend(format!(
+    let seen = format!(
+        "the environment variables of `{name}` were changed: {}",
+        wrong.join("; ")
+    );
+    Some(Finding::broken(check, seen).with_remedy(format!(
         "aws lambda update-function-configuration --function-name {name_quoted} --environment {}",
         quoted(&environment)
     )))

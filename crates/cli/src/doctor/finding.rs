@@ -1,9 +1,11 @@
-//! What a check found.
+//! Findings of checks, and how they are printed.
 
 use crate::{
-    cloud::{plain_lines, said},
+    cloud::plain_lines,
+    error::Message,
+    state::{State, Tone},
     table::plain,
-    terminal::{coloured, hanging},
+    terminal::{colored, hang_indent},
 };
 use serde::Serialize;
 use shell::AwsError;
@@ -12,23 +14,23 @@ use std::{
     io::{self, Write},
 };
 
-/// How wide the columns of verdict and check are.
-const VERDICT: usize = 9;
-const CHECK: usize = 15;
-/// Where what was seen begins.
-const INDENT: usize = VERDICT + CHECK;
+/// Widths of the columns for verdict and check.
+const VERDICT_WIDTH: usize = 9;
+const CHECK_WIDTH: usize = 15;
+/// Indentation of the text.
+const INDENT: usize = VERDICT_WIDTH + CHECK_WIDTH;
 
-/// How it stands. Graver ones come later.
+/// Result of a check, in the order of severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
-    /// Not looked at, on purpose or for want of a place.
+    /// Not checked: by option, or because the resource is not known.
     Skipped,
-    /// As it has to be.
+    /// No problem.
     Ok,
-    /// It works, and somebody should look.
+    /// It works, but needs attention.
     Warning,
-    /// It could not be looked at.
+    /// It could not be checked.
     Unknown,
     /// It does not work.
     Broken,
@@ -48,16 +50,28 @@ impl Verdict {
     }
 }
 
-/// What a check found.
+impl From<Verdict> for State {
+    fn from(verdict: Verdict) -> Self {
+        let tone = match verdict {
+            Verdict::Skipped => None,
+            Verdict::Ok => Some(Tone::Good),
+            Verdict::Warning | Verdict::Unknown => Some(Tone::Attention),
+            Verdict::Broken => Some(Tone::Bad),
+        };
+        Self::new(verdict.as_str(), tone)
+    }
+}
+
+/// A finding of a check.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
-    /// The check.
+    /// Name of the check.
     pub(super) check: &'static str,
-    /// How it stands.
+    /// Result of the check.
     pub(super) verdict: Verdict,
-    /// What was seen.
+    /// What was found.
     pub(super) seen: String,
-    /// How to mend it: a command to paste, mostly.
+    /// How to fix it: usually a command to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<String>,
 }
@@ -88,23 +102,30 @@ impl Finding {
         Self::new(check, Verdict::Skipped, seen)
     }
 
-    /// It could not be looked at, or this AWS does not have it at all.
-    pub(super) fn unseen(check: &'static str, error: &AwsError) -> Self {
+    /// The check could not run, or this AWS endpoint does not support it.
+    pub(super) fn unknown(check: &'static str, error: &AwsError) -> Self {
         let message = error.message.to_lowercase();
         let unsupported = ["not implemented", "notimplemented", "not yet been", "not supported"];
         if unsupported.iter().any(|words| message.contains(words)) {
-            return Self::skipped(check, format!("{} is not supported here", error.operation));
+            return Self::skipped(
+                check,
+                format!("{} is not supported by this AWS endpoint", error.operation),
+            );
         }
-        Self::new(check, Verdict::Unknown, said(error))
+        let message = Message::from(error);
+        Self {
+            remedy: message.hint().map(str::to_owned),
+            ..Self::new(check, Verdict::Unknown, message.what())
+        }
     }
 
-    /// With the remedy.
-    pub(super) fn mend(mut self, remedy: impl Into<String>) -> Self {
+    /// Sets the remedy.
+    pub(super) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
-    /// Shows it: the verdict, the check, what was seen, and the remedy below. A remedy is never broken up: it is pasted.
+    /// Prints the verdict, the check, the text, and the remedy below. The remedy is never wrapped, so that it can be pasted.
     pub(super) fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self {
             check,
@@ -113,19 +134,19 @@ impl Finding {
             remedy,
         } = self;
         let word = verdict.as_str();
-        let missing = VERDICT.saturating_sub(word.len());
+        let missing = VERDICT_WIDTH.saturating_sub(word.len());
         let seen = plain_lines(seen);
-        let seen: Vec<String> = seen.lines().map(|line| hanging(line, INDENT)).collect();
+        let seen: Vec<String> = seen.lines().map(|line| hang_indent(line, INDENT)).collect();
         let seen = seen.join(&format!("\n{:INDENT$}", ""));
-        writeln!(out, "{}{:missing$}{check:<CHECK$}{seen}", coloured(word), "")?;
+        writeln!(out, "{}{:missing$}{check:<CHECK_WIDTH$}{seen}", colored(*verdict), "")?;
         if let Some(remedy) = remedy {
-            writeln!(out, "{:INDENT$}mend: {}", "", plain(remedy))?;
+            writeln!(out, "{:INDENT$}fix: {}", "", plain(remedy))?;
         }
         Ok(())
     }
 }
 
-/// A word for a shell: quoted where it has to be.
+/// A word for a shell, quoted if necessary.
 pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(safe) {

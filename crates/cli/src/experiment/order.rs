@@ -1,9 +1,10 @@
-//! `driftwarden experiment stop|promote|rollback|resume`: what people order, put on the bus.
+//! `driftwarden experiment stop|promote|rollback|resume`: commands of operators on experiments, sent as events.
 
 use crate::{
     Exit, Streams,
-    cloud::{Failure, Places, StateBucket, Surroundings, experiments, experiments_of, json_line, second},
-    people::{Said, Told},
+    cloud::{AwsTargets, Environment, StateBucket, experiments, json_line, model_experiments},
+    error::{Failure, Message},
+    operator::{Confirmation, OperatorArgs},
     table::plain,
 };
 use promotion::{
@@ -13,23 +14,23 @@ use promotion::{
 use serde_json::json;
 use shell::ports::{Clock as _, Documents};
 
-/// What all orders have.
+/// Arguments of all commands on an experiment.
 #[derive(Debug, clap::Args)]
 pub(super) struct OrderArgs {
-    /// The experiment, as events and `driftwarden experiment status` name it: churn-ab-3.
+    /// Experiment ID as shown by `driftwarden experiment status`: MODEL-ab-NUMBER, for example churn-ab-3.
     #[arg(value_name = "EXPERIMENT_ID")]
     experiment_id: String,
     #[command(flatten)]
     state_bucket: StateBucket,
     #[command(flatten)]
-    said: Said,
+    operator: OperatorArgs,
 }
 
-/// What an order comes to.
+/// Result of checking a command.
 enum Answer {
-    /// It is put on the bus; then this happens.
-    Put(String),
-    /// There is nothing to do, and why.
+    /// The event is sent. The text says what happens next.
+    Send(String),
+    /// Nothing has to be done. The text says why.
     Nothing(String),
 }
 
@@ -38,46 +39,45 @@ impl OrderArgs {
     pub(super) async fn run(
         &self,
         order: Order,
-        around: &impl Surroundings,
+        env: &impl Environment,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
         let id = &self.experiment_id;
-        let model = model_of(id).ok_or_else(|| {
-            Failure::Usage(format!(
-                "`{id}` is no experiment's id, which is the model's name, `-ab-` and a number: churn-ab-3"
-            ))
+        let model = model_name(id).ok_or_else(|| {
+            Failure::usage(
+                format!("`{id}` is not an experiment ID"),
+                "an experiment ID is MODEL-ab-NUMBER, for example churn-ab-3; `driftwarden experiment status` lists them",
+            )
         })?;
-        let speaker = self.said.speaker(&self.state_bucket.stack, around).await?;
-        let places = Places {
-            state_bucket: Some(self.state_bucket.required(around).await?),
-            event_bus: speaker.event_bus.clone(),
+        let operator = self.operator.operator(&self.state_bucket.stack, env).await?;
+        let targets = AwsTargets {
+            state_bucket: Some(self.state_bucket.required(env).await?),
+            event_bus: operator.event_bus.clone(),
         };
-        let world = around.connect(places).await?;
-        let Some(document) = experiments_of(world.as_ref(), model).await? else {
-            return Err(nothing_of(world.as_ref(), model).await?);
+        let clients = env.connect(targets).await?;
+        let Some(document) = model_experiments(clients.as_ref(), model).await? else {
+            return Err(no_experiments(clients.as_ref(), model).await?);
         };
         let answer = if let Some(open) = document.experiment.as_ref().filter(|open| open.id == *id) {
-            if !self.said.json {
+            if !self.operator.json {
                 writeln!(
                     streams.out,
                     "{}: {} since {}\n  {}",
                     plain(id),
                     open.stage.as_str(),
-                    second(open.since),
+                    text::time(open.since),
                     plain(&open.sentence)
                 )?;
             }
-            of_open(order, open).map_err(|why| format!("experiment `{id}` is {}: {why}", open.stage.as_str()))?
+            answer_open(order, open)
+                .map_err(|error| error.within(&format!("experiment `{id}` is in stage {}", open.stage.as_str())))?
         } else if let Some(ended) = document.ended.iter().find(|ended| ended.experiment.id == *id) {
-            of_ended(order, ended, &document)?
+            answer_ended(order, ended, &document)?
         } else {
-            return Err(Failure::Said(format!(
-                "experiment `{id}` is not known; model `{model}` has {}",
-                known(&document)
-            )));
+            return Err(unknown_experiment(id, model, &document));
         };
         match answer {
-            Answer::Nothing(why) if self.said.json => {
+            Answer::Nothing(why) if self.operator.json => {
                 json_line(streams.out, &json!({"event": null, "put": false, "why": why}))?;
                 Ok(Exit::Done)
             }
@@ -85,39 +85,47 @@ impl OrderArgs {
                 writeln!(streams.out, "nothing to do: {}", plain(&why))?;
                 Ok(Exit::Done)
             }
-            Answer::Put(then) => {
-                if !self.said.json {
-                    writeln!(streams.out, "then: {}", plain(&then))?;
+            Answer::Send(then) => {
+                if !self.operator.json {
+                    writeln!(streams.out, "next: {}", plain(&then))?;
                 }
                 let command = ExperimentCommand {
                     model: model.to_owned(),
                     experiment_id: id.clone(),
                     order,
-                    by: speaker.by.clone(),
-                    time: world.now(),
-                    reason: self.said.reason.clone(),
+                    by: operator.by.clone(),
+                    time: clients.now(),
+                    reason: self.operator.reason.clone(),
                 };
-                let told = Told {
-                    done: "ordered",
-                    about: id,
-                    speaker: &speaker,
+                let confirmation = Confirmation {
+                    action: "requested",
+                    subject: id,
+                    operator: &operator,
                 };
-                self.said
-                    .put(world.as_ref(), streams, EXPERIMENT_COMMAND, &command, told)
+                self.operator
+                    .send(clients.as_ref(), streams, EXPERIMENT_COMMAND, &command, confirmation)
                     .await
             }
         }
     }
 }
 
-/// The model of an experiment's id.
-pub(super) fn model_of(experiment_id: &str) -> Option<&str> {
+/// The model in an experiment ID.
+pub(super) fn model_name(experiment_id: &str) -> Option<&str> {
     let (model, number) = experiment_id.rsplit_once("-ab-")?;
     (!model.is_empty() && number.parse::<u64>().is_ok()).then_some(model)
 }
 
-/// The ids of a model's experiments, for an error.
-pub(super) fn known(document: &ExperimentDocument) -> String {
+/// The error for an ID that the model's document does not have.
+pub(super) fn unknown_experiment(id: &str, model: &str, document: &ExperimentDocument) -> Failure {
+    Failure::failed(
+        format!("experiment `{id}` does not exist"),
+        format!("experiments of model `{model}`: {}", experiment_ids(document)),
+    )
+}
+
+/// The IDs of a model's experiments.
+fn experiment_ids(document: &ExperimentDocument) -> String {
     let ended = document.ended.iter().map(|ended| &ended.experiment.id);
     let ids: Vec<String> = ended
         .chain(document.experiment.iter().map(|open| &open.id))
@@ -130,119 +138,134 @@ pub(super) fn known(document: &ExperimentDocument) -> String {
     }
 }
 
-/// That a model has no experiments; who has.
-pub(super) async fn nothing_of(world: &impl Documents, model: &str) -> Result<Failure, Failure> {
-    let all = experiments(world).await?;
+/// The error for a model without experiments. The hint lists the experiments of other models.
+pub(super) async fn no_experiments(clients: &impl Documents, model: &str) -> Result<Failure, Failure> {
+    let all = experiments(clients).await?;
     let ids: Vec<String> = all
         .iter()
         .filter_map(|(_, document)| document.as_ref().ok())
-        .map(known)
-        .filter(|known| known != "none")
+        .map(experiment_ids)
+        .filter(|ids| ids != "none")
         .collect();
-    let others = if ids.is_empty() {
-        ", and no other model has".to_owned()
+    let hint = if ids.is_empty() {
+        "no model has had an experiment yet".to_owned()
     } else {
-        format!("; there are {}", ids.join(", "))
+        format!("existing experiments: {}", ids.join(", "))
     };
-    Ok(Failure::Said(format!("model `{model}` has had no experiment{others}")))
+    Ok(Failure::failed(format!("model `{model}` has had no experiment"), hint))
 }
 
-/// What an order comes to while the experiment is open; why it cannot be, and what can be done instead.
-fn of_open(order: Order, open: &Experiment) -> Result<Answer, String> {
+/// Checks a command on an open experiment. An error has a hint with the alternative.
+fn answer_open(order: Order, open: &Experiment) -> Result<Answer, Message> {
     use ExperimentStage::{
         AwaitingApproval, Baking, Ended, Paused, Preparing, Promoting, Retiring, RollingBack, Testing,
     };
     let base = open.base.as_ref().map_or("", |base| base.config.as_str());
     let nothing = |why: &str| Ok(Answer::Nothing(why.to_owned()));
     match (order, open.stage) {
-        (Order::Stop | Order::Rollback, AwaitingApproval) => Ok(Answer::Put(
+        (Order::Stop | Order::Rollback, AwaitingApproval) => Ok(Answer::Send(
             "the experiment ends; its candidate was never on the endpoint".to_owned(),
         )),
         (Order::Stop | Order::Rollback, Preparing | Testing | Paused | Promoting | Baking) => {
             let traffic = match open.mode {
-                Mode::Variants if open.share.is_some() => "the champion gets all the traffic within seconds, and ",
+                Mode::Variants if open.share.is_some() => "the champion gets all traffic within seconds, and ",
                 _ => "",
             };
             let back = if base.is_empty() {
-                format!("endpoint `{}` stays as it is", open.endpoint)
+                format!("endpoint `{}` is not changed", open.endpoint)
             } else {
-                format!("endpoint `{}` gets back its configuration `{base}`", open.endpoint)
+                format!(
+                    "endpoint `{}` gets its endpoint configuration `{base}` back",
+                    open.endpoint
+                )
             };
-            Ok(Answer::Put(format!(
-                "{traffic}{back}; what was made for the candidate is removed"
+            Ok(Answer::Send(format!(
+                "{traffic}{back}; the resources of the candidate are deleted"
             )))
         }
-        (Order::Stop | Order::Rollback, Retiring) => Err(format!(
-            "the old champion is being removed, and does not stand by any more. Once the experiment is over, give the endpoint \
-             its old configuration: aws sagemaker update-endpoint --endpoint-name {} --endpoint-config-name {base}",
-            open.endpoint
+        (Order::Stop | Order::Rollback, Retiring) => Err(Message::new(
+            "the previous champion is being removed",
+            format!(
+                "when the experiment has ended, restore the previous endpoint configuration: {}",
+                restore_command(&open.endpoint, base)
+            ),
         )),
-        (Order::Stop | Order::Rollback, RollingBack) => nothing("the champion is being brought back already"),
-        (Order::Promote, Testing | Paused) => Ok(Answer::Put(if open.mode == Mode::Variants {
-            "the candidate gets all the traffic, and the old champion stands by for as long as the policy's `bake` says"
+        (Order::Stop | Order::Rollback, RollingBack) => nothing("the champion is already being restored"),
+        (Order::Promote, Testing | Paused) => Ok(Answer::Send(if open.mode == Mode::Variants {
+            "the candidate gets all traffic, and the previous champion stays ready for the bake period of the policy"
                 .to_owned()
         } else {
-            "the candidate takes the champion's place".to_owned()
+            "the candidate replaces the champion".to_owned()
         })),
-        (Order::Promote, Promoting | Baking | Retiring) => nothing("the candidate is promoted already"),
+        (Order::Promote, Promoting | Baking | Retiring) => nothing("the candidate is already promoted"),
         (Order::Promote, Preparing) if open.mode == Mode::BlueGreen => {
-            nothing("SageMaker is shifting the traffic, and promotes the candidate by itself unless an alarm goes off")
+            nothing("SageMaker is shifting the traffic, and promotes the candidate automatically unless an alarm fires")
         }
-        (Order::Promote, Preparing) => Err(
-            "the candidate is being put beside the champion; order it again once the experiment is Testing".to_owned(),
-        ),
-        (Order::Promote, AwaitingApproval) => Err(format!(
-            "its model package has to be approved first: aws sagemaker update-model-package --model-package-arn {} \
-             --model-approval-status Approved",
-            open.package.arn
+        (Order::Promote, Preparing) => Err(Message::new(
+            "the candidate is being deployed next to the champion",
+            "run the command again when the experiment is in stage Testing",
         )),
-        (Order::Promote, RollingBack) => Err(format!("the champion is being brought back. {}", another_try(open))),
-        (Order::Resume, Paused) => Ok(Answer::Put(format!(
-            "the comparison goes on at step {}, counted anew",
+        (Order::Promote, AwaitingApproval) => Err(Message::new(
+            "its model package is not approved",
+            format!(
+                "aws sagemaker update-model-package --model-package-arn {} --model-approval-status Approved",
+                open.package.arn
+            ),
+        )),
+        (Order::Promote, RollingBack) => Err(Message::new("the champion is being restored", another_try(open))),
+        (Order::Resume, Paused) => Ok(Answer::Send(format!(
+            "the comparison resumes at step {} and starts to count from scratch",
             open.step + 1
         ))),
-        (Order::Resume, Testing) => nothing("the comparison goes on, nothing is paused"),
-        (Order::Resume, _) => nothing("it is not paused"),
-        // An open one is never in this stage.
-        (_, Ended) => nothing("it is over"),
+        (Order::Resume, Testing) => nothing("the comparison is in progress, not paused"),
+        (Order::Resume, _) => nothing("the experiment is not paused"),
+        // An open experiment is never in this stage.
+        (_, Ended) => nothing("the experiment has ended"),
     }
 }
 
-/// A package is tested once.
+/// The command that restores an endpoint configuration.
+fn restore_command(endpoint: &str, config: &str) -> String {
+    format!("aws sagemaker update-endpoint --endpoint-name {endpoint} --endpoint-config-name {config}")
+}
+
+/// How to use a model package again: each one is tested once.
 fn another_try(experiment: &Experiment) -> String {
     format!(
-        "A model package is tested once: register the model as a new version of the group, and it is a candidate again. Or deploy \
-         {} to endpoint `{}` yourself",
+        "each model package is tested once: register the model as a new version of its group to test it again, or deploy {} to \
+         endpoint `{}` manually",
         experiment.package.arn, experiment.endpoint
     )
 }
 
-/// What an order comes to when the experiment is over.
-fn of_ended(order: Order, ended: &Ended, document: &ExperimentDocument) -> Result<Answer, String> {
+/// Checks a command on an experiment that has ended.
+fn answer_ended(order: Order, ended: &Ended, document: &ExperimentDocument) -> Result<Answer, Message> {
     let Ended {
         experiment,
         conclusion,
         ended_at,
     } = ended;
-    let over = format!(
-        "experiment `{}` is over since {}: {}",
+    let what = format!(
+        "experiment `{}` ended at {}: {}",
         experiment.id,
-        second(*ended_at),
+        text::time(*ended_at),
         conclusion.as_str()
     );
     let promoted = *conclusion == Conclusion::Promoted;
     match order {
-        Order::Promote if !promoted => Err(format!("{over}. {}", another_try(experiment))),
+        Order::Promote if !promoted => Err(Message::new(what, another_try(experiment))),
         Order::Stop | Order::Rollback if promoted => {
             let base = experiment.base.as_ref().map_or("", |base| base.config.as_str());
             let open = document.experiment.as_ref();
             let first = open.map_or_else(String::new, |open| format!("stop `{}` first, then ", open.id));
-            Err(format!(
-                "{over}, and the old champion does not stand by any more. To bring it back, {first}give the endpoint its old \
-                 configuration: aws sagemaker update-endpoint --endpoint-name {} --endpoint-config-name {base}",
-                experiment.endpoint
+            Err(Message::new(
+                format!("{what}; the previous champion is no longer ready"),
+                format!(
+                    "to restore it, {first}restore its endpoint configuration: {}",
+                    restore_command(&experiment.endpoint, base)
+                ),
             ))
         }
-        _ => Ok(Answer::Nothing(over)),
+        _ => Ok(Answer::Nothing(what)),
     }
 }

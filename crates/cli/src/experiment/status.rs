@@ -1,68 +1,65 @@
-//! `driftwarden experiment status`: where the experiments stand, and why.
+//! `driftwarden experiment status`: the stage of each experiment, and why.
 
-use super::order::{known, model_of, nothing_of};
+use super::order::{model_name, no_experiments, unknown_experiment};
 use crate::{
     Exit, Streams,
-    cloud::{
-        Failure, StateBucket, Surroundings, World, experiments, experiments_of, json_line, plain_lines, second,
-        show_all,
-    },
-    table::{Table, plain},
-    terminal::hanging,
+    cloud::{Clients, Environment, StateBucket, experiments, json_line, model_experiments, plain_lines, show_all},
+    error::Failure,
+    state::State,
+    table::{Cell, Table, plain},
+    terminal::{colored, hang_indent},
 };
 use experiment::Sample;
 use jiff::Timestamp;
 use promotion::{
-    Ended, Experiment, ExperimentDocument, ExperimentStage, Look, Mode, ModelPackage, Opinion, number, outcome,
+    Ended, Experiment, ExperimentDocument, ExperimentStage, Look, Mode, ModelPackage, Opinion, describe_outcome,
     plot::{self, Plot},
-    signed,
 };
-use remediation::in_words;
 use serde::Serialize;
 use shell::ports::Clock as _;
 use std::{
     fs,
     io::{self, Write},
 };
+use text::{number, signed};
 
-/// So many looks are listed; all of them are in --html and --json.
-const LOOKS: usize = 10;
+/// Maximum number of looks in the table. `--html` and `--json` contain all of them.
+const MAX_LOOKS: usize = 10;
 
-/// Show where experiments stand, and why.
+/// Show the stage and the results of experiments.
 ///
-/// Lists the experiment of every model: the open one, or else the latest that is over. Of one model, all that its document says
-/// of the open one and of the latest that is over; of one experiment, by its id, all of that. The interval of a difference covers
-/// the true one at all looks of a step of the traffic together, however often one looks.
+/// Lists the open or the latest experiment of every model. With a model or an experiment ID, shows all details. The interval of
+/// a difference is a confidence sequence: it is valid at every look of a traffic step, regardless of the number of looks.
 #[derive(Debug, clap::Args)]
 pub(super) struct Status {
-    /// Show one model, or one experiment by its id, in detail.
+    /// Show only this model or experiment ID, in detail.
     #[arg(value_name = "MODEL")]
     model: Option<String>,
     #[command(flatten)]
     state_bucket: StateBucket,
     /// Print JSON Lines: one object per model.
-    #[arg(long)]
+    #[arg(long, display_order = 110)]
     json: bool,
-    /// Write the confidence sequence over time as a picture, an SVG; of the open experiment, or else of the latest.
+    /// Write a plot of the confidence sequence as an SVG image, for the open or the latest experiment.
     #[arg(long, value_name = "FILE", requires = "model")]
     plot: Option<String>,
-    /// Write the same as a page, with every look in a table.
+    /// Write the plot as an HTML page, with all looks in a table.
     #[arg(long, value_name = "FILE", requires = "model")]
     html: Option<String>,
 }
 
-/// What `--json` prints of a model.
+/// JSON line of a model.
 #[derive(Serialize)]
 struct Line<'a> {
     model: &'a str,
     experiment: Option<&'a Experiment>,
-    /// The second opinion on the open experiment's last look.
+    /// Second opinion on the last look of the open experiment.
     opinion: Option<Opinion>,
     next: Option<&'a ModelPackage>,
     ended: Vec<&'a Ended>,
 }
 
-/// An experiment, and how it ended if it is over.
+/// An experiment, and its end if it has ended.
 #[derive(Clone, Copy)]
 struct Shown<'a> {
     experiment: &'a Experiment,
@@ -77,40 +74,42 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn over(ended: &'a Ended) -> Self {
+    fn ended(ended: &'a Ended) -> Self {
         Self {
             experiment: &ended.experiment,
             ended: Some(ended),
         }
     }
 
-    /// The open one, then those that are over, the latest first.
+    /// The open experiment, then the ended ones, latest first.
     fn all(document: &'a ExperimentDocument) -> impl Iterator<Item = Self> {
         let open = document.experiment.iter().map(Self::open);
-        open.chain(document.ended.iter().rev().map(Self::over))
+        open.chain(document.ended.iter().rev().map(Self::ended))
     }
 
     /// The stage, or the conclusion.
-    fn state(&self) -> &'static str {
-        self.ended
-            .map_or(self.experiment.stage.as_str(), |ended| ended.conclusion.as_str())
+    fn state(&self) -> State {
+        self.ended.map_or_else(
+            || State::from(self.experiment.stage),
+            |ended| State::from(ended.conclusion),
+        )
     }
 
     fn last(&self) -> Option<&'a Look> {
         self.experiment.looks.last()
     }
 
-    /// The candidate's share of the traffic.
+    /// Traffic share of the candidate.
     fn share(&self) -> String {
         match (self.experiment.share, self.experiment.mode) {
-            (Some(share), _) => per_cent(share),
+            (Some(share), _) => percent(share),
             (None, Mode::Shadow) if self.ended.is_none() => "shadow".to_owned(),
             (None, _) => String::new(),
         }
     }
 
     fn opinion(&self) -> Option<Opinion> {
-        Opinion::of(self.last()?, self.experiment.comparison.as_ref()?)
+        Opinion::from_look(self.last()?, self.experiment.comparison.as_ref()?)
     }
 }
 
@@ -127,28 +126,28 @@ fn line(document: &ExperimentDocument) -> Line<'_> {
 
 impl Status {
     /// Runs the command.
-    pub(super) async fn run(&self, around: &impl Surroundings, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let world = self.state_bucket.connect(around).await?;
+    pub(super) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let clients = self.state_bucket.connect(env).await?;
         let Some(name) = &self.model else {
-            return self.all(world.as_ref(), streams).await;
+            return self.all(clients.as_ref(), streams).await;
         };
-        let mut document = experiments_of(world.as_ref(), name).await?;
+        let mut document = model_experiments(clients.as_ref(), name).await?;
         if document.is_none()
-            && let Some(model) = model_of(name)
+            && let Some(model) = model_name(name)
         {
-            document = experiments_of(world.as_ref(), model).await?;
+            document = model_experiments(clients.as_ref(), model).await?;
             if let Some(document) = &mut document {
                 Self::narrow(document, name)?;
             }
         }
         let Some(document) = document else {
-            return Err(nothing_of(world.as_ref(), name).await?);
+            return Err(no_experiments(clients.as_ref(), name).await?);
         };
-        self.draw(&document, world.now())?;
+        self.draw(&document, clients.now())?;
         if self.json {
             json_line(streams.out, &line(&document))?;
         } else {
-            detail(streams.out, &document, world.now())?;
+            detail(streams.out, &document, clients.now())?;
         }
         for file in [&self.plot, &self.html].into_iter().flatten() {
             writeln!(streams.err, "written: {}", plain(file))?;
@@ -156,14 +155,10 @@ impl Status {
         Ok(Exit::Done)
     }
 
-    /// Leaves one experiment in a document.
+    /// Removes all other experiments from a document.
     fn narrow(document: &mut ExperimentDocument, id: &str) -> Result<(), Failure> {
         if !Shown::all(document).any(|shown| shown.experiment.id == id) {
-            let known = known(document);
-            let model = &document.model;
-            return Err(Failure::Said(format!(
-                "experiment `{id}` is not known; model `{model}` has {known}"
-            )));
+            return Err(unknown_experiment(id, &document.model, document));
         }
         document.experiment = document.experiment.take().filter(|open| open.id == id);
         document.ended.retain(|ended| ended.experiment.id == id);
@@ -176,10 +171,7 @@ impl Status {
             return Ok(());
         }
         let Some(shown) = Shown::all(document).next() else {
-            let model = &document.model;
-            return Err(Failure::Said(format!(
-                "model `{model}` has had no experiment that could be drawn"
-            )));
+            return Err(format!("model `{}` has had no experiment to plot", document.model).into());
         };
         let plot = Plot {
             experiment: shown.experiment,
@@ -191,13 +183,13 @@ impl Status {
             (&self.html, plot::html),
         ] {
             if let Some(file) = file {
-                fs::write(file, draw(&plot)).map_err(|error| format!("{file} cannot be written: {error}"))?;
+                fs::write(file, draw(&plot)).map_err(|error| format!("{file}: failed to write: {error}"))?;
             }
         }
         Ok(())
     }
 
-    async fn all(&self, world: &impl World, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    async fn all(&self, clients: &impl Clients, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let header = [
             "experiment",
             "stage",
@@ -209,9 +201,9 @@ impl Status {
             "difference",
             "waits for",
         ];
-        let all = experiments(world).await?;
+        let all = experiments(clients).await?;
         if all.is_empty() && !self.json {
-            writeln!(streams.out, "no model has had an experiment")?;
+            writeln!(streams.out, "no model has had an experiment yet")?;
         }
         let print = |document: &ExperimentDocument, out: &mut dyn Write| json_line(out, &line(document));
         let row = |document: &ExperimentDocument| Shown::all(document).next().map(|shown| row(&shown));
@@ -219,42 +211,43 @@ impl Status {
     }
 }
 
-fn row(shown: &Shown<'_>) -> [String; 9] {
+fn row(shown: &Shown<'_>) -> [Cell; 9] {
     let Shown { experiment, ended } = shown;
     let last = shown.last();
     [
-        experiment.id.clone(),
-        shown.state().to_owned(),
-        second(ended.map_or(experiment.since, |ended| ended.ended_at)),
-        format!("version {}", experiment.package.version),
-        shown.share(),
-        last.map(|look| outcomes(&look.champion)).unwrap_or_default(),
-        last.map(|look| outcomes(&look.candidate)).unwrap_or_default(),
-        last.map(difference).unwrap_or_default(),
+        experiment.id.as_str().into(),
+        shown.state().into(),
+        text::time(ended.map_or(experiment.since, |ended| ended.ended_at)).into(),
+        format!("version {}", experiment.package.version).into(),
+        shown.share().into(),
+        last.map(|look| outcomes(&look.champion)).unwrap_or_default().into(),
+        last.map(|look| outcomes(&look.candidate)).unwrap_or_default().into(),
+        last.map(difference).unwrap_or_default().into(),
         experiment
             .waits_for
             .clone()
             .filter(|_| ended.is_none())
-            .unwrap_or_default(),
+            .unwrap_or_default()
+            .into(),
     ]
 }
 
-/// The mean of some outcomes, and how many there are.
+/// Mean and number of outcomes.
 fn outcomes(sample: &Sample) -> String {
     match sample.count {
         0 => "no outcomes".to_owned(),
-        count => format!("{} of {count}", number(sample.mean())),
+        count => format!("{} ({})", number(sample.mean()), text::integer(count)),
     }
 }
 
-fn per_cent(share: f64) -> String {
-    format!("{} %", number(share))
+fn percent(share: f64) -> String {
+    text::percent(share / 100.0)
 }
 
 fn difference(look: &Look) -> String {
     look.interval.map_or_else(String::new, |interval| {
         format!(
-            "{} ({} to {})",
+            "{} [{}, {}]",
             signed(interval.estimate),
             signed(interval.low),
             signed(interval.high)
@@ -276,25 +269,25 @@ fn detail(out: &mut dyn Write, document: &ExperimentDocument, now: Timestamp) ->
     let Some(latest) = ended.next() else {
         return match open {
             Some(_) => Ok(()),
-            None => writeln!(out, "\nit has had no experiment yet"),
+            None => writeln!(out, "\nno experiment yet"),
         };
     };
     writeln!(out)?;
-    show(out, &Shown::over(latest), now)?;
+    show(out, &Shown::ended(latest), now)?;
     let mut table = Table::new(["experiment", "package", "opened", "ended", "conclusion", "difference"]);
     for ended in ended {
-        let shown = Shown::over(ended);
+        let shown = Shown::ended(ended);
         table.row([
-            ended.experiment.id.clone(),
-            format!("version {}", ended.experiment.package.version),
-            second(ended.experiment.opened_at),
-            second(ended.ended_at),
-            ended.conclusion.as_str().to_owned(),
-            shown.last().map(difference).unwrap_or_default(),
+            Cell::from(ended.experiment.id.as_str()),
+            format!("version {}", ended.experiment.package.version).into(),
+            text::time(ended.experiment.opened_at).into(),
+            text::time(ended.ended_at).into(),
+            shown.state().into(),
+            shown.last().map(difference).unwrap_or_default().into(),
         ]);
     }
     if document.ended.len() > 1 {
-        writeln!(out, "\nexperiments before that, the latest first")?;
+        writeln!(out, "\nearlier experiments, latest first")?;
     }
     table.write(out)
 }
@@ -307,26 +300,26 @@ fn show(out: &mut dyn Write, shown: &Shown<'_>, now: Timestamp) -> io::Result<()
         Some(ended) => writeln!(
             out,
             "experiment {id}: {} at {}, after {}",
-            shown.state(),
-            second(ended.ended_at),
-            in_words(ended.ended_at.duration_since(experiment.opened_at))
+            colored(shown.state()),
+            text::time(ended.ended_at),
+            text::duration(ended.ended_at.duration_since(experiment.opened_at))
         )?,
         None => writeln!(
             out,
             "experiment {id}: {} since {} ({})",
-            shown.state(),
-            second(experiment.since),
-            in_words(now.duration_since(experiment.since))
+            colored(shown.state()),
+            text::time(experiment.since),
+            text::duration(now.duration_since(experiment.since))
         )?,
     }
-    writeln!(out, "  {}", hanging(&plain_lines(&experiment.sentence), 2))?;
+    writeln!(out, "  {}", hang_indent(&plain_lines(&experiment.sentence), 2))?;
     fields(shown).write(out)?;
     if let Some(look) = shown.last() {
         compared(out, shown, look)?;
     }
     let mut table = Table::new(["reason"]);
     for reason in &experiment.reasons {
-        table.row([reason.words()]);
+        table.row([reason.describe()]);
     }
     table.write(out)?;
     looks(out, &experiment.looks)
@@ -345,10 +338,10 @@ fn fields(shown: &Shown<'_>) -> Table<2> {
         ),
     );
     if let Some(pipeline) = &package.generated_by {
-        field("made by", pipeline.clone());
+        field("created by", pipeline.clone());
     }
     if let Some(id) = &experiment.correlation_id {
-        field("correlation id", id.clone());
+        field("correlation ID", id.clone());
     }
     field(
         "endpoint",
@@ -363,14 +356,14 @@ fn fields(shown: &Shown<'_>) -> Table<2> {
     if !shown.share().is_empty() {
         field("traffic", format!("{}{step}", shown.share()));
     }
-    field("opened", second(experiment.opened_at));
+    field("opened", text::time(experiment.opened_at));
     if let Some(started_at) = experiment.started_at {
-        field("in service since", second(started_at));
+        field("in service since", text::time(started_at));
     }
     if let Some(comparison) = &experiment.comparison {
         let better = if comparison.lower_is_better { "lower" } else { "higher" };
         let margin = comparison.margin.map_or_else(String::new, |margin| {
-            format!("; worse by up to {} is good enough", number(margin))
+            format!("; at most {} worse is allowed", number(margin))
         });
         field("metric", format!("{}, {better} is better{margin}", comparison.metric));
     }
@@ -378,7 +371,7 @@ fn fields(shown: &Shown<'_>) -> Table<2> {
         field("waits for", waits_for.clone());
     }
     if let Some(refused) = &experiment.refused {
-        field("SageMaker refused", refused.clone());
+        field("rejected by SageMaker", refused.clone());
     }
     for monitor in &experiment.baselines.changed {
         let uri = monitor.baseline_uri.as_deref().unwrap_or_default();
@@ -390,14 +383,14 @@ fn fields(shown: &Shown<'_>) -> Table<2> {
     table
 }
 
-/// What the last look compared.
+/// Shows the comparison of the last look.
 fn compared(out: &mut dyn Write, shown: &Shown<'_>, look: &Look) -> io::Result<()> {
-    let names = shown.experiment.compared().unwrap_or_default();
+    let names = shown.experiment.compared_variants().unwrap_or_default();
     writeln!(
         out,
-        "\n  last look, at {}: {}",
-        second(look.time),
-        outcome(look.outcome)
+        "\n  last look at {}: {}",
+        text::time(look.time),
+        describe_outcome(look.outcome)
     )?;
     let mut table = Table::new(["", "variant", "outcomes", "mean"]);
     for (role, name, sample) in [
@@ -412,24 +405,18 @@ fn compared(out: &mut dyn Write, shown: &Shown<'_>, look: &Look) -> io::Result<(
         table.row([role.to_owned(), name, sample.count.to_string(), mean]);
     }
     table.write(out)?;
-    if let Some(interval) = look.interval {
+    if look.interval.is_some() {
         let comparison = shown.experiment.comparison.as_ref();
-        let certain = comparison.map_or_else(String::new, |comparison| {
+        let coverage = comparison.map_or_else(String::new, |comparison| {
             format!(
-                ", {} at all looks of this step together",
-                per_cent(100.0 * (1.0 - comparison.alpha))
+                " ({} confidence sequence, valid at all looks of this step)",
+                percent(100.0 * (1.0 - comparison.alpha))
             )
         });
-        writeln!(
-            out,
-            "  candidate less champion: {}, between {} and {}{certain}",
-            signed(interval.estimate),
-            signed(interval.low),
-            signed(interval.high)
-        )?;
+        writeln!(out, "  candidate − champion: {}{coverage}", difference(look))?;
     }
     if let Some(opinion) = shown.opinion() {
-        writeln!(out, "  second opinion: {}", opinion.words())?;
+        writeln!(out, "  second opinion: {}", opinion.describe())?;
     }
     Ok(())
 }
@@ -438,12 +425,12 @@ fn looks(out: &mut dyn Write, looks: &[Look]) -> io::Result<()> {
     if looks.is_empty() {
         return Ok(());
     }
-    let said = if looks.len() > LOOKS {
-        format!("the latest {LOOKS} of {} looks", looks.len())
+    let title = if looks.len() > MAX_LOOKS {
+        format!("latest {MAX_LOOKS} of {} looks", looks.len())
     } else {
-        "looks, the latest first".to_owned()
+        "looks, latest first".to_owned()
     };
-    writeln!(out, "\n  {said}")?;
+    writeln!(out, "\n  {title}")?;
     let mut table = Table::new([
         "time",
         "step",
@@ -453,15 +440,15 @@ fn looks(out: &mut dyn Write, looks: &[Look]) -> io::Result<()> {
         "difference",
         "outcome",
     ]);
-    for look in looks.iter().rev().take(LOOKS) {
+    for look in looks.iter().rev().take(MAX_LOOKS) {
         table.row([
-            second(look.time),
+            text::time(look.time),
             (look.step + 1).to_string(),
-            look.share.map(per_cent).unwrap_or_default(),
+            look.share.map(percent).unwrap_or_default(),
             outcomes(&look.champion),
             outcomes(&look.candidate),
             difference(look),
-            outcome(look.outcome).to_owned(),
+            describe_outcome(look.outcome).to_owned(),
         ]);
     }
     table.write(out)

@@ -1,9 +1,9 @@
-//! `driftwarden doctor` on deployments that are well, ill, and out of reach.
+//! `driftwarden doctor` on healthy, broken, and unreachable deployments.
 
 use super::{Deployment, POLICY, caller, hour, ledger};
 use alerting::{DOCTOR_SCHEDULE, Evidence, HealthStatus, Monitor, MonitorLedger, Observation, ReportEvidence};
 use model_monitor::ViolationReport;
-use remediation::{MonitorOf, Policy};
+use remediation::{MonitorRef, Policy};
 use shell::{
     Kind,
     memory::Fault,
@@ -68,7 +68,7 @@ fn recorded(schedule: &str, at: i64, etag: &str) -> MonitorLedger {
     };
     let report = ViolationReport::parse("report", br#"{"violations": []}"#, &model_monitor::Limits::default()).unwrap();
     let report = ReportEvidence::new("s3://reports/report".into(), etag.into(), hour(at), &report, 20);
-    let rules = Policy::default().monitor(&MonitorOf {
+    let rules = Policy::default().monitor(&MonitorRef {
         schedule,
         endpoint: None,
         monitor_type: None,
@@ -87,10 +87,10 @@ fn recorded(schedule: &str, at: i64, etag: &str) -> MonitorLedger {
     ledger
 }
 
-/// A deployment in which all is well. Only the stack is named.
+/// A healthy deployment. Only the stack is configured.
 fn healthy() -> Deployment {
     let deployment = Deployment::new().without(&["STATE_BUCKET", "EVENT_BUS_NAME", "QUEUE_URL"]);
-    let world = &deployment.world;
+    let aws = &deployment.aws;
     let resource = |(logical_id, physical_id, resource_type): (&str, &str, &str)| StackResource {
         logical_id: logical_id.to_owned(),
         physical_id: physical_id.to_owned(),
@@ -123,19 +123,19 @@ fn healthy() -> Deployment {
             ("RetrainingPipelineName", "retraining"),
         ]),
     };
-    world.put_stack("dw", stack, resources.map(resource).to_vec());
+    aws.put_stack("dw", stack, resources.map(resource).to_vec());
     let settings = BucketSettings {
         versioned: true,
         policy: Some("{\"Statement\": [{\"Sid\": \"DenyUnconditionalWrites\"}]}".to_owned()),
     };
-    world.put_bucket("state", settings, false);
-    world.put_bucket("reports", BucketSettings::default(), true);
-    world.put_rule("default", "dw-ReportRule", rule("ingest"));
-    world.put_rule("dw", "dw-AlertRule", rule("remediate"));
-    world.put_rule("dw", "dw-OperatorRule", rule("remediate"));
-    let ours = [("STATE_BUCKET", "state"), ("REPORT_BUCKET", "reports")];
-    world.put_function("dw-ingest", function(&ours));
-    world.put_function(
+    aws.put_bucket("state", settings, false);
+    aws.put_bucket("reports", BucketSettings::default(), true);
+    aws.put_rule("default", "dw-ReportRule", rule("ingest"));
+    aws.put_rule("dw", "dw-AlertRule", rule("remediate"));
+    aws.put_rule("dw", "dw-OperatorRule", rule("remediate"));
+    let variables = [("STATE_BUCKET", "state"), ("REPORT_BUCKET", "reports")];
+    aws.put_function("dw-ingest", function(&variables));
+    aws.put_function(
         "dw-notify",
         function(&[("STATE_BUCKET", "state"), ("TOPIC_ARN", TOPIC)]),
     );
@@ -144,36 +144,36 @@ fn healthy() -> Deployment {
         endpoint: "ada@example.com".to_owned(),
         confirmed: true,
     };
-    world.put_subscriptions(TOPIC, vec![subscription]);
+    aws.put_subscriptions(TOPIC, vec![subscription]);
     let alarm = Alarm {
         name: "dw-ingest-errors".to_owned(),
         state: "OK".to_owned(),
         reason: String::new(),
     };
-    world.put_alarm(alarm);
-    world.put_pipeline("retraining", &PARAMETERS);
-    world.put_document("policy.toml", POLICY);
-    world.put_schedule(schedule("churn-dq", "Scheduled"), "cron(0 * ? * * *)");
+    aws.put_alarm(alarm);
+    aws.put_pipeline("retraining", &PARAMETERS);
+    aws.put_document("policy.toml", POLICY);
+    aws.put_schedule(schedule("churn-dq", "Scheduled"), "cron(0 * ? * * *)");
     deployment.put_ledger(&recorded("churn-dq", 99, "\"1\""));
-    // What ingest makes of the report.
+    // The ledger that ingest writes for the report.
     let datapoint = serde_json::to_vec(&recorded(DOCTOR_SCHEDULE, 100, "\"new\"")).unwrap();
-    world.when_stored(&format!("monitors/{DOCTOR_SCHEDULE}.json"), datapoint);
+    aws.put_document_after_store(&format!("monitors/{DOCTOR_SCHEDULE}.json"), datapoint);
     deployment
 }
 
 #[test]
-fn a_deployment_that_is_well() {
+fn doctor_finds_no_problem() {
     let deployment = healthy();
     insta::assert_snapshot!(deployment.run(&["doctor", "--stack", "dw"]));
-    let calls = deployment.world.calls();
-    assert!(calls.contains(&"s3:DeleteObject"), "its report is removed");
-    assert_eq!(deployment.world.events(), []);
+    let calls = deployment.aws.calls();
+    assert!(calls.contains(&"s3:DeleteObject"), "the report is deleted");
+    assert_eq!(deployment.aws.events(), []);
     let json = healthy().run(&["doctor", "--stack", "dw", "--json"]);
     insta::assert_snapshot!(json);
 }
 
 #[test]
-fn the_environment_may_name_the_stack() {
+fn stack_from_environment() {
     let mut deployment = healthy();
     deployment.variables.insert("DRIFTWARDEN_STACK", "dw");
     assert!(
@@ -183,18 +183,18 @@ fn the_environment_may_name_the_stack() {
     );
     assert!(deployment.run(&["incidents"]).contains("exit 0\n"));
     assert!(deployment.run(&["redrive"]).contains("exit 0\n"));
-    let said = deployment.run(&["pause", "churn", "--reason", "x"]);
-    assert!(said.contains("is on bus `dw`"), "{said}");
+    let output = deployment.run(&["pause", "churn", "--reason", "x"]);
+    assert!(output.contains("event bus `dw`"), "{output}");
     insta::assert_snapshot!(deployment.run(&["incidents", "--stack", "other"]));
 }
 
 #[test]
-fn what_is_broken_is_named_with_its_remedy() {
+fn doctor_prints_fix_for_each_problem() {
     let deployment = healthy();
-    let world = &deployment.world;
-    world.put_bucket("state", BucketSettings::default(), false);
-    world.put_bucket("reports", BucketSettings::default(), false);
-    world.put_rule(
+    let aws = &deployment.aws;
+    aws.put_bucket("state", BucketSettings::default(), false);
+    aws.put_bucket("reports", BucketSettings::default(), false);
+    aws.put_rule(
         "default",
         "dw-ReportRule",
         Rule {
@@ -202,7 +202,7 @@ fn what_is_broken_is_named_with_its_remedy() {
             ..rule("ingest")
         },
     );
-    world.put_rule(
+    aws.put_rule(
         "dw",
         "dw-AlertRule",
         Rule {
@@ -210,14 +210,14 @@ fn what_is_broken_is_named_with_its_remedy() {
             ..rule("")
         },
     );
-    let mut loose = rule("remediate");
-    loose.targets[0].dead_letter_queue = None;
-    world.put_rule("dw", "dw-OperatorRule", loose);
-    world.put_function(
+    let mut without_queue = rule("remediate");
+    without_queue.targets[0].dead_letter_queue = None;
+    aws.put_rule("dw", "dw-OperatorRule", without_queue);
+    aws.put_function(
         "dw-ingest",
         function(&[("STATE_BUCKET", "elsewhere"), ("REPORT_BUCKET", "it's")]),
     );
-    world.put_function(
+    aws.put_function(
         "dw-notify",
         FunctionConfiguration {
             state: "Failed".to_owned(),
@@ -225,57 +225,61 @@ fn what_is_broken_is_named_with_its_remedy() {
             ..function(&[])
         },
     );
-    world.put_subscriptions(TOPIC, Vec::new());
-    world.put_alarm(Alarm {
+    aws.put_subscriptions(TOPIC, Vec::new());
+    aws.put_alarm(Alarm {
         name: "dw-ingest-errors".to_owned(),
         state: "ALARM".to_owned(),
         reason: "Threshold Crossed".to_owned(),
     });
-    world.put_pipeline("retraining", &PARAMETERS[..4]);
-    world.put_document("policy.toml", "[alert]\ndatapoint_to_alert = 2\n");
-    world.put_schedule(schedule("churn-mq", "Stopped"), "");
-    world.put_schedule(schedule("churn-bias", "Failed"), "");
-    world.put_schedule(schedule("unheard", "Scheduled"), "cron(0 * ? * * *)");
+    aws.put_pipeline("retraining", &PARAMETERS[..4]);
+    aws.put_document("policy.toml", "[alert]\ndatapoint_to_alert = 2\n");
+    aws.put_schedule(schedule("churn-mq", "Stopped"), "");
+    aws.put_schedule(schedule("churn-bias", "Failed"), "");
+    aws.put_schedule(schedule("unrecorded", "Scheduled"), "cron(0 * ? * * *)");
     let mut unhealthy = ledger("fraud-dq", "fraud");
     unhealthy.health.status = HealthStatus::Unhealthy;
     deployment.put_ledger(&unhealthy);
     deployment.put_ledger(&recorded("churn-dq", 90, "\"1\""));
-    world.put_dead_letter(super::failed_invocation(
+    aws.put_dead_letter(super::failed_invocation(
         "m1",
         "dw-ingest",
         &serde_json::json!({"errorType": "ReportUnreadable", "errorMessage": "…"}),
     ));
     insta::assert_snapshot!(deployment.run(&["doctor", "--stack", "dw"]));
-    assert_eq!(world.dead_letters(), [("m1".to_owned(), true)], "the message stays");
-    assert!(!world.calls().contains(&"s3:DeleteObject"), "nothing was written");
+    assert_eq!(
+        aws.dead_letters(),
+        [("m1".to_owned(), true)],
+        "the message stays in the queue"
+    );
+    assert!(!aws.calls().contains(&"s3:DeleteObject"), "nothing was written");
 }
 
 #[test]
-fn a_report_that_nobody_hears_of() {
+fn doctor_reports_lost_report() {
     let deployment = healthy();
-    deployment.world.when_stored("elsewhere.json", "{}");
-    let said = deployment.run(&["doctor", "--stack", "dw", "--wait", "5s"]);
-    insta::assert_snapshot!(said);
-    assert!(deployment.world.calls().contains(&"s3:DeleteObject"));
+    deployment.aws.put_document_after_store("elsewhere.json", "{}");
+    let output = deployment.run(&["doctor", "--stack", "dw", "--wait", "5s"]);
+    insta::assert_snapshot!(output);
+    assert!(deployment.aws.calls().contains(&"s3:DeleteObject"));
 }
 
 #[test]
-fn what_cannot_be_looked_at() {
+fn doctor_reports_unavailable_checks() {
     let deployment = healthy();
     for operation in [
         "events:DescribeRule",
         "cloudwatch:GetMetricData",
         "sqs:GetQueueAttributes",
     ] {
-        deployment.world.fail(operation, Fault::Before(Kind::Denied));
+        deployment.aws.fail(operation, Fault::Before(Kind::Denied));
     }
-    let mut said = deployment.run(&["doctor", "--stack", "dw", "--no-synthetic-report"]);
-    said.push('\n');
-    said += &deployment.run(&["doctor", "--stack", "nowhere"]);
-    deployment.world.fail("credentials", Fault::Before(Kind::Rejected));
-    said.push('\n');
-    said += &deployment.run(&["doctor", "--stack", "dw"]);
-    said.push('\n');
-    said += &deployment.run(&["doctor", "--state-bucket", "state", "--report-bucket", "reports"]);
-    insta::assert_snapshot!(said);
+    let mut output = deployment.run(&["doctor", "--stack", "dw", "--no-synthetic-report"]);
+    output.push('\n');
+    output += &deployment.run(&["doctor", "--stack", "nowhere"]);
+    deployment.aws.fail("credentials", Fault::Before(Kind::Rejected));
+    output.push('\n');
+    output += &deployment.run(&["doctor", "--stack", "dw"]);
+    output.push('\n');
+    output += &deployment.run(&["doctor", "--state-bucket", "state", "--report-bucket", "reports"]);
+    insta::assert_snapshot!(output);
 }

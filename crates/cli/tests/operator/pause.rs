@@ -2,11 +2,11 @@
 
 use super::{Deployment, alert, hour};
 use alerting::AlertStatus;
-use remediation::{Facts, Given, Input, ModelDocument, Pause, PipelineStart, Policy, Settings, Stage};
+use remediation::{Facts, Input, ModelDocument, Pause, PipelineStart, Policy, Settings, Stage, StepContext};
 use shell::memory::Fault;
 
 #[test]
-fn a_model_is_paused_and_resumed() {
+fn pause_and_resume_one_model() {
     let deployment = Deployment::new();
     insta::assert_snapshot!(deployment.run_all(&[
         &[
@@ -32,15 +32,15 @@ fn a_model_is_paused_and_resumed() {
         &["pause", "churn"],
         &["pause", "churn", "--until", "2026-01-01T00:00:00Z", "--reason", "late"],
     ]));
-    let events = deployment.world.events();
-    // What is said is what a model's document takes.
+    let events = deployment.aws.events();
+    // The model's document accepts the event.
     let mut document = ModelDocument::new("churn");
     let (policy, facts) = (Policy::default(), Facts::default());
     let settings = Settings {
         pipeline: "retraining".into(),
         pipeline_start: PipelineStart::Remediate,
     };
-    let given = Given {
+    let given = StepContext {
         policy: &policy,
         settings: &settings,
         facts: Some(&facts),
@@ -61,23 +61,23 @@ fn a_model_is_paused_and_resumed() {
 }
 
 #[test]
-fn all_models_are_paused_and_resumed() {
+fn pause_and_resume_all_models() {
     let deployment = Deployment::new().without(&["EVENT_BUS_NAME"]);
-    let mut said = deployment.run_all(&[
+    let mut output = deployment.run_all(&[
         &["pause", "--reason", "the feature store is down", "--dry-run"],
         &["pause", "--reason", "the feature store is down"],
         &["incidents"],
     ]);
-    let paused: Pause = serde_json::from_slice(&deployment.world.document("pause.json").unwrap()).unwrap();
-    assert!(paused.holds(hour(100)) && paused.by == "alice");
-    said.push('\n');
-    said += &deployment.run_all(&[&["resume", "--json"], &["incidents"]]);
-    let resumed: Pause = serde_json::from_slice(&deployment.world.document("pause.json").unwrap()).unwrap();
-    assert!(!resumed.holds(hour(100)));
-    // Somebody else was faster.
-    deployment.world.fail("s3:PutObject", Fault::Overtaken);
-    said.push('\n');
-    said += &deployment.run(&["pause", "--reason", "again"]);
-    insta::assert_snapshot!(said);
-    assert_eq!(deployment.world.events(), [], "no function has to work for that");
+    let paused: Pause = serde_json::from_slice(&deployment.aws.document("pause.json").unwrap()).unwrap();
+    assert!(paused.is_active(hour(100)) && paused.by == "alice");
+    output.push('\n');
+    output += &deployment.run_all(&[&["resume", "--json"], &["incidents"]]);
+    let resumed: Pause = serde_json::from_slice(&deployment.aws.document("pause.json").unwrap()).unwrap();
+    assert!(!resumed.is_active(hour(100)));
+    // Another process wrote the pause first.
+    deployment.aws.fail("s3:PutObject", Fault::Overtaken);
+    output.push('\n');
+    output += &deployment.run(&["pause", "--reason", "again"]);
+    insta::assert_snapshot!(output);
+    assert_eq!(deployment.aws.events(), [], "no event is sent");
 }

@@ -1,23 +1,23 @@
-//! A fleet of invented models, each in a story of its own, made by the code that makes real documents: ledgers judge their
-//! windows, alerts open incidents, decisions start runs.
+//! A fleet of invented models, each in its own scenario. The code of production makes their documents: ledgers evaluate their
+//! windows, alerts open incidents, and decisions start pipeline executions.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use alerting::{
     Datapoint, Evidence, JobEvidence, JobStatus, Monitor, MonitorEffect, MonitorLedger, Observation, ReportEvidence,
 };
-use experiment::{ConfidenceSequence, Difference, Outcome as Looked, Sample};
+use experiment::{ConfidenceSequence, Difference, Outcome as LookOutcome, Sample};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use model_dashboard::{
-    Comparison, Console, EndpointFacts, Facts, LineageArtifact, LineageAssociation, Measured, ModelView, Summary,
-    TransformJob, VariantFacts, model_page,
+    Comparison, Console, EndpointFacts, ExecutionMetrics, Facts, LineageArtifact, LineageAssociation, ModelView,
+    Summary, TransformJob, VariantFacts, model_page,
 };
 use model_monitor::{Limits, MonitorType, Statistics, ViolationReport};
 use outbox::Caller;
-use promotion::{Comparison as Compared, ExperimentDocument, Look};
+use promotion::{Comparison as ExperimentComparison, ExperimentDocument, Look};
 use remediation::{
-    ExecutionStatus, Facts as Given, Input, ModelDocument, ModelEffect, MonitorOf, PipelineExecution, PipelineStart,
-    Policy, RiskRating, Settings,
+    ExecutionStatus, Facts as RemediationFacts, Input, ModelDocument, ModelEffect, MonitorRef, PipelineExecution,
+    PipelineStart, Policy, RiskRating, Settings,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, f64::consts::TAU};
@@ -26,14 +26,14 @@ use std::{collections::BTreeMap, f64::consts::TAU};
 const HOURS: i64 = 96;
 const ACCOUNT: &str = "arn:aws:sagemaker:eu-west-1:111122223333";
 
-/// What becomes of a model.
+/// What happens to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Story {
+pub(crate) enum Scenario {
     Healthy,
     Repaired,
     AwaitingApproval,
     Escalated,
-    Silent,
+    Unhealthy,
     FixData,
     Batch,
     Testing,
@@ -41,29 +41,29 @@ pub(crate) enum Story {
     Holding,
 }
 
-const STORIES: [Story; 10] = [
-    Story::Repaired,
-    Story::Healthy,
-    Story::AwaitingApproval,
-    Story::Testing,
-    Story::Batch,
-    Story::Escalated,
-    Story::Promoted,
-    Story::Silent,
-    Story::FixData,
-    Story::Holding,
+const SCENARIOS: [Scenario; 10] = [
+    Scenario::Repaired,
+    Scenario::Healthy,
+    Scenario::AwaitingApproval,
+    Scenario::Testing,
+    Scenario::Batch,
+    Scenario::Escalated,
+    Scenario::Promoted,
+    Scenario::Unhealthy,
+    Scenario::FixData,
+    Scenario::Holding,
 ];
 
-/// A model with all that its page shows.
+/// A model and everything that its page shows.
 pub(crate) struct Fixture {
-    pub(crate) story: Story,
+    pub(crate) scenario: Scenario,
     pub(crate) model: String,
     pub(crate) policy: Policy,
     pub(crate) document: Option<ModelDocument>,
     pub(crate) ledgers: Vec<MonitorLedger>,
     pub(crate) experiments: Option<ExperimentDocument>,
     pub(crate) facts: Facts,
-    pub(crate) measured: Vec<Measured>,
+    pub(crate) measured: Vec<ExecutionMetrics>,
     pub(crate) comparisons: Vec<Comparison>,
 }
 
@@ -106,29 +106,33 @@ pub(crate) fn fleet(count: usize) -> Vec<Fixture> {
             } else {
                 format!("{name}-{:03}", at / names.len())
             };
-            fixture(*STORIES.get(at % STORIES.len()).unwrap(), &name, at as u64)
+            fixture(*SCENARIOS.get(at % SCENARIOS.len()).unwrap(), &name, at as u64)
         })
         .collect()
 }
 
-fn policy(story: Story) -> Policy {
-    let automation = match story {
-        Story::AwaitingApproval => "approve",
+fn policy(scenario: Scenario) -> Policy {
+    let automation = match scenario {
+        Scenario::AwaitingApproval => "approve",
         _ => "auto",
     };
-    let paused = if story == Story::Holding { "paused = true\n" } else { "" };
+    let paused = if scenario == Scenario::Holding {
+        "paused = true\n"
+    } else {
+        ""
+    };
     let text = format!(
         "{paused}[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\nautomation = \"{automation}\"\nfix_data_check_types = [\"data_type_check\", \"completeness_check\"]\n[retraining]\ncost = 42.5\n"
     );
     Policy::parse(text.as_bytes()).unwrap()
 }
 
-fn fixture(story: Story, model: &str, seed: u64) -> Fixture {
+fn fixture(scenario: Scenario, model: &str, seed: u64) -> Fixture {
     let mut rng = Rng::with_seed(seed + 7);
-    let policy = policy(story);
-    let types: &[MonitorType] = match story {
-        Story::Batch => &[MonitorType::DataQuality],
-        Story::Silent | Story::Holding => &[MonitorType::DataQuality, MonitorType::ModelQuality],
+    let policy = policy(scenario);
+    let types: &[MonitorType] = match scenario {
+        Scenario::Batch => &[MonitorType::DataQuality],
+        Scenario::Unhealthy | Scenario::Holding => &[MonitorType::DataQuality, MonitorType::ModelQuality],
         _ => &[
             MonitorType::DataQuality,
             MonitorType::ModelQuality,
@@ -136,7 +140,7 @@ fn fixture(story: Story, model: &str, seed: u64) -> Fixture {
             MonitorType::ModelExplainability,
         ],
     };
-    let endpoint = (story != Story::Batch).then(|| model.to_owned());
+    let endpoint = (scenario != Scenario::Batch).then(|| model.to_owned());
     let mut ledgers: Vec<MonitorLedger> = types
         .iter()
         .map(|monitor_type| {
@@ -156,10 +160,10 @@ fn fixture(story: Story, model: &str, seed: u64) -> Fixture {
             && at > since
         {
             running = None;
-            end_run(&mut document, &policy, incident, since, at, story);
+            end_execution(&mut document, &policy, incident, since, at, scenario);
         }
         for ledger in &mut ledgers {
-            play(ledger, &policy, story, at, &mut rng, &mut measured);
+            play(ledger, &policy, scenario, at, &mut rng, &mut measured);
             let events: Vec<_> = ledger
                 .outbox
                 .entries()
@@ -182,16 +186,16 @@ fn fixture(story: Story, model: &str, seed: u64) -> Fixture {
         for (id, effect) in effects {
             document.outbox.settle(&id);
             if let ModelEffect::StartPipelineExecution(start) = effect {
-                document.started(start.incident, &run_of(model, start.incident));
+                document.started(start.incident, &execution_arn(model, start.incident));
                 running = Some((start.incident, at));
             }
         }
     }
-    let experiments = experiments(story, model, &mut rng);
-    let facts = facts(story, model, &mut rng);
+    let experiments = experiments(scenario, model, &mut rng);
+    let facts = facts(scenario, model, &mut rng);
     let comparisons = comparison(&ledgers, &mut rng).into_iter().collect();
     Fixture {
-        story,
+        scenario,
         model: model.to_owned(),
         policy,
         document: (document.incidents > 0).then_some(document),
@@ -212,7 +216,7 @@ fn suffix(monitor_type: MonitorType) -> &'static str {
     }
 }
 
-fn run_of(model: &str, incident: u64) -> String {
+fn execution_arn(model: &str, incident: u64) -> String {
     format!("{ACCOUNT}:pipeline/{model}-retraining/execution/r{incident}a7k2m9")
 }
 
@@ -221,12 +225,12 @@ fn step(document: &mut ModelDocument, input: Input, policy: &Policy, at: i64, mi
         pipeline: format!("{}-retraining", document.model),
         pipeline_start: PipelineStart::Remediate,
     };
-    let facts = Given {
+    let facts = RemediationFacts {
         in_flight: Vec::new(),
         risk_rating: RiskRating::Low,
         paused: None,
     };
-    let given = remediation::Given {
+    let given = remediation::StepContext {
         policy,
         settings: &settings,
         facts: Some(&facts),
@@ -234,10 +238,17 @@ fn step(document: &mut ModelDocument, input: Input, policy: &Policy, at: i64, mi
     document.step(input, given, &caller(at, minute));
 }
 
-fn end_run(document: &mut ModelDocument, policy: &Policy, incident: u64, since: i64, at: i64, story: Story) {
+fn end_execution(
+    document: &mut ModelDocument,
+    policy: &Policy,
+    incident: u64,
+    since: i64,
+    at: i64,
+    scenario: Scenario,
+) {
     let execution = PipelineExecution {
-        arn: run_of(&document.model, incident),
-        status: if story == Story::Escalated {
+        arn: execution_arn(&document.model, incident),
+        status: if scenario == Scenario::Escalated {
             ExecutionStatus::Failed
         } else {
             ExecutionStatus::Succeeded
@@ -254,13 +265,13 @@ fn end_run(document: &mut ModelDocument, policy: &Policy, incident: u64, since: 
     );
 }
 
-/// How far the world has drifted at an hour: at two times, in the stories that have drift.
-fn drift(story: Story, at: i64) -> f64 {
+/// Amount of drift at an hour. Scenarios with drift have it at one of two times.
+fn drift(scenario: Scenario, at: i64) -> f64 {
     let first = if (30..36).contains(&at) { 1.0 } else { 0.0 };
-    match story {
-        Story::Healthy | Story::Silent => 0.0,
-        Story::Repaired | Story::Testing | Story::Promoted | Story::Batch => first,
-        Story::AwaitingApproval | Story::Holding | Story::FixData | Story::Escalated => {
+    match scenario {
+        Scenario::Healthy | Scenario::Unhealthy => 0.0,
+        Scenario::Repaired | Scenario::Testing | Scenario::Promoted | Scenario::Batch => first,
+        Scenario::AwaitingApproval | Scenario::Holding | Scenario::FixData | Scenario::Escalated => {
             if at >= HOURS - 9 {
                 1.0
             } else {
@@ -273,32 +284,32 @@ fn drift(story: Story, at: i64) -> f64 {
 fn play(
     ledger: &mut MonitorLedger,
     policy: &Policy,
-    story: Story,
+    scenario: Scenario,
     at: i64,
     rng: &mut Rng,
-    measured: &mut Vec<Measured>,
+    measured: &mut Vec<ExecutionMetrics>,
 ) {
     let monitor = ledger.monitor.clone();
     let monitor_type = monitor.monitor_type.unwrap();
     let rules = policy
-        .monitor(&MonitorOf {
+        .monitor(&MonitorRef {
             schedule: &monitor.schedule,
             endpoint: monitor.endpoint.as_deref(),
             monitor_type: Some(monitor_type.as_str()),
         })
         .rules;
     let scheduled_time = hour(at);
-    let silent = story == Story::Silent && monitor_type == MonitorType::DataQuality && at >= HOURS - 7;
-    let evidence = if silent || rng.u32(0..160) == 0 {
+    let failed = scenario == Scenario::Unhealthy && monitor_type == MonitorType::DataQuality && at >= HOURS - 7;
+    let evidence = if failed || rng.u32(0..160) == 0 {
         job(
             JobStatus::Failed,
             "AlgorithmError: the container ended with exit code 1",
             at,
         )
     } else {
-        let values = values(monitor_type, drift(story, at), at, rng);
-        let report = violations(monitor_type, &values, story);
-        measured.push(Measured {
+        let values = values(monitor_type, drift(scenario, at), at, rng);
+        let report = violations(monitor_type, &values, scenario);
+        measured.push(ExecutionMetrics {
             schedule: monitor.schedule.clone(),
             scheduled_time,
             thresholds: match monitor_type {
@@ -397,14 +408,14 @@ fn values(monitor_type: MonitorType, drift: f64, at: i64, rng: &mut Rng) -> BTre
     }
 }
 
-/// The report that these values give, if any violates its constraint.
-fn violations(monitor_type: MonitorType, values: &BTreeMap<String, f64>, story: Story) -> Option<Value> {
+/// The report for these values, if one of them violates its constraint.
+fn violations(monitor_type: MonitorType, values: &BTreeMap<String, f64>, scenario: Scenario) -> Option<Value> {
     let violations: Vec<Value> = match monitor_type {
         MonitorType::DataQuality => values
             .iter()
             .filter(|(_, value)| **value > 0.12)
-            .map(|(name, value)| match story {
-                Story::FixData => json!({"feature_name": name, "constraint_check_type": "completeness_check",
+            .map(|(name, value)| match scenario {
+                Scenario::FixData => json!({"feature_name": name, "constraint_check_type": "completeness_check",
                     "description": format!("Completeness: {:.4} does not meet the constraint requirement of 1.0", 1.0 - value)}),
                 _ => json!({"feature_name": name, "constraint_check_type": "baseline_drift_check",
                     "description": format!("Numerical distance: {value:.4} exceeds numerical threshold: 0.1")}),
@@ -428,10 +439,10 @@ fn package(model: &str, version: u64) -> String {
     format!("{ACCOUNT}:model-package/{model}/{version}")
 }
 
-fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDocument> {
-    let (gain, ended) = match story {
-        Story::Testing => (0.012, false),
-        Story::Promoted => (0.045, true),
+fn experiments(scenario: Scenario, model: &str, rng: &mut Rng) -> Option<ExperimentDocument> {
+    let (gain, ended) = match scenario {
+        Scenario::Testing => (0.012, false),
+        Scenario::Promoted => (0.045, true),
         _ => return None,
     };
     let minute = |at: i64| hour(37) + SignedDuration::from_mins(at);
@@ -442,8 +453,8 @@ fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDoc
         let (mut champion, mut candidate) = (Sample::default(), Sample::default());
         for at in 1..=120 {
             for _ in 0..60 {
-                let ours = rng.f64() < share / 100.0;
-                let (sample, rate) = if ours {
+                let is_candidate = rng.f64() < share / 100.0;
+                let (sample, rate) = if is_candidate {
                     (&mut candidate, 0.82 + gain)
                 } else {
                     (&mut champion, 0.82)
@@ -457,8 +468,9 @@ fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDoc
                     champion,
                     candidate,
                     share: Some(share),
-                    interval: Difference::of(&champion, &candidate).map(|difference| sequence.interval(&difference)),
-                    outcome: Looked::Continue,
+                    interval: Difference::between(&champion, &candidate)
+                        .map(|difference| sequence.interval(&difference)),
+                    outcome: LookOutcome::Continue,
                 });
             }
         }
@@ -469,20 +481,22 @@ fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDoc
         (
             "Ended",
             format!(
-                "The candidate of `{model}` is better than the champion: accuracy +0.043, between +0.012 and +0.074; it is promoted."
+                "The candidate of `{model}` is better than the champion: accuracy +0.043 [+0.012, +0.074]. It is promoted."
             ),
         )
     } else {
         (
             "Paused",
-            format!("The experiment of `{model}` is over its time and nothing is certain: a person has to decide."),
+            format!(
+                "The experiment of `{model}` reached its maximum duration without a significant difference: an operator has to decide."
+            ),
         )
     };
     let mut experiment = json!({
         "number": 1, "id": format!("{model}-ab-1"), "endpoint": model, "mode": "variants", "stage": stage,
-        "package": {"arn": package(model, 8), "version": 8, "approval_status": "Approved", "generated_by": run_of(model, 1)},
+        "package": {"arn": package(model, 8), "version": 8, "approval_status": "Approved", "generated_by": execution_arn(model, 1)},
         "sentence": sentence, "opened_at": minute(-20), "since": last, "started_at": minute(0), "step": 2, "token": "1a2b3c4d",
-        "comparison": Compared {metric: "accuracy".into(), lower_is_better: false, margin: Some(0.01), alpha: 0.0125},
+        "comparison": ExperimentComparison {metric: "accuracy".into(), lower_is_better: false, margin: Some(0.01), alpha: 0.0125},
         "looks": looks,
     });
     if ended {
@@ -497,7 +511,7 @@ fn experiments(story: Story, model: &str, rng: &mut Rng) -> Option<ExperimentDoc
     Some(serde_json::from_value(document).expect("a document"))
 }
 
-fn facts(story: Story, model: &str, rng: &mut Rng) -> Facts {
+fn facts(scenario: Scenario, model: &str, rng: &mut Rng) -> Facts {
     let variant = |rng: &mut Rng, name: &str, share: f64, version: u64| VariantFacts {
         name: name.to_owned(),
         share,
@@ -511,9 +525,9 @@ fn facts(story: Story, model: &str, rng: &mut Rng) -> Facts {
         errors_4xx: Some(f64::from(rng.u8(0..3))),
         errors_5xx: Some(if rng.u8(0..9) == 0 { 4.0 } else { 0.0 }),
     };
-    let variants = match story {
-        Story::Batch => Vec::new(),
-        Story::Testing => vec![
+    let variants = match scenario {
+        Scenario::Batch => Vec::new(),
+        Scenario::Testing => vec![
             variant(rng, "AllTraffic", 50.0, 7),
             variant(rng, "candidate-8", 50.0, 8),
         ],
@@ -529,10 +543,10 @@ fn facts(story: Story, model: &str, rng: &mut Rng) -> Facts {
         destination: format!("{ACCOUNT}:artifact/{destination}"),
         kind: kind.to_owned(),
     };
-    let known = story == Story::Repaired;
+    let known = scenario == Scenario::Repaired;
     Facts {
         at: Some(now()),
-        endpoint: (story != Story::Batch).then(|| EndpointFacts {
+        endpoint: (scenario != Scenario::Batch).then(|| EndpointFacts {
             name: model.to_owned(),
             status: "InService".to_owned(),
             config: format!("{model}-2026-11-02"),
@@ -544,14 +558,14 @@ fn facts(story: Story, model: &str, rng: &mut Rng) -> Facts {
             2 => RiskRating::High,
             _ => RiskRating::Unknown,
         }),
-        transform_job: (story == Story::Batch).then(|| TransformJob {
+        transform_job: (scenario == Scenario::Batch).then(|| TransformJob {
             name: format!("{model}-2026-11-29-01-00"),
             status: "Completed".to_owned(),
             created: hour(HOURS - 2),
             ended: Some(hour(HOURS - 2) + SignedDuration::from_mins(23)),
             failure_reason: None,
         }),
-        lineage_of: known.then(|| package(model, 7)),
+        lineage_package_arn: known.then(|| package(model, 7)),
         artifacts: if known {
             vec![
                 artifact("DataSet", "s3://ml-data/training/churn/2026-10/train.csv"),
@@ -619,7 +633,7 @@ impl Fixture {
     }
 
     pub(crate) fn summary(&self) -> Summary {
-        Summary::of(&self.documents(), self.facts.clone(), now())
+        Summary::from_documents(&self.documents(), self.facts.clone(), now())
     }
 
     pub(crate) fn page(&self) -> String {

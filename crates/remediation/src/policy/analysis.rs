@@ -1,72 +1,73 @@
-//! Monitoring schedules of Driftwarden's own, as the policy has them.
+//! Monitoring schedules of native analyses, from the `[[analysis]]` tables.
 
-use super::{Policy, PolicyError, duration, file::AnalysisTable};
+use super::{NAME_RULE, Policy, PolicyError, duration, file::AnalysisTable};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model_monitor::{EndpointName, MonitorType, MonitoringScheduleName, S3Uri, ScheduleExpression};
 
-/// Where data lie by the hour, if the URI does not say.
-const HOURS: &str = "%Y/%m/%d/%H";
+/// Default layout of the hourly folders, and layout of the reports.
+const HOURLY_FOLDERS: &str = "%Y/%m/%d/%H";
 
-/// A monitoring schedule of Driftwarden's own.
+/// Monitoring schedule of a native analysis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnalysisSchedule {
-    /// Its name.
+    /// Name of the schedule.
     pub schedule: MonitoringScheduleName,
-    /// Which analysis.
+    /// Type of the analysis.
     pub monitor_type: MonitorType,
-    /// The monitored endpoint; `None` as of batch transform.
+    /// Monitored endpoint. `None` for batch transform.
     pub endpoint: Option<EndpointName>,
-    /// When executions are due.
+    /// Times at which executions are due.
     pub expression: ScheduleExpression,
-    /// How long after that they begin.
+    /// Delay between the scheduled time and the start of an execution.
     pub delay: SignedDuration,
-    /// What is analysed.
+    /// Data to analyze.
     pub data: HourlyUri,
-    /// The baseline's folder.
+    /// Folder with the baseline files.
     pub baseline: S3Uri,
-    /// `S3OutputUri`.
+    /// Folder for the reports (`S3OutputUri`).
     pub output: S3Uri,
-    /// The labels.
+    /// Ground truth.
     pub ground_truth: Option<HourlyUri>,
-    /// So long before the scheduled time the data begin; `None`: at the execution before.
+    /// Start of the data window before the scheduled time. `None`: the time of the previous execution.
     pub start_time_offset: Option<SignedDuration>,
-    /// So long before the scheduled time the data end.
+    /// End of the data window before the scheduled time.
     pub end_time_offset: SignedDuration,
-    /// Whether the columns of the response stand before those of the request in the baseline dataset.
+    /// Whether the response columns precede the request columns in the baseline dataset.
     pub output_columns_first: bool,
-    /// Whether the data type check is lenient.
+    /// Whether the data type check accepts integers as decimal numbers, and any value as a string.
     pub lenient_types: bool,
-    /// The false discovery rate of drift, if it is controlled.
+    /// Maximum false discovery rate of drift, if significance is tested.
     pub false_discovery_rate: Option<f64>,
-    /// Where the configuration of the analysis lies, if not in the baseline's folder.
+    /// Analysis configuration. `None`: the file in the baseline folder.
     pub config: Option<S3Uri>,
 }
 
-/// A folder in S3 for each hour.
+/// S3 URI with a folder for each hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HourlyUri {
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The prefix, with `%Y`, `%m`, `%d` and `%H` in it.
+    /// Prefix with the placeholders `%Y`, `%m`, `%d`, and `%H`.
     template: String,
 }
 
 impl HourlyUri {
-    /// Reads an `s3://` URI, with `%Y`, `%m`, `%d` and `%H` for the hour; without any, they follow at its end.
+    /// Parses an `s3://` URI with the placeholders `%Y`, `%m`, `%d`, and `%H`. Without a `%`, `/%Y/%m/%d/%H` is
+    /// appended.
     pub fn parse(text: &str) -> Option<Self> {
         let S3Uri { bucket, key } = S3Uri::parse(text)?;
         let template = match (key.contains('%'), key.is_empty()) {
             (true, _) => key,
-            (false, true) => HOURS.to_owned(),
-            (false, false) => format!("{key}/{HOURS}"),
+            (false, true) => HOURLY_FOLDERS.to_owned(),
+            (false, false) => format!("{key}/{HOURLY_FOLDERS}"),
         };
         let uri = Self { bucket, template };
-        // A template that cannot be filled in is none.
+        // Rejects a template that cannot be filled in.
         jiff::fmt::strtime::format(&uri.template, Timestamp::UNIX_EPOCH).ok()?;
         Some(uri)
     }
 
-    /// The prefix of an hour, with a slash at its end.
+    /// Prefix for an hour, with a slash at the end.
     pub fn prefix(&self, hour: Timestamp) -> String {
         let civil = TimeZone::UTC.to_datetime(hour);
         let mut prefix = jiff::fmt::strtime::format(&self.template, civil).unwrap_or_default();
@@ -76,7 +77,7 @@ impl HourlyUri {
 }
 
 impl AnalysisSchedule {
-    /// The hours of data that an execution looks at, oldest first.
+    /// Hours in the data window of an execution, oldest first.
     pub fn hours(&self, scheduled_time: Timestamp) -> Vec<Timestamp> {
         let hours = |duration: SignedDuration| duration.as_hours();
         let begin = match self.start_time_offset {
@@ -90,7 +91,7 @@ impl AnalysisSchedule {
             .collect()
     }
 
-    /// How long before an execution the one before it was due.
+    /// Time between the previous execution and this one.
     fn since_previous(&self, scheduled_time: Timestamp) -> SignedDuration {
         let day = SignedDuration::from_hours(24);
         let earlier = scheduled_time.checked_sub(day).unwrap_or(Timestamp::MIN);
@@ -102,7 +103,7 @@ impl AnalysisSchedule {
             .map_or(day, |previous| scheduled_time.duration_since(*previous))
     }
 
-    /// Where the report of an execution goes: its prefix, with a slash at its end.
+    /// Prefix for the report of an execution, with a slash at the end.
     pub fn report_prefix(&self, scheduled_time: Timestamp) -> String {
         let mut prefix = self.output.key.clone();
         if !prefix.is_empty() {
@@ -114,37 +115,36 @@ impl AnalysisSchedule {
         }
         prefix.push_str(self.schedule.as_str());
         prefix.push('/');
-        prefix.push_str(&scheduled_time.strftime(HOURS).to_string());
+        prefix.push_str(&scheduled_time.strftime(HOURLY_FOLDERS).to_string());
         prefix.push('/');
         prefix
     }
 }
 
 impl Policy {
-    /// The monitoring schedules of Driftwarden's own.
+    /// Monitoring schedules of native analyses.
     pub fn analyses(&self) -> Vec<AnalysisSchedule> {
         let tables = self.file.analysis.iter().enumerate();
         tables.filter_map(|(at, table)| self.analysis(at, table).ok()).collect()
     }
 
-    /// One of them, or why it cannot be.
+    /// Validates one table.
     pub(super) fn analysis(&self, at: usize, table: &AnalysisTable) -> Result<AnalysisSchedule, PolicyError> {
         let place = |field: &str| self.place(&format!("analysis.{at}.{field}"));
-        let wrong = |field: &str, value: &str, expected: &str| PolicyError::Value {
-            of: place(field),
+        let invalid = |field: &str, value: &str, expected: &str| PolicyError::Value {
+            place: place(field),
             value: value.to_owned(),
             expected: expected.to_owned(),
         };
-        let uri = |field: &str, text: &str| S3Uri::parse(text).ok_or_else(|| wrong(field, text, "an s3:// URI"));
+        let uri = |field: &str, text: &str| S3Uri::parse(text).ok_or_else(|| invalid(field, text, "an s3:// URI"));
         let hourly = |field: &str, text: &str| {
-            let expected = "an s3:// URI, with %Y, %m, %d and %H for year, month, day and hour, or no % in it";
-            HourlyUri::parse(text).ok_or_else(|| wrong(field, text, expected))
+            let expected = "an s3:// URI without % or with %Y, %m, %d, and %H";
+            HourlyUri::parse(text).ok_or_else(|| invalid(field, text, expected))
         };
-        let name = "1 to 63 letters, digits and hyphens, with no hyphen at either end";
-        let lasting = |field: &str, text: Option<&String>| {
+        let optional_duration = |field: &str, text: Option<&String>| {
             let read = |text: &String| {
                 let found = duration(text).filter(|duration| !duration.is_negative());
-                found.ok_or_else(|| wrong(field, text, "a duration: 10m, 2h, 1d"))
+                found.ok_or_else(|| invalid(field, text, "a duration such as 10m, 2h, or 1d"))
             };
             text.map(read).transpose()
         };
@@ -161,10 +161,10 @@ impl Policy {
             .filter(|expression| *expression != ScheduleExpression::Once);
         let position = table.output_columns_position.as_deref().unwrap_or("START");
         if !["START", "END"].contains(&position) {
-            return Err(wrong("output_columns_position", position, "START or END"));
+            return Err(invalid("output_columns_position", position, "START or END"));
         }
         if let Some(rate) = table.false_discovery_rate.filter(|rate| !(*rate > 0.0 && *rate < 1.0)) {
-            return Err(wrong(
+            return Err(invalid(
                 "false_discovery_rate",
                 &rate.to_string(),
                 "a number between 0 and 1",
@@ -172,22 +172,22 @@ impl Policy {
         }
         Ok(AnalysisSchedule {
             schedule: MonitoringScheduleName::new(&table.schedule)
-                .ok_or_else(|| wrong("schedule", &table.schedule, name))?,
+                .ok_or_else(|| invalid("schedule", &table.schedule, NAME_RULE))?,
             monitor_type: kinds.into_iter().find(|known| known.as_str() == kind).ok_or_else(|| {
-                let expected = "one of DataQuality, ModelQuality, ModelBias, ModelExplainability";
-                wrong("monitor_type", kind, expected)
+                let expected = "DataQuality, ModelQuality, ModelBias, or ModelExplainability";
+                invalid("monitor_type", kind, expected)
             })?,
             endpoint: table
                 .endpoint
                 .as_ref()
-                .map(|endpoint| EndpointName::new(endpoint).ok_or_else(|| wrong("endpoint", endpoint, name)))
+                .map(|endpoint| EndpointName::new(endpoint).ok_or_else(|| invalid("endpoint", endpoint, NAME_RULE)))
                 .transpose()?,
             expression: recurring.ok_or_else(|| {
                 let expected =
-                    "cron(0 * ? * * *), cron(0 H ? * * *), cron(0 H/N ? * * *), rate(N hours) or rate(1 day)";
-                wrong("expression", expression, expected)
+                    "cron(0 * ? * * *), cron(0 H ? * * *), cron(0 H/N ? * * *), rate(N hours), or rate(1 day)";
+                invalid("expression", expression, expected)
             })?,
-            delay: lasting("delay", table.delay.as_ref())?.unwrap_or(SignedDuration::from_mins(10)),
+            delay: optional_duration("delay", table.delay.as_ref())?.unwrap_or(SignedDuration::from_mins(10)),
             data: hourly("data", &table.data)?,
             baseline: uri("baseline", &table.baseline)?,
             output: uri("output", &table.output)?,
@@ -196,8 +196,8 @@ impl Policy {
                 .as_ref()
                 .map(|text| hourly("ground_truth", text))
                 .transpose()?,
-            start_time_offset: lasting("start_time_offset", table.start_time_offset.as_ref())?,
-            end_time_offset: lasting("end_time_offset", table.end_time_offset.as_ref())?.unwrap_or_default(),
+            start_time_offset: optional_duration("start_time_offset", table.start_time_offset.as_ref())?,
+            end_time_offset: optional_duration("end_time_offset", table.end_time_offset.as_ref())?.unwrap_or_default(),
             output_columns_first: position == "START",
             lenient_types: table.lenient_types.unwrap_or(false),
             false_discovery_rate: table.false_discovery_rate,

@@ -1,43 +1,43 @@
-//! What holds for a model and its monitors, and which line of the policy says so.
+//! The effective settings of a model and its monitors, each with its line in the policy.
 
-use super::{MonitorOf, Policy};
+use super::{MonitorRef, Policy};
 use serde::Serialize;
 
-/// One setting as it holds.
+/// One effective setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// Its name.
+    /// Name of the setting.
     pub name: String,
-    /// Its value.
+    /// Value of the setting.
     pub value: String,
-    /// Where the policy says so, with the line: `[alert] datapoints_to_alert, line 3`; `None` for a default.
+    /// Place in the policy with its line: `[alert] datapoints_to_alert, line 3`. `None` for a default.
     pub place: Option<String>,
 }
 
-/// What holds for a model.
+/// Effective settings of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// Version of the policy.
+    /// Policy version.
     pub policy_version: String,
-    /// How is decided for it, and what a retraining is.
+    /// Settings of the model: remediation, retraining, promotion, and notifications.
     pub settings: Vec<Setting>,
-    /// How its monitors are judged, by schedule.
+    /// Alert settings of its monitors, by schedule.
     pub monitors: Vec<(String, Vec<Setting>)>,
 }
 
 impl Policy {
-    /// What holds for a model and those of the given monitors that watch it. Monitors that the policy names by their
-    /// whole schedule need not be given.
-    pub fn explain(&self, model: &str, monitors: &[MonitorOf<'_>]) -> Explanation {
-        let named: Vec<MonitorOf<'_>> = self
+    /// Effective settings of a model and of its monitors, out of the given ones and those that the policy names without
+    /// `*`.
+    pub fn explain(&self, model: &str, monitors: &[MonitorRef<'_>]) -> Explanation {
+        let named: Vec<MonitorRef<'_>> = self
             .file
             .monitor
             .iter()
             .filter_map(|table| {
                 let schedule = table.schedule.as_deref().filter(|name| !name.contains('*'))?;
-                Some(MonitorOf {
+                Some(MonitorRef {
                     schedule,
                     endpoint: None,
                     monitor_type: table.monitor_type.as_deref(),
@@ -46,15 +46,15 @@ impl Policy {
             .collect();
         let mut explained: Vec<(String, Vec<Setting>)> = Vec::new();
         for monitor in monitors.iter().chain(&named) {
-            let (watched, place) = self.model_of(monitor);
-            if watched != model || explained.iter().any(|(schedule, _)| schedule == monitor.schedule) {
+            let (monitored, place) = self.model_for(monitor);
+            if monitored != model || explained.iter().any(|(schedule, _)| schedule == monitor.schedule) {
                 continue;
             }
             let mut settings = match self.rules(monitor, model) {
                 Ok((_, settings)) => settings,
                 Err(error) => vec![Setting {
                     name: "conflict".into(),
-                    value: format!("{error}: what holds for every monitor is taken"),
+                    value: format!("{error}; the settings without [[monitor]] tables are effective"),
                     place: None,
                 }],
             };
@@ -62,7 +62,7 @@ impl Policy {
                 0,
                 Setting {
                     name: "model".into(),
-                    value: watched,
+                    value: monitored,
                     place,
                 },
             );
@@ -85,7 +85,7 @@ impl Policy {
         }
     }
 
-    /// Settings with their paths as places.
+    /// Replaces the paths of settings by places with lines.
     fn placed(&self, settings: Vec<Setting>) -> Vec<Setting> {
         let placed = |setting: Setting| Setting {
             place: setting.place.map(|path| self.place(&path)),
@@ -94,32 +94,32 @@ impl Policy {
         settings.into_iter().map(placed).collect()
     }
 
-    /// A path like `monitor.0.alert.evaluation_period` in the policy's own words, with its line.
+    /// Formats a path such as `monitor.0.alert.evaluation_period` as TOML, with its line.
     pub(super) fn place(&self, path: &str) -> String {
         let parts: Vec<&str> = path.split('.').collect();
-        let mut words = String::new();
+        let mut text = String::new();
         let mut parts_left = parts.as_slice();
         while let [first, rest @ ..] = parts_left {
             match rest {
                 [index, rest @ ..] if index.parse::<usize>().is_ok() => {
-                    words = format!("[[{first}]]");
+                    text = format!("[[{first}]]");
                     parts_left = rest;
                 }
-                [] if words.is_empty() => (words, parts_left) = ((*first).to_owned(), rest),
-                _ if words.is_empty() => (words, parts_left) = (format!("[{first}]"), rest),
+                [] if text.is_empty() => (text, parts_left) = ((*first).to_owned(), rest),
+                _ if text.is_empty() => (text, parts_left) = (format!("[{first}]"), rest),
                 _ => {
-                    words = format!("{words} {}", parts_left.join("."));
+                    text = format!("{text} {}", parts_left.join("."));
                     break;
                 }
             }
         }
         match self.line(&parts) {
-            Some(line) => format!("{words}, line {line}"),
-            None => words,
+            Some(line) => format!("{text}, line {line}"),
+            None => text,
         }
     }
 
-    /// The line of the policy on which a path stands, or the nearest table around it.
+    /// Line of a path in the policy, or of the nearest table that contains it.
     fn line(&self, path: &[&str]) -> Option<usize> {
         let root = toml::de::DeTable::parse(&self.text).ok()?;
         let mut at = None;

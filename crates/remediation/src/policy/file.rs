@@ -1,113 +1,117 @@
-//! `policy.toml` as it is written. The JSON Schema `policy.schema.json` is generated from these types.
+//! Tables and settings of `policy.toml`. The JSON Schema `policy.schema.json` is generated from these types: their doc
+//! comments are its descriptions.
 
 use alerting::{Severity, TreatAs, TreatMissingData};
 use promotion::{AllocationPolicy, Assignment, GuardrailMetric, Inconclusive, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The remediation policy. Everything may be left out: the defaults are safe for a first day.
+/// Policy of Driftwarden. All settings are optional. The defaults never start a retraining without a low risk rating or
+/// an approval.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyFile {
-    /// The kill switch: nothing is started for any model while it is true. Default: false.
+    /// Pauses retraining for all models (kill switch). Default: false.
     pub(crate) paused: Option<bool>,
-    /// How every monitor is judged that no `[[monitor]]` says otherwise of.
+    /// Alert settings for monitors without a `[[monitor]]` table.
     #[serde(default)]
     pub(crate) alert: AlertTable,
-    /// How is decided for every model that no `[[model]]` says otherwise of.
+    /// Remediation settings for models without a `[[model]]` table.
     #[serde(default)]
     pub(crate) remediation: RemediationTable,
-    /// What a retraining is, for every model that no `[[model]]` says otherwise of.
+    /// Retraining settings for models without a `[[model]]` table.
     #[serde(default)]
     pub(crate) retraining: RetrainingTable,
-    /// How a retrained model is tested on live traffic and promoted, for every model that no `[[model]]` says otherwise of.
+    /// Settings of experiments and promotions for models without a `[[model]]` table.
     #[serde(default)]
     pub(crate) promotion: PromotionTable,
-    /// What holds for one model.
+    /// Settings of one model. They override the settings for all models.
     #[serde(default)]
     pub(crate) model: Vec<ModelTable>,
-    /// What holds for monitors; of several that match one, the later holds, setting by setting.
+    /// Settings of the monitors that match. If several tables match a monitor, the last one that has a setting wins.
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
-    /// Which violations count, and how grave they are. The first that matches a violation decides; a violation that none
-    /// matches counts, as a warning.
+    /// Rules that set which violations count, and their severity. The first rule that matches a violation applies. A
+    /// violation without a matching rule counts as a warning.
     #[serde(default)]
     pub(crate) violation: Vec<ViolationTable>,
-    /// When violations are muted.
+    /// Maintenance windows, in which violations are ignored.
     #[serde(default)]
     pub(crate) maintenance: Vec<MaintenanceTable>,
-    /// CloudWatch alarms that are triggers like a monitor's alert.
+    /// CloudWatch alarms that open an incident like a monitor's alert.
     #[serde(default)]
     pub(crate) alarm: Vec<AlarmTable>,
-    /// Monitoring schedules of Driftwarden's own: what is analysed by itself, when, and against what.
+    /// Monitoring schedules of native analyses: the data, the baseline, and the times.
     #[serde(default)]
     pub(crate) analysis: Vec<AnalysisTable>,
-    /// Where notifications go. Default: all of them, as text, to the deployment's SNS topic.
+    /// Destinations of notifications, with filters and times. Default: the stack's SNS topic gets all notifications as
+    /// text.
     #[serde(default)]
     pub(crate) notification: Vec<NotificationTable>,
 }
 
-/// Over what a window goes.
+/// Type of an alert window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum WindowKind {
-    /// Over the latest executions: SageMaker's rule.
+    /// Evaluates the latest executions (SageMaker's rule).
     Executions,
-    /// Over periods of time: CloudWatch's rule.
+    /// Evaluates periods of time (CloudWatch's rule).
     Time,
 }
 
-/// How monitors are judged.
+/// Alert settings of monitors.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AlertTable {
-    /// `executions` (SageMaker's rule) or `time` (CloudWatch's). Default: executions.
+    /// Type of the alert window: `executions` (SageMaker's rule) or `time` (CloudWatch's rule). Default: executions.
     pub(crate) window: Option<WindowKind>,
-    /// M, 1 to 100: so many breaching datapoints alert. Default: 1.
+    /// Number of breaching datapoints that raise the alert (M). 1 to 100. Default: 1.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
     pub(crate) datapoints_to_alert: Option<i64>,
-    /// N, M to 100: of so many latest executions, or periods. Default: 1.
+    /// Number of latest executions, or periods, that are evaluated (N). M to 100. Default: 1.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
     pub(crate) evaluation_period: Option<i64>,
-    /// Take M and N from the schedule's own `MonitoringAlert`, where there is one. Default: false.
+    /// Takes M and N from the `MonitoringAlert` of the schedule, if it has one. Default: false.
     pub(crate) follow_monitoring_alert: Option<bool>,
-    /// How long a period of a window over time is: `15m`, `1h`, `1d`, `1w`, `1mo`. Default: 1h.
+    /// Length of a period of a `time` window: `15m`, `1h`, `1d`, `1w`, `1mo`. Default: 1h.
     pub(crate) period: Option<String>,
-    /// What periods without a datapoint are, in a window over time. Default: missing.
+    /// Treatment of periods without a datapoint in a `time` window. Default: missing.
     pub(crate) treat_missing_data: Option<TreatMissingData>,
-    /// How many periods a window over time looks at, N to 200. Default: N + 2.
+    /// Number of periods in which a `time` window looks for datapoints. N to 200. Default: N + 2.
     pub(crate) evaluation_range: Option<i64>,
-    /// What an execution without data is taken for. Default: missing.
+    /// Treatment of executions without data. Default: missing.
     pub(crate) no_data: Option<TreatAs>,
-    /// What a failed or stopped execution is taken for. Default: missing.
+    /// Treatment of executions that failed or were stopped. Default: missing.
     pub(crate) failed: Option<TreatAs>,
-    /// What an execution that was due and never ran is taken for. Default: missing.
+    /// Treatment of executions that were due and never ran. Default: missing.
     pub(crate) missing: Option<TreatAs>,
-    /// After so many executions in a row that failed, had no data or never ran, people are told; 0: never. Default: 3.
+    /// Number of consecutive executions without a result that makes a monitor unhealthy. 0 to 100; 0 disables
+    /// it. Default: 3.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
     pub(crate) unhealthy_after: Option<i64>,
 }
 
-/// How far Driftwarden goes by itself.
+/// Automation level: the extent to which Driftwarden acts without approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Automation {
-    /// It decides and keeps the decision; people are not told to act.
+    /// Driftwarden decides and records the decision, but does not ask for action.
     Observe,
-    /// It recommends; a person may order what it recommends.
+    /// Driftwarden recommends a response, and starts it if an operator approves.
     Suggest,
-    /// It asks; what is approved in time is done.
+    /// Driftwarden requests approval, and starts the retraining if it is approved in time.
     Approve,
-    /// It acts.
+    /// Driftwarden starts the retraining without approval.
     Auto,
 }
 
 impl Automation {
-    /// The name as written in policies and events.
+    /// Name in policies and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Observe => "observe",
@@ -118,24 +122,24 @@ impl Automation {
     }
 }
 
-/// `intended_uses.risk_rating` of a model card.
+/// Risk rating of a model (`intended_uses.risk_rating` of its model card).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RiskRating {
-    /// Low.
+    /// The model has a low risk.
     Low,
-    /// Medium.
+    /// The model has a medium risk.
     Medium,
-    /// High.
+    /// The model has a high risk.
     High,
-    /// Not rated, or no model card.
+    /// The model is not rated, or has no model card.
     #[default]
     Unknown,
 }
 
 impl RiskRating {
-    /// Reads SageMaker's spelling, in any case.
+    /// Parses SageMaker's spelling, ignoring case. Anything else is [`Self::Unknown`].
     pub fn parse(text: &str) -> Self {
         match text.trim().to_ascii_lowercase().as_str() {
             "low" => Self::Low,
@@ -145,7 +149,7 @@ impl RiskRating {
         }
     }
 
-    /// The name as written in policies and events.
+    /// Name in policies and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -156,52 +160,52 @@ impl RiskRating {
     }
 }
 
-/// How is decided.
+/// Remediation settings of models.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RemediationTable {
-    /// How far Driftwarden goes by itself. Default: by the risk rating of the model card: low auto, medium approve, high
-    /// and unknown suggest.
+    /// Automation level: `observe`, `suggest`, `approve`, or `auto`. Default: `auto` for a low risk rating, `approve`
+    /// for medium, `suggest` for high or unknown.
     pub(crate) automation: Option<Automation>,
-    /// Between the start of one retraining and the next. Default: 24h.
+    /// Minimum time between the starts of two retrainings of a model. Default: 24h.
     pub(crate) cooldown: Option<String>,
-    /// Retrainings of the model in a day (UTC). Default: 1.
+    /// Maximum number of retrainings of a model per day (UTC). Default: 1.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub(crate) retrainings_per_day: Option<i64>,
-    /// Retrainings of the model in a calendar month (UTC). Default: 8.
+    /// Maximum number of retrainings of a model per calendar month (UTC). Default: 8.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub(crate) retrainings_per_month: Option<i64>,
-    /// How long an approval is waited for. Default: 3d.
+    /// Time after which an approval request expires. Default: 3d.
     pub(crate) approval_expires_after: Option<String>,
-    /// How long an approval holds that cannot be acted on at once. Default: 1d.
+    /// Time that a granted approval stays valid while the retraining has to wait. Default: 1d.
     pub(crate) approval_valid_for: Option<String>,
-    /// After so many executions on the retrained model that still alert, a person is called; 0: as many as the monitor's
-    /// evaluation period. Default: 0.
+    /// Number of executions on the retrained model after which a monitor that is still in alert escalates the incident.
+    /// 0 to 100; 0 takes the monitor's evaluation period. Default: 0.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
     pub(crate) verify_executions: Option<i64>,
-    /// Alerts that are less grave are not acted on. Default: warning.
+    /// Minimum severity of alerts that start a response. Alerts below it are ignored. Default: warning.
     pub(crate) minimum_severity: Option<Severity>,
-    /// Check types that mean that the data broke: retraining on them would make it worse. Default: `data_type_check`,
-    /// `completeness_check`, `missing_column_check`, `extra_column_check`.
+    /// Check types that indicate broken input data. They lead to `FixData` instead of
+    /// `Retrain`. Default: `data_type_check`, `completeness_check`, `missing_column_check`, `extra_column_check`.
     pub(crate) fix_data_check_types: Option<Vec<String>>,
 }
 
-/// What is started.
+/// Target that a retraining starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StartKind {
-    /// A SageMaker pipeline.
+    /// Starts a SageMaker pipeline.
     Pipeline,
-    /// A STANDARD Step Functions state machine.
+    /// Starts a Step Functions state machine of type STANDARD.
     StateMachine,
-    /// Nothing: the event `Remediation Decided` says that it is time.
+    /// Starts nothing. Your service retrains on the event `Remediation Decided`.
     Event,
 }
 
 impl StartKind {
-    /// The name as written in policies.
+    /// Name in policies.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pipeline => "pipeline",
@@ -211,321 +215,336 @@ impl StartKind {
     }
 }
 
-/// The parameters of a run: names of Driftwarden's own, or names of any with templates for their values.
+/// Parameters of a pipeline execution: a list of Driftwarden's parameters, or a table of names with templates.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a list of parameter names or a table of templates")]
 pub(crate) enum ParametersTable {
-    /// Those of `DriftwardenModel`, `DriftwardenIncident`, `MonitoringSchedule`, `ReportUri`, `DriftedFeatures` that the
-    /// pipeline declares.
+    /// Names out of `DriftwardenModel`, `DriftwardenIncident`, `MonitoringSchedule`, `ReportUri`, and `DriftedFeatures`
+    /// that the pipeline declares.
     Names(Vec<String>),
-    /// By name a text in which `{model}`, `{incident}`, `{schedule}`, `{report_uri}`, `{features}`, `{endpoint}` and
-    /// `{monitor_type}` stand for the incident's.
+    /// Values by parameter name. `{model}`, `{incident}`, `{schedule}`, `{report_uri}`, `{features}`, `{endpoint}`, and
+    /// `{monitor_type}` in a value are replaced by the data of the incident.
     Templates(BTreeMap<String, String>),
 }
 
-/// What a retraining is.
+/// Retraining settings of models.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetrainingTable {
-    /// What is started. Default: pipeline.
+    /// Target that a retraining starts: `pipeline`, `state-machine`, or `event`. Default: pipeline.
     pub(crate) start: Option<StartKind>,
-    /// Name or ARN of the SageMaker pipeline. Default: the deployment's.
+    /// Name or ARN of the SageMaker pipeline to start. Default: the pipeline of the stack.
     pub(crate) pipeline: Option<String>,
-    /// ARN of the state machine.
+    /// ARN of the Step Functions state machine. Required if `start` is `state-machine`. Default: none.
     pub(crate) state_machine: Option<String>,
-    /// The parameters of the run. Default: all of Driftwarden's own.
+    /// Parameters of the pipeline execution. Default: all of Driftwarden's parameters.
     pub(crate) parameters: Option<ParametersTable>,
-    /// What a run costs, in whatever currency: the dashboard adds it up.
+    /// Cost of one retraining, in any currency. The dashboard shows the total. Default: none.
     pub(crate) cost: Option<f64>,
 }
 
-/// What holds for one model.
+/// Settings of one model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelTable {
-    /// The model: as `[[monitor]]` names it, else its endpoint, else the schedule.
+    /// Name of the model, as in the `model` of a `[[monitor]]` table. Without such a table, it is the name of the
+    /// endpoint, or else the name of the schedule.
     pub(crate) name: String,
-    /// The model's own kill switch. Default: false.
+    /// Pauses retraining for this model. Default: false.
     pub(crate) paused: Option<bool>,
-    /// Name of its model card. Default: the model's name.
+    /// Name of the model card of this model. Default: the model's name.
     pub(crate) model_card: Option<String>,
-    /// Its risk rating, instead of the model card's.
+    /// Risk rating of this model: `low`, `medium`, `high`, or `unknown`. Default: the rating in the model card.
     pub(crate) risk_rating: Option<RiskRating>,
-    /// How is decided.
+    /// Remediation settings of this model.
     #[serde(default)]
     pub(crate) remediation: RemediationTable,
-    /// What a retraining is.
+    /// Retraining settings of this model.
     #[serde(default)]
     pub(crate) retraining: RetrainingTable,
-    /// How the retrained model is tested and promoted.
+    /// Settings of experiments and promotions of this model.
     #[serde(default)]
     pub(crate) promotion: PromotionTable,
 }
 
-/// How a retrained model is tested on live traffic and promoted.
+/// Settings of experiments and promotions.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PromotionTable {
-    /// `off`, `variants` (as a second production variant, with more of the traffic step by step), `shadow` (as a shadow
-    /// variant), `blue-green` (by SageMaker's deployment guardrails). Default: off.
+    /// How a candidate is tested: `variants` (as a second production variant, with an increasing traffic share),
+    /// `shadow` (as a shadow variant), `blue-green` (with SageMaker's deployment guardrails), or `off`. Default: off.
     pub(crate) mode: Option<Mode>,
-    /// The endpoint. Default: the model's name.
+    /// Endpoint that serves the model. Default: the model's name.
     pub(crate) endpoint: Option<String>,
-    /// The model package group whose new versions are candidates. Default: the model's name.
+    /// Model package group whose new versions are candidates. Default: the model's name.
     pub(crate) model_package_group: Option<String>,
-    /// Whether a package is tested that is `PendingManualApproval`. Default: false.
+    /// Tests model packages with the status `PendingManualApproval`, too. Default: false.
     pub(crate) unapproved: Option<bool>,
-    /// How long after a retraining its model package is waited for. Default: 24h.
+    /// Maximum time between the end of a retraining and its model package. Default: 24h.
     pub(crate) candidate_within: Option<String>,
-    /// The candidate's share of the traffic, step by step, in per cent. Default: 5, 10, 25, 50.
+    /// Traffic share of the candidate in each step, in percent. Default: 5, 10, 25, 50.
     pub(crate) traffic: Option<Vec<f64>>,
-    /// How long a step lasts at least. Default: 1h.
+    /// Minimum duration of a step. Default: 1h.
     pub(crate) step_lasts: Option<String>,
-    /// How long the old champion stands by after the promotion. Default: 1h.
+    /// Bake period: the time that the old champion stays ready after a promotion. Default: 1h.
     pub(crate) bake: Option<String>,
-    /// How long a test may last. Default: 7d.
+    /// Maximum duration of an experiment. Default: 7d.
     pub(crate) maximum_duration: Option<String>,
-    /// What is done when the time is over and nothing is certain: `pause`, `roll-back` or `promote`. Default: pause.
+    /// Action when an experiment reaches its maximum duration without a result: `pause` (an operator decides),
+    /// `roll-back`, or `promote`. Default: pause.
     pub(crate) inconclusive: Option<Inconclusive>,
-    /// By what the variants are compared: `accuracy`, `absolute_error`, `squared_error`, or a metric of yours, which `Experiment
-    /// Outcomes Reported` brings. Default: accuracy.
+    /// Metric to compare the variants by: `accuracy`, `absolute_error`, `squared_error`, or the name of a custom
+    /// metric, which you report with the event `Experiment Outcomes Reported` or in CloudWatch. Default: accuracy.
     pub(crate) metric: Option<String>,
-    /// Whether a lower value of a metric of yours is better. Default: false.
+    /// Whether a lower value of the custom metric is better. Default: false.
     pub(crate) lower_is_better: Option<bool>,
-    /// The probability of a false alarm that is accepted, over all looks together. Default: 0.05.
+    /// Accepted probability of a false result, over all looks of an experiment. Default: 0.05.
     pub(crate) alpha: Option<f64>,
-    /// The smallest difference worth finding, in the metric's own unit. Default: 0.02.
+    /// Smallest difference that matters, in the unit of the metric. Default: 0.02.
     pub(crate) effect: Option<f64>,
-    /// How much worse a candidate may be and is promoted all the same. Default: none; only a better one is promoted.
+    /// Margin of non-inferiority: a candidate that is worse by less than this is promoted. Default: none; only a better
+    /// candidate is promoted.
     pub(crate) margin: Option<f64>,
-    /// So many outcomes of each variant are waited for. Default: 500.
+    /// Minimum number of outcomes per variant before a comparison. Default: 500.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub(crate) minimum_sample: Option<i64>,
-    /// Who assigns requests to variants: SageMaker by `weights`, or whoever asks by `target-variant`. Default: weights.
+    /// Who assigns requests to variants: SageMaker, by `weights`, or your application, by
+    /// `target-variant`. Default: weights.
     pub(crate) assignment: Option<Assignment>,
-    /// How much each variant gets: as the `steps` of `traffic` say, or as `thompson` sampling says of the outcomes so far, which
-    /// needs an `assignment` by `target-variant`. Default: steps.
+    /// How the traffic shares are set: by the `steps` in `traffic`, or by `thompson` sampling of the outcomes. Thompson
+    /// sampling requires `assignment = "target-variant"`. Default: steps.
     pub(crate) allocation: Option<AllocationPolicy>,
-    /// Over what periods the guardrails' metrics are asked of CloudWatch: 10s, 30s, 1m, 5m. Default: 1m.
+    /// Period of the CloudWatch metrics of the guardrails: 10s, 20s, 30s, or whole minutes up to 1h. Default: 1m.
     pub(crate) metrics_period: Option<String>,
-    /// CloudWatch alarms that roll a blue/green deployment back. Default: none.
+    /// Names of the CloudWatch alarms that roll back a blue/green deployment. Default: none.
     pub(crate) alarms: Option<Vec<String>>,
-    /// The offline gate. Default: none.
+    /// Offline check of a candidate before it is deployed to the endpoint. Default: none.
     pub(crate) gate: Option<GateTable>,
-    /// What must not get worse. Default: `latency_p99` by a fifth, `errors_5xx` by one in a hundred.
+    /// Limits of endpoint metrics that stop an experiment. Default: `latency_p99` 20% slower, `errors_5xx` 1 percentage
+    /// point more.
     pub(crate) guardrails: Option<Vec<GuardrailTable>>,
-    /// Where outcomes by variant come from. Needed for all metrics but yours.
+    /// Source of the outcomes per variant. Required for all metrics except custom metrics. Default: none.
     pub(crate) capture: Option<CaptureTable>,
-    /// Where the outcomes of a metric of yours come from, if not by events. Default: none.
+    /// CloudWatch metric with the outcomes of the custom metric, instead of events. Default: none.
     pub(crate) cloudwatch: Option<CloudWatchTable>,
-    /// Which baselines the monitors get after a promotion. Default: they keep theirs.
+    /// Baselines that the monitors get after a promotion. Default: the monitors keep their baselines.
     pub(crate) baselines: Option<BaselinesTable>,
 }
 
-/// A metric of the model package's own report against the champion's.
+/// Offline check: compares a metric in the report of the candidate's model package with that of the champion.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GateTable {
-    /// JSON pointer into the report that `ModelMetrics.ModelQuality.Statistics` names.
+    /// Metric to compare, as a JSON pointer into the report in `ModelMetrics.ModelQuality.Statistics`.
     pub(crate) metric: String,
-    /// Whether a lower value is better. Default: false.
+    /// Whether a lower value of the metric is better. Default: false.
     pub(crate) lower_is_better: Option<bool>,
-    /// How much worse the candidate may be. Default: 0.
+    /// Maximum amount by which the candidate may be worse. Default: 0.
     pub(crate) worse_by: Option<f64>,
 }
 
-/// What must not get worse.
+/// Limit of an endpoint metric that stops an experiment.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GuardrailTable {
-    /// `latency_p50`, `latency_p90`, `latency_p99`, `errors_4xx`, `errors_5xx` or `model_errors`.
+    /// Metric to limit: `latency_p50`, `latency_p90`, `latency_p99`, `errors_4xx`, `errors_5xx`, or `model_errors`.
     pub(crate) metric: GuardrailMetric,
-    /// How much worse the candidate may be than the champion: a share of its latency (0.2 is a fifth slower), or of the
-    /// requests (0.01 is one in a hundred more).
+    /// Maximum amount by which the candidate may be worse than the champion: a fraction of the champion's latency (0.2
+    /// is 20% slower), or a fraction of the requests (0.01 is 1 percentage point more errors).
     pub(crate) margin: f64,
-    /// What the candidate must never pass: microseconds, or a share of the requests. Default: none.
+    /// Absolute limit for the candidate, in microseconds or as a fraction of the requests. Default: none.
     pub(crate) limit: Option<f64>,
 }
 
-/// Where outcomes by variant come from.
+/// Source of the outcomes per variant.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CaptureTable {
-    /// `s3://` URI of data capture up to the endpoint's folder: below it lie folders by variant and hour.
+    /// `s3://` URI of the endpoint's data capture folder. It contains a folder for each variant, with folders for each
+    /// hour.
     pub(crate) data: String,
-    /// `s3://` URI of ground truth, in folders by hour.
+    /// `s3://` URI of the ground truth, with a folder for each hour.
     pub(crate) ground_truth: String,
-    /// `s3://` URI of `analysis_config.json`: which columns are label and prediction.
+    /// `s3://` URI of the `analysis_config.json` that names the label and prediction columns.
     pub(crate) config: String,
 }
 
-/// A metric of yours in CloudWatch, with the dimensions `EndpointName` and `VariantName`.
+/// Custom metric in CloudWatch with the dimensions `EndpointName` and `VariantName`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CloudWatchTable {
-    /// Its namespace.
+    /// Namespace of the CloudWatch metric.
     pub(crate) namespace: String,
-    /// Its name.
+    /// Name of the CloudWatch metric.
     pub(crate) metric_name: String,
-    /// Whether its values are zeros and ones. Else the average of each period is one value. Default: true.
+    /// Whether the values are zeros and ones. If false, the average of each period is one value. Default: true.
     pub(crate) proportion: Option<bool>,
 }
 
-/// Which baselines a promoted model's monitors get.
+/// Baselines that the monitors get after a promotion.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BaselinesTable {
-    /// `s3://` URI of the folder in which each version of the model package group gets one of its own.
+    /// `s3://` URI of the output folder. Each version of the model package group gets its own folder in it.
     pub(crate) output: String,
-    /// `s3://` URI of what a model was trained on, with `{version}` for the version of its model package. Default: what the
-    /// model package's `DriftCheckBaselines` name is taken.
+    /// `s3://` URI of the training data, with `{version}` for the version of the model package. Default: the baselines
+    /// in `DriftCheckBaselines` of the model package.
     pub(crate) training_data: Option<String>,
 }
 
-/// What holds for monitors.
+/// Settings of the monitors that match.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MonitorTable {
-    /// Name of the monitoring schedule; `*` stands for any characters. Default: any.
+    /// Applies to monitoring schedules with this name. `*` stands for any characters. Default: every schedule.
     pub(crate) schedule: Option<String>,
-    /// `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability` or `Custom`. Default: any.
+    /// Applies to monitors of this type: `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability`, or
+    /// `Custom`. Default: every type.
     pub(crate) monitor_type: Option<String>,
-    /// The model that it watches: monitors of one model share incidents. Default: the endpoint, else the schedule.
+    /// Name of the monitored model. Monitors of one model share incidents. Default: the name of the endpoint, or else
+    /// of the schedule.
     pub(crate) model: Option<String>,
-    /// How it is judged.
+    /// Alert settings of these monitors.
     #[serde(default)]
     pub(crate) alert: AlertTable,
 }
 
-/// Which violations count. What is left out matches any; `*` stands for any characters.
+/// Rule for violations. A rule matches if all its patterns match.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ViolationTable {
-    /// Of which model.
+    /// Applies to violations of this model only. `*` stands for any characters. Default: every model.
     pub(crate) model: Option<String>,
-    /// Of which monitoring schedule.
+    /// Applies to violations of this monitoring schedule only. `*` stands for any characters. Default: every schedule.
     pub(crate) schedule: Option<String>,
-    /// Of which monitor type.
+    /// Applies to violations found by monitors of this type only. Default: every type.
     pub(crate) monitor_type: Option<String>,
-    /// `constraint_check_type` of the report.
+    /// Applies to violations of this check type (`constraint_check_type`) only. `*` stands for any
+    /// characters. Default: every check type.
     pub(crate) check_type: Option<String>,
-    /// Of which feature.
+    /// Applies to violations of this feature only. `*` stands for any characters. Default: every feature.
     pub(crate) feature: Option<String>,
-    /// Of which metric.
+    /// Applies to violations of this metric only. `*` stands for any characters. Default: every metric.
     pub(crate) metric: Option<String>,
-    /// Of which facet.
+    /// Applies to violations of this facet only. `*` stands for any characters. Default: every facet.
     pub(crate) facet: Option<String>,
-    /// Nearer to the threshold than this share of it, a violation does not count: 0.1 is ten per cent. Default: 0.
+    /// Minimum distance from the threshold at which a violation counts, as a fraction of the threshold. 0.1 is
+    /// 10%. Default: 0.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub(crate) minimum_exceedance: Option<f64>,
-    /// How grave. Default: warning.
+    /// Severity of these violations: `warning` or `critical`. Default: warning.
     pub(crate) severity: Option<Severity>,
-    /// Whether it counts at all. Default: true.
+    /// Whether these violations count toward the alert. Default: true.
     pub(crate) counts: Option<bool>,
 }
 
-/// When violations are muted: once (`start` and `end`), or every week (`every` and `lasts`).
+/// Maintenance window: once (`start` and `end`), or every week (`every` and `lasts`).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MaintenanceTable {
-    /// Of which model; `*` stands for any characters. Default: any.
+    /// Applies to monitors of this model only. `*` stands for any characters. Default: every model.
     pub(crate) model: Option<String>,
-    /// Of which monitoring schedule; `*` stands for any characters. Default: any.
+    /// Applies to this monitoring schedule only. `*` stands for any characters. Default: every schedule.
     pub(crate) schedule: Option<String>,
-    /// Its start: `2026-12-24T18:00:00Z`.
+    /// Start of a maintenance window that occurs once: `2026-12-24T18:00:00Z`. Requires `end`. Default: none.
     pub(crate) start: Option<String>,
-    /// Its end.
+    /// End of a maintenance window that occurs once: `2026-12-27T06:00:00Z`. Requires `start`. Default: none.
     pub(crate) end: Option<String>,
-    /// Day and time, UTC, of every week: `Sat 22:00`.
+    /// Start of a weekly maintenance window, as day and time in UTC: `Sat 22:00`. Requires `lasts`. Default: none.
     pub(crate) every: Option<String>,
-    /// How long: `6h`.
+    /// Duration of a weekly maintenance window, up to a week: `6h`. Requires `every`. Default: none.
     pub(crate) lasts: Option<String>,
 }
 
-/// A CloudWatch alarm that triggers remediation.
+/// CloudWatch alarm that opens an incident.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AlarmTable {
-    /// Name of the alarm; `*` stands for any characters.
+    /// Name of the CloudWatch alarm. `*` stands for any characters.
     pub(crate) name: String,
-    /// The model that it is about.
+    /// Name of the model that the alarm belongs to.
     pub(crate) model: String,
-    /// How grave it is. Default: warning.
+    /// Severity of the alarm: `warning` or `critical`. Default: warning.
     pub(crate) severity: Option<Severity>,
 }
 
-/// A monitoring schedule of Driftwarden's own.
+/// Monitoring schedule of a native analysis.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnalysisTable {
-    /// Its name, which reports and alerts are known by.
+    /// Name of the monitoring schedule, used in reports and alerts.
     pub(crate) schedule: String,
-    /// `DataQuality`, `ModelQuality`, `ModelBias` or `ModelExplainability`. Default: `DataQuality`.
+    /// Type of the analysis: `DataQuality`, `ModelQuality`, `ModelBias`, or
+    /// `ModelExplainability`. Default: `DataQuality`.
     pub(crate) monitor_type: Option<String>,
-    /// The endpoint whose captured data are analysed. Default: none, as of batch transform.
+    /// Endpoint whose captured data is analyzed. Leave it out for batch transform. Default: none.
     pub(crate) endpoint: Option<String>,
-    /// When: `cron(0 * ? * * *)`, `cron(0 H/N ? * * *)`, `rate(6 hours)`, `rate(1 day)`, in UTC. Default: hourly.
+    /// Schedule of the executions, in UTC: `cron(0 * ? * * *)`, `cron(0 H ? * * *)`, `cron(0 H/N ? * * *)`, `rate(6
+    /// hours)`, `rate(1 day)`. Default: hourly.
     pub(crate) expression: Option<String>,
-    /// How long after that, so that what was captured has arrived. Default: 10m.
+    /// Delay of an execution after its scheduled time, so that the captured data has arrived. Default: 10m.
     pub(crate) delay: Option<String>,
-    /// What is analysed: an `s3://` URI of a folder for each hour, `%Y/%m/%d/%H` standing for year, month, day and hour;
-    /// without `%` in it, they are added at its end, as data capture lays its files.
+    /// `s3://` URI of the data to analyze, with a folder for each hour. `%Y`, `%m`, `%d`, and `%H` stand for year,
+    /// month, day, and hour. Without a `%`, `/%Y/%m/%d/%H` is appended, the layout of data capture.
     pub(crate) data: String,
-    /// `s3://` URI of the folder of the baseline's files.
+    /// `s3://` URI of the folder with the baseline files.
     pub(crate) baseline: String,
-    /// `S3OutputUri`: reports are written below it, where Model Monitor would.
+    /// `s3://` URI for the reports (`S3OutputUri`). The layout below it is that of Model Monitor.
     pub(crate) output: String,
-    /// Ground truth, as `data`. Needed for `ModelQuality` and `ModelBias`, but where `data` is merged already.
+    /// `s3://` URI of the ground truth, in the same form as `data`. Required for `ModelQuality` and `ModelBias`, unless
+    /// `data` contains the labels. Default: none.
     pub(crate) ground_truth: Option<String>,
-    /// The data window begins so long before the scheduled time. Default: at the execution before.
+    /// Start of the data window, as a duration before the scheduled time. Default: the time of the previous execution.
     pub(crate) start_time_offset: Option<String>,
-    /// The data window ends so long before the scheduled time. Default: 0h.
+    /// End of the data window, as a duration before the scheduled time. Default: 0h.
     pub(crate) end_time_offset: Option<String>,
-    /// Where the columns of the response stand in the baseline dataset: `START` or `END`. Default: START.
+    /// Position of the response columns in the baseline dataset: `START` or `END`. Default: START.
     pub(crate) output_columns_position: Option<String>,
-    /// Takes whole numbers for fractional ones, and any value for text, in the data type check. Default: false.
+    /// Accepts integers as decimal numbers, and any value as a string, in the data type check. Default: false.
     pub(crate) lenient_types: Option<bool>,
-    /// Reports drift only where it is significant, with so many false alarms among all alarms at most.
+    /// Reports only significant drift, with at most this fraction of false findings among all findings. Between 0 and
+    /// 1. Default: none; significance is not tested.
     pub(crate) false_discovery_rate: Option<f64>,
-    /// `s3://` URI of `analysis_config.json`: which columns are what, for all analyses but data quality. Default: that in
-    /// the baseline's folder.
+    /// `s3://` URI of the `analysis_config.json` that sets the roles of the columns. Not used for data
+    /// quality. Default: the file in the baseline folder.
     pub(crate) config: Option<String>,
 }
 
-/// In which form, and by which way, notifications go out.
+/// Channel and format of notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NotificationChannel {
-    /// An SNS topic, as text: e-mail.
+    /// Text to an SNS topic, for email.
     SnsText,
-    /// An SNS topic, as JSON (`events/schemas/notification.v1.json`): queues, functions.
+    /// JSON to an SNS topic (`events/schemas/notification.v1.json`), for queues and functions.
     SnsJson,
-    /// An SNS topic that Amazon Q Developer in chat applications listens to: Slack, Microsoft Teams.
+    /// Message to an SNS topic with a subscription of Amazon Q Developer in chat applications, for Slack and Microsoft
+    /// Teams.
     Chat,
-    /// PagerDuty, by its Events API v2.
+    /// Alert to PagerDuty through its Events API v2.
     #[serde(rename = "pagerduty")]
     PagerDuty,
-    /// A URL of yours: a signed POST request with that JSON.
+    /// Signed POST request with the same JSON to your URL.
     Webhook,
 }
 
 impl NotificationChannel {
-    /// The name as written in policies.
+    /// Name in policies.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::SnsText => "sns-text",
@@ -537,21 +556,21 @@ impl NotificationChannel {
     }
 }
 
-/// How grave what a notification tells is.
+/// Severity of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NotificationSeverity {
-    /// Good to know.
+    /// No action is required.
     Info,
-    /// Worth a look.
+    /// Check it during working hours.
     Warning,
-    /// Worth waking somebody.
+    /// Act immediately, at any hour.
     Critical,
 }
 
 impl NotificationSeverity {
-    /// The name as written in policies and notifications.
+    /// Name in policies and notifications.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -561,29 +580,29 @@ impl NotificationSeverity {
     }
 }
 
-/// What a notification is about.
+/// Subject of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NotificationKind {
-    /// The alert of a monitor changed its status.
+    /// The alert status of a monitor changed.
     Alert,
-    /// A monitor says nothing any more, or works again.
+    /// A monitor became unhealthy, or recovered.
     Health,
-    /// What was decided for an incident.
+    /// Driftwarden made a decision on an incident.
     Decision,
-    /// How a retraining ended.
+    /// The retraining of an incident ended.
     Retraining,
-    /// How an incident ended.
+    /// An incident was closed.
     Incident,
-    /// Where an experiment stands.
+    /// The stage of an experiment changed.
     Experiment,
-    /// A monitor is held against another baseline.
+    /// The baseline of a monitor changed.
     Baseline,
 }
 
 impl NotificationKind {
-    /// The name as written in policies and notifications.
+    /// Name in policies and notifications.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Alert => "alert",
@@ -597,30 +616,35 @@ impl NotificationKind {
     }
 }
 
-/// Where notifications go. Of several tables with the same destination the first that matches a notification decides.
+/// Destination of notifications. If several tables have the same destination, the first one that matches a notification
+/// applies.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NotificationTable {
-    /// `sns-text`, `sns-json`, `chat`, `pagerduty` or `webhook`.
+    /// Channel and format: `sns-text`, `sns-json`, `chat`, `pagerduty`, or `webhook`.
     pub(crate) to: NotificationChannel,
-    /// ARN of the SNS topic of `sns-text`, `sns-json` and `chat`. Default: the deployment's.
+    /// ARN of the SNS topic for `sns-text`, `sns-json`, and `chat`. Default: the topic of the stack.
     pub(crate) topic: Option<String>,
-    /// `https://` URL of a `webhook`; of `pagerduty` by default `https://events.pagerduty.com/v2/enqueue`.
+    /// `https://` URL for `pagerduty` or `webhook`. Required for
+    /// `webhook`. Default: `https://events.pagerduty.com/v2/enqueue` for `pagerduty`.
     pub(crate) url: Option<String>,
-    /// Where the routing key of `pagerduty`, or the signing key of a `webhook`, is kept: `secretsmanager:NAME` or `ssm:/NAME`.
+    /// Location of the routing key for `pagerduty`, or of the signing key for `webhook`: `secretsmanager:NAME` or
+    /// `ssm:/NAME`. Required for both. Default: none.
     pub(crate) secret: Option<String>,
-    /// Of which models; `*` stands for any characters. Default: all.
+    /// Sends notifications about these models only. `*` stands for any characters. Default: all models.
     pub(crate) models: Option<Vec<String>>,
-    /// At least how grave: `info`, `warning` or `critical`. Default: info.
+    /// Minimum severity of notifications to send: `info`, `warning`, or `critical`. Default: info.
     pub(crate) severity: Option<NotificationSeverity>,
-    /// About what: `alert`, `health`, `decision`, `retraining`, `incident`, `experiment`, `baseline`. Default: all.
+    /// Subjects of notifications to send: `alert`, `health`, `decision`, `retraining`, `incident`, `experiment`,
+    /// `baseline`. Default: all subjects.
     pub(crate) kinds: Option<Vec<NotificationKind>>,
-    /// Times of the day, UTC, in which notifications are held, to be told as one afterwards: `22:00-07:00`, or with the
-    /// days on which they begin, `Sat-Sun 00:00-24:00`. Default: none.
+    /// Quiet hours, in UTC, in which notifications are held and then sent as one: `22:00-07:00`, or with the days on
+    /// which they start, `Sat-Sun 00:00-24:00`. Default: none.
     pub(crate) quiet: Option<Vec<String>>,
-    /// What is at least this grave is told at once all the same. Default: nothing.
+    /// Minimum severity that bypasses quiet hours and digests: `info`, `warning`, or `critical`. Default: none.
     pub(crate) urgent: Option<NotificationSeverity>,
-    /// Tells everything as one, once a day, UTC: `daily at 08:00`. Default: one by one.
+    /// Sends all notifications as one, once a day, at this time in UTC: `daily at 08:00`. Default: none; notifications
+    /// are sent one by one.
     pub(crate) digest: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! The remediation policy: one `policy.toml`, read from the state bucket. Without one the defaults hold.
+//! The policy: one `policy.toml`, read from the state bucket. Without a file, the defaults are effective.
 //!
-//! `infra/policy.toml` shows every setting with its default; `infra/policy.schema.json` is the JSON Schema.
-//! A setting is looked for from the most particular place to the most general: `[[monitor]]` or `[[model]]`, then the
-//! table for all, then the default. [`Policy::explain`] tells which it was.
+//! `infra/policy.toml` shows every setting with its default; `infra/policy.schema.json` is the JSON Schema. A setting
+//! comes from the most specific table that has it: `[[monitor]]` or `[[model]]`, then the table for all, then the
+//! default. [`Policy::explain`] shows which one.
 
 mod analysis;
 mod explain;
@@ -24,10 +24,10 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A policy file larger than this is refused.
-const MAX_BYTES: usize = 1 << 20;
+/// Maximum size of a policy file, in bytes.
+const MAX_POLICY_BYTES: usize = 1 << 20;
 
-/// The pipeline parameters that a run can be given by name, and is by default, with what they stand for.
+/// Driftwarden's pipeline parameters with their templates. A pipeline execution gets all of them by default.
 pub(crate) const PIPELINE_PARAMETERS: [(&str, &str); 5] = [
     ("DriftwardenModel", "{model}"),
     ("DriftwardenIncident", "{incident}"),
@@ -36,7 +36,7 @@ pub(crate) const PIPELINE_PARAMETERS: [(&str, &str); 5] = [
     ("DriftedFeatures", "{features}"),
 ];
 
-/// What a template of a parameter can hold.
+/// Placeholders in the template of a parameter.
 const PLACEHOLDERS: [&str; 7] = [
     "model",
     "incident",
@@ -47,7 +47,7 @@ const PLACEHOLDERS: [&str; 7] = [
     "monitor_type",
 ];
 
-/// Check types that mean that the data broke.
+/// Check types that indicate broken input data.
 const FIX_DATA_CHECK_TYPES: [&str; 4] = [
     "data_type_check",
     "completeness_check",
@@ -55,7 +55,7 @@ const FIX_DATA_CHECK_TYPES: [&str; 4] = [
     "extra_column_check",
 ];
 
-/// What holds, by default, by model and by monitor.
+/// A valid policy. It gives the effective settings of models and monitors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     version: String,
@@ -63,66 +63,67 @@ pub struct Policy {
     file: PolicyFile,
 }
 
-/// Which monitor is asked for.
+/// Identifies a monitor to look up in the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MonitorOf<'a> {
-    /// Its schedule.
+pub struct MonitorRef<'a> {
+    /// Name of the monitoring schedule.
     pub schedule: &'a str,
     /// The monitored endpoint; `None` for batch transform.
     pub endpoint: Option<&'a str>,
-    /// What it monitors, as far as it is known.
+    /// Monitor type, if known.
     pub monitor_type: Option<&'a str>,
 }
 
-/// A monitor that only tables for all match.
-const ANY_MONITOR: MonitorOf<'static> = MonitorOf {
+/// A monitor that matches only tables without a schedule and a monitor type.
+const ANY_MONITOR: MonitorRef<'static> = MonitorRef {
     schedule: "",
     endpoint: None,
     monitor_type: None,
 };
 
-/// What holds for one monitor.
+/// Effective settings of one monitor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonitorPolicy {
-    /// The model that it watches.
+    /// Name of the monitored model.
     pub model: String,
-    /// By which rules it is judged.
+    /// Rules for alerts.
     pub rules: MonitorRules,
 }
 
-/// What holds for one model.
+/// Effective settings of one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelPolicy {
-    /// The kill switch, if one is on.
+    /// The table that pauses retraining, if any.
     pub paused: Option<Paused>,
-    /// Name of the model card that has the risk rating.
+    /// Name of the model card with the risk rating.
     pub model_card: String,
-    /// The risk rating, if the policy says it.
+    /// Risk rating, if the policy sets it.
     pub risk_rating: Option<RiskRating>,
-    /// The automation level, if the policy says it; else it follows from the risk rating.
+    /// Automation level, if the policy sets it. Otherwise the risk rating determines it.
     pub automation: Option<Automation>,
-    /// Between the start of one retraining and the next.
+    /// Minimum time between the starts of two retrainings.
     pub cooldown: SignedDuration,
-    /// Retrainings in a day (UTC).
+    /// Maximum number of retrainings per day (UTC).
     pub retrainings_per_day: u32,
-    /// Retrainings in a calendar month (UTC).
+    /// Maximum number of retrainings per calendar month (UTC).
     pub retrainings_per_month: u32,
-    /// How long an approval is waited for.
+    /// Time after which an approval request expires.
     pub approval_expires_after: SignedDuration,
-    /// How long an approval holds that cannot be acted on at once.
+    /// Time that a granted approval stays valid while the retraining has to wait.
     pub approval_valid_for: SignedDuration,
-    /// How many executions on the retrained model decide whether the drift persists; 0: each monitor's evaluation period.
+    /// Number of executions on the retrained model that decide whether the drift persists. 0: each monitor's evaluation
+    /// period.
     pub verify_executions: u32,
-    /// Alerts that are less grave are not acted on.
+    /// Minimum severity of alerts that start a response.
     pub minimum_severity: Severity,
-    /// Check types that mean that the data broke.
+    /// Check types that indicate broken input data.
     pub fix_data_check_types: BTreeSet<String>,
-    /// What a retraining is.
+    /// Retraining settings.
     pub retraining: RetrainingPolicy,
 }
 
 impl ModelPolicy {
-    /// The automation level of a model with that risk rating.
+    /// Automation level of a model with this risk rating.
     pub fn automation(&self, risk_rating: RiskRating) -> Automation {
         self.automation.unwrap_or(match risk_rating {
             RiskRating::Low => Automation::Auto,
@@ -132,84 +133,94 @@ impl ModelPolicy {
     }
 }
 
-/// Which kill switch is on.
+/// Table of the policy that pauses retraining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paused {
-    /// `paused` of the policy.
+    /// `paused` for all models.
     Globally,
-    /// `paused` of the model.
+    /// `paused` in a `[[model]]` table.
     Model,
 }
 
-/// How a retraining is started.
+/// Effective retraining settings of one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetrainingPolicy {
-    /// What is started.
+    /// Target that a retraining starts.
     pub start: StartKind,
-    /// Name or ARN of the pipeline, if the policy names one.
+    /// Name or ARN of the pipeline, if the policy sets it.
     pub pipeline: Option<String>,
     /// ARN of the state machine.
     pub state_machine: Option<String>,
-    /// The parameters that a run is given, as templates.
+    /// Templates of the parameters by name.
     pub parameters: BTreeMap<String, String>,
-    /// What a run costs, in whatever currency, if the policy says it.
+    /// Cost of one retraining in any currency, if the policy sets it.
     pub cost: Option<f64>,
 }
 
-/// What a CloudWatch alarm triggers.
+/// Settings of a CloudWatch alarm that opens an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlarmPolicy {
-    /// The model that it is about.
+    /// Name of the model that the alarm belongs to.
     pub model: String,
-    /// How grave it is.
+    /// Severity of the alarm.
     pub severity: Severity,
 }
 
-/// A policy that cannot hold.
+/// Reason why a policy is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// Too large to be a policy.
-    #[error("the policy is {bytes} bytes: at most {MAX_BYTES} are read")]
+    /// The file is too large.
+    #[error("the policy has {bytes} bytes; the limit is {MAX_POLICY_BYTES}")]
     TooLarge {
-        /// Its size.
+        /// Size of the file.
         bytes: usize,
     },
-    /// Not UTF-8.
+    /// The file is not UTF-8.
     #[error("the policy is not UTF-8 text")]
     NotUtf8,
-    /// Not TOML, or a key or value that the policy does not know; the message shows the line.
-    #[error("the policy cannot be read: {message}")]
+    /// The file is not TOML, or has an unknown key or value.
+    #[error("{message}")]
     Malformed {
-        /// What, where, and what would be right.
+        /// The message of the TOML parser with the line, and the nearest known key.
         message: String,
     },
-    /// An alert window that cannot be.
-    #[error("{of}")]
+    /// An alert window is not valid.
+    #[error("{place}")]
     Window {
-        /// The table that holds it, with its line.
-        of: String,
-        /// What is wrong with it.
+        /// Table and line.
+        place: String,
+        /// Reason why the window is not valid.
         source: WindowError,
     },
-    /// A value that cannot be.
-    #[error("{of}: `{value}` is not {expected}")]
+    /// A value is not valid.
+    #[error("{place}: expected {expected}, found `{value}`")]
     Value {
-        /// The setting, with its line.
-        of: String,
-        /// What was given.
+        /// Setting and line.
+        place: String,
+        /// The value in the file.
         value: String,
-        /// What it should be.
+        /// Description of a valid value.
         expected: String,
     },
-    /// The same twice.
-    #[error("{of} is listed twice")]
-    Twice {
-        /// What.
-        of: String,
+    /// A setting is missing, or conflicts with another one.
+    #[error("{place}: {message}")]
+    Conflict {
+        /// Table or setting, and line.
+        place: String,
+        /// The conflict, and how to resolve it.
+        message: String,
+    },
+    /// Two tables have the same name.
+    #[error("{place}: `{name}` has more than one table")]
+    Duplicate {
+        /// The second table and its line.
+        place: String,
+        /// The name.
+        name: String,
     },
 }
 
-/// The JSON Schema of `policy.toml`.
+/// JSON Schema of `policy.toml`.
 #[cfg(feature = "schema")]
 pub fn policy_schema() -> schemars::Schema {
     schemars::schema_for!(PolicyFile)
@@ -226,12 +237,12 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads a policy file.
+    /// Parses and validates a policy file.
     ///
     /// # Errors
-    /// If it is too large, not TOML, has an unknown key, or holds what cannot be.
+    /// If the file is too large, is not TOML, or has an unknown key, an invalid value, or a conflict.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        if bytes.len() > MAX_BYTES {
+        if bytes.len() > MAX_POLICY_BYTES {
             return Err(PolicyError::TooLarge { bytes: bytes.len() });
         }
         let text = std::str::from_utf8(bytes).map_err(|_| PolicyError::NotUtf8)?;
@@ -245,19 +256,20 @@ impl Policy {
             text: text.to_owned(),
             file,
         };
-        policy.check()?;
+        policy.validate()?;
         Ok(policy)
     }
 
-    /// The first twelve hexadecimal digits of the file's SHA-256, or `default` where there is no file.
+    /// Policy version: the first 12 hexadecimal digits of the file's SHA-256, or `default` without a file.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// What holds for a monitor. Should several `[[monitor]]` tables together ask for a window that cannot be, which is
-    /// looked for when a policy is read, and [`Policy::explain`] tells, what holds for every monitor is taken.
-    pub fn monitor(&self, monitor: &MonitorOf<'_>) -> MonitorPolicy {
-        let model = self.model_of(monitor).0;
+    /// Effective settings of a monitor. If several `[[monitor]]` tables together give an invalid window that
+    /// [`Policy::parse`] did not find, the settings without `[[monitor]]` tables are effective. [`Policy::explain`]
+    /// shows this as a conflict.
+    pub fn monitor(&self, monitor: &MonitorRef<'_>) -> MonitorPolicy {
+        let model = self.model_for(monitor).0;
         let rules = self
             .rules(monitor, &model)
             .or_else(|_| self.rules(&ANY_MONITOR, &model));
@@ -265,13 +277,13 @@ impl Policy {
         MonitorPolicy { model, rules }
     }
 
-    /// What holds for a model.
+    /// Effective settings of a model.
     pub fn model(&self, name: &str) -> ModelPolicy {
         self.model_settings(name)
             .map_or_else(|_| Self::default().model(name), |(policy, _)| policy)
     }
 
-    /// What a CloudWatch alarm triggers; `None` if the policy does not name it.
+    /// Settings of a CloudWatch alarm. `None` if the policy does not list it.
     pub fn alarm(&self, name: &str) -> Option<AlarmPolicy> {
         let table = self
             .file
@@ -284,12 +296,12 @@ impl Policy {
         })
     }
 
-    /// The models that the policy names, in its order.
+    /// Names of the models in the policy, in the order of their tables.
     pub fn models(&self) -> Vec<&str> {
         let named = self.file.model.iter().map(|table| table.name.as_str());
-        let watched = self.file.monitor.iter().filter_map(|table| table.model.as_deref());
+        let monitored = self.file.monitor.iter().filter_map(|table| table.model.as_deref());
         let mut models: Vec<&str> = Vec::new();
-        for model in named.chain(watched) {
+        for model in named.chain(monitored) {
             if !models.contains(&model) {
                 models.push(model);
             }
@@ -297,18 +309,18 @@ impl Policy {
         models
     }
 
-    /// How many `[[monitor]]` and `[[alarm]]` tables it has.
-    pub fn monitors_and_alarms(&self) -> (usize, usize) {
+    /// Numbers of `[[monitor]]` and `[[alarm]]` tables.
+    pub fn count_monitors_and_alarms(&self) -> (usize, usize) {
         (self.file.monitor.len(), self.file.alarm.len())
     }
 
-    /// Whether the policy names a schedule, not only by a pattern.
-    pub fn names(&self, schedule: &str) -> bool {
+    /// Whether a `[[monitor]]` table has this schedule name without `*`.
+    pub fn has_schedule(&self, schedule: &str) -> bool {
         let mut named = self.file.monitor.iter().filter_map(|table| table.schedule.as_deref());
         named.any(|name| !name.contains('*') && same_schedule(name, schedule))
     }
 
-    /// The same policy with another window for all monitors: what a backtest asks.
+    /// Returns the policy with a different alert window for all monitors, for a backtest.
     #[must_use]
     pub fn with_window(&self, datapoints_to_alert: u8, evaluation_period: u8) -> Self {
         let mut policy = self.clone();
@@ -317,14 +329,14 @@ impl Policy {
             table.datapoints_to_alert = Some(datapoints_to_alert.into());
             table.evaluation_period = Some(evaluation_period.into());
             table.follow_monitoring_alert = Some(false);
-            // It could be shorter than the window that is asked for.
+            // It may be shorter than the new window.
             table.evaluation_range = None;
         }
         policy
     }
 
-    /// The model that a monitor watches, and where the policy says so.
-    fn model_of(&self, monitor: &MonitorOf<'_>) -> (String, Option<String>) {
+    /// Model of a monitor, and the path of the setting, if the policy sets it.
+    fn model_for(&self, monitor: &MonitorRef<'_>) -> (String, Option<String>) {
         let named = self.file.monitor.iter().enumerate().rev().find_map(|(at, table)| {
             let model = table.model.as_ref()?;
             matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor)
@@ -333,7 +345,7 @@ impl Policy {
         named.unwrap_or_else(|| (monitor.endpoint.unwrap_or(monitor.schedule).to_owned(), None))
     }
 
-    fn rules(&self, monitor: &MonitorOf<'_>, model: &str) -> Result<(MonitorRules, Vec<Setting>), PolicyError> {
+    fn rules(&self, monitor: &MonitorRef<'_>, model: &str) -> Result<(MonitorRules, Vec<Setting>), PolicyError> {
         let mut layers = Layers::new(vec![("alert".to_owned(), &self.file.alert)], self);
         for (at, table) in self.file.monitor.iter().enumerate() {
             if matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor) {
@@ -363,7 +375,7 @@ impl Policy {
         let window = if kind == WindowKind::Time {
             let period = layers.setting("period", "1h".to_owned(), |t| t.period.clone(), String::clone);
             let period = PeriodLength::parse(&period)
-                .ok_or_else(|| layers.wrong("period", &period, "a period: 15m, 1h, 1d, 1w, 1mo"))?;
+                .ok_or_else(|| layers.invalid("period", &period, "a period such as 15m, 1h, 1d, 1w, or 1mo"))?;
             let missing = layers.setting(
                 "treat_missing_data",
                 alerting::TreatMissingData::default(),
@@ -380,11 +392,11 @@ impl Policy {
                 .ok()
                 .filter(|range| (1..=200).contains(range) && i64::try_from(*range).is_ok_and(|range| range >= n))
                 .ok_or_else(|| {
-                    let expected = "a number of periods from the evaluation period to 200";
-                    layers.wrong("evaluation_range", &range.to_string(), expected)
+                    let expected = "a number of periods from evaluation_period to 200";
+                    layers.invalid("evaluation_range", &range.to_string(), expected)
                 })?;
             let window = TimeWindow::new(m, n, missing).map_err(|source| PolicyError::Window {
-                of: layers.place_of_window(),
+                place: layers.place_for_window(),
                 source,
             })?;
             AlertWindow::Time {
@@ -393,12 +405,12 @@ impl Policy {
             }
         } else {
             AlertWindow::Executions(ExecutionWindow::new(m, n).map_err(|source| PolicyError::Window {
-                of: layers.place_of_window(),
+                place: layers.place_for_window(),
                 source,
             })?)
         };
-        let mut treat = |name, of: fn(&AlertTable) -> Option<alerting::TreatAs>| {
-            layers.setting(name, alerting::TreatAs::default(), of, |treat| {
+        let mut treat = |name, get: fn(&AlertTable) -> Option<alerting::TreatAs>| {
+            layers.setting(name, alerting::TreatAs::default(), get, |treat| {
                 treat.as_str().to_owned()
             })
         };
@@ -412,7 +424,7 @@ impl Policy {
             .ok()
             .filter(|after| *after <= 100)
             .ok_or_else(|| {
-                layers.wrong(
+                layers.invalid(
                     "unhealthy_after",
                     &unhealthy_after.to_string(),
                     "a number from 0 to 100",
@@ -437,7 +449,7 @@ impl Policy {
 
     fn violation_rules(
         &self,
-        monitor: &MonitorOf<'_>,
+        monitor: &MonitorRef<'_>,
         model: &str,
         settings: &mut Vec<Setting>,
     ) -> Result<Vec<ViolationRule>, PolicyError> {
@@ -447,9 +459,9 @@ impl Policy {
             let minimum_exceedance = table.minimum_exceedance.unwrap_or(0.0);
             if !minimum_exceedance.is_finite() || minimum_exceedance < 0.0 {
                 return Err(PolicyError::Value {
-                    of: self.place(&format!("{path}.minimum_exceedance")),
+                    place: self.place(&format!("{path}.minimum_exceedance")),
                     value: minimum_exceedance.to_string(),
-                    expected: "a share of the threshold, from 0".into(),
+                    expected: "a fraction of the threshold, 0 or more".into(),
                 });
             }
             if !fits(table.model.as_ref(), Some(model))
@@ -479,7 +491,7 @@ impl Policy {
 
     fn maintenance(
         &self,
-        monitor: &MonitorOf<'_>,
+        monitor: &MonitorRef<'_>,
         model: &str,
         settings: &mut Vec<Setting>,
     ) -> Result<Vec<MaintenanceWindow>, PolicyError> {
@@ -504,8 +516,8 @@ impl Policy {
         path: &str,
         table: &MaintenanceTable,
     ) -> Result<(MaintenanceWindow, String), PolicyError> {
-        let wrong = |name: &str, value: &str, expected: &str| PolicyError::Value {
-            of: self.place(&format!("{path}.{name}")),
+        let invalid = |name: &str, value: &str, expected: &str| PolicyError::Value {
+            place: self.place(&format!("{path}.{name}")),
             value: value.to_owned(),
             expected: expected.to_owned(),
         };
@@ -513,31 +525,30 @@ impl Policy {
             (Some(start), Some(end), None, None) => {
                 let time = |name: &str, text: &str| {
                     let time: Result<Timestamp, _> = text.parse();
-                    time.map_err(|_| wrong(name, text, "a time: 2026-12-24T18:00:00Z"))
+                    time.map_err(|_| invalid(name, text, "a time such as 2026-12-24T18:00:00Z"))
                 };
                 let window = MaintenanceWindow::Once {
                     start: time("start", start)?,
                     end: time("end", end)?,
                 };
                 if matches!(window, MaintenanceWindow::Once { start, end } if end <= start) {
-                    return Err(wrong("end", end, "after its start"));
+                    return Err(invalid("end", end, "a time after `start`"));
                 }
                 Ok((window, format!("from {start} to {end}")))
             }
             (None, None, Some(every), Some(lasts)) => {
-                let expected = "a day and a time of the week: Sat 22:00";
-                let start_minute = minute_of_week(every).ok_or_else(|| wrong("every", every, expected))?;
+                let expected = "a weekday and a time, such as Sat 22:00";
+                let start_minute = minute_of_week(every).ok_or_else(|| invalid("every", every, expected))?;
                 let minutes = duration(lasts)
                     .map(|lasts| lasts.as_mins())
                     .filter(|minutes| (1..=7 * 24 * 60).contains(minutes))
-                    .ok_or_else(|| wrong("lasts", lasts, "a duration of at most a week: 6h"))?;
+                    .ok_or_else(|| invalid("lasts", lasts, "a duration of up to a week, such as 6h"))?;
                 let window = MaintenanceWindow::Weekly { start_minute, minutes };
                 Ok((window, format!("every {every} for {lasts}")))
             }
-            _ => Err(PolicyError::Value {
-                of: self.place(path),
-                value: "maintenance".into(),
-                expected: "either `start` and `end`, or `every` and `lasts`".into(),
+            _ => Err(PolicyError::Conflict {
+                place: self.place(path),
+                message: "set either `start` and `end`, or `every` and `lasts`".into(),
             }),
         }
     }
@@ -547,7 +558,7 @@ impl Policy {
         let path = found.map(|(at, _)| format!("model.{at}")).unwrap_or_default();
         let table = found.map(|(_, table)| table);
         let mut settings = Vec::new();
-        let mut tell = |setting: &str, value: String, path: Option<String>| {
+        let mut add = |setting: &str, value: String, path: Option<String>| {
             settings.push(Setting {
                 name: setting.to_owned(),
                 value,
@@ -565,14 +576,14 @@ impl Policy {
             (_, Some(_), _) => Some(format!("{path}.paused")),
             _ => None,
         };
-        tell("paused", paused.is_some().to_string(), paused_path);
+        add("paused", paused.is_some().to_string(), paused_path);
         let card = table.and_then(|table| table.model_card.clone());
         let card_path = card.is_some().then(|| format!("{path}.model_card"));
         let model_card = card.unwrap_or_else(|| name.to_owned());
-        tell("model_card", model_card.clone(), card_path);
+        add("model_card", model_card.clone(), card_path);
         let risk_rating = table.and_then(|table| table.risk_rating);
         if let Some(risk_rating) = risk_rating {
-            tell(
+            add(
                 "risk_rating",
                 risk_rating.as_str().to_owned(),
                 Some(format!("{path}.risk_rating")),
@@ -587,7 +598,11 @@ impl Policy {
             "automation",
             None,
             |t: &RemediationTable| t.automation.map(Some),
-            |automation: &Option<Automation>| automation.map_or("by the risk rating", Automation::as_str).to_owned(),
+            |automation: &Option<Automation>| {
+                automation
+                    .map_or("set by the risk rating", Automation::as_str)
+                    .to_owned()
+            },
         );
         let cooldown = layers.duration("cooldown", "24h", |t| t.cooldown.clone())?;
         let retrainings_per_day = layers.count("retrainings_per_day", 1, |t| t.retrainings_per_day)?;
@@ -634,21 +649,22 @@ impl Policy {
         Ok((policy, settings))
     }
 
-    /// Everything that can be wrong is, or is not, before the policy holds.
-    fn check(&self) -> Result<(), PolicyError> {
+    /// Validates every table, so that later lookups succeed. The one exception is a window that results from several
+    /// patterns that match the same monitor; see [`Policy::monitor`].
+    fn validate(&self) -> Result<(), PolicyError> {
         self.rules(&ANY_MONITOR, "")?;
         let mut schedules = BTreeSet::new();
         for (at, table) in self.file.monitor.iter().enumerate() {
-            let of = || self.place(&format!("monitor.{at}"));
             let schedule = table.schedule.as_deref().unwrap_or("*");
             let key = (schedule.to_lowercase(), table.monitor_type.clone());
             if !schedules.insert(key) {
-                return Err(PolicyError::Twice {
-                    of: format!("{} (`{schedule}`)", of()),
+                return Err(PolicyError::Duplicate {
+                    place: self.place(&format!("monitor.{at}")),
+                    name: schedule.to_owned(),
                 });
             }
             if let Some(model) = table.model.as_ref().filter(|model| !is_name(model)) {
-                return Err(self.wrong_name(&format!("monitor.{at}.model"), model));
+                return Err(self.invalid_name(&format!("monitor.{at}.model"), model));
             }
             let monitor_type = table.monitor_type.as_deref();
             let types = [
@@ -660,17 +676,17 @@ impl Policy {
             ];
             if let Some(kind) = monitor_type.filter(|kind| !types.contains(kind)) {
                 return Err(PolicyError::Value {
-                    of: self.place(&format!("monitor.{at}.monitor_type")),
+                    place: self.place(&format!("monitor.{at}.monitor_type")),
                     value: kind.to_owned(),
                     expected: format!("one of {}", types.join(", ")),
                 });
             }
-            // With a name that fits its own pattern, so that this table is among those that hold; of any type that it may
-            // be of, so that tables for a type are.
+            // The example has a name that matches the pattern, so that this table applies, and each possible type, so
+            // that tables for a type apply, too.
             let example = schedule.replace('*', "");
-            let of_types = types.into_iter().map(Some).chain([None]);
-            for kind in of_types.filter(|kind| monitor_type.is_none() || *kind == monitor_type) {
-                let monitor = MonitorOf {
+            let candidate_types = types.into_iter().map(Some).chain([None]);
+            for kind in candidate_types.filter(|kind| monitor_type.is_none() || *kind == monitor_type) {
+                let monitor = MonitorRef {
                     schedule: &example,
                     endpoint: None,
                     monitor_type: kind,
@@ -683,11 +699,12 @@ impl Policy {
         let mut names = BTreeSet::new();
         for (at, table) in self.file.model.iter().enumerate() {
             if !is_name(&table.name) {
-                return Err(self.wrong_name(&format!("model.{at}.name"), &table.name));
+                return Err(self.invalid_name(&format!("model.{at}.name"), &table.name));
             }
             if !names.insert(&table.name) {
-                return Err(PolicyError::Twice {
-                    of: format!("{} (`{}`)", self.place(&format!("model.{at}")), table.name),
+                return Err(PolicyError::Duplicate {
+                    place: self.place(&format!("model.{at}")),
+                    name: table.name.clone(),
                 });
             }
             self.model_settings(&table.name)?;
@@ -695,15 +712,16 @@ impl Policy {
         }
         for (at, table) in self.file.alarm.iter().enumerate() {
             if !is_name(&table.model) {
-                return Err(self.wrong_name(&format!("alarm.{at}.model"), &table.model));
+                return Err(self.invalid_name(&format!("alarm.{at}.model"), &table.model));
             }
         }
-        let mut analysed = BTreeSet::new();
+        let mut analyzed = BTreeSet::new();
         for (at, table) in self.file.analysis.iter().enumerate() {
             let analysis = self.analysis(at, table)?;
-            if !analysed.insert(analysis.schedule.key()) {
-                return Err(PolicyError::Twice {
-                    of: format!("{} (`{}`)", self.place(&format!("analysis.{at}")), table.schedule),
+            if !analyzed.insert(analysis.schedule.key()) {
+                return Err(PolicyError::Duplicate {
+                    place: self.place(&format!("analysis.{at}")),
+                    name: table.schedule.clone(),
                 });
             }
         }
@@ -713,11 +731,11 @@ impl Policy {
         Ok(())
     }
 
-    fn wrong_name(&self, path: &str, value: &str) -> PolicyError {
+    fn invalid_name(&self, path: &str, value: &str) -> PolicyError {
         PolicyError::Value {
-            of: self.place(path),
+            place: self.place(path),
             value: value.to_owned(),
-            expected: "1 to 63 letters, digits and hyphens, with no hyphen at either end".into(),
+            expected: NAME_RULE.into(),
         }
     }
 }
@@ -733,7 +751,7 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
         "pipeline",
         None,
         |t| t.pipeline.clone().map(Some),
-        |name: &Option<String>| name.clone().unwrap_or_else(|| "the deployment's".to_owned()),
+        |name: &Option<String>| name.clone().unwrap_or_else(|| "the pipeline of the stack".to_owned()),
     );
     let state_machine = layers.setting(
         "state_machine",
@@ -744,11 +762,8 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
     let is_arn = state_machine.as_ref().is_some_and(|arn| arn.starts_with("arn:"));
     if start == StartKind::StateMachine && !is_arn {
         let value = state_machine.unwrap_or_default();
-        return Err(layers.wrong(
-            "state_machine",
-            &value,
-            "the ARN of a state machine, which `start` asks for",
-        ));
+        let expected = "the ARN of a state machine, because `start` is `state-machine`";
+        return Err(layers.invalid("state_machine", &value, expected));
     }
     let own = || ParametersTable::Templates(PIPELINE_PARAMETERS.map(|(n, t)| (n.to_owned(), t.to_owned())).into());
     let parameters = layers.setting(
@@ -769,9 +784,8 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
             for name in names {
                 let Some((_, template)) = PIPELINE_PARAMETERS.iter().find(|(own, _)| *own == name) else {
                     let own = PIPELINE_PARAMETERS.map(|(own, _)| own).join(", ");
-                    let expected =
-                        format!("one of {own}; other names are given with their values: {{ {name} = \"…\" }}");
-                    return Err(layers.wrong("parameters", &name, &expected));
+                    let expected = format!("one of {own}, or a table of names and values ({{ {name} = \"…\" }})");
+                    return Err(layers.invalid("parameters", &name, &expected));
                 };
                 parameters.insert(name, (*template).to_owned());
             }
@@ -781,13 +795,14 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
             for (name, template) in &templates {
                 let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
                 if name.is_empty() || name.len() > 256 || !name.chars().all(fits) {
-                    return Err(layers.wrong("parameters", name, "a parameter's name: letters, digits, - and _"));
+                    let expected = "a parameter name of up to 256 letters, digits, hyphens, and underscores";
+                    return Err(layers.invalid("parameters", name, expected));
                 }
                 for part in template.split('{').skip(1) {
                     let placeholder = part.split_once('}').map(|(placeholder, _)| placeholder);
                     if !placeholder.is_some_and(|placeholder| PLACEHOLDERS.contains(&placeholder)) {
-                        let expected = format!("a text with none but {{{}}}", PLACEHOLDERS.join("}, {"));
-                        return Err(layers.wrong("parameters", template, &expected));
+                        let expected = format!("a template with the placeholders {{{}}}", PLACEHOLDERS.join("}, {"));
+                        return Err(layers.invalid("parameters", template, &expected));
                     }
                 }
             }
@@ -798,10 +813,10 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
         "cost",
         None,
         |t| t.cost.map(Some),
-        |cost: &Option<f64>| cost.map_or_else(|| "not said".to_owned(), |cost| cost.to_string()),
+        |cost: &Option<f64>| cost.map_or_else(|| "none".to_owned(), |cost| cost.to_string()),
     );
     if let Some(cost) = cost.filter(|cost| !(cost.is_finite() && *cost >= 0.0)) {
-        return Err(layers.wrong("cost", &cost.to_string(), "what a run costs, not negative"));
+        return Err(layers.invalid("cost", &cost.to_string(), "a cost of 0 or more"));
     }
     Ok(RetrainingPolicy {
         start,
@@ -812,7 +827,7 @@ fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPoli
     })
 }
 
-/// The tables that hold a kind of setting, the most general first.
+/// Tables of one type that apply, most general first, and the settings that were looked up.
 struct Layers<'a, T> {
     tables: Vec<(String, &'a T)>,
     policy: &'a Policy,
@@ -828,14 +843,14 @@ impl<'a, T> Layers<'a, T> {
         }
     }
 
-    /// The path of the most particular table that has a setting, and what it says.
-    fn find<V>(&self, of: impl Fn(&T) -> Option<V>) -> Option<(&str, V)> {
+    /// Value of a setting in the most specific table that has it, with the path of the table.
+    fn find<V>(&self, get: impl Fn(&T) -> Option<V>) -> Option<(&str, V)> {
         let mut tables = self.tables.iter().rev();
-        tables.find_map(|(path, table)| Some((path.as_str(), of(table)?)))
+        tables.find_map(|(path, table)| Some((path.as_str(), get(table)?)))
     }
 
-    fn setting<V>(&mut self, name: &str, default: V, of: impl Fn(&T) -> Option<V>, show: impl Fn(&V) -> String) -> V {
-        let (place, value) = match self.find(of) {
+    fn setting<V>(&mut self, name: &str, default: V, get: impl Fn(&T) -> Option<V>, show: impl Fn(&V) -> String) -> V {
+        let (place, value) = match self.find(get) {
             Some((path, value)) => (Some(format!("{path}.{name}")), value),
             None => (None, default),
         };
@@ -851,46 +866,59 @@ impl<'a, T> Layers<'a, T> {
         &mut self,
         name: &str,
         default: &str,
-        of: impl Fn(&T) -> Option<String>,
+        get: impl Fn(&T) -> Option<String>,
     ) -> Result<SignedDuration, PolicyError> {
-        let text = self.setting(name, default.to_owned(), of, String::clone);
-        duration(&text).ok_or_else(|| self.wrong(name, &text, "a duration: 30m, 24h, 7d, 2w"))
+        let text = self.setting(name, default.to_owned(), get, String::clone);
+        duration(&text).ok_or_else(|| self.invalid(name, &text, "a duration such as 30m, 24h, 7d, or 2w"))
     }
 
-    fn count(&mut self, name: &str, default: i64, of: impl Fn(&T) -> Option<i64>) -> Result<u32, PolicyError> {
-        let value = self.setting(name, default, of, i64::to_string);
-        u32::try_from(value).map_err(|_| self.wrong(name, &value.to_string(), "a number from 0"))
+    fn count(&mut self, name: &str, default: i64, get: impl Fn(&T) -> Option<i64>) -> Result<u32, PolicyError> {
+        let value = self.setting(name, default, get, i64::to_string);
+        u32::try_from(value).map_err(|_| self.invalid(name, &value.to_string(), "a number of 0 or more"))
     }
 
-    /// An error about the setting that was looked up under that name.
-    fn wrong(&self, name: &str, value: &str, expected: &str) -> PolicyError {
-        let place = self.settings.iter().rev().find(|setting| setting.name == name);
+    /// An error about the setting that was looked up under this name.
+    fn invalid(&self, name: &str, value: &str, expected: &str) -> PolicyError {
         PolicyError::Value {
-            of: match place.and_then(|setting| setting.place.as_ref()) {
-                Some(path) => self.policy.place(path),
-                None => name.to_owned(),
-            },
+            place: self.place_for(name),
             value: value.to_owned(),
             expected: expected.to_owned(),
         }
     }
 
-    /// Where the numbers of a window stand: the more particular of the two.
-    fn place_of_window(&self) -> String {
+    /// An error about a setting that is missing or conflicts with the one under this name.
+    fn conflict(&self, name: &str, message: String) -> PolicyError {
+        PolicyError::Conflict {
+            place: self.place_for(name),
+            message,
+        }
+    }
+
+    /// Place of the setting that was looked up under this name.
+    fn place_for(&self, name: &str) -> String {
+        let setting = self.settings.iter().rev().find(|setting| setting.name == name);
+        match setting.and_then(|setting| setting.place.as_ref()) {
+            Some(path) => self.policy.place(path),
+            None => name.to_owned(),
+        }
+    }
+
+    /// Place of the numbers of a window: the last one that the policy sets.
+    fn place_for_window(&self) -> String {
         let numbers = ["evaluation_period", "datapoints_to_alert"];
-        let mut told = self
+        let mut found = self
             .settings
             .iter()
             .rev()
             .filter(|setting| numbers.contains(&setting.name.as_str()));
-        match told.find_map(|setting| setting.place.as_ref()) {
+        match found.find_map(|setting| setting.place.as_ref()) {
             Some(path) => self.policy.place(path),
             None => "[alert]".to_owned(),
         }
     }
 }
 
-/// SageMaker lower-cases schedule names in ARNs: names that differ in case only are the same schedule.
+/// SageMaker lowercases schedule names in ARNs, so names that differ only in case are the same schedule.
 fn same_schedule(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
@@ -899,19 +927,22 @@ fn fits(pattern: Option<&String>, name: Option<&str>) -> bool {
     pattern.is_none_or(|pattern| name.is_some_and(|name| Pattern::new(pattern.as_str()).matches(name)))
 }
 
-fn matches_monitor(schedule: Option<&String>, monitor_type: Option<&String>, monitor: &MonitorOf<'_>) -> bool {
+fn matches_monitor(schedule: Option<&String>, monitor_type: Option<&String>, monitor: &MonitorRef<'_>) -> bool {
     let lower = schedule.map(|schedule| schedule.to_lowercase());
     fits(lower.as_ref(), Some(&monitor.schedule.to_lowercase()))
         && monitor_type.is_none_or(|kind| monitor.monitor_type == Some(kind))
 }
 
-/// SageMaker's pattern for endpoint, schedule and model names: `[a-zA-Z0-9](-*[a-zA-Z0-9])*`, at most 63.
+/// SageMaker's rule for the names of endpoints, schedules, and models.
+const NAME_RULE: &str = "1 to 63 letters, digits, and hyphens, without a hyphen at the start or end";
+
+/// Whether a name follows [`NAME_RULE`], in SageMaker's words `[a-zA-Z0-9](-*[a-zA-Z0-9])*`, at most 63 characters.
 fn is_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
     (1..=63).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// Reads `10s`, `30m`, `24h`, `7d` or `2w`.
+/// Parses `10s`, `30m`, `24h`, `7d`, or `2w`. Durations above 10 years are rejected.
 pub fn duration(text: &str) -> Option<SignedDuration> {
     let text = text.trim();
     let unit = text.chars().last()?;
@@ -929,14 +960,13 @@ pub fn duration(text: &str) -> Option<SignedDuration> {
         'w' => 7 * 24,
         _ => return None,
     };
-    // Ten years are more than anybody means.
     count
         .checked_mul(hours)
         .filter(|hours| *hours <= 24 * 3660)
         .map(SignedDuration::from_hours)
 }
 
-/// Minutes after Monday 00:00 of `Sat 22:00`.
+/// Parses `Sat 22:00` as minutes after Monday 00:00.
 fn minute_of_week(text: &str) -> Option<i64> {
     let (day, time) = text.trim().split_once(' ')?;
     let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -959,25 +989,25 @@ fn describe_rule(rule: &ViolationRule) -> String {
         .filter_map(|(name, pattern)| Some(format!("{name} {}", pattern.as_ref()?.as_str())))
         .collect();
     let what = if selectors.is_empty() {
-        "any".to_owned()
+        "all".to_owned()
     } else {
         selectors.join(", ")
     };
     if !rule.counts {
-        return format!("{what}: does not count");
+        return format!("{what}: ignored");
     }
     let severity = rule.severity.as_str();
     if rule.minimum_exceedance > 0.0 {
         format!(
-            "{what}: counts from {} beyond its threshold, {severity}",
+            "{what}: {severity} if at least {} beyond the threshold, as a fraction of it",
             rule.minimum_exceedance
         )
     } else {
-        format!("{what}: counts, {severity}")
+        format!("{what}: {severity}")
     }
 }
 
-/// An error about an unknown key with the key that was probably meant.
+/// Adds the nearest known key to an error about an unknown key.
 fn with_nearest(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     let is_unknown = message.contains("unknown field") || message.contains("unknown variant");

@@ -1,4 +1,4 @@
-//! Where notifications go, as the policy has it.
+//! Destinations of notifications, from the `[[notification]]` tables.
 
 use super::{
     Policy, PolicyError,
@@ -10,20 +10,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
-/// Where PagerDuty takes events (Events API v2, "Send an Alert Event").
+/// PagerDuty's URL for events (*Events API v2*, *Send an Alert Event*).
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
-/// A URL longer than this is a slip.
-const MAX_URL: usize = 2048;
-/// The minutes of a day.
-const DAY: i64 = 24 * 60;
+/// Maximum length of a URL, in bytes.
+const MAX_URL_BYTES: usize = 2048;
+/// Minutes per day.
+const MINUTES_PER_DAY: i64 = 24 * 60;
 
-/// Where a secret is kept. It is read when it is needed, and is not part of the policy.
+/// Location of a secret. The secret is read when it is needed and is not part of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretReference(String);
 
 impl SecretReference {
-    /// Reads `secretsmanager:NAME` or `ssm:/NAME`.
+    /// Parses `secretsmanager:NAME` or `ssm:/NAME`.
     pub fn parse(text: &str) -> Option<Self> {
         let (store, name) = text.split_once(':')?;
         let marks = match store {
@@ -35,7 +35,7 @@ impl SecretReference {
         ((1..=512).contains(&name.len()) && name.chars().all(fits)).then(|| Self(text.to_owned()))
     }
 
-    /// The name under which Parameter Store knows it. It passes on what Secrets Manager keeps, too.
+    /// Name of the secret in Parameter Store, which also gives access to the secrets of Secrets Manager.
     pub fn parameter(&self) -> String {
         match self.0.split_once(':') {
             Some(("secretsmanager", name)) => format!("/aws/reference/secretsmanager/{name}"),
@@ -51,71 +51,71 @@ impl fmt::Display for SecretReference {
     }
 }
 
-/// Where notifications can go.
+/// Destination of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "to", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Destination {
-    /// An SNS topic, as text.
+    /// Text to an SNS topic.
     SnsText {
-        /// Its ARN; `None` for the deployment's.
+        /// ARN of the topic. `None`: the topic of the stack.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         topic: Option<String>,
     },
-    /// An SNS topic, as JSON.
+    /// JSON to an SNS topic.
     SnsJson {
-        /// Its ARN; `None` for the deployment's.
+        /// ARN of the topic. `None`: the topic of the stack.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         topic: Option<String>,
     },
-    /// An SNS topic that Amazon Q Developer in chat applications listens to.
+    /// Message to an SNS topic with a subscription of Amazon Q Developer in chat applications.
     Chat {
-        /// Its ARN; `None` for the deployment's.
+        /// ARN of the topic. `None`: the topic of the stack.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         topic: Option<String>,
     },
-    /// PagerDuty's Events API v2.
+    /// Alert to PagerDuty's Events API v2.
     #[serde(rename = "pagerduty")]
     PagerDuty {
-        /// Its URL.
+        /// URL of the API.
         url: String,
-        /// The routing key.
+        /// Location of the routing key.
         routing_key: SecretReference,
     },
-    /// A URL that takes signed POST requests.
+    /// Signed POST request to a URL.
     Webhook {
-        /// The URL.
+        /// URL of the receiver.
         url: String,
-        /// The key that requests are signed with.
+        /// Location of the key that signs the requests.
         signing_key: SecretReference,
     },
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |topic: &Option<String>| topic.clone().unwrap_or_else(|| "the deployment's topic".to_owned());
+        let name = |topic: &Option<String>| topic.clone().unwrap_or_else(|| "topic of the stack".to_owned());
         match self {
-            Self::SnsText { topic } => write!(f, "sns-text {}", of(topic)),
-            Self::SnsJson { topic } => write!(f, "sns-json {}", of(topic)),
-            Self::Chat { topic } => write!(f, "chat {}", of(topic)),
+            Self::SnsText { topic } => write!(f, "sns-text {}", name(topic)),
+            Self::SnsJson { topic } => write!(f, "sns-json {}", name(topic)),
+            Self::Chat { topic } => write!(f, "chat {}", name(topic)),
             Self::PagerDuty { url, routing_key } => write!(f, "pagerduty {url} ({routing_key})"),
             Self::Webhook { url, .. } => write!(f, "webhook {url}"),
         }
     }
 }
 
-/// A time of the day, on some days of the week, in which notifications are held.
+/// Time range on some weekdays in which notifications are held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuietHours {
-    /// The days on which it begins, Monday first.
+    /// Weekdays on which the range starts, Monday first.
     days: [bool; 7],
-    /// The minute of the day in which it begins.
+    /// First minute of the day.
     from: i64,
-    /// The minute in which it ends: of the next day unless it is later than `from`.
+    /// Minute at which the range ends: on the next day unless it is later than `from`.
     to: i64,
 }
 
 impl QuietHours {
-    /// Reads `22:00-07:00`, `Mon-Fri 22:00-07:00` or `Sat,Sun 00:00-24:00`.
+    /// Parses `22:00-07:00`, `Mon-Fri 22:00-07:00`, or `Sat,Sun 00:00-24:00`.
     pub fn parse(text: &str) -> Option<Self> {
         let (days, times) = match text.trim().split_once(' ') {
             Some((days, times)) => (days_of_week(days)?, times.trim()),
@@ -123,41 +123,41 @@ impl QuietHours {
         };
         let (from, to) = times.split_once('-')?;
         let (from, to) = (minute_of_day(from)?, minute_of_day(to)?);
-        (from < DAY && from != to).then_some(Self { days, from, to })
+        (from < MINUTES_PER_DAY && from != to).then_some(Self { days, from, to })
     }
 
-    /// When it ends, if it is going on.
-    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+    /// End of the range that contains the time. `None` if the time is outside.
+    pub fn end_after(&self, now: Timestamp) -> Option<Timestamp> {
         let minute = now.as_second().div_euclid(60);
-        let today = minute.div_euclid(DAY);
+        let today = minute.div_euclid(MINUTES_PER_DAY);
         let ends = [today - 1, today].into_iter().filter_map(|day| {
-            // The first of January 1970 was a Thursday.
+            // January 1, 1970 was a Thursday.
             let weekday = usize::try_from((day + 3).rem_euclid(7)).ok()?;
-            let begin = day * DAY + self.from;
-            let end = if self.to > self.from { day } else { day + 1 } * DAY + self.to;
+            let begin = day * MINUTES_PER_DAY + self.from;
+            let end = if self.to > self.from { day } else { day + 1 } * MINUTES_PER_DAY + self.to;
             (*self.days.get(weekday)? && begin <= minute && minute < end).then_some(end)
         });
         ends.max().and_then(|end| Timestamp::from_second(end * 60).ok())
     }
 }
 
-/// A time of every day.
+/// A time of day, every day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DailyAt {
     minute: i64,
 }
 
 impl DailyAt {
-    /// Reads `daily at 08:00`.
+    /// Parses `daily at 08:00`.
     pub fn parse(text: &str) -> Option<Self> {
         let minute = minute_of_day(text.trim().strip_prefix("daily at ")?)?;
-        (minute < DAY).then_some(Self { minute })
+        (minute < MINUTES_PER_DAY).then_some(Self { minute })
     }
 
-    /// The next time after that.
-    pub fn after(self, time: Timestamp) -> Timestamp {
-        let day = time.as_second().div_euclid(DAY * 60);
-        let at = |day: i64| (day * DAY + self.minute) * 60;
+    /// First occurrence after a time.
+    pub fn next_after(self, time: Timestamp) -> Timestamp {
+        let day = time.as_second().div_euclid(MINUTES_PER_DAY * 60);
+        let at = |day: i64| (day * MINUTES_PER_DAY + self.minute) * 60;
         let next = if at(day) > time.as_second() {
             at(day)
         } else {
@@ -167,44 +167,44 @@ impl DailyAt {
     }
 }
 
-/// One `[[notification]]`: where notifications go, and which.
+/// One `[[notification]]` table: a destination and the notifications that it gets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotificationRoute {
-    /// Where.
+    /// Destination.
     pub destination: Destination,
-    /// Of which models; empty for all.
+    /// Patterns of model names. Empty: all models.
     pub models: Vec<Pattern>,
-    /// At least how grave.
+    /// Minimum severity.
     pub severity: NotificationSeverity,
-    /// About what; empty for all.
+    /// Subjects. Empty: all subjects.
     pub kinds: BTreeSet<NotificationKind>,
-    /// When they are held.
+    /// Quiet hours, in which notifications are held.
     pub quiet: Vec<QuietHours>,
-    /// What is told at once all the same.
+    /// Minimum severity that bypasses quiet hours and the digest.
     pub urgent: Option<NotificationSeverity>,
-    /// When they are told as one, if they are.
+    /// Time of the daily digest, if enabled.
     pub digest: Option<DailyAt>,
 }
 
 impl NotificationRoute {
-    /// Whether a notification goes this way.
-    pub fn takes(&self, model: &str, kind: NotificationKind, severity: NotificationSeverity) -> bool {
+    /// Whether the destination gets a notification.
+    pub fn matches(&self, model: &str, kind: NotificationKind, severity: NotificationSeverity) -> bool {
         severity >= self.severity
             && (self.kinds.is_empty() || self.kinds.contains(&kind))
             && (self.models.is_empty() || self.models.iter().any(|pattern| pattern.matches(model)))
     }
 
-    /// Until when a notification is held; `None` if it is told at once.
+    /// Time until which a notification is held. `None`: it is sent immediately.
     pub fn held_until(&self, severity: NotificationSeverity, now: Timestamp) -> Option<Timestamp> {
         if self.urgent.is_some_and(|urgent| severity >= urgent) {
             return None;
         }
         if let Some(digest) = self.digest {
-            return Some(digest.after(now));
+            return Some(digest.next_after(now));
         }
-        let quiet_at = |time| self.quiet.iter().filter_map(|quiet| quiet.until(time)).max();
+        let quiet_at = |time| self.quiet.iter().filter_map(|quiet| quiet.end_after(time)).max();
         let first = quiet_at(now)?;
-        // Where one ends another may begin; whoever is always quiet is told all the same, once a day.
+        // Another range may start where one ends. If the quiet hours never end, notifications are sent once a day.
         let mut until = first;
         while let Some(later) = quiet_at(until) {
             if later.duration_since(now).as_hours() > 7 * 24 {
@@ -217,7 +217,7 @@ impl NotificationRoute {
 }
 
 impl Default for NotificationRoute {
-    /// Everything, as text, to the deployment's topic.
+    /// All notifications as text to the topic of the stack.
     fn default() -> Self {
         Self {
             destination: Destination::SnsText { topic: None },
@@ -232,7 +232,8 @@ impl Default for NotificationRoute {
 }
 
 impl Policy {
-    /// Where notifications go: as the policy says, else everything as text to the deployment's topic.
+    /// Destinations from the `[[notification]]` tables. Without a table, the topic of the stack gets all notifications
+    /// as text.
     pub fn notifications(&self) -> Vec<NotificationRoute> {
         let tables = self.file.notification.iter().enumerate();
         let routes: Vec<_> = tables
@@ -245,22 +246,23 @@ impl Policy {
         }
     }
 
-    /// One of them, or why it cannot be.
+    /// Validates one table.
     pub(super) fn notification(&self, at: usize, table: &NotificationTable) -> Result<NotificationRoute, PolicyError> {
-        let wrong = |key: &str, value: &str, expected: &str| PolicyError::Value {
-            of: self.place(&format!("notification.{at}.{key}")),
+        let invalid = |key: &str, value: &str, expected: &str| PolicyError::Value {
+            place: self.place(&format!("notification.{at}.{key}")),
             value: value.to_owned(),
             expected: expected.to_owned(),
+        };
+        let conflict = |key: &str, message: &str| PolicyError::Conflict {
+            place: self.place(&format!("notification.{at}.{key}")),
+            message: message.to_owned(),
         };
         let destination = self.destination(at, table)?;
         let mut models = Vec::new();
         for model in table.models.iter().flatten() {
             if model.trim().is_empty() {
-                return Err(wrong(
-                    "models",
-                    model,
-                    "the name of a model, with `*` for any characters",
-                ));
+                let expected = "the name of a model, where `*` stands for any characters";
+                return Err(invalid("models", model, expected));
             }
             models.push(Pattern::new(model.as_str()));
         }
@@ -269,35 +271,34 @@ impl Policy {
             ("kinds", table.kinds.as_ref().is_some_and(Vec::is_empty)),
         ] {
             if empty {
-                return Err(wrong(key, "[]", "a list with anything in it; leave it out for all"));
+                return Err(invalid(key, "[]", "a list that is not empty (leave it out for all)"));
             }
         }
         let mut quiet = Vec::new();
         for text in table.quiet.iter().flatten() {
-            let expected = "a time of the day, UTC: `22:00-07:00`, `Mon-Fri 22:00-07:00`, `Sat-Sun 00:00-24:00`";
-            quiet.push(QuietHours::parse(text).ok_or_else(|| wrong("quiet", text, expected))?);
+            let expected = "a time range in UTC such as `22:00-07:00` or `Sat-Sun 00:00-24:00`";
+            quiet.push(QuietHours::parse(text).ok_or_else(|| invalid("quiet", text, expected))?);
         }
         let digest = match &table.digest {
             Some(text) => {
                 let at = DailyAt::parse(text);
-                Some(at.ok_or_else(|| wrong("digest", text, "a time of every day, UTC: `daily at 08:00`"))?)
+                Some(at.ok_or_else(|| invalid("digest", text, "a time of day in UTC such as `daily at 08:00`"))?)
             }
             None => None,
         };
-        if let Some(text) = table.digest.as_ref().filter(|_| !quiet.is_empty()) {
-            let expected = "for a table with `quiet`: a digest comes at its own time; choose one of them";
-            return Err(wrong("digest", text, expected));
-        }
-        if let (Some(text), Destination::PagerDuty { .. }) = (&table.digest, &destination) {
-            return Err(wrong(
+        if digest.is_some() && !quiet.is_empty() {
+            return Err(conflict(
                 "digest",
-                text,
-                "for `pagerduty`: a page cannot wait for a digest; use `severity`, or `quiet`",
+                "`digest` and `quiet` exclude each other; remove one of them",
             ));
         }
-        if let Some(urgent) = table.urgent.filter(|_| quiet.is_empty() && digest.is_none()) {
-            let expected = "of use without `quiet` or `digest`: everything is told at once";
-            return Err(wrong("urgent", urgent.as_str(), expected));
+        if digest.is_some() && matches!(destination, Destination::PagerDuty { .. }) {
+            let message = "`digest` is not supported for `pagerduty`; use `severity` or `quiet`";
+            return Err(conflict("digest", message));
+        }
+        if table.urgent.is_some() && quiet.is_empty() && digest.is_none() {
+            let message = "`urgent` requires `quiet` or `digest`; without them, everything is sent immediately";
+            return Err(conflict("urgent", message));
         }
         Ok(NotificationRoute {
             destination,
@@ -311,10 +312,14 @@ impl Policy {
     }
 
     fn destination(&self, at: usize, table: &NotificationTable) -> Result<Destination, PolicyError> {
-        let wrong = |key: &str, value: &str, expected: String| PolicyError::Value {
-            of: self.place(&format!("notification.{at}.{key}")),
+        let invalid = |key: &str, value: &str, expected: String| PolicyError::Value {
+            place: self.place(&format!("notification.{at}.{key}")),
             value: value.to_owned(),
             expected,
+        };
+        let conflict = |path: &str, message: String| PolicyError::Conflict {
+            place: self.place(path),
+            message,
         };
         let to = table.to.as_str();
         let by_topic = !matches!(table.to, NotificationChannel::PagerDuty | NotificationChannel::Webhook);
@@ -323,37 +328,33 @@ impl Policy {
             ("url", &table.url, !by_topic),
             ("secret", &table.secret, !by_topic),
         ];
-        for (key, value, belongs) in keys {
-            if let Some(value) = value.as_ref().filter(|_| !belongs) {
-                return Err(wrong(key, value, format!("a setting of `{to}`, which has no `{key}`")));
+        for (key, value, supported) in keys {
+            if value.is_some() && !supported {
+                return Err(conflict(
+                    &format!("notification.{at}.{key}"),
+                    format!("`{key}` is not supported for `{to}`; remove it"),
+                ));
             }
         }
         if let Some(topic) = table.topic.as_ref().filter(|topic| !is_topic(topic)) {
-            return Err(wrong(
+            return Err(invalid(
                 "topic",
                 topic,
-                "the ARN of an SNS topic, `arn:aws:sns:…`".to_owned(),
+                "the ARN of an SNS topic, such as `arn:aws:sns:REGION:ACCOUNT:NAME`".to_owned(),
             ));
         }
-        let expected = "an `https://` URL, without a user and without spaces (`http://` on this machine alone)";
+        let expected = "an `https://` URL without a user name and spaces (`http://` for localhost only)";
         if let Some(url) = table.url.as_ref().filter(|url| !is_safe(url)) {
-            return Err(wrong("url", url, expected.to_owned()));
+            return Err(invalid("url", url, expected.to_owned()));
         }
-        let missing = |what: &str| PolicyError::Value {
-            of: self.place(&format!("notification.{at}")),
-            value: to.to_owned(),
-            expected: format!("complete without {what}"),
-        };
-        let secret = |of: &str| {
+        let missing = |what: &str| conflict(&format!("notification.{at}"), format!("`{to}` requires {what}"));
+        let secret = |key: &str| {
+            let location = format!("the location of {key} (`secretsmanager:NAME` or `ssm:/NAME`)");
             let text = table.secret.as_ref();
-            let text = text.ok_or_else(|| {
-                missing(&format!(
-                    "`secret`: where {of} is kept, `secretsmanager:NAME` or `ssm:/NAME`"
-                ))
-            })?;
-            let expected = format!("where {of} is kept: `secretsmanager:NAME` or `ssm:/NAME`");
-            // What is no reference may be the secret itself: it is not shown.
-            SecretReference::parse(text).ok_or_else(|| wrong("secret", "…", expected))
+            let text = text.ok_or_else(|| missing(&format!("`secret`, {location}")))?;
+            // An invalid value may be the secret: the message does not show it.
+            let message = format!("expected {location}; the value is not shown, because it may be a secret");
+            SecretReference::parse(text).ok_or_else(|| conflict(&format!("notification.{at}.secret"), message))
         };
         let topic = table.topic.clone();
         Ok(match table.to {
@@ -368,28 +369,28 @@ impl Policy {
                 url: table
                     .url
                     .clone()
-                    .ok_or_else(|| missing("`url`: where it takes POST requests"))?,
+                    .ok_or_else(|| missing("`url`, the receiver of the POST requests"))?,
                 signing_key: secret("the signing key")?,
             },
         })
     }
 
-    /// Which tables a model's notifications go by.
+    /// The `[[notification]]` tables that apply to a model, as settings.
     pub(super) fn notification_settings(&self, model: &str) -> Vec<Setting> {
         let tables = self.file.notification.iter().enumerate();
         let routes = tables.filter_map(|(at, table)| Some((at, self.notification(at, table).ok()?)));
-        let of_model = routes
+        let matching = routes
             .filter(|(_, route)| route.models.is_empty() || route.models.iter().any(|pattern| pattern.matches(model)));
-        let shown = of_model.map(|(at, route)| Setting {
+        let settings = matching.map(|(at, route)| Setting {
             name: "notification".into(),
-            value: format!("{}, from {}", route.destination, route.severity.as_str()),
+            value: format!("{}, severity {} and above", route.destination, route.severity.as_str()),
             place: Some(format!("notification.{at}")),
         });
-        shown.collect()
+        settings.collect()
     }
 }
 
-/// Minutes of `22:00`, `24:00` among them.
+/// Parses a time of day up to `24:00` as minutes after 00:00.
 fn minute_of_day(text: &str) -> Option<i64> {
     let (hour, minute) = text.trim().split_once(':')?;
     let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -398,10 +399,10 @@ fn minute_of_day(text: &str) -> Option<i64> {
     }
     let (hour, minute): (i64, i64) = (hour.parse().ok()?, minute.parse().ok()?);
     let minutes = hour * 60 + minute;
-    (minute < 60 && minutes <= DAY).then_some(minutes)
+    (minute < 60 && minutes <= MINUTES_PER_DAY).then_some(minutes)
 }
 
-/// The days of `Mon-Fri`, `Sat,Sun` or `Fri-Mon,Wed`, Monday first.
+/// Parses `Mon-Fri`, `Sat,Sun`, or `Fri-Mon,Wed` as weekdays, Monday first.
 fn days_of_week(text: &str) -> Option<[bool; 7]> {
     let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     let number = |name: &str| names.iter().position(|known| *known == name.trim().to_lowercase());
@@ -427,7 +428,7 @@ fn is_topic(arn: &str) -> bool {
         if ![region, account, name].iter().any(|part| part.is_empty()) && !arn.contains(char::is_whitespace))
 }
 
-/// Whether secrets and messages may be sent to a URL.
+/// Whether a URL is safe for secrets and messages: HTTPS, or HTTP to this machine.
 fn is_safe(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else {
         return false;
@@ -437,7 +438,7 @@ fn is_safe(url: &str) -> bool {
         Some((v6, _)) => v6,
         None => authority.split(':').next().unwrap_or_default(),
     };
-    let plain = url.len() <= MAX_URL && url.chars().all(|c| c.is_ascii_graphic()) && !url.contains('#');
+    let plain = url.len() <= MAX_URL_BYTES && url.chars().all(|c| c.is_ascii_graphic()) && !url.contains('#');
     let local = ["localhost", "127.0.0.1", "::1"].contains(&host);
     plain && !host.is_empty() && !authority.contains('@') && (scheme == "https" || (scheme == "http" && local))
 }

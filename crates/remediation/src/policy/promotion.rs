@@ -1,7 +1,7 @@
-//! How a retrained model is tested and promoted, as the policy has it.
+//! Settings of experiments and promotions, from the `[promotion]` tables.
 
 use super::{
-    Layers, Policy, PolicyError,
+    Layers, NAME_RULE, Policy, PolicyError,
     explain::Setting,
     file::{CaptureTable, CloudWatchTable, GuardrailTable, PromotionTable},
     is_name,
@@ -13,19 +13,19 @@ use promotion::{
     Inconclusive, Metric, Mode, PromotionPolicy,
 };
 
-/// `CloudWatch` takes these periods, or multiples of a minute (API, `MetricStat`).
-const SHORT_PERIODS: [i64; 3] = [10, 20, 30];
-/// More steps than this are a slip.
-const STEPS: usize = 50;
+/// Periods below a minute that CloudWatch supports, in seconds (*API Reference*, `MetricStat`).
+const SHORT_PERIOD_SECONDS: [i64; 3] = [10, 20, 30];
+/// Maximum number of steps of an experiment.
+const MAX_STEPS: usize = 50;
 
 impl Policy {
-    /// How a model's candidates are tested and promoted.
+    /// Effective settings for the experiments and promotions of a model.
     pub fn promotion(&self, model: &str) -> PromotionPolicy {
         self.promotion_settings(model)
             .map_or_else(|_| Self::default().promotion(model), |(policy, _)| policy)
     }
 
-    /// The models of which candidates are tested: those that the policy names and that have it on.
+    /// Models in the policy with experiments turned on, and their settings.
     pub fn promoted_models(&self) -> Vec<(String, PromotionPolicy)> {
         let models = self.models().into_iter();
         let promoted = models.map(|model| (model.to_owned(), self.promotion(model)));
@@ -45,14 +45,13 @@ impl Policy {
         }
         let mode = layers.setting("mode", Mode::Off, |t| t.mode, |mode| mode.as_str().to_owned());
         let name =
-            |layers: &mut Layers<'_, PromotionTable>, setting: &str, of: fn(&PromotionTable) -> Option<String>| {
-                let name = layers.setting(setting, model.to_owned(), of, String::clone);
-                // The check of a policy asks for the model without a name.
+            |layers: &mut Layers<'_, PromotionTable>, setting: &str, get: fn(&PromotionTable) -> Option<String>| {
+                let name = layers.setting(setting, model.to_owned(), get, String::clone);
+                // The validation of a policy uses a model without a name.
                 if is_name(&name) || (name.is_empty() && model.is_empty()) {
                     return Ok(name);
                 }
-                let expected = "1 to 63 letters, digits and hyphens, with no hyphen at either end";
-                Err(layers.wrong(setting, &name, expected))
+                Err(layers.invalid(setting, &name, NAME_RULE))
             };
         let endpoint = name(&mut layers, "endpoint", |t| t.endpoint.clone())?;
         let model_package_group = name(&mut layers, "model_package_group", |t| t.model_package_group.clone())?;
@@ -74,15 +73,15 @@ impl Policy {
             "accuracy" => Metric::Accuracy,
             "absolute_error" => Metric::AbsoluteError,
             "squared_error" => Metric::SquaredError,
-            "" => return Err(layers.wrong("metric", "", "the name of a metric")),
+            "" => return Err(layers.invalid("metric", "", "the name of a metric")),
             _ => Metric::Custom {
                 name: metric,
                 lower_is_better,
             },
         };
-        let (alpha, effect, margin) = errors(&mut layers)?;
+        let (alpha, effect, margin) = statistics(&mut layers)?;
         let minimum_sample = layers.count("minimum_sample", 500, |t| t.minimum_sample)?;
-        let (assignment, allocation) = assigned(&mut layers)?;
+        let (assignment, allocation) = assignment(&mut layers)?;
         let metrics_period = metrics_period(&mut layers)?;
         let policy = PromotionPolicy {
             mode,
@@ -112,12 +111,14 @@ impl Policy {
         };
         let compares = matches!(mode, Mode::Variants | Mode::Shadow);
         if compares && policy.capture.is_none() && !matches!(policy.metric, Metric::Custom { .. }) {
-            let expected = "a mode that can compare: without `capture` nobody knows the outcomes of the variants, unless \
-                            `metric` is one of yours";
-            return Err(layers.wrong("mode", mode.as_str(), expected));
+            let message = format!(
+                "`{}` requires `capture`, unless `metric` is a custom metric",
+                mode.as_str()
+            );
+            return Err(layers.conflict("mode", message));
         }
         if mode == Mode::Off {
-            // Nothing else says anything.
+            // No other setting has an effect.
             layers.settings.truncate(1);
         }
         for setting in &mut layers.settings {
@@ -131,8 +132,8 @@ fn is_positive(number: f64) -> bool {
     number.is_finite() && number > 0.0
 }
 
-/// Who assigns requests to variants, and how many each gets.
-fn assigned(layers: &mut Layers<'_, PromotionTable>) -> Result<(Assignment, AllocationPolicy), PolicyError> {
+/// Who assigns requests to variants, and how the traffic shares are set.
+fn assignment(layers: &mut Layers<'_, PromotionTable>) -> Result<(Assignment, AllocationPolicy), PolicyError> {
     let assignment = layers.setting(
         "assignment",
         Assignment::default(),
@@ -146,9 +147,8 @@ fn assigned(layers: &mut Layers<'_, PromotionTable>) -> Result<(Assignment, Allo
         |allocation| allocation.as_str().to_owned(),
     );
     if allocation == AllocationPolicy::Thompson && assignment != Assignment::TargetVariant {
-        let expected = "an allocation that weights can have: whoever asks assigns users by Thompson sampling, with \
-                        assignment = \"target-variant\"";
-        return Err(layers.wrong("allocation", allocation.as_str(), expected));
+        let message = "`thompson` requires assignment = \"target-variant\"".to_owned();
+        return Err(layers.conflict("allocation", message));
     }
     Ok((assignment, allocation))
 }
@@ -156,27 +156,27 @@ fn assigned(layers: &mut Layers<'_, PromotionTable>) -> Result<(Assignment, Allo
 fn metrics_period(layers: &mut Layers<'_, PromotionTable>) -> Result<SignedDuration, PolicyError> {
     let metrics_period = layers.duration("metrics_period", "1m", |t| t.metrics_period.clone())?;
     let seconds = metrics_period.as_secs();
-    if !SHORT_PERIODS.contains(&seconds) && (seconds <= 0 || seconds % 60 != 0 || seconds > 3600) {
-        let expected = "10s, 20s, 30s, or whole minutes, an hour at most";
-        return Err(layers.wrong("metrics_period", &format!("{seconds}s"), expected));
+    if !SHORT_PERIOD_SECONDS.contains(&seconds) && (seconds <= 0 || seconds % 60 != 0 || seconds > 3600) {
+        let expected = "10s, 20s, 30s, or whole minutes up to 1h";
+        return Err(layers.invalid("metrics_period", &format!("{seconds}s"), expected));
     }
     Ok(metrics_period)
 }
 
-/// The probability of a false alarm, the smallest difference worth finding, and the margin of non-inferiority.
-fn errors(layers: &mut Layers<'_, PromotionTable>) -> Result<(f64, f64, Option<f64>), PolicyError> {
+/// The settings `alpha`, `effect`, and `margin`.
+fn statistics(layers: &mut Layers<'_, PromotionTable>) -> Result<(f64, f64, Option<f64>), PolicyError> {
     let alpha = layers.setting("alpha", 0.05, |t| t.alpha, f64::to_string);
     if !(alpha > 0.0 && alpha < 1.0) {
-        return Err(layers.wrong("alpha", &alpha.to_string(), "a probability between 0 and 1"));
+        return Err(layers.invalid("alpha", &alpha.to_string(), "a probability between 0 and 1"));
     }
     let effect = layers.setting("effect", 0.02, |t| t.effect, f64::to_string);
     if !is_positive(effect) {
-        return Err(layers.wrong("effect", &effect.to_string(), "a number above 0"));
+        return Err(layers.invalid("effect", &effect.to_string(), "a number above 0"));
     }
     let shown = |margin: &Option<f64>| margin.map_or("none".to_owned(), |margin| margin.to_string());
     let margin = layers.setting("margin", None, |t| t.margin.map(Some), shown);
     if let Some(margin) = margin.filter(|margin| !is_positive(*margin)) {
-        return Err(layers.wrong("margin", &margin.to_string(), "a number above 0"));
+        return Err(layers.invalid("margin", &margin.to_string(), "a number above 0"));
     }
     Ok((alpha, effect, margin))
 }
@@ -186,9 +186,9 @@ fn traffic(layers: &mut Layers<'_, PromotionTable>) -> Result<Vec<f64>, PolicyEr
     let steps = layers.setting("traffic", vec![5.0, 10.0, 25.0, 50.0], |t| t.traffic.clone(), joined);
     let fits = |share: &f64| share.is_finite() && *share > 0.0 && *share < 100.0;
     let rises = steps.is_sorted_by(|a, b| a < b);
-    if steps.is_empty() || steps.len() > STEPS || !steps.iter().all(fits) || !rises {
-        let expected = "a list of per cents that rises, each above 0 and below 100";
-        return Err(layers.wrong("traffic", &joined(&steps), expected));
+    if steps.is_empty() || steps.len() > MAX_STEPS || !steps.iter().all(fits) || !rises {
+        let expected = "percentages in ascending order, each above 0 and below 100";
+        return Err(layers.invalid("traffic", &joined(&steps), expected));
     }
     Ok(steps)
 }
@@ -202,12 +202,12 @@ fn gate(layers: &mut Layers<'_, PromotionTable>) -> Result<Option<Gate>, PolicyE
     );
     let Some(gate) = gate else { return Ok(None) };
     if !gate.metric.starts_with('/') {
-        let expected = "a JSON pointer into the report: /binary_classification_metrics/auc/value";
-        return Err(layers.wrong("gate", &gate.metric, expected));
+        let expected = "a JSON pointer such as /binary_classification_metrics/auc/value";
+        return Err(layers.invalid("gate", &gate.metric, expected));
     }
     let worse_by = gate.worse_by.unwrap_or(0.0);
     if !worse_by.is_finite() || worse_by < 0.0 {
-        return Err(layers.wrong("gate", &worse_by.to_string(), "a difference from 0"));
+        return Err(layers.invalid("gate", &worse_by.to_string(), "a difference of 0 or more"));
     }
     Ok(Some(Gate {
         metric: gate.metric,
@@ -231,22 +231,22 @@ fn guardrails(layers: &mut Layers<'_, PromotionTable>) -> Result<Vec<GuardrailPo
             let each = guardrails.iter().map(|guardrail| {
                 let limit = guardrail
                     .limit
-                    .map_or_else(String::new, |limit| format!(", never above {limit}"));
-                format!("{} by {}{limit}", guardrail.metric.as_str(), guardrail.margin)
+                    .map_or_else(String::new, |limit| format!(", limit {limit}"));
+                format!("{} margin {}{limit}", guardrail.metric.as_str(), guardrail.margin)
             });
             each.collect::<Vec<_>>().join("; ")
         },
     );
     for (at, guardrail) in tables.iter().enumerate() {
         if !guardrail.margin.is_finite() || guardrail.margin < 0.0 {
-            return Err(layers.wrong("guardrails", &guardrail.margin.to_string(), "a margin from 0"));
+            return Err(layers.invalid("guardrails", &guardrail.margin.to_string(), "a margin of 0 or more"));
         }
         if let Some(limit) = guardrail.limit.filter(|limit| !is_positive(*limit)) {
-            return Err(layers.wrong("guardrails", &limit.to_string(), "a limit above 0"));
+            return Err(layers.invalid("guardrails", &limit.to_string(), "a limit above 0"));
         }
         if tables.iter().take(at).any(|earlier| earlier.metric == guardrail.metric) {
-            let expected = "a metric that is listed once";
-            return Err(layers.wrong("guardrails", guardrail.metric.as_str(), expected));
+            let expected = "each metric at most once";
+            return Err(layers.invalid("guardrails", guardrail.metric.as_str(), expected));
         }
     }
     let each = tables.into_iter().map(|guardrail| GuardrailPolicy {
@@ -264,7 +264,7 @@ fn capture(layers: &mut Layers<'_, PromotionTable>) -> Result<Option<Capture>, P
     };
     for uri in [&table.data, &table.ground_truth, &table.config] {
         if S3Uri::parse(uri).is_none() {
-            return Err(layers.wrong("capture", uri, "an s3:// URI"));
+            return Err(layers.invalid("capture", uri, "an s3:// URI"));
         }
     }
     Ok(Some(Capture {
@@ -276,15 +276,15 @@ fn capture(layers: &mut Layers<'_, PromotionTable>) -> Result<Option<Capture>, P
 
 fn cloudwatch(layers: &mut Layers<'_, PromotionTable>) -> Result<Option<CloudWatchMetric>, PolicyError> {
     let shown = |metric: &Option<CloudWatchTable>| {
-        let of = |metric: &CloudWatchTable| format!("{} {}", metric.namespace, metric.metric_name);
-        metric.as_ref().map_or("none".to_owned(), of)
+        let name = |metric: &CloudWatchTable| format!("{} {}", metric.namespace, metric.metric_name);
+        metric.as_ref().map_or("none".to_owned(), name)
     };
     let Some(table) = layers.setting("cloudwatch", None, |t| t.cloudwatch.clone().map(Some), shown) else {
         return Ok(None);
     };
     for name in [&table.namespace, &table.metric_name] {
         if name.trim().is_empty() || name.len() > 255 || !name.is_ascii() {
-            return Err(layers.wrong("cloudwatch", name, "a name of up to 255 ASCII characters"));
+            return Err(layers.invalid("cloudwatch", name, "a name of up to 255 ASCII characters"));
         }
     }
     Ok(Some(CloudWatchMetric {
@@ -302,7 +302,7 @@ fn baselines(layers: &mut Layers<'_, PromotionTable>) -> Result<Option<Baselines
         |baselines| {
             baselines
                 .as_ref()
-                .map_or("kept".to_owned(), |found| found.output.clone())
+                .map_or("unchanged".to_owned(), |found| found.output.clone())
         },
     );
     let Some(table) = table else { return Ok(None) };
@@ -311,7 +311,7 @@ fn baselines(layers: &mut Layers<'_, PromotionTable>) -> Result<Option<Baselines
         .flatten()
     {
         if S3Uri::parse(uri).is_none() {
-            return Err(layers.wrong("baselines", uri, "an s3:// URI"));
+            return Err(layers.invalid("baselines", uri, "an s3:// URI"));
         }
     }
     Ok(Some(BaselinesPolicy {

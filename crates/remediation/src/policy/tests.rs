@@ -7,8 +7,8 @@ fn rejected(text: &str) -> String {
     format!("{error}{source}")
 }
 
-fn of(schedule: &str) -> MonitorOf<'_> {
-    MonitorOf {
+fn monitor(schedule: &str) -> MonitorRef<'_> {
+    MonitorRef {
         schedule,
         endpoint: Some("endpoint"),
         monitor_type: Some("DataQuality"),
@@ -16,33 +16,36 @@ fn of(schedule: &str) -> MonitorOf<'_> {
 }
 
 fn window(policy: &Policy, schedule: &str) -> (u8, u8) {
-    let window = policy.monitor(&of(schedule)).rules.window;
+    let window = policy.monitor(&monitor(schedule)).rules.window;
     (window.datapoints_to_alert(), window.evaluation_period())
 }
 
 #[test]
-fn an_empty_file_is_the_default_with_a_version_of_its_own() {
+fn empty_file_has_the_defaults_and_its_own_version() {
     let policy = Policy::parse(b"").unwrap();
-    let mut rules = policy.monitor(&of("any"));
+    let mut rules = policy.monitor(&monitor("any"));
     assert_eq!(rules.rules.policy_version, "e3b0c44298fc");
     rules.rules.policy_version = "default".into();
-    assert_eq!(rules, Policy::default().monitor(&of("any")));
+    assert_eq!(rules, Policy::default().monitor(&monitor("any")));
     assert_eq!(policy.model("any").cooldown, SignedDuration::from_hours(24));
     assert_eq!(Policy::default().version(), "default");
 }
 
 #[test]
-fn the_example_says_every_default_and_changes_none() {
+fn example_policy_has_the_defaults() {
     let example = include_str!("../../../../infra/policy.toml");
     let policy = Policy::parse(example.as_bytes()).unwrap();
-    let (mut rules, mut default) = (policy.monitor(&of("any")), Policy::default().monitor(&of("any")));
+    let (mut rules, mut default) = (
+        policy.monitor(&monitor("any")),
+        Policy::default().monitor(&monitor("any")),
+    );
     for rules in [&mut rules, &mut default] {
         rules.rules.policy_version.clear();
-        // The example's own monitors and maintenance windows are commented out; the numbers stand.
+        // Monitors and maintenance windows are commented out in the example.
     }
     assert_eq!(rules, default);
     assert_eq!(policy.model("any"), Policy::default().model("any"));
-    // What is commented out, as it is too particular for a default, is right as well.
+    // The commented-out settings are valid, too.
     let uncommented: String = example
         .lines()
         .map(|line| line.strip_prefix("#: ").unwrap_or(line))
@@ -52,7 +55,7 @@ fn the_example_says_every_default_and_changes_none() {
 }
 
 #[test]
-fn a_monitor_overrides_what_it_names_and_inherits_the_rest() {
+fn monitor_table_overrides_single_settings() {
     let policy = Policy::parse(
         b"[alert]\ndatapoints_to_alert = 2\nevaluation_period = 4\n\
           [[monitor]]\nschedule = 'churn-*'\nalert = { datapoints_to_alert = 3 }\n\
@@ -62,19 +65,19 @@ fn a_monitor_overrides_what_it_names_and_inherits_the_rest() {
     assert_eq!(window(&policy, "churn-dq"), (3, 6));
     assert_eq!(window(&policy, "churn-mq"), (3, 4));
     assert_eq!(window(&policy, "other"), (2, 4));
-    assert_eq!(policy.monitor(&of("churn-dq")).model, "churn");
-    assert_eq!(policy.monitor(&of("other")).model, "endpoint");
-    assert!(policy.names("CHURN-dq") && !policy.names("churn-mq"));
+    assert_eq!(policy.monitor(&monitor("churn-dq")).model, "churn");
+    assert_eq!(policy.monitor(&monitor("other")).model, "endpoint");
+    assert!(policy.has_schedule("CHURN-dq") && !policy.has_schedule("churn-mq"));
 }
 
 #[test]
-fn a_window_over_time_may_be_of_weeks_and_months() {
+fn time_window_supports_months() {
     let policy = Policy::parse(
         b"[alert]\nwindow = 'time'\nperiod = '1mo'\ndatapoints_to_alert = 2\nevaluation_period = 3\n\
           treat_missing_data = 'notBreaching'\n",
     )
     .unwrap();
-    let AlertWindow::Time { window, period } = policy.monitor(&of("any")).rules.window else {
+    let AlertWindow::Time { window, period } = policy.monitor(&monitor("any")).rules.window else {
         panic!("a window over time")
     };
     assert_eq!(period, PeriodLength::Months(1));
@@ -82,17 +85,17 @@ fn a_window_over_time_may_be_of_weeks_and_months() {
 }
 
 #[test]
-fn tables_that_together_cannot_hold_are_found_or_told() {
-    // Found when the policy is read, also across types …
+fn conflicting_monitor_tables_are_rejected_or_explained() {
+    // Parsing finds a conflict, also between tables for a schedule and for a type.
     let text = "[[monitor]]\nmonitor_type = 'DataQuality'\nalert = { datapoints_to_alert = 5, evaluation_period = 6 }\n\
                 [[monitor]]\nschedule = 'x'\nalert = { evaluation_period = 2 }\n";
-    assert!(rejected(text).contains("datapoints_to_alert (5) is more than evaluation_period (2)"));
-    // … but for patterns that only some names match both.
+    assert!(rejected(text).contains("datapoints_to_alert (5) must not be greater than evaluation_period (2)"));
+    // It does not find one between patterns that only some names match.
     let text = "[[monitor]]\nschedule = 'a*'\nalert = { datapoints_to_alert = 5, evaluation_period = 6 }\n\
                 [[monitor]]\nschedule = '*b'\nalert = { evaluation_period = 2 }\n";
     let policy = Policy::parse(text.as_bytes()).unwrap();
-    assert_eq!(window(&policy, "ab"), (1, 1), "what holds for every monitor");
-    let explained = policy.explain("endpoint", &[of("ab")]);
+    assert_eq!(window(&policy, "ab"), (1, 1), "the settings for all monitors");
+    let explained = policy.explain("endpoint", &[monitor("ab")]);
     assert!(
         explained
             .monitors
@@ -102,25 +105,25 @@ fn tables_that_together_cannot_hold_are_found_or_told() {
 }
 
 #[test]
-fn another_window_may_be_longer_than_the_evaluation_range() {
+fn new_window_may_exceed_the_evaluation_range() {
     let text = "[alert]\nwindow = 'time'\nevaluation_range = 3\n";
     let policy = Policy::parse(text.as_bytes()).unwrap().with_window(4, 6);
     assert_eq!(window(&policy, "any"), (4, 6));
 }
 
 #[test]
-fn the_automation_follows_the_risk_rating_unless_the_policy_says_it() {
+fn automation_level_follows_risk_rating_if_not_set() {
     let policy = Policy::default().model("any");
     assert_eq!(policy.automation(RiskRating::Low), Automation::Auto);
     assert_eq!(policy.automation(RiskRating::Medium), Automation::Approve);
     assert_eq!(policy.automation(RiskRating::High), Automation::Suggest);
-    assert_eq!(policy.automation(RiskRating::parse("unheard of")), Automation::Suggest);
-    let told = Policy::parse(b"[remediation]\nautomation = 'observe'").unwrap();
-    assert_eq!(told.model("any").automation(RiskRating::Low), Automation::Observe);
+    assert_eq!(policy.automation(RiskRating::parse("other")), Automation::Suggest);
+    let explicit = Policy::parse(b"[remediation]\nautomation = 'observe'").unwrap();
+    assert_eq!(explicit.model("any").automation(RiskRating::Low), Automation::Observe);
 }
 
 #[test]
-fn it_explains_what_holds_and_which_line_says_so() {
+fn explanation_names_the_line_of_each_setting() {
     let policy = Policy::parse(
         b"paused = false\n[alert]\ndatapoints_to_alert = 2\nevaluation_period = 4\n\n\
           [[monitor]]\nschedule = 'churn-dq'\nmodel = 'churn'\n[monitor.alert]\nevaluation_period = 6\n\n\
@@ -134,17 +137,17 @@ fn it_explains_what_holds_and_which_line_says_so() {
     let sections = [("churn".to_owned(), explained.settings)]
         .into_iter()
         .chain(explained.monitors);
-    for (of, settings) in sections {
+    for (section, settings) in sections {
         for Setting { name, value, place } in settings {
             let place = place.unwrap_or_else(|| "default".to_owned());
-            text.extend([format!("{of}: {name} = {value} ({place})\n")]);
+            text.extend([format!("{section}: {name} = {value} ({place})\n")]);
         }
     }
     insta::assert_snapshot!(text);
 }
 
 #[test]
-fn what_cannot_hold_is_rejected_with_its_place() {
+fn invalid_policy_is_rejected_with_its_line() {
     let rejections: Vec<String> = [
         "[alert]\ndatapoint_to_alert = 2",
         "[[monitor]]\nschedule = 'a'\nalert.datapoints_to_alert = 2",
@@ -176,7 +179,7 @@ fn what_cannot_hold_is_rejected_with_its_place() {
 }
 
 #[test]
-fn a_model_says_how_its_candidates_are_tested_and_inherits_the_rest() {
+fn model_table_overrides_promotion_settings() {
     let policy = Policy::parse(
         b"[promotion]\nstep_lasts = '30m'\n[[model]]\nname = 'churn'\npromotion = { mode = 'variants', metric = 'purchases', \
           lower_is_better = true, traffic = [10.0, 50.0], metrics_period = '10s' }\n[[model]]\nname = 'fraud'\n",
@@ -192,31 +195,31 @@ fn a_model_says_how_its_candidates_are_tested_and_inherits_the_rest() {
 }
 
 #[test]
-fn a_test_of_candidates_that_cannot_be_is_refused() {
+fn invalid_promotion_settings_are_rejected() {
     for (settings, expected) in [
-        ("mode = 'variants'", "without `capture` nobody knows the outcomes"),
-        ("traffic = [50.0, 10.0]", "a list of per cents that rises"),
-        ("traffic = [100.0]", "a list of per cents that rises"),
+        ("mode = 'variants'", "`variants` requires `capture`"),
+        ("traffic = [50.0, 10.0]", "percentages in ascending order"),
+        ("traffic = [100.0]", "percentages in ascending order"),
         ("alpha = 1.0", "a probability between 0 and 1"),
         ("effect = 0.0", "a number above 0"),
         ("margin = -0.1", "a number above 0"),
         ("metrics_period = '7s'", "whole minutes"),
-        ("allocation = 'thompson'", "with assignment = \"target-variant\""),
+        ("allocation = 'thompson'", "requires assignment = \"target-variant\""),
         ("gate = { metric = 'auc' }", "a JSON pointer"),
         (
             "guardrails = [{ metric = 'latency_p99', margin = -1.0 }]",
-            "a margin from 0",
+            "a margin of 0 or more",
         ),
         (
             "guardrails = [{ metric = 'errors_5xx', margin = 0.1 }, { metric = 'errors_5xx', margin = 0.2 }]",
-            "listed once",
+            "each metric at most once",
         ),
         (
             "capture = { data = 'here', ground_truth = 's3://b/l', config = 's3://b/c' }",
             "an s3:// URI",
         ),
         ("baselines = { output = 'here' }", "an s3:// URI"),
-        ("endpoint = '-'", "letters, digits and hyphens"),
+        ("endpoint = '-'", "letters, digits, and hyphens"),
     ] {
         let error = Policy::parse(format!("[promotion]\n{settings}\n").as_bytes())
             .unwrap_err()
@@ -238,10 +241,10 @@ fn at(time: &str) -> Timestamp {
 }
 
 #[test]
-fn without_a_table_everything_goes_to_the_topic_as_text() {
+fn default_route_sends_all_notifications_to_the_topic() {
     assert_eq!(routes("paused = true"), [NotificationRoute::default()]);
     let route = NotificationRoute::default();
-    assert!(route.takes("any", NotificationKind::Baseline, NotificationSeverity::Info));
+    assert!(route.matches("any", NotificationKind::Baseline, NotificationSeverity::Info));
     assert_eq!(
         route.held_until(NotificationSeverity::Info, at("2026-11-28T03:00:00Z")),
         None
@@ -249,48 +252,48 @@ fn without_a_table_everything_goes_to_the_topic_as_text() {
 }
 
 #[test]
-fn a_notification_goes_where_its_model_severity_and_kind_say() {
+fn route_filters_by_model_severity_and_subject() {
     let text = "[[notification]]\nto = 'pagerduty'\nsecret = 'secretsmanager:dw/pd'\nseverity = 'critical'\nmodels = ['churn-*']\n\
                 kinds = ['decision', 'alert']\n[[notification]]\nto = 'webhook'\nurl = 'http://localhost:80/x'\nsecret = 'ssm:/k'\n";
-    let [page, hook] = &routes(text)[..] else {
+    let [pagerduty, webhook] = &routes(text)[..] else {
         panic!("two routes")
     };
-    let Destination::PagerDuty { url, routing_key } = &page.destination else {
-        panic!("a page")
+    let Destination::PagerDuty { url, routing_key } = &pagerduty.destination else {
+        panic!("a PagerDuty route")
     };
     assert_eq!(url, "https://events.pagerduty.com/v2/enqueue");
     assert_eq!(routing_key.parameter(), "/aws/reference/secretsmanager/dw/pd");
-    assert!(page.takes("churn-1", NotificationKind::Alert, NotificationSeverity::Critical));
-    assert!(!page.takes("churn-1", NotificationKind::Alert, NotificationSeverity::Warning));
-    assert!(!page.takes("churn-1", NotificationKind::Health, NotificationSeverity::Critical));
-    assert!(!page.takes("fraud", NotificationKind::Alert, NotificationSeverity::Critical));
-    assert!(hook.takes("fraud", NotificationKind::Health, NotificationSeverity::Info));
+    assert!(pagerduty.matches("churn-1", NotificationKind::Alert, NotificationSeverity::Critical));
+    assert!(!pagerduty.matches("churn-1", NotificationKind::Alert, NotificationSeverity::Warning));
+    assert!(!pagerduty.matches("churn-1", NotificationKind::Health, NotificationSeverity::Critical));
+    assert!(!pagerduty.matches("fraud", NotificationKind::Alert, NotificationSeverity::Critical));
+    assert!(webhook.matches("fraud", NotificationKind::Health, NotificationSeverity::Info));
 }
 
 #[test]
-fn quiet_hours_end_and_begin_by_the_minute() {
+fn quiet_hours_start_and_end_on_the_minute() {
     let text =
         "[[notification]]\nto = 'sns-text'\nquiet = ['22:00-07:00', 'Sat-Sun 00:00-24:00']\nurgent = 'critical'\n";
     let route = &routes(text)[0];
     let until = |time| route.held_until(NotificationSeverity::Warning, at(time));
-    // A Thursday.
+    // This is a Thursday.
     assert_eq!(until("2026-11-26T21:59:59Z"), None);
     assert_eq!(until("2026-11-26T22:00:00Z"), Some(at("2026-11-27T07:00:00Z")));
     assert_eq!(until("2026-11-27T06:59:59Z"), Some(at("2026-11-27T07:00:00Z")));
     assert_eq!(until("2026-11-27T07:00:00Z"), None);
-    // One after the other over the weekend.
+    // Adjacent ranges over the weekend are one.
     assert_eq!(until("2026-11-27T23:00:00Z"), Some(at("2026-11-30T07:00:00Z")));
     assert_eq!(until("2026-11-29T12:00:00Z"), Some(at("2026-11-30T07:00:00Z")));
     let urgent = route.held_until(NotificationSeverity::Critical, at("2026-11-26T22:00:00Z"));
     assert_eq!(urgent, None);
-    // Who is always quiet is told once a day.
+    // If the quiet hours never end, notifications are sent once a day.
     let always = &routes("[[notification]]\nto = 'sns-text'\nquiet = ['00:00-24:00']\n")[0];
     let until = always.held_until(NotificationSeverity::Warning, at("2026-11-26T12:00:00Z"));
     assert_eq!(until, Some(at("2026-11-27T00:00:00Z")));
 }
 
 #[test]
-fn a_digest_comes_at_its_time() {
+fn digest_is_sent_at_its_time() {
     let route = &routes("[[notification]]\nto = 'sns-text'\ndigest = 'daily at 08:00'\n")[0];
     let until = |time| route.held_until(NotificationSeverity::Critical, at(time));
     assert_eq!(until("2026-11-26T07:59:59Z"), Some(at("2026-11-26T08:00:00Z")));
@@ -298,7 +301,7 @@ fn a_digest_comes_at_its_time() {
 }
 
 #[test]
-fn a_notification_that_cannot_be_is_refused_with_its_place() {
+fn invalid_notification_is_rejected_with_its_line() {
     let rejections: Vec<String> = [
         "to = 'email'",
         "to = 'webhook'",
@@ -330,16 +333,19 @@ fn a_notification_that_cannot_be_is_refused_with_its_place() {
 }
 
 #[test]
-fn what_a_model_s_notifications_go_by_is_explained() {
+fn explanation_lists_the_notification_routes_of_a_model() {
     let text =
         "[[notification]]\nto = 'chat'\nmodels = ['fraud']\n[[notification]]\nto = 'sns-text'\nseverity = 'warning'\n";
     let explained = Policy::parse(text.as_bytes()).unwrap().explain("churn", &[]);
-    let told: Vec<_> = explained
+    let listed: Vec<_> = explained
         .settings
         .iter()
         .filter(|setting| setting.name == "notification")
         .collect();
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].value, "sns-text the deployment's topic, from warning");
-    assert_eq!(told[0].place.as_deref(), Some("[[notification]], line 4"));
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        listed[0].value,
+        "sns-text topic of the stack, severity warning and above"
+    );
+    assert_eq!(listed[0].place.as_deref(), Some("[[notification]], line 4"));
 }

@@ -1,4 +1,4 @@
-//! A deployment in memory: what its stack and its resources are set to is what a test says.
+//! A deployment in memory. Tests configure its stack and resources.
 
 use super::Memory;
 use crate::{
@@ -9,9 +9,9 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is deployed.
+/// State of the deployment.
 #[derive(Debug, Default)]
-pub(super) struct Deployed {
+pub(super) struct DeploymentState {
     stacks: BTreeMap<String, (Stack, Vec<StackResource>)>,
     buckets: BTreeMap<String, BucketSettings>,
     sending: BTreeSet<String>,
@@ -23,13 +23,13 @@ pub(super) struct Deployed {
 }
 
 impl Memory {
-    /// A stack with its resources; replaces the one of the same name.
+    /// Adds a stack with its resources, or replaces the stack with the same name.
     pub fn put_stack(&self, name: &str, stack: Stack, resources: Vec<StackResource>) {
         let stacks = &mut self.inner().deployed.stacks;
         stacks.insert(name.to_owned(), (stack, resources));
     }
 
-    /// A bucket's settings, and whether it sends its events to EventBridge.
+    /// Sets the settings of a bucket, and whether it sends its events to EventBridge.
     pub fn put_bucket(&self, name: &str, settings: BucketSettings, sends_events: bool) {
         let deployed = &mut self.inner().deployed;
         deployed.buckets.insert(name.to_owned(), settings);
@@ -39,39 +39,39 @@ impl Memory {
         }
     }
 
-    /// A rule of a bus.
+    /// Adds a rule of an event bus.
     pub fn put_rule(&self, bus: &str, name: &str, rule: Rule) {
         let rules = &mut self.inner().deployed.rules;
         rules.insert((bus.to_owned(), name.to_owned()), rule);
     }
 
-    /// A function.
+    /// Adds a function.
     pub fn put_function(&self, name: &str, function: FunctionConfiguration) {
         self.inner().deployed.functions.insert(name.to_owned(), function);
     }
 
-    /// The subscriptions of a topic.
+    /// Sets the subscriptions to a topic.
     pub fn put_subscriptions(&self, topic_arn: &str, subscriptions: Vec<Subscription>) {
-        let of_topics = &mut self.inner().deployed.subscriptions;
-        of_topics.insert(topic_arn.to_owned(), subscriptions);
+        let subscriptions_by_topic = &mut self.inner().deployed.subscriptions;
+        subscriptions_by_topic.insert(topic_arn.to_owned(), subscriptions);
     }
 
-    /// An alarm; replaces the one of the same name.
+    /// Adds an alarm, or replaces the alarm with the same name.
     pub fn put_alarm(&self, alarm: Alarm) {
         let alarms = &mut self.inner().deployed.alarms;
         alarms.retain(|known| known.name != alarm.name);
         alarms.push(alarm);
     }
 
-    /// A SageMaker pipeline that declares parameters of those names.
+    /// Adds a SageMaker pipeline with parameters of these names.
     pub fn put_pipeline(&self, name: &str, parameters: &[&str]) {
         let parameters = parameters.iter().map(|name| (*name).to_owned()).collect();
         self.inner().deployed.pipelines.insert(name.to_owned(), parameters);
     }
 
-    /// Lets a document appear as soon as the next object is stored: what a function makes of the object's event.
-    pub fn when_stored(&self, key: &str, body: impl Into<Vec<u8>>) {
-        self.inner().when_stored = Some((key.to_owned(), body.into()));
+    /// Adds a document when the next object is stored, as a function does after the event of the object.
+    pub fn put_document_after_store(&self, key: &str, body: impl Into<Vec<u8>>) {
+        self.inner().put_document_after_store = Some((key.to_owned(), body.into()));
     }
 }
 
@@ -145,7 +145,7 @@ impl Deployment for Memory {
         .await
     }
 
-    async fn waiting(&self, queue_url: &str) -> Result<u64, AwsError> {
+    async fn message_count(&self, queue_url: &str) -> Result<u64, AwsError> {
         self.call("sqs:GetQueueAttributes", queue_url, |inner| {
             Ok(inner.dead_letters.len() as u64)
         })

@@ -1,5 +1,5 @@
-//! SageMaker's hosting, registry and CloudWatch metrics in memory: an endpoint is updated for a while, an update may fail and
-//! leaves the endpoint as it was, and nothing can be changed meanwhile.
+//! SageMaker's hosting, model registry, and CloudWatch metrics in memory. An update of an endpoint takes some time. It can fail,
+//! and then leaves the endpoint unchanged. During an update the endpoint accepts no other change.
 
 use super::{Inner, Memory, PlantedBug, not_found};
 use crate::{
@@ -17,14 +17,14 @@ use std::{
 
 /// An endpoint in memory.
 #[derive(Debug)]
-struct Served {
+struct HostedEndpoint {
     config: String,
     variants: Vec<Variant>,
     updating: Option<Update>,
     failure_reason: Option<String>,
 }
 
-/// An update under way.
+/// An update in progress.
 #[derive(Debug)]
 struct Update {
     to: String,
@@ -32,35 +32,35 @@ struct Update {
     fails: bool,
 }
 
-/// A configuration in memory: its production variants with the names of their models.
+/// An endpoint configuration in memory: its production variants with the names of their models.
 #[derive(Debug, Clone, Default)]
 struct Config {
     variants: Vec<(Variant, String)>,
     shadow: Option<String>,
 }
 
-/// What SageMaker hosts.
+/// State of SageMaker's hosting.
 #[derive(Debug)]
-pub(super) struct Hosted {
-    endpoints: BTreeMap<String, Served>,
+pub(super) struct HostingState {
+    endpoints: BTreeMap<String, HostedEndpoint>,
     configs: BTreeMap<String, Config>,
-    /// By name of the model the package that it is made of.
+    /// Model packages by name of the model.
     models: BTreeMap<String, Option<String>>,
     packages: BTreeMap<String, DescribedModelPackage>,
     monitors: BTreeMap<String, Vec<MonitorBaseline>>,
-    /// By namespace, name and dimensions: when, which value, how often.
+    /// Time, value, and count of each datapoint, by namespace, name, and dimensions.
     values: BTreeMap<String, Vec<(Timestamp, f64, u64)>>,
-    takes: SignedDuration,
+    update_duration: SignedDuration,
     fail_next: u32,
-    /// Of a thousand updates so many fail.
-    failing: u16,
-    /// How many updates of an endpoint were accepted.
+    /// Number of updates that fail, per thousand.
+    failures_per_mille: u16,
+    /// Number of accepted updates of endpoints.
     updates: usize,
-    /// Planted: updates that are carried out once more, at some time.
-    again: Vec<(String, String, Timestamp)>,
+    /// Planted bug: updates that are executed again at a later time.
+    repeated: Vec<(String, String, Timestamp)>,
 }
 
-impl Default for Hosted {
+impl Default for HostingState {
     fn default() -> Self {
         Self {
             endpoints: BTreeMap::new(),
@@ -69,11 +69,11 @@ impl Default for Hosted {
             packages: BTreeMap::new(),
             monitors: BTreeMap::new(),
             values: BTreeMap::new(),
-            takes: SignedDuration::from_mins(5),
+            update_duration: SignedDuration::from_mins(5),
             fail_next: 0,
-            failing: 0,
+            failures_per_mille: 0,
             updates: 0,
-            again: Vec::new(),
+            repeated: Vec::new(),
         }
     }
 }
@@ -97,14 +97,14 @@ fn rejected(operation: &'static str, resource: &str, message: &str) -> AwsError 
 }
 
 impl Inner {
-    /// Lets the updates end whose time is over.
+    /// Completes the updates whose time has passed.
     fn settle(&mut self) {
         let now = self.now;
-        let Hosted {
+        let HostingState {
             endpoints,
             configs,
-            again,
-            takes,
+            repeated,
+            update_duration,
             ..
         } = &mut self.hosted;
         for endpoint in endpoints.values_mut() {
@@ -113,20 +113,20 @@ impl Inner {
             };
             let config = configs.get(&update.to).filter(|_| !update.fails);
             let Some(config) = config else {
-                endpoint.failure_reason = Some("the container did not answer /ping".to_owned());
+                endpoint.failure_reason = Some("the container did not respond to /ping".to_owned());
                 continue;
             };
             endpoint.variants = config.variants.iter().map(|(variant, _)| variant.clone()).collect();
             (endpoint.config, endpoint.failure_reason) = (update.to, None);
         }
-        again.retain(|(endpoint, to, at)| {
+        repeated.retain(|(endpoint, to, at)| {
             let served = endpoints.get_mut(endpoint).filter(|served| served.updating.is_none());
             let Some(served) = served.filter(|_| *at <= now && configs.contains_key(to)) else {
                 return *at > now;
             };
             served.updating = Some(Update {
                 to: to.clone(),
-                until: now.saturating_add(*takes).unwrap_or(Timestamp::MAX),
+                until: now.saturating_add(*update_duration).unwrap_or(Timestamp::MAX),
                 fails: false,
             });
             false
@@ -135,46 +135,46 @@ impl Inner {
 }
 
 impl Memory {
-    /// Puts an endpoint into service: variants with their weights, and the model packages that they serve.
+    /// Adds an endpoint in service, with variants, their weights, and the model packages that they serve.
     pub fn put_endpoint(&self, name: &str, config: &str, variants: &[(&str, f64, Option<&str>)]) {
         let mut inner = self.inner();
-        let mut of_config = Config::default();
+        let mut new_config = Config::default();
         for (variant, weight, package) in variants {
             let model = format!("{config}-{variant}");
             let variant = Variant {
                 name: (*variant).to_owned(),
                 weight: *weight,
             };
-            of_config.variants.push((variant, model.clone()));
+            new_config.variants.push((variant, model.clone()));
             inner.hosted.models.insert(model, package.map(str::to_owned));
         }
-        let served = Served {
+        let served = HostedEndpoint {
             config: config.to_owned(),
-            variants: of_config.variants.iter().map(|(variant, _)| variant.clone()).collect(),
+            variants: new_config.variants.iter().map(|(variant, _)| variant.clone()).collect(),
             updating: None,
             failure_reason: None,
         };
-        inner.hosted.configs.insert(config.to_owned(), of_config);
+        inner.hosted.configs.insert(config.to_owned(), new_config);
         inner.hosted.endpoints.insert(name.to_owned(), served);
     }
 
-    /// How long an update of an endpoint takes, and how many of a thousand fail.
-    pub fn updates(&self, takes: SignedDuration, failing: u16) {
+    /// Sets the duration of endpoint updates, and the number of failures per thousand.
+    pub fn updates(&self, duration: SignedDuration, failures_per_mille: u16) {
         let mut inner = self.inner();
-        (inner.hosted.takes, inner.hosted.failing) = (takes, failing);
+        (inner.hosted.update_duration, inner.hosted.failures_per_mille) = (duration, failures_per_mille);
     }
 
-    /// Lets the next updates of endpoints fail.
+    /// Lets the next `count` updates of endpoints fail.
     pub fn fail_updates(&self, count: u32) {
         self.inner().hosted.fail_next = count;
     }
 
-    /// How many updates of endpoints were accepted.
+    /// Number of accepted updates of endpoints.
     pub fn update_count(&self) -> usize {
         self.inner().hosted.updates
     }
 
-    /// Changes an endpoint as somebody else would, at once.
+    /// Changes an endpoint immediately, as another process would.
     pub fn change_endpoint(&self, name: &str, config: &str, variants: &[(&str, f64)]) {
         let mut inner = self.inner();
         let variants: Vec<Variant> = variants
@@ -184,21 +184,21 @@ impl Memory {
                 weight: *weight,
             })
             .collect();
-        let of_config = Config {
+        let new_config = Config {
             variants: variants
                 .iter()
                 .map(|variant| (variant.clone(), config.to_owned()))
                 .collect(),
             shadow: None,
         };
-        inner.hosted.configs.entry(config.to_owned()).or_insert(of_config);
+        inner.hosted.configs.entry(config.to_owned()).or_insert(new_config);
         if let Some(endpoint) = inner.hosted.endpoints.get_mut(name) {
             config.clone_into(&mut endpoint.config);
             endpoint.variants = variants;
         }
     }
 
-    /// An endpoint as it is now: its configuration, and the variants with their weights.
+    /// Current configuration of an endpoint, and its variants with their weights.
     pub fn hosted(&self, name: &str) -> Option<(String, Vec<Variant>)> {
         let mut inner = self.inner();
         inner.settle();
@@ -233,12 +233,12 @@ impl Memory {
         )
     }
 
-    /// What is wrong with an endpoint, if anything: whatever happens, it is there, a variant of it has a weight, and the
-    /// configuration that it has, or is given, has not been deleted.
-    pub fn wrong_with(&self, endpoint: &str) -> Option<String> {
+    /// Describes a violated invariant of an endpoint. Invariants: the endpoint exists, one of its variants has a weight above 0,
+    /// and neither its current nor its next configuration has been deleted.
+    pub fn endpoint_problem(&self, endpoint: &str) -> Option<String> {
         let mut inner = self.inner();
         inner.settle();
-        let Hosted { endpoints, configs, .. } = &inner.hosted;
+        let HostingState { endpoints, configs, .. } = &inner.hosted;
         let Some(served) = endpoints.get(endpoint) else {
             return Some(format!("endpoint {endpoint} does not exist"));
         };
@@ -251,11 +251,11 @@ impl Memory {
             return Some(format!("configuration {gone} of endpoint {endpoint} was deleted"));
         }
         let all = served.variants.iter();
-        let fits = all
+        let are_valid = all
             .clone()
             .all(|variant| variant.weight.is_finite() && variant.weight >= 0.0);
-        let weighs = all.clone().any(|variant| variant.weight > 0.0);
-        (!fits || !weighs).then(|| format!("endpoint {endpoint} has the variants {:?}", served.variants))
+        let has_weight = all.clone().any(|variant| variant.weight > 0.0);
+        (!are_valid || !has_weight).then(|| format!("endpoint {endpoint} has the variants {:?}", served.variants))
     }
 
     /// A model package.
@@ -263,13 +263,13 @@ impl Memory {
         self.inner().hosted.packages.get(arn).cloned()
     }
 
-    /// Registers a model package, or replaces the one of the same ARN.
+    /// Registers a model package, or replaces the package with the same ARN.
     pub fn put_package(&self, package: DescribedModelPackage) {
         let mut inner = self.inner();
         inner.hosted.packages.insert(package.package.arn.clone(), package);
     }
 
-    /// Lets a schedule of Model Monitor's watch an endpoint.
+    /// Adds a monitoring schedule of an endpoint.
     pub fn put_monitor(&self, endpoint: &str, monitor: MonitorBaseline) {
         let mut inner = self.inner();
         inner
@@ -280,12 +280,12 @@ impl Memory {
             .push(monitor);
     }
 
-    /// The schedules that watch an endpoint, with their baselines.
+    /// Schedules that monitor an endpoint, with their baselines.
     pub fn monitors(&self, endpoint: &str) -> Vec<MonitorBaseline> {
         self.inner().hosted.monitors.get(endpoint).cloned().unwrap_or_default()
     }
 
-    /// Publishes a value of a variant's metric so many times, at the time now.
+    /// Publishes `count` values of a variant's metric at the current time.
     pub fn put_value(&self, namespace: &str, name: &str, endpoint: &str, variant: &str, value: f64, count: u64) {
         let mut inner = self.inner();
         let now = inner.now;
@@ -337,13 +337,13 @@ impl Hosting for Memory {
             let base = base.ok_or_else(|| not_found(operation, &new.base))?.clone();
             let package = Some(new.model_package_arn.clone());
             inner.hosted.models.entry(new.model_name.clone()).or_insert(package);
-            let weighed = base.variants.iter().filter_map(|(variant, model)| {
+            let weighted = base.variants.iter().filter_map(|(variant, model)| {
                 let weight = *new.weights.get(&variant.name)?;
                 let name = variant.name.clone();
                 Some((Variant { name, weight }, model.clone()))
             });
             let mut config = Config {
-                variants: weighed.collect(),
+                variants: weighted.collect(),
                 shadow: new.shadow.then(|| new.variant_name.clone()),
             };
             if let Some(weight) = new.weights.get(&new.variant_name).filter(|_| !new.shadow) {
@@ -374,16 +374,16 @@ impl Hosting for Memory {
             if served.updating.is_some() {
                 return Err(rejected(operation, endpoint, "Cannot update in-progress endpoint"));
             }
-            let fails = hosted.fail_next > 0 || chance < hosted.failing;
+            let fails = hosted.fail_next > 0 || chance < hosted.failures_per_mille;
             hosted.fail_next = hosted.fail_next.saturating_sub(1);
             hosted.updates += 1;
             if blind {
-                let later = now.saturating_add(hosted.takes * 8).unwrap_or(Timestamp::MAX);
-                hosted.again.push((endpoint.to_owned(), config.to_owned(), later));
+                let later = now.saturating_add(hosted.update_duration * 8).unwrap_or(Timestamp::MAX);
+                hosted.repeated.push((endpoint.to_owned(), config.to_owned(), later));
             }
             served.updating = Some(Update {
                 to: config.to_owned(),
-                until: now.saturating_add(hosted.takes).unwrap_or(Timestamp::MAX),
+                until: now.saturating_add(hosted.update_duration).unwrap_or(Timestamp::MAX),
                 fails,
             });
             Ok(())
@@ -462,7 +462,7 @@ impl MetricData for Memory {
     ) -> Result<Vec<Vec<(Timestamp, f64)>>, AwsError> {
         let seconds = i64::try_from(period.as_secs()).unwrap_or(60).max(1);
         self.call("cloudwatch:GetMetricData", "AWS/SageMaker", |inner| {
-            let answers = queries.iter().map(|query| {
+            let results = queries.iter().map(|query| {
                 let values = inner
                     .hosted
                     .values
@@ -476,21 +476,21 @@ impl MetricData for Memory {
                     let begin = at.as_second().div_euclid(seconds) * seconds;
                     periods.entry(begin).or_default().push((*value, *count));
                 }
-                let answer = periods.into_iter().filter_map(|(begin, values)| {
+                let points = periods.into_iter().filter_map(|(begin, values)| {
                     Some((
                         Timestamp::from_second(begin).ok()?,
                         statistic(&query.statistic, values)?,
                     ))
                 });
-                answer.collect()
+                points.collect()
             });
-            Ok(answers.collect())
+            Ok(results.collect())
         })
         .await
     }
 }
 
-/// A statistic of the values of a period, each with how often it occurred.
+/// Statistic of the values of a period, each with its count.
 fn statistic(name: &str, mut values: Vec<(f64, u64)>) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "counts of tests are small")]
     let real = |count: u64| count as f64;
@@ -514,14 +514,14 @@ fn statistic(name: &str, mut values: Vec<(f64, u64)>) -> Option<f64> {
 }
 
 impl MonitoringBaselines for Memory {
-    async fn monitors_of(&self, endpoint: &str) -> Result<Vec<MonitorBaseline>, AwsError> {
+    async fn monitors_for(&self, endpoint: &str) -> Result<Vec<MonitorBaseline>, AwsError> {
         self.call("sagemaker:ListMonitoringSchedules", endpoint, |inner| {
             Ok(inner.hosted.monitors.get(endpoint).cloned().unwrap_or_default())
         })
         .await
     }
 
-    async fn hold_against(&self, schedule: &str, baseline_uri: &str) -> Result<(), AwsError> {
+    async fn set_baseline(&self, schedule: &str, baseline_uri: &str) -> Result<(), AwsError> {
         self.call("sagemaker:UpdateMonitoringSchedule", schedule, |inner| {
             let monitors = inner.hosted.monitors.values_mut().flatten();
             for monitor in monitors.filter(|monitor| monitor.monitoring_schedule == schedule) {

@@ -8,20 +8,20 @@ use crate::{
 use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use std::collections::BTreeMap;
 
-/// What tests have told.
+/// Lineage and jobs that tests have added.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct LineageState {
     jobs: Vec<TransformJob>,
     lineage: BTreeMap<String, (Vec<LineageArtifact>, Vec<LineageAssociation>)>,
 }
 
 impl Memory {
-    /// A batch transform job.
+    /// Adds a batch transform job.
     pub fn put_transform_job(&self, job: TransformJob) {
         self.inner().lineage.jobs.push(job);
     }
 
-    /// Where something comes from.
+    /// Sets the lineage of a model package or an endpoint.
     pub fn put_lineage(&self, arn: &str, artifacts: Vec<LineageArtifact>, associations: Vec<LineageAssociation>) {
         let lineage = (artifacts, associations);
         self.inner().lineage.lineage.insert(arn.to_owned(), lineage);
@@ -32,8 +32,8 @@ impl TransformJobs for Memory {
     async fn latest_transform_job(&self, name_contains: &str) -> Result<Option<TransformJob>, AwsError> {
         self.call("sagemaker:ListTransformJobs", name_contains, |inner| {
             let jobs = inner.lineage.jobs.iter();
-            let fitting = jobs.filter(|job| job.name.contains(name_contains));
-            Ok(fitting.max_by_key(|job| job.created).cloned())
+            let matching = jobs.filter(|job| job.name.contains(name_contains));
+            Ok(matching.max_by_key(|job| job.created).cloned())
         })
         .await
     }

@@ -1,20 +1,20 @@
-//! Topics, secrets and servers outside of AWS, in memory.
+//! Topics, secrets, and servers outside AWS, in memory.
 
 use super::Memory;
 use crate::{
     AwsError, Kind,
-    ports::{Post, PostAnswer, Secret, Secrets, Topics, Web},
+    ports::{Post, PostResponse, Secret, Secrets, Topics, Web},
 };
 use std::collections::BTreeMap;
 
-/// What went out, and what is known there.
+/// Messages and requests sent, secrets, and responses of servers.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
-    /// Topic (`None`: the deployment's), subject and message.
+    /// Topic (`None` is the deployment's), subject, and message.
     published: Vec<(Option<String>, String, String)>,
     secrets: BTreeMap<String, Secret>,
     posts: Vec<Post>,
-    /// Status by URL, of servers that answer otherwise than with 202.
+    /// Response status by URL. The default is 202.
     answers: BTreeMap<String, u16>,
 }
 
@@ -33,18 +33,18 @@ impl Memory {
         self.inner().outside.published.clone()
     }
 
-    /// The POST requests that servers have taken, or refused, so far.
+    /// The POST requests sent so far, with any response.
     pub fn posts(&self) -> Vec<Post> {
         self.inner().outside.posts.clone()
     }
 
-    /// Puts a secret where `parameter` names it.
+    /// Sets the secret of a parameter.
     pub fn put_secret(&self, parameter: &str, value: &str) {
         let secret = Secret::new(value);
         self.inner().outside.secrets.insert(parameter.to_owned(), secret);
     }
 
-    /// Lets a server answer so from now on.
+    /// Sets the response status of a server.
     pub fn answer(&self, url: &str, status: u16) {
         self.inner().outside.answers.insert(url.to_owned(), status);
     }
@@ -77,12 +77,12 @@ impl Secrets for Memory {
 }
 
 impl Web for Memory {
-    async fn post(&self, request: &Post) -> Result<PostAnswer, AwsError> {
+    async fn post(&self, request: &Post) -> Result<PostResponse, AwsError> {
         self.call("POST", request.host(), |inner| {
             inner.outside.posts.push(request.clone());
             let status = inner.outside.answers.get(&request.url).copied().unwrap_or(202);
             let body = format!("answer {status}");
-            Ok(PostAnswer { status, body })
+            Ok(PostResponse { status, body })
         })
         .await
     }

@@ -1,5 +1,5 @@
-//! A deployment as it stands: its `CloudFormation` stack, and what the stack's resources are set to. Only looked at, but for
-//! one object that is removed again.
+//! Configuration of a deployment: its `CloudFormation` stack and the settings of the stack's resources. Read-only, except that
+//! one object can be deleted.
 
 use crate::AwsError;
 use std::collections::BTreeMap;
@@ -7,24 +7,24 @@ use std::collections::BTreeMap;
 /// A `CloudFormation` stack.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stack {
-    /// Its ARN, which tells account and region.
+    /// ARN of the stack. It contains account and region.
     pub arn: String,
     /// `CREATE_COMPLETE`, `UPDATE_ROLLBACK_FAILED`, …
     pub status: String,
-    /// Why it has that status, if it was told.
+    /// `StackStatusReason`.
     pub status_reason: Option<String>,
-    /// The outputs by their keys.
+    /// Outputs by key.
     pub outputs: BTreeMap<String, String>,
-    /// The parameters by their keys; those with `NoEcho` as asterisks.
+    /// Parameters by key. Values of `NoEcho` parameters are asterisks.
     pub parameters: BTreeMap<String, String>,
 }
 
 /// A resource of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StackResource {
-    /// Its logical id, as the template names it.
+    /// Logical ID, as in the template.
     pub logical_id: String,
-    /// Its physical id: a name, an ARN, a URL.
+    /// Physical ID: a name, an ARN, or a URL.
     pub physical_id: String,
     /// `AWS::Events::Rule`, …
     pub resource_type: String,
@@ -32,108 +32,108 @@ pub struct StackResource {
     pub status: String,
 }
 
-/// A bucket's settings.
+/// Settings of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BucketSettings {
-    /// Whether its versioning is enabled.
+    /// Whether versioning is enabled.
     pub versioned: bool,
-    /// Its policy, JSON; `None` if it has none.
+    /// Bucket policy as JSON. `None` if the bucket has none.
     pub policy: Option<String>,
 }
 
-/// A rule of EventBridge.
+/// An EventBridge rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {
-    /// Whether it is enabled.
+    /// Whether the rule is enabled.
     pub enabled: bool,
-    /// Its targets.
+    /// Targets of the rule.
     pub targets: Vec<RuleTarget>,
 }
 
-/// What a rule sends its events to.
+/// Target of an EventBridge rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleTarget {
-    /// Its ARN.
+    /// ARN of the target.
     pub arn: String,
-    /// ARN of the queue that gets what cannot be delivered.
+    /// ARN of the queue for events that cannot be delivered.
     pub dead_letter_queue: Option<String>,
 }
 
-/// A Lambda function's configuration.
+/// Configuration of a Lambda function.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FunctionConfiguration {
     /// `Active`, `Pending`, `Inactive` or `Failed`.
     pub state: String,
-    /// Why it has that state.
+    /// `StateReason`.
     pub state_reason: Option<String>,
     /// `Successful`, `InProgress` or `Failed`.
     pub last_update_status: String,
-    /// Why the last update went so.
+    /// `LastUpdateStatusReason`.
     pub last_update_status_reason: Option<String>,
-    /// Its environment's variables.
+    /// Environment variables.
     pub environment: BTreeMap<String, String>,
 }
 
-/// A subscription of a topic.
+/// Subscription to an SNS topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Subscription {
     /// `email`, `sqs`, …
     pub protocol: String,
-    /// Where the messages go.
+    /// Destination of the messages.
     pub endpoint: String,
-    /// Whether it was confirmed.
+    /// Whether the subscription is confirmed.
     pub confirmed: bool,
 }
 
 /// A CloudWatch alarm.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Alarm {
-    /// Its name.
+    /// Name of the alarm.
     pub name: String,
     /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
     pub state: String,
-    /// Why.
+    /// `StateReason`.
     pub reason: String,
 }
 
-/// `CloudFormation`'s stacks.
+/// `CloudFormation` stacks.
 pub trait Stacks {
-    /// A stack; `None` if there is none.
+    /// Describes a stack. `None` if it does not exist.
     fn stack(&self, name: &str) -> impl Future<Output = Result<Option<Stack>, AwsError>>;
 
-    /// The resources of a stack.
+    /// Lists the resources of a stack.
     fn stack_resources(&self, name: &str) -> impl Future<Output = Result<Vec<StackResource>, AwsError>>;
 }
 
-/// What a deployment's resources are set to. `None` stands for one that does not exist.
+/// Settings of a deployment's resources. `None` means that the resource does not exist.
 pub trait Deployment {
-    /// Whose credentials are used, and in which region, in words.
+    /// Description of the credentials in use and their region.
     fn whoami(&self) -> impl Future<Output = Result<String, AwsError>>;
 
-    /// A bucket's settings.
+    /// Settings of a bucket.
     fn bucket(&self, name: &str) -> impl Future<Output = Result<Option<BucketSettings>, AwsError>>;
 
     /// Whether a bucket sends its events to EventBridge.
     fn sends_events(&self, bucket: &str) -> impl Future<Output = Result<bool, AwsError>>;
 
-    /// A rule of a bus, with its targets.
+    /// A rule of an event bus, with its targets.
     fn rule(&self, bus: &str, name: &str) -> impl Future<Output = Result<Option<Rule>, AwsError>>;
 
-    /// A function.
+    /// Configuration of a function.
     fn function(&self, name: &str) -> impl Future<Output = Result<Option<FunctionConfiguration>, AwsError>>;
 
-    /// The subscriptions of a topic.
+    /// Subscriptions to a topic.
     fn subscriptions(&self, topic_arn: &str) -> impl Future<Output = Result<Vec<Subscription>, AwsError>>;
 
-    /// About how many messages of a queue wait, those that somebody is looking at among them.
-    fn waiting(&self, queue_url: &str) -> impl Future<Output = Result<u64, AwsError>>;
+    /// Approximate number of messages in a queue, including those in flight.
+    fn message_count(&self, queue_url: &str) -> impl Future<Output = Result<u64, AwsError>>;
 
-    /// The alarms of those names, as far as they exist.
+    /// The alarms with these names, if they exist.
     fn alarms(&self, names: &[String]) -> impl Future<Output = Result<Vec<Alarm>, AwsError>>;
 
-    /// The names of the parameters that a SageMaker pipeline declares.
+    /// Names of the parameters of a SageMaker pipeline.
     fn pipeline_parameters(&self, pipeline: &str) -> impl Future<Output = Result<Option<Vec<String>>, AwsError>>;
 
-    /// Deletes an object; nothing if there is none.
+    /// Deletes an object, if it exists.
     fn remove(&self, bucket: &str, key: &str) -> impl Future<Output = Result<(), AwsError>>;
 }

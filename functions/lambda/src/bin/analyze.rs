@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
             let (analyze, state_bucket, event_bus) = Analyze::from_vars(vars)?;
             Ok((analyze, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        // Boxed: the future is large, and would be moved about.
+        // Boxed, because the future is large and would be moved.
         async |analyze, aws, request| Box::pin(analyze.handle(aws, request.payload.get(), request.deadline)).await,
     )
     .await

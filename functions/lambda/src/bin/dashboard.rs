@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
             let (dashboard, state_bucket) = Dashboard::from_vars(vars)?;
             Ok((dashboard, aws.with_state_bucket(state_bucket)))
         },
-        // Boxed: the future is large, and would be moved about.
+        // Boxed, because the future is large and would be moved.
         async |dashboard, aws, request| Box::pin(dashboard.handle(aws, request.payload.get(), request.deadline)).await,
     )
     .await

@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
             let (ingest, state_bucket, event_bus) = Ingest::from_vars(vars)?;
             Ok((ingest, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        // Boxed: the future is large, and would be moved about.
+        // Boxed, because the future is large and would be moved.
         async |ingest, aws, request| Box::pin(ingest.handle(aws, request.payload.get(), &request.request_id)).await,
     )
     .await

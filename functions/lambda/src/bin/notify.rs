@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
             let (notify, state_bucket, topic_arn) = Notify::from_vars(vars)?;
             Ok((notify, aws.with_state_bucket(state_bucket).with_topic(topic_arn)))
         },
-        // Boxed: the future is large, and would be moved about.
+        // Boxed, because the future is large and would be moved.
         async |notify, aws, request| {
             Box::pin(notify.handle(aws, request.payload.get(), &request.request_id, request.deadline)).await
         },

@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
             let (promote, state_bucket, event_bus) = Promote::from_vars(vars)?;
             Ok((promote, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        // Boxed: the future is large, and would be moved about.
+        // Boxed, because the future is large and would be moved.
         async |promote, aws, request| {
             Box::pin(promote.handle(aws, request.payload.get(), &request.request_id, request.deadline)).await
         },

@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
             let (remediate, state_bucket, event_bus) = Remediate::from_vars(vars)?;
             Ok((remediate, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        // Boxed: the future is large, and would be moved about.
+        // Boxed, because the future is large and would be moved.
         async |remediate, aws, request| {
             Box::pin(remediate.handle(aws, request.payload.get(), &request.request_id)).await
         },

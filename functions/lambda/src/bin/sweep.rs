@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
             let (sweep, state_bucket, event_bus) = Sweep::from_vars(vars)?;
             Ok((sweep, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
-        // Boxed: the future is large, and would be moved about.
+        // Boxed, because the future is large and would be moved.
         async |sweep, aws, request| Box::pin(sweep.run(aws, &request.request_id, request.deadline)).await,
     )
     .await

@@ -1,6 +1,6 @@
-//! What is told, to whom, in which form, and that nothing is told twice or lost.
+//! Notifications: content, recipients, and forms. No notification is sent twice or lost.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod harness;
 mod messages;
 mod threads;
-mod told;

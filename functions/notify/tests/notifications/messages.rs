@@ -1,6 +1,6 @@
-//! Every notification in each of its forms, as it is sent, checked against the schema that its receiver has published.
+//! Every notification in each of its forms, validated with the schema that its receiver has published.
 
-use crate::told::{EVENTS, Told, check, event};
+use crate::harness::{EVENTS, Harness, check, event};
 use notify::{Handled, Notification, webhook};
 use serde_json::Value;
 use shell::{
@@ -8,7 +8,7 @@ use shell::{
     ports::{Post, Secret},
 };
 
-/// All ways at once.
+/// A policy with every form.
 const EVERYWHERE: &str = "\
     [[notification]]\nto = 'sns-text'\n\
     [[notification]]\nto = 'sns-json'\ntopic = 'arn:aws:sns:us-east-1:111122223333:json'\n\
@@ -30,60 +30,58 @@ fn post_to<'a>(posts: &'a [Post], host: &str) -> Option<&'a Post> {
 }
 
 #[tokio::test]
-async fn every_event_of_the_folder_becomes_a_message() {
+async fn every_sample_event_becomes_a_message() {
     for name in names() {
-        let told = Told::by("");
-        let handled = told.hear(&event(&name)).await;
-        assert!(matches!(handled, Handled::Told { destinations: 1, .. }), "{handled:?}");
-        let [(subject, body)] = &told.world.messages()[..] else {
+        let harness = Harness::with_policy("");
+        let handled = harness.handle(&event(&name)).await;
+        assert!(matches!(handled, Handled::Sent { destinations: 1, .. }), "{handled:?}");
+        let [(subject, body)] = &harness.aws.messages()[..] else {
             panic!("one message")
         };
+        assert!(subject.is_ascii() && subject.len() < 100, "SNS rejects this subject");
         assert!(
-            subject.is_ascii() && subject.len() < 100,
-            "SNS would refuse this subject"
+            body.contains("\nMore\n") || name == "health-healthy",
+            "{name} has no commands"
         );
-        // What, and what people can do: each message answers.
-        for answer in ["What happens next:", "What you can do:"] {
-            assert!(
-                body.contains(answer) || name == "health-healthy",
-                "{name} lacks {answer}"
-            );
-        }
+        assert!(
+            !subject.contains("needed to retrain") || body.contains("expires at"),
+            "{name} has no deadline"
+        );
         insta::assert_snapshot!(name.as_str(), format!("Subject: {subject}\n\n{body}"));
     }
 }
 
 #[tokio::test]
-async fn every_form_of_every_event_is_what_its_receiver_has_published() {
+async fn every_form_matches_schema_of_receiver() {
     let mut actions = Vec::new();
     for name in names() {
-        let told = Told::by(EVERYWHERE);
-        told.hear(&event(&name)).await;
-        let published = told.world.published();
-        let of = |topic: &str| -> Value {
+        let harness = Harness::with_policy(EVERYWHERE);
+        harness.handle(&event(&name)).await;
+        let published = harness.aws.published();
+        let message_to = |topic: &str| -> Value {
             let ends = |arn: &Option<String>| arn.as_ref().is_some_and(|arn| arn.ends_with(topic));
             let (_, _, message) = published.iter().find(|(arn, ..)| ends(arn)).unwrap();
             serde_json::from_str(message).unwrap()
         };
         assert_eq!(published.len(), 3, "{name}");
-        check("events/schemas/notification.v1.json", &of("json"));
-        check("amazon-q-custom-notification.json", &of("chat"));
-        let posts = told.world.posts();
+        check("events/schemas/notification.v1.json", &message_to("json"));
+        check("amazon-q-custom-notification.json", &message_to("chat"));
+        let posts = harness.aws.posts();
         let hook = post_to(&posts, "https://hooks.example.com").unwrap();
         let sent: Notification = serde_json::from_slice(&hook.body).unwrap();
         assert_eq!(
             serde_json::to_value(&sent).unwrap(),
-            of("json"),
-            "a webhook gets the same"
+            message_to("json"),
+            "webhook and SNS get the same JSON"
         );
         let headers: std::collections::BTreeMap<_, _> = hook.headers.iter().cloned().collect();
-        let expected = webhook::signature(&Secret::new("signing key"), told.world.time(), &hook.body);
+        let expected = webhook::signature(&Secret::new("signing key"), harness.aws.time(), &hook.body);
         assert_eq!(headers[webhook::SIGNATURE], expected);
         assert_eq!(headers[webhook::ID], sent.id);
         if let Some(page) = post_to(&posts, "https://events.pagerduty.com") {
             let page: Value = serde_json::from_slice(&page.body).unwrap();
             check("pagerduty-events-v2.json", &page);
-            assert_eq!(page["dedup_key"], of("chat")["metadata"]["threadId"]);
+            assert_eq!(page["dedup_key"], message_to("chat")["metadata"]["threadId"]);
             actions.push(format!("{name}: {}", page["event_action"].as_str().unwrap()));
         } else {
             actions.push(format!("{name}: nothing"));
@@ -93,18 +91,18 @@ async fn every_form_of_every_event_is_what_its_receiver_has_published() {
 }
 
 #[tokio::test]
-async fn each_kind_as_it_is_sent() {
+async fn json_forms_match_snapshots() {
     for name in ["alert-in-alert", "remediation-decided-approval-missing"] {
-        let told = Told::by(EVERYWHERE);
-        told.hear(&event(name)).await;
-        for (topic, _, message) in told.world.published() {
+        let harness = Harness::with_policy(EVERYWHERE);
+        harness.handle(&event(name)).await;
+        for (topic, _, message) in harness.aws.published() {
             if let Some(topic) = topic {
                 let form = topic.rsplit(':').next().unwrap();
                 let message: Value = serde_json::from_str(&message).unwrap();
                 insta::assert_json_snapshot!(format!("{form}-{name}"), message);
             }
         }
-        let posts = told.world.posts();
+        let posts = harness.aws.posts();
         let page = post_to(&posts, "https://events.pagerduty.com").unwrap();
         let page: Value = serde_json::from_slice(&page.body).unwrap();
         insta::assert_json_snapshot!(format!("pagerduty-{name}"), page);
@@ -112,65 +110,68 @@ async fn each_kind_as_it_is_sent() {
 }
 
 #[tokio::test]
-async fn what_is_not_ours_is_ignored_without_a_call() {
-    let told = Told::by("");
-    let foreign = event("alert-in-alert").replace("\"driftwarden\"", "\"somebody\"");
-    assert!(matches!(told.hear(&foreign).await, Handled::Ignored { .. }));
-    assert!(told.world.calls().is_empty());
+async fn foreign_event_is_ignored_without_calls() {
+    let harness = Harness::with_policy("");
+    let foreign = event("alert-in-alert").replace("\"driftwarden\"", "\"example\"");
+    assert!(matches!(harness.handle(&foreign).await, Handled::Ignored { .. }));
+    assert!(harness.aws.calls().is_empty());
 }
 
 #[tokio::test]
-async fn the_steps_between_are_not_told() {
-    let told = Told::by("");
+async fn intermediate_experiment_stages_are_not_sent() {
+    let harness = Harness::with_policy("");
     let between = ["Preparing", "Promoting", "Baking", "Retiring", "RollingBack", "Testing"];
     for stage in between {
-        // A later step of the traffic: a look lies behind it.
+        // A later step with the outcome of a look.
         let event = event("experiment-paused").replace("\"stage\": \"Paused\"", &format!("\"stage\": \"{stage}\""));
-        assert!(matches!(told.hear(&event).await, Handled::Ignored { .. }), "{stage}");
+        assert!(
+            matches!(harness.handle(&event).await, Handled::Ignored { .. }),
+            "{stage}"
+        );
     }
-    assert!(told.world.calls().is_empty());
+    assert!(harness.aws.calls().is_empty());
 }
 
 #[tokio::test]
-async fn a_detail_of_another_layout_is_an_error_that_says_so() {
+async fn invalid_detail_is_an_error() {
     let broken = event("alert-in-alert").replace("\"alertStatus\": \"InAlert\"", "\"alertStatus\": \"Alarmed\"");
-    let error = Told::by("").try_hear(&broken).await.unwrap_err();
+    let error = Harness::with_policy("").try_handle(&broken).await.unwrap_err();
     assert_eq!(error.error_type(), "EventUnreadable");
     assert!(chain(&error).contains("unknown variant `Alarmed`"), "{}", chain(&error));
 }
 
 #[tokio::test]
-async fn a_template_of_the_user_s_takes_the_place_of_the_text() {
-    let told = Told::by("");
+async fn user_template_replaces_text() {
+    let harness = Harness::with_policy("");
     let template =
         "Subject: {{ model }} is {{ severity | upper }}\n{{ what }}\n{% for line in next %}- {{ line }}\n{% endfor %}";
-    told.world.put_document("notification-templates/alert.txt", template);
-    told.hear(&event("alert-in-alert")).await;
-    let (subject, body) = told.world.messages().remove(0);
+    harness.aws.put_document("notification-templates/alert.txt", template);
+    harness.handle(&event("alert-in-alert")).await;
+    let (subject, body) = harness.aws.messages().remove(0);
     assert_eq!(subject, "[Driftwarden] churn-endpoint is WARNING");
     assert!(
-        body.starts_with("Model churn-endpoint: the DataQuality monitor") && body.contains("- Driftwarden decides"),
+        body.starts_with("The data quality monitor churn-data-quality") && body.contains("- Driftwarden decides"),
         "{body}"
     );
 }
 
 #[tokio::test]
-async fn a_template_that_cannot_be_used_loses_nothing() {
+async fn failed_template_falls_back_to_built_in_text() {
     for broken in ["{{ modl }}", "{% for", "", "{{ what"] {
-        let told = Told::by("");
-        told.world.put_document("notification-templates/alert.txt", broken);
-        told.hear(&event("alert-in-alert")).await;
-        let (_, body) = told.world.messages().remove(0);
+        let harness = Harness::with_policy("");
+        harness.aws.put_document("notification-templates/alert.txt", broken);
+        harness.handle(&event("alert-in-alert")).await;
+        let (_, body) = harness.aws.messages().remove(0);
         assert!(
-            body.starts_with("(The template notification-templates/alert.txt cannot be used: "),
+            body.starts_with("(The template notification-templates/alert.txt failed: "),
             "{body}"
         );
-        assert!(body.contains("Violations of the latest of them"), "{body}");
+        assert!(body.contains("Violations in the latest breaching execution"), "{body}");
     }
 }
 
 #[test]
-fn the_schema_of_notifications_is_that_of_the_type() {
+fn schema_matches_notification_type() {
     let mut schema = schemars::generate::SchemaSettings::draft2020_12()
         .into_generator()
         .into_root_schema_for::<Notification>();
@@ -183,6 +184,6 @@ fn the_schema_of_notifications_is_that_of_the_type() {
     let found = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         found == text,
-        "{path} is not what the type says: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-notify"
+        "{path} differs from the type: run UPDATE_SCHEMAS=1 cargo test -p driftwarden-notify"
     );
 }

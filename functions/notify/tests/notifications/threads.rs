@@ -1,6 +1,6 @@
-//! Who is told of what, and that nothing is told twice: routes, threads, repeats, quiet hours, digests, faults.
+//! Routes, threads, repeats, quiet hours, digests, and faults: no notification is sent twice.
 
-use crate::told::{Told, check, event, event_as, with};
+use crate::harness::{Harness, check, event, event_as, with};
 use jiff::SignedDuration;
 use notify::Handled;
 use shell::{ErrorType as _, Kind, chain, memory::Fault};
@@ -14,114 +14,121 @@ fn hours(hours: i64) -> SignedDuration {
 }
 
 #[tokio::test]
-async fn an_event_delivered_twenty_times_is_told_once() {
-    let told = Told::by("");
+async fn event_delivered_twenty_times_is_sent_once() {
+    let harness = Harness::with_policy("");
     for _ in 0..20 {
-        told.hear(&event("alert-in-alert")).await;
+        harness.handle(&event("alert-in-alert")).await;
     }
-    assert_eq!(told.subjects().len(), 1);
+    assert_eq!(harness.subjects().len(), 1);
     assert!(matches!(
-        told.hear(&event("alert-in-alert")).await,
-        Handled::Known { .. }
+        harness.handle(&event("alert-in-alert")).await,
+        Handled::Duplicate { .. }
     ));
 }
 
 #[tokio::test]
-async fn the_same_alert_twenty_times_is_one_message_and_a_count() {
-    let told = Told::by(PAGES);
-    told.hear(&event("alert-in-alert")).await;
-    told.hear(&event("remediation-decided-cooldown")).await;
-    assert_eq!(told.subjects().len(), 2);
+async fn twenty_equal_alerts_are_one_message_and_a_count() {
+    let harness = Harness::with_policy(PAGES);
+    harness.handle(&event("alert-in-alert")).await;
+    harness.handle(&event("remediation-decided-cooldown")).await;
+    assert_eq!(harness.subjects().len(), 2);
     for time in 2..=20 {
-        told.world.pass(SignedDuration::from_mins(20));
-        let handled = told.hear(&event_as("alert-in-alert", &format!("alert-{time}"))).await;
-        assert!(matches!(handled, Handled::Counted { .. }), "{handled:?}");
+        harness.aws.pass(SignedDuration::from_mins(20));
+        let handled = harness
+            .handle(&event_as("alert-in-alert", &format!("alert-{time}")))
+            .await;
+        assert!(matches!(handled, Handled::Repeat { .. }), "{handled:?}");
     }
-    told.pass(hours(2)).await;
+    harness.pass(hours(2)).await;
     assert_eq!(
-        told.subjects().len(),
+        harness.subjects().len(),
         2,
-        "while the incident is open, the count waits for something to say"
+        "while the incident is open, the count waits for the next message"
     );
-    told.hear(&event("incident-closed")).await;
-    let (_, last) = told.world.messages().pop().unwrap();
+    harness.handle(&event("incident-closed")).await;
+    let (_, last) = harness.aws.messages().pop().unwrap();
     assert!(
-        last.contains("19 times more, last at 2026-11-23 18:20:00 UTC: churn-endpoint: churn-data-quality InAlert"),
+        last.contains(
+            "19 repeats, last at 2026-11-23 18:20 UTC: churn-endpoint: monitor churn-data-quality is in alert"
+        ),
         "{last}"
     );
-    assert_eq!(told.subjects().len(), 3);
-    let hook = told
+    assert_eq!(harness.subjects().len(), 3);
+    let hook = harness
         .posts()
         .into_iter()
         .rfind(|post| post.get("version").is_some())
         .unwrap();
-    assert_eq!(hook["repeats"][0]["count"], 19, "each destination is told the count");
-    // Nobody was paged again.
-    let pages: Vec<_> = told
+    assert_eq!(hook["repeats"][0]["count"], 19, "each destination receives the count");
+    // PagerDuty does not page for repeats.
+    let pages: Vec<_> = harness
         .posts()
         .into_iter()
         .filter(|post| post.get("event_action").is_some())
         .collect();
     assert_eq!(pages.len(), 2, "{pages:?}");
-    told.pass(hours(3)).await;
-    assert_eq!(told.subjects().len(), 3, "what has been counted is not told again");
+    harness.pass(hours(3)).await;
+    assert_eq!(harness.subjects().len(), 3, "a count is sent once");
 }
 
 #[tokio::test]
-async fn a_monitor_that_flaps_without_an_incident_is_counted_for_an_hour_and_told_by_the_tick() {
-    let told = Told::by("");
+async fn flapping_monitor_is_counted_and_sent_by_tick_after_hour() {
+    let harness = Harness::with_policy("");
     for time in 0..20 {
-        told.hear(&event_as("alert-in-alert", &format!("in-{time}"))).await;
-        told.hear(&event_as("alert-ok", &format!("ok-{time}"))).await;
-        told.pass(SignedDuration::from_mins(2)).await;
+        harness.handle(&event_as("alert-in-alert", &format!("in-{time}"))).await;
+        harness.handle(&event_as("alert-ok", &format!("ok-{time}"))).await;
+        harness.pass(SignedDuration::from_mins(2)).await;
     }
-    let subjects = told.subjects();
+    let subjects = harness.subjects();
     assert_eq!(subjects.len(), 2, "one InAlert, one OK: {subjects:?}");
-    told.pass(hours(2)).await;
-    let (subject, body) = told.world.messages().pop().unwrap();
-    assert_eq!(told.subjects().len(), 3);
-    assert_eq!(subject, "[Driftwarden] churn-endpoint: came 38 times more");
-    assert!(body.matches("19 times more").count() == 2, "{body}");
-    assert!(!told.world.documents().is_empty());
-    let pending = told.world.document("notifications/pending.json").unwrap();
+    harness.pass(hours(2)).await;
+    let (subject, body) = harness.aws.messages().pop().unwrap();
+    assert_eq!(harness.subjects().len(), 3);
+    assert_eq!(
+        subject,
+        "[Driftwarden] churn-endpoint: 38 repeats of earlier notifications"
+    );
+    assert!(body.matches("19 repeats").count() == 2, "{body}");
+    assert!(!harness.aws.documents().is_empty());
+    let pending = harness.aws.document("notifications/pending.json").unwrap();
     assert!(
         String::from_utf8(pending).unwrap().contains("\"models\":{}"),
-        "nothing is left to look at"
+        "no model is pending"
     );
-    told.hear(&event_as("alert-in-alert", "in-later")).await;
-    assert_eq!(told.subjects().len(), 4, "after the hour it is told again");
+    harness.handle(&event_as("alert-in-alert", "in-later")).await;
+    assert_eq!(harness.subjects().len(), 4, "after an hour it is sent again");
 }
 
 #[tokio::test]
-async fn what_gets_worse_is_no_repeat() {
-    let told = Told::by("");
-    told.hear(&event("alert-in-alert")).await;
+async fn higher_severity_is_not_a_repeat() {
+    let harness = Harness::with_policy("");
+    harness.handle(&event("alert-in-alert")).await;
     let worse = with("alert-in-alert", |detail| {
         detail["id"] = "worse".into();
         detail["severity"] = "critical".into();
     });
-    assert!(matches!(told.hear(&worse).await, Handled::Told { .. }));
+    assert!(matches!(harness.handle(&worse).await, Handled::Sent { .. }));
 }
 
 #[tokio::test]
-async fn one_incident_is_one_thread_from_alert_to_end() {
-    let told = Told::by(PAGES);
-    let story = [
+async fn incident_is_one_thread_from_alert_to_end() {
+    let harness = Harness::with_policy(PAGES);
+    let events = [
         "alert-in-alert",
         "remediation-decided",
         "retraining-failed",
         "remediation-decided-escalate",
         "incident-closed",
     ];
-    for name in story {
-        told.hear(&event(name)).await;
+    for name in events {
+        harness.handle(&event(name)).await;
     }
-    let posts = told.posts();
+    let posts = harness.posts();
     let (pages, hooks): (Vec<_>, Vec<_>) = posts.iter().partition(|post| post.get("event_action").is_some());
     let threads: std::collections::BTreeSet<_> = hooks.iter().map(|hook| hook["thread"].to_string()).collect();
     assert_eq!((hooks.len(), threads.len()), (5, 1));
     let thread = hooks[0]["thread"].as_str().unwrap();
-    let said: Vec<String> = pages
+    let actions: Vec<String> = pages
         .iter()
         .map(|page| {
             format!(
@@ -131,9 +138,9 @@ async fn one_incident_is_one_thread_from_alert_to_end() {
             )
         })
         .collect();
-    // The acknowledged alert pages nobody any more: who is needed after it is paged by a second one.
+    // An acknowledged alert does not page again: a second alert does.
     assert_eq!(
-        said,
+        actions,
         [
             "trigger T",
             "acknowledge T",
@@ -149,16 +156,16 @@ async fn one_incident_is_one_thread_from_alert_to_end() {
 }
 
 #[tokio::test]
-async fn the_next_incident_is_a_thread_of_its_own() {
-    let told = Told::by(PAGES);
-    told.hear(&event("remediation-decided-escalate")).await;
-    told.hear(&event("incident-closed")).await;
+async fn next_incident_starts_new_thread() {
+    let harness = Harness::with_policy(PAGES);
+    harness.handle(&event("remediation-decided-escalate")).await;
+    harness.handle(&event("incident-closed")).await;
     let next = with("remediation-decided-escalate", |detail| {
         detail["id"] = "decision-2".into();
         detail["incidentId"] = "churn-endpoint-2".into();
     });
-    told.hear(&next).await;
-    let hooks: Vec<_> = told
+    harness.handle(&next).await;
+    let hooks: Vec<_> = harness
         .posts()
         .into_iter()
         .filter(|post| post.get("thread").is_some())
@@ -168,88 +175,88 @@ async fn the_next_incident_is_a_thread_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_notification_goes_by_model_severity_and_kind() {
+async fn routes_match_model_severity_and_kind() {
     let policy = "[[notification]]\nto = 'sns-text'\nmodels = ['fraud']\n\
                   [[notification]]\nto = 'sns-json'\nkinds = ['decision']\nseverity = 'critical'\n";
-    let told = Told::by(policy);
+    let harness = Harness::with_policy(policy);
     assert!(matches!(
-        told.hear(&event("alert-in-alert")).await,
+        harness.handle(&event("alert-in-alert")).await,
         Handled::Ignored { .. }
     ));
     assert!(matches!(
-        told.hear(&event("remediation-decided-cooldown")).await,
+        harness.handle(&event("remediation-decided-cooldown")).await,
         Handled::Ignored { .. }
     ));
     assert!(matches!(
-        told.hear(&event("remediation-decided-escalate")).await,
-        Handled::Told { destinations: 1, .. }
+        harness.handle(&event("remediation-decided-escalate")).await,
+        Handled::Sent { destinations: 1, .. }
     ));
-    // Who was told of it is told of its end, although that is less grave.
+    // A recipient of the decision also receives the end, although its severity is lower.
     assert!(matches!(
-        told.hear(&event("incident-closed")).await,
-        Handled::Told { destinations: 1, .. }
+        harness.handle(&event("incident-closed")).await,
+        Handled::Sent { destinations: 1, .. }
     ));
-    let json: serde_json::Value = serde_json::from_str(&told.world.messages()[1].1).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&harness.aws.messages()[1].1).unwrap();
     assert_eq!(json["status"], "closed");
 }
 
 #[tokio::test]
-async fn of_two_tables_with_one_destination_the_first_decides() {
+async fn first_table_of_a_destination_wins() {
     let policy = "[[notification]]\nto = 'sns-text'\nseverity = 'warning'\n[[notification]]\nto = 'sns-text'\n";
-    let told = Told::by(policy);
-    told.hear(&event("alert-in-alert")).await;
-    assert_eq!(told.subjects().len(), 1);
+    let harness = Harness::with_policy(policy);
+    harness.handle(&event("alert-in-alert")).await;
+    assert_eq!(harness.subjects().len(), 1);
 }
 
 #[tokio::test]
-async fn quiet_hours_hold_and_tell_as_one_when_they_end() {
+async fn quiet_hours_end_with_one_summary() {
     let policy = "[[notification]]\nto = 'sns-text'\nquiet = ['22:00-07:00']\nurgent = 'critical'\n\
                   [[notification]]\nto = 'pagerduty'\nsecret = 'secretsmanager:pd'\nquiet = ['22:00-07:00']\n";
-    let told = Told::at("2026-11-23T23:00:00Z", policy);
-    told.hear(&event("alert-in-alert")).await;
-    told.hear(&event("alert-in-alert")).await;
-    told.hear(&event("health-unhealthy")).await;
-    told.hear(&event("health-healthy")).await;
-    told.pass(hours(1)).await;
-    assert!(told.subjects().is_empty() && told.posts().is_empty());
-    told.hear(&event("remediation-decided-escalate")).await;
-    assert_eq!(told.subjects().len(), 1, "what is urgent is told at once");
-    told.pass(hours(8)).await;
-    let (subject, body) = told.world.messages().pop().unwrap();
-    assert_eq!(subject, "[Driftwarden] 3 notifications of 1 model in quiet hours");
+    let harness = Harness::at("2026-11-23T23:00:00Z", policy);
+    harness.handle(&event("alert-in-alert")).await;
+    harness.handle(&event("alert-in-alert")).await;
+    harness.handle(&event("health-unhealthy")).await;
+    harness.handle(&event("health-healthy")).await;
+    harness.pass(hours(1)).await;
+    assert!(harness.subjects().is_empty() && harness.posts().is_empty());
+    harness.handle(&event("remediation-decided-escalate")).await;
+    assert_eq!(harness.subjects().len(), 1, "urgent notifications are sent at once");
+    harness.pass(hours(8)).await;
+    let (subject, body) = harness.aws.messages().pop().unwrap();
+    assert_eq!(subject, "[Driftwarden] 3 notifications for 1 model during quiet hours");
     insta::assert_snapshot!("quiet-hours", format!("Subject: {subject}\n\n{body}"));
-    assert_eq!(told.subjects().len(), 2);
-    // The last word of each thread: the health is well again by now.
-    let said: Vec<_> = told
+    assert_eq!(harness.subjects().len(), 2);
+    // The latest notification of each thread: the monitor has recovered.
+    let actions: Vec<_> = harness
         .posts()
         .iter()
         .map(|page| page["event_action"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(said, ["resolve", "trigger"]);
-    told.pass(hours(4)).await;
-    assert_eq!(told.subjects().len(), 2);
-    told.hear(&event("retraining-failed")).await;
-    assert_eq!(told.subjects().len(), 3, "by day it is told at once");
+    assert_eq!(actions, ["resolve", "trigger"]);
+    harness.pass(hours(4)).await;
+    assert_eq!(harness.subjects().len(), 2);
+    harness.handle(&event("retraining-failed")).await;
+    assert_eq!(harness.subjects().len(), 3, "outside quiet hours it is sent at once");
 }
 
 #[tokio::test]
-async fn one_that_was_held_alone_is_told_as_it_is() {
-    let told = Told::at(
+async fn single_held_notification_is_sent_in_full() {
+    let harness = Harness::at(
         "2026-11-23T23:00:00Z",
         "[[notification]]\nto = 'sns-text'\nquiet = ['22:00-07:00']\n",
     );
-    told.hear(&event("alert-in-alert")).await;
-    told.pass(hours(9)).await;
-    let (subject, body) = told.world.messages().pop().unwrap();
+    harness.handle(&event("alert-in-alert")).await;
+    harness.pass(hours(9)).await;
+    let (subject, body) = harness.aws.messages().pop().unwrap();
     assert!(
-        subject.contains("churn-data-quality InAlert") && body.contains("Violations of the latest"),
+        subject.contains("churn-data-quality is in alert") && body.contains("Violations in the latest"),
         "{body}"
     );
 }
 
 #[tokio::test]
-async fn a_digest_sums_up_the_day() {
-    let told = Told::by("[[notification]]\nto = 'sns-text'\ndigest = 'daily at 08:00'\n");
+async fn digest_summarizes_the_day() {
+    let harness = Harness::with_policy("[[notification]]\nto = 'sns-text'\ndigest = 'daily at 08:00'\n");
     let day = [
         "alert-in-alert",
         "remediation-decided",
@@ -259,73 +266,102 @@ async fn a_digest_sums_up_the_day() {
         "incident-closed",
     ];
     for name in day {
-        told.hear(&event(name)).await;
+        harness.handle(&event(name)).await;
         if name == "remediation-decided" {
             for time in 0..19 {
-                told.hear(&event_as("alert-in-alert", &format!("again-{time}"))).await;
+                harness
+                    .handle(&event_as("alert-in-alert", &format!("again-{time}")))
+                    .await;
             }
         }
     }
-    told.pass(hours(19)).await;
-    assert!(told.subjects().is_empty());
-    told.pass(hours(1)).await;
-    let (subject, body) = told.world.messages().pop().unwrap();
-    assert_eq!(told.subjects().len(), 1);
+    harness.pass(hours(19)).await;
+    assert!(harness.subjects().is_empty());
+    harness.pass(hours(1)).await;
+    let (subject, body) = harness.aws.messages().pop().unwrap();
+    assert_eq!(harness.subjects().len(), 1);
     insta::assert_snapshot!("digest", format!("Subject: {subject}\n\n{body}"));
     assert!(body.contains("20 times"), "{body}");
-    told.pass(hours(24)).await;
-    assert_eq!(told.subjects().len(), 1, "a day on which nothing was is not told");
+    harness.pass(hours(24)).await;
+    assert_eq!(harness.subjects().len(), 1, "a day without notifications has no digest");
 }
 
 #[tokio::test]
-async fn a_message_that_could_not_be_published_is_published_by_the_retry() {
-    let told = Told::by("");
-    told.world.fail("sns:Publish", Fault::Before(Kind::Transient));
-    told.try_as(&event("alert-in-alert"), "request").await.unwrap_err();
-    told.try_as(&event("alert-in-alert"), "request").await.unwrap();
-    assert_eq!(told.subjects().len(), 1);
+async fn retry_publishes_failed_message() {
+    let harness = Harness::with_policy("");
+    harness.aws.fail("sns:Publish", Fault::Before(Kind::Transient));
+    harness
+        .try_handle_as(&event("alert-in-alert"), "request")
+        .await
+        .unwrap_err();
+    harness
+        .try_handle_as(&event("alert-in-alert"), "request")
+        .await
+        .unwrap();
+    assert_eq!(harness.subjects().len(), 1);
 }
 
 #[tokio::test]
-async fn whose_invocation_died_is_told_by_the_next_tick() {
-    let told = Told::by("");
-    told.world.fail("sns:Publish", Fault::Before(Kind::Transient));
-    told.try_as(&event("alert-in-alert"), "died").await.unwrap_err();
-    let handled = told.hear(&event("alert-in-alert")).await;
-    assert!(matches!(handled, Handled::Known { .. }));
-    assert!(told.subjects().is_empty(), "the first may still be at work");
-    told.pass(SignedDuration::from_mins(15)).await;
-    assert_eq!(told.subjects().len(), 1);
+async fn tick_sends_message_of_interrupted_invocation() {
+    let harness = Harness::with_policy("");
+    harness.aws.fail("sns:Publish", Fault::Before(Kind::Transient));
+    harness
+        .try_handle_as(&event("alert-in-alert"), "died")
+        .await
+        .unwrap_err();
+    let handled = harness.handle(&event("alert-in-alert")).await;
+    assert!(matches!(handled, Handled::Duplicate { .. }));
+    assert!(
+        harness.subjects().is_empty(),
+        "the first invocation may still be running"
+    );
+    harness.pass(SignedDuration::from_mins(15)).await;
+    assert_eq!(harness.subjects().len(), 1);
 }
 
 #[tokio::test]
-async fn a_destination_that_fails_lets_no_other_be_told_twice() {
-    let told = Told::by(PAGES);
-    told.world.answer("https://hooks.example.com/x", 503);
-    told.try_as(&event("alert-in-alert"), "request").await.unwrap_err();
-    told.try_as(&event("alert-in-alert"), "request").await.unwrap_err();
-    assert_eq!(told.subjects().len(), 1);
-    assert_eq!(told.posts().len(), 3, "the page once, the webhook twice");
-    told.world.answer("https://hooks.example.com/x", 200);
-    told.pass(SignedDuration::from_mins(15)).await;
-    assert_eq!((told.subjects().len(), told.posts().len()), (1, 4));
-    told.pass(hours(1)).await;
-    assert_eq!((told.subjects().len(), told.posts().len()), (1, 4));
+async fn failed_destination_does_not_repeat_others() {
+    let harness = Harness::with_policy(PAGES);
+    harness.aws.answer("https://hooks.example.com/x", 503);
+    harness
+        .try_handle_as(&event("alert-in-alert"), "request")
+        .await
+        .unwrap_err();
+    harness
+        .try_handle_as(&event("alert-in-alert"), "request")
+        .await
+        .unwrap_err();
+    assert_eq!(harness.subjects().len(), 1);
+    assert_eq!(harness.posts().len(), 3, "the page once, the webhook twice");
+    harness.aws.answer("https://hooks.example.com/x", 200);
+    harness.pass(SignedDuration::from_mins(15)).await;
+    assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 4));
+    harness.pass(hours(1)).await;
+    assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 4));
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_said_and_kept_and_not_sent_again() {
-    let told = Told::by(PAGES);
-    told.world.answer("https://events.pagerduty.com/v2/enqueue", 400);
-    let error = told.try_as(&event("alert-in-alert"), "request").await.unwrap_err();
+async fn refusal_is_recorded_and_not_retried() {
+    let harness = Harness::with_policy(PAGES);
+    harness.aws.answer("https://events.pagerduty.com/v2/enqueue", 400);
+    let error = harness
+        .try_handle_as(&event("alert-in-alert"), "request")
+        .await
+        .unwrap_err();
     assert_eq!(error.error_type(), "NotificationRefused");
     assert!(chain(&error).contains("status 400"), "{}", chain(&error));
-    assert!(!chain(&error).contains("kkkk"), "a key is not told");
-    let sent = told.posts().len();
-    told.try_as(&event("alert-in-alert"), "request").await.unwrap();
-    told.pass(hours(1)).await;
-    assert_eq!(told.posts().len(), sent);
-    let document = told.world.document("notifications/models/churn-endpoint.json").unwrap();
+    assert!(!chain(&error).contains("kkkk"), "the error contains no key");
+    let sent = harness.posts().len();
+    harness
+        .try_handle_as(&event("alert-in-alert"), "request")
+        .await
+        .unwrap();
+    harness.pass(hours(1)).await;
+    assert_eq!(harness.posts().len(), sent);
+    let document = harness
+        .aws
+        .document("notifications/models/churn-endpoint.json")
+        .unwrap();
     let document = String::from_utf8(document).unwrap();
     assert!(
         document.contains("status 400") && !document.contains("kkkk"),
@@ -334,77 +370,80 @@ async fn what_is_not_taken_is_said_and_kept_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_destination_that_is_gone_for_good_is_given_up() {
-    let told = Told::by(PAGES);
-    told.world.answer("https://hooks.example.com/x", 503);
-    told.try_hear(&event("alert-in-alert")).await.unwrap_err();
-    told.world.pass(hours(73));
-    let error = told.tick().await.unwrap_err();
-    assert!(chain(&error).contains("given up after 72 h"), "{}", chain(&error));
-    let sent = told.posts().len();
-    told.pass(hours(1)).await;
-    assert_eq!(told.posts().len(), sent);
+async fn delivery_is_abandoned_after_three_days() {
+    let harness = Harness::with_policy(PAGES);
+    harness.aws.answer("https://hooks.example.com/x", 503);
+    harness.try_handle(&event("alert-in-alert")).await.unwrap_err();
+    harness.aws.pass(hours(73));
+    let error = harness.tick().await.unwrap_err();
+    assert!(chain(&error).contains("gave up after 72 h"), "{}", chain(&error));
+    let sent = harness.posts().len();
+    harness.pass(hours(1)).await;
+    assert_eq!(harness.posts().len(), sent);
 }
 
 #[tokio::test]
-async fn a_key_that_was_changed_is_read_again() {
-    let told = Told::by(PAGES);
-    told.hear(&event("alert-in-alert")).await;
-    told.world.pass(SignedDuration::from_mins(1));
-    told.world.put_secret("/hook", "another key");
-    told.world.answer("https://hooks.example.com/x", 401);
-    told.try_hear(&event("remediation-decided-escalate")).await.unwrap_err();
-    let signatures: Vec<_> = told
-        .world
+async fn rotated_key_is_read_again() {
+    let harness = Harness::with_policy(PAGES);
+    harness.handle(&event("alert-in-alert")).await;
+    harness.aws.pass(SignedDuration::from_mins(1));
+    harness.aws.put_secret("/hook", "another key");
+    harness.aws.answer("https://hooks.example.com/x", 401);
+    harness
+        .try_handle(&event("remediation-decided-escalate"))
+        .await
+        .unwrap_err();
+    let signatures: Vec<_> = harness
+        .aws
         .posts()
         .iter()
         .filter_map(|post| post.headers.first().cloned())
         .collect();
-    assert_eq!(signatures.len(), 3, "once more with the key as it is now");
+    assert_eq!(signatures.len(), 3, "the request is repeated with the new key");
     assert_ne!(signatures[1], signatures[2]);
 }
 
 #[tokio::test]
-async fn a_fault_at_any_call_loses_nothing() {
-    let story = ["alert-in-alert", "remediation-decided-cooldown", "incident-closed"];
+async fn faults_at_any_call_lose_no_notification() {
+    let samples = ["alert-in-alert", "remediation-decided-cooldown", "incident-closed"];
     let policy = "[[notification]]\nto = 'sns-json'\n[[notification]]\nto = 'sns-text'\ndigest = 'daily at 08:00'\n\
                   [[notification]]\nto = 'webhook'\nurl = 'https://hooks.example.com/x'\nsecret = 'ssm:/hook'\n";
-    let mut struck = 0;
+    let mut failed = 0;
     for seed in 0..60 {
-        let told = Told::by(policy);
-        told.world.trouble(seed, 60);
-        let mut events: Vec<String> = story.iter().map(|name| event(name)).collect();
+        let harness = Harness::with_policy(policy);
+        harness.aws.fail_randomly(seed, 60);
+        let mut events: Vec<String> = samples.iter().map(|name| event(name)).collect();
         for time in 0..5 {
             events.insert(2, event_as("alert-in-alert", &format!("again-{time}")));
         }
         let mut dead_letters = Vec::new();
         for (at, event) in events.into_iter().enumerate() {
-            let request = format!("story-{at}");
+            let request = format!("request-{at}");
             let mut handled = false;
             for _ in 0..3 {
-                handled = handled || told.try_as(&event, &request).await.is_ok();
+                handled = handled || harness.try_handle_as(&event, &request).await.is_ok();
             }
             if !handled {
-                struck += 1;
+                failed += 1;
                 dead_letters.push(event);
             }
         }
-        told.world.trouble(0, 0);
-        // What failed three times is redriven; a day and a half of ticks, and whatever was owed is told.
-        told.world.pass(SignedDuration::from_mins(5));
+        harness.aws.fail_randomly(0, 0);
+        // Events that failed three times are redriven. After a day and a half of ticks, no delivery is pending.
+        harness.aws.pass(SignedDuration::from_mins(5));
         for event in dead_letters {
-            told.hear(&event).await;
+            harness.handle(&event).await;
         }
-        told.pass(hours(36)).await;
-        let documents = told.world.documents();
+        harness.pass(hours(36)).await;
+        let documents = harness.aws.documents();
         for key in documents.iter().filter(|key| key.starts_with("notifications/")) {
-            let document: serde_json::Value = serde_json::from_slice(&told.world.document(key).unwrap()).unwrap();
+            let document: serde_json::Value = serde_json::from_slice(&harness.aws.document(key).unwrap()).unwrap();
             assert!(
                 document["outbox"].as_array().unwrap().is_empty(),
-                "seed {seed}: {key} owes {document:#}"
+                "seed {seed}: {key} has pending effects {document:#}"
             );
         }
-        let ids: std::collections::BTreeSet<_> = told
+        let ids: std::collections::BTreeSet<_> = harness
             .posts()
             .iter()
             .map(|post| post["id"].as_str().unwrap().to_owned())
@@ -414,13 +453,13 @@ async fn a_fault_at_any_call_loses_nothing() {
             "decision-churn-endpoint-1-1-3f9a1c0b",
             "closed-churn-endpoint-1-3f9a1c0b",
         ] {
-            assert!(ids.contains(id), "seed {seed}: the webhook was not told of {id}");
+            assert!(ids.contains(id), "seed {seed}: the webhook did not receive {id}");
         }
-        // The answer to a message may be lost: then it is sent once more, under the same id. Nothing else is.
-        let again = told.posts().len() - ids.len();
+        // If a response is lost, the message is sent once more with the same ID. No other message is repeated.
+        let again = harness.posts().len() - ids.len();
         assert!(again <= 8, "seed {seed}: {again}");
-        let digests: Vec<_> = told
-            .world
+        let digests: Vec<_> = harness
+            .aws
             .messages()
             .into_iter()
             .filter(|(_, body)| body.contains("since the last digest"))
@@ -431,18 +470,18 @@ async fn a_fault_at_any_call_loses_nothing() {
             .sum();
         assert_eq!((digests.len(), counted), (1, 5), "seed {seed}: {digests:?}");
     }
-    assert!(struck > 5, "the faults struck");
+    assert!(failed > 5, "faults occurred");
 }
 
 #[tokio::test]
-async fn deliveries_at_the_same_time_tell_once() {
-    let told = Told::by(PAGES);
-    told.world.interleave();
+async fn concurrent_deliveries_send_once() {
+    let harness = Harness::with_policy(PAGES);
+    harness.aws.interleave();
     let same = event("alert-in-alert");
     let requests: Vec<String> = (0..8).map(|request| format!("at-once-{request}")).collect();
-    let all = requests.iter().map(|request| told.try_as(&same, request));
+    let all = requests.iter().map(|request| harness.try_handle_as(&same, request));
     for handled in futures_util::future::join_all(all).await {
         handled.unwrap();
     }
-    assert_eq!((told.subjects().len(), told.posts().len()), (1, 2));
+    assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 2));
 }

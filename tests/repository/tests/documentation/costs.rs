@@ -1,7 +1,15 @@
-//! The table of `docs/costs.md`: every number is computed here, from list prices and from what the functions do.
+//! Tables of `docs/reference/costs.md`. The numbers are computed from list prices, from assumptions about the models, and from what the
+//! functions do. Metrics of native analyses are counted in the reports of the analyses.
 
 use crate::check;
-use std::fmt::Write as _;
+use analysis::Profile;
+use analyzer::{
+    Object, ReadOptions, Report,
+    job::{AnalysisConfig, Baseline, DataQualityJob, PredictionJob},
+    read,
+};
+use model_monitor::MonitorType;
+use std::{collections::BTreeSet, fmt::Write as _, io::Cursor};
 
 // List prices of us-east-1 in US dollars, without any free tier.
 const LAMBDA_REQUEST: f64 = 0.20e-6;
@@ -11,10 +19,10 @@ const S3_GET: f64 = 0.0004e-3;
 /// PUT and LIST.
 const S3_PUT: f64 = 0.005e-3;
 const METRIC_REQUEST: f64 = 0.01e-3;
-/// `GetMetricData`, for each metric.
-const METRIC_ASKED: f64 = 0.01e-3;
-/// Custom metrics a month: up to so many for so much each.
-const METRICS: [(f64, f64); 4] = [
+/// `GetMetricData`, per metric.
+const METRIC_QUERY: f64 = 0.01e-3;
+/// Custom metrics per month: upper bound of each tier, and price per metric.
+const METRIC_TIERS: [(f64, f64); 4] = [
     (10_000.0, 0.30),
     (250_000.0, 0.10),
     (1_000_000.0, 0.05),
@@ -25,7 +33,7 @@ const LOG_GB: f64 = 0.50;
 const ALARM: f64 = 0.10;
 const DASHBOARD: f64 = 3.00;
 
-// What is assumed of the models.
+// Assumptions about the models.
 const MONITORS: f64 = 2.0;
 const EXECUTIONS: f64 = 730.0;
 const WITH_VIOLATIONS: f64 = 0.02;
@@ -36,40 +44,41 @@ const INCIDENTS: f64 = 1.0;
 // What the functions do.
 const MEMORY_GB: f64 = 0.25;
 const INGEST_SECONDS: f64 = 0.2;
-/// The job's event, and of one in two monitors that of a merge job, or of a report.
-const EVENTS_AN_EXECUTION: f64 = 1.5;
+/// The event of the job, and for one of two monitors that of a merge job or of a report.
+const EVENTS_PER_EXECUTION: f64 = 1.5;
 /// Policy, ledger, report.
-const GETS_AN_EVENT: f64 = 3.0;
-/// The ledger with what it owes, and once that is settled.
-const PUTS_AN_EXECUTION: f64 = 2.0;
-/// Report, statistics, constraints, and one more: each is an event of the bucket's.
-const OBJECTS_A_REPORT: f64 = 4.0;
+const GETS_PER_EVENT: f64 = 3.0;
+/// The ledger with its pending effects, and again when they are settled.
+const PUTS_PER_EXECUTION: f64 = 2.0;
+/// Report, statistics, constraints, and one more: each is an event of the bucket.
+const OBJECTS_PER_REPORT: f64 = 4.0;
 const SWEEPS: f64 = 30.4 * 24.0 * 4.0;
-/// Of a sweep, for each monitor, eight at a time.
+/// Duration of a sweep per monitor; eight run at the same time.
 const SWEEP_SECONDS: f64 = 0.15 / 8.0;
-/// Of each monitor its ledger twice, and the policy; of each model its document, and the policy.
-const GETS_A_SWEPT_MONITOR: f64 = 3.0;
-const GETS_A_SWEPT_MODEL: f64 = 2.0;
-/// remediate, promote and notify together, and the events between.
-const EVENTS_AN_INCIDENT: f64 = 20.0;
+/// Per monitor the ledger twice and the policy; per model its document and the policy.
+const GETS_PER_SWEPT_MONITOR: f64 = 3.0;
+const GETS_PER_SWEPT_MODEL: f64 = 2.0;
+/// Events of remediate, promote, and notify together.
+const EVENTS_PER_INCIDENT: f64 = 20.0;
 const MINUTES: f64 = 30.4 * 24.0 * 60.0;
 const TICK_SECONDS: f64 = 0.1;
-/// Start, end and report of an invocation, and a line or two of ours.
-const LOG_GB_AN_INVOCATION: f64 = 1.5e-6;
-const METRICS_OF_AN_EXPERIMENT: f64 = 10.0;
+/// Start, end, and report of an invocation, and one or two lines of the function.
+const LOG_GB_PER_INVOCATION: f64 = 1.5e-6;
+const METRICS_PER_EXPERIMENT: f64 = 10.0;
 
-struct Line {
-    what: &'static str,
-    how: &'static str,
+struct CostLine {
+    item: &'static str,
+    formula: &'static str,
     dollars: fn(f64) -> f64,
 }
 
-fn metrics_for(count: f64) -> f64 {
+/// Price of that number of custom metrics per month.
+fn metric_price(count: f64) -> f64 {
     let mut from = 0.0;
     let mut dollars = 0.0;
-    for (until, price) in METRICS {
-        dollars += (count.min(until) - from).max(0.0) * price;
-        from = until;
+    for (upper, price) in METRIC_TIERS {
+        dollars += (count.min(upper) - from).max(0.0) * price;
+        from = upper;
     }
     dollars
 }
@@ -82,117 +91,266 @@ fn custom_metrics(models: f64) -> f64 {
     models * MONITORS * (3.0 + CHECK_TYPES + DRIFTED_FEATURES * WITH_VIOLATIONS)
 }
 
-/// Invocations that depend on the number of models, and those that do not.
+/// Invocations per month: those that depend on the number of models, and scheduled ones.
 fn invocations(models: f64) -> f64 {
-    executions(models) * EVENTS_AN_EXECUTION
-        + models * INCIDENTS * EVENTS_AN_INCIDENT
+    executions(models) * EVENTS_PER_EXECUTION
+        + models * INCIDENTS * EVENTS_PER_INCIDENT
         + SWEEPS
         + MINUTES
         + MINUTES / 5.0
 }
 
 fn seconds(models: f64) -> f64 {
-    executions(models) * EVENTS_AN_EXECUTION * INGEST_SECONDS
-        + models * INCIDENTS * EVENTS_AN_INCIDENT * INGEST_SECONDS
+    executions(models) * EVENTS_PER_EXECUTION * INGEST_SECONDS
+        + models * INCIDENTS * EVENTS_PER_INCIDENT * INGEST_SECONDS
         + SWEEPS * models * MONITORS * SWEEP_SECONDS
         + (MINUTES + MINUTES / 5.0) * TICK_SECONDS
 }
 
-const LINES: [Line; 12] = [
-    Line {
-        what: "custom metrics",
-        how: "models × 2 × (3 + 2 check types + 5 features × 2 %) metrics; tiers of $0.30, $0.10, $0.05",
-        dollars: |models| metrics_for(custom_metrics(models)),
+const LINES: [CostLine; 12] = [
+    CostLine {
+        item: "custom metrics",
+        formula: "models × 2 × (3 + 2 check types + 5 features × 2%) metrics; tiers of $0.30, $0.10, $0.05",
+        dollars: |models| metric_price(custom_metrics(models)),
     },
-    Line {
-        what: "PutMetricData",
-        how: "1 request an execution × $0.01 a thousand",
+    CostLine {
+        item: "PutMetricData",
+        formula: "1 request per execution × $0.01 per 1,000",
         dollars: |models| executions(models) * METRIC_REQUEST,
     },
-    Line {
-        what: "Lambda, requests",
-        how: "1.5 an execution, 20 an incident, sweeps (2,918), ticks of promote (43,776) and of analyze (8,755), × $0.20 a million",
+    CostLine {
+        item: "Lambda, requests",
+        formula: "1.5 per execution, 20 per incident, sweeps (2,918), ticks of promote (43,776) and analyze (8,755), × $0.20 per million",
         dollars: |models| invocations(models) * LAMBDA_REQUEST,
     },
-    Line {
-        what: "Lambda, duration",
-        how: "0.2 s an event, 0.019 s a monitor and sweep, 0.1 s a tick, × 0.25 GB × $0.0000133334",
+    CostLine {
+        item: "Lambda, duration",
+        formula: "0.2 s per event, 0.019 s per monitor and sweep, 0.1 s per tick, × 0.25 GB × $0.0000133334",
         dollars: |models| seconds(models) * MEMORY_GB * LAMBDA_GB_SECOND,
     },
-    Line {
-        what: "S3, reads",
-        how: "3 an event; 3 a monitor and 2 a model in each of 2,918 sweeps; × $0.0004 a thousand",
+    CostLine {
+        item: "S3, reads",
+        formula: "3 per event; 3 per monitor and 2 per model in each of 2,918 sweeps; × $0.0004 per 1,000",
         dollars: |models| {
-            let swept = SWEEPS * models * (MONITORS * GETS_A_SWEPT_MONITOR + GETS_A_SWEPT_MODEL);
-            (executions(models) * EVENTS_AN_EXECUTION * GETS_AN_EVENT + swept) * S3_GET
+            let swept = SWEEPS * models * (MONITORS * GETS_PER_SWEPT_MONITOR + GETS_PER_SWEPT_MODEL);
+            (executions(models) * EVENTS_PER_EXECUTION * GETS_PER_EVENT + swept) * S3_GET
         },
     },
-    Line {
-        what: "S3, writes and lists",
-        how: "2 an execution, 40 an incident; a list a minute (promote) and three a sweep; × $0.005 a thousand",
+    CostLine {
+        item: "S3, writes and lists",
+        formula: "2 per execution, 40 per incident; one list per minute (promote) and three per sweep; × $0.005 per 1,000",
         dollars: |models| {
-            let writes = executions(models) * PUTS_AN_EXECUTION + models * INCIDENTS * EVENTS_AN_INCIDENT * 2.0;
+            let writes = executions(models) * PUTS_PER_EXECUTION + models * INCIDENTS * EVENTS_PER_INCIDENT * 2.0;
             (writes + MINUTES + SWEEPS * 3.0) * S3_PUT
         },
     },
-    Line {
-        what: "EventBridge",
-        how: "4 objects an execution (S3's events are paid for), 20 an incident, × $1.00 a million; SageMaker's are free",
-        dollars: |models| (executions(models) * OBJECTS_A_REPORT + models * INCIDENTS * EVENTS_AN_INCIDENT) * EVENT,
+    CostLine {
+        item: "EventBridge",
+        formula: "4 objects per execution (events of S3 are billed), 20 per incident, × $1.00 per million; SageMaker's events are free",
+        dollars: |models| (executions(models) * OBJECTS_PER_REPORT + models * INCIDENTS * EVENTS_PER_INCIDENT) * EVENT,
     },
-    Line {
-        what: "logs",
-        how: "1.5 kB an invocation × $0.50 a GB",
-        dollars: |models| invocations(models) * LOG_GB_AN_INVOCATION * LOG_GB,
+    CostLine {
+        item: "logs",
+        formula: "1.5 kB per invocation × $0.50 per GB",
+        dollars: |models| invocations(models) * LOG_GB_PER_INVOCATION * LOG_GB,
     },
-    Line {
-        what: "alarms",
-        how: "15 × $0.10",
+    CostLine {
+        item: "alarms",
+        formula: "15 × $0.10",
         dollars: |_| 15.0 * ALARM,
     },
-    Line {
-        what: "CloudWatch dashboard",
-        how: "1 × $3.00",
+    CostLine {
+        item: "CloudWatch dashboard",
+        formula: "1 × $3.00",
         dollars: |_| DASHBOARD,
     },
-    Line {
-        what: "metrics of the functions",
-        how: "7 functions × (5 + 4 outcomes) × $0.30; FunctionMetrics=off: none",
+    CostLine {
+        item: "metrics of the functions",
+        formula: "7 functions × (5 + 4 outcomes) × $0.30; FunctionMetrics=off: none",
         dollars: |_| 63.0 * 0.30,
     },
-    Line {
-        what: "pages of the dashboard",
-        how: "each hour and model: 8 metrics asked, 12 reads, 2 writes, 0.05 s × 0.5 GB; by DashboardRate",
+    CostLine {
+        item: "dashboard pages",
+        formula: "per hour and model: 8 metric queries, 12 reads, 2 writes, 0.05 s × 0.5 GB; by DashboardRate",
         dollars: |models| {
-            let page = 8.0 * METRIC_ASKED + 12.0 * S3_GET + 2.0 * S3_PUT + 0.05 * 0.5 * LAMBDA_GB_SECOND;
+            let page = 8.0 * METRIC_QUERY + 12.0 * S3_GET + 2.0 * S3_PUT + 0.05 * 0.5 * LAMBDA_GB_SECOND;
             models * EXECUTIONS * page
         },
     },
 ];
 
-/// Dollars as people read them.
+/// Dollars with two decimals and thousands separators.
 fn dollars(amount: f64) -> String {
     let cents = format!("{amount:.2}");
     let (whole, cents) = cents.split_once('.').unwrap();
+    format!("{}.{cents}", thousands(whole))
+}
+
+/// Digits with thousands separators.
+fn thousands(digits: &str) -> String {
     let mut grouped = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
             grouped.push(',');
         }
         grouped.push(digit);
     }
-    format!("{grouped}.{cents}")
+    grouped
+}
+
+/// A dataset of `numeric` numeric columns and `categorical` string columns. `shift` moves the values.
+fn rows(numeric: usize, categorical: usize, shift: usize) -> String {
+    let numbers = (0..numeric).map(|column| format!("n{column}"));
+    let strings = (0..categorical).map(|column| format!("s{column}"));
+    let mut csv = numbers.chain(strings).collect::<Vec<_>>().join(",");
+    for row in 0..200 {
+        let value = (row * 79 + shift) % 200;
+        let numbers = (0..numeric).map(|_| format!("{value}.5"));
+        let letter = char::from(b'a' + u8::try_from(value % 4).unwrap());
+        let strings = (0..categorical).map(|_| letter.to_string());
+        write!(csv, "\n{}", numbers.chain(strings).collect::<Vec<_>>().join(",")).unwrap();
+    }
+    csv
+}
+
+fn object(csv: String) -> Vec<Object> {
+    vec![Object::stream("rows.csv", None, move || Ok(Box::new(Cursor::new(csv))))]
+}
+
+fn baseline(report: &Report) -> Baseline {
+    let mut baseline = Baseline::default();
+    for file in report.all_files() {
+        baseline.add(file.name, file.name, &file.content).unwrap();
+    }
+    baseline
+}
+
+/// Number of custom metrics that the analysis publishes for one monitoring schedule.
+fn metric_count(report: &Report) -> usize {
+    let metrics = report.metrics.iter();
+    metrics
+        .map(|metric| (&metric.name, &metric.dimensions))
+        .collect::<BTreeSet<_>>()
+        .len()
+}
+
+fn data_quality_metrics(numeric: usize, categorical: usize) -> usize {
+    let dataset = |shift| {
+        read(
+            object(rows(numeric, categorical, shift)),
+            &ReadOptions::default(),
+            Profile::default,
+        )
+        .unwrap()
+    };
+    let job = DataQualityJob::default();
+    let before = job.baseline(&dataset(0)).unwrap();
+    let (report, _) = job.analyze(&dataset(50), &baseline(&before)).unwrap();
+    metric_count(&report)
+}
+
+fn prediction_metrics(monitor_type: MonitorType, config: &str, csv: &str) -> usize {
+    let config = AnalysisConfig::parse("analysis_config.json", config.as_bytes()).unwrap();
+    let job = PredictionJob::new(monitor_type, Some(config)).unwrap();
+    let mut options = ReadOptions::default();
+    job.prepare(&mut options);
+    let dataset = || read(object(csv.to_owned()), &options, job.tables()).unwrap();
+    let before = job.baseline(&dataset(), None, None).unwrap();
+    let report = job.analyze(&dataset(), None, &baseline(&before), None).unwrap();
+    metric_count(&report)
+}
+
+/// Rows of a label, a prediction, its probability, and a facet.
+fn predictions(label: impl Fn(usize) -> String) -> String {
+    let mut csv = "truth,prediction,score,sex".to_owned();
+    for row in 0..400 {
+        let sex = if row % 3 == 0 { "f" } else { "m" };
+        let score = row % 13;
+        write!(csv, "\n{},{},0.{score:02},{sex}", label(row * 7 % 12), label(score)).unwrap();
+    }
+    csv
 }
 
 #[test]
-fn the_table_of_costs_is_computed() {
+fn native_analyses_publish_the_documented_number_of_metrics() {
+    assert_eq!(
+        data_quality_metrics(1, 0),
+        7,
+        "docs/how-to/reduce-costs.md says 7 metrics per numeric column"
+    );
+    assert_eq!(
+        data_quality_metrics(0, 1),
+        5,
+        "docs/how-to/reduce-costs.md says 5 metrics per other column"
+    );
+}
+
+/// Rows of the table of native analyses: what is analyzed, and its number of metrics.
+fn native_analyses() -> Vec<(&'static str, usize)> {
+    let binary = r#"{"problem_type": "BinaryClassification", "probability_attribute": "score",
+        "probability_threshold_attribute": 0.06, "ground_truth_attribute": "truth"}"#;
+    let regression =
+        r#"{"problem_type": "Regression", "inference_attribute": "prediction", "ground_truth_attribute": "truth"}"#;
+    let bias = r#"{"label": "truth", "label_values_or_threshold": [1], "predicted_label": "prediction",
+        "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}]}"#;
+    let classes = predictions(|value| (value % 2).to_string());
+    let numbers = predictions(|value| format!("{value}.5"));
+    vec![
+        (
+            "data quality, 8 numeric and 7 other columns",
+            data_quality_metrics(8, 7),
+        ),
+        ("data quality, 50 numeric columns", data_quality_metrics(50, 0)),
+        ("data quality, 200 numeric columns", data_quality_metrics(200, 0)),
+        (
+            "model quality, binary classification",
+            prediction_metrics(MonitorType::ModelQuality, binary, &classes),
+        ),
+        (
+            "model quality, regression",
+            prediction_metrics(MonitorType::ModelQuality, regression, &numbers),
+        ),
+        (
+            "bias, one facet with one value",
+            prediction_metrics(MonitorType::ModelBias, bias, &classes),
+        ),
+        (
+            "feature attributions, 15 columns",
+            prediction_metrics(
+                MonitorType::ModelExplainability,
+                r#"{"methods": {"shap": {"agg_method": "mean_abs"}}}"#,
+                &rows(15, 0, 0),
+            ),
+        ),
+    ]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of metrics are small")]
+fn native_table() -> String {
+    let sizes = [1.0, 40.0, 1_000.0];
+    let mut page = "## Native analyses\n\n\
+        Custom metrics of one hourly schedule per model, in addition to the table above. Values in report files are not billed. \
+        `emit_metrics` in constraints.json turns the metrics of data quality and model quality off.\n\n\
+        | $ per month, one schedule per model | metrics per schedule | 1 model | 40 | 1,000 |\n| --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for (analysis, metrics) in native_analyses() {
+        let amounts = sizes.map(|models| dollars(metric_price(models * metrics as f64)));
+        let count = thousands(&metrics.to_string());
+        writeln!(page, "| {analysis} | {count} | {} |", amounts.join(" | ")).unwrap();
+    }
+    page + "\nPrices are those of each row alone. The tiers apply to all metrics of the account, so further metrics cost less. A daily schedule costs \
+        about 1/24. Driftwarden's own metrics of these schedules are in the table above.\n"
+}
+
+#[test]
+fn cost_tables_are_computed() {
     let sizes = [5.0, 100.0, 1_000.0, 5_000.0];
-    let mut page =
-        "| dollars a month | 5 models | 100 | 1,000 | 5,000 | how |\n| --- | ---: | ---: | ---: | ---: | --- |\n"
-            .to_owned();
+    let mut page = "## All models\n\n\
+        | $ per month | 5 models | 100 | 1,000 | 5,000 | formula |\n| --- | ---: | ---: | ---: | ---: | --- |\n"
+        .to_owned();
     for line in &LINES {
         let amounts: Vec<String> = sizes.iter().map(|models| dollars((line.dollars)(*models))).collect();
-        writeln!(page, "| {} | {} | {} |", line.what, amounts.join(" | "), line.how).unwrap();
+        writeln!(page, "| {} | {} | {} |", line.item, amounts.join(" | "), line.formula).unwrap();
     }
     let sum = |models: f64| LINES.iter().map(|line| (line.dollars)(models)).sum::<f64>();
     let sums: Vec<String> = sizes
@@ -200,13 +358,14 @@ fn the_table_of_costs_is_computed() {
         .map(|models| format!("**{}**", dollars(sum(*models))))
         .collect();
     let each: Vec<String> = sizes.iter().map(|models| dollars(sum(*models) / models)).collect();
-    writeln!(page, "| **together** | {} | |", sums.join(" | ")).unwrap();
-    writeln!(page, "| a model | {} | |", each.join(" | ")).unwrap();
+    writeln!(page, "| **total** | {} | |", sums.join(" | ")).unwrap();
+    writeln!(page, "| per model | {} | |", each.join(" | ")).unwrap();
     writeln!(
         page,
-        "\nBeside it, while an experiment is open: 10 metrics × 43,776 minutes × $0.01 a thousand = ${} a month for GetMetricData.",
-        dollars(METRICS_OF_AN_EXPERIMENT * MINUTES * METRIC_ASKED)
+        "\nWhile an experiment is open, in addition: 10 metrics × 43,776 minutes × $0.01 per 1,000 = ${} per month for GetMetricData.\n",
+        dollars(METRICS_PER_EXPERIMENT * MINUTES * METRIC_QUERY)
     )
     .unwrap();
-    check("docs/costs.md", &page);
+    page += &native_table();
+    check("docs/reference/costs.md", &page);
 }

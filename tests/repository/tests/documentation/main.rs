@@ -1,5 +1,5 @@
-//! The documents below `docs/` say what the code says. Three references and a table of costs are generated: each has a part between
-//! two marks that a test writes with `UPDATE_DOCS=1 cargo test -p driftwarden-repository` and otherwise compares.
+//! Documents below `docs/` agree with the code. Three references and the cost tables are generated: each has a part between two
+//! marks, which a test writes with `UPDATE_DOCS=1 cargo test -p driftwarden-repository` and otherwise compares.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod costs;
@@ -11,8 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const BEGINS: &str = "<!-- generated: UPDATE_DOCS=1 cargo test -p driftwarden-repository -->\n";
-const ENDS: &str = "<!-- end of what is generated -->\n";
+const GENERATED_START: &str = "<!-- generated: UPDATE_DOCS=1 cargo test -p driftwarden-repository -->\n";
+const GENERATED_END: &str = "<!-- end of the generated part -->\n";
+
+const RUNBOOK: &str = "docs/how-to/runbook.md";
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -23,27 +25,31 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Compares the generated part of a document with what it should be, or writes it.
+/// Compares the generated part of a document with the expected text, or writes it.
 fn check(document: &str, generated: &str) {
     let text = read(document);
     let (head, rest) = text
-        .split_once(BEGINS)
-        .unwrap_or_else(|| panic!("{document} has no line {BEGINS}"));
+        .split_once(GENERATED_START)
+        .unwrap_or_else(|| panic!("{document} has no line {GENERATED_START}"));
     let (found, tail) = rest
-        .split_once(ENDS)
-        .unwrap_or_else(|| panic!("{document} has no line {ENDS}"));
-    let wanted = format!("\n{}\n\n", generated.trim());
-    if found == wanted {
+        .split_once(GENERATED_END)
+        .unwrap_or_else(|| panic!("{document} has no line {GENERATED_END}"));
+    let expected = format!("\n{}\n\n", generated.trim());
+    if found == expected {
         return;
     }
     if option_env!("UPDATE_DOCS").is_some() {
-        std::fs::write(root().join(document), format!("{head}{BEGINS}{wanted}{ENDS}{tail}")).unwrap();
+        std::fs::write(
+            root().join(document),
+            format!("{head}{GENERATED_START}{expected}{GENERATED_END}{tail}"),
+        )
+        .unwrap();
     } else {
-        panic!("{document} is not what the code says: run UPDATE_DOCS=1 cargo test -p driftwarden-repository");
+        panic!("{document} differs from the code: run UPDATE_DOCS=1 cargo test -p driftwarden-repository");
     }
 }
 
-/// A text as it stands in a cell of a table.
+/// Text for a cell of a table.
 fn cell(text: &str) -> String {
     text.split_whitespace()
         .collect::<Vec<_>>()
@@ -51,24 +57,92 @@ fn cell(text: &str) -> String {
         .replace('|', "\\|")
 }
 
+/// Paths of all documents below `docs/`, relative to the repository.
+fn documents() -> BTreeSet<String> {
+    let mut documents = BTreeSet::new();
+    let mut folders = vec!["docs".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if path.ends_with(".md") {
+                documents.insert(path);
+            }
+        }
+    }
+    documents
+}
+
+/// Words of a text, without code blocks.
+fn words(text: &str) -> usize {
+    let prose: String = text.split("```").step_by(2).collect();
+    prose.split_whitespace().count()
+}
+
 #[test]
-fn every_document_is_in_the_index() {
+fn index_names_every_document() {
     let index = read("docs/README.md");
-    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.extension().is_some_and(|extension| extension == "md") && name != "README.md" {
+    for document in documents() {
+        let name = document.strip_prefix("docs/").unwrap();
+        assert!(
+            name == "README.md" || index.contains(&format!("({name})")),
+            "docs/README.md does not name {name}"
+        );
+    }
+}
+
+#[test]
+fn readme_fits_one_screen() {
+    let readme = read("README.md");
+    let (screen, _) = readme.split_once("## Documents\n").unwrap();
+    let first = screen.lines().nth(2).unwrap();
+    assert!(first.split_whitespace().count() <= 20, "{first}");
+    assert!(screen.lines().count() <= 60, "{} lines", screen.lines().count());
+    assert!(screen.split_whitespace().count() <= 600);
+    assert!(readme.split_whitespace().count() <= 1500);
+    assert!(screen.contains("<img ") && screen.matches("```text\n").count() >= 2);
+}
+
+#[test]
+fn documents_are_of_one_kind_and_begin_with_a_sentence() {
+    for document in documents() {
+        let text = read(&document);
+        let mut lines = text.lines().filter(|line| !line.is_empty());
+        assert!(lines.next().unwrap().starts_with("# "), "{document} has no title");
+        assert!(
+            !lines.next().unwrap().starts_with(['#', '|', '`', '-']),
+            "{document} does not begin with a sentence"
+        );
+        assert!(words(&text) > 50, "{document}");
+        let kinds = ["tutorials", "how-to", "reference", "explanation"];
+        let is_of_a_kind = kinds.iter().any(|kind| document.starts_with(&format!("docs/{kind}/")));
+        assert!(
+            is_of_a_kind || ["docs/README.md", "docs/style.md"].contains(&document.as_str()),
+            "{document} is in no folder of docs/"
+        );
+    }
+}
+
+#[test]
+fn command_blocks_contain_commands_only() {
+    for document in documents().into_iter().chain(["README.md".to_owned()]) {
+        for block in read(&document).split("```sh\n").skip(1) {
+            let commands = block.split("```").next().unwrap();
             assert!(
-                index.contains(&format!("({name})")),
-                "docs/README.md does not name {name}"
+                !commands
+                    .lines()
+                    .any(|line| line.trim_start().starts_with('#') || line.contains(" # ")),
+                "{document}: a comment in\n{commands}"
             );
         }
     }
 }
 
-/// The error types that the functions can end with, from their code.
+/// Error types of the functions, from their code.
 fn error_types() -> BTreeSet<String> {
-    let mut files: Vec<PathBuf> = ["error", "policy", "turn"]
+    let mut files: Vec<PathBuf> = ["error", "policy", "update"]
         .map(|name| root().join(format!("crates/shell/src/{name}.rs")))
         .into();
     for entry in std::fs::read_dir(root().join("functions")).unwrap() {
@@ -77,7 +151,7 @@ fn error_types() -> BTreeSet<String> {
     let mut types = BTreeSet::new();
     for file in files.iter().filter(|file| file.exists()) {
         let code = std::fs::read_to_string(file).unwrap();
-        // One a line: `Kind::Denied => "AwsAccessDenied",`, with or without a line break after the arrow or in the pattern.
+        // One per line: `Kind::Denied => "AwsAccessDenied",`, with or without a line break after the arrow or in the pattern.
         for rest in code.split("=> \"").skip(1) {
             let name = rest.split('"').next().unwrap();
             if name.len() > 5 && name.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -90,43 +164,39 @@ fn error_types() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_runbook_knows_every_error_type_and_no_other() {
-    let runbook = read("docs/runbook.md");
-    let told: BTreeSet<String> = runbook
+fn runbook_lists_error_types_of_the_code() {
+    let runbook = read(RUNBOOK);
+    let listed: BTreeSet<String> = runbook
         .lines()
         .filter_map(|line| line.strip_prefix("### "))
         .flat_map(|title| title.split('`').skip(1).step_by(2))
         .map(str::to_owned)
         .collect();
-    assert_eq!(error_types(), told, "left: the code, right: docs/runbook.md");
+    assert_eq!(error_types(), listed, "left: the code, right: {RUNBOOK}");
 }
 
 #[test]
-fn the_runbook_knows_every_alarm() {
-    let runbook = read("docs/runbook.md");
+fn runbook_lists_every_alarm() {
+    let runbook = read(RUNBOOK);
     let template = read("infra/template.yaml");
     let mut checked = 0;
     for rest in template.split("AlarmName: !Sub ${AWS::StackName}").skip(1) {
         let name = rest.lines().next().unwrap();
         checked += 1;
-        let of_a_function = ["errors", "lost-events"].iter().find(|kind| name.ends_with(*kind));
-        let known = match of_a_function {
+        let function_alarm = ["errors", "lost-events"].iter().find(|kind| name.ends_with(*kind));
+        let known = match function_alarm {
             Some(kind) => runbook.contains(&format!("`…-FUNCTION-{kind}`")),
             None => runbook.contains(&format!("`…{name}`")),
         };
-        assert!(known, "docs/runbook.md does not know the alarm …{name}");
+        assert!(known, "{RUNBOOK} does not list the alarm …{name}");
     }
     assert!(checked >= 13, "{checked} alarms");
 }
 
 #[test]
-fn every_policy_that_a_document_shows_can_hold() {
-    let mut documents = vec!["README.md".to_owned()];
-    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
-        documents.push(format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()));
-    }
+fn policies_in_documents_are_valid() {
     let mut checked = 0;
-    for document in documents {
+    for document in documents() {
         let text = read(&document);
         for block in text.split("```toml\n").skip(1) {
             let policy = block.split("```").next().unwrap();

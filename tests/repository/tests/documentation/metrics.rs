@@ -1,4 +1,5 @@
-//! `docs/metrics.md`: what ingest publishes, found by letting the code publish; what analyze publishes, by the names in its code.
+//! `docs/reference/metrics.md`: metrics of ingest, from the metrics that the code returns; metrics of analyze, from the names in its
+//! code.
 
 use crate::{cell, check, read, root};
 use alerting::{Datapoint, Evidence, Metric, Monitor, MonitorRules, ReportEvidence, Unit};
@@ -9,7 +10,7 @@ use std::{
     fmt::Write as _,
 };
 
-/// What a metric means: the comment of its name in the code.
+/// Meanings of the metrics: doc comments of their names in the code.
 fn meanings() -> BTreeMap<String, String> {
     let code = read("crates/alerting/src/metric.rs");
     let names = code.split("pub enum MetricName {").nth(1).unwrap();
@@ -26,7 +27,7 @@ fn meanings() -> BTreeMap<String, String> {
     meanings
 }
 
-/// The dimensions of each metric, beyond those of the monitor, as the code gives them to reports of every kind.
+/// Dimensions of each metric in addition to those of the monitor, for reports of every kind.
 fn published() -> BTreeMap<(String, Vec<String>), Unit> {
     let monitor = Monitor {
         schedule: "schedule".into(),
@@ -40,7 +41,7 @@ fn published() -> BTreeMap<(String, Vec<String>), Unit> {
         let Ok(Document::Violations(report)) = Document::parse("a report", &bytes, &Limits::default()) else {
             continue;
         };
-        // One violation alone is kept, so that those that are summed are among the metrics too.
+        // With one violation kept, the metrics include the summed ones.
         for top in [1, 20] {
             let report = ReportEvidence::new(
                 "s3://reports/r".into(),
@@ -57,7 +58,7 @@ fn published() -> BTreeMap<(String, Vec<String>), Unit> {
                     ..Evidence::default()
                 },
             };
-            for metric in Metric::of(&datapoint, &monitor, &check_types, &MonitorRules::default()) {
+            for metric in Metric::for_datapoint(&datapoint, &monitor, &check_types, &MonitorRules::default()) {
                 let more = metric.dimensions.iter().skip(2).map(|(name, _)| name.clone()).collect();
                 published.insert((metric.name.as_str().to_owned(), more), metric.unit);
             }
@@ -66,49 +67,49 @@ fn published() -> BTreeMap<(String, Vec<String>), Unit> {
     published
 }
 
-/// Metrics of the analyses: namespace, the beginning of the name as the code has it, dimensions beyond the monitor's, meaning.
+/// Metrics of the analyses: namespace, prefix of the name as in the code, additional dimensions, meaning.
 const ANALYSES: [(&str, &str, &str, &str); 10] = [
     (
         "data-metrics",
         "feature_data_",
         "–",
-        "the values of a column of numbers, as a statistic set",
+        "values of a numeric column, as a statistic set",
     ),
     (
         "data-metrics",
         "feature_non_null_",
         "–",
-        "rows in which the column is present",
+        "number of rows with a value in the column",
     ),
     (
         "data-metrics",
         "feature_baseline_drift_",
         "–",
-        "the distance that is held against the constraint",
+        "distance that is compared with the constraint",
     ),
     (
         "data-metrics",
         "feature_psi_",
         "–",
-        "population stability index; Driftwarden's own",
+        "population stability index; not in Model Monitor",
     ),
     (
         "data-metrics",
         "feature_jensen_shannon_",
         "–",
-        "Jensen-Shannon distance; Driftwarden's own",
+        "Jensen-Shannon distance; not in Model Monitor",
     ),
     (
         "data-metrics",
         "feature_wasserstein_",
         "–",
-        "Wasserstein distance, of columns of numbers; Driftwarden's own",
+        "Wasserstein distance of a numeric column; not in Model Monitor",
     ),
     (
         "data-metrics",
         "feature_p_value_",
         "–",
-        "p-value of the Kolmogorov-Smirnov, or of the chi-squared test; Driftwarden's own",
+        "p-value of the Kolmogorov-Smirnov test or the chi-squared test; not in Model Monitor",
     ),
     (
         "bias-metrics",
@@ -120,20 +121,20 @@ const ANALYSES: [(&str, &str, &str, &str); 10] = [
         "explainability-metrics",
         "feature_",
         "`ExplainabilityMethod`, `Label`, `ValueType`",
-        "the global SHAP value of a column",
+        "global SHAP value of a column",
     ),
     (
         "explainability-metrics",
         "ExpectedValue",
         "`ExplainabilityMethod`, `Label`, `ValueType`",
-        "what the model predicts on the baseline",
+        "prediction of the model for the SHAP baseline",
     ),
 ];
 
 #[test]
-fn the_metric_reference_is_that_of_the_code() {
+fn metric_reference_matches_code() {
     let meanings = meanings();
-    let mut page = "## Of Driftwarden\n\n| metric | dimensions, beside those of the monitor | unit | value |\n| --- | --- | --- | --- |\n"
+    let mut page = "## Table of the execution metrics\n\n| metric | dimensions, in addition to those of the monitor | unit | value |\n| --- | --- | --- | --- |\n"
         .to_owned();
     let mut seen = BTreeSet::new();
     let published = published();
@@ -160,7 +161,7 @@ fn the_metric_reference_is_that_of_the_code() {
         writeln!(page, "| `{name}` | – | Count | {} |", cell(meaning)).unwrap();
     }
 
-    page += "\n## Of the analyses\n\n| namespace | metric | more dimensions | value |\n| --- | --- | --- | --- |\n";
+    page += "\n## Table of the analysis metrics\n\n| namespace | metric | additional dimensions | value |\n| --- | --- | --- | --- |\n";
     for (namespace, name, dimensions, meaning) in ANALYSES {
         let shown = if name.ends_with('_') {
             format!("{name}…")
@@ -171,7 +172,7 @@ fn the_metric_reference_is_that_of_the_code() {
     }
     writeln!(
         page,
-        "| `…/model-metrics` | by the names of statistics.json: {} | – | the metric |",
+        "| `…/model-metrics` | names of statistics.json: {} | – | the metric |",
         quality()
             .into_iter()
             .map(|name| format!("`{name}`"))
@@ -179,10 +180,10 @@ fn the_metric_reference_is_that_of_the_code() {
             .join(", ")
     )
     .unwrap();
-    check("docs/metrics.md", &page);
+    check("docs/reference/metrics.md", &page);
 }
 
-/// The names of the model quality metrics, from their code: `("recall", recall),`.
+/// Names of the model quality metrics, from their code: `("recall", recall),`.
 fn quality() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for kind in ["binary", "multiclass", "regression"] {
@@ -192,13 +193,13 @@ fn quality() -> BTreeSet<String> {
             names.insert(word.0.to_owned());
         }
     }
-    // Of those three it is said what is wrong with them.
+    // These three are names of invalid inputs, not of metrics.
     names.retain(|name| !["label", "prediction", "probability"].contains(&name.as_str()));
     names
 }
 
 #[test]
-fn every_metric_of_the_analyses_is_in_the_table() {
+fn table_has_every_analysis_metric() {
     let code: String = [
         "crates/analysis/src/data_quality/metrics.rs",
         "crates/analyzer/src/job/bias.rs",
@@ -212,10 +213,10 @@ fn every_metric_of_the_analyses_is_in_the_table() {
         .filter_map(|rest| rest.split('{').next())
         .filter(|name| name.starts_with("feature_") || name.starts_with("bias_metric"))
         .collect();
-    let told: BTreeSet<&str> = ANALYSES
+    let listed: BTreeSet<&str> = ANALYSES
         .iter()
         .map(|(_, name, ..)| *name)
         .filter(|name| name.ends_with('_'))
         .collect();
-    assert_eq!(named, told, "left: the code, right: the table");
+    assert_eq!(named, listed, "left: the code, right: the table");
 }

@@ -1,4 +1,4 @@
-//! `docs/policy.md` and `docs/events.md`, from the JSON Schemas.
+//! `docs/reference/policy.md` and `docs/reference/events.md`, from the JSON Schemas.
 
 use crate::{cell, check, read};
 use serde_json::{Map, Value};
@@ -7,12 +7,12 @@ use std::{
     fmt::Write as _,
 };
 
-/// A schema's definitions, and what was asked for of them.
+/// Definitions of a schema, and those that a page refers to.
 struct Definitions<'a> {
     known: &'a Map<String, Value>,
-    /// Those that are told in a place of their own, with the link to it.
+    /// Definitions that have their own section, with the link to it.
     linked: BTreeMap<String, String>,
-    asked: BTreeSet<String>,
+    referenced: BTreeSet<String>,
 }
 
 fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
@@ -23,12 +23,12 @@ fn list<'a>(schema: &'a Value, key: &str) -> &'a [Value] {
     schema.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn null(schema: &Value) -> bool {
+fn is_null(schema: &Value) -> bool {
     text(schema, "type") == "null"
 }
 
 impl Definitions<'_> {
-    /// A type in words.
+    /// Description of a type.
     fn kind(&mut self, schema: &Value) -> String {
         if let Some(name) = text(schema, "$ref").strip_prefix("#/$defs/") {
             return self.named(name);
@@ -43,7 +43,7 @@ impl Definitions<'_> {
         for key in ["anyOf", "oneOf"] {
             let choices: Vec<String> = list(schema, key)
                 .iter()
-                .filter(|choice| !null(choice))
+                .filter(|choice| !is_null(choice))
                 .map(|choice| self.kind(choice))
                 .collect();
             if !choices.is_empty() {
@@ -63,9 +63,8 @@ impl Definitions<'_> {
                 .get("additionalProperties")
                 .filter(|more| more.is_object())
                 .map_or_else(|| "object".to_owned(), |more| format!("{} by name", self.kind(more))),
-            "string" => "text".to_owned(),
             "integer" => {
-                // Those of the Rust type say nothing.
+                // The bounds of the Rust type itself are omitted.
                 let bound = |key: &str| schema.get(key).and_then(Value::as_i64);
                 match (bound("minimum"), bound("maximum")) {
                     (Some(least), Some(most)) if most < 255 => format!("integer, {least} to {most}"),
@@ -87,15 +86,15 @@ impl Definitions<'_> {
         if simple {
             return self.kind(definition);
         }
-        // A text or a list with a name of its own is what it is; what has fields is told below.
+        // A named string or list is shown as its type; a type with fields has its own section.
         if definition.get("properties").is_none() && choices.is_empty() {
             return self.kind(definition);
         }
-        self.asked.insert(name.to_owned());
+        self.referenced.insert(name.to_owned());
         format!("[{name}](#{})", name.to_lowercase().replace(' ', "-"))
     }
 
-    /// The fields of an object as a table.
+    /// Table of the fields of an object.
     fn fields(&mut self, schema: &Value, with_default: bool) -> String {
         let mut table = if with_default {
             "| setting | type | default | meaning |\n| --- | --- | --- | --- |\n".to_owned()
@@ -126,7 +125,7 @@ impl Definitions<'_> {
         table
     }
 
-    /// The variants of a choice, each with its fields, as a table.
+    /// Table of the variants of a choice, with their fields.
     fn variants(&mut self, schema: &Value) -> String {
         let mut table = "| variant | type | meaning |\n| --- | --- | --- |\n".to_owned();
         for choice in list(schema, "oneOf").iter().chain(list(schema, "anyOf")) {
@@ -154,10 +153,10 @@ impl Definitions<'_> {
 }
 
 #[test]
-fn the_policy_reference_is_that_of_the_schema() {
+fn policy_reference_matches_schema() {
     let schema: Value = serde_json::from_str(&read("infra/policy.schema.json")).unwrap();
     let known = schema.get("$defs").and_then(Value::as_object).unwrap();
-    // Every table has a section; inline ones are those that no top-level key is.
+    // Every table of the policy has a section. Nested tables are those that are not a top-level key.
     let mut sections: Vec<(String, String, &Value)> = Vec::new();
     let mut linked = BTreeMap::new();
     let mut plain = Map::new();
@@ -167,9 +166,13 @@ fn the_policy_reference_is_that_of_the_schema() {
             None => (format!("[{name}]"), text(property, "$ref")),
         };
         match reference.strip_prefix("#/$defs/") {
-            Some(of) => {
-                linked.insert(of.to_owned(), format!("as [`{title}`](#{name})"));
-                sections.push((title, text(property, "description").to_owned(), known.get(of).unwrap()));
+            Some(definition) => {
+                linked.insert(definition.to_owned(), format!("as in [`{title}`](#{name})"));
+                sections.push((
+                    title,
+                    text(property, "description").to_owned(),
+                    known.get(definition).unwrap(),
+                ));
             }
             None => {
                 plain.insert(name.clone(), property.clone());
@@ -179,9 +182,9 @@ fn the_policy_reference_is_that_of_the_schema() {
     let mut definitions = Definitions {
         known,
         linked,
-        asked: BTreeSet::new(),
+        referenced: BTreeSet::new(),
     };
-    let mut page = "## Of the file itself\n\n".to_owned();
+    let mut page = "## Top-level settings\n\n".to_owned();
     page += &definitions.fields(
         &Value::Object(Map::from_iter([("properties".to_owned(), Value::Object(plain))])),
         true,
@@ -190,16 +193,16 @@ fn the_policy_reference_is_that_of_the_schema() {
         write!(page, "\n## `{title}`\n\n{description}\n\n").unwrap();
         page += &definitions.fields(table, true);
     }
-    page += "\n## Tables within tables\n";
-    page += &told(&mut definitions, true);
-    check("docs/policy.md", &page);
+    page += "\n## Nested tables\n";
+    page += &referenced_sections(&mut definitions, true);
+    check("docs/reference/policy.md", &page);
 }
 
-/// What was asked for, and what that asks for in its turn.
-fn told(definitions: &mut Definitions<'_>, with_default: bool) -> String {
+/// Sections of all referenced definitions, and of those that they refer to.
+fn referenced_sections(definitions: &mut Definitions<'_>, with_default: bool) -> String {
     let mut page = String::new();
     let mut done = BTreeSet::new();
-    while let Some(name) = definitions.asked.difference(&done).next().cloned() {
+    while let Some(name) = definitions.referenced.difference(&done).next().cloned() {
         let schema = definitions.known.get(&name).unwrap();
         write!(page, "\n### {name}\n\n{}\n\n", cell(text(schema, "description"))).unwrap();
         page += &if schema.get("properties").is_some() {
@@ -212,7 +215,7 @@ fn told(definitions: &mut Definitions<'_>, with_default: bool) -> String {
     page
 }
 
-fn defined(schema: &Value) -> Map<String, Value> {
+fn definitions_in(schema: &Value) -> Map<String, Value> {
     schema
         .get("$defs")
         .and_then(Value::as_object)
@@ -221,26 +224,27 @@ fn defined(schema: &Value) -> Map<String, Value> {
 }
 
 #[test]
-fn the_event_reference_is_that_of_the_schemas() {
+fn event_reference_matches_schemas() {
     let index = read("events/README.md");
     let mut known: Map<String, Value> = Map::new();
     let mut schemas = Vec::new();
     for row in index.lines().filter(|row| row.contains("](schemas/")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect();
         let file = row.split("](schemas/").nth(1).unwrap().split(')').next().unwrap();
-        let mut text_of = read(&format!("events/schemas/{file}"));
-        let mut schema: Value = serde_json::from_str(&text_of).unwrap();
-        // Two crates may call different things by one name: then the later one says whose it is.
+        let mut schema_text = read(&format!("events/schemas/{file}"));
+        let mut schema: Value = serde_json::from_str(&schema_text).unwrap();
+        // Two crates can use one name for different types: the later one is qualified by the title of its schema.
         let title = text(&schema, "title").to_owned();
-        for (name, definition) in defined(&schema) {
+        for (name, definition) in definitions_in(&schema) {
             if known.get(&name).is_some_and(|earlier| *earlier != definition) {
-                let own = format!("{name} of {title}");
-                text_of = text_of.replace(&format!("#/$defs/{name}\""), &format!("#/$defs/{own}\""));
-                text_of = text_of.replace(&format!("\n    \"{name}\": {{"), &format!("\n    \"{own}\": {{"));
-                schema = serde_json::from_str(&text_of).unwrap();
+                let qualified = format!("{name} of {title}");
+                schema_text = schema_text.replace(&format!("#/$defs/{name}\""), &format!("#/$defs/{qualified}\""));
+                schema_text =
+                    schema_text.replace(&format!("\n    \"{name}\": {{"), &format!("\n    \"{qualified}\": {{"));
+                schema = serde_json::from_str(&schema_text).unwrap();
             }
         }
-        known.extend(defined(&schema));
+        known.extend(definitions_in(&schema));
         let from = if cells.len() > 2 { cells.get(1).copied() } else { None };
         schemas.push((file.to_owned(), from.map(str::to_owned), schema));
     }
@@ -248,20 +252,20 @@ fn the_event_reference_is_that_of_the_schemas() {
     let mut definitions = Definitions {
         known: &known,
         linked: BTreeMap::new(),
-        asked: BTreeSet::new(),
+        referenced: BTreeSet::new(),
     };
     let mut page = "## Events\n".to_owned();
     for (file, from, schema) in &schemas {
         let (source, from) = match from {
-            Some(from) => ("driftwarden", format!("put by {from}")),
+            Some(from) => ("driftwarden", format!("sent by {from}")),
             None => (
                 "driftwarden.operator",
-                "put by people, or by whoever retrains".to_owned(),
+                "sent by operators, or by an external retraining service".to_owned(),
             ),
         };
         write!(
             page,
-            "\n### {title}\n\n{} Source `{source}`, {from}; [schema](../events/schemas/{file}).\n\n",
+            "\n### {title}\n\n{} Source `{source}`, {from}; [schema](../../events/schemas/{file}).\n\n",
             cell(text(schema, "description")),
             title = text(schema, "title"),
         )
@@ -269,6 +273,6 @@ fn the_event_reference_is_that_of_the_schemas() {
         page += &definitions.fields(schema, false);
     }
     page += "\n## Types\n";
-    page += &told(&mut definitions, false);
-    check("docs/events.md", &page);
+    page += &referenced_sections(&mut definitions, false);
+    check("docs/reference/events.md", &page);
 }

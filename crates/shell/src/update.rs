@@ -1,0 +1,272 @@
+//! Updates of state documents: load, apply, write conditionally, execute the effects, settle them.
+//!
+//! Pending effects are stored in the document in S3. If an invocation stops in between, its retry continues with the pending
+//! effects. Other invocations take over after the claim has expired. See the crate `outbox`.
+
+use crate::{
+    AwsError, ErrorType, Kind,
+    invocation::{conflict_retried, effects_executed},
+    ports::{Clock, Documents, ETag, Fetched, Precondition},
+};
+use alerting::{MonitorEffect, MonitorLedger};
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use outbox::{Caller, Outbox};
+use promotion::{EffectOutcome, ExperimentDocument, ExperimentEffect};
+use remediation::{ModelDocument, ModelEffect};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+
+/// Lifetime of a claim. It is longer than an update can take, so that no other invocation takes over while the first one is
+/// still active. Functions time out after 60 s (`infra/template.yaml`). The sweep may run longer, but claims again with each update.
+pub const LEASE: SignedDuration = SignedDuration::from_secs(120);
+
+/// Maximum number of attempts of a conditional write. At every conflict another writer has succeeded, so among n writers the
+/// last one has n - 1 conflicts.
+const MAX_ATTEMPTS: u32 = 100;
+
+/// A document with an outbox.
+pub trait OutboxDocument: Serialize + DeserializeOwned + Clone + PartialEq {
+    /// Type of its effects.
+    type Effect: Clone;
+    /// Result of executing an effect.
+    type Done: Clone;
+
+    /// The outbox with the pending effects.
+    fn outbox(&mut self) -> &mut Outbox<Self::Effect>;
+
+    /// Records the result of an effect in the document.
+    fn note(&mut self, _effect: &Self::Effect, _done: Self::Done) {}
+}
+
+impl OutboxDocument for MonitorLedger {
+    type Effect = MonitorEffect;
+    type Done = ();
+
+    fn outbox(&mut self) -> &mut Outbox<MonitorEffect> {
+        &mut self.outbox
+    }
+}
+
+impl OutboxDocument for ModelDocument {
+    type Effect = ModelEffect;
+    /// ARN of the pipeline execution, if one was started.
+    type Done = Option<String>;
+
+    fn outbox(&mut self) -> &mut Outbox<ModelEffect> {
+        &mut self.outbox
+    }
+
+    fn note(&mut self, effect: &ModelEffect, done: Option<String>) {
+        let incident = match effect {
+            ModelEffect::StartPipelineExecution(start) => start.incident,
+            ModelEffect::StartStateMachine(start) => start.incident,
+            _ => return,
+        };
+        if let Some(arn) = done {
+            self.started(incident, &arn);
+        }
+    }
+}
+
+impl OutboxDocument for ExperimentDocument {
+    type Effect = ExperimentEffect;
+    type Done = EffectOutcome;
+
+    fn outbox(&mut self) -> &mut Outbox<ExperimentEffect> {
+        &mut self.outbox
+    }
+
+    fn note(&mut self, effect: &ExperimentEffect, record_outcome: EffectOutcome) {
+        self.record_outcome(effect, record_outcome);
+    }
+}
+
+/// A document as loaded, or the fact that it does not exist.
+#[derive(Debug, Clone)]
+pub struct LoadedDocument<D> {
+    document: Option<(D, ETag)>,
+}
+
+impl<D> LoadedDocument<D> {
+    /// The document. `None` if it does not exist.
+    pub fn document(&self) -> Option<&D> {
+        self.document.as_ref().map(|(document, _)| document)
+    }
+}
+
+/// Why an update did not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// A call to AWS failed. Pending effects stay in the document.
+    #[error("{0}")]
+    Aws(AwsError),
+    /// The document is not valid for this version of Driftwarden.
+    #[error("failed to parse document `{key}` in the state bucket")]
+    Unreadable {
+        /// Key of the document.
+        key: String,
+        /// The parse error.
+        source: serde_json::Error,
+    },
+    /// Too many concurrent writers.
+    #[error(
+        "failed to write document `{key}` in the state bucket: other writers changed it at each of {MAX_ATTEMPTS} attempts"
+    )]
+    Contended {
+        /// Key of the document.
+        key: String,
+    },
+}
+
+impl ErrorType for UpdateError {
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Aws(error) => error.error_type(),
+            Self::Unreadable { .. } => "StateUnreadable",
+            Self::Contended { .. } => "StateContended",
+        }
+    }
+}
+
+impl From<AwsError> for UpdateError {
+    fn from(error: AwsError) -> Self {
+        Self::Aws(error)
+    }
+}
+
+/// Loads a document from the state bucket.
+///
+/// # Errors
+/// If the call to AWS fails, or the document cannot be parsed.
+pub async fn load<D: OutboxDocument>(clients: &impl Documents, key: &str) -> Result<LoadedDocument<D>, UpdateError> {
+    let document = match clients.read(key, None).await? {
+        Fetched::Found(body, etag) => {
+            let document = serde_json::from_slice(&body).map_err(|source| UpdateError::Unreadable {
+                key: key.to_owned(),
+                source,
+            })?;
+            Some((document, etag))
+        }
+        Fetched::Absent | Fetched::Unchanged => None,
+    };
+    Ok(LoadedDocument { document })
+}
+
+/// Updates a document: applies a change, writes the document, executes the effects that the caller claims, and settles them.
+///
+/// If another writer was faster, `apply` is called again on the newer document. The result of the last call is returned.
+/// Effects are executed concurrently. If one fails, the others are settled anyway and the error is returned: a retry of the same
+/// invocation continues with the remaining effects.
+///
+/// # Errors
+/// If a call to AWS fails, or the document cannot be parsed.
+pub async fn turn<D: OutboxDocument, R>(
+    clients: &(impl Documents + Clock),
+    key: &str,
+    mut loaded: LoadedDocument<D>,
+    caller: &Caller,
+    new: impl Fn() -> D,
+    mut apply: impl FnMut(&mut D) -> R,
+    execute: impl AsyncFn(&D::Effect) -> Result<D::Done, AwsError>,
+) -> Result<R, UpdateError> {
+    let (mut document, mut etag, result) = {
+        let mut attempt = 0;
+        loop {
+            let (before, etag) = match loaded.document {
+                Some((document, etag)) => (Some(document), Some(etag)),
+                None => (None, None),
+            };
+            let mut document = before.clone().unwrap_or_else(&new);
+            let result = apply(&mut document);
+            document.outbox().take_over(caller);
+            // A new document without changes and effects is not written.
+            if before.as_ref() == Some(&document) || (before.is_none() && document == new()) {
+                break (document, etag, result);
+            }
+            match write(clients, key, &document, etag.as_ref()).await {
+                Ok(etag) => break (document, Some(etag), result),
+                Err(UpdateError::Aws(AwsError {
+                    kind: Kind::Conflict, ..
+                })) => {
+                    back_off(clients, key, &mut attempt).await?;
+                    loaded = load(clients, key).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+
+    let claimed: Vec<_> = document
+        .outbox()
+        .claimed_by(caller)
+        .map(|entry| (entry.id.clone(), entry.effect.clone()))
+        .collect();
+    if claimed.is_empty() {
+        return Ok(result);
+    }
+    let results = join_all(claimed.iter().map(|(_, effect)| execute(effect))).await;
+    let mut done = Vec::new();
+    let mut failure = None;
+    for ((id, effect), outcome) in claimed.iter().zip(results) {
+        match outcome {
+            Ok(output) => done.push((id, effect, output)),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    effects_executed(done.len());
+    if !done.is_empty() {
+        let mut attempt = 0;
+        loop {
+            for (id, effect, output) in &done {
+                if document.outbox().settle(id).is_some() {
+                    document.note(effect, output.clone());
+                }
+            }
+            match write(clients, key, &document, etag.as_ref()).await {
+                Ok(_) => break,
+                Err(UpdateError::Aws(AwsError {
+                    kind: Kind::Conflict, ..
+                })) => {
+                    back_off(clients, key, &mut attempt).await?;
+                    match load(clients, key).await?.document {
+                        Some((newer, newer_etag)) => (document, etag) = (newer, Some(newer_etag)),
+                        // The document was deleted: there is nothing to settle.
+                        None => break,
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(result),
+    }
+}
+
+async fn write<D: OutboxDocument>(
+    clients: &impl Documents,
+    key: &str,
+    document: &D,
+    etag: Option<&ETag>,
+) -> Result<ETag, UpdateError> {
+    let body = serde_json::to_vec(document).map_err(|source| UpdateError::Unreadable {
+        key: key.to_owned(),
+        source,
+    })?;
+    let precondition = etag.map_or(Precondition::Absent, |etag| Precondition::Unchanged(etag.clone()));
+    Ok(clients.write(key, body, &precondition).await?)
+}
+
+/// Waits a random time, longer after more conflicts, so that the same writers do not conflict again.
+async fn back_off(clients: &impl Clock, key: &str, attempt: &mut u32) -> Result<(), UpdateError> {
+    *attempt += 1;
+    conflict_retried();
+    if *attempt >= MAX_ATTEMPTS {
+        return Err(UpdateError::Contended { key: key.to_owned() });
+    }
+    let ceiling = 20 << (*attempt).min(5);
+    clients.sleep(Duration::from_millis(fastrand::u64(5..ceiling))).await;
+    Ok(())
+}

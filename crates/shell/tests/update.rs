@@ -1,0 +1,202 @@
+//! Updates of a document, with faults at every call.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use jiff::{SignedDuration, Timestamp};
+use outbox::{Caller, Outbox};
+use serde::{Deserialize, Serialize};
+use shell::{
+    AwsError, ErrorType as _, Kind, OutboxDocument, UpdateError, load,
+    memory::{Fault, Memory},
+    ports::{EventBus as _, Metrics as _},
+    turn,
+};
+
+/// A counter with an effect for every number.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Counter {
+    seen: Vec<u64>,
+    outbox: Outbox<u64>,
+}
+
+impl OutboxDocument for Counter {
+    type Effect = u64;
+    type Done = ();
+
+    fn outbox(&mut self) -> &mut Outbox<u64> {
+        &mut self.outbox
+    }
+}
+
+const KEY: &str = "counters/one.json";
+
+fn aws() -> Memory {
+    Memory::at(Timestamp::from_second(1_790_000_000).unwrap())
+}
+
+fn caller(aws: &Memory, id: &str) -> Caller {
+    use shell::ports::Clock as _;
+    Caller {
+        id: id.into(),
+        now: aws.now(),
+        lease: SignedDuration::from_secs(120),
+    }
+}
+
+/// Counts a number once, with two effects: an event and a metric request.
+async fn count(aws: &Memory, number: u64, request: &str) -> Result<bool, UpdateError> {
+    let caller = caller(aws, request);
+    let apply = |counter: &mut Counter| {
+        let new = !counter.seen.contains(&number);
+        if new {
+            counter.seen.push(number);
+            counter.outbox.enqueue(format!("event-{number}"), number, &caller);
+            counter
+                .outbox
+                .enqueue(format!("metrics-{number}"), number + 1000, &caller);
+        }
+        new
+    };
+    let execute = async |effect: &u64| -> Result<(), AwsError> {
+        if *effect < 1000 {
+            aws.put("Counted", effect.to_string()).await
+        } else {
+            aws.publish("n", &[]).await
+        }
+    };
+    turn(
+        aws,
+        KEY,
+        load(aws, KEY).await?,
+        &caller,
+        Counter::default,
+        apply,
+        execute,
+    )
+    .await
+}
+
+fn counter(aws: &Memory) -> Counter {
+    serde_json::from_slice(&aws.document(KEY).unwrap()).unwrap()
+}
+
+fn times(aws: &Memory, operation: &str) -> usize {
+    aws.calls().iter().filter(|call| **call == operation).count()
+}
+
+#[tokio::test]
+async fn duplicate_update_only_reads() {
+    let aws = aws();
+    assert!(count(&aws, 1, "a").await.unwrap());
+    assert_eq!(
+        aws.calls(),
+        [
+            "s3:GetObject",
+            "s3:PutObject",
+            "events:PutEvents",
+            "cloudwatch:PutMetricData",
+            "s3:PutObject"
+        ],
+        "the effects are executed concurrently"
+    );
+    assert!(!count(&aws, 1, "b").await.unwrap());
+    assert_eq!(times(&aws, "s3:GetObject"), 2);
+    assert_eq!(aws.calls().len(), 6, "a duplicate only reads");
+}
+
+#[tokio::test]
+async fn retry_completes_update_after_any_fault() {
+    let faults = [Fault::Before(Kind::Transient), Fault::After];
+    let operations = [
+        "s3:GetObject",
+        "s3:PutObject",
+        "events:PutEvents",
+        "cloudwatch:PutMetricData",
+    ];
+    for fault in faults {
+        for operation in operations {
+            // The second write settles the effects.
+            for fault_at in 0..if operation == "s3:PutObject" { 2 } else { 1 } {
+                let aws = aws();
+                for _ in 0..fault_at {
+                    aws.fail(operation, Fault::Overtaken);
+                }
+                aws.fail(operation, fault);
+                let first = count(&aws, 1, "a").await;
+                let retried = if first.is_err() {
+                    count(&aws, 1, "a").await
+                } else {
+                    first
+                };
+                let context = format!("{operation} {fault:?} at {fault_at}");
+                retried.unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert_eq!(
+                    counter(&aws),
+                    Counter {
+                        seen: vec![1],
+                        ..Counter::default()
+                    },
+                    "{context}"
+                );
+                // Only an effect whose result was lost is executed again.
+                let again = usize::from(fault == Fault::After && operation == "events:PutEvents");
+                let resettled = usize::from(
+                    operation == "s3:PutObject" && fault == Fault::Before(Kind::Transient) && fault_at == 1,
+                );
+                assert!(
+                    aws.events().len() <= 1 + again + resettled,
+                    "{context}: {:?}",
+                    aws.events()
+                );
+                assert!(!aws.events().is_empty(), "{context}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn expired_claim_is_taken_over() {
+    let aws = aws();
+    aws.fail("events:PutEvents", Fault::Before(Kind::Transient));
+    count(&aws, 1, "dead").await.unwrap_err();
+    assert_eq!(
+        counter(&aws).outbox.entries().len(),
+        1,
+        "the executed effect is settled"
+    );
+
+    count(&aws, 2, "early").await.unwrap();
+    assert_eq!(aws.events().len(), 1, "the other claim is still valid");
+
+    aws.pass(SignedDuration::from_secs(121));
+    count(&aws, 2, "late").await.unwrap();
+    let published: Vec<String> = aws.events().into_iter().map(|(_, detail)| detail).collect();
+    assert_eq!(published, ["2", "1"]);
+    assert!(counter(&aws).outbox.is_empty());
+}
+
+#[tokio::test]
+async fn conflict_applies_change_to_newer_document() {
+    let aws = aws();
+    count(&aws, 1, "a").await.unwrap();
+    aws.fail("s3:PutObject", Fault::Overtaken);
+    count(&aws, 2, "b").await.unwrap();
+    assert_eq!(counter(&aws).seen, [1, 2]);
+    assert_eq!(aws.events().len(), 2);
+}
+
+#[tokio::test]
+async fn invalid_document_is_an_error_with_its_key() {
+    let aws = aws();
+    aws.put_document(KEY, "{\"seen\": 7}");
+    let error = count(&aws, 1, "a").await.unwrap_err();
+    assert_eq!(error.error_type(), "StateUnreadable");
+    assert_eq!(
+        error.to_string(),
+        "failed to parse document `counters/one.json` in the state bucket"
+    );
+    assert_eq!(
+        aws.document(KEY).unwrap(),
+        b"{\"seen\": 7}",
+        "the document is unchanged"
+    );
+}
