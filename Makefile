@@ -16,7 +16,7 @@ EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 
 # All packages that compile without the AWS SDK.
 NO_AWS := --workspace --exclude driftwarden-aws --exclude driftwarden-lambda --no-default-features
 # The crates that `make mutants` tests: pure, and fast to compile.
-MUTATED := alerting outbox experiment model-monitor analysis remediation promotion backtest model-dashboard analyzer
+MUTATED := text alerting outbox experiment model-monitor analysis remediation promotion backtest model-dashboard analyzer
 CARGO_MUTANTS := 27.1.0
 # The branch that `make mutants-diff` compares with.
 BASE ?= origin/main
@@ -123,6 +123,7 @@ cargo-mutants:
 	  { printf 'error: cargo-mutants $(CARGO_MUTANTS) is not installed\nhint: run `cargo install --locked cargo-mutants@$(CARGO_MUTANTS)`\n' >&2; exit 2; }
 
 mutants: cargo-mutants ## Run mutation tests of CRATE=driftwarden-…, or of each pure crate; SHARD=0/8 runs one of 8 parts
+	@mkdir -p target/mutation
 	$(MUTANTS) $(addprefix --package ,$(or $(CRATE),$(addprefix driftwarden-,$(MUTATED))))
 
 mutants-diff: cargo-mutants ## Run mutation tests of the lines that differ from BASE=origin/main

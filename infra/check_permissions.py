@@ -1,14 +1,16 @@
-"""Checks that each role of template.yaml allows the calls that its function makes, and denies similar calls.
+"""Checks that each role of template.yaml allows the calls that its function makes, and each policy of infra/iam the calls of
+its commands, and that they deny similar calls.
 
     python infra/check_permissions.py
 
 LocalStack does not enforce IAM, so a missing permission would be found only in a real account. This script resolves the
-policies of the template for several sets of parameters. It starts ministack's policy simulator (environment of
-tests/requirements/permissions.txt) on a free port, asks it about each call, and stops it. The simulator does not evaluate
-conditions, so this script does.
+policies of the template for several sets of parameters, and the placeholders of the policies for people. It starts ministack's
+policy simulator (environment of tests/requirements/permissions.txt) on a free port, asks it about each call, and stops it. The
+simulator does not evaluate conditions, so this script does.
 """
 
 import contextlib
+import fnmatch
 import json
 import os
 import pathlib
@@ -404,6 +406,222 @@ DEPLOYMENTS = {
         {"IngestRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "PromoteRole": [("kms:GenerateDataKey", REPORT_KEY, via("s3"))], "RemediateRole": [("kms:Decrypt", REPORT_KEY, via("s3"))]}),
 }
 
+# --- Policies for people ---------------------------------------------------------------------------------------------
+
+IAM = TEMPLATE.with_name("iam")
+PLACEHOLDERS = {"REGION": REGION, "ACCOUNT_ID": ACCOUNT, "STACK_NAME": STACK,
+                "STATE_BUCKET": "state", "REPORT_BUCKET": "reports", "DATA_BUCKET": "data"}
+# With these values, a policy must fit into a managed policy: the longest names of a region and of buckets.
+LONGEST = PLACEHOLDERS | {"REGION": "ap-southeast-1"} | dict.fromkeys(("STATE_BUCKET", "REPORT_BUCKET", "DATA_BUCKET"), "b" * 63)
+MAX_MANAGED_POLICY_CHARS = 6144
+DATA = "arn:aws:s3:::data"
+# Generated names.
+STACK_BUCKET, SAM_BUCKET = f"arn:aws:s3:::{STACK}-statebucket-0a1b2c3d", "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-0a1b2c3d"
+STACK_QUEUE, STACK_TOPIC = (f"arn:aws:{service}:{REGION}:{ACCOUNT}:{STACK}-{name}-0a1b2c3d" for service, name in (
+    ("sqs", "DeadLetterQueue"), ("sns", "Topic")))
+RULES = [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}-0a1b2c3d" for name in (f"{STACK}-ReportRule", f"{STACK}/{STACK}-OperatorRule")]
+SAM_STACK = "aws-sam-cli-managed-default"
+
+
+def calls(resource, service, actions):
+    """Calls of several actions of a service, separated by spaces, on one resource."""
+    return [(f"{service}:{action}", resource) for action in actions.split()]
+
+
+def stack(name):
+    """ARN of a stack."""
+    return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/0a1b2c3d"
+
+
+def function(name):
+    """ARN of a function."""
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+
+
+def role(name):
+    """ARN of a role."""
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+def pass_role(name, service):
+    """The call that gives a role to a service."""
+    return "iam:PassRole", role(name), {"iam:PassedToService": f"{service}.amazonaws.com"}
+
+
+def send(detail_type, bus=BUS, source="driftwarden.operator"):
+    """The call that sends an event of an operator."""
+    return "events:PutEvents", bus, event(detail_type, source)
+
+
+FIND = ("cloudformation:DescribeStacks", stack(STACK))
+# What CloudFormation's resource handlers call with the permissions of the deployer: the permissions in the schemas of the resource
+# types, for the properties that template.yaml sets and for tags.
+HANDLERS = [
+    *(call for bucket in (STACK_BUCKET, SAM_BUCKET) for call in calls(bucket, "s3", (
+        "CreateBucket DeleteBucket ListBucket GetBucketPolicy PutBucketPolicy DeleteBucketPolicy GetBucketTagging PutBucketTagging "
+        "GetBucketVersioning PutBucketVersioning GetEncryptionConfiguration PutEncryptionConfiguration GetBucketAcl "
+        "GetBucketPublicAccessBlock PutBucketPublicAccessBlock GetBucketOwnershipControls PutBucketOwnershipControls "
+        "GetLifecycleConfiguration PutLifecycleConfiguration"))),
+    *calls(function(f"{STACK}-ingest"), "lambda", (
+        "CreateFunction DeleteFunction GetFunction GetFunctionCodeSigningConfig GetFunctionRecursionConfig GetRuntimeManagementConfig "
+        "UpdateFunctionCode UpdateFunctionConfiguration ListTags TagResource UntagResource AddPermission RemovePermission GetPolicy "
+        "PutFunctionEventInvokeConfig GetFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig")),
+    *calls(role(f"{STACK}-RemediateRole-0a1b2c3d"), "iam", (
+        "CreateRole DeleteRole GetRole UpdateRole UpdateAssumeRolePolicy TagRole UntagRole PutRolePolicy GetRolePolicy DeleteRolePolicy "
+        "ListRolePolicies AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies")),
+    *calls(f"arn:aws:iam::{ACCOUNT}:policy/{STACK}-RetrainingPolicy-0a1b2c3d", "iam", (
+        "CreatePolicy DeletePolicy GetPolicy CreatePolicyVersion DeletePolicyVersion GetPolicyVersion ListPolicyVersions "
+        "ListEntitiesForPolicy")),
+    pass_role(f"{STACK}-IngestRole-0a1b2c3d", "lambda"), pass_role(f"{STACK}-AnalyzeStateMachineRole-0a1b2c3d", "states"),
+    pass_role(f"{STACK}-StartPipelineRole-0a1b2c3d", "events"),
+    *calls(BUS, "events", "CreateEventBus DeleteEventBus DescribeEventBus UpdateEventBus ListTagsForResource TagResource UntagResource CreateArchive"),
+    *calls(f"arn:aws:events:{REGION}:{ACCOUNT}:archive/EventArchive-0a1b2c3d", "events", (
+        "CreateArchive DeleteArchive DescribeArchive UpdateArchive")),
+    *(call for rule in RULES for call in calls(rule, "events", (
+        "PutRule DeleteRule DescribeRule PutTargets RemoveTargets ListTargetsByRule ListTagsForResource TagResource UntagResource"))),
+    *calls(STACK_QUEUE, "sqs", (
+        "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl SetQueueAttributes ListQueueTags TagQueue UntagQueue")),
+    *calls(STACK_TOPIC, "sns", (
+        "CreateTopic DeleteTopic GetTopicAttributes SetTopicAttributes GetDataProtectionPolicy ListSubscriptionsByTopic Subscribe "
+        "ListTagsForResource TagResource UntagResource")),
+    *calls(f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze", "states", (
+        "CreateStateMachine DeleteStateMachine DescribeStateMachine UpdateStateMachine ListTagsForResource TagResource UntagResource")),
+    *calls(f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{STACK}-ingest-errors", "cloudwatch", (
+        "PutMetricAlarm DeleteAlarms ListTagsForResource TagResource UntagResource")),
+    *calls(f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{STACK}-{REGION}", "cloudwatch", (
+        "PutDashboard GetDashboard DeleteDashboards ListTagsForResource TagResource UntagResource")),
+    *calls(f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{STACK}-ingest", "logs", (
+        "CreateLogGroup DeleteLogGroup PutRetentionPolicy AssociateKmsKey DisassociateKmsKey GetDataProtectionPolicy ListTagsForResource "
+        "TagResource UntagResource")),
+    # Calls without a resource.
+    *calls("*", "sns", "GetSubscriptionAttributes Unsubscribe"), ("cloudwatch:DescribeAlarms", "*"),
+    *calls("*", "logs", "DescribeLogGroups PutQueryDefinition DeleteQueryDefinition DescribeQueryDefinitions"),
+]
+# State documents that an operator writes only to restore an earlier version.
+RESTORED = [f"{STATE}/{folder}/churn.json" for folder in ("monitors", "models", "experiments", "baselines", "analyses", "notifications")]
+PUBLISHED = [f"{STATE}/{key}" for key in ("policy.toml", "pause.json", "notification-templates/alert.txt")]
+DOCTOR_REPORTS = [f"{REPORTS}/{prefix}driftwarden-doctor/driftwarden-doctor/2026/11/23/08/constraint_violations.json" for prefix in ("", "monitoring/")]
+# Calls that are denied to operators and approvers.
+FOR_PEOPLE = [
+    *calls(stack(STACK), "cloudformation", "UpdateStack CreateChangeSet ExecuteChangeSet DeleteStack"),
+    *((action, key) for action in ("s3:DeleteObject", "s3:DeleteObjectVersion") for key in (*RESTORED, *PUBLISHED)),
+    *calls(STATE, "s3", "PutBucketPolicy DeleteBucketPolicy PutBucketVersioning PutLifecycleConfiguration DeleteBucket"),
+    ("s3:PutObject", f"{STATE}/dashboard/index.html"), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
+    ("s3:PutObject", f"{DATA}/training/7.csv"), ("s3:PutBucketNotification", REPORTS), ("s3:ListAllMyBuckets", "*"),
+    *calls("arn:aws:s3:::other/models/churn.json", "s3", "GetObject PutObject"), ("s3:ListBucket", "arn:aws:s3:::other"),
+    send("Retraining Status Reported"), send("Experiment Outcomes Reported"), send("Remediation Decided", source="driftwarden"),
+    send("Remediation Approval", source="driftwarden"), send(["Remediation Approval", "Remediation Decided"]),
+    send("Remediation Approval", bus=f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"),
+    send("Remediation Approval", bus=f"{BUS}-2"), *((f"events:{action}", rule) for action in ("PutRule", "DisableRule") for rule in RULES),
+    *calls(STACK_QUEUE, "sqs", "SendMessage PurgeQueue DeleteQueue"), ("sqs:ReceiveMessage", QUEUE),
+    *calls(STACK_TOPIC, "sns", "Publish Subscribe SetTopicAttributes"),
+    *calls(function(f"{STACK}-remediate"), "lambda", "UpdateFunctionCode UpdateFunctionConfiguration DeleteFunction GetFunction"),
+    ("lambda:InvokeFunction", function("other")), ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"),
+    *calls(role(f"{STACK}-IngestRole-0a1b2c3d"), "iam", "CreateRole PutRolePolicy AttachRolePolicy"), ("iam:CreatePolicyVersion", "*"),
+    pass_role(f"{STACK}-IngestRole-0a1b2c3d", "lambda"), START, ("sagemaker:StopPipelineExecution", f"{PIPELINE}/execution/abcdefghijkl"),
+    *calls(f"{SAGEMAKER}:endpoint/churn", "sagemaker", "InvokeEndpoint UpdateEndpoint UpdateEndpointWeightsAndCapacities DeleteEndpoint"),
+    *calls(SCHEDULE, "sagemaker", "UpdateMonitoringSchedule StopMonitoringSchedule DeleteMonitoringSchedule"),
+    ("sagemaker:UpdateModelPackage", f"{SAGEMAKER}:model-package/churn/7"), ("secretsmanager:GetSecretValue", SECRET + "driftwarden/pagerduty-AbCdEf"),
+    ("ssm:GetParameter", PARAMETER + "driftwarden/webhook"), ("kms:Decrypt", KEY),
+    ("logs:FilterLogEvents", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/other-ingest:{STREAM}"),
+]
+# Allowed and denied calls of the policies in infra/iam.
+PEOPLE = {
+    "deployer": ([
+        # `sam deploy`, which first creates its own stack with a bucket. CloudFormation and Lambda read the uploads.
+        *(call for name in (SAM_STACK, STACK) for call in calls(stack(name), "cloudformation", (
+            "DescribeStacks CreateChangeSet DescribeChangeSet ExecuteChangeSet TagResource"))),
+        ("cloudformation:CreateChangeSet", f"arn:aws:cloudformation:{REGION}:aws:transform/Serverless-2016-10-31"),
+        *calls(stack(STACK), "cloudformation", "GetTemplateSummary DescribeStackEvents"),
+        *calls(f"{SAM_BUCKET}/driftwarden/0a1b2c3d", "s3", "GetObject PutObject AbortMultipartUpload"),
+        # `sam delete`, which looks for two more stacks, and deletes the uploads.
+        *calls(stack(STACK), "cloudformation", "GetTemplate ListChangeSets DeleteStack"),
+        *(("cloudformation:DescribeStacks", stack(f"{STACK}-0a1b2c3d-{name}")) for name in ("CompanionStack", "WebFunctionCode")),
+        ("s3:ListBucket", SAM_BUCKET), ("s3:DeleteObject", f"{SAM_BUCKET}/driftwarden/0a1b2c3d"),
+        *calls(REPORTS, "s3", "GetBucketNotification PutBucketNotification"), *HANDLERS,
+    ], [
+        *(call for name in ("other", f"{STACK}2", f"{STACK}-2") for call in calls(stack(name), "cloudformation", (
+            "DescribeStacks GetTemplate CreateChangeSet ExecuteChangeSet DeleteStack"))),
+        *calls(stack(f"{STACK}-0a1b2c3d-CompanionStack"), "cloudformation", "CreateChangeSet DeleteStack"),
+        # The same calls on resources of another name.
+        *((call[0], re.sub(f"{STACK}|aws-sam-cli-managed", "other", call[1]), *call[2:]) for call in HANDLERS
+          if call[1] != "*" and ":archive/" not in call[1]),
+        *((f"s3:{action}", f"{STACK_BUCKET}/{key}") for key in ("policy.toml", "models/churn.json") for action in (
+            "GetObject", "GetObjectVersion", "PutObject", "DeleteObject", "DeleteObjectVersion")),
+        *calls(REPORT, "s3", "GetObject PutObject DeleteObject"), *calls(REPORTS, "s3", "ListBucket PutBucketPolicy DeleteBucket"),
+        ("s3:PutBucketNotification", DATA), ("s3:ListAllMyBuckets", "*"), pass_role("other", "lambda"), pass_role(f"{STACK}-IngestRole-0a1b2c3d", "ec2"),
+        ("iam:PassRole", role(f"{STACK}-IngestRole-0a1b2c3d")), ("iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/{STACK}-user"),
+        ("iam:AttachUserPolicy", f"arn:aws:iam::{ACCOUNT}:user/ada"), ("iam:CreatePolicyVersion", f"arn:aws:iam::{ACCOUNT}:policy/other"),
+        ("sts:AssumeRole", role(f"{STACK}-IngestRole-0a1b2c3d")), send("Remediation Approval"), ("lambda:InvokeFunction", function(f"{STACK}-remediate")),
+        *calls(STACK_QUEUE, "sqs", "ReceiveMessage SendMessage DeleteMessage"), ("sns:Publish", STACK_TOPIC), ("logs:FilterLogEvents", logs("ingest")),
+        ("states:StartExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK}-analyze"), START,
+        ("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/churn"), ("secretsmanager:GetSecretValue", SECRET + "driftwarden/pagerduty-AbCdEf"),
+        ("kms:Decrypt", KEY),
+    ]),
+    "operator": ([
+        # --stack, incidents, alerts, policy, pause and resume, and the restoration of a state document.
+        FIND, ("s3:ListBucket", STATE), *VERSIONS, *calls(f"{STATE}/models/churn.json", "s3", "GetObject GetObjectVersion"),
+        *(("s3:GetObject", key) for key in (*RESTORED, *PUBLISHED, f"{STATE}/dashboard/index.html")),
+        *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED)), ALERTS, ("sagemaker:ListMonitoringAlertHistory", "*"),
+        # approve, resolve, pause MODEL, and experiment.
+        *(send(detail_type) for detail_type in (
+            "Remediation Approval", "Remediation Resolution", "Remediation Pause", "Experiment Command",
+            ["Remediation Approval", "Remediation Pause"])),
+        # redrive. Lambda names the version of the function.
+        *calls(STACK_QUEUE, "sqs", "ReceiveMessage DeleteMessage ChangeMessageVisibility"),
+        *(("lambda:InvokeFunction", function(f"{STACK}-{name}")) for name in ("ingest", "remediate", "notify", "sweep:$LATEST")),
+        # doctor, and its fixes that change nothing.
+        *calls(stack(STACK), "cloudformation", "ListStackResources DescribeStackEvents"), *calls(STATE, "s3", "GetBucketVersioning GetBucketPolicy"),
+        ("s3:GetBucketNotification", REPORTS), *((f"events:{action}", rule) for action in ("DescribeRule", "ListTargetsByRule") for rule in RULES),
+        ("lambda:GetFunctionConfiguration", function(f"{STACK}-ingest")), ("sagemaker:DescribePipeline", PIPELINE),
+        ("sns:ListSubscriptionsByTopic", STACK_TOPIC), ("sqs:GetQueueAttributes", STACK_QUEUE),
+        *((action, key) for action in ("s3:PutObject", "s3:DeleteObject") for key in DOCTOR_REPORTS),
+        *calls("*", "cloudwatch", "DescribeAlarms DescribeAlarmHistory"), *calls("*", "sagemaker", "ListPipelines ListMonitoringExecutions"),
+        # dashboard.
+        *calls("*", "sagemaker", "ListMonitoringSchedules ListTransformJobs ListArtifacts ListContexts QueryLineage"), ("cloudwatch:GetMetricData", "*"),
+        *((f"sagemaker:Describe{kind}", f"{SAGEMAKER}:{name}/churn") for kind, name in (
+            ("Artifact", "artifact"), ("Context", "context"), ("Endpoint", "endpoint"), ("EndpointConfig", "endpoint-config"),
+            ("Model", "model"), ("ModelCard", "model-card"), ("MonitoringSchedule", "monitoring-schedule"),
+            *((f"{kind}JobDefinition", f"{name}-job-definition") for kind, name in JOB_DEFINITIONS))),
+        # backtest, baseline, and analyze, with data in S3.
+        *((action, place) for bucket in (REPORTS, DATA) for action, place in (
+            ("s3:ListBucket", bucket), ("s3:GetObject", f"{bucket}/churn/1.jsonl"), ("s3:PutObject", f"{bucket}/baselines/churn/constraints.json"))),
+        # The metrics and the saved queries.
+        ("cloudwatch:ListMetrics", "*"), *calls("*", "logs", "DescribeLogGroups DescribeQueryDefinitions GetQueryResults"),
+        *calls(logs("ingest"), "logs", "StartQuery FilterLogEvents"),
+    ], [
+        *FOR_PEOPLE, ("s3:GetBucketNotification", DATA), ("cloudformation:DescribeStacks", stack(f"{STACK}-2")),
+        ("events:DescribeRule", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/other"), ("sns:ListSubscriptionsByTopic", TOPIC),
+    ]),
+    "approver": ([
+        # approve, incidents, and experiment status.
+        FIND, ("s3:ListBucket", STATE), *(("s3:GetObject", f"{STATE}/{key}.json") for key in ("models/churn", "experiments/churn", "pause")),
+        send("Remediation Approval"),
+    ], [
+        *FOR_PEOPLE, *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED, *DOCTOR_REPORTS)), *VERSIONS,
+        *(send(detail_type) for detail_type in (
+            "Remediation Resolution", "Remediation Pause", "Experiment Command", ["Remediation Approval", "Remediation Pause"])),
+        *(("s3:GetObject", key) for key in (f"{STATE}/monitors/churn.json", f"{STATE}/policy.toml", REPORT, f"{DATA}/churn/1.jsonl")),
+        *(("s3:ListBucket", bucket) for bucket in (REPORTS, DATA)), ("cloudformation:ListStackResources", stack(STACK)),
+        ("cloudformation:DescribeStacks", stack(f"{STACK}-2")), ("lambda:InvokeFunction", function(f"{STACK}-remediate")),
+        ("sqs:ReceiveMessage", STACK_QUEUE), ("logs:FilterLogEvents", logs("ingest")), ("sagemaker:DescribeEndpoint", f"{SAGEMAKER}:endpoint/churn"),
+    ]),
+}
+
+
+def person_policy(person, values):
+    """The policy of infra/iam for a person, with values for its placeholders."""
+    text = (IAM / f"{person}.json").read_text()
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return json.loads(text)
+
+
+def unused_actions(policy, allowed):
+    """Actions of a policy that no call needs."""
+    actions = [action for statement in policy["Statement"] for action in as_list(statement["Action"])]
+    return [action for action in actions if not any(fnmatch.fnmatchcase(call[0], action) for call in allowed)]
+
 
 @contextlib.contextmanager
 def simulator():
@@ -436,9 +654,14 @@ def simulator():
             process.wait(10)
 
 
+def as_list(value):
+    """A value, or a list of values, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
 def is_met(condition, context):
     """Whether a statement's condition is met. The simulator accepts no context, so this is evaluated here. An operator that the
-    template does not use yet is an error."""
+    policies do not use yet is an error."""
     for operator, keys in condition.items():
         if operator not in ("StringEquals", "ForAllValues:StringEquals", "Null"):
             raise NotImplementedError(f"{operator} in a policy")
@@ -449,7 +672,7 @@ def is_met(condition, context):
                 continue
             if key not in context and operator.startswith("ForAllValues:"):
                 continue
-            if context.get(key) not in (values if isinstance(values, list) else [values]):
+            if not set(as_list(context.get(key))) <= set(as_list(values)):
                 return False
     return True
 
@@ -463,25 +686,38 @@ def decide(iam, policy, action, resource, context=None):
     return answer["EvaluationResults"][0]["EvalDecision"] == "allowed"
 
 
+def differences(iam, name, policy, allowed, denied):
+    """Calls for which a policy decides other than expected."""
+    for expected, expected_calls in ((True, allowed), (False, denied)):
+        for call in expected_calls:
+            if decide(iam, policy, *call) != expected:
+                yield f"{name} {'denies' if expected else 'allows'} {' '.join(map(str, call))}"
+
+
 def main():
     """Prints the differences. The exit code is 1 if there are any."""
     unexpected, checked = [], 0
     with simulator() as iam:
         for deployment, (parameters, more_allowed, more_denied) in DEPLOYMENTS.items():
             template = Template(parameters)
-            for role in (*ALLOWED, "StartPipelineRole"):
-                policy = template.policy(role)
+            for name in (*ALLOWED, "StartPipelineRole"):
+                policy = template.policy(name)
                 if policy is None:
-                    if role in more_allowed:
-                        unexpected.append(f"{deployment}: {role} is not deployed")
+                    if name in more_allowed:
+                        unexpected.append(f"{deployment}: {name} is not deployed")
                     continue
-                allowed = ALLOWED.get(role, []) + more_allowed.get(role, [])
-                denied = [call for call in DENIED[role] + more_denied.get(role, []) if call not in allowed]
-                for expected, calls in ((True, allowed), (False, denied)):
-                    for call in calls:
-                        checked += 1
-                        if decide(iam, policy, *call) != expected:
-                            unexpected.append(f"{deployment}: {role} {'denies' if expected else 'allows'} {' '.join(map(str, call))}")
+                allowed = ALLOWED.get(name, []) + more_allowed.get(name, [])
+                denied = [call for call in DENIED[name] + more_denied.get(name, []) if call not in allowed]
+                checked += len(allowed) + len(denied)
+                unexpected += differences(iam, f"{deployment}: {name}", policy, allowed, denied)
+        for person, (allowed, denied) in PEOPLE.items():
+            policy = person_policy(person, PLACEHOLDERS)
+            checked += len(allowed) + len(denied)
+            unexpected += differences(iam, f"{person}.json", policy, allowed, denied)
+            unexpected += [f"{person}.json allows {action}, which no call needs" for action in unused_actions(policy, allowed)]
+            size = len(json.dumps(person_policy(person, LONGEST), separators=(",", ":")))
+            if size > MAX_MANAGED_POLICY_CHARS:
+                unexpected.append(f"{person}.json has {size:,} characters, but a managed policy has at most {MAX_MANAGED_POLICY_CHARS:,}")
     print(*unexpected, f"{checked} calls checked, {len(unexpected)} unexpected results", sep="\n")
     return 1 if unexpected else 0
 

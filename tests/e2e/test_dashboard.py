@@ -77,7 +77,7 @@ def test_pages_show_alert_and_decision(world: World, pages: Path):
     overview, model = (pages / "index.html").read_text(), (pages / "models/churn.html").read_text()
     for text in ("models/churn.html", "InAlert", "2 of 3, alert at 2", "churn-1", "risk medium", "churn-nightly", "Not configured: ModelQuality"):
         assert text in overview, text
-    for text in ("driftwarden approve churn-1", "total_day_minutes", "0.232", "total_night_minutes", "0.040", "constraint_violations.json", "the request expires at"):
+    for text in ("driftwarden approve churn-1", "total_day_minutes", "0.2318", "total_night_minutes", "0.04", "constraint_violations.json", "the request expires at"):
         assert text in model, text
     head = world.stack.client("s3").head_object(Bucket=world.state, Key="dashboard/index.html")
     assert head["ContentType"] == "text/html; charset=utf-8"

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from botocore.exceptions import ClientError
-from harness.hosting import shouted
+from harness.hosting import upper_snake
 from harness.world import Queue, eventually
 
 @contextmanager
@@ -316,4 +316,4 @@ def test_percentiles_and_periods_match_cloudwatch(stack):
 
 
 def test_status_has_spelling_of_events():
-    assert [shouted(status) for status in ("InService", "RollingBack", "Failed")] == ["IN_SERVICE", "ROLLING_BACK", "FAILED"]
+    assert [upper_snake(status) for status in ("InService", "RollingBack", "Failed")] == ["IN_SERVICE", "ROLLING_BACK", "FAILED"]

@@ -163,7 +163,7 @@ fn violations(html: &mut String, violations: &[ConstraintViolation]) -> std::fmt
             "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
             escaped(violation.subject()),
             escaped(&violation.constraint_check_type),
-            escaped(&violation.description)
+            escaped(&text::rounded(&violation.description))
         )?;
     }
     html.push_str("</tbody></table>\n");

@@ -60,7 +60,6 @@ pub struct Aws {
     sagemaker_runtime: OnceLock<aws_sdk_sagemakerruntime::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     sfn: OnceLock<aws_sdk_sfn::Client>,
-    ssm: OnceLock<aws_sdk_ssm::Client>,
     web: OnceLock<Connector>,
 }
 
@@ -101,7 +100,6 @@ impl Aws {
             sagemaker_runtime: OnceLock::new(),
             sns: OnceLock::new(),
             sfn: OnceLock::new(),
-            ssm: OnceLock::new(),
             web: OnceLock::new(),
         }
     }
@@ -179,7 +177,17 @@ pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
 ) -> AwsError {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    let kind = match (status, code) {
+    AwsError {
+        operation,
+        resource: resource.into(),
+        kind: kind(status, code),
+        message: chain(error),
+    }
+}
+
+/// Kind of an error, by the HTTP status and the error code of the response. Without a response it is transient.
+pub(crate) fn kind(status: Option<u16>, code: Option<&str>) -> Kind {
+    match (status, code) {
         (_, Some("PreconditionFailed" | "ConditionalRequestConflict")) | (Some(409 | 412), _) => Kind::Conflict,
         (_, Some(code))
             if ["Throttl", "TooManyRequests", "LimitExceeded", "SlowDown"]
@@ -196,12 +204,6 @@ pub(crate) fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
         (_, Some("AccessDenied" | "AccessDeniedException")) | (Some(401 | 403), _) => Kind::Denied,
         (Some(400..=499), _) if status != Some(408) && status != Some(429) => Kind::Rejected,
         _ => Kind::Transient,
-    };
-    AwsError {
-        operation,
-        resource: resource.into(),
-        kind,
-        message: chain(error),
     }
 }
 

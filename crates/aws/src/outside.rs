@@ -1,29 +1,70 @@
 //! Servers outside AWS, and the secrets that they require.
 
-use super::{Aws, chain, failed};
+use super::{Aws, chain, kind};
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4::SigningParams,
+};
 use aws_smithy_http_client::{
     Connector,
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::{
-    client::{http::HttpConnector as _, orchestrator::HttpRequest},
+    client::{http::HttpConnector as _, identity::Identity, orchestrator::HttpRequest},
     http::HttpError,
 };
+use serde::Deserialize;
+use serde_json::json;
 use shell::{
     AwsError, Kind,
-    ports::{Post, PostResponse, Secret, Secrets, Web},
+    ports::{Clock as _, Post, PostResponse, Secret, Secrets, Web},
 };
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 /// Time limit for the response of a server. Four requests and their retries fit into the time limit of a function.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum number of bytes read from a response: enough for an error message.
+/// Maximum number of bytes read from a response of another server: enough for an error message.
 const MAX_BODY_BYTES: usize = 2048;
+/// Maximum number of bytes read from a response with a parameter, whose value has at most 8 KB, or 64 KB from Secrets Manager.
+const MAX_PARAMETER_BYTES: usize = 512 * 1024;
+/// Service and operation in Parameter Store's requests.
+const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
 
 impl Aws {
-    fn ssm(&self) -> &aws_sdk_ssm::Client {
-        self.ssm.get_or_init(|| aws_sdk_ssm::Client::new(&self.config))
+    /// Signed request for the value of a parameter.
+    async fn parameter_request(&self, name: &str) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+        let region = self.config.region().ok_or("no region is configured")?.as_ref();
+        let provider = self
+            .config
+            .credentials_provider()
+            .ok_or("no credentials are configured")?;
+        let identity = Identity::from(provider.provide_credentials().await?);
+        let url = parameter_store_url(&self.config, region);
+        let body = json!({"Name": name, "WithDecryption": true}).to_string();
+        let headers = [
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", GET_PARAMETER),
+        ];
+        let params = SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name("ssm")
+            .time(self.now().into())
+            .settings(SigningSettings::default())
+            .build()?
+            .into();
+        let signable = SignableRequest::new("POST", &url, headers.into_iter(), SignableBody::Bytes(body.as_bytes()))?;
+        let (signature, _) = sign(signable, &params)?.into_parts();
+        let mut http = HttpRequest::new(SdkBody::from(body));
+        http.set_method("POST")?;
+        http.set_uri(url)?;
+        for (name, value) in headers.into_iter().chain(signature.headers()) {
+            http.headers_mut().try_insert(name.to_owned(), value.to_owned())?;
+        }
+        Ok(http)
     }
 
     fn web(&self) -> &Connector {
@@ -35,25 +76,93 @@ impl Aws {
     }
 }
 
+/// Response of `GetParameter` (*AWS Systems Manager API Reference*): the parameter, or an error of *AWS JSON 1.1*.
+#[derive(Deserialize)]
+struct ParameterResponse {
+    #[serde(rename = "Parameter")]
+    parameter: Option<Parameter>,
+    #[serde(rename = "__type")]
+    error_type: Option<String>,
+    #[serde(alias = "Message")]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Parameter {
+    #[serde(rename = "Value")]
+    value: Option<String>,
+}
+
+/// Endpoint of Parameter Store: that of `AWS_ENDPOINT_URL`, or the regional one.
+fn parameter_store_url(config: &SdkConfig, region: &str) -> String {
+    let fips = if config.use_fips() == Some(true) { "-fips" } else { "" };
+    let domain = if region.starts_with("cn-") {
+        "amazonaws.com.cn"
+    } else {
+        "amazonaws.com"
+    };
+    config
+        .endpoint_url()
+        .map_or_else(|| format!("https://ssm{fips}.{region}.{domain}/"), ToOwned::to_owned)
+}
+
+/// Parameter Store is called without the SDK's client, whose crate takes a tenth of a release build for one operation.
 impl Secrets for Aws {
     async fn secret(&self, parameter: &str) -> Result<Secret, AwsError> {
-        let operation = "ssm:GetParameter";
-        let answer = self
-            .ssm()
-            .get_parameter()
-            .name(parameter)
-            .with_decryption(true)
-            .send()
-            .await;
-        let answer = answer.map_err(|error| failed(operation, parameter, &error))?;
-        let value = answer.parameter.and_then(|parameter| parameter.value);
-        value.map(Secret::new).ok_or_else(|| AwsError {
-            operation,
+        let failed = |kind, message: String| AwsError {
+            operation: "ssm:GetParameter",
             resource: parameter.to_owned(),
-            kind: Kind::NotFound,
-            message: "the parameter has no value".to_owned(),
-        })
+            kind,
+            message,
+        };
+        let request = self
+            .parameter_request(parameter)
+            .await
+            .map_err(|error| failed(Kind::Transient, chain(&*error)))?;
+        let answer = async {
+            let answer = self.web().call(request).await;
+            let answer = answer.map_err(|error| failed(Kind::Transient, chain(&error)))?;
+            Ok((
+                answer.status().as_u16(),
+                first_bytes(answer.into_body(), MAX_PARAMETER_BYTES).await,
+            ))
+        };
+        let (status, body) = tokio::time::timeout(RESPONSE_TIMEOUT, answer)
+            .await
+            .unwrap_or_else(|_| Err(failed(Kind::Transient, no_response())))?;
+        parameter_value(status, &body).map_err(|(kind, message)| failed(kind, message))
     }
+}
+
+/// Value in a response of `GetParameter`, or why there is none. A message never contains the body, which may have the secret.
+fn parameter_value(status: u16, body: &str) -> Result<Secret, (Kind, String)> {
+    let response: Option<ParameterResponse> = serde_json::from_str(body).ok();
+    if status == 200 {
+        let value = response.and_then(|response| response.parameter?.value);
+        return value
+            .map(Secret::new)
+            .ok_or_else(|| (Kind::NotFound, "the parameter has no value".to_owned()));
+    }
+    let (error_type, message) = response.map_or((None, None), |response| (response.error_type, response.message));
+    // With or without the namespace of the service: `com.amazonaws.ssm#ParameterNotFound`.
+    let code = error_type
+        .as_deref()
+        .map(|name| name.rsplit('#').next().unwrap_or(name));
+    let message = [code, message.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(": ");
+    let message = if message.is_empty() {
+        format!("HTTP status {status}")
+    } else {
+        message
+    };
+    Err((kind(Some(status), code), message))
+}
+
+fn no_response() -> String {
+    format!("no response within {} s", RESPONSE_TIMEOUT.as_secs())
 }
 
 impl Web for Aws {
@@ -70,15 +179,12 @@ impl Web for Aws {
             let answer = answer.map_err(|error| failed(Kind::Transient, chain(&error)))?;
             Ok(PostResponse {
                 status: answer.status().as_u16(),
-                body: first_bytes(answer.into_body()).await,
+                body: first_bytes(answer.into_body(), MAX_BODY_BYTES).await,
             })
         };
         tokio::time::timeout(RESPONSE_TIMEOUT, answer)
             .await
-            .unwrap_or_else(|_| {
-                let message = format!("no response within {} s", RESPONSE_TIMEOUT.as_secs());
-                Err(failed(Kind::Transient, message))
-            })
+            .unwrap_or_else(|_| Err(failed(Kind::Transient, no_response())))
     }
 }
 
@@ -95,15 +201,78 @@ fn http_request(request: &Post) -> Result<HttpRequest, HttpError> {
 }
 
 /// The first bytes of a body. A body that ends early is no error: the status is sufficient.
-async fn first_bytes(body: SdkBody) -> String {
+async fn first_bytes(body: SdkBody, limit: usize) -> String {
     let mut stream = ByteStream::new(body);
     let mut bytes = Vec::new();
     while let Some(Ok(chunk)) = stream.next().await {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() >= MAX_BODY_BYTES {
+        if bytes.len() >= limit {
             break;
         }
     }
-    bytes.truncate(MAX_BODY_BYTES);
+    bytes.truncate(limit);
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_config::{BehaviorVersion, Region};
+
+    #[test]
+    fn parameter_responses_give_value_or_kind_of_error() {
+        let value = |status, body| parameter_value(status, body).map(|secret| secret.expose().to_owned());
+        assert_eq!(
+            value(200, r#"{"Parameter": {"Value": "s3cret", "Version": 1}}"#).unwrap(),
+            "s3cret"
+        );
+        for (status, body, kind) in [
+            (400, r#"{"__type": "ParameterNotFound"}"#, Kind::NotFound),
+            (
+                400,
+                r#"{"__type": "com.amazonaws.ssm#AccessDeniedException", "Message": "no"}"#,
+                Kind::Denied,
+            ),
+            (
+                400,
+                r#"{"__type": "ThrottlingException", "message": "slow"}"#,
+                Kind::Transient,
+            ),
+            (400, r#"{"__type": "ValidationException"}"#, Kind::Rejected),
+            (500, "<html>", Kind::Transient),
+            (200, "{}", Kind::NotFound),
+        ] {
+            assert_eq!(value(status, body).unwrap_err().0, kind, "{body}");
+        }
+        // A response that is cut off may contain the secret, and is not quoted.
+        let (_, message) = value(503, r#"{"Parameter": {"Value": "s3cret"#).unwrap_err();
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+
+    #[test]
+    fn endpoint_follows_region_and_configuration() {
+        let config = |builder: aws_config::ConfigLoader| {
+            let builder = builder.region(Region::new("eu-central-1")).no_credentials();
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+                .block_on(builder.load())
+        };
+        let plain = config(aws_config::defaults(BehaviorVersion::latest()));
+        assert_eq!(
+            parameter_store_url(&plain, "eu-central-1"),
+            "https://ssm.eu-central-1.amazonaws.com/"
+        );
+        assert_eq!(
+            parameter_store_url(&plain, "cn-north-1"),
+            "https://ssm.cn-north-1.amazonaws.com.cn/"
+        );
+        let local = config(aws_config::defaults(BehaviorVersion::latest()).endpoint_url("http://localhost:4566"));
+        assert_eq!(parameter_store_url(&local, "eu-central-1"), "http://localhost:4566");
+        let fips = config(aws_config::defaults(BehaviorVersion::latest()).use_fips(true));
+        assert_eq!(
+            parameter_store_url(&fips, "us-gov-west-1"),
+            "https://ssm-fips.us-gov-west-1.amazonaws.com/"
+        );
+    }
 }

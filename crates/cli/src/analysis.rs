@@ -293,7 +293,7 @@ fn summary(
         table.row([
             subject(violation),
             violation.constraint_check_type.clone(),
-            violation.description.clone(),
+            text::rounded(&violation.description),
         ]);
     }
     table.write(streams.out)?;

@@ -402,7 +402,7 @@ fn summary(answer: &Answer) -> String {
         text::count(total.alerts, "alert"),
         text::count(usize::try_from(total.incidents).unwrap_or(usize::MAX), "incident"),
         text::count(total.retrainings, "retraining"),
-        total.retrainings_per_model_and_month,
+        text::number(total.retrainings_per_model_and_month),
         text::count(total.escalations, "escalation"),
     )
 }

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Diagnose a deployment and print a fix for each problem.
 ///
 /// Checks the stack and its buckets, rules, functions, alarms, topic, and dead-letter queue, and also the retraining pipelines,
-/// the monitoring schedules, and the baselines. Each finding says what was found and, for a problem, how to fix it: usually a
+/// the monitoring schedules, and the baselines. Each finding states what was found and, for a problem, how to fix it: usually a
 /// command to paste. With --stack, the command finds all resources; without it, it checks only the resources that you name.
 ///
 /// The last check tests the event flow. It writes a violation report without violations to the report bucket, for a monitoring

@@ -17,7 +17,7 @@ use std::io::{self, Write};
 /// Show the contents of Model Monitor files and events.
 ///
 /// Reads violation reports of all four monitor types and of custom containers, statistics, constraints, Clarify analyses, and
-/// `EventBridge` events. The type of a file is detected from its content.
+/// EventBridge events. The type of a file is detected from its content.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
     /// Print JSON Lines: one object per file, in the same order.

@@ -192,7 +192,7 @@ impl Redrive {
         for some in kept.chunks(CONCURRENT_RESTORES) {
             let restored = join_all(some.iter().map(|letter| clients.restore(&queue_url, letter))).await;
             for error in restored.iter().filter_map(|restored| restored.as_ref().err()) {
-                warn(streams.err, Message::from(error).what())?;
+                warn(streams.err, &Message::from(error).to_string().replace('\n', "; "))?;
             }
         }
         let Counts { handed, left, others } = run.counts;

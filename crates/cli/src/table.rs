@@ -23,6 +23,12 @@ impl Cell {
         self.text.chars().count()
     }
 
+    /// Whether the text is a number with a unit, or stands for a missing one.
+    fn is_number(&self) -> bool {
+        let text = self.text.trim_end_matches(['%', '×']);
+        matches!(text, "" | "-" | "–") || text.replace(',', "").parse::<f64>().is_ok()
+    }
+
     fn colored(&self) -> String {
         colored_text(&self.text, self.tone)
     }
@@ -55,7 +61,7 @@ impl From<State> for Cell {
     }
 }
 
-/// A table with aligned columns.
+/// A table with aligned columns: numbers to the right, all other columns to the left.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
     rows: Vec<[Cell; N]>,
@@ -89,6 +95,10 @@ impl<const N: usize> Table<N> {
                 *used |= !cell.text.is_empty();
             }
         }
+        let numbers: [bool; N] = std::array::from_fn(|at| {
+            let mut cells = self.rows.iter().skip(1).filter_map(|row| row.get(at));
+            cells.all(Cell::is_number)
+        });
         let last = used.iter().rposition(|used| *used).unwrap_or_default();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -99,10 +109,14 @@ impl<const N: usize> Table<N> {
         let begin: usize = before.map(|(width, _)| width + 2).sum::<usize>() + 2;
         for row in &self.rows {
             let mut line = String::new();
-            let columns = widths.iter().zip(row).zip(used).enumerate();
-            for (at, ((column_width, cell), _)) in columns.filter(|(_, (_, used))| *used) {
+            let columns = widths.iter().zip(row).zip(used).zip(numbers).enumerate();
+            for (at, (((column_width, cell), _), is_number)) in columns.filter(|(_, ((_, used), _))| *used) {
                 line.push_str("  ");
-                if at == last {
+                let missing = column_width.saturating_sub(cell.width());
+                if is_number {
+                    line.extend(std::iter::repeat_n(' ', missing));
+                    line.push_str(&cell.colored());
+                } else if at == last {
                     let room = width.map(|width| width.saturating_sub(begin).max(MIN_LAST_COLUMN));
                     match room.filter(|room| cell.width() > *room) {
                         Some(room) => line.push_str(&lines(&cell.text, room).join(&format!("\n{:begin$}", ""))),
@@ -113,7 +127,6 @@ impl<const N: usize> Table<N> {
                     line.push('…');
                 } else {
                     line.push_str(&cell.colored());
-                    let missing = column_width.saturating_sub(cell.width());
                     line.extend(std::iter::repeat_n(' ', missing));
                 }
             }
@@ -134,6 +147,20 @@ pub(crate) fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_aligned_to_the_right() {
+        let mut table = Table::new(["column", "distance", "ratio"]);
+        table.row(["income", "0.2318", "2.3×"]);
+        table.row(["age", "1,234", "-"]);
+        let mut out = Vec::new();
+        table.write_within(&mut out, None).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+          column  distance  ratio
+          income    0.2318   2.3×
+          age        1,234      -
+        ");
+    }
 
     #[test]
     fn table_fits_the_terminal() {

@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Interval {
-    /// Lower bound.
+    /// Lower bound of the difference.
     pub low: f64,
-    /// Estimated difference.
+    /// Estimate of the difference.
     pub estimate: f64,
-    /// Upper bound.
+    /// Upper bound of the difference.
     pub high: f64,
 }
 

@@ -85,7 +85,7 @@ pub struct Look<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Outcome {
-    /// Promote the challenger.
+    /// The challenger can be promoted.
     Promote,
     /// Remove the challenger from the endpoint.
     RollBack,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
-    /// Number of values.
+    /// Number of observed values.
     pub count: u64,
     /// Sum of the values.
     pub sum: f64,

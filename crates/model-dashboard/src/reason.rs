@@ -32,8 +32,8 @@ fn finding(violation: &ReportedViolation) -> String {
     let observed = violation.observed.as_ref().and_then(Quantity::as_number);
     let threshold = violation.threshold.as_ref().and_then(Quantity::as_number);
     match (observed, threshold) {
-        (Some(observed), Some(threshold)) if threshold > 0.0 && observed > threshold => {
-            format!("{subject} {:.1}×", observed / threshold)
+        (Some(observed), Some(threshold)) if threshold > 0.0 && observed > threshold && observed.is_finite() => {
+            format!("{subject} {}", text::ratio(observed / threshold))
         }
         (Some(observed), Some(threshold)) => {
             let difference = observed - threshold;
@@ -96,8 +96,13 @@ fn past_reason(reason: &Reason) -> String {
             format!("another pipeline execution was in progress ({execution_arn})")
         }
         Reason::Cooldown { .. } => "the cooldown after the previous retraining had not ended".to_owned(),
-        Reason::BudgetPerDay { limit, .. } => format!("the limit of {limit} retrainings per day was reached"),
-        Reason::BudgetPerMonth { limit, .. } => format!("the limit of {limit} retrainings per month was reached"),
+        Reason::BudgetPerDay { limit, .. } => {
+            format!("the limit of {} per day was reached", text::count(*limit, "retraining"))
+        }
+        Reason::BudgetPerMonth { limit, .. } => format!(
+            "the limit of {} per month was reached",
+            text::count(*limit, "retraining")
+        ),
         Reason::AutomationLevel { automation, .. } => format!("the automation level was `{}`", automation.as_str()),
         Reason::ApprovalMissing { .. } => "it required approval".to_owned(),
         Reason::ApprovalExpired { .. } => "the approval request expired".to_owned(),

@@ -106,7 +106,7 @@ pub struct ExperimentCommand {
     pub model: String,
     /// ID of the experiment.
     pub experiment_id: String,
-    /// The command.
+    /// Command of the operator.
     pub order: Order,
     /// Name of the operator.
     pub by: String,

@@ -314,7 +314,7 @@ impl<'a> Plot<'a> {
         match look.interval {
             Some(interval) => {
                 let coverage = self.coverage();
-                let coverage = coverage.map_or_else(String::new, |percent| format!(" ({percent} confidence interval)"));
+                let coverage = coverage.map_or_else(String::new, |percent| format!(" ({percent} confidence sequence)"));
                 format!("{}{coverage}", describe_interval(&interval))
             }
             None => "too few outcomes for an interval".to_owned(),
@@ -601,8 +601,8 @@ fn describe_look(look: &Look) -> String {
     format!(
         "{}{interval}; outcomes: champion {}, candidate {}; decision: {}",
         text::time(look.time),
-        look.champion.count,
-        look.candidate.count,
+        text::integer(look.champion.count),
+        text::integer(look.candidate.count),
         describe_outcome(look.outcome)
     )
 }
@@ -741,9 +741,9 @@ pub fn html(plot: &Plot<'_>) -> String {
             look.time.strftime("%Y-%m-%d %H:%M"),
             look.step + 1,
             share(look.share).unwrap_or_else(none),
-            look.champion.count,
+            text::integer(look.champion.count),
             mean(&look.champion),
-            look.candidate.count,
+            text::integer(look.candidate.count),
             mean(&look.candidate),
             end(|interval| interval.estimate),
             end(|interval| interval.low),

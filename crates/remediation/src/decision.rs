@@ -225,7 +225,7 @@ impl Reason {
                 monitoring_schedule,
                 check_types,
             } => format!(
-                "monitor `{monitoring_schedule}` found broken input data ({}), and a retraining on it would make the \
+                "monitor `{monitoring_schedule}` found broken input data ({}), and retraining on it would make the \
                  model worse",
                 check_types.join(", ")
             ),
@@ -798,7 +798,7 @@ mod tests {
                     monitoring_schedule: "dq".into(),
                     check_types: vec!["data_type_check".into(), "completeness_check".into()],
                 },
-                "monitor `dq` found broken input data (data_type_check, completeness_check), and a retraining on it would \
+                "monitor `dq` found broken input data (data_type_check, completeness_check), and retraining on it would \
                  make the model worse",
             ),
             (paused(true, None), "the policy pauses retraining for all models"),

@@ -13,4 +13,4 @@ mod update;
 
 pub use error::{AwsError, ErrorType, Kind, chain};
 pub use policy::{LoadPolicyError, POLICY_KEY, PolicyStore};
-pub use update::{LEASE, LoadedDocument, OutboxDocument, UpdateError, load, turn};
+pub use update::{LEASE, LoadedDocument, OutboxDocument, UpdateError, load, update_document};

@@ -161,7 +161,7 @@ pub async fn load<D: OutboxDocument>(clients: &impl Documents, key: &str) -> Res
 ///
 /// # Errors
 /// If a call to AWS fails, or the document cannot be parsed.
-pub async fn turn<D: OutboxDocument, R>(
+pub async fn update_document<D: OutboxDocument, R>(
     clients: &(impl Documents + Clock),
     key: &str,
     mut loaded: LoadedDocument<D>,

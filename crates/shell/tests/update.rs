@@ -8,7 +8,7 @@ use shell::{
     AwsError, ErrorType as _, Kind, OutboxDocument, UpdateError, load,
     memory::{Fault, Memory},
     ports::{EventBus as _, Metrics as _},
-    turn,
+    update_document,
 };
 
 /// A counter with an effect for every number.
@@ -63,7 +63,7 @@ async fn count(aws: &Memory, number: u64, request: &str) -> Result<bool, UpdateE
             aws.publish("n", &[]).await
         }
     };
-    turn(
+    update_document(
         aws,
         KEY,
         load(aws, KEY).await?,

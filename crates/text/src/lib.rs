@@ -28,6 +28,34 @@ pub fn signed(value: f64) -> String {
     format!("{sign}{}", number(value))
 }
 
+/// Rounds the decimals within a sentence to four significant digits: descriptions of Model Monitor have up to 17.
+pub fn rounded(sentence: &str) -> String {
+    let mut text = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let mut end = from
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(from.len());
+        end -= from
+            .get(..end)
+            .map_or(0, |digits| digits.len() - digits.trim_end_matches('.').len());
+        let (digits, after) = from.split_at(end);
+        text.push_str(before);
+        // Parts of a name and of a version stay: `f0_5`, `1.2.3`. So do short decimals, and those with an exponent.
+        let is_name = before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            || after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        match digits.parse::<f64>() {
+            Ok(value) if decimals > 4 && !is_name => text.push_str(&number(value)),
+            _ => text.push_str(digits),
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
 /// Formats a count with thousands separators: `50,000`.
 pub fn integer(count: impl Into<u64>) -> String {
     grouped(&count.into().to_string())
@@ -78,11 +106,12 @@ pub fn duration(duration: SignedDuration) -> String {
 /// Formats how far a time is from now, in its largest unit: `in 3 days`, `2 hours ago`, `now`.
 pub fn distance(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.duration_since(now).as_secs();
+    // A deadline of 72 hours is in 3 days, although its message took some seconds. Otherwise time left is rounded down.
     let (size, unit) = match seconds.unsigned_abs() {
         s if s < 60 => return "now".to_owned(),
-        s if s < 3600 => (s / 60, "minute"),
-        s if s < 48 * 3600 => ((s + 1800) / 3600, "hour"),
-        s => ((s + 43_200) / 86_400, "day"),
+        s if s + 30 < 2 * 3600 => ((s + 30) / 60, "minute"),
+        s if s + 30 < 48 * 3600 => ((s + 30) / 3600, "hour"),
+        s => ((s + 30) / 86_400, "day"),
     };
     let size = count(size, unit);
     if seconds > 0 {
@@ -219,6 +248,27 @@ mod tests {
     }
 
     #[test]
+    fn decimals_in_sentences_are_rounded() {
+        for (sentence, expected) in [
+            (
+                "Numerical distance: 0.6227207793864215 exceeds threshold: 0.1",
+                "Numerical distance: 0.6227 exceeds threshold: 0.1",
+            ),
+            (
+                "Metric f0_5 with 0.19999999999999996 +/- 0.01672 was '0.9782608695652175'.",
+                "Metric f0_5 with 0.2 +/- 0.01672 was '0.9783'.",
+            ),
+            (
+                "version 1.2.34567890, 12345678, 1.23456e-7",
+                "version 1.2.34567890, 12345678, 1.23456e-7",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(rounded(sentence), expected);
+        }
+    }
+
+    #[test]
     fn durations_have_at_most_two_units() {
         for (seconds, expected) in [
             (-1, "0 s"),
@@ -240,7 +290,9 @@ mod tests {
         let now: Timestamp = "2026-11-23T15:00:30Z".parse().unwrap();
         for (seconds, expected) in [
             (0, "now"),
-            (90, "in 1 minute"),
+            (85, "in 1 minute"),
+            (259_190, "in 3 days"),
+            (216_000, "in 2 days"),
             (-7200, "2 hours ago"),
             (3 * 86_400, "in 3 days"),
             (-86_400, "24 hours ago"),
@@ -255,6 +307,12 @@ mod tests {
         fn numbers_are_read_back_within_rounding(value in proptest::num::f64::NORMAL) {
             let read: f64 = number(value).replace(',', "").parse().unwrap();
             prop_assert!(((read - value) / value).abs() <= 5e-4, "{value} is {}", number(value));
+        }
+
+        #[test]
+        fn rounding_changes_only_digits(sentence in ".{0,60}") {
+            let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | ',' | '-' | 'e')).collect::<String>();
+            prop_assert_eq!(letters(&rounded(&sentence)), letters(&sentence));
         }
 
         #[test]

@@ -25,7 +25,7 @@ use shell::{
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, Metrics, MonitoringAlerts, ProcessingJobs, Reports},
-    telemetry, turn,
+    telemetry, update_document,
 };
 use tracing::{Instrument as _, Span};
 
@@ -219,7 +219,7 @@ impl Ingest {
         };
         let caller = caller(clients, request_id);
         let rules = rules_for(&policy, &monitor).rules;
-        let restarted = turn(
+        let restarted = update_document(
             clients,
             &key,
             loaded,
@@ -279,7 +279,7 @@ impl Ingest {
         let rules = rules_for(&policy, &ledger.monitor).rules;
         let followed = follow_alert(clients, ledger, &rules, &caller).await;
         let monitor = ledger.monitor.clone();
-        let (ledger, restarted) = turn(
+        let (ledger, restarted) = update_document(
             clients,
             &key,
             loaded,
@@ -372,7 +372,7 @@ impl Ingest {
             scheduled_time,
             evidence: finding.evidence,
         };
-        let recorded = turn(
+        let recorded = update_document(
             clients,
             &monitor_key(schedule),
             loaded,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use shell::{
     AwsError, Kind, LEASE, OutboxDocument, UpdateError, load,
     ports::{Documents, Fetched, Post, Secret},
-    turn,
+    update_document,
 };
 use std::{collections::BTreeMap, sync::PoisonError};
 
@@ -243,7 +243,7 @@ pub(crate) async fn change<D: OutboxDocument>(
         lease: LEASE,
     };
     let changed = async {
-        turn(aws, key, load(aws, key).await?, &caller, new, apply, async |_| {
+        update_document(aws, key, load(aws, key).await?, &caller, new, apply, async |_| {
             Err(not_executed(key))
         })
         .await

@@ -77,11 +77,11 @@ impl ExperimentNotice {
                  the result in a separate message."
             }
             Self::Paused => {
-                "Driftwarden takes no action until you decide. Both variants stay in service, with the present traffic \
+                "Driftwarden takes no action until you decide. Both variants stay in service, with the current traffic \
                  shares."
             }
             Self::Ended(Conclusion::Promoted) => {
-                "The candidate is the champion of the next experiment. If it was retrained for an incident, the next \
+                "The candidate is now the champion. If it was retrained for an incident, the next \
                  monitoring executions verify the result."
             }
             Self::Ended(Conclusion::Abandoned) => "Driftwarden takes no further action on the endpoint.",
@@ -243,7 +243,7 @@ fn outcome_lines(change: &ExperimentStateChange) -> Vec<String> {
     }
     if let Some(interval) = change.interval {
         lines.push(format!(
-            "Candidate − champion: {}, confidence interval [{}, {}]",
+            "Candidate − champion: {}, confidence sequence [{}, {}]",
             signed(interval.estimate),
             signed(interval.low),
             signed(interval.high)

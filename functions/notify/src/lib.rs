@@ -30,7 +30,7 @@ use shell::{
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, Secret, Secrets, Topics, Web},
-    turn,
+    update_document,
 };
 use std::{
     collections::BTreeMap,
@@ -168,7 +168,7 @@ impl Notify {
         let model = &incoming.model;
         let key = Threads::key(model);
         let refusals = Refusals::default();
-        let updated = turn(
+        let updated = update_document(
             aws,
             &key,
             load(aws, &key).await?,
@@ -267,7 +267,7 @@ impl Notify {
         refusals: &Refusals,
     ) -> Result<bool, NotifyError> {
         let key = Threads::key(model);
-        let again = turn(
+        let again = update_document(
             aws,
             &key,
             load(aws, &key).await?,
@@ -291,7 +291,7 @@ impl Notify {
         let Some(document) = loaded.document().filter(|held| held.is_due(caller.now)).cloned() else {
             return Ok(false);
         };
-        turn(
+        update_document(
             aws,
             key,
             loaded,

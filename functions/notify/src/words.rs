@@ -357,7 +357,7 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
         Verdict::Hold if decided.stage == Stage::AwaitingApproval => {
             notification.status = ThreadStatus::Open;
             notification.what =
-                format!("{model} has drifted, and the policy requires approval before a retraining (Hold).");
+                format!("{model} has drifted, and the policy requires approval before retraining (Hold).");
             let mut deadlines = decided.reasons.iter().filter_map(|reason| match reason {
                 Reason::ApprovalMissing { until } => Some(*until),
                 _ => None,
@@ -393,7 +393,7 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
         Verdict::Escalate => {
             notification.status = ThreadStatus::Open;
             notification.what =
-                format!("The drift of {model} needs your investigation: retraining did not resolve it (Escalate).");
+                format!("Drift in {model} needs your investigation: retraining did not resolve it (Escalate).");
             notification.add_next(
                 "Driftwarden starts no second retraining for this incident. It closes the incident when every monitor \
                  is OK.",
@@ -424,7 +424,7 @@ fn closed_incident(closed: &IncidentClosed) -> IncomingNotification {
     if closed.outcome == Outcome::Recovered && closed.pipeline_execution_arn.is_none() {
         lines.push("The model was not retrained.".to_owned());
     }
-    notification.add_facts("From the first alert to the end", lines);
+    notification.add_facts("Duration of the incident", lines);
     if let Some(arn) = &closed.pipeline_execution_arn {
         notification.add_place("Retraining", arn, None);
     }
@@ -455,7 +455,7 @@ fn retraining(change: &RetrainingStatusChange) -> IncomingNotification {
     notification.subject = format!("{model}: retraining {state} ({id})");
     notification.what = format!("The retraining of {model} for incident {id} {state}.");
     if let (Some(start), Some(end)) = (change.execution_start_time, change.execution_end_time) {
-        notification.add_facts("Time of the retraining", vec![format_period(start, end)]);
+        notification.add_facts("Retraining period", vec![format_period(start, end)]);
     }
     notification.add_facts("Decision that started it", vec![change.sentence.clone()]);
     notification.add_place("Pipeline execution", &change.pipeline_execution_arn, None);
@@ -572,7 +572,7 @@ fn format_period(start: Timestamp, end: Timestamp) -> String {
 /// A future time with its distance: `2026-11-26 03:16 UTC (in 3 days)`.
 fn format_deadline(deadline: Timestamp, now: Timestamp) -> String {
     let left = deadline.duration_since(now);
-    if left <= SignedDuration::ZERO {
+    if left < SignedDuration::from_mins(1) {
         return text::time(deadline);
     }
     format!("{} ({})", text::time(deadline), text::distance(deadline, now))

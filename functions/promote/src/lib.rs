@@ -26,7 +26,7 @@ use shell::{
         Clock, Datasets, DescribedModelPackage, Documents, EventBus, Fetched, FetchedObject, Hosting, MetricData,
         ModelPackages, MonitoringBaselines, Reports,
     },
-    telemetry, turn,
+    telemetry, update_document,
 };
 use std::collections::BTreeSet;
 use tracing::Instrument as _;
@@ -235,7 +235,7 @@ impl Promote {
             now: aws.now(),
             lease: LEASE,
         };
-        let (stepped, stage) = turn(
+        let (stepped, stage) = update_document(
             aws,
             &key,
             loaded,

@@ -24,7 +24,7 @@ use shell::{
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, EventBus, Fetched, ModelCards, Pipelines, StateMachines},
-    telemetry, turn,
+    telemetry, update_document,
 };
 use std::collections::BTreeMap;
 use tracing::Instrument as _;
@@ -248,7 +248,7 @@ impl Remediate {
                 Some(loaded) => loaded,
                 None => load(clients, &key).await?,
             };
-            let (stepped, stage, is_deciding) = turn(
+            let (stepped, stage, is_deciding) = update_document(
                 clients,
                 &key,
                 loaded,

@@ -9,7 +9,8 @@ use std::{
 };
 
 /// Crates without AWS, clock, environment, and I/O.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
+    "text",
     "model-monitor",
     "outbox",
     "alerting",

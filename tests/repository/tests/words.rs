@@ -16,6 +16,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde_json::Value;
 
 /// Pattern (case is ignored), and what to write instead.
 const REJECTED: &[(&str, &str)] = &[
@@ -180,6 +181,80 @@ fn names_of_tests_are_short() {
         "names of tests have at most 60 characters:\n{}",
         long.join("\n")
     );
+}
+
+#[test]
+fn schema_descriptions_name_their_subject() {
+    let root = root();
+    let mut bad = Vec::new();
+    for file in files(&root) {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        if (name.starts_with("events/schemas/") && name.ends_with(".json")) || name == "infra/policy.schema.json" {
+            let schema: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+            descriptions(&schema, &mut |description| {
+                if description.split_whitespace().count() < 4 || description.starts_with("Of ") {
+                    bad.push(format!("{name}: {description}"));
+                }
+            });
+        }
+    }
+    assert!(
+        bad.is_empty(),
+        "descriptions need at least four words, and a subject:\n{}",
+        bad.join("\n")
+    );
+}
+
+fn descriptions(schema: &Value, visit: &mut impl FnMut(&str)) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(description)) = fields.get("description") {
+                visit(description);
+            }
+            fields.values().for_each(|value| descriptions(value, visit));
+        }
+        Value::Array(values) => values.iter().for_each(|value| descriptions(value, visit)),
+        _ => {}
+    }
+}
+
+/// JSON and the coordinates of drawings keep all digits.
+#[test]
+fn numbers_for_people_have_few_digits() {
+    let root = root();
+    let many = Regex::new(r"\d\.\d{7,}").unwrap();
+    let mut bad = Vec::new();
+    for file in files(&root) {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let for_people = ["crates/cli/", "functions/notify/", "crates/analysis/src/"];
+        if name.ends_with(".snap") && for_people.iter().any(|part| name.starts_with(part)) {
+            let text = fs::read_to_string(&file).unwrap();
+            let lines = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.starts_with(['{', '[', '"']) && many.is_match(line));
+            bad.extend(lines.map(|line| format!("{name}: {line}")));
+        }
+    }
+    assert!(
+        bad.is_empty(),
+        "numbers for people have four significant digits:\n{}",
+        bad.join("\n")
+    );
+}
+
+#[test]
+fn guarantee_is_the_same_everywhere() {
+    for file in [
+        "README.md",
+        "docs/explanation/concepts.md",
+        "docs/explanation/security.md",
+        "docs/how-to/migrate.md",
+    ] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        assert!(text.contains("at most one retraining per incident"), "{file}");
+        assert!(!text.contains("exactly one retraining"), "{file}");
+    }
 }
 
 #[test]

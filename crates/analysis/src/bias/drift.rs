@@ -29,6 +29,7 @@ pub struct DriftCheck {
     /// Monitor's files), facet, value, and name.
     pub violations: Vec<ConstraintViolation>,
     /// Metrics of the baseline or of the execution that were not checked.
+    #[serde(rename = "not_judged")]
     pub skipped: Vec<SkippedCheck>,
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct InputArgs {
     /// Dataset: file, folder, or s3:// object or prefix.
     #[arg(value_name = "DATASET", required = true)]
     pub datasets: Vec<String>,
-    /// Whether CSV files start with a header row. auto: if the first row has column names of the baseline, or no number.
+    /// Whether CSV files start with a header row. auto: yes if the first row has the column names of the baseline, or
+    /// has no numbers.
     #[arg(long, value_name = "HEADER", default_value = "auto", value_parser = ["auto", "present", "absent"])]
     header: String,
     /// Delimiter of CSV files; `\t` for tab.

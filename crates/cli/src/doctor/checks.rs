@@ -24,6 +24,8 @@ use std::{
     time::Duration,
 };
 
+/// Files of a baseline: one of them exists, whichever analysis it belongs to.
+const BASELINE_FILES: [&str; 2] = ["/constraints.json", "/analysis.json"];
 /// Number of requests at the same time.
 const CONCURRENT_REQUESTS: usize = 16;
 /// Maximum number of names in a finding. The rest are counted.
@@ -207,8 +209,7 @@ impl<W: Clients> CheckedDeployment<W> {
         let body = match self.clients.read(POLICY_KEY, None).await {
             Ok(Fetched::Found(body, _)) => body,
             Ok(Fetched::Absent | Fetched::Unchanged) => {
-                let seen =
-                    "no policy is published: with the default settings, no retraining starts without an approval";
+                let seen = "no policy is published: with the default settings, only models with the risk rating low are retrained without approval";
                 return (vec![Finding::ok(check, seen)], Policy::default());
             }
             Err(error) => return (vec![Finding::unknown(check, &error)], Policy::default()),
@@ -465,7 +466,7 @@ impl<W: Clients> CheckedDeployment<W> {
                         list_names(&undeclared)
                     );
                     findings.push(Finding::broken(check, seen).with_remedy(
-                        "declare them in the pipeline definition, or set `parameters` in [remediation] of policy.toml to the \
+                        "declare them in the pipeline definition, or set `parameters` in [retraining] of policy.toml to the \
                          declared ones",
                     ));
                 }
@@ -782,9 +783,12 @@ impl<W: Clients> CheckedDeployment<W> {
                         continue;
                     }
                 };
-                if !files.iter().any(|file| file.key.ends_with("/constraints.json")) {
+                if !files
+                    .iter()
+                    .any(|file| BASELINE_FILES.iter().any(|name| file.key.ends_with(name)))
+                {
                     let seen = format!(
-                        "[[analysis]] `{}`: no constraints.json in its baseline {uri}",
+                        "[[analysis]] `{}`: no constraints.json or analysis.json in its baseline {uri}",
                         analysis.schedule.as_str()
                     );
                     findings.push(Finding::broken(check, seen).with_remedy(format!(

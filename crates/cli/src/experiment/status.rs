@@ -402,7 +402,7 @@ fn compared(out: &mut dyn Write, shown: &Shown<'_>, look: &Look) -> io::Result<(
         } else {
             number(sample.mean())
         };
-        table.row([role.to_owned(), name, sample.count.to_string(), mean]);
+        table.row([role.to_owned(), name, text::integer(sample.count), mean]);
     }
     table.write(out)?;
     if look.interval.is_some() {

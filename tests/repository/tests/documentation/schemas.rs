@@ -256,16 +256,15 @@ fn event_reference_matches_schemas() {
     };
     let mut page = "## Events\n".to_owned();
     for (file, from, schema) in &schemas {
-        let (source, from) = match from {
-            Some(from) => ("driftwarden", format!("sent by {from}")),
-            None => (
-                "driftwarden.operator",
-                "sent by operators, or by an external retraining service".to_owned(),
-            ),
+        let from = match from {
+            Some(from) => format!("Source `driftwarden`, sent by {from}"),
+            // Not an event: what webhooks and SNS topics get.
+            None if file.starts_with("notification.") => "Sent by notify to SNS topics and webhooks".to_owned(),
+            None => "Source `driftwarden.operator`, sent by operators, or by an external retraining service".to_owned(),
         };
         write!(
             page,
-            "\n### {title}\n\n{} Source `{source}`, {from}; [schema](../../events/schemas/{file}).\n\n",
+            "\n### {title}\n\n{} {from}; [schema](../../events/schemas/{file}).\n\n",
             cell(text(schema, "description")),
             title = text(schema, "title"),
         )
