@@ -40,9 +40,9 @@ def report(folder: Path) -> Path:
     for name, factor in (("train", 1.0), ("today", 1.3)):
         lines = [f"{age},{income * factor:.2f},{plan}" for age, income, plan in rows]
         (folder / f"{name}.csv").write_text("\n".join(["age,income,plan", *lines]) + "\n")
-    subprocess.run([DRIFTWARDEN, "baseline", folder / "train.csv", "--output", folder / "baseline"], check=True, capture_output=True)
+    subprocess.run([DRIFTWARDEN, "baseline", "train.csv", "--output", "baseline"], cwd=folder, check=True, capture_output=True)
     page = folder / "report/report.html"
-    command = [DRIFTWARDEN, "analyze", folder / "today.csv", "--baseline", folder / "baseline", "--output", folder / "report", "--html"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    command = [DRIFTWARDEN, "analyze", "today.csv", "--baseline", "baseline", "--output", "report", "--html"]
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     assert page.exists(), done.stderr
     return page

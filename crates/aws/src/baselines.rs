@@ -2,7 +2,8 @@
 //! another baseline.
 
 use super::{Aws, failed};
-use aws_sdk_sagemaker::{
+use promotion::MonitorBaseline;
+use sagemaker_sdk::{
     operation::describe_monitoring_schedule::DescribeMonitoringScheduleOutput,
     types::{
         DataQualityBaselineConfig, ModelBiasBaselineConfig, ModelExplainabilityBaselineConfig,
@@ -10,7 +11,6 @@ use aws_sdk_sagemaker::{
         MonitoringStatisticsResource, MonitoringType,
     },
 };
-use promotion::MonitorBaseline;
 use sha2::{Digest as _, Sha256};
 use shell::{AwsError, Kind, ports::MonitoringBaselines};
 

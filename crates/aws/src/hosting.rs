@@ -3,7 +3,9 @@
 use super::{Aws, failed, seconds};
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_sagemaker::{
+use jiff::Timestamp;
+use promotion::{BlueGreen, Endpoint, EndpointStatus, ModelPackage, Variant};
+use sagemaker_sdk::{
     operation::{describe_endpoint_config::DescribeEndpointConfigOutput, describe_model::DescribeModelOutput},
     types::{
         Alarm, AutoRollbackConfig, BlueGreenUpdatePolicy, CapacitySize, CapacitySizeType, ContainerDefinition,
@@ -12,8 +14,6 @@ use aws_sdk_sagemaker::{
         TrafficRoutingConfig, TrafficRoutingConfigType, VariantProperty, VariantPropertyType,
     },
 };
-use jiff::Timestamp;
-use promotion::{BlueGreen, Endpoint, EndpointStatus, ModelPackage, Variant};
 use shell::{
     AwsError, Kind,
     ports::{Clock as _, DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, NewEndpointConfig},

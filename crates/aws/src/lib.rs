@@ -17,7 +17,6 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::{ByteStream, DateTime},
 };
-use aws_sdk_sagemaker::types::{MonitoringAlertHistorySortKey, MonitoringExecutionSortKey, Parameter, SortOrder};
 use aws_smithy_http_client::{
     Connector,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -26,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use remediation::{
     ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine,
 };
+use sagemaker_sdk::types::{MonitoringAlertHistorySortKey, MonitoringExecutionSortKey, Parameter, SortOrder};
 use shell::{
     AwsError, Kind, POLICY_KEY,
     invocation::trace_header,
@@ -56,7 +56,7 @@ pub struct Aws {
     s3: OnceLock<aws_sdk_s3::Client>,
     cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
-    sagemaker: OnceLock<aws_sdk_sagemaker::Client>,
+    sagemaker: OnceLock<sagemaker_sdk::Client>,
     sagemaker_runtime: OnceLock<aws_sdk_sagemakerruntime::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     sfn: OnceLock<aws_sdk_sfn::Client>,
@@ -139,9 +139,8 @@ impl Aws {
             .get_or_init(|| aws_sdk_eventbridge::Client::new(&self.config))
     }
 
-    pub(crate) fn sagemaker(&self) -> &aws_sdk_sagemaker::Client {
-        self.sagemaker
-            .get_or_init(|| aws_sdk_sagemaker::Client::new(&self.config))
+    pub(crate) fn sagemaker(&self) -> &sagemaker_sdk::Client {
+        self.sagemaker.get_or_init(|| sagemaker_sdk::Client::new(&self.config))
     }
 
     fn sagemaker_runtime(&self) -> &aws_sdk_sagemakerruntime::Client {
@@ -787,7 +786,7 @@ impl ModelCards for Aws {
             Ok(described) => described,
             Err(error)
                 if error.as_service_error().is_some_and(
-                    aws_sdk_sagemaker::operation::describe_model_card::DescribeModelCardError::is_resource_not_found,
+                    sagemaker_sdk::operation::describe_model_card::DescribeModelCardError::is_resource_not_found,
                 ) =>
             {
                 return Ok(RiskRating::Unknown);

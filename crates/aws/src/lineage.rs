@@ -1,8 +1,8 @@
 //! SageMaker's lineage and batch transform jobs, for the dashboard.
 
 use super::{Aws, failed, seconds};
-use aws_sdk_sagemaker::types::{Direction, SortBy, SortOrder};
 use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
+use sagemaker_sdk::types::{Direction, SortBy, SortOrder};
 use shell::{
     AwsError, Kind,
     ports::{Lineage, TransformJobs},

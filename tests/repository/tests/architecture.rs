@@ -48,7 +48,7 @@ fn root() -> &'static Path {
 }
 
 fn is_aws_sdk(name: &str) -> bool {
-    name.starts_with("aws-") || name == "driftwarden-aws"
+    name.starts_with("aws-") || ["driftwarden-aws", "driftwarden-sagemaker-sdk"].contains(&name)
 }
 
 fn metadata(features: &[&str]) -> Value {
