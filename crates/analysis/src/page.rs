@@ -134,9 +134,18 @@ fn write(html: &mut String, page: &Page<'_>) -> std::fmt::Result {
     };
     writeln!(html, "<p class=\"verdict {class}\">{verdict}</p>")?;
     let datasets: Vec<_> = page.datasets.iter().map(|name| escaped(name)).collect();
-    write!(html, "<p class=\"faint\">{} from {}", text::count(now, "row"), datasets.join(", "))?;
+    write!(
+        html,
+        "<p class=\"faint\">{} from {}",
+        text::count(now, "row"),
+        datasets.join(", ")
+    )?;
     match page.baseline {
-        Some(baseline) => writeln!(html, ", compared with a baseline of {}</p>", text::count(rows(baseline), "row"))?,
+        Some(baseline) => writeln!(
+            html,
+            ", compared with a baseline of {}</p>",
+            text::count(rows(baseline), "row")
+        )?,
         None => writeln!(html, "; the baseline has no statistics</p>")?,
     }
     violations(html, page.violations)?;

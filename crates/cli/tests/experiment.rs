@@ -22,8 +22,8 @@ fn plan_prints_requests_and_duration() {
     insta::assert_snapshot!(output, @"
     to detect a difference of 0.01 with probability 0.8, false alarm rate 0.05:
                               requests  duration
-      looks at any time       178545    1 d 11 h 42 min
-      single look at the end  92094     18 h 25 min
+      looks at any time        178,545  1 d 11 h
+      single look at the end    92,094  18 h 25 min
     ");
     let (_, output) =
         run("experiment plan --std-dev 0.3 --effect 0.01 --weights 50,50 --requests-per-hour 5000 --json");

@@ -106,12 +106,13 @@ pub fn duration(duration: SignedDuration) -> String {
 /// Formats how far a time is from now, in its largest unit: `in 3 days`, `2 hours ago`, `now`.
 pub fn distance(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.duration_since(now).as_secs();
-    // A deadline of 72 hours is in 3 days, although its message took some seconds. Otherwise time left is rounded down.
+    // Rounded down, except for the last 2%: a deadline of 72 hours is in 3 days, although its message took a minute to arrive.
+    let rounded = seconds.unsigned_abs() + (seconds.unsigned_abs() / 50).max(30);
     let (size, unit) = match seconds.unsigned_abs() {
         s if s < 60 => return "now".to_owned(),
-        s if s + 30 < 2 * 3600 => ((s + 30) / 60, "minute"),
-        s if s + 30 < 48 * 3600 => ((s + 30) / 3600, "hour"),
-        s => ((s + 30) / 86_400, "day"),
+        _ if rounded < 2 * 3600 => (rounded / 60, "minute"),
+        _ if rounded < 48 * 3600 => (rounded / 3600, "hour"),
+        _ => (rounded / 86_400, "day"),
     };
     let size = count(size, unit);
     if seconds > 0 {
@@ -291,7 +292,7 @@ mod tests {
         for (seconds, expected) in [
             (0, "now"),
             (85, "in 1 minute"),
-            (259_190, "in 3 days"),
+            (259_000, "in 3 days"),
             (216_000, "in 2 days"),
             (-7200, "2 hours ago"),
             (3 * 86_400, "in 3 days"),

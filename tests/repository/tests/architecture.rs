@@ -173,11 +173,17 @@ fn pure_crates_use_no_clock_environment_or_files() {
 fn only_aws_adapter_depends_on_aws_sdk() {
     for manifest in manifests() {
         let text = std::fs::read_to_string(&manifest).unwrap();
-        let adapter = manifest.ends_with("crates/aws/Cargo.toml");
+        let depends_on = |prefix: &str| text.lines().any(|line| line.starts_with(prefix));
+        let name = manifest.display();
+        let is_adapter = manifest.ends_with("crates/aws/Cargo.toml");
+        let is_export = manifest.ends_with("crates/sagemaker-sdk/Cargo.toml");
         assert!(
-            adapter || !text.lines().any(|line| line.starts_with("aws-")),
-            "{} depends on a crate of the AWS SDK",
-            manifest.display()
+            is_adapter || is_export || !depends_on("aws-"),
+            "{name} depends on a crate of the AWS SDK"
+        );
+        assert!(
+            is_adapter || !depends_on("sagemaker-sdk"),
+            "{name} depends on the SDK's client of SageMaker"
         );
     }
 }
