@@ -253,11 +253,7 @@ impl Backtest {
                     ("approval requests", both(|total| total.waiting_for_people.to_string())),
                     (
                         "median alert delay (h)",
-                        both(|total| {
-                            total
-                                .median_alert_delay_hours
-                                .map_or_else(|| "–".into(), |hours| text::number(hours))
-                        }),
+                        both(|total| total.median_alert_delay_hours.map_or_else(|| "–".into(), text::number)),
                     ),
                     ("cost", both(|total| text::number(total.cost))),
                 ];
@@ -289,9 +285,7 @@ impl Backtest {
                         total.retrainings.to_string(),
                         text::number(total.retrainings_per_model_and_month),
                         total.escalations.to_string(),
-                        total
-                            .median_alert_delay_hours
-                            .map_or_else(|| "–".into(), |hours| text::number(hours)),
+                        total.median_alert_delay_hours.map_or_else(|| "–".into(), text::number),
                         text::number(total.cost),
                     ]);
                 }

@@ -47,8 +47,10 @@ fn folder(ledger: &MonitorLedger, datapoint: &Datapoint, policy: &Policy) -> Opt
         });
     }
     let schedule = &ledger.monitor.schedule;
-    let mut analyses = policy.analyses().into_iter();
-    let analysis = analyses.find(|analysis| analysis.schedule.as_str() == schedule)?;
+    let analysis = policy
+        .analyses()
+        .into_iter()
+        .find(|analysis| analysis.schedule.as_str() == schedule)?;
     Some(S3Uri {
         bucket: analysis.output.bucket.clone(),
         key: analysis

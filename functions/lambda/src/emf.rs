@@ -1,5 +1,5 @@
 //! Metrics of Driftwarden's functions: one record per invocation in CloudWatch's embedded metric format (user guide, page
-//! *CloudWatch_Embedded_Metric_Format_Specification*), written as a log line. CloudWatch Logs creates the metrics; no API is
+//! *Specification: Embedded metric format*), written as a log line. CloudWatch Logs creates the metrics; no API is
 //! called.
 
 use jiff::{SignedDuration, Timestamp};

@@ -32,7 +32,7 @@ enum Bug {
     DropToken,
     /// State documents are written without their outbox
     SkipOutbox,
-    /// Conditional writes ignore the ETag
+    /// Conditional writes ignore the `ETag`
     LooseEtag,
     /// Endpoint updates are repeated without observing the endpoint
     BlindUpdate,

@@ -179,8 +179,8 @@ pub(super) fn open(files: &[String], streams: &mut Streams<'_>) -> Result<(), Fa
 
 /// Opens a page with the system's default browser.
 pub(crate) fn open_page(page: &Path, streams: &mut Streams<'_>) -> Result<(), Failure> {
-    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let opened = Command::new(opener)
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let opened = Command::new(program)
         .arg(page)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -188,7 +188,7 @@ pub(crate) fn open_page(page: &Path, streams: &mut Streams<'_>) -> Result<(), Fa
     if opened.is_err() {
         writeln!(
             streams.err,
-            "note: {opener} is not installed; open {} yourself",
+            "note: {program} is not installed; open {} yourself",
             page.display()
         )?;
     }

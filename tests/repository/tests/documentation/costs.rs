@@ -183,19 +183,8 @@ const LINES: [CostLine; 12] = [
 fn dollars(amount: f64) -> String {
     let cents = format!("{amount:.2}");
     let (whole, cents) = cents.split_once('.').unwrap();
-    format!("{}.{cents}", thousands(whole))
-}
-
-/// Digits with thousands separators.
-fn thousands(digits: &str) -> String {
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    let whole: u64 = whole.parse().unwrap();
+    format!("{}.{cents}", text::integer(whole))
 }
 
 /// A dataset of `numeric` numeric columns and `categorical` string columns. `shift` moves the values.
@@ -335,7 +324,7 @@ fn native_table() -> String {
         .to_owned();
     for (analysis, metrics) in native_analyses() {
         let amounts = sizes.map(|models| dollars(metric_price(models * metrics as f64)));
-        let count = thousands(&metrics.to_string());
+        let count = text::integer(metrics as u64);
         writeln!(page, "| {analysis} | {count} | {} |", amounts.join(" | ")).unwrap();
     }
     page + "\nPrices are those of each row alone. The tiers apply to all metrics of the account, so further metrics cost less. A daily schedule costs \

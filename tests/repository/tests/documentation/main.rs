@@ -67,7 +67,7 @@ fn documents() -> BTreeSet<String> {
             let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
             if entry.file_type().unwrap().is_dir() {
                 folders.push(path);
-            } else if path.ends_with(".md") {
+            } else if Path::new(&path).extension().is_some_and(|extension| extension == "md") {
                 documents.insert(path);
             }
         }
