@@ -21,11 +21,11 @@ fn command_that_needs_aws_prints_hint() {
         &["backtest", "s3://reports/monitoring"],
     ] {
         let output = driftwarden(arguments);
-        let output = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
         assert!(
-            output.contains("has no AWS support\nhint: install driftwarden with its default features"),
-            "{output}"
+            errors.contains("has no AWS support\nhint: install driftwarden with its default features"),
+            "{errors}"
         );
     }
 }
