@@ -50,7 +50,7 @@ demo: setup ## Play the whole loop on this machine, without AWS; REPORT=PATH pla
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo $(if $(REPORT),--report "$(REPORT)")
 
-pictures: demo cli ## Take the pictures of the documents from the pages of the demo (requires Chromium)
+pictures: demo ## Take the pictures of the documents from the pages of the demo (requires Chromium)
 	@$(HARNESS) pictures
 
 demo-standalone: setup ## Play the loop without Model Monitor: a served model drifts at hour 10 and is retrained

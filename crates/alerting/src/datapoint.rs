@@ -327,6 +327,15 @@ pub struct ReportedViolation {
 }
 
 impl ReportedViolation {
+    /// How many times its threshold the observed value is. `None` if it does not exceed a positive threshold, or is infinite.
+    pub fn threshold_ratio(&self) -> Option<f64> {
+        let (observed, threshold) = (
+            self.observed.as_ref()?.as_number()?,
+            self.threshold.as_ref()?.as_number()?,
+        );
+        (observed.is_finite() && threshold > 0.0 && observed > threshold).then(|| observed / threshold)
+    }
+
     fn new(violation: &Violation) -> Self {
         let parts: &[(&str, &str)] = match &violation.subject {
             Subject::Feature(feature) => &[("Feature", feature)],

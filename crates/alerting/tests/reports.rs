@@ -517,3 +517,23 @@ fn event_reports_latest_breaching_execution() {
     assert_eq!((change.breaching, change.datapoints.len()), (1, 2));
     assert_eq!(change.severity, Some(Severity::Critical));
 }
+
+#[test]
+fn ratio_needs_value_above_positive_threshold() {
+    let ratio = |observed: f64, threshold: f64| {
+        let violation = alerting::ReportedViolation {
+            subject: "age".to_owned(),
+            dimensions: BTreeMap::new(),
+            constraint_check_type: "baseline_drift_check".to_owned(),
+            observed: Some(Quantity::Number(observed)),
+            threshold: Some(Quantity::Number(threshold)),
+            description: None,
+        };
+        violation.threshold_ratio().map(text::ratio)
+    };
+    assert_eq!(ratio(0.4172, 0.1).as_deref(), Some("4.2×"));
+    assert_eq!(ratio(5.0, 0.1).as_deref(), Some("50×"));
+    assert_eq!(ratio(0.05, 0.1), None);
+    assert_eq!(ratio(0.5, 0.0), None);
+    assert_eq!(ratio(f64::INFINITY, 0.1), None);
+}

@@ -76,7 +76,7 @@ fn short(text: &str, most: usize) -> String {
 
 /// Formats a number with U+2212 as the minus sign.
 fn number(value: f64) -> String {
-    text::number(value).replacen('-', "−", 1)
+    text::with_minus(&text::number(value))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are below 2^53")]

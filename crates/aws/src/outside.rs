@@ -74,6 +74,20 @@ impl Aws {
                 .build()
         })
     }
+
+    /// Sends a request. Returns status and first bytes of the response, or why there is none.
+    async fn send(&self, request: HttpRequest, max_bytes: usize) -> Result<(u16, String), String> {
+        let answer = async {
+            let answer = self.web().call(request).await.map_err(|error| chain(&error))?;
+            Ok((
+                answer.status().as_u16(),
+                first_bytes(answer.into_body(), max_bytes).await,
+            ))
+        };
+        tokio::time::timeout(RESPONSE_TIMEOUT, answer)
+            .await
+            .unwrap_or_else(|_| Err(format!("no response within {} s", RESPONSE_TIMEOUT.as_secs())))
+    }
 }
 
 /// Response of `GetParameter` (*AWS Systems Manager API Reference*): the parameter, or an error of *AWS JSON 1.1*.
@@ -119,17 +133,10 @@ impl Secrets for Aws {
             .parameter_request(parameter)
             .await
             .map_err(|error| failed(Kind::Transient, chain(&*error)))?;
-        let answer = async {
-            let answer = self.web().call(request).await;
-            let answer = answer.map_err(|error| failed(Kind::Transient, chain(&error)))?;
-            Ok((
-                answer.status().as_u16(),
-                first_bytes(answer.into_body(), MAX_PARAMETER_BYTES).await,
-            ))
-        };
-        let (status, body) = tokio::time::timeout(RESPONSE_TIMEOUT, answer)
+        let (status, body) = self
+            .send(request, MAX_PARAMETER_BYTES)
             .await
-            .unwrap_or_else(|_| Err(failed(Kind::Transient, no_response())))?;
+            .map_err(|message| failed(Kind::Transient, message))?;
         parameter_value(status, &body).map_err(|(kind, message)| failed(kind, message))
     }
 }
@@ -161,10 +168,6 @@ fn parameter_value(status: u16, body: &str) -> Result<Secret, (Kind, String)> {
     Err((kind(Some(status), code), message))
 }
 
-fn no_response() -> String {
-    format!("no response within {} s", RESPONSE_TIMEOUT.as_secs())
-}
-
 impl Web for Aws {
     async fn post(&self, request: &Post) -> Result<PostResponse, AwsError> {
         let failed = |kind, message| AwsError {
@@ -174,17 +177,9 @@ impl Web for Aws {
             message,
         };
         let http = http_request(request).map_err(|error| failed(Kind::Rejected, chain(&error)))?;
-        let answer = async {
-            let answer = self.web().call(http).await;
-            let answer = answer.map_err(|error| failed(Kind::Transient, chain(&error)))?;
-            Ok(PostResponse {
-                status: answer.status().as_u16(),
-                body: first_bytes(answer.into_body(), MAX_BODY_BYTES).await,
-            })
-        };
-        tokio::time::timeout(RESPONSE_TIMEOUT, answer)
-            .await
-            .unwrap_or_else(|_| Err(failed(Kind::Transient, no_response())))
+        let sent = self.send(http, MAX_BODY_BYTES).await;
+        let (status, body) = sent.map_err(|message| failed(Kind::Transient, message))?;
+        Ok(PostResponse { status, body })
     }
 }
 

@@ -394,7 +394,7 @@ fn summary(answer: &Answer) -> String {
         time(&answer.last_scheduled_time),
         total.policy_version,
         text::count(total.alerts, "alert"),
-        text::count(usize::try_from(total.incidents).unwrap_or(usize::MAX), "incident"),
+        text::count(total.incidents, "incident"),
         text::count(total.retrainings, "retraining"),
         text::number(total.retrainings_per_model_and_month),
         text::count(total.escalations, "escalation"),

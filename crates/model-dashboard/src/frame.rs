@@ -72,12 +72,12 @@ pub(crate) fn prose(text: &str) -> Markup {
 
 /// A time to the minute, in UTC, as a `time` element.
 pub(crate) fn time(at: Timestamp) -> Markup {
-    html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()) { (text::time(at).trim_end_matches(" UTC")) } }
+    html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()) { (text::minute(at)) } }
 }
 
 /// Formats a number with U+2212 as the minus sign.
 pub(crate) fn number(value: f64) -> String {
-    text::number(value).replacen('-', "−", 1)
+    text::with_minus(&text::number(value))
 }
 
 /// Describes the number of executions per state: `45 Clean, 3 Violations`.

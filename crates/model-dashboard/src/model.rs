@@ -235,7 +235,7 @@ fn retrainings(view: &ModelView<'_>) -> Markup {
                             None => { "." }
                         }
                     }
-                    p { (text::count(usize::try_from(summary.retrainings).unwrap_or(usize::MAX), "retraining"))
+                    p { (text::count(summary.retrainings, "retraining"))
                         @if let Some(cost) = summary.cost { ", cost so far " (number(cost)) }
                         @if summary.retraining_seconds > 0 { ", " (text::duration(jiff::SignedDuration::from_secs(summary.retraining_seconds))) " in pipelines" } "." }
                 }

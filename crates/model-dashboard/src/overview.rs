@@ -387,7 +387,7 @@ fn retraining(model: &Summary, now: Timestamp) -> Markup {
                     None => @if let Some(status) = last.status { ", " (status.as_str()) }
                 }
             }
-            p.soft { (text::count(usize::try_from(model.retrainings).unwrap_or(usize::MAX), "retraining"))
+            p.soft { (text::count(model.retrainings, "retraining"))
                 @if let Some(cost) = model.cost { ", cost " (number(cost)) }
                 @if model.retraining_seconds > 0 { ", " (text::duration(SignedDuration::from_secs(model.retraining_seconds))) " in pipelines" } }
         }

@@ -29,12 +29,12 @@ fn finding(violation: &ReportedViolation) -> String {
     if violation.subject.chars().count() > MAX_SUBJECT_CHARS {
         subject.push('…');
     }
+    if let Some(ratio) = violation.threshold_ratio() {
+        return format!("{subject} {}", text::ratio(ratio));
+    }
     let observed = violation.observed.as_ref().and_then(Quantity::as_number);
     let threshold = violation.threshold.as_ref().and_then(Quantity::as_number);
     match (observed, threshold) {
-        (Some(observed), Some(threshold)) if threshold > 0.0 && observed > threshold && observed.is_finite() => {
-            format!("{subject} {}", text::ratio(observed / threshold))
-        }
         (Some(observed), Some(threshold)) => {
             let difference = observed - threshold;
             let plus = if difference > 0.0 { "+" } else { "" };

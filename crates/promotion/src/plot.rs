@@ -738,7 +738,7 @@ pub fn html(plot: &Plot<'_>) -> String {
         let _written = writeln!(
             rows,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            look.time.strftime("%Y-%m-%d %H:%M"),
+            text::minute(look.time),
             look.step + 1,
             share(look.share).unwrap_or_else(none),
             text::integer(look.champion.count),
@@ -854,22 +854,18 @@ fn tick(value: f64, digits: usize) -> String {
     if magnitude <= 0.0 {
         "0".to_owned()
     } else if magnitude < 1e7 && digits < 8 {
-        with_minus(&format!("{value:.digits$}"))
+        text::with_minus(&format!("{value:.digits$}"))
     } else {
-        with_minus(&format!("{value:e}"))
+        text::with_minus(&format!("{value:e}"))
     }
 }
 
 /// Formats a number with U+2212 as the minus sign.
 fn number(value: f64) -> String {
-    with_minus(&text::number(value))
+    text::with_minus(&text::number(value))
 }
 
 /// Formats a number with its sign, and U+2212 as the minus sign.
 fn signed(value: f64) -> String {
-    with_minus(&text::signed(value))
-}
-
-fn with_minus(text: &str) -> String {
-    text.replacen('-', "−", 1)
+    text::with_minus(&text::signed(value))
 }

@@ -421,20 +421,14 @@ fn describe_alerts(alerts: &[AlertSnapshot]) -> Option<String> {
             alert.monitoring_schedule,
             detail(alert)
         )),
-        [others @ .., last] => {
-            let names: Vec<String> = others
-                .iter()
-                .map(|alert| format!("`{}`", alert.monitoring_schedule))
-                .collect();
+        _ => {
             let details: Vec<String> = alerts
                 .iter()
                 .map(|alert| format!("`{}`: {}", alert.monitoring_schedule, detail(alert)))
                 .collect();
-            let separator = if others.len() > 1 { "," } else { "" };
             Some(format!(
-                "monitors {}{separator} and `{}` are in alert ({})",
-                names.join(", "),
-                last.monitoring_schedule,
+                "monitors {} are in alert ({})",
+                text::list(alerts.iter().map(|alert| &alert.monitoring_schedule)),
                 details.join("; ")
             ))
         }

@@ -28,6 +28,11 @@ pub fn signed(value: f64) -> String {
     format!("{sign}{}", number(value))
 }
 
+/// Writes the sign of a formatted number as U+2212, for pages and drawings.
+pub fn with_minus(number: &str) -> String {
+    number.replacen('-', "−", 1)
+}
+
 /// Rounds the decimals within a sentence to four significant digits: descriptions of Model Monitor have up to 17.
 pub fn rounded(sentence: &str) -> String {
     let mut text = String::with_capacity(sentence.len());
@@ -72,19 +77,27 @@ pub fn count(count: impl TryInto<u64>, noun: &str) -> String {
     )
 }
 
-/// Formats names as a list for a sentence, each in backticks: `` `a`, `b` and `c` ``.
+/// Formats names as a list for a sentence, each in backticks: `` `a` and `b` ``, `` `a`, `b`, and `c` ``.
 pub fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
     let mut names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match names.pop() {
         Some(last) if names.is_empty() => last,
-        Some(last) => format!("{} and {last}", names.join(", ")),
+        Some(last) => {
+            let comma = if names.len() > 1 { "," } else { "" };
+            format!("{}{comma} and {last}", names.join(", "))
+        }
         None => String::new(),
     }
 }
 
 /// Formats a time to the minute: `2026-11-23 15:00 UTC`.
 pub fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+    format!("{} UTC", minute(at))
+}
+
+/// Formats a time to the minute, in UTC, for a table or an element that names the zone: `2026-11-23 15:00`.
+pub fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Formats a duration with its two largest units: `3 d 4 h`, `5 h 1 min`, `45 s`, `250 ms`. Negative ones are written as zero: `0 s`.
@@ -227,6 +240,7 @@ mod tests {
         assert_eq!(signed(0.0012), "+0.0012");
         assert_eq!(signed(-0.0031), "-0.0031");
         assert_eq!(signed(0.0), "0");
+        assert_eq!(with_minus(&signed(-0.0031)), "−0.0031");
     }
 
     #[test]
@@ -245,7 +259,7 @@ mod tests {
         assert_eq!(list(Vec::<String>::new()), "");
         assert_eq!(list(["a"]), "`a`");
         assert_eq!(list(["a", "b"]), "`a` and `b`");
-        assert_eq!(list(["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(list(["a", "b", "c"]), "`a`, `b`, and `c`");
     }
 
     #[test]

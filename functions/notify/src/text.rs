@@ -166,14 +166,13 @@ fn more_lines(actions: Vec<&Action>, places: &[Place]) -> Vec<String> {
 /// Sections of a message that summarizes several notifications: by kind for a digest, otherwise in order.
 pub(crate) fn collected_sections(collected: &[Collected], form: Form) -> Vec<(String, Vec<String>)> {
     let line = |one: &Collected| {
-        let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M").to_string();
         let times = match one.count {
             1 => String::new(),
-            count => format!(" ({}, last at {})", text::count(count, "time"), time(one.last)),
+            count => format!(" ({}, last at {})", text::count(count, "time"), text::minute(one.last)),
         };
         format!(
             "{}  {:8}  {}{times}",
-            time(one.first),
+            text::minute(one.first),
             one.severity.as_str(),
             one.subject
         )

@@ -527,23 +527,9 @@ fn value_parts(violation: &ReportedViolation) -> Vec<String> {
     let mut parts = vec![format_quantity(observed)];
     if let Some(threshold) = &violation.threshold {
         parts.push(format!("threshold {}", format_quantity(threshold)));
-        parts.extend(exceedance_ratio(observed, threshold));
+        parts.extend(violation.threshold_ratio().map(text::ratio));
     }
     parts
-}
-
-/// How many times its threshold a value is, such as `4.2×`. `None` if it does not exceed a positive threshold.
-fn exceedance_ratio(observed: &Quantity, threshold: &Quantity) -> Option<String> {
-    let (observed, threshold) = (observed.as_number()?, threshold.as_number()?);
-    if !observed.is_finite() || threshold <= 0.0 || observed <= threshold {
-        return None;
-    }
-    let ratio = observed / threshold;
-    Some(if ratio < 10.0 {
-        format!("{ratio:.1}×")
-    } else {
-        format!("{ratio:.0}×")
-    })
 }
 
 fn format_quantity(quantity: &Quantity) -> String {
@@ -588,7 +574,7 @@ pub(crate) fn remove_distance(line: &str) -> String {
 }
 
 fn execution_line(datapoint: &EventDatapoint) -> String {
-    let time = datapoint.scheduled_time.strftime("%Y-%m-%d %H:%M");
+    let time = text::minute(datapoint.scheduled_time);
     let state = datapoint.state.as_str();
     match datapoint.violations {
         Some(count) if count > 0 => format!("{time}  {state}  {}", text::integer(count)),
@@ -701,14 +687,5 @@ mod tests {
         let line = format!("The request expires at {}. Answer it.", after(5 * 3600));
         assert!(remove_distance(&line).ends_with(" UTC. Answer it."), "{line}");
         assert_eq!(remove_distance("No action (in 3 days)."), "No action (in 3 days).");
-    }
-
-    #[test]
-    fn ratio_is_shown_only_above_a_positive_threshold() {
-        let ratio = |observed, threshold| exceedance_ratio(&Quantity::Number(observed), &Quantity::Number(threshold));
-        assert_eq!(ratio(0.4172, 0.1).as_deref(), Some("4.2×"));
-        assert_eq!(ratio(5.0, 0.1).as_deref(), Some("50×"));
-        assert_eq!(ratio(0.05, 0.1), None);
-        assert_eq!(ratio(0.5, 0.0), None);
     }
 }

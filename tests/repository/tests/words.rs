@@ -118,7 +118,6 @@ const NOT_OURS: &[(&str, &str)] = &[
 
 #[test]
 fn prose_uses_plain_words() {
-    let root = root();
     let rejected: Vec<_> = REJECTED
         .iter()
         .map(|(pattern, instead)| (Regex::new(&format!("(?i){pattern}")).unwrap(), *instead))
@@ -128,13 +127,11 @@ fn prose_uses_plain_words() {
         .map(|(pattern, _)| Regex::new(&format!("(?i){pattern}")).unwrap())
         .collect();
     let (mut found, mut count) = (String::new(), 0);
-    for file in files(&root) {
-        let name = file.strip_prefix(&root).unwrap().to_str().unwrap();
+    for (name, text) in files() {
         if NOT_OURS.iter().any(|(prefix, _)| name.starts_with(prefix)) {
             continue;
         }
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        for (line, prose) in prose(name, &text) {
+        for (line, prose) in prose(&name, &text) {
             let prose = accepted
                 .iter()
                 .fold(prose, |prose, a| a.replace_all(&prose, "…").into_owned());
@@ -160,20 +157,16 @@ fn prose_uses_plain_words() {
 
 #[test]
 fn names_of_tests_are_short() {
-    let root = root();
     let mut long = Vec::new();
-    for file in files(&root) {
+    for (file, text) in files() {
         if !has_extension(&file, "rs") {
             continue;
         }
-        let text = fs::read_to_string(&file).unwrap();
-        long.extend(tests(&text).filter(|(_, name)| name.len() > 60).map(|(line, name)| {
-            format!(
-                "{}:{line}: {name} ({} characters)",
-                file.strip_prefix(&root).unwrap().display(),
-                name.len()
-            )
-        }));
+        long.extend(
+            tests(&text)
+                .filter(|(_, name)| name.len() > 60)
+                .map(|(line, name)| format!("{file}:{line}: {name} ({} characters)", name.len())),
+        );
     }
     assert!(
         long.is_empty(),
@@ -184,12 +177,10 @@ fn names_of_tests_are_short() {
 
 #[test]
 fn schema_descriptions_name_their_subject() {
-    let root = root();
     let mut bad = Vec::new();
-    for file in files(&root) {
-        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-        if has_extension(&file, "json") && (name.starts_with("events/schemas/") || name == "infra/policy.schema.json") {
-            let schema: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    for (name, text) in files() {
+        if has_extension(&name, "json") && (name.starts_with("events/schemas/") || name == "infra/policy.schema.json") {
+            let schema: Value = serde_json::from_str(&text).unwrap();
             descriptions(&schema, &mut |description| {
                 if description.split_whitespace().count() < 4 || description.starts_with("Of ") {
                     bad.push(format!("{name}: {description}"));
@@ -220,14 +211,11 @@ fn descriptions(schema: &Value, visit: &mut impl FnMut(&str)) {
 /// JSON and the coordinates of drawings keep all digits.
 #[test]
 fn numbers_for_people_have_few_digits() {
-    let root = root();
     let many = Regex::new(r"\d\.\d{7,}").unwrap();
     let mut bad = Vec::new();
-    for file in files(&root) {
-        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+    for (name, text) in files() {
         let for_people = ["crates/cli/", "functions/notify/", "crates/analysis/src/"];
-        if has_extension(&file, "snap") && for_people.iter().any(|part| name.starts_with(part)) {
-            let text = fs::read_to_string(&file).unwrap();
+        if has_extension(&name, "snap") && for_people.iter().any(|part| name.starts_with(part)) {
             let lines = text
                 .lines()
                 .map(str::trim)
@@ -291,24 +279,25 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Files under version control, and new ones that are not ignored.
-fn files(root: &Path) -> Vec<PathBuf> {
+/// Names and contents of the text files under version control, and of new ones that are not ignored.
+fn files() -> impl Iterator<Item = (String, String)> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root)
+        .current_dir(root())
         .output()
         .unwrap();
     assert!(listed.status.success(), "git ls-files failed");
-    String::from_utf8(listed.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| root.join(line))
-        .filter(|f| f.is_file())
-        .collect()
+    let names = String::from_utf8(listed.stdout).unwrap();
+    let names: Vec<String> = names.lines().map(str::to_owned).collect();
+    // Deleted files and pictures have no text.
+    names.into_iter().filter_map(|name| {
+        let text = fs::read_to_string(root().join(&name)).ok()?;
+        Some((name, text))
+    })
 }
 
-fn has_extension(file: &Path, extension: &str) -> bool {
-    file.extension().is_some_and(|found| found == extension)
+fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
 }
 
 /// Names of the tests of a Rust file, with their lines.
