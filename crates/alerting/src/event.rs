@@ -11,6 +11,9 @@ pub const EVENT_SOURCE: &str = "driftwarden";
 /// Detail-type of [`AlertStateChange`].
 pub const MODEL_MONITOR_ALERT_STATE_CHANGE: &str = "Model Monitor Alert State Change";
 
+/// Detail-type of an [`AlertStateChange`] with a revision: the facts of an alert changed, but not its status.
+pub const MODEL_MONITOR_LEVEL_CHANGE: &str = "Model Monitor Level Change";
+
 /// Detail-type of [`HealthStateChange`].
 pub const MODEL_MONITOR_HEALTH_STATE_CHANGE: &str = "Model Monitor Health State Change";
 
@@ -88,13 +91,21 @@ pub struct AlertStateChange {
     /// report shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_type: Option<String>,
+    /// Time at which the record of the monitor was begun. Numbers of transitions are comparable within one epoch only: the
+    /// events of a later epoch are later. Absent for records of the first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub epoch: Option<Timestamp>,
     /// Number of transitions of this alert so far. Of two events, the one with the higher number is later.
     pub transition: u64,
+    /// Number of changes of severity or check types since the transition. Absent in the event of the transition.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: u64,
     /// New status of the alert.
     pub alert_status: AlertStatus,
     /// Previous status of the alert.
     pub previous_alert_status: AlertStatus,
-    /// Severity of the violations of the latest breaching datapoint. Absent unless the monitor is in alert.
+    /// Highest severity of the violations of the breaching datapoints. Absent unless the monitor is in alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
     /// Number of breaching datapoints that raise the alert (M).
@@ -110,8 +121,8 @@ pub struct AlertStateChange {
     pub datapoints: Vec<EventDatapoint>,
     /// Violations of the latest breaching datapoint, worst first. At most 20.
     pub violations: Vec<ReportedViolation>,
-    /// Check types of the violations of that datapoint that count toward the alert, including violations that are not
-    /// listed.
+    /// Check types of the violations of the breaching datapoints that count toward the alert, including violations that
+    /// are not listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub check_types: Vec<String>,
     /// `s3://` URI of the violation report of that datapoint.
@@ -124,6 +135,42 @@ pub struct AlertStateChange {
     /// Time of the transition.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
+}
+
+impl AlertStateChange {
+    /// Detail-type with which the change is published.
+    pub fn detail_type(&self) -> &'static str {
+        if self.revision == 0 {
+            MODEL_MONITOR_ALERT_STATE_CHANGE
+        } else {
+            MODEL_MONITOR_LEVEL_CHANGE
+        }
+    }
+
+    /// Position among the changes of this alert: a change with a higher position is later.
+    pub fn position(&self) -> AlertPosition {
+        AlertPosition {
+            epoch: self.epoch,
+            transition: self.transition,
+            revision: self.revision,
+        }
+    }
+}
+
+/// Position of a change among all changes of an alert, in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct AlertPosition {
+    /// Time at which the record of the monitor was begun. `None` for records of the first release.
+    pub epoch: Option<Timestamp>,
+    /// Number of transitions in this epoch.
+    pub transition: u64,
+    /// Number of changes of the facts since the transition.
+    pub revision: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One datapoint of the evaluated window.

@@ -2,7 +2,7 @@
 
 use crate::{
     AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, EventDatapoint, Evidence, ExecutionWindow,
-    HealthStateChange, MaintenanceWindow, Metric, MonitorRules, Period, ReportedViolation, Treatment, ViolationFacts,
+    HealthStateChange, Level, MaintenanceWindow, Metric, MonitorRules, Period, ReportedViolation, Treatment, ViolationFacts,
     execution_correlation_id,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,12 @@ const FOLLOW_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 
 /// Minimum time between two records that a ledger is complete.
 const COMPARISON_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
+
+/// Maximum number of judged executions in a level: the longest evaluation period.
+const MAX_JUDGED: usize = 100;
+
+/// Number of latest intervals between executions of which the median is the usual one.
+const INTERVALS: usize = 9;
 
 /// The monitor that a ledger belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +152,10 @@ pub struct MonitorLedger {
     pub version: u32,
     /// The monitor.
     pub monitor: Monitor,
+    /// Time at which the ledger was begun. Part of the IDs of its events, so that a ledger that was lost and begun again
+    /// does not repeat them. `None` in ledgers of the first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Timestamp>,
     /// Datapoints of the latest executions, oldest first, at most [`MAX_DATAPOINTS`].
     pub datapoints: VecDeque<Datapoint>,
     /// Check types that this monitor has reported.
@@ -186,6 +196,7 @@ impl MonitorLedger {
         Self {
             version: 1,
             monitor,
+            epoch: None,
             datapoints: VecDeque::new(),
             check_types: BTreeSet::new(),
             alert: Alert::default(),
@@ -208,6 +219,9 @@ impl MonitorLedger {
             scheduled_time,
             evidence,
         } = observation;
+        if self.datapoints.is_empty() && self.alert.transition == 0 {
+            self.epoch.get_or_insert(caller.now);
+        }
         let (recorded, publish) = self.merge(scheduled_time, evidence);
         if let Some(datapoint) = publish.and_then(|at| self.datapoints.get(at)) {
             let metrics = Metric::for_datapoint(datapoint, &self.monitor, &self.check_types, rules);
@@ -310,6 +324,7 @@ impl MonitorLedger {
             return;
         }
         let change = self.update_alert(cause, rules, caller.now, false);
+        let change = change.or_else(|| self.revise_alert(cause, rules, caller.now));
         self.enqueue_change(change, caller);
         if let Some(change) = self.update_health(cause, rules, caller.now) {
             self.outbox
@@ -427,6 +442,68 @@ impl MonitorLedger {
         Some(Box::new(change))
     }
 
+    /// A change of the facts of an alert that lasts: its severity or its check types. Decisions and the routes of
+    /// notifications depend on them.
+    fn revise_alert(
+        &self,
+        cause: Option<Timestamp>,
+        rules: &MonitorRules,
+        now: Timestamp,
+    ) -> Option<Box<AlertStateChange>> {
+        let last = self.last_change.as_deref()?;
+        if self.alert.status != AlertStatus::InAlert || last.alert_status != AlertStatus::InAlert {
+            return None;
+        }
+        let newest = self.datapoints.back()?.scheduled_time;
+        let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
+        let mut change = self.change(&self.window(rules), rules, AlertStatus::InAlert, as_of, now);
+        if change.severity == last.severity && change.check_types == last.check_types {
+            return None;
+        }
+        change.revision = last.revision + 1;
+        change.id = format!("{}-{}", change.id.replacen("alert", "level", 1), change.revision);
+        change.correlation_id = Some(self.correlation_id(cause.unwrap_or(newest)));
+        Some(Box::new(change))
+    }
+
+    /// What is true of the monitor now. Decisions depend on it, and not on the event of the last transition.
+    pub fn level(&self, rules: &MonitorRules, now: Timestamp) -> Level {
+        let newest = self.datapoints.back().map_or(now, |newest| newest.scheduled_time);
+        let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
+        let window = self.window(rules);
+        let last = self.last_change.as_deref();
+        let mut alert = self.change(&window, rules, AlertStatus::Ok, as_of, now);
+        if let Some(last) = last.filter(|last| last.transition == self.alert.transition) {
+            alert.revision = last.revision;
+            alert.previous_alert_status = last.previous_alert_status;
+            alert.correlation_id.clone_from(&last.correlation_id);
+            alert.time = last.time;
+        }
+        let judged = self.counting().map(|datapoint| (datapoint.scheduled_time, rules.judge(datapoint)));
+        let judged = judged.filter(|(_, period)| *period != Period::Missing);
+        let judged: Vec<(Timestamp, Period)> = judged.take(MAX_JUDGED).collect();
+        let not_breaching = judged.iter().take_while(|(_, period)| *period == Period::NotBreaching).count();
+        Level {
+            alert,
+            health: self.health.status,
+            interval: self.interval(),
+            not_breaching,
+            judged: judged.into_iter().map(|(time, _)| time).collect(),
+        }
+    }
+
+    /// Usual time between two executions: the median of the latest ones. `None` with fewer than two executions.
+    fn interval(&self) -> Option<SignedDuration> {
+        let newest_first = self.datapoints.iter().rev().map(|datapoint| datapoint.scheduled_time);
+        let later = newest_first.clone().take(INTERVALS);
+        let mut intervals: Vec<SignedDuration> = later
+            .zip(newest_first.skip(1))
+            .map(|(later, earlier)| later.duration_since(earlier))
+            .collect();
+        intervals.sort_unstable();
+        intervals.get(intervals.len() / 2).copied()
+    }
+
     /// Status from the previous status and the datapoints that count, except the newest `without` ones.
     fn status(
         &self,
@@ -455,6 +532,15 @@ impl MonitorLedger {
         self.status(window, rules, 0, as_of, status)
     }
 
+    /// ID of the event of a transition.
+    fn event_id(&self, subject: &str, transition: u64) -> String {
+        let schedule = self.monitor.schedule.to_lowercase();
+        match self.epoch {
+            Some(epoch) => format!("{subject}-{schedule}-{}-{transition}", epoch.as_second()),
+            None => format!("{subject}-{schedule}-{transition}"),
+        }
+    }
+
     fn correlation_id(&self, scheduled_time: Timestamp) -> String {
         execution_correlation_id(&self.monitor.schedule, scheduled_time)
     }
@@ -469,14 +555,20 @@ impl MonitorLedger {
         now: Timestamp,
     ) -> AlertStateChange {
         let evaluated = rules.evaluated(window, self.counting(), as_of);
-        let latest_breaching = evaluated.iter().rev().find(|(_, period)| *period == Period::Breaching);
-        let latest_report = evaluated
+        let severities = evaluated
+            .iter()
+            .filter(|(_, period)| *period == Period::Breaching)
+            .map(|(datapoint, _)| rules.severity(datapoint).unwrap_or_default());
+        let reports = evaluated
             .iter()
             .rev()
             .filter(|(datapoint, period)| {
                 *period == Period::Breaching && datapoint.state() == DatapointState::Violations
             })
-            .find_map(|(datapoint, _)| datapoint.evidence.report.as_ref());
+            .filter_map(|(datapoint, _)| datapoint.evidence.report.as_ref());
+        let latest_report = reports.clone().next();
+        // All breaching datapoints count: a feed that breaks every other hour must not change the decision every hour.
+        let check_types: BTreeSet<String> = reports.flat_map(|report| rules.check_types(report)).collect();
         let breaching = evaluated
             .iter()
             .filter(|(_, period)| *period == Period::Breaching)
@@ -510,22 +602,18 @@ impl MonitorLedger {
         };
         AlertStateChange {
             version: "1".into(),
-            id: format!(
-                "alert-{}-{}",
-                self.monitor.schedule.to_lowercase(),
-                self.alert.transition
-            ),
+            id: self.event_id("alert", self.alert.transition),
             correlation_id: None,
             model: self.monitor.model.clone(),
             endpoint: self.monitor.endpoint.clone(),
             monitoring_schedule: self.monitor.schedule.clone(),
             monitor_type: self.monitor.monitor_type.map(|kind| kind.to_string()),
+            epoch: self.epoch,
             transition: self.alert.transition,
+            revision: 0,
             alert_status: self.alert.status,
             previous_alert_status: previous,
-            severity: latest_breaching
-                .filter(|_| self.alert.status == AlertStatus::InAlert)
-                .map(|(datapoint, _)| rules.severity(datapoint).unwrap_or_default()),
+            severity: severities.max().filter(|_| self.alert.status == AlertStatus::InAlert),
             datapoints_to_alert: m,
             evaluation_period: n,
             period,
@@ -541,9 +629,7 @@ impl MonitorLedger {
                     report.top.iter().filter(counts).cloned().collect()
                 })
                 .unwrap_or_default(),
-            check_types: latest_report
-                .map(|report| rules.check_types(report))
-                .unwrap_or_default(),
+            check_types: check_types.into_iter().collect(),
             report_uri: latest_report.map(|report| report.uri.clone()),
             reason,
             policy_version: rules.policy_version.clone(),
@@ -595,11 +681,7 @@ impl MonitorLedger {
         };
         Some(Box::new(HealthStateChange {
             version: "1".into(),
-            id: format!(
-                "health-{}-{}",
-                self.monitor.schedule.to_lowercase(),
-                self.health.transition
-            ),
+            id: self.event_id("health", self.health.transition),
             correlation_id: cause
                 .or_else(|| self.datapoints.back().map(|datapoint| datapoint.scheduled_time))
                 .map(|time| self.correlation_id(time)),

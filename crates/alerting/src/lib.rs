@@ -4,6 +4,7 @@ mod datapoint;
 mod event;
 mod history;
 mod ledger;
+mod level;
 mod metric;
 mod rules;
 mod time_window;
@@ -14,8 +15,8 @@ pub use datapoint::{
     REPORTED_VIOLATIONS, ReportEvidence, ReportedViolation, SUMMARIZED_VIOLATIONS, ViolationFacts, ViolationSummary,
 };
 pub use event::{
-    AlertStateChange, EVENT_SOURCE, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
-    MODEL_MONITOR_HEALTH_STATE_CHANGE, MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange,
+    AlertPosition, AlertStateChange, EVENT_SOURCE, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
+    MODEL_MONITOR_HEALTH_STATE_CHANGE, MODEL_MONITOR_LEVEL_CHANGE, MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange,
     execution_correlation_id,
 };
 pub use history::{MismatchReason, MonitoringAlertTransition, Transition, compare};
@@ -23,6 +24,7 @@ pub use ledger::{
     Alert, AlertHistoryItem, DOCTOR_SCHEDULE, FollowedAlert, Health, HealthStatus, MAX_DATAPOINTS, Monitor,
     MonitorEffect, MonitorLedger, Observation, Recorded,
 };
+pub use level::Level;
 pub use metric::{Metric, MetricName, Unit};
 pub use rules::{
     AlertWindow, MaintenanceWindow, MonitorRules, Pattern, PeriodLength, Severity, TreatAs, Treatment, ViolationRule,

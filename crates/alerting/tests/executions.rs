@@ -309,8 +309,10 @@ fn alert_event_describes_transition() {
     let [alert, recovery] = alert_events(&ledger)[..] else {
         unreachable!("two transitions")
     };
-    assert_eq!(alert.id, "alert-churn-dq-1");
-    assert_eq!(recovery.id, "alert-churn-dq-2");
+    let begun = hour(0).as_second();
+    assert_eq!(alert.id, format!("alert-churn-dq-{begun}-1"));
+    assert_eq!(recovery.id, format!("alert-churn-dq-{begun}-2"));
+    assert_eq!(alert.epoch, Some(hour(0)));
     assert_eq!((alert.transition, recovery.transition), (1, 2));
     assert_eq!(
         (alert.previous_alert_status, alert.alert_status),
@@ -567,9 +569,10 @@ fn monitor_becomes_unhealthy_after_failures_in_a_row() {
     );
     assert_eq!((unhealthy.in_a_row, healthy.in_a_row), (3, 0));
     assert_eq!((unhealthy.transition, healthy.transition), (1, 2));
+    let id = |transition: u8| format!("health-churn-dq-{}-{transition}", hour(0).as_second());
     assert_eq!(
-        (unhealthy.id.as_str(), healthy.id.as_str()),
-        ("health-churn-dq-1", "health-churn-dq-2")
+        (unhealthy.id.clone(), healthy.id.clone()),
+        (id(1), id(2))
     );
     let states = |change: &HealthStateChange| change.datapoints.iter().map(|it| it.state).collect::<Vec<_>>();
     assert_eq!(states(unhealthy), [Failed, NoData, Missing]);

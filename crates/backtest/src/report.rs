@@ -209,10 +209,7 @@ pub fn cell(
 ) -> Cell {
     let policy = policy.with_window(datapoints_to_alert, evaluation_period);
     let models = history.models(&policy);
-    let reports: Vec<ModelReport> = models
-        .iter()
-        .map(|(model, monitors)| replay(model, monitors, &policy, assumptions))
-        .collect();
+    let reports = replay(&models, &policy, assumptions);
     Cell {
         datapoints_to_alert,
         evaluation_period,

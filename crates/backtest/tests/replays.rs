@@ -52,7 +52,7 @@ fn history(monitors: &[&str]) -> History {
 fn run(history: &History, policy: &str, assumptions: &Assumptions) -> ModelReport {
     let policy = Policy::parse(policy.as_bytes()).unwrap();
     let models = history.models(&policy);
-    replay("churn", &models["churn"], &policy, assumptions)
+    replay(&models, &policy, assumptions).remove(0)
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn approval_requests_are_counted_or_granted() {
 
 #[test]
 fn cooldown_ends_between_executions() {
-    let policy = "[remediation]\nautomation = 'auto'\ncooldown = '5h'\nretrainings_per_day = 9\n";
+    let policy = "[remediation]\nautomation = 'auto'\ncooldown = '5h'\nretrainings_per_day = 9\nreopen_within = '0m'\nclose_after = 1\n";
     // The second drift starts during the cooldown after the first retraining, and lasts longer than the cooldown.
     let report = run(&history(&["X000XXXXXX00000"]), policy, &Assumptions::default());
     assert_eq!((report.incidents, report.retrainings), (2, 2));

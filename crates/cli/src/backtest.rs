@@ -8,7 +8,7 @@ use crate::{
     error::Failure,
     table::Table,
 };
-use backtest::{Assumptions, Cell, Comparison, Delay, History, ModelReport, Total, cell, compare, plot, replay, total};
+use backtest::{Assumptions, Cell, Comparison, Delay, ModelReport, Total, cell, compare, plot, replay, total};
 use remediation::{Policy, RiskRating, duration};
 use serde::Serialize;
 use std::{
@@ -183,10 +183,10 @@ impl Backtest {
 
         let windows = self.sweep.as_ref().map(Grid::windows).unwrap_or_default();
         let progress = Progress::new(1 + usize::from(against.is_some()) + windows.len());
-        let models = replay_all(&history, &policy, &assumptions);
+        let models = replay(&history.models(&policy), &policy, &assumptions);
         progress.advance();
         let against = against.map(|policy| {
-            let models = replay_all(&history, &policy, &assumptions);
+            let models = replay(&history.models(&policy), &policy, &assumptions);
             progress.advance();
             Against {
                 total: total(&models, &history, &policy),
@@ -307,14 +307,6 @@ fn policy(file: Option<&str>) -> Result<Policy, Failure> {
     let bytes = fs::read(file).map_err(|error| format!("{file}: failed to read: {error}"))?;
     let policy = Policy::parse(&bytes).map_err(|error| format!("{file}: {}", shell::chain(&error)))?;
     Ok(policy)
-}
-
-/// Replays all models under a policy, on all cores.
-fn replay_all(history: &History, policy: &Policy, assumptions: &Assumptions) -> Vec<ModelReport> {
-    let models: Vec<_> = history.models(policy).into_iter().collect();
-    in_parallel(&models, |(model, monitors)| {
-        replay(model, monitors, policy, assumptions)
-    })
 }
 
 /// Processes all items on all cores. The results are in the order of the items.

@@ -167,6 +167,7 @@ impl Approve {
         let event = |by: String, now: Timestamp| RemediationApproval {
             incident_id: id.clone(),
             granted: !self.deny,
+            decision: None,
             by,
             time: now,
             valid_until: self
@@ -175,7 +176,7 @@ impl Approve {
             reason: self.args.operator.reason.clone(),
         };
         let check = |incident: &Incident, now: Timestamp| match incident.approval_expires_at {
-            _ if !incident.stage.is_undecided() => Err(Message::new(
+            _ if !incident.stage().is_undecided() => Err(Message::new(
                 "it does not wait for an approval",
                 "`driftwarden incidents MODEL` shows the decision of the open incident",
             )),
@@ -197,12 +198,13 @@ impl Resolve {
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let event = |by: String, now: Timestamp| RemediationResolution {
             incident_id: self.args.incident_id.clone(),
+            in_alert: None,
             by,
             time: now,
             reason: self.args.operator.reason.clone(),
         };
-        let check = |incident: &Incident, _: Timestamp| match incident.stage.after(Cause::Resolved) {
-            None if incident.stage == Stage::Retraining => Err(Message::new(
+        let check = |incident: &Incident, _: Timestamp| match incident.stage().after(Cause::Resolved) {
+            None if incident.stage() == Stage::Retraining => Err(Message::new(
                 "its pipeline execution is still in progress",
                 "wait for the end of the pipeline execution, or stop it, then run the command again",
             )),
@@ -237,7 +239,7 @@ impl IncidentArgs {
         let now = clients.now();
         if state_bucket.is_some() {
             let incident = open_incident(clients.as_ref(), model, &self.incident_id).await?;
-            let stage = incident.stage.as_str();
+            let stage = incident.stage().as_str();
             check(&incident, now)
                 .map_err(|error| error.within(&format!("incident `{}` is in stage {stage}", incident.id)))?;
             let sentence = match &incident.decision {

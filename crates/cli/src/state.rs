@@ -37,7 +37,7 @@ impl From<Stage> for State {
         let tone = match stage {
             Stage::Healthy => Tone::Good,
             Stage::Deciding | Stage::AwaitingApproval | Stage::Holding | Stage::AwaitingData => Tone::Attention,
-            Stage::Retraining | Stage::Candidate | Stage::Verifying => Tone::Active,
+            Stage::Starting | Stage::Retraining | Stage::Candidate | Stage::Verifying => Tone::Active,
             Stage::Escalated => Tone::Bad,
         };
         Self::new(stage.as_str(), Some(tone))

@@ -234,7 +234,7 @@ fn add_incident(graph: &mut Graph, view: &ModelView<'_>, incident: &Incident) {
         Kind::Incident,
         &incident.id,
         &incident.id,
-        if open { incident.stage.as_str() } else { "closed" },
+        if open { incident.stage().as_str() } else { "closed" },
         if open { "bad" } else { "" },
     );
     for schedule in &incident.monitors {

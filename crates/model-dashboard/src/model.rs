@@ -133,9 +133,9 @@ fn decision_card(view: &ModelView<'_>) -> Markup {
             h2 #decided { "Decision" }
             @match (incident, decision) {
                 (Some(incident), Some(decision)) => {
-                    p { "Incident " b { (incident.id) } ", open since " (time(incident.opened_at)) " UTC: " (badge(stage_class(incident.stage), incident.stage.as_str())) }
+                    p { "Incident " b { (incident.id) } ", open since " (time(incident.opened_at)) " UTC: " (badge(stage_class(incident.stage()), incident.stage().as_str())) }
                     (decision_text(decision))
-                    (commands(&incident.id, incident.stage, decision))
+                    (commands(&incident.id, incident.stage(), decision))
                 }
                 (Some(incident), None) => p { "Incident " b { (incident.id) } ", open since " (time(incident.opened_at)) " UTC. No decision yet. The next sweep tries again." }
                 (None, _) => {

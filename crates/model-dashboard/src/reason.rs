@@ -128,5 +128,16 @@ fn past_reason(reason: &Reason) -> String {
         Reason::DriftPersists {
             monitoring_schedule, ..
         } => format!("monitor `{monitoring_schedule}` was still in alert after the retraining"),
+        Reason::MonitorSilent { .. }
+        | Reason::NoMonitorInAlert
+        | Reason::FleetAtOnce { .. }
+        | Reason::FleetPerDay { .. }
+        | Reason::CommonCause { .. }
+        | Reason::StartRefused { .. }
+        | Reason::StartMissing { .. }
+        | Reason::FactsMissing { .. }
+        | Reason::StageOverdue { .. }
+        | Reason::RunUnknown { .. }
+        | Reason::DriftReturned { .. } => reason.describe(),
     }
 }

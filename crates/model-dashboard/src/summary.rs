@@ -380,13 +380,13 @@ fn last_retraining(document: Option<&ModelDocument>) -> Option<LastRetraining> {
         })
     };
     let open = document.incident.as_ref();
-    let open = open.and_then(|open| last(open, (open.stage == Stage::Escalated).then_some(false)));
+    let open = open.and_then(|open| last(open, (open.stage() == Stage::Escalated).then_some(false)));
     let mut closed = document.closed.iter().rev();
     open.or_else(|| {
         closed.find_map(|closed| {
             let verified = match closed.outcome {
                 Outcome::Repaired => Some(true),
-                Outcome::Resolved if closed.incident.stage == Stage::Escalated => Some(false),
+                Outcome::Resolved if closed.incident.stage() == Stage::Escalated => Some(false),
                 Outcome::Recovered | Outcome::Resolved => None,
             };
             last(&closed.incident, verified)

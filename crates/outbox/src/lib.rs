@@ -7,6 +7,11 @@ pub use correlation::correlation_id;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// Pause after the first failed attempt, before another caller takes the effect over. It doubles up to 16 times this.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(2);
+/// Maximum length of the message of a failure in a document.
+const MAX_MESSAGE_CHARS: usize = 500;
+
 /// The invocation that changes a document, and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -46,6 +51,20 @@ pub struct Entry<E> {
     pub effect: E,
     /// Claim of the caller that executes the effect.
     pub claim: Claim,
+    /// The failed attempts. `None` before the first failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<Failures>,
+}
+
+/// The failed attempts to execute an effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Number of failed attempts.
+    pub attempts: u32,
+    /// Time of the first failure.
+    pub since: Timestamp,
+    /// Message of the last failure.
+    pub last: String,
 }
 
 /// The pending effects of a document, oldest first.
@@ -70,21 +89,45 @@ impl<E> Outbox<E> {
                 id,
                 effect,
                 claim: caller.claim(),
+                failures: None,
             });
         }
     }
 
-    /// Takes over all effects whose claim by another caller has expired. Returns true if there was one: then the
+    /// Takes over all effects whose claim by another caller has expired, and returns their IDs. If there is one, the
     /// document must be written before an effect is executed.
-    pub fn take_over(&mut self, caller: &Caller) -> bool {
-        let mut taken = false;
+    pub fn take_over(&mut self, caller: &Caller) -> Vec<String> {
+        let mut taken = Vec::new();
         for entry in &mut self.entries {
             if entry.claim.by != caller.id && entry.claim.until <= caller.now {
                 entry.claim = caller.claim();
-                taken = true;
+                taken.push(entry.id.clone());
             }
         }
         taken
+    }
+
+    /// Records a failed attempt to execute an effect. Other callers take the effect over after a pause, which grows with
+    /// the number of attempts.
+    pub fn fail(&mut self, id: &str, message: &str, caller: &Caller) {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else {
+            return;
+        };
+        let failures = entry.failures.get_or_insert_with(|| Failures {
+            attempts: 0,
+            since: caller.now,
+            last: String::new(),
+        });
+        failures.attempts = failures.attempts.saturating_add(1);
+        failures.last = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures.attempts.saturating_sub(1).min(4));
+        let until = caller.now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        entry.claim.until = entry.claim.until.max(until);
+    }
+
+    /// The pending effect with an ID.
+    pub fn get(&self, id: &str) -> Option<&Entry<E>> {
+        self.entries.iter().find(|entry| entry.id == id)
     }
 
     /// Effects that the caller has to execute.
@@ -162,7 +205,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.enqueue("a", "effect", &caller("one", 0));
         let retry = caller("one", 1);
-        assert!(!outbox.take_over(&retry));
+        assert!(outbox.take_over(&retry).is_empty());
         assert_eq!(claimed(&outbox, &retry), ["a"]);
     }
 
@@ -171,12 +214,30 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.enqueue("a", "effect", &caller("one", 0));
         let early = caller("two", 59);
-        assert!(!outbox.take_over(&early));
+        assert!(outbox.take_over(&early).is_empty());
         assert!(claimed(&outbox, &early).is_empty());
         let late = caller("two", 60);
-        assert!(outbox.take_over(&late));
+        assert_eq!(outbox.take_over(&late), ["a"]);
         assert_eq!(claimed(&outbox, &late), ["a"]);
         assert!(claimed(&outbox, &caller("one", 61)).is_empty());
+    }
+
+    #[test]
+    fn pauses_between_failed_attempts_grow() {
+        let mut outbox = Outbox::default();
+        outbox.enqueue("a", "effect", &caller("one", 0));
+        let mut second = 0;
+        for (attempts, pause) in [(1, 120), (2, 240), (3, 480), (4, 960), (5, 1920), (6, 1920)] {
+            let now = caller("one", second);
+            outbox.fail("a", "throttled", &now);
+            let failures = outbox.get("a").unwrap().failures.clone().unwrap();
+            assert_eq!((failures.attempts, failures.since), (attempts, caller("one", 0).now));
+            assert!(outbox.take_over(&caller("two", second + pause - 1)).is_empty());
+            assert_eq!(claimed(&outbox, &now), ["a"], "a retry of the same invocation does not wait");
+            second += pause;
+            assert_eq!(outbox.take_over(&caller("one", second)), [""; 0]);
+        }
+        assert_eq!(outbox.take_over(&caller("two", second)), ["a"]);
     }
 
     #[test]
@@ -211,7 +272,7 @@ mod tests {
         };
         let mut outbox = Outbox::default();
         outbox.enqueue("a", "effect", &endless);
-        assert!(!outbox.take_over(&caller("two", 1_000_000_000)));
+        assert!(outbox.take_over(&caller("two", 1_000_000_000)).is_empty());
         assert!(outbox.withdraw(|_| true, &caller("two", 1_000_000_000)));
     }
 }

@@ -1,6 +1,6 @@
 //! Decisions and their reasons.
 
-use crate::{AlertSnapshot, Automation, ExecutionStatus, ModelPolicy, Paused, RiskRating};
+use crate::{AlertSnapshot, Automation, ExecutionStatus, ModelPolicy, Paused, RiskRating, Stage};
 use alerting::Severity;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use promotion::Conclusion;
@@ -50,6 +50,82 @@ pub enum Reason {
     },
     /// SageMaker lists no pipeline execution of this model that is in progress.
     NothingInFlight,
+    /// A monitor that is in alert has fallen silent: it is unhealthy, or has judged no execution for three of its intervals.
+    /// Its alert shows no longer that the drift lasts.
+    MonitorSilent {
+        /// Name of the monitoring schedule.
+        monitoring_schedule: String,
+        /// Scheduled time of the last execution that was judged.
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
+        since: Timestamp,
+    },
+    /// No monitor is in alert at present.
+    NoMonitorInAlert,
+    /// The limit of retrainings at a time over all models is reached.
+    FleetAtOnce {
+        /// Number of retrainings of all models that are in progress.
+        retrainings: u32,
+        /// Maximum number of retrainings at a time.
+        limit: u32,
+    },
+    /// The limit of retrainings per day over all models is reached.
+    FleetPerDay {
+        /// Number of retrainings of all models since the start of the day (UTC).
+        retrainings: u32,
+        /// Maximum number of retrainings per day.
+        limit: u32,
+        /// Start of the next day (UTC).
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
+        until: Timestamp,
+    },
+    /// Many models drift within an hour, which has one cause more likely than many. All retrainings are held until an
+    /// operator releases them.
+    CommonCause {
+        /// Time at which the common cause was noticed.
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
+        since: Timestamp,
+        /// Number of the models.
+        count: usize,
+        /// Names of the models, at most 20.
+        models: Vec<String>,
+    },
+    /// AWS refused to start the retraining.
+    StartRefused {
+        /// Message from AWS.
+        error: String,
+    },
+    /// No retraining was seen in time after the decision to start it.
+    StartMissing {
+        /// Time at which the wait ended.
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
+        until: Timestamp,
+        /// Message of the last failed attempt. Absent if no attempt failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// Facts that the decision needs could not be read in time.
+    FactsMissing {
+        /// Message of the last failure.
+        error: String,
+    },
+    /// The stage of the incident lasted longer than the policy permits.
+    StageOverdue {
+        /// The stage.
+        stage: Stage,
+        /// Time at which its limit was reached.
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
+        until: Timestamp,
+    },
+    /// SageMaker or Step Functions does not know the execution of the retraining.
+    RunUnknown {
+        /// ARN of the execution.
+        execution_arn: String,
+    },
+    /// The drift returned after the incident had ended, and the incident has had its retraining.
+    DriftReturned {
+        /// Number of returns.
+        returns: u32,
+    },
     /// The violations indicate broken input data.
     DataBroke {
         /// Name of the monitoring schedule that found the violations.
@@ -189,12 +265,21 @@ impl Reason {
     /// Time at which the reason expires. `None` if time alone does not end it.
     fn expires_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Cooldown { until, .. } | Self::BudgetPerDay { until, .. } | Self::BudgetPerMonth { until, .. } => {
-                Some(*until)
-            }
+            Self::Cooldown { until, .. }
+            | Self::BudgetPerDay { until, .. }
+            | Self::BudgetPerMonth { until, .. }
+            | Self::FleetPerDay { until, .. } => Some(*until),
             Self::Paused { until, .. } => *until,
             _ => None,
         }
+    }
+
+    /// Whether the start has to wait for other models.
+    pub(crate) fn is_of_fleet(&self) -> bool {
+        matches!(
+            self,
+            Self::FleetAtOnce { .. } | Self::FleetPerDay { .. } | Self::CommonCause { .. }
+        )
     }
 
     /// Whether both are the same reason. The counts of an alert are not compared, because they change with every
@@ -210,6 +295,8 @@ impl Reason {
                     ..
                 },
             ) => monitoring_schedule == other,
+            (Self::DriftReturned { .. }, Self::DriftReturned { .. })
+            | (Self::FleetAtOnce { .. }, Self::FleetAtOnce { .. }) => true,
             _ => self == other,
         }
     }
@@ -221,6 +308,43 @@ impl Reason {
                 monitoring_schedule, ..
             } => format!("monitor `{monitoring_schedule}` is in alert"),
             Self::NothingInFlight => "no pipeline execution of this model is in progress".into(),
+            Self::MonitorSilent {
+                monitoring_schedule,
+                since,
+            } => format!(
+                "monitor `{monitoring_schedule}` has judged no execution since {}, so its alert no longer shows drift",
+                text::time(*since)
+            ),
+            Self::NoMonitorInAlert => "no monitor is in alert at present".into(),
+            Self::FleetAtOnce { retrainings, limit } => format!(
+                "the limit of {} at a time over all models is reached ({retrainings} in progress)",
+                text::count(*limit, "retraining")
+            ),
+            Self::FleetPerDay {
+                retrainings,
+                limit,
+                until,
+            } => describe_budget(*retrainings, *limit, "day over all models", *until),
+            Self::CommonCause { since, count, .. } => format!(
+                "{} drifted within an hour of {}, which has one cause more likely than many; `driftwarden fleet release` \
+                 ends the hold",
+                text::count(*count as u64, "model"),
+                text::time(*since)
+            ),
+            Self::StartRefused { error } => format!("AWS refused to start the retraining: {error}"),
+            Self::StartMissing { until, error } => {
+                let error = error.as_ref().map_or_else(String::new, |error| format!(" (last error: {error})"));
+                format!("no retraining was seen by {}{error}", text::time(*until))
+            }
+            Self::FactsMissing { error } => format!("the facts for a decision could not be read: {error}"),
+            Self::StageOverdue { stage, until } => {
+                format!("stage {} lasted longer than permitted, until {}", stage.as_str(), text::time(*until))
+            }
+            Self::RunUnknown { execution_arn } => format!("AWS does not know the retraining {execution_arn}"),
+            Self::DriftReturned { returns } => format!(
+                "the drift returned {} after the incident had ended, and the incident has had its retraining",
+                text::count(*returns, "time")
+            ),
             Self::DataBroke {
                 monitoring_schedule,
                 check_types,
@@ -345,6 +469,10 @@ pub struct Decision {
     pub policy_version: String,
     /// Alerts that the decision is based on.
     pub alerts: Vec<AlertSnapshot>,
+    /// Hash of what an approval is given for: the monitors in alert, their severities and broken data, and the target of
+    /// the retraining. Empty in decisions of the first release.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
     /// Time of the decision.
     pub time: Timestamp,
 }
@@ -378,6 +506,7 @@ impl Decision {
             until: until.filter(|_| verdict == Verdict::Hold),
             policy_version: policy_version.to_owned(),
             alerts,
+            fingerprint: String::new(),
             time: now,
         }
     }
@@ -453,8 +582,12 @@ fn sentences(clauses: &[String]) -> String {
 pub(crate) struct DecisionInput<'a> {
     pub(crate) policy: &'a ModelPolicy,
     pub(crate) risk_rating: RiskRating,
+    /// Monitors in alert that are silent, with the time of their last judged execution.
+    pub(crate) silent: &'a [(String, Timestamp)],
     /// ARNs of the pipeline executions in progress, no matter who started them.
-    pub(crate) in_flight: &'a [String],
+    pub(crate) in_flight: Vec<&'a str>,
+    /// The reason why a start has to wait for other models.
+    pub(crate) fleet: Option<Reason>,
     /// Start times of the model's retrainings, oldest first.
     pub(crate) retrainings: &'a [Timestamp],
     pub(crate) approval: Option<&'a Approval>,
@@ -475,6 +608,9 @@ pub struct Approval {
     pub granted: bool,
     /// Name of the approver.
     pub by: String,
+    /// [`Decision::fingerprint`] of the decision that was answered. `None` in answers of the first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Time of the answer.
     pub at: Timestamp,
     /// Time at which a granted approval expires.
@@ -537,6 +673,15 @@ impl DecisionInput<'_> {
             return (Verdict::FixData, broken_data);
         }
         let mut obstacles = Vec::new();
+        if alerts.is_empty() {
+            obstacles.push(Reason::NoMonitorInAlert);
+        } else if self.silent.len() >= alerts.len() {
+            let silent = self.silent.iter();
+            obstacles.extend(silent.map(|(monitoring_schedule, since)| Reason::MonitorSilent {
+                monitoring_schedule: monitoring_schedule.clone(),
+                since: *since,
+            }));
+        }
         if let Some(paused) = self.policy.paused {
             obstacles.push(Reason::Paused {
                 globally: paused == Paused::Globally,
@@ -569,12 +714,15 @@ impl DecisionInput<'_> {
             });
         }
         obstacles.extend(self.in_flight.iter().map(|arn| Reason::InFlight {
-            execution_arn: arn.clone(),
+            execution_arn: (*arn).to_owned(),
         }));
         obstacles.extend(self.cooldown());
         obstacles.extend(self.budget());
         let (permission, denial) = self.check_permission();
         obstacles.extend(denial);
+        if obstacles.is_empty() {
+            obstacles.extend(self.fleet.clone());
+        }
         if obstacles.is_empty() {
             let mut reasons = vec![Reason::NothingInFlight];
             reasons.extend(permission);

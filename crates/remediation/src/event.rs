@@ -291,6 +291,10 @@ pub struct RemediationApproval {
     pub incident_id: String,
     /// True to approve the retraining, false to deny it.
     pub granted: bool,
+    /// Sequence number of the decision that is answered, within the incident. An answer to another decision than the latest
+    /// one is refused. Absent: the latest decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<u64>,
     /// Name of the approver.
     pub by: String,
     /// Time of the command.
@@ -305,6 +309,17 @@ pub struct RemediationApproval {
     pub reason: Option<String>,
 }
 
+/// What becomes of the alerts that last when an operator closes an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum InAlertChoice {
+    /// They open no incident until their monitors have been OK once, or for 7 days.
+    Accept,
+    /// They open a new incident, under the usual cooldown and budget.
+    Reopen,
+}
+
 /// Detail of `Remediation Resolution`, version 1: an operator closes an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -312,6 +327,9 @@ pub struct RemediationApproval {
 pub struct RemediationResolution {
     /// ID of the incident: `MODEL-NUMBER`.
     pub incident_id: String,
+    /// What becomes of the alerts that last. Required if a monitor of the model is in alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_alert: Option<InAlertChoice>,
     /// Name of the operator.
     pub by: String,
     /// Time of the command.

@@ -18,6 +18,8 @@ pub enum Stage {
     Holding,
     /// The input data is broken: an operator has to fix it.
     AwaitingData,
+    /// The retraining is decided, but no execution of it is known yet.
+    Starting,
     /// The retraining is in progress.
     Retraining,
     /// The retraining succeeded. Its model is tested against the champion before it serves.
@@ -30,12 +32,13 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order of the lifecycle.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Healthy,
         Self::Deciding,
         Self::AwaitingApproval,
         Self::Holding,
         Self::AwaitingData,
+        Self::Starting,
         Self::Retraining,
         Self::Candidate,
         Self::Verifying,
@@ -50,6 +53,7 @@ impl Stage {
             Self::AwaitingApproval => "AwaitingApproval",
             Self::Holding => "Holding",
             Self::AwaitingData => "AwaitingData",
+            Self::Starting => "Starting",
             Self::Retraining => "Retraining",
             Self::Candidate => "Candidate",
             Self::Verifying => "Verifying",
@@ -63,9 +67,12 @@ impl Stage {
         rows.find_map(|(from, by, to)| (*from == self && *by == cause).then_some(*to))
     }
 
-    /// Whether a decision can still change the response.
+    /// Whether the incident waits for a decision.
     pub fn is_undecided(self) -> bool {
-        self.after(Cause::Retrain).is_some()
+        matches!(
+            self,
+            Self::Deciding | Self::AwaitingApproval | Self::Holding | Self::AwaitingData
+        )
     }
 }
 
@@ -82,6 +89,16 @@ pub enum Cause {
     Hold,
     /// Decision that the input data has to be fixed.
     FixData,
+    /// The execution of the retraining was seen, or was retried after its end.
+    RunSeen,
+    /// AWS refused to start the retraining, or no retraining was seen in time.
+    NotStarted,
+    /// The stage lasted longer than permitted.
+    Overdue,
+    /// The decision of an escalated incident is published again.
+    Remind,
+    /// The drift returned after the incident had ended, and the incident has had its retraining.
+    DriftReturned,
     /// The retraining succeeded, and its model serves.
     Succeeded,
     /// The retraining succeeded, and its model has to be tested.
@@ -102,12 +119,17 @@ pub enum Cause {
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::InAlert,
         Self::Retrain,
         Self::AskApproval,
         Self::Hold,
         Self::FixData,
+        Self::RunSeen,
+        Self::NotStarted,
+        Self::Overdue,
+        Self::Remind,
+        Self::DriftReturned,
         Self::Succeeded,
         Self::CandidateMade,
         Self::Promoted,
@@ -126,6 +148,11 @@ impl Cause {
             Self::AskApproval => "Hold (approval missing)",
             Self::Hold => "Hold",
             Self::FixData => "FixData",
+            Self::RunSeen => "retraining seen",
+            Self::NotStarted => "not started (Escalate)",
+            Self::Overdue => "overdue (Escalate)",
+            Self::Remind => "reminder",
+            Self::DriftReturned => "drift returned (Escalate)",
             Self::Succeeded => "retraining succeeded",
             Self::CandidateMade => "retraining succeeded (candidate to test)",
             Self::Promoted => "candidate promoted",
@@ -138,50 +165,71 @@ impl Cause {
     }
 }
 
-/// All transitions. Decisions move an incident between undecided stages when their reasons change.
-pub const TRANSITIONS: [(Stage, Cause, Stage); 36] = {
+/// All transitions. Decisions move an incident between undecided stages when their reasons change. A start that no longer
+/// holds is withdrawn before it is executed.
+pub const TRANSITIONS: [(Stage, Cause, Stage); 56] = {
     use Cause::{
-        AllOk, AskApproval, CandidateMade, DriftPersists, Failed, FixData, Hold, InAlert, NotPromoted, Promoted,
-        Resolved, Retrain, Succeeded,
+        AllOk, AskApproval, CandidateMade, DriftPersists, DriftReturned, Failed, FixData, Hold, InAlert, NotPromoted,
+        NotStarted, Overdue, Promoted, Remind, Resolved, Retrain, RunSeen, Succeeded,
     };
     use Stage::{
-        AwaitingApproval, AwaitingData, Candidate, Deciding, Escalated, Healthy, Holding, Retraining, Verifying,
+        AwaitingApproval, AwaitingData, Candidate, Deciding, Escalated, Healthy, Holding, Retraining, Starting, Verifying,
     };
     [
         (Healthy, InAlert, Deciding),
-        (Deciding, Retrain, Retraining),
+        (Deciding, Retrain, Starting),
         (Deciding, AskApproval, AwaitingApproval),
         (Deciding, Hold, Holding),
         (Deciding, FixData, AwaitingData),
+        (Deciding, RunSeen, Retraining),
+        (Deciding, Overdue, Escalated),
+        (Deciding, DriftReturned, Escalated),
         (Deciding, AllOk, Healthy),
         (Deciding, Resolved, Healthy),
-        (AwaitingApproval, Retrain, Retraining),
+        (AwaitingApproval, Retrain, Starting),
         (AwaitingApproval, AskApproval, AwaitingApproval),
         (AwaitingApproval, Hold, Holding),
         (AwaitingApproval, FixData, AwaitingData),
+        (AwaitingApproval, RunSeen, Retraining),
         (AwaitingApproval, AllOk, Healthy),
         (AwaitingApproval, Resolved, Healthy),
-        (Holding, Retrain, Retraining),
+        (Holding, Retrain, Starting),
         (Holding, AskApproval, AwaitingApproval),
         (Holding, Hold, Holding),
         (Holding, FixData, AwaitingData),
+        (Holding, RunSeen, Retraining),
         (Holding, AllOk, Healthy),
         (Holding, Resolved, Healthy),
-        (AwaitingData, Retrain, Retraining),
+        (AwaitingData, Retrain, Starting),
         (AwaitingData, AskApproval, AwaitingApproval),
         (AwaitingData, Hold, Holding),
         (AwaitingData, FixData, AwaitingData),
+        (AwaitingData, RunSeen, Retraining),
+        (AwaitingData, Overdue, Escalated),
         (AwaitingData, AllOk, Healthy),
         (AwaitingData, Resolved, Healthy),
+        (Starting, Retrain, Starting),
+        (Starting, AskApproval, AwaitingApproval),
+        (Starting, Hold, Holding),
+        (Starting, FixData, AwaitingData),
+        (Starting, RunSeen, Retraining),
+        (Starting, NotStarted, Escalated),
+        (Starting, Resolved, Healthy),
         (Retraining, Succeeded, Verifying),
         (Retraining, CandidateMade, Candidate),
         (Retraining, Failed, Escalated),
+        (Retraining, Overdue, Escalated),
+        (Retraining, Resolved, Healthy),
         (Candidate, Promoted, Verifying),
         (Candidate, NotPromoted, Escalated),
+        (Candidate, Overdue, Escalated),
         (Candidate, Resolved, Healthy),
         (Verifying, DriftPersists, Escalated),
+        (Verifying, Overdue, Escalated),
         (Verifying, AllOk, Healthy),
         (Verifying, Resolved, Healthy),
+        (Escalated, RunSeen, Retraining),
+        (Escalated, Remind, Escalated),
         (Escalated, AllOk, Healthy),
         (Escalated, Resolved, Healthy),
     ]

@@ -1,154 +1,55 @@
 //! The state document of one model: the alerts of its monitors, its open incident, its retrainings, and its pending
 //! effects.
 //!
-//! The stages of an incident and their transitions are in [`crate::lifecycle`]. An alert that arrives while an incident
-//! is open joins it. A decision is repeated whenever something that it depends on changes, until the retraining starts.
-//! An incident has at most one retraining. Afterwards, the next executions show whether the retraining helped.
+//! The stages of an incident and their transitions are in [`crate::lifecycle`]. Every input has two parts: it changes the
+//! document, and then the document follows up on what is true now ([`crate::follow_up`]). So an event that was lost, late,
+//! or repeated leads to the same decision as one that arrived in time.
 
 use crate::{
-    AlertSnapshot, Approval, Cause, Decision, IncidentClosed, ModelPolicy, Outcome, Pause, Policy, REMEDIATION_DECIDED,
-    REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationApproval,
-    RemediationDecided, RemediationPause, RemediationResolution, RetrainingStatusChange, RiskRating, Stage, StartKind,
-    Verdict, decision::DecisionInput, policy::PIPELINE_PARAMETERS,
+    AlertSnapshot, Approval, CandidateStatus, Cause, Decision, ExecutionStatus, InAlertChoice, IncidentClosed, Outcome, Pause,
+    PipelineExecution, Policy, REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason,
+    RemediationApproval, RemediationDecided, RemediationPause, RemediationResolution, RetrainingStatusChange, RiskRating,
+    Settings, Stage, StartPipelineExecution, StartStateMachine,
 };
-use alerting::{AlertStateChange, AlertStatus, DatapointState};
+use alerting::{AlertPosition, AlertStateChange, AlertStatus, DatapointState, Level};
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
-use promotion::{Conclusion, Experiment, ExperimentDocument, ExperimentStage, ExperimentStateChange, Mode};
+use promotion::{Conclusion, Mode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// Maximum number of closed incidents in a document. Older ones are in earlier versions of the S3 object.
 const MAX_CLOSED_INCIDENTS: usize = 20;
-/// Time for which a document keeps retrainings: longer than a month, the period of the longest budget.
-const RETRAINING_RETENTION: SignedDuration = SignedDuration::from_hours(32 * 24);
-/// SageMaker's limit for the description of an execution, which has one line (*API Reference*,
-/// `StartPipelineExecution`).
-const MAX_DESCRIPTION_CHARS: usize = 3072;
-/// SageMaker's limit for the value of a pipeline parameter (*API Reference*, `StartPipelineExecution`).
-const MAX_PARAMETER_CHARS: usize = 1024;
+/// Time for which an alert that an operator accepted opens no incident, unless it ends before.
+const ACCEPTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Prefix of the display name of pipeline executions; maps their events to incidents.
-pub const DISPLAY_NAME_PREFIX: &str = "driftwarden-";
-
-/// Component that starts the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum PipelineStart {
-    /// The function `remediate`, with a `ClientRequestToken`.
-    Remediate,
-    /// An EventBridge rule for `Remediation Decided`, without a token.
-    Rule,
-}
-
-/// Retraining settings of the stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Name or ARN of the SageMaker pipeline.
-    pub pipeline: String,
-    /// Component that starts the pipeline.
-    pub pipeline_start: PipelineStart,
-}
-
-/// Status of a pipeline execution, as SageMaker spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum ExecutionStatus {
-    /// The execution is in progress.
-    Executing,
-    /// The execution is being stopped.
-    Stopping,
-    /// The execution ended with success.
-    Succeeded,
-    /// The execution ended with a failed step.
-    Failed,
-    /// The execution was stopped before its end.
-    Stopped,
-    /// The execution ended, but some steps failed.
-    CompletedWithFailures,
-}
-
-impl ExecutionStatus {
-    /// Parses SageMaker's spelling.
-    pub fn parse(name: &str) -> Option<Self> {
-        [
-            Self::Executing,
-            Self::Stopping,
-            Self::Succeeded,
-            Self::Failed,
-            Self::Stopped,
-            Self::CompletedWithFailures,
-        ]
-        .into_iter()
-        .find(|status| status.as_str() == name)
-    }
-
-    /// Converts a status of Step Functions.
-    pub fn from_state_machine(name: &str) -> Option<Self> {
-        match name {
-            "RUNNING" | "PENDING_REDRIVE" => Some(Self::Executing),
-            "SUCCEEDED" => Some(Self::Succeeded),
-            "FAILED" | "TIMED_OUT" => Some(Self::Failed),
-            "ABORTED" => Some(Self::Stopped),
-            _ => None,
-        }
-    }
-
-    /// SageMaker's spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executing => "Executing",
-            Self::Stopping => "Stopping",
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-            Self::Stopped => "Stopped",
-            Self::CompletedWithFailures => "CompletedWithFailures",
-        }
-    }
-
-    /// Later statuses have a higher rank. A status of the highest rank is final.
-    fn rank(self) -> u8 {
-        match self {
-            Self::Executing => 0,
-            Self::Stopping => 1,
-            Self::Succeeded | Self::Failed | Self::Stopped | Self::CompletedWithFailures => 2,
-        }
-    }
-
-    /// Whether the execution has ended.
-    pub fn is_final(self) -> bool {
-        self.rank() == 2
-    }
-}
-
-/// A pipeline execution as reported by an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PipelineExecution {
-    /// ARN of the execution.
-    pub arn: String,
-    /// Status of the execution.
-    pub status: ExecutionStatus,
-    /// Start time, if SageMaker reported it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Timestamp>,
-    /// End time, if SageMaker reported it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end_time: Option<Timestamp>,
-}
+/// Levels of the monitors of a model, by [`schedule_key`]. A monitor whose level was not read is missing.
+pub type Levels = BTreeMap<String, Level>;
 
 /// Input of the state machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The alert of one of the model's monitors changed.
     Alert(Box<AlertStateChange>),
-    /// The pipeline execution of one of the model's incidents changed.
+    /// A monitor no longer exists, or monitors another model now.
+    Retired {
+        /// Name of its monitoring schedule.
+        monitoring_schedule: String,
+    },
+    /// The execution of the retraining of one of the model's incidents changed.
     PipelineExecution {
         /// Sequence number of the incident within the model.
         incident: u64,
-        /// The pipeline execution.
+        /// The execution.
         execution: PipelineExecution,
+        /// Time of the change.
+        at: Timestamp,
+    },
+    /// AWS does not know the execution of the retraining of the open incident.
+    RunUnknown {
+        /// ARN of the execution.
+        execution_arn: String,
     },
     /// An approver approved or denied the retraining.
     Approval(RemediationApproval),
@@ -158,71 +59,30 @@ pub enum Input {
     Pause(RemediationPause),
     /// The experiment with a retrained model changed.
     Experiment(CandidateStatus),
-    /// Time has passed. The value has the evaluated executions of the monitors by [`schedule_key`].
-    Tick(BTreeMap<String, MonitorLevel>),
+    /// Time has passed.
+    Tick,
 }
 
-/// Status of a candidate for its incident.
+/// A pipeline execution in progress that may belong to the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CandidateStatus {
-    /// ID of the experiment.
-    pub experiment_id: String,
-    /// ARN of the pipeline execution that made the candidate, if SageMaker reported it.
-    pub pipeline_execution_arn: Option<String>,
-    /// Result of the experiment. `None` until it has ended.
-    pub ended: Option<Conclusion>,
-    /// Latest description of the experiment.
-    pub sentence: String,
-    /// Time of the status.
-    pub at: Timestamp,
+pub struct RunInFlight {
+    /// ARN of the execution.
+    pub execution_arn: String,
+    /// Sequence number of the incident that it was started for. `None` if another process started it.
+    pub incident: Option<u64>,
 }
 
-impl CandidateStatus {
-    /// Status from an event.
-    pub fn from_change(change: &ExperimentStateChange) -> Self {
-        Self {
-            experiment_id: change.experiment_id.clone(),
-            pipeline_execution_arn: change.pipeline_execution_arn.clone(),
-            ended: change.conclusion.filter(|_| change.stage == ExperimentStage::Ended),
-            sentence: change.sentence.clone(),
-            at: change.time,
-        }
-    }
-
-    /// Statuses of all experiments in a document, oldest first.
-    pub fn all_from_document(document: &ExperimentDocument) -> Vec<Self> {
-        let status = |experiment: &Experiment, ended, at| Self {
-            experiment_id: experiment.id.clone(),
-            pipeline_execution_arn: experiment.package.generated_by.clone(),
-            ended,
-            sentence: experiment.sentence.clone(),
-            at,
-        };
-        let ended = document.ended.iter();
-        let ended = ended.map(|ended| status(&ended.experiment, Some(ended.conclusion), ended.ended_at));
-        let open = document.experiment.iter().map(|open| status(open, None, open.since));
-        ended.chain(open).collect()
-    }
-}
-
-/// Evaluated executions of a monitor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MonitorLevel {
-    /// Scheduled times of the latest executions with a result, newest first. The number is bounded.
-    pub judged: Vec<Timestamp>,
-    /// Evaluation period (N) of its alert window.
-    pub evaluation_period: u8,
-}
-
-/// Facts from AWS that a decision needs.
+/// Facts from AWS that a decision needs, beside the levels of the monitors.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// ARNs of the pipeline executions in progress that may belong to this model, no matter who started them.
-    pub in_flight: Vec<String>,
+    /// Pipeline executions in progress that may belong to this model, no matter who started them.
+    pub in_flight: Vec<RunInFlight>,
     /// Risk rating in the model card.
     pub risk_rating: RiskRating,
     /// Latest pause or resume of all models.
     pub paused: Option<Pause>,
+    /// The reason why a start has to wait for other models ([`crate::Fleet::check`]).
+    pub fleet: Option<Reason>,
 }
 
 /// Context in which an input is processed.
@@ -232,8 +92,36 @@ pub struct StepContext<'a> {
     pub policy: &'a Policy,
     /// Settings of the stack.
     pub settings: &'a Settings,
-    /// Facts from AWS. `None` if they were not read, or if reading failed.
-    pub facts: Option<&'a Facts>,
+    /// Levels of the model's monitors.
+    pub levels: &'a Levels,
+    /// Facts from AWS. `None` if they were not needed. An error is the message of the failure to read them.
+    pub facts: Option<Result<&'a Facts, &'a str>>,
+}
+
+/// What an input needs to know ([`ModelDocument::needs`]).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Whether it needs [`Facts`], because it may lead to a decision.
+    pub facts: bool,
+    /// Names of the monitoring schedules of which it needs the [`Level`].
+    pub levels: Vec<String>,
+}
+
+/// Why a command changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Refusal {
+    /// The incident is not open.
+    NotOpen,
+    /// The incident does not wait for a decision.
+    Decided,
+    /// The command answers another decision than the latest one.
+    OtherDecision,
+    /// The approval request has expired.
+    Expired,
+    /// A later command is known.
+    Outdated,
+    /// Monitors are in alert, and the command does not say what becomes of them.
+    MonitorsInAlert,
 }
 
 /// Outcome of an input.
@@ -243,37 +131,8 @@ pub enum StepOutcome {
     Changed,
     /// The document is unchanged: the input is a duplicate, is outdated, or belongs to an incident that is not open.
     Unchanged,
-}
-
-/// Parameters of a call to `StartPipelineExecution`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StartPipelineExecution {
-    /// Name or ARN of the pipeline.
-    pub pipeline: String,
-    /// Idempotency token. For a repeated token, SageMaker returns the execution that it already started.
-    pub client_request_token: String,
-    /// Display name, which maps the events of the execution to the incident.
-    pub display_name: String,
-    /// Reason for the start.
-    pub description: String,
-    /// Parameters of the pipeline execution.
-    pub parameters: BTreeMap<String, String>,
-    /// Sequence number of the incident.
-    pub incident: u64,
-}
-
-/// Parameters of a call to `StartExecution` of Step Functions. The name is deterministic: for a repeated name and
-/// input, a STANDARD state machine returns the execution that it already started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StartStateMachine {
-    /// ARN of the state machine.
-    pub state_machine_arn: String,
-    /// Name of the execution.
-    pub name: String,
-    /// Input of the execution, as JSON.
-    pub input: String,
-    /// Sequence number of the incident.
-    pub incident: u64,
+    /// The command of an operator was refused.
+    Refused(Refusal),
 }
 
 /// Side effect of a change of the document.
@@ -291,21 +150,83 @@ pub enum ModelEffect {
     PutIncidentClosed(Box<IncidentClosed>),
 }
 
-/// The alert of one monitor as last received.
+impl ModelEffect {
+    /// Whether the effect starts a retraining.
+    pub fn is_start(&self) -> bool {
+        self.start_of().is_some()
+    }
+
+    /// Sequence number of the incident whose retraining the effect starts.
+    pub fn start_of(&self) -> Option<u64> {
+        match self {
+            Self::StartPipelineExecution(start) => Some(start.incident),
+            Self::StartStateMachine(start) => Some(start.incident),
+            _ => None,
+        }
+    }
+}
+
+/// Outcome of a [`ModelEffect`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelEffectOutcome {
+    /// The event was published.
+    Published,
+    /// The retraining was started. The value is the ARN of its execution.
+    Started(String),
+    /// AWS refused to start the retraining, with this message.
+    Refused(String),
+    /// The start has to wait for other models.
+    Held(Reason),
+}
+
+/// Answer to the start of a retraining that the incident has not followed up on yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum StartAnswer {
+    /// AWS refused it, with this message.
+    Refused(String),
+    /// It has to wait for other models.
+    Held(Reason),
+}
+
+/// The alert of one monitor as last seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MonitorAlert {
     /// Status of the alert.
     pub status: AlertStatus,
-    /// Number of the transition to this status. An event with a lower number is outdated.
+    /// Time at which the ledger of the monitor was begun. `None` for ledgers of the first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Timestamp>,
+    /// Number of the transition to this status. An event with a lower number of the same epoch is outdated.
     pub transition: u64,
+    /// Number of changes of severity or check types since the transition.
+    #[serde(default)]
+    pub revision: u64,
     /// Time of the transition.
     pub since: Timestamp,
     /// Snapshot of the alert. `None` unless the monitor is in alert.
     #[serde(rename = "told", default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Box<AlertSnapshot>>,
+    /// Time until which the alert opens no incident, because an operator accepted it. `None` unless accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_until: Option<Timestamp>,
 }
 
-/// Drift of one model, from the first alert until every monitor is OK again.
+impl MonitorAlert {
+    fn position(&self) -> AlertPosition {
+        AlertPosition {
+            epoch: self.epoch,
+            transition: self.transition,
+            revision: self.revision,
+        }
+    }
+
+    /// Whether the monitor is in alert, and no operator has accepted that.
+    pub(crate) fn is_in_alert(&self, now: Timestamp) -> bool {
+        self.status == AlertStatus::InAlert && self.accepted_until.is_none_or(|until| until <= now)
+    }
+}
+
+/// Drift of one model, from the first alert until every monitor has been OK for some executions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// Sequence number within the model, starting at 1.
@@ -317,10 +238,20 @@ pub struct Incident {
     pub correlation_id: Option<String>,
     /// Idempotency token of the retraining (`ClientRequestToken`).
     pub token: String,
-    /// Stage; never [`Stage::Healthy`].
-    pub stage: Stage,
+    /// The stage as stored. The first release has no `Starting`: it is `Retraining` without an execution.
+    #[serde(rename = "stage")]
+    pub(crate) stored_stage: Stage,
+    /// Time of the last change of the stage. `None` in incidents of the first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_since: Option<Timestamp>,
     /// Time at which the first alert was received.
     pub opened_at: Timestamp,
+    /// Time of the latest alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_alert_at: Option<Timestamp>,
+    /// Number of times that the incident was reopened because the drift returned.
+    #[serde(default)]
+    pub returns: u32,
     /// Monitoring schedules that were in alert during the incident.
     pub monitors: Vec<String>,
     /// Latest decision. `None` before the first one.
@@ -332,12 +263,27 @@ pub struct Incident {
     /// Time at which the approval request expires. `None` without a request.
     #[serde(rename = "asked_until", default, skip_serializing_if = "Option::is_none")]
     pub approval_expires_at: Option<Timestamp>,
+    /// [`Decision::fingerprint`] of the approval request. `None` without a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_fingerprint: Option<String>,
     /// Answer to the approval request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// Pipeline execution. `None` until it is known.
+    /// Execution of the retraining. `None` until it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<PipelineExecution>,
+    /// Number of times that the execution was retried after its end.
+    #[serde(default)]
+    pub retries: u32,
+    /// Time of the end before the execution was last retried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_after: Option<Timestamp>,
+    /// Number of starts that AWS refused. Each attempt has a token of its own.
+    #[serde(default)]
+    pub refused_starts: u32,
+    /// Answer to the start that has no consequence yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_answer: Option<StartAnswer>,
     /// Time of the decision to retrain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrain_decided_at: Option<Timestamp>,
@@ -350,6 +296,47 @@ pub struct Incident {
     /// Time since which the retrained model serves. Later executions verify it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifying_since: Option<Timestamp>,
+}
+
+impl Incident {
+    /// Stage of the incident; never [`Stage::Healthy`].
+    pub fn stage(&self) -> Stage {
+        match (self.stored_stage, &self.execution) {
+            (Stage::Retraining, None) => Stage::Starting,
+            (stage, _) => stage,
+        }
+    }
+
+    /// Moves to the stage that follows a cause. Returns false if the cause has no effect in the present stage. The only way
+    /// to change a stage.
+    pub(crate) fn advance(&mut self, cause: Cause, now: Timestamp) -> bool {
+        let before = self.stage();
+        let Some(after) = before.after(cause) else {
+            return false;
+        };
+        self.stored_stage = if after == Stage::Starting { Stage::Retraining } else { after };
+        if after != before {
+            self.stage_since = Some(now);
+        }
+        true
+    }
+
+    /// Time since which the incident is in its stage.
+    pub(crate) fn since(&self) -> Timestamp {
+        let known = [self.verifying_since, self.candidate_since, self.retrain_decided_at];
+        let decided = self.decision.as_ref().map(|decision| decision.time);
+        self.stage_since
+            .or_else(|| known.into_iter().flatten().chain(decided).max())
+            .unwrap_or(self.opened_at)
+    }
+
+    /// ID of the pending effect that starts the retraining.
+    pub(crate) fn start_effect_id(&self) -> String {
+        match self.refused_starts {
+            0 => format!("start/{}", self.id),
+            refused => format!("start/{}/{refused}", self.id),
+        }
+    }
 }
 
 /// A closed incident.
@@ -373,7 +360,8 @@ pub struct ModelDocument {
     /// Alerts of its monitors, by [`schedule_key`].
     #[serde(default)]
     pub alerts: BTreeMap<String, MonitorAlert>,
-    /// Times of the latest decisions to retrain, oldest first. Cooldown and budget depend on them.
+    /// Times of the latest decisions to retrain, oldest first, without those that led to no retraining. Cooldown and budget
+    /// depend on them.
     #[serde(default)]
     pub retrainings: Vec<Timestamp>,
     /// Number of incidents, with the open one.
@@ -391,12 +379,6 @@ pub struct ModelDocument {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ModelEffect>,
-}
-
-/// Parses a display name with [`DISPLAY_NAME_PREFIX`] as model and incident number. `None` for any other display name.
-pub fn parse_display_name(display_name: &str) -> Option<(&str, u64)> {
-    let (model, number) = display_name.strip_prefix(DISPLAY_NAME_PREFIX)?.rsplit_once('-')?;
-    Some((model, number.parse().ok()?))
 }
 
 impl ModelDocument {
@@ -420,19 +402,36 @@ impl ModelDocument {
         format!("models/{model}.json")
     }
 
-    /// Whether an input needs [`Facts`], because it may lead to a decision.
-    pub fn needs_facts(&self, input: &Input) -> bool {
-        let undecided = self.incident.as_ref().map(|incident| incident.stage.is_undecided());
-        match input {
+    /// What an input needs to know.
+    pub fn needs(&self, input: &Input, caller: &Caller) -> Needs {
+        let stage = self.stage();
+        let facts = match input {
             Input::Alert(alert) => {
                 let known = self.alerts.get(&schedule_key(&alert.monitoring_schedule));
-                let is_new = known.is_none_or(|known| known.transition < alert.transition);
-                is_new && undecided.unwrap_or(alert.alert_status == AlertStatus::InAlert) || self.is_deciding()
+                let is_new = known.is_none_or(|known| known.position() < alert.position());
+                let may_decide = stage.is_undecided() || stage == Stage::Healthy;
+                (is_new && may_decide) || self.is_deciding() || self.has_start_to_review(caller)
             }
-            Input::Approval(_) | Input::Pause(_) | Input::Tick(_) => undecided == Some(true),
-            Input::Resolution(_) => self.in_alert().next().is_some(),
-            Input::PipelineExecution { .. } | Input::Experiment(_) => false,
+            Input::Resolution(_) => true,
+            Input::Approval(_) | Input::Pause(_) | Input::Retired { .. } | Input::Tick => {
+                stage.is_undecided() || self.has_start_to_review(caller) || (stage == Stage::Healthy && self.would_open(caller.now))
+            }
+            Input::PipelineExecution { .. } | Input::RunUnknown { .. } | Input::Experiment(_) => false,
+        };
+        let mut levels = Vec::new();
+        if facts || self.incident.is_some() {
+            let in_alert = self.alerts.iter().filter(|(_, alert)| alert.status != AlertStatus::Ok);
+            levels.extend(in_alert.map(|(key, _)| key.clone()));
+            let of_incident = self.incident.iter().flat_map(|open| &open.monitors);
+            levels.extend(of_incident.map(|schedule| schedule_key(schedule)));
+            if let Input::Alert(alert) = input {
+                levels.push(schedule_key(&alert.monitoring_schedule));
+            }
+            levels.sort_unstable();
+            levels.dedup();
+            levels.retain(|key| !is_alarm(key));
         }
+        Needs { facts, levels }
     }
 
     /// Whether a decision waits for [`Facts`].
@@ -440,9 +439,21 @@ impl ModelDocument {
         self.stage() == Stage::Deciding
     }
 
+    /// Whether the answer to a start has no consequence yet.
+    pub fn has_start_answer(&self) -> bool {
+        self.incident.as_ref().is_some_and(|open| open.start_answer.is_some())
+    }
+
+    /// Whether the retraining waits for other models alone.
+    pub fn waits_for_fleet(&self) -> bool {
+        let open = self.incident.as_ref().filter(|open| open.stage() == Stage::Holding);
+        let decision = open.and_then(|open| open.decision.as_ref());
+        decision.is_some_and(|decision| decision.reasons.iter().any(Reason::is_of_fleet))
+    }
+
     /// Stage of the model.
     pub fn stage(&self) -> Stage {
-        self.incident.as_ref().map_or(Stage::Healthy, |incident| incident.stage)
+        self.incident.as_ref().map_or(Stage::Healthy, Incident::stage)
     }
 
     /// Correlation ID of the open incident.
@@ -462,103 +473,156 @@ impl ModelDocument {
                     .as_ref()
                     .is_some_and(|execution| execution.arn == arn)
             }),
-            None => incidents.find(|incident| matches!(incident.stage, Stage::Retraining | Stage::Candidate)),
+            None => incidents
+                .find(|incident| matches!(incident.stage(), Stage::Starting | Stage::Retraining | Stage::Candidate)),
         };
         found?.correlation_id.as_deref()
     }
 
-    /// Applies one input. Effects go to the outbox.
+    /// Applies one input, then follows up on what is true now. Effects go to the outbox.
     pub fn step(&mut self, input: Input, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
-        let before = self.outbox.entries().len();
-        let stepped = match input {
-            Input::Alert(alert) => self.on_alert(&alert, given, caller),
-            Input::PipelineExecution { incident, execution } => self.on_execution(incident, execution, given, caller),
-            Input::Approval(approval) => self.on_approval(approval, given, caller),
-            Input::Resolution(resolution) => self.on_resolution(&resolution, given, caller),
-            Input::Pause(pause) => self.on_pause(pause, given, caller),
+        let mut outcome = self.observe_levels(given.levels);
+        let applied = match input {
+            Input::Alert(alert) => self.observe(&alert),
+            Input::Retired { monitoring_schedule } => self.retire(&monitoring_schedule),
+            Input::PipelineExecution {
+                incident,
+                execution,
+                at,
+            } => self.on_execution(incident, execution, at, given, caller),
+            Input::RunUnknown { execution_arn } => self.on_run_unknown(execution_arn, given, caller),
+            Input::Approval(approval) => self.on_approval(approval, given),
+            Input::Resolution(resolution) => self.on_resolution(&resolution, caller),
+            Input::Pause(pause) => self.on_pause(pause),
             Input::Experiment(status) => self.on_experiment(status, given, caller),
-            Input::Tick(levels) => self.on_tick(&levels, given, caller),
+            Input::Tick => StepOutcome::Unchanged,
         };
-        if self.outbox.entries().len() > before {
-            StepOutcome::Changed
-        } else {
-            stepped
+        if applied != StepOutcome::Unchanged {
+            outcome = applied;
         }
+        if self.follow_up(given, caller) && outcome == StepOutcome::Unchanged {
+            outcome = StepOutcome::Changed;
+        }
+        outcome
     }
 
-    /// Records the pipeline execution that was started for an incident.
-    pub fn started(&mut self, incident: u64, arn: &str) {
-        if let Some(incident) = self.incident.as_mut().filter(|open| open.number == incident) {
-            incident.execution.get_or_insert_with(|| PipelineExecution {
-                arn: arn.to_owned(),
-                status: ExecutionStatus::Executing,
-                start_time: None,
-                end_time: None,
-            });
-        }
-    }
-
-    fn in_alert(&self) -> impl Iterator<Item = &AlertSnapshot> {
-        let in_alert = self
-            .alerts
-            .values()
-            .filter(|alert| alert.status == AlertStatus::InAlert);
-        in_alert.filter_map(|alert| alert.snapshot.as_deref())
-    }
-
-    fn on_alert(&mut self, alert: &AlertStateChange, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
-        let schedule = schedule_key(&alert.monitoring_schedule);
-        let known = self.alerts.get(&schedule);
-        if known.is_some_and(|known| known.transition >= alert.transition) {
-            // In a retry after an attempt without facts, the decision is still due.
-            return self.decide_if_due(given, caller);
-        }
-        let in_alert = alert.alert_status == AlertStatus::InAlert;
-        let received = MonitorAlert {
-            status: alert.alert_status,
-            transition: alert.transition,
-            since: alert.time,
-            snapshot: in_alert.then(|| Box::new(AlertSnapshot::new(alert))),
+    /// Records the outcome of an effect.
+    pub fn record_outcome(&mut self, effect: &ModelEffect, outcome: ModelEffectOutcome) {
+        let Some(number) = effect.start_of() else { return };
+        let open = self.incident.as_mut().filter(|open| open.number == number);
+        let closed = self.closed.iter_mut().map(|closed| &mut closed.incident);
+        // A start may succeed just after its incident was closed. Its run is recorded all the same.
+        let Some(incident) = open.or_else(|| closed.rev().find(|closed| closed.number == number)) else {
+            return;
         };
-        self.alerts.insert(schedule, received);
-        if in_alert {
-            match &mut self.incident {
-                None => {
-                    let seed = format!("{}/{}", alert.id, alert.time);
-                    let correlation_id = alert.correlation_id.clone();
-                    self.open(vec![alert.monitoring_schedule.clone()], correlation_id, &seed, caller);
-                }
-                Some(incident) => {
-                    if !incident.monitors.contains(&alert.monitoring_schedule) {
-                        incident.monitors.push(alert.monitoring_schedule.clone());
-                        // Request approval again: the earlier request or denial did not cover this monitor.
-                        let denied = incident.approval.as_ref().is_some_and(|approval| !approval.granted);
-                        if denied {
-                            incident.approval = None;
-                        }
-                        if denied
-                            || incident
-                                .approval_expires_at
-                                .is_some_and(|expires_at| expires_at <= caller.now)
-                        {
-                            incident.approval_expires_at = None;
-                        }
-                    }
-                }
+        match outcome {
+            ModelEffectOutcome::Published => {}
+            ModelEffectOutcome::Started(arn) => {
+                incident.execution.get_or_insert_with(|| PipelineExecution::started(arn));
             }
-        } else if self.close_if_recovered(given, caller) {
-            return StepOutcome::Changed;
+            ModelEffectOutcome::Refused(error) => incident.start_answer = Some(StartAnswer::Refused(error)),
+            ModelEffectOutcome::Held(reason) => incident.start_answer = Some(StartAnswer::Held(reason)),
         }
-        self.decide_if_due(given, caller);
+    }
+
+    /// The monitors in alert, unless an operator accepted that.
+    pub(crate) fn in_alert(&self, now: Timestamp) -> impl Iterator<Item = (&String, &MonitorAlert)> {
+        self.alerts.iter().filter(move |(_, alert)| alert.is_in_alert(now))
+    }
+
+    /// Whether the next step opens an incident.
+    fn would_open(&self, now: Timestamp) -> bool {
+        self.incident.is_none() && self.in_alert(now).next().is_some()
+    }
+
+    /// Takes over the levels of the monitors, in case an event was lost.
+    fn observe_levels(&mut self, levels: &Levels) -> StepOutcome {
+        let mut outcome = StepOutcome::Unchanged;
+        for level in levels.values() {
+            if self.observe(&level.alert) == StepOutcome::Changed {
+                outcome = StepOutcome::Changed;
+            }
+        }
+        outcome
+    }
+
+    /// Takes over the state of an alert, unless a later one is known.
+    fn observe(&mut self, change: &AlertStateChange) -> StepOutcome {
+        let key = schedule_key(&change.monitoring_schedule);
+        let known = self.alerts.get(&key);
+        let is_known = known.is_some_and(|known| known.position() >= change.position());
+        // A monitor that has never been in alert is of no concern.
+        if is_known || (known.is_none() && change.transition == 0) {
+            return StepOutcome::Unchanged;
+        }
+        let in_alert = change.alert_status == AlertStatus::InAlert;
+        let was_in_alert = known.is_some_and(|known| known.status == AlertStatus::InAlert);
+        let alert = MonitorAlert {
+            status: change.alert_status,
+            epoch: change.epoch,
+            transition: change.transition,
+            revision: change.revision,
+            since: change.time,
+            snapshot: in_alert.then(|| Box::new(AlertSnapshot::new(change))),
+            accepted_until: known.and_then(|known| known.accepted_until).filter(|_| in_alert),
+        };
+        self.alerts.insert(key, alert);
+        if let Some(incident) = self.incident.as_mut().filter(|_| in_alert) {
+            if !was_in_alert {
+                incident.last_alert_at = incident.last_alert_at.max(Some(change.time));
+            }
+            if !incident.monitors.contains(&change.monitoring_schedule) {
+                incident.monitors.push(change.monitoring_schedule.clone());
+            }
+        }
         StepOutcome::Changed
     }
 
-    /// Opens an incident for monitors in alert. `seed` is part of the token: if a document is lost and the count
-    /// restarts at 1, SageMaker must not return the pipeline execution of the earlier incident 1.
-    fn open(&mut self, monitors: Vec<String>, correlation_id: Option<String>, seed: &str, caller: &Caller) {
-        let Some(stage) = Stage::Healthy.after(Cause::InAlert) else {
-            return;
+    fn retire(&mut self, monitoring_schedule: &str) -> StepOutcome {
+        match self.alerts.remove(&schedule_key(monitoring_schedule)) {
+            Some(_) => StepOutcome::Changed,
+            None => StepOutcome::Unchanged,
+        }
+    }
+
+    /// Opens an incident for the monitors in alert, or reopens the last one if the drift returned soon after its end. `seed`
+    /// is part of the token: if a document is lost and the count restarts at 1, SageMaker must not return the pipeline
+    /// execution of the earlier incident 1.
+    pub(crate) fn open(&mut self, reopen_within: SignedDuration, seed: &str, caller: &Caller) {
+        let in_alert: Vec<&AlertSnapshot> = self
+            .in_alert(caller.now)
+            .filter_map(|(_, alert)| alert.snapshot.as_deref())
+            .collect();
+        let Some(first) = in_alert.first() else { return };
+        let seed = format!("{}/{seed}", first.id);
+        let correlation_id = first.correlation_id.clone();
+        let monitors: Vec<String> = in_alert
+            .iter()
+            .map(|alert| alert.monitoring_schedule.clone())
+            .collect();
+        let last_alert_at = self.in_alert(caller.now).map(|(_, alert)| alert.since).max();
+        let is_recent = |closed: &ClosedIncident| {
+            closed.outcome != Outcome::Resolved && caller.now.duration_since(closed.closed_at) < reopen_within
         };
+        if self.closed.last().is_some_and(is_recent)
+            && let Some(closed) = self.closed.pop()
+        {
+            let mut incident = closed.incident;
+            incident.stored_stage = Stage::Deciding;
+            incident.stage_since = Some(caller.now);
+            incident.returns = incident.returns.saturating_add(1);
+            incident.last_alert_at = last_alert_at;
+            incident.approval = None;
+            incident.approval_expires_at = None;
+            incident.approval_fingerprint = None;
+            for monitor in monitors {
+                if !incident.monitors.contains(&monitor) {
+                    incident.monitors.push(monitor);
+                }
+            }
+            self.incident = Some(incident);
+            return;
+        }
         self.incidents += 1;
         let number = self.incidents;
         let id = format!("{}-{number}", self.model);
@@ -568,14 +632,22 @@ impl ModelDocument {
             id,
             correlation_id,
             token,
-            stage,
+            stored_stage: Stage::Deciding,
+            stage_since: Some(caller.now),
             opened_at: caller.now,
+            last_alert_at,
+            returns: 0,
             monitors,
             decision: None,
             decisions: 0,
             approval_expires_at: None,
+            approval_fingerprint: None,
             approval: None,
             execution: None,
+            retries: 0,
+            retried_after: None,
+            refused_starts: 0,
+            start_answer: None,
             retrain_decided_at: None,
             candidate_since: None,
             experiment_id: None,
@@ -583,213 +655,99 @@ impl ModelDocument {
         });
     }
 
-    /// Makes a decision if one is due and the facts are known. A decision that is equivalent to the last one has no
-    /// effect.
-    fn decide_if_due(&mut self, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
-        let (Some(facts), Some(incident)) = (given.facts, &self.incident) else {
-            return StepOutcome::Unchanged;
-        };
-        if !incident.stage.is_undecided() {
-            return StepOutcome::Unchanged;
-        }
-        let policy = given.policy.model(&self.model);
-        let alerts: Vec<AlertSnapshot> = self.in_alert().cloned().collect();
-        let approval_expires_at = incident.approval_expires_at.unwrap_or_else(|| {
-            let expires_at = caller.now.saturating_add(policy.approval_expires_after);
-            expires_at.unwrap_or(Timestamp::MAX)
-        });
-        let input = DecisionInput {
-            policy: &policy,
-            risk_rating: policy.risk_rating.unwrap_or(facts.risk_rating),
-            in_flight: &facts.in_flight,
-            retrainings: &self.retrainings,
-            approval: incident.approval.as_ref(),
-            paused_globally: facts.paused.as_ref(),
-            paused: self.pause.as_ref(),
-            approval_expires_at,
-            now: caller.now,
-        };
-        let (verdict, reasons) = input.decide(&alerts);
-        let requests_approval = reasons
-            .iter()
-            .any(|reason| matches!(reason, Reason::ApprovalMissing { .. }));
-        let cause = match verdict {
-            Verdict::Retrain => Cause::Retrain,
-            Verdict::FixData => Cause::FixData,
-            Verdict::Hold if requests_approval => Cause::AskApproval,
-            Verdict::Hold | Verdict::Escalate => Cause::Hold,
-        };
-        let version = given.policy.version();
-        let decision = Decision::new(&self.model, verdict, reasons, alerts, version, caller.now);
-        if let Some(incident) = self.incident.as_mut().filter(|_| requests_approval) {
-            incident.approval_expires_at = Some(approval_expires_at);
-        }
-        self.enact(cause, decision, &policy, given, caller)
-    }
-
-    /// Applies a decision: changes the stage, and enqueues the event and the start of the retraining.
-    fn enact(
+    fn on_execution(
         &mut self,
-        cause: Cause,
-        mut decision: Decision,
-        policy: &ModelPolicy,
+        number: u64,
+        execution: PipelineExecution,
+        at: Timestamp,
         given: StepContext<'_>,
         caller: &Caller,
     ) -> StepOutcome {
-        let Some(incident) = &mut self.incident else {
+        if self.incident.as_ref().is_none_or(|open| open.number != number) {
+            return self.on_late_execution(number, execution, caller);
+        }
+        let Some(open) = &mut self.incident else {
             return StepOutcome::Unchanged;
         };
-        let Some(stage) = incident.stage.after(cause) else {
-            return StepOutcome::Unchanged;
-        };
-        let is_repeat = incident
-            .decision
-            .as_ref()
-            .is_some_and(|last| last.is_equivalent_to(&decision));
-        if is_repeat && stage == incident.stage {
+        let known = open.execution.as_ref();
+        if known.is_some_and(|known| known.arn != execution.arn || *known == execution) {
             return StepOutcome::Unchanged;
         }
-        incident.stage = stage;
-        incident.decisions += 1;
-        decision.number = incident.decisions;
-        incident.decision = Some(decision.clone());
-
-        let retrain = decision.verdict == Verdict::Retrain;
-        let start = policy.retraining.start;
-        let by_rule = start == StartKind::Pipeline && given.settings.pipeline_start == PipelineStart::Rule;
-        let parameters = if retrain {
-            // The target of the rule lists these parameters in the template: an event without them would start nothing.
-            let own: BTreeMap<_, _> = PIPELINE_PARAMETERS.map(|(n, t)| (n.to_owned(), t.to_owned())).into();
-            let templates = if by_rule { &own } else { &policy.retraining.parameters };
-            parameters(templates, incident, &decision.alerts, &self.model)
-        } else {
-            BTreeMap::new()
-        };
-        let pipeline = policy.retraining.pipeline.clone();
-        let pipeline = pipeline.unwrap_or_else(|| given.settings.pipeline.clone());
-        let state_machine = policy.retraining.state_machine.clone().unwrap_or_default();
-        if retrain {
-            incident.retrain_decided_at = Some(caller.now);
-            self.retrainings.push(caller.now);
-            let oldest = caller
-                .now
-                .saturating_sub(RETRAINING_RETENTION)
-                .unwrap_or(Timestamp::MIN);
-            self.retrainings.retain(|time| *time >= oldest);
-            let id = format!("start/{}", incident.id);
-            match start {
-                StartKind::Pipeline if !by_rule => {
-                    let start = StartPipelineExecution {
-                        pipeline: pipeline.clone(),
-                        client_request_token: incident.token.clone(),
-                        display_name: format!("{DISPLAY_NAME_PREFIX}{}", incident.id),
-                        description: one_line(&decision.sentence, MAX_DESCRIPTION_CHARS),
-                        parameters: parameters.clone(),
-                        incident: incident.number,
-                    };
-                    self.outbox
-                        .enqueue(id, ModelEffect::StartPipelineExecution(start), caller);
-                }
-                StartKind::StateMachine => {
-                    let token: String = incident.token.chars().take(32).collect();
-                    let start = StartStateMachine {
-                        state_machine_arn: state_machine.clone(),
-                        name: format!("{DISPLAY_NAME_PREFIX}{token}"),
-                        input: state_machine_input(&parameters, incident, &self.model, &decision.sentence),
-                        incident: incident.number,
-                    };
-                    self.outbox.enqueue(id, ModelEffect::StartStateMachine(start), caller);
-                }
-                StartKind::Pipeline | StartKind::Event => {}
-            }
+        let has_ended = known.is_some_and(|known| known.status.is_final());
+        // A pipeline execution that is retried after its end keeps its ARN. An event from before the end is late.
+        let ended_at = known.and_then(|known| known.end_time);
+        let changed_at = if execution.status.is_final() { execution.end_time } else { Some(at) };
+        let is_retried = has_ended && open.stage() == Stage::Escalated && changed_at > ended_at;
+        let is_old = execution.status.is_final() && execution.end_time.is_some() && execution.end_time <= open.retried_after;
+        let is_late = known.is_some_and(|known| execution.status.rank() < known.status.rank() || has_ended || is_old);
+        if is_late && !is_retried {
+            return StepOutcome::Unchanged;
         }
-        let decided = RemediationDecided {
-            version: "1".into(),
-            // Part of the token makes the ID unique after the loss of a document, when the count restarts.
-            id: format!(
-                "decision-{}-{}-{}",
-                incident.id,
-                decision.number,
-                incident.token.get(..8).unwrap_or_default()
-            ),
-            correlation_id: incident.correlation_id.clone(),
-            model: self.model.clone(),
-            incident: incident.number,
-            incident_id: incident.id.clone(),
-            decision: decision.number,
-            verdict: decision.verdict,
-            stage,
-            reasons: decision.reasons,
-            sentence: decision.sentence,
-            until: decision.until,
-            start: retrain.then_some(start),
-            pipeline_start: (retrain && start == StartKind::Pipeline).then_some(given.settings.pipeline_start),
-            pipeline: match start {
-                StartKind::Pipeline if retrain => Some(pipeline),
-                StartKind::StateMachine if retrain => Some(state_machine),
-                _ => None,
-            },
-            pipeline_parameters: parameters,
-            policy_version: decision.policy_version,
-            alerts: decision.alerts,
-            time: decision.time,
-        };
-        let id = format!("{REMEDIATION_DECIDED}/{}", decided.id);
-        self.outbox
-            .enqueue(id, ModelEffect::PutRemediationDecided(Box::new(decided)), caller);
+        let start_time = execution.start_time.or(known.and_then(|known| known.start_time));
+        if is_retried {
+            open.retries = open.retries.saturating_add(1);
+            open.retried_after = ended_at;
+        }
+        if open.stage() != Stage::Retraining && !open.advance(Cause::RunSeen, caller.now) {
+            return StepOutcome::Unchanged;
+        }
+        open.execution = Some(PipelineExecution {
+            start_time,
+            ..execution.clone()
+        });
+        let start_id = open.start_effect_id();
+        let is_start = |effect: &ModelEffect| effect.start_of() == Some(number);
+        if self.outbox.get(&start_id).is_some() {
+            self.outbox.withdraw(is_start, caller);
+        }
+        if execution.status.is_final() {
+            self.put_status_change(number, caller);
+            self.on_retraining_end(execution, given, caller);
+        }
         StepOutcome::Changed
     }
 
-    /// Escalates the incident to an operator.
-    fn escalate(&mut self, cause: Cause, reasons: Vec<Reason>, given: StepContext<'_>, caller: &Caller) {
-        let policy = given.policy.model(&self.model);
-        let alerts: Vec<AlertSnapshot> = self.in_alert().cloned().collect();
-        let version = given.policy.version();
-        let decision = Decision::new(&self.model, Verdict::Escalate, reasons, alerts, version, caller.now);
-        self.enact(cause, decision, &policy, given, caller);
+    /// The execution of an incident that is closed: it was started just then, or continued after the incident was resolved.
+    fn on_late_execution(&mut self, number: u64, execution: PipelineExecution, caller: &Caller) -> StepOutcome {
+        let mut closed = self.closed.iter_mut().map(|closed| &mut closed.incident);
+        let Some(incident) = closed.find(|closed| closed.number == number) else {
+            return StepOutcome::Unchanged;
+        };
+        let known = incident.execution.as_ref();
+        if known.is_some_and(|known| known.arn != execution.arn || known.status.rank() >= execution.status.rank()) {
+            return StepOutcome::Unchanged;
+        }
+        let is_final = execution.status.is_final();
+        incident.execution = Some(execution);
+        if is_final {
+            self.put_status_change(number, caller);
+        }
+        StepOutcome::Changed
     }
 
-    fn on_execution(
-        &mut self,
-        incident: u64,
-        execution: PipelineExecution,
-        given: StepContext<'_>,
-        caller: &Caller,
-    ) -> StepOutcome {
-        let Some(open) = self.incident.as_mut().filter(|open| open.number == incident) else {
-            return StepOutcome::Unchanged;
+    /// Enqueues the event about the end of the retraining of an incident.
+    fn put_status_change(&mut self, number: u64, caller: &Caller) {
+        let closed = self.closed.iter().map(|closed| &closed.incident);
+        let Some(incident) = self.incident.iter().chain(closed).find(|known| known.number == number) else {
+            return;
         };
-        if open.stage != Stage::Retraining {
-            return StepOutcome::Unchanged;
-        }
-        if let Some(known) = &open.execution {
-            let other = known.arn != execution.arn;
-            let late = execution.status.rank() < known.status.rank() || known.status.is_final();
-            if other || late || *known == execution {
-                return StepOutcome::Unchanged;
-            }
-        }
-        let known_start = open.execution.as_ref().and_then(|known| known.start_time);
-        let execution = PipelineExecution {
-            start_time: execution.start_time.or(known_start),
-            ..execution
+        let Some(execution) = &incident.execution else { return };
+        let retries = match incident.retries {
+            0 => String::new(),
+            retries => format!("-{retries}"),
         };
-        open.execution = Some(execution.clone());
-        if !execution.status.is_final() {
-            return StepOutcome::Changed;
-        }
-        let id = format!("retraining-{}-{}", open.id, execution.status.as_str());
+        let id = format!("retraining-{}-{}{retries}", incident.id, execution.status.as_str());
         let change = RetrainingStatusChange {
             version: "1".into(),
             id: format!("{id}-{}", last_part(&execution.arn)),
-            correlation_id: open.correlation_id.clone(),
+            correlation_id: incident.correlation_id.clone(),
             model: self.model.clone(),
-            incident_id: open.id.clone(),
+            incident_id: incident.id.clone(),
             pipeline_execution_arn: execution.arn.clone(),
             status: execution.status,
             execution_start_time: execution.start_time,
             execution_end_time: execution.end_time,
-            sentence: open
+            sentence: incident
                 .decision
                 .as_ref()
                 .map_or_else(String::new, |decision| decision.sentence.clone()),
@@ -798,33 +756,44 @@ impl ModelDocument {
         let id = format!("{RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE}/{id}");
         self.outbox
             .enqueue(id, ModelEffect::PutRetrainingStatusChange(Box::new(change)), caller);
-        if execution.status == ExecutionStatus::Succeeded {
-            let tested = given.policy.promotion(&self.model).mode != Mode::Off;
-            let cause = if tested { Cause::CandidateMade } else { Cause::Succeeded };
-            if let Some(stage) = open.stage.after(cause) {
-                let ended = Some(execution.end_time.unwrap_or(caller.now));
-                open.stage = stage;
-                if tested {
-                    open.candidate_since = ended;
-                } else {
-                    open.verifying_since = ended;
-                }
-            }
-        } else {
+    }
+
+    fn on_retraining_end(&mut self, execution: PipelineExecution, given: StepContext<'_>, caller: &Caller) {
+        if execution.status != ExecutionStatus::Succeeded {
             let reasons = vec![Reason::RunEnded {
                 execution_arn: execution.arn,
                 status: execution.status,
             }];
             self.escalate(Cause::Failed, reasons, given, caller);
+            return;
         }
-        self.close_if_recovered(given, caller);
+        let is_tested = given.policy.promotion(&self.model).mode != Mode::Off;
+        let Some(open) = &mut self.incident else { return };
+        let ended = Some(execution.end_time.unwrap_or(caller.now));
+        if is_tested && open.advance(Cause::CandidateMade, caller.now) {
+            open.candidate_since = ended;
+        } else if !is_tested && open.advance(Cause::Succeeded, caller.now) {
+            open.verifying_since = ended;
+        }
+    }
+
+    fn on_run_unknown(&mut self, execution_arn: String, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
+        let open = self.incident.as_ref();
+        let is_current = open.is_some_and(|open| {
+            let arn = open.execution.as_ref().map(|known| &known.arn);
+            open.stage() == Stage::Retraining && arn == Some(&execution_arn)
+        });
+        if !is_current {
+            return StepOutcome::Unchanged;
+        }
+        self.escalate(Cause::Failed, vec![Reason::RunUnknown { execution_arn }], given, caller);
         StepOutcome::Changed
     }
 
     /// Applies the status of an experiment. If SageMaker does not report which pipeline execution registered the model
     /// package, an experiment after the retraining belongs to the incident.
     fn on_experiment(&mut self, status: CandidateStatus, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
-        let Some(open) = self.incident.as_mut().filter(|open| open.stage == Stage::Candidate) else {
+        let Some(open) = self.incident.as_mut().filter(|open| open.stage() == Stage::Candidate) else {
             return StepOutcome::Unchanged;
         };
         let belongs = match (&status.pipeline_execution_arn, &open.execution) {
@@ -842,8 +811,7 @@ impl ModelDocument {
         match status.ended {
             None => {}
             Some(Conclusion::Promoted) => {
-                if let Some(stage) = open.stage.after(Cause::Promoted) {
-                    open.stage = stage;
+                if open.advance(Cause::Promoted, caller.now) {
                     open.verifying_since = Some(status.at);
                 }
             }
@@ -856,61 +824,55 @@ impl ModelDocument {
                 self.escalate(Cause::NotPromoted, reasons, given, caller);
             }
         }
-        self.close_if_recovered(given, caller);
         StepOutcome::Changed
     }
 
-    /// Escalates the incident if the model package of the retraining did not appear in time.
-    fn candidate_missing(&mut self, given: StepContext<'_>, caller: &Caller) -> bool {
-        let Some(open) = &self.incident else { return false };
-        let waits = open.stage == Stage::Candidate && open.experiment_id.is_none();
-        let Some(since) = open.candidate_since.filter(|_| waits) else {
-            return false;
-        };
-        let promotion = given.policy.promotion(&self.model);
-        let until = since.checked_add(promotion.candidate_within).ok();
-        let Some(until) = until.filter(|until| *until <= caller.now) else {
-            return false;
-        };
-        let reasons = vec![Reason::CandidateMissing {
-            model_package_group: promotion.model_package_group,
-            until,
-        }];
-        self.escalate(Cause::NotPromoted, reasons, given, caller);
-        true
-    }
-
-    fn on_approval(&mut self, approval: RemediationApproval, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
+    fn on_approval(&mut self, approval: RemediationApproval, given: StepContext<'_>) -> StepOutcome {
         let valid_for = given.policy.model(&self.model).approval_valid_for;
-        let Some(incident) = self.incident.as_mut().filter(|open| open.id == approval.incident_id) else {
-            return StepOutcome::Unchanged;
+        let open = self.incident.as_mut().filter(|open| open.id == approval.incident_id);
+        let Some(incident) = open else {
+            return StepOutcome::Refused(Refusal::NotOpen);
         };
-        let expired = incident
+        let number = incident.decision.as_ref().map(|decision| decision.number);
+        let refusal = if !incident.stage().is_undecided() {
+            Some(Refusal::Decided)
+        } else if approval.decision.is_some() && approval.decision != number {
+            Some(Refusal::OtherDecision)
+        } else if incident
             .approval_expires_at
-            .is_some_and(|expires_at| approval.time >= expires_at);
-        let known = incident
+            .is_some_and(|expires_at| approval.time >= expires_at)
+        {
+            Some(Refusal::Expired)
+        } else if incident
             .approval
             .as_ref()
-            .is_some_and(|known| known.at >= approval.time);
-        if !incident.stage.is_undecided() || expired || known {
-            return self.decide_if_due(given, caller);
+            .is_some_and(|known| known.at >= approval.time)
+        {
+            Some(Refusal::Outdated)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return StepOutcome::Refused(refusal);
         }
         let valid_until = approval.time.saturating_add(valid_for).unwrap_or(Timestamp::MAX);
+        let fingerprint = incident.decision.as_ref().map(|decision| decision.fingerprint.clone());
         incident.approval = Some(Approval {
             granted: approval.granted,
             by: approval.by,
+            // Without a decision, there is nothing yet that the approval could be bound to.
+            fingerprint: fingerprint.filter(|fingerprint| !fingerprint.is_empty()),
             at: approval.time,
             valid_until: approval.valid_until.unwrap_or(valid_until),
             reason: approval.reason,
         });
-        self.decide_if_due(given, caller);
         StepOutcome::Changed
     }
 
     /// Applies the latest pause or resume. Only the decision that follows can change the stage.
-    fn on_pause(&mut self, command: RemediationPause, given: StepContext<'_>, caller: &Caller) -> StepOutcome {
+    fn on_pause(&mut self, command: RemediationPause) -> StepOutcome {
         if self.pause.as_ref().is_some_and(|known| known.time >= command.time) {
-            return self.decide_if_due(given, caller);
+            return StepOutcome::Refused(Refusal::Outdated);
         }
         self.pause = Some(Pause {
             paused: command.paused,
@@ -919,131 +881,37 @@ impl ModelDocument {
             until: command.until,
             reason: command.reason,
         });
-        self.decide_if_due(given, caller);
         StepOutcome::Changed
     }
 
-    fn on_resolution(
-        &mut self,
-        resolution: &RemediationResolution,
-        given: StepContext<'_>,
-        caller: &Caller,
-    ) -> StepOutcome {
-        let resolvable = self
-            .incident
-            .as_ref()
-            .is_some_and(|open| open.id == resolution.incident_id && open.stage.after(Cause::Resolved).is_some());
-        if !resolvable {
-            return self.decide_if_due(given, caller);
+    /// Closes the incident in any stage. A retraining in progress continues and is recorded with the closed incident.
+    fn on_resolution(&mut self, resolution: &RemediationResolution, caller: &Caller) -> StepOutcome {
+        let is_open = |open: &Incident| open.id == resolution.incident_id;
+        if !self.incident.as_ref().is_some_and(is_open) {
+            return StepOutcome::Refused(Refusal::NotOpen);
+        }
+        let until = caller.now.saturating_add(ACCEPTED_FOR).unwrap_or(Timestamp::MAX);
+        let is_in_alert = self.in_alert(caller.now).next().is_some();
+        match resolution.in_alert {
+            None if is_in_alert => return StepOutcome::Refused(Refusal::MonitorsInAlert),
+            Some(InAlertChoice::Accept) => {
+                let in_alert = |alert: &&mut MonitorAlert| alert.status == AlertStatus::InAlert;
+                for alert in self.alerts.values_mut().filter(in_alert) {
+                    alert.accepted_until = Some(until);
+                }
+            }
+            None | Some(InAlertChoice::Reopen) => {}
         }
         self.close(Outcome::Resolved, Some(&resolution.by), caller);
-        // Monitors that are still in alert open a new incident.
-        let still_in_alert: Vec<&AlertSnapshot> = self.in_alert().collect();
-        if let Some(first) = still_in_alert.first() {
-            let seed = format!("{}/{}", first.id, resolution.time);
-            let monitors = still_in_alert
-                .iter()
-                .map(|alert| alert.monitoring_schedule.clone())
-                .collect();
-            let correlation_id = first.correlation_id.clone();
-            self.open(monitors, correlation_id, &seed, caller);
-            self.decide_if_due(given, caller);
-        }
         StepOutcome::Changed
     }
 
-    fn on_tick(
-        &mut self,
-        levels: &BTreeMap<String, MonitorLevel>,
-        given: StepContext<'_>,
-        caller: &Caller,
-    ) -> StepOutcome {
-        if self.candidate_missing(given, caller) {
-            return StepOutcome::Changed;
-        }
-        let Some(incident) = &self.incident else {
-            return StepOutcome::Unchanged;
-        };
-        if let (Stage::Verifying, Some(since)) = (incident.stage, incident.verifying_since) {
-            let verify = given.policy.model(&self.model).verify_executions;
-            let mut persists = Vec::new();
-            let mut verified = true;
-            for schedule in &incident.monitors {
-                let key = schedule_key(schedule);
-                let Some(level) = levels.get(&key) else {
-                    // For an alarm, or a monitor without a level in this tick, only the alert counts.
-                    verified &= verify == 0 || schedule.starts_with("alarm:");
-                    continue;
-                };
-                let executions = level.judged.iter().filter(|time| **time > since).count();
-                let executions = u32::try_from(executions).unwrap_or(u32::MAX);
-                let enough = if verify == 0 {
-                    level.evaluation_period.into()
-                } else {
-                    verify
-                };
-                let alert = self.alerts.get(&key);
-                if alert.is_some_and(|alert| alert.status == AlertStatus::InAlert) && executions >= enough {
-                    persists.push(Reason::DriftPersists {
-                        monitoring_schedule: schedule.clone(),
-                        executions,
-                    });
-                }
-                // A promotion restarts the alert windows: that they are OK means nothing until they have evaluated
-                // executions.
-                verified &= executions
-                    >= if incident.candidate_since.is_some() {
-                        enough
-                    } else {
-                        verify
-                    };
-            }
-            if !persists.is_empty() {
-                self.escalate(Cause::DriftPersists, persists, given, caller);
-                return StepOutcome::Changed;
-            }
-            if verified && self.all_monitors_ok() {
-                self.close(Outcome::Repaired, None, caller);
-                return StepOutcome::Changed;
-            }
-            return StepOutcome::Unchanged;
-        }
-        if self.close_if_recovered(given, caller) {
-            return StepOutcome::Changed;
-        }
-        self.decide_if_due(given, caller)
-    }
-
-    fn all_monitors_ok(&self) -> bool {
-        self.alerts.values().all(|alert| alert.status == AlertStatus::Ok)
-    }
-
-    /// Closes the incident if every monitor is OK, unless a pipeline execution is in progress or the verification needs
-    /// more executions.
-    fn close_if_recovered(&mut self, given: StepContext<'_>, caller: &Caller) -> bool {
-        let Some(incident) = &self.incident else {
-            return false;
-        };
-        if incident.stage.after(Cause::AllOk).is_none() || !self.all_monitors_ok() {
-            return false;
-        }
-        let outcome = if incident.stage == Stage::Verifying {
-            if incident.candidate_since.is_some() || given.policy.model(&self.model).verify_executions > 0 {
-                // A tick closes it after enough executions.
-                return false;
-            }
-            Outcome::Repaired
-        } else {
-            Outcome::Recovered
-        };
-        self.close(outcome, None, caller);
-        true
-    }
-
-    fn close(&mut self, outcome: Outcome, by: Option<&str>, caller: &Caller) {
+    /// Closes the incident and withdraws the start that it owes.
+    pub(crate) fn close(&mut self, outcome: Outcome, by: Option<&str>, caller: &Caller) {
         let Some(incident) = self.incident.take() else {
             return;
         };
+        self.withdraw_start(&incident, caller);
         let duration = caller.now.duration_since(incident.opened_at);
         let phases = PhaseDurations::for_incident(&incident);
         let monitors = incident.monitors.join("`, `");
@@ -1052,9 +920,14 @@ impl ModelDocument {
             (Outcome::Recovered, _) => "every monitor is OK again".to_owned(),
             (Outcome::Resolved, by) => format!("resolved by {}", by.unwrap_or("an operator")),
         };
+        let returns = match incident.returns {
+            0 => String::new(),
+            returns => format!("-{returns}"),
+        };
+        let token = incident.token.get(..8).unwrap_or_default();
         let closed = IncidentClosed {
             version: "1".into(),
-            id: format!("closed-{}-{}", incident.id, incident.token.get(..8).unwrap_or_default()),
+            id: format!("closed-{}-{token}{returns}", incident.id),
             correlation_id: incident.correlation_id.clone(),
             model: self.model.clone(),
             incident: incident.number,
@@ -1125,102 +998,11 @@ pub fn schedule_key(schedule: &str) -> String {
     schedule.to_lowercase()
 }
 
+/// Whether the key of a monitor is that of a CloudWatch alarm. An alarm has no ledger: its events are its level.
+pub(crate) fn is_alarm(key: &str) -> bool {
+    key.starts_with("alarm:")
+}
+
 fn last_part(arn: &str) -> &str {
     arn.rsplit(['/', ':']).next().unwrap_or_default()
-}
-
-fn state_machine_input(parameters: &BTreeMap<String, String>, incident: &Incident, model: &str, why: &str) -> String {
-    let mut input: serde_json::Map<String, serde_json::Value> = parameters
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone().into()))
-        .collect();
-    let own = serde_json::json!({"model": model, "incident": incident.number, "incidentId": incident.id, "why": why});
-    input.insert("driftwarden".into(), own);
-    serde_json::Value::Object(input).to_string()
-}
-
-/// Fills the templates of the parameters with the data of the incident.
-fn parameters(
-    templates: &BTreeMap<String, String>,
-    incident: &Incident,
-    alerts: &[AlertSnapshot],
-    model: &str,
-) -> BTreeMap<String, String> {
-    let mut features: Vec<&str> = Vec::new();
-    for violation in alerts.iter().flat_map(|alert| &alert.violations) {
-        if !features.contains(&violation.subject.as_str()) {
-            features.push(&violation.subject);
-        }
-    }
-    // SageMaker rejects empty values.
-    let or_none = |text: &str| {
-        if text.is_empty() {
-            "none".to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    let first = alerts.first();
-    let features = or_none(&join_names(&features));
-    let values = [
-        ("{model}", model.to_owned()),
-        ("{incident}", incident.id.clone()),
-        (
-            "{schedule}",
-            or_none(first.map_or("", |alert| &alert.monitoring_schedule)),
-        ),
-        (
-            "{report_uri}",
-            or_none(first.and_then(|alert| alert.report_uri.as_deref()).unwrap_or_default()),
-        ),
-        (
-            "{endpoint}",
-            or_none(first.and_then(|alert| alert.endpoint.as_deref()).unwrap_or_default()),
-        ),
-        (
-            "{monitor_type}",
-            or_none(
-                first
-                    .and_then(|alert| alert.monitor_type.as_deref())
-                    .unwrap_or_default(),
-            ),
-        ),
-        // Last, because the name of a feature may look like a placeholder.
-        ("{features}", features),
-    ];
-    let fill = |template: &str| {
-        let mut text = template.to_owned();
-        for (placeholder, value) in &values {
-            text = text.replace(placeholder, value);
-        }
-        or_none(&text.chars().take(MAX_PARAMETER_CHARS).collect::<String>())
-    };
-    templates
-        .iter()
-        .map(|(name, template)| (name.clone(), fill(template)))
-        .collect()
-}
-
-/// A text as one line of limited length: the name of a feature may contain control characters.
-fn one_line(text: &str, max_chars: usize) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(max_chars)
-        .collect()
-}
-
-/// Joins names with commas, as many whole names as fit into the value of a parameter.
-fn join_names(names: &[&str]) -> String {
-    let mut text = String::new();
-    for name in names {
-        let separator = usize::from(!text.is_empty());
-        if text.chars().count() + separator + name.chars().count() > MAX_PARAMETER_CHARS {
-            break;
-        }
-        if separator == 1 {
-            text.push(',');
-        }
-        text.push_str(name);
-    }
-    text
 }

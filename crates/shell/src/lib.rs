@@ -13,4 +13,4 @@ mod update;
 
 pub use error::{AwsError, ErrorType, Kind, chain};
 pub use policy::{LoadPolicyError, POLICY_KEY, PolicyStore};
-pub use update::{LEASE, LoadedDocument, OutboxDocument, UpdateError, load, update_document};
+pub use update::{LEASE, LoadedDocument, OutboxDocument, UpdateError, load, load_shared, update_document, update_shared};

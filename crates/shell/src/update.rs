@@ -10,16 +10,22 @@ use crate::{
 };
 use alerting::{MonitorEffect, MonitorLedger};
 use futures_util::future::join_all;
-use jiff::SignedDuration;
-use outbox::{Caller, Outbox};
+use jiff::{SignedDuration, Timestamp};
+use outbox::{Caller, Entry, Outbox};
 use promotion::{EffectOutcome, ExperimentDocument, ExperimentEffect};
-use remediation::{ModelDocument, ModelEffect};
+use remediation::{ModelDocument, ModelEffect, ModelEffectOutcome};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
 /// Lifetime of a claim. It is longer than an update can take, so that no other invocation takes over while the first one is
 /// still active. Functions time out after 60 s (`infra/template.yaml`). The sweep may run longer, but claims again with each update.
 pub const LEASE: SignedDuration = SignedDuration::from_secs(120);
+
+/// Time after which an effect that always fails is given up.
+const EFFECT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Time for which a start that is denied is attempted again.
+const DENIED_FOR: SignedDuration = SignedDuration::from_mins(15);
 
 /// Maximum number of attempts of a conditional write. At every conflict another writer has succeeded, so among n writers the
 /// last one has n - 1 conflicts.
@@ -37,6 +43,17 @@ pub trait OutboxDocument: Serialize + DeserializeOwned + Clone + PartialEq {
 
     /// Records the result of an effect in the document.
     fn note(&mut self, _effect: &Self::Effect, _done: Self::Done) {}
+
+    /// The result of an effect that AWS refuses: another attempt would not help. `since` is the time of the first
+    /// failure. `None` if the effect is attempted again.
+    fn refusal(_effect: &Self::Effect, _error: &AwsError, _since: Timestamp, _now: Timestamp) -> Option<Self::Done> {
+        None
+    }
+
+    /// Whether an effect that has failed for 24 hours is given up.
+    fn is_given_up(_effect: &Self::Effect) -> bool {
+        true
+    }
 }
 
 impl OutboxDocument for MonitorLedger {
@@ -50,22 +67,29 @@ impl OutboxDocument for MonitorLedger {
 
 impl OutboxDocument for ModelDocument {
     type Effect = ModelEffect;
-    /// ARN of the pipeline execution, if one was started.
-    type Done = Option<String>;
+    type Done = ModelEffectOutcome;
 
     fn outbox(&mut self) -> &mut Outbox<ModelEffect> {
         &mut self.outbox
     }
 
-    fn note(&mut self, effect: &ModelEffect, done: Option<String>) {
-        let incident = match effect {
-            ModelEffect::StartPipelineExecution(start) => start.incident,
-            ModelEffect::StartStateMachine(start) => start.incident,
-            _ => return,
+    fn note(&mut self, effect: &ModelEffect, outcome: ModelEffectOutcome) {
+        self.record_outcome(effect, outcome);
+    }
+
+    fn refusal(effect: &ModelEffect, error: &AwsError, since: Timestamp, now: Timestamp) -> Option<ModelEffectOutcome> {
+        let is_refused = match error.kind {
+            Kind::Rejected | Kind::NotFound => true,
+            // The permissions of a new role take effect after some minutes.
+            Kind::Denied => now.duration_since(since) >= DENIED_FOR,
+            Kind::Transient | Kind::Conflict => false,
         };
-        if let Some(arn) = done {
-            self.started(incident, &arn);
-        }
+        (is_refused && effect.is_start()).then(|| ModelEffectOutcome::Refused(error.to_string()))
+    }
+
+    /// The deadline of the stage ends the attempts to start a retraining.
+    fn is_given_up(effect: &ModelEffect) -> bool {
+        !effect.is_start()
     }
 }
 
@@ -156,8 +180,9 @@ pub async fn load<D: OutboxDocument>(clients: &impl Documents, key: &str) -> Res
 /// Updates a document: applies a change, writes the document, executes the effects that the caller claims, and settles them.
 ///
 /// If another writer was faster, `apply` is called again on the newer document. The result of the last call is returned.
-/// Effects are executed concurrently. If one fails, the others are settled anyway and the error is returned: a retry of the same
-/// invocation continues with the remaining effects.
+/// Effects are executed concurrently. If one fails, the others are settled anyway, and the failure is recorded in the document. The
+/// effects of the change decide the result: a retry of the same invocation continues with them. The failure of an effect that the
+/// invocation only took over is no error.
 ///
 /// # Errors
 /// If a call to AWS fails, or the document cannot be parsed.
@@ -170,7 +195,7 @@ pub async fn update_document<D: OutboxDocument, R>(
     mut apply: impl FnMut(&mut D) -> R,
     execute: impl AsyncFn(&D::Effect) -> Result<D::Done, AwsError>,
 ) -> Result<R, UpdateError> {
-    let (mut document, mut etag, result) = {
+    let (mut document, mut etag, result, taken_over) = {
         let mut attempt = 0;
         loop {
             let (before, etag) = match loaded.document {
@@ -179,13 +204,13 @@ pub async fn update_document<D: OutboxDocument, R>(
             };
             let mut document = before.clone().unwrap_or_else(&new);
             let result = apply(&mut document);
-            document.outbox().take_over(caller);
+            let taken_over = document.outbox().take_over(caller);
             // A new document without changes and effects is not written.
             if before.as_ref() == Some(&document) || (before.is_none() && document == new()) {
-                break (document, etag, result);
+                break (document, etag, result, taken_over);
             }
             match write(clients, key, &document, etag.as_ref()).await {
-                Ok(etag) => break (document, Some(etag), result),
+                Ok(etag) => break (document, Some(etag), result, taken_over),
                 Err(UpdateError::Aws(AwsError {
                     kind: Kind::Conflict, ..
                 })) => {
@@ -197,46 +222,64 @@ pub async fn update_document<D: OutboxDocument, R>(
         }
     };
 
-    let claimed: Vec<_> = document
-        .outbox()
-        .claimed_by(caller)
-        .map(|entry| (entry.id.clone(), entry.effect.clone()))
-        .collect();
+    let claimed: Vec<Entry<D::Effect>> = document.outbox().claimed_by(caller).cloned().collect();
     if claimed.is_empty() {
         return Ok(result);
     }
-    let results = join_all(claimed.iter().map(|(_, effect)| execute(effect))).await;
-    let mut done = Vec::new();
+    let results = join_all(claimed.iter().map(|entry| execute(&entry.effect))).await;
+    let mut outcomes = Vec::with_capacity(claimed.len());
     let mut failure = None;
-    for ((id, effect), outcome) in claimed.iter().zip(results) {
-        match outcome {
-            Ok(output) => done.push((id, effect, output)),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    effects_executed(done.len());
-    if !done.is_empty() {
-        let mut attempt = 0;
-        loop {
-            for (id, effect, output) in &done {
-                if document.outbox().settle(id).is_some() {
-                    document.note(effect, output.clone());
+    for (entry, outcome) in claimed.iter().zip(results) {
+        let since = entry.failures.as_ref().map_or(caller.now, |failures| failures.since);
+        let outcome = match outcome {
+            Ok(done) => Outcome::Done(done),
+            Err(error) => match D::refusal(&entry.effect, &error, since, caller.now) {
+                Some(done) => Outcome::Done(done),
+                None if D::is_given_up(&entry.effect) && caller.now.duration_since(since) >= EFFECT_LIMIT => {
+                    tracing::error!(error = %error, effect = %entry.id, key, "pending effect given up");
+                    Outcome::GivenUp
                 }
-            }
-            match write(clients, key, &document, etag.as_ref()).await {
-                Ok(_) => break,
-                Err(UpdateError::Aws(AwsError {
-                    kind: Kind::Conflict, ..
-                })) => {
-                    back_off(clients, key, &mut attempt).await?;
-                    match load(clients, key).await?.document {
-                        Some((newer, newer_etag)) => (document, etag) = (newer, Some(newer_etag)),
-                        // The document was deleted: there is nothing to settle.
-                        None => break,
+                None => {
+                    let outcome = Outcome::Failed(error.to_string());
+                    if taken_over.contains(&entry.id) {
+                        tracing::warn!(error = %error, effect = %entry.id, key, "pending effect failed again");
+                    } else {
+                        failure = failure.or(Some(error));
+                    }
+                    outcome
+                }
+            },
+        };
+        outcomes.push((entry, outcome));
+    }
+    let is_done = |(_, outcome): &&(_, Outcome<D::Done>)| matches!(outcome, Outcome::Done(_));
+    effects_executed(outcomes.iter().filter(is_done).count());
+    let mut attempt = 0;
+    loop {
+        for (entry, outcome) in &outcomes {
+            match outcome {
+                Outcome::Failed(message) => document.outbox().fail(&entry.id, message, caller),
+                Outcome::GivenUp => drop(document.outbox().settle(&entry.id)),
+                Outcome::Done(done) => {
+                    if document.outbox().settle(&entry.id).is_some() {
+                        document.note(&entry.effect, done.clone());
                     }
                 }
-                Err(error) => return Err(error),
             }
+        }
+        match write(clients, key, &document, etag.as_ref()).await {
+            Ok(_) => break,
+            Err(UpdateError::Aws(AwsError {
+                kind: Kind::Conflict, ..
+            })) => {
+                back_off(clients, key, &mut attempt).await?;
+                match load(clients, key).await?.document {
+                    Some((newer, newer_etag)) => (document, etag) = (newer, Some(newer_etag)),
+                    // The document was deleted: there is nothing to settle.
+                    None => break,
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
     match failure {
@@ -245,7 +288,66 @@ pub async fn update_document<D: OutboxDocument, R>(
     }
 }
 
-async fn write<D: OutboxDocument>(
+/// Loads a document without effects that several functions share. A document that does not exist is the default.
+///
+/// # Errors
+/// If the call to AWS fails, or the document cannot be parsed.
+pub async fn load_shared<T: DeserializeOwned + Default>(clients: &impl Documents, key: &str) -> Result<T, UpdateError> {
+    Ok(read_shared(clients, key).await?.0)
+}
+
+/// Changes a document without effects that several functions share, by a conditional write. If another writer was faster, `change`
+/// is called again on the newer document. The result of the last call is returned.
+///
+/// # Errors
+/// If a call to AWS fails, or the document cannot be parsed.
+pub async fn update_shared<T: Serialize + DeserializeOwned + Default + Clone + PartialEq, R>(
+    clients: &(impl Documents + Clock),
+    key: &str,
+    change: impl Fn(&mut T) -> R,
+) -> Result<R, UpdateError> {
+    let mut attempt = 0;
+    loop {
+        let (before, etag) = read_shared::<T>(clients, key).await?;
+        let mut document = before.clone();
+        let result = change(&mut document);
+        if document == before {
+            return Ok(result);
+        }
+        match write(clients, key, &document, etag.as_ref()).await {
+            Ok(_) => return Ok(result),
+            Err(UpdateError::Aws(AwsError {
+                kind: Kind::Conflict, ..
+            })) => back_off(clients, key, &mut attempt).await?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn read_shared<T: DeserializeOwned + Default>(
+    clients: &impl Documents,
+    key: &str,
+) -> Result<(T, Option<ETag>), UpdateError> {
+    match clients.read(key, None).await? {
+        Fetched::Absent | Fetched::Unchanged => Ok((T::default(), None)),
+        Fetched::Found(body, etag) => match serde_json::from_slice(&body) {
+            Ok(document) => Ok((document, Some(etag))),
+            Err(source) => Err(UpdateError::Unreadable {
+                key: key.to_owned(),
+                source,
+            }),
+        },
+    }
+}
+
+/// Outcome of an attempt to execute an effect.
+enum Outcome<T> {
+    Done(T),
+    Failed(String),
+    GivenUp,
+}
+
+async fn write<D: Serialize>(
     clients: &impl Documents,
     key: &str,
     document: &D,

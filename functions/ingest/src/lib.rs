@@ -8,7 +8,7 @@ pub use config::Config;
 pub use error::IngestError;
 
 use alerting::{
-    Evidence, ExecutionEvidence, FollowedAlert, MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE,
+    Evidence, ExecutionEvidence, FollowedAlert, MODEL_MONITOR_HEALTH_STATE_CHANGE,
     MONITORING_EXECUTION_STATE_CHANGE, Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
     Observation, Recorded, execution_correlation_id,
 };
@@ -432,7 +432,7 @@ impl Ingest {
                 Ok(())
             }
             MonitorEffect::PutAlertStateChange(change) => {
-                clients.put(MODEL_MONITOR_ALERT_STATE_CHANGE, json(change)?).await?;
+                clients.put(change.detail_type(), json(change)?).await?;
                 tracing::info!(
                     model = %change.model,
                     monitoring_schedule = %change.monitoring_schedule,

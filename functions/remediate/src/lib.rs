@@ -4,17 +4,19 @@ mod error;
 
 pub use error::RemediateError;
 
-use alerting::{AlertStateChange, AlertStatus, MODEL_MONITOR_ALERT_STATE_CHANGE};
-use futures_util::future::{join, join3};
+use alerting::{
+    AlertStateChange, AlertStatus, MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_LEVEL_CHANGE, MonitorLedger,
+};
+use futures_util::future::{join, join_all, join4};
 use jiff::Timestamp;
 use model_monitor::{AlarmStateChange, Detail, Event, PipelineExecutionStatusChange};
 use outbox::{Caller, correlation_id};
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentDocument, ExperimentStateChange};
 use remediation::{
-    CandidateStatus, ExecutionStatus, Facts, Input, ModelDocument, ModelEffect, MonitorLevel, PAUSE_KEY, Pause,
-    PipelineExecution, PipelineStart, Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
-    REMEDIATION_PAUSE, REMEDIATION_RESOLUTION, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED,
-    RemediationApproval, RemediationPause, RemediationResolution, RetrainingStatusReported, RiskRating, Settings,
+    CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
+    ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
+    REMEDIATION_PAUSE, REMEDIATION_RESOLUTION, Refusal, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED,
+    RemediationApproval, RemediationPause, RemediationResolution, RetrainingStatusReported, RiskRating, RunInFlight, Settings,
     Stage, StartKind, StepContext, StepOutcome, parse_display_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -22,15 +24,18 @@ use serde_json::Value;
 use shell::{
     AwsError, Kind, LEASE, LoadedDocument, PolicyStore, UpdateError,
     config::{ConfigError, Vars},
-    load,
+    load, load_shared,
     ports::{Clock, Documents, EventBus, Fetched, ModelCards, Pipelines, StateMachines},
-    telemetry, update_document,
+    telemetry, update_document, update_shared,
 };
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use tracing::Instrument as _;
 
 /// Detail-type of Step Functions' event (developer guide, page *eventbridge-integration*).
 const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution Status Change";
+
+/// Maximum number of steps of one invocation: the input, the answer to a start, and changes by faster writers.
+const MAX_STEPS: usize = 5;
 
 /// AWS APIs that the function uses.
 pub trait RemediateClients: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
@@ -60,6 +65,13 @@ pub enum Handled {
     Known {
         /// Name of the model.
         model: String,
+    },
+    /// The command of an operator was refused.
+    Refused {
+        /// Name of the model.
+        model: String,
+        /// Why the command was refused.
+        refusal: Refusal,
     },
     /// The event does not concern remediation.
     Ignored {
@@ -130,11 +142,12 @@ impl Remediate {
     ) -> Result<Handled, RemediateError> {
         let event = Event::parse("event", payload.as_bytes()).map_err(RemediateError::Event)?;
         let detail_type = event.detail_type.as_str();
+        let at = event.time.unwrap_or_else(|| clients.now());
         let routed = match event.detail {
-            Detail::PipelineExecution(change) => self.route_pipeline(clients, &change).await?,
+            Detail::PipelineExecution(change) => self.route_pipeline(clients, &change, at).await?,
             Detail::Alarm(alarm) => self.route_alarm(clients, &alarm).await?,
             Detail::Other(detail) => match detail_type {
-                MODEL_MONITOR_ALERT_STATE_CHANGE => {
+                MODEL_MONITOR_ALERT_STATE_CHANGE | MODEL_MONITOR_LEVEL_CHANGE => {
                     let alert: AlertStateChange = parse_detail(detail, detail_type)?;
                     Ok((alert.model.clone(), Input::Alert(Box::new(alert))))
                 }
@@ -165,10 +178,11 @@ impl Remediate {
                             start_time: None,
                             end_time: ended,
                         };
-                        (model, Input::PipelineExecution { incident, execution })
+                        let at = reported.time;
+                        (model, Input::PipelineExecution { incident, execution, at })
                     })
                 }
-                STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => route_state_machine(&detail),
+                STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => route_state_machine(&detail, at),
                 _ => Err(format!("`{detail_type}` does not concern remediation")),
             },
             _ => Err(format!("`{detail_type}` does not concern remediation")),
@@ -199,25 +213,22 @@ impl Remediate {
             _ => (None, None),
         };
         let span = telemetry::span_for(Some(&model), schedule, correlation_id);
-        let taken = self.take_known(clients, model, None, input, request_id);
+        let taken = self.take_known(clients, model, None, Levels::new(), input, request_id);
         taken.instrument(span).await
     }
 
-    /// Applies an input. `known` is the model's document, if it has just been loaded.
+    /// Applies an input. `known` is the model's document, if it has just been loaded, and `levels` are the levels of its monitors
+    /// that have just been determined.
     async fn take_known<W: RemediateClients>(
         &self,
         clients: &W,
         model: String,
         known: Option<LoadedDocument<ModelDocument>>,
-        input: Input,
+        mut levels: Levels,
+        mut input: Input,
         request_id: &str,
     ) -> Result<Handled, RemediateError> {
         let key = model_key(&model);
-        let caller = Caller {
-            id: request_id.to_owned(),
-            now: clients.now(),
-            lease: LEASE,
-        };
         let loaded = async {
             match known {
                 Some(known) => Ok(known),
@@ -225,30 +236,44 @@ impl Remediate {
             }
         };
         let (policy, loaded) = join(self.policy.load(clients), loaded).await;
-        let (policy, loaded) = (policy.map_err(RemediateError::Policy)?, loaded?);
-        let needs_facts = match loaded.document() {
-            Some(document) => document.needs_facts(&input),
-            None => ModelDocument::new(&model).needs_facts(&input),
-        };
-        let mut facts = if needs_facts {
-            Some(self.facts(clients, &model, &policy).await)
-        } else {
-            None
-        };
-        let mut loaded = Some(loaded);
-        let mut input = input;
-        let mut changed = false;
-        loop {
+        let policy = policy.map_err(RemediateError::Policy)?;
+        let mut loaded = loaded?;
+        let mut outcome = StepOutcome::Unchanged;
+        for _ in 0..MAX_STEPS {
+            let caller = Caller {
+                id: request_id.to_owned(),
+                now: clients.now(),
+                lease: LEASE,
+            };
+            let new = ModelDocument::new(&model);
+            let document = loaded.document().unwrap_or(&new);
+            let needs = document.needs(&input, &caller);
+            let number = document.incident.as_ref().map_or(0, |open| open.number);
+            let unread = needs.levels.iter().filter(|schedule| !levels.contains_key(*schedule));
+            let unread = join_all(unread.map(|schedule| self.level(clients, schedule, &policy, caller.now)));
+            let facts = async {
+                match needs.facts {
+                    true => Some(self.facts(clients, &model, number, &policy, caller.now).await),
+                    false => None,
+                }
+            };
+            let (read, facts) = join(unread, facts).await;
+            let mut facts = facts;
+            for level in read {
+                match level {
+                    Ok(level) => levels.extend(level),
+                    Err(error) => facts = facts.map(|_| Err(error)),
+                }
+            }
+            let facts = facts.map(|facts| facts.map_err(|error: AwsError| (error.to_string(), error)));
             let context = StepContext {
                 policy: &policy,
                 settings: &self.settings,
-                facts: facts.as_ref().and_then(|facts| facts.as_ref().ok()),
+                levels: &levels,
+                facts: facts.as_ref().map(|facts| facts.as_ref().map_err(|(message, _)| message.as_str())),
             };
-            let loaded = match loaded.take() {
-                Some(loaded) => loaded,
-                None => load(clients, &key).await?,
-            };
-            let (stepped, stage, is_deciding) = update_document(
+            let is_answered = Cell::new(false);
+            let (stepped, stage, goes_on) = update_document(
                 clients,
                 &key,
                 loaded,
@@ -259,33 +284,92 @@ impl Remediate {
                     telemetry::record_correlation_id(document.correlation_id());
                     let stepped = document.step(input.clone(), context, &caller);
                     telemetry::record_correlation_id(document.correlation_id());
-                    (stepped, document.stage(), document.is_deciding())
+                    let is_unknown = facts.is_none() && document.is_deciding();
+                    (stepped, document.stage(), is_unknown)
                 },
-                async |effect| execute(clients, effect).await,
+                async |effect| {
+                    let executed = self.execute(clients, &model, effect, &policy).await;
+                    let is_refusal = executed.as_ref().map_or_else(
+                        |error| matches!(error.kind, Kind::Rejected | Kind::NotFound | Kind::Denied),
+                        |outcome| matches!(outcome, ModelEffectOutcome::Held(_)),
+                    );
+                    is_answered.set(is_answered.get() || (effect.is_start() && is_refusal));
+                    executed
+                },
             )
             .await?;
-            changed |= stepped == StepOutcome::Changed;
-            tracing::info!(model = %model, stepped = ?stepped, stage = stage.as_str(), "model handled");
-            match facts {
-                // The input is stored. The retry or the sweep decides.
-                Some(Err(error)) => return Err(UpdateError::from(error).into()),
-                // Another writer was faster: its change requires a decision, for which no facts have been collected.
-                None if is_deciding => {
-                    facts = Some(self.facts(clients, &model, &policy).await);
-                    input = Input::Tick(BTreeMap::new());
-                }
-                _ => break,
+            if stepped != StepOutcome::Unchanged {
+                outcome = stepped;
             }
+            tracing::info!(model = %model, stepped = ?stepped, stage = stage.as_str(), "model handled");
+            if let Some(Err((_, error))) = facts {
+                // The input is stored. The retry or the sweep decides.
+                return Err(UpdateError::from(error).into());
+            }
+            // Another writer was faster, and its change requires a decision, for which no facts have been collected; or the start
+            // of the retraining was answered with a refusal.
+            if !(goes_on || is_answered.get()) {
+                if stage == Stage::Holding {
+                    self.record_request(clients, &model, &policy).await?;
+                }
+                break;
+            }
+            input = Input::Tick;
+            levels.clear();
+            loaded = load(clients, &key).await?;
         }
-        Ok(if changed {
-            Handled::Changed { model }
-        } else {
-            Handled::Known { model }
+        Ok(match outcome {
+            StepOutcome::Changed => Handled::Changed { model },
+            StepOutcome::Unchanged => Handled::Known { model },
+            StepOutcome::Refused(refusal) => Handled::Refused { model, refusal },
         })
     }
 
+    /// The level of a monitor now. `None` if its ledger does not exist, or cannot be parsed: then the monitor is silent.
+    async fn level(
+        &self,
+        clients: &impl Documents,
+        schedule: &str,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Option<(String, alerting::Level)>, AwsError> {
+        let loaded = match load::<MonitorLedger>(clients, &format!("monitors/{schedule}.json")).await {
+            Ok(loaded) => loaded,
+            Err(UpdateError::Aws(error)) => return Err(error),
+            Err(error) => {
+                tracing::error!(monitoring_schedule = schedule, error = %error, "failed to read the level of a monitor");
+                return Ok(None);
+            }
+        };
+        let Some(ledger) = loaded.document() else { return Ok(None) };
+        let monitor = &ledger.monitor;
+        let monitor_type = monitor.monitor_type.map(|kind| kind.to_string());
+        let rules = policy.monitor(&MonitorRef {
+            schedule: &monitor.schedule,
+            endpoint: monitor.endpoint.as_deref(),
+            monitor_type: monitor_type.as_deref(),
+        });
+        Ok(Some((schedule.to_owned(), ledger.level(&rules.rules, now))))
+    }
+
+    /// Records that the retraining of a model waits for other models, so that many of them are noticed.
+    async fn record_request<W: RemediateClients>(
+        &self,
+        clients: &W,
+        model: &str,
+        policy: &Policy,
+    ) -> Result<(), RemediateError> {
+        let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
+        if loaded.document().is_some_and(ModelDocument::waits_for_fleet) {
+            let now = clients.now();
+            let record = |fleet: &mut Fleet| fleet.record(model, &policy.fleet(), now);
+            update_shared(clients, FLEET_KEY, record).await?;
+        }
+        Ok(())
+    }
+
     /// Sweeps a model: checks the status of its pipeline execution, in case its event was lost; decides again or verifies; executes
-    /// pending effects. Does nothing if the model has no document.
+    /// pending effects. Does nothing if the model has no document and no monitor in alert.
     ///
     /// # Errors
     /// As [`Remediate::take`].
@@ -293,56 +377,119 @@ impl Remediate {
         &self,
         clients: &W,
         model: &str,
-        levels: BTreeMap<String, MonitorLevel>,
+        levels: Levels,
         request_id: &str,
     ) -> Result<(), RemediateError> {
         let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
-        let Some(document) = loaded.document() else {
-            return Ok(());
-        };
-        let mut taken = false;
-        let running = document
-            .incident
-            .as_ref()
-            .filter(|incident| incident.stage == Stage::Retraining)
-            .and_then(|incident| Some((incident.number, incident.execution.as_ref()?)));
-        if let Some((incident, execution)) = running {
-            let arn = &execution.arn;
-            let now = if arn.contains(":states:") {
-                clients.describe_execution(arn).await
-            } else {
-                clients.execution(arn).await
-            };
-            match now {
-                Ok(Some(execution)) if execution.status.is_final() => {
-                    let input = Input::PipelineExecution { incident, execution };
-                    self.take(clients, model.to_owned(), input, request_id).await?;
-                    taken = true;
-                }
-                Ok(_) => {}
-                // The execution was deleted, or does not run on AWS.
-                Err(error) => tracing::warn!(error = %error, model, "failed to read the status of the retraining"),
-            }
-        }
-        if document.stage() == Stage::Candidate || running.is_some() {
-            // State of its experiment, in case an event was lost.
-            let experiments = load::<ExperimentDocument>(clients, &ExperimentDocument::key(model)).await?;
-            for status in experiments
-                .document()
-                .map(CandidateStatus::all_from_document)
-                .unwrap_or_default()
-            {
-                self.take(clients, model.to_owned(), Input::Experiment(status), request_id)
-                    .await?;
-                taken = true;
-            }
+        let mut inputs = Vec::new();
+        if let Some(document) = loaded.document() {
+            inputs = self.lost_inputs(clients, document).await?;
         }
         // After an applied input, the loaded document is outdated.
-        let known = Some(loaded).filter(|_| !taken);
-        let span = telemetry::span_for(Some(model), None, None);
-        let ticked = self.take_known(clients, model.to_owned(), known, Input::Tick(levels), request_id);
-        ticked.instrument(span).await?;
+        let mut known = Some(loaded).filter(|_| inputs.is_empty());
+        inputs.push(Input::Tick);
+        for input in inputs {
+            let span = telemetry::span_for(Some(model), None, None);
+            let taken = self.take_known(clients, model.to_owned(), known.take(), levels.clone(), input, request_id);
+            taken.instrument(span).await?;
+        }
         Ok(())
+    }
+
+    /// What happened to the retraining of the open incident and to its candidate, in case an event was lost.
+    async fn lost_inputs<W: RemediateClients>(
+        &self,
+        clients: &W,
+        document: &ModelDocument,
+    ) -> Result<Vec<Input>, RemediateError> {
+        let Some(open) = &document.incident else { return Ok(Vec::new()) };
+        let stage = open.stage();
+        let mut inputs = Vec::new();
+        let run = open.execution.as_ref();
+        // An execution that failed may have been retried.
+        if let Some(run) = run.filter(|_| matches!(stage, Stage::Retraining | Stage::Escalated)) {
+            let arn = &run.arn;
+            let described = if arn.contains(":states:") {
+                clients.describe_execution(arn).await
+            } else if arn.starts_with("arn:") {
+                clients.execution(arn).await
+            } else {
+                // A retraining service of one's own reports it.
+                Ok(None)
+            };
+            match described {
+                Ok(Some(execution)) if execution.status != run.status => inputs.push(Input::PipelineExecution {
+                    incident: open.number,
+                    execution,
+                    at: clients.now(),
+                }),
+                Ok(_) => {}
+                Err(error) if error.kind == Kind::NotFound => inputs.push(Input::RunUnknown {
+                    execution_arn: arn.clone(),
+                }),
+                Err(error) => {
+                    tracing::warn!(error = %error, model = document.model, "failed to read the status of the retraining");
+                }
+            }
+        }
+        if matches!(stage, Stage::Retraining | Stage::Candidate) {
+            let experiments = load::<ExperimentDocument>(clients, &ExperimentDocument::key(&document.model)).await?;
+            let statuses = experiments.document().map(CandidateStatus::all_from_document);
+            inputs.extend(statuses.unwrap_or_default().into_iter().map(Input::Experiment));
+        }
+        Ok(inputs)
+    }
+
+    /// Executes an effect. A start takes a slot of the fleet first.
+    async fn execute<W: RemediateClients>(
+        &self,
+        clients: &W,
+        model: &str,
+        effect: &ModelEffect,
+        policy: &Policy,
+    ) -> Result<ModelEffectOutcome, AwsError> {
+        if let Some(incident) = effect.start_of() {
+            let now = clients.now();
+            let within = policy.model(model).retraining_within;
+            let until = now.saturating_add(within).unwrap_or(Timestamp::MAX);
+            let take = |fleet: &mut Fleet| fleet.take(model, incident, until, &policy.fleet(), now);
+            let mut taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
+            if taken.is_err() {
+                let mut ended: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
+                free_ended(clients, &mut ended).await?;
+                let take = |fleet: &mut Fleet| {
+                    fleet.slots.retain(|slot| ended.slots.contains(slot) || slot.since >= now);
+                    fleet.take(model, incident, until, &policy.fleet(), now)
+                };
+                taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
+            }
+            if let Err(reason) = taken {
+                return Ok(ModelEffectOutcome::Held(reason));
+            }
+        }
+        match effect {
+            ModelEffect::StartPipelineExecution(start) => {
+                let arn = clients.start(start).await?;
+                tracing::info!(pipeline.execution = %arn, pipeline.name = %start.pipeline, "retraining pipeline started");
+                return Ok(ModelEffectOutcome::Started(arn));
+            }
+            ModelEffect::StartStateMachine(start) => {
+                let arn = clients.start_execution(start).await?;
+                tracing::info!(execution = %arn, "retraining state machine started");
+                return Ok(ModelEffectOutcome::Started(arn));
+            }
+            ModelEffect::PutIncidentClosed(closed) => clients.put(REMEDIATION_INCIDENT_CLOSED, json(closed)?).await?,
+            ModelEffect::PutRemediationDecided(decided) => {
+                clients.put(REMEDIATION_DECIDED, json(decided)?).await?;
+                tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decision made");
+            }
+            ModelEffect::PutRetrainingStatusChange(change) => {
+                clients
+                    .put(RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, json(change)?)
+                    .await?;
+            }
+        }
+        Ok(ModelEffectOutcome::Published)
     }
 
     /// Facts for a decision that only AWS knows.
@@ -350,14 +497,21 @@ impl Remediate {
         &self,
         clients: &W,
         model: &str,
+        incident: u64,
         policy: &Policy,
+        now: Timestamp,
     ) -> Result<Facts, AwsError> {
         let rules = policy.model(model);
         let in_flight = async {
             match rules.retraining.start {
                 StartKind::Pipeline => {
                     let pipeline = rules.retraining.pipeline.as_deref().unwrap_or(&self.settings.pipeline);
-                    executions_in_progress(clients, model, pipeline).await
+                    let own = rules.retraining.parameters.iter();
+                    let own: Vec<&str> = own
+                        .filter(|(_, template)| *template == "{model}")
+                        .map(|(name, _)| name.as_str())
+                        .collect();
+                    executions_in_progress(clients, model, pipeline, &own).await
                 }
                 StartKind::StateMachine | StartKind::Event => Ok(Vec::new()),
             }
@@ -369,11 +523,19 @@ impl Remediate {
                 None => clients.risk_rating(&rules.model_card).await,
             }
         };
-        let (in_flight, risk_rating, paused) = join3(in_flight, risk_rating, read_pause(clients)).await;
+        let fleet = async {
+            let mut fleet: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
+            if fleet.check(model, incident, &policy.fleet(), now).is_err() {
+                free_ended(clients, &mut fleet).await?;
+            }
+            Ok(fleet)
+        };
+        let (in_flight, risk_rating, paused, fleet) = join4(in_flight, risk_rating, read_pause(clients), fleet).await;
         Ok(Facts {
             in_flight: in_flight?,
             risk_rating: risk_rating?,
             paused: paused?,
+            fleet: fleet?.check(model, incident, &policy.fleet(), now).err(),
         })
     }
 
@@ -383,6 +545,7 @@ impl Remediate {
         &self,
         clients: &impl Pipelines,
         change: &PipelineExecutionStatusChange,
+        at: Timestamp,
     ) -> Result<RoutedEvent, RemediateError> {
         let Some(status) = ExecutionStatus::parse(&change.status) else {
             return Ok(Err(format!("`{}` is not a known status", change.status)));
@@ -395,7 +558,7 @@ impl Remediate {
         };
         let by_name = change.display_name.as_deref().and_then(parse_display_name);
         if let Some((model, incident)) = by_name {
-            return Ok(Ok((model.to_owned(), Input::PipelineExecution { incident, execution })));
+            return Ok(Ok((model.to_owned(), Input::PipelineExecution { incident, execution, at })));
         }
         let foreign = || Err(format!("Driftwarden did not start `{}`", change.execution_arn));
         if self.settings.pipeline_start == PipelineStart::Remediate {
@@ -413,7 +576,7 @@ impl Remediate {
             .zip(parameters.get("DriftwardenIncident"))
             .and_then(|(model, incident)| {
                 let incident = incident.strip_prefix(model.as_str())?.strip_prefix('-')?.parse().ok()?;
-                Some((model.clone(), Input::PipelineExecution { incident, execution }))
+                Some((model.clone(), Input::PipelineExecution { incident, execution, at }))
             })
             .map_or_else(foreign, Ok))
     }
@@ -452,7 +615,9 @@ impl Remediate {
             endpoint: None,
             monitoring_schedule: format!("alarm:{name}"),
             monitor_type: None,
+            epoch: None,
             transition,
+            revision: 0,
             alert_status,
             previous_alert_status: previous.unwrap_or_default(),
             severity: in_alert.then_some(rules.severity),
@@ -495,28 +660,73 @@ pub fn model_key(model: &str) -> String {
     ModelDocument::key(model)
 }
 
+/// An error of the state over all models. A start is attempted again when it can be read.
+fn fleet_error(error: UpdateError) -> AwsError {
+    match error {
+        UpdateError::Aws(error) => error,
+        error => AwsError {
+            operation: "s3:GetObject",
+            resource: FLEET_KEY.to_owned(),
+            kind: Kind::Transient,
+            message: shell::chain(&error),
+        },
+    }
+}
+
+/// Frees the slots of retrainings that have ended. Their models know.
+async fn free_ended(clients: &impl Documents, fleet: &mut Fleet) -> Result<(), AwsError> {
+    let slots = fleet.slots.clone();
+    let in_progress = join_all(slots.iter().map(async |slot| {
+        match load::<ModelDocument>(clients, &model_key(&slot.model)).await {
+            Ok(loaded) => loaded.document().is_some_and(|document| {
+                let open = document.incident.as_ref().filter(|open| open.number == slot.incident);
+                open.is_some_and(|open| matches!(open.stage(), Stage::Starting | Stage::Retraining))
+            }),
+            // Its retraining may be in progress.
+            Err(_) => true,
+        }
+    }))
+    .await;
+    for (slot, in_progress) in slots.iter().zip(in_progress) {
+        if !in_progress {
+            fleet.free(&slot.model, slot.incident, true);
+        }
+    }
+    Ok(())
+}
+
 /// Executions of a pipeline in progress that belong, or may belong, to a model: those of its incidents, and those that an operator
-/// or another process started, unless their parameters name another model.
+/// or another process started, unless their parameters name another model. `own` are the names of the parameters with the name of
+/// the model.
 async fn executions_in_progress(
     clients: &impl Pipelines,
     model: &str,
     pipeline: &str,
-) -> Result<Vec<String>, AwsError> {
-    let mut executions = Vec::new();
-    for execution in clients.executions_in_progress(pipeline).await? {
-        let is_for_model = if let Some((other, _)) = parse_display_name(&execution.display_name) {
-            other == model
+    own: &[&str],
+) -> Result<Vec<RunInFlight>, AwsError> {
+    let executions = clients.executions_in_progress(pipeline).await?;
+    let runs = join_all(executions.into_iter().map(async |execution| {
+        let incident = if let Some((other, incident)) = parse_display_name(&execution.display_name) {
+            if other != model {
+                return Ok(None);
+            }
+            Some(incident)
         } else {
             let parameters = clients.parameters(&execution.arn).await?;
-            parameters
-                .get("DriftwardenModel")
-                .is_none_or(|other| other == model || other == "none")
+            let names = own.iter().copied().chain(["DriftwardenModel"]);
+            let mut named = names.filter_map(|name| parameters.get(name));
+            if named.next().is_some_and(|other| other != model && other != "none") {
+                return Ok(None);
+            }
+            None
         };
-        if is_for_model {
-            executions.push(execution.arn);
-        }
-    }
-    Ok(executions)
+        Ok(Some(RunInFlight {
+            execution_arn: execution.arn,
+            incident,
+        }))
+    }))
+    .await;
+    runs.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// Splits an incident ID into model and number.
@@ -529,7 +739,7 @@ fn parse_incident_id(incident_id: &str) -> Result<(String, u64), String> {
 }
 
 /// Finds the incident of a Step Functions execution in its input.
-fn route_state_machine(detail: &Value) -> RoutedEvent {
+fn route_state_machine(detail: &Value, at: Timestamp) -> RoutedEvent {
     let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
     let time = |pointer: &str| {
         let millisecond = detail.pointer(pointer).and_then(Value::as_i64)?;
@@ -548,7 +758,7 @@ fn route_state_machine(detail: &Value) -> RoutedEvent {
         start_time: time("/startDate"),
         end_time: time("/stopDate"),
     };
-    Ok((model.to_owned(), Input::PipelineExecution { incident, execution }))
+    Ok((model.to_owned(), Input::PipelineExecution { incident, execution, at }))
 }
 
 fn parse_detail<T: DeserializeOwned>(detail: Value, detail_type: &str) -> Result<T, RemediateError> {
@@ -561,39 +771,6 @@ fn parse_detail<T: DeserializeOwned>(detail: Value, detail_type: &str) -> Result
 fn ignored(reason: String) -> Handled {
     tracing::debug!(reason = %reason, "event ignored");
     Handled::Ignored { reason }
-}
-
-async fn execute(
-    clients: &(impl EventBus + Pipelines + StateMachines),
-    effect: &ModelEffect,
-) -> Result<Option<String>, AwsError> {
-    match effect {
-        ModelEffect::StartPipelineExecution(start) => {
-            let arn = clients.start(start).await?;
-            tracing::info!(pipeline.execution = %arn, pipeline.name = %start.pipeline, "retraining pipeline started");
-            Ok(Some(arn))
-        }
-        ModelEffect::StartStateMachine(start) => {
-            let arn = clients.start_execution(start).await?;
-            tracing::info!(execution = %arn, "retraining state machine started");
-            Ok(Some(arn))
-        }
-        ModelEffect::PutIncidentClosed(closed) => {
-            clients.put(REMEDIATION_INCIDENT_CLOSED, json(closed)?).await?;
-            Ok(None)
-        }
-        ModelEffect::PutRemediationDecided(decided) => {
-            clients.put(REMEDIATION_DECIDED, json(decided)?).await?;
-            tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decision made");
-            Ok(None)
-        }
-        ModelEffect::PutRetrainingStatusChange(change) => {
-            clients
-                .put(RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, json(change)?)
-                .await?;
-            Ok(None)
-        }
-    }
 }
 
 fn json(detail: &impl Serialize) -> Result<String, AwsError> {

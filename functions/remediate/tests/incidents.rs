@@ -1,9 +1,10 @@
 //! Runs the function on AWS in memory: all sample events, and a fault at every call.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use alerting::{HealthStatus, Level};
 use jiff::Timestamp;
 use remediate::{Handled, Remediate};
-use remediation::{ExecutionStatus, ModelDocument, PipelineStart, RiskRating, Settings, Stage};
+use remediation::{ExecutionStatus, Levels, ModelDocument, PipelineStart, RiskRating, Settings, Stage};
 use shell::{
     ErrorType as _, Kind,
     config::Vars,
@@ -24,7 +25,7 @@ fn function() -> Remediate {
 }
 
 /// A policy that retrains automatically, with an alarm.
-const POLICY: &str = "[remediation]\nautomation = 'auto'\n\
+const POLICY: &str = "[remediation]\nautomation = 'auto'\nclose_after = 1\nverify_executions = 1\n\
     [[alarm]]\nname = 'churn-latency-*'\nmodel = 'churn-endpoint'\nseverity = 'critical'\n";
 
 fn aws() -> Memory {
@@ -35,6 +36,18 @@ fn aws() -> Memory {
 
 fn model(aws: &Memory) -> ModelDocument {
     serde_json::from_slice(&aws.document("models/churn-endpoint.json").unwrap()).unwrap()
+}
+
+/// The level of the monitor after an execution on the retrained model.
+fn clean_level(aws: &Memory) -> Level {
+    let ok: serde_json::Value = serde_json::from_str(&event("alert-ok")).unwrap();
+    Level {
+        alert: serde_json::from_value(ok["detail"].clone()).unwrap(),
+        health: HealthStatus::Healthy,
+        interval: None,
+        not_breaching: 1,
+        judged: vec![aws.time() + jiff::SignedDuration::from_hours(1)],
+    }
 }
 
 /// A sample event with the ARN of the pipeline execution that was started.
@@ -66,7 +79,7 @@ async fn incident_runs_from_alert_to_closure() {
                 .await
                 .unwrap();
         }
-        stages.push(model(&aws).incident.map(|incident| incident.stage));
+        stages.push(model(&aws).incident.map(|incident| incident.stage()));
     }
     assert_eq!(
         stages,
@@ -74,9 +87,13 @@ async fn incident_runs_from_alert_to_closure() {
             Some(Stage::Retraining),
             Some(Stage::Retraining),
             Some(Stage::Verifying),
-            None
+            // Only executions on the retrained model show that it helped.
+            Some(Stage::Verifying)
         ]
     );
+    let levels = Levels::from([("churn-data-quality".to_owned(), clean_level(&aws))]);
+    function().sweep(&aws, "churn-endpoint", levels, "sweep").await.unwrap();
+    assert_eq!(model(&aws).stage(), Stage::Healthy);
     assert_eq!(aws.executions().len(), 1);
     let published: Vec<String> = aws.events().into_iter().map(|(detail_type, _)| detail_type).collect();
     assert_eq!(
@@ -140,7 +157,7 @@ async fn end_before_recorded_start_counts() {
         .handle(&aws, &event_for_started(&aws, "pipeline-execution-failed"), "end")
         .await
         .unwrap();
-    assert_eq!(model(&aws).incident.unwrap().stage, Stage::Escalated);
+    assert_eq!(model(&aws).incident.unwrap().stage(), Stage::Escalated);
 }
 
 #[tokio::test]

@@ -273,7 +273,8 @@ fn check_monitor(
         return Err(format!("the ledger of {name} has the pending effect {}", entry.id));
     }
     for transition in 1..=ledger.alert.transition {
-        let id = format!("alert-{}-{transition}", name.to_lowercase());
+        let epoch = ledger.epoch.map_or(0, Timestamp::as_second);
+        let id = format!("alert-{}-{epoch}-{transition}", name.to_lowercase());
         if !published.contains_key(&id) {
             return Err(format!("{id} was not published"));
         }
@@ -335,16 +336,16 @@ fn check_model(
     }
     match (&document.incident, received.is_empty()) {
         (None, false) => return Err(format!("model {model} is in alert without an incident")),
-        (Some(open), _) if open.stage == Stage::Retraining => {
+        (Some(open), _) if matches!(open.stage(), Stage::Starting | Stage::Retraining) => {
             return Err(format!(
-                "incident {} is still Retraining, but every pipeline execution has ended",
+                "incident {} is still retraining, but every pipeline execution has ended",
                 open.id
             ));
         }
         (Some(open), true) => {
             return Err(format!("incident {} is open, but every monitor is OK", open.id));
         }
-        (Some(open), false) if open.stage == Stage::Deciding => {
+        (Some(open), false) if open.stage() == Stage::Deciding => {
             return Err(format!("incident {} has no decision", open.id));
         }
         _ => {}

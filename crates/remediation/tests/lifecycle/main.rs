@@ -1,22 +1,26 @@
 //! The lifecycle of a model: every transition, every verdict, and at most one retraining per incident for any input.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use alerting::{AlertStateChange, AlertStatus, DatapointState, EventDatapoint, Severity};
+mod now;
+
+use alerting::{AlertStateChange, AlertStatus, DatapointState, EventDatapoint, HealthStatus, Level, Severity};
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use promotion::Conclusion;
 use proptest::prelude::*;
 use remediation::{
-    CandidateStatus, Cause, ExecutionStatus, Facts, Input, ModelDocument, ModelEffect, MonitorLevel, Outcome, Pause,
-    PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationPause, RemediationResolution,
-    RiskRating, Settings, Stage, StartPipelineExecution, StepContext, StepOutcome, TRANSITIONS, Verdict, diagram,
+    CandidateStatus, Cause, ExecutionStatus, Facts, InAlertChoice, Input, Levels, ModelDocument, ModelEffect,
+    ModelEffectOutcome, Outcome, Pause, PipelineExecution, PipelineStart, Policy, Reason, Refusal, RemediationApproval,
+    RemediationPause, RemediationResolution, RiskRating, RunInFlight, Settings, Stage, StartPipelineExecution, StepContext, StepOutcome, TRANSITIONS, Verdict, diagram,
     parse_display_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A policy that starts every retraining immediately.
-const AUTO: &str =
-    "[remediation]\nautomation = 'auto'\ncooldown = '0m'\nretrainings_per_day = 1000\nretrainings_per_month = 1000\n";
+/// A policy that starts every retraining immediately, and closes an incident after one clean execution.
+const AUTO: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0m'\nretrainings_per_day = 1000\n\
+    retrainings_per_month = 1000\nclose_after = 1\nverify_executions = 1\nreopen_within = '0m'\n";
+/// Settings with which an incident is closed after one clean execution, and is not reopened.
+const QUICK: &str = "close_after = 1\nverify_executions = 1\nreopen_within = '0m'\n";
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
@@ -30,12 +34,18 @@ fn caller(second: i64) -> Caller {
     }
 }
 
-/// A model under a policy, and the facts from SageMaker.
+/// A model under a policy, the levels of its monitors, and the facts from SageMaker.
 struct Scenario {
     document: ModelDocument,
     policy: Policy,
     settings: Settings,
+    levels: Levels,
+    /// `None` if SageMaker does not answer.
     facts: Option<Facts>,
+    /// The outcome of a start. `None` if it has none yet.
+    start: Option<ModelEffectOutcome>,
+    /// All calls that started a pipeline.
+    started: Vec<StartPipelineExecution>,
     second: i64,
 }
 
@@ -48,7 +58,10 @@ impl Scenario {
                 pipeline: "churn-retraining".into(),
                 pipeline_start: PipelineStart::Remediate,
             },
+            levels: Levels::new(),
             facts: Some(Facts::default()),
+            start: Some(ModelEffectOutcome::Started(EXECUTION.into())),
+            started: Vec::new(),
             second: 0,
         }
     }
@@ -61,14 +74,49 @@ impl Scenario {
         scenario
     }
 
+    /// Applies an input as the function `remediate` does: with what the document says that it needs.
     fn apply(&mut self, input: Input) -> StepOutcome {
+        self.second += 1;
+        if let Input::Alert(change) = &input {
+            let key = change.monitoring_schedule.to_lowercase();
+            let known = self.levels.get(&key).map(|level| level.alert.position());
+            if known.is_none_or(|known| known < change.position()) {
+                let level = level(change, &[self.second]);
+                self.levels.insert(key, level);
+            }
+        }
+        let caller = caller(self.second);
+        let needs = self.document.needs(&input, &caller);
+        let mut levels = self.levels.clone();
+        levels.retain(|key, _| needs.levels.contains(key));
+        let facts = self.facts.as_ref().ok_or("ThrottlingException");
         let given = StepContext {
             policy: &self.policy,
             settings: &self.settings,
-            facts: self.facts.as_ref(),
+            levels: &levels,
+            facts: needs.facts.then_some(facts),
         };
-        self.second += 1;
-        self.document.step(input, given, &caller(self.second))
+        let outcome = self.document.step(input, given, &caller);
+        let pending = self.document.outbox.clone();
+        for entry in pending.claimed_by(&caller).filter(|entry| entry.effect.is_start()) {
+            let Some(outcome) = self.start.clone() else { continue };
+            if let ModelEffect::StartPipelineExecution(start) = &entry.effect {
+                self.started.push(start.clone());
+            }
+            self.document.outbox.settle(&entry.id);
+            self.document.record_outcome(&entry.effect, outcome);
+        }
+        if self.document.has_start_answer() {
+            self.apply(Input::Tick);
+        }
+        outcome
+    }
+
+    /// Sets the seconds of the judged executions of a monitor, newest first, and lets time pass.
+    fn judge_at(&mut self, second: i64, schedule: &str, judged: &[i64]) -> Stage {
+        let known = self.levels.get_mut(schedule).unwrap();
+        *known = level(&known.alert, judged);
+        self.apply_at(second, Input::Tick)
     }
 
     /// Applies an input at a time in seconds after the start.
@@ -83,7 +131,7 @@ impl Scenario {
     }
 
     fn starts(&self) -> Vec<&StartPipelineExecution> {
-        starts(&self.document)
+        self.started.iter().collect()
     }
 
     /// Verdict and reasons of the last decision, except `MonitorInAlert`.
@@ -95,26 +143,26 @@ impl Scenario {
     }
 }
 
-fn starts(document: &ModelDocument) -> Vec<&StartPipelineExecution> {
-    let starts = document
-        .outbox
-        .entries()
-        .iter()
-        .filter_map(|entry| match &entry.effect {
-            ModelEffect::StartPipelineExecution(start) => Some(start),
-            _ => None,
-        });
-    starts.collect()
+/// A level of a monitor. Its interval is so long that it is not silent.
+fn level(change: &AlertStateChange, judged: &[i64]) -> Level {
+    Level {
+        alert: change.clone(),
+        health: HealthStatus::Healthy,
+        interval: Some(SignedDuration::from_hours(24 * 30)),
+        not_breaching: if change.alert_status == AlertStatus::Ok { 1 } else { 0 },
+        judged: judged.iter().map(|second| at(*second)).collect(),
+    }
 }
 
 fn tick() -> Input {
-    Input::Tick(BTreeMap::new())
+    Input::Tick
 }
 
 fn approval(granted: bool, second: i64) -> Input {
     Input::Approval(RemediationApproval {
         incident_id: "churn-1".into(),
         granted,
+        decision: None,
         by: "ada".into(),
         time: at(second),
         valid_until: None,
@@ -148,7 +196,9 @@ fn alert(schedule: &str, transition: u64, status: AlertStatus) -> Input {
         endpoint: Some("churn".into()),
         monitoring_schedule: schedule.into(),
         monitor_type: Some("DataQuality".into()),
+        epoch: None,
         transition,
+        revision: 0,
         alert_status: status,
         previous_alert_status: previous,
         severity: (status == AlertStatus::InAlert).then_some(Severity::Warning),
@@ -180,24 +230,16 @@ fn ok(schedule: &str, transition: u64) -> Input {
 }
 
 fn execution(incident: u64, status: ExecutionStatus) -> Input {
-    let arn = format!("arn:aws:sagemaker:us-east-1:111122223333:pipeline/churn-retraining/execution/{incident}");
     Input::PipelineExecution {
         incident,
         execution: PipelineExecution {
-            arn,
+            arn: EXECUTION.into(),
             status,
             start_time: None,
             end_time: None,
         },
+        at: at(0),
     }
-}
-
-fn levels(judged: &[i64]) -> Input {
-    let level = MonitorLevel {
-        judged: judged.iter().map(|second| at(*second)).collect(),
-        evaluation_period: 3,
-    };
-    Input::Tick(BTreeMap::from([("dq".to_owned(), level)]))
 }
 
 #[test]
@@ -224,15 +266,16 @@ fn transitions_are_those_of_the_table() {
             "{from:?} can be reached"
         );
     }
-    // A retraining starts in undecided stages only, so no incident has two.
+    // A retraining starts in undecided stages only, so no incident has two. A start that was not executed is renewed.
     for (from, cause, to) in TRANSITIONS {
-        assert_eq!(cause == Cause::Retrain, to == Stage::Retraining && from.is_undecided());
+        assert_eq!(cause == Cause::Retrain, to == Stage::Starting);
+        assert!(to != Stage::Starting || from.is_undecided() || from == Stage::Starting);
     }
 }
 
 #[test]
 fn diagram_in_the_docs_matches_the_table() {
-    let docs = include_str!("../../../ARCHITECTURE.md");
+    let docs = include_str!("../../../../ARCHITECTURE.md");
     assert!(
         docs.contains(&diagram()),
         "ARCHITECTURE.md should contain:\n```mermaid\n{}```",
@@ -297,7 +340,10 @@ fn event_about_large_alerts_fits_eventbridge() {
         ];
         // With another execution in progress, every alert that joins leads to a decision with all alerts so far.
         scenario.facts = Some(Facts {
-            in_flight: vec![format!("execution-{monitor}")],
+            in_flight: vec![RunInFlight {
+                execution_arn: format!("execution-{monitor}"),
+                incident: None,
+            }],
             ..Facts::default()
         });
         scenario.apply(Input::Alert(change));
@@ -362,7 +408,9 @@ fn incident_closes_when_all_monitors_are_ok() {
 fn incident_stays_open_while_pipeline_runs() {
     let scenario = Scenario::after([in_alert("dq", 1), ok("dq", 2), in_alert("dq", 3)]);
     assert_eq!((scenario.stage(), scenario.starts().len()), (Stage::Retraining, 1));
-    let scenario = Scenario::after([in_alert("dq", 1), ok("dq", 2), execution(1, ExecutionStatus::Succeeded)]);
+    let mut scenario = Scenario::after([in_alert("dq", 1), ok("dq", 2), execution(1, ExecutionStatus::Succeeded)]);
+    assert_eq!(scenario.stage(), Stage::Verifying);
+    scenario.judge_at(100, "dq", &[50]);
     assert_eq!((scenario.stage(), scenario.document.closed.len()), (Stage::Healthy, 1));
 }
 
@@ -381,14 +429,16 @@ fn failed_pipeline_escalates() {
 
 #[test]
 fn persistent_drift_escalates_without_another_retraining() {
-    let mut scenario = Scenario::after([in_alert("dq", 1), execution(1, ExecutionStatus::Succeeded)]);
+    let mut scenario = Scenario::with_policy(&AUTO.replace("verify_executions = 1\n", ""));
+    scenario.apply(in_alert("dq", 1));
+    scenario.apply(execution(1, ExecutionStatus::Succeeded));
     assert_eq!(
-        scenario.apply_at(5000, levels(&[4000, 3000, -100])),
+        scenario.judge_at(5000, "dq", &[4000, 3000, -100]),
         Stage::Verifying,
         "two since the retraining"
     );
     assert_eq!(
-        scenario.apply_at(6000, levels(&[5000, 4000, 3000])),
+        scenario.judge_at(6000, "dq", &[5000, 4000, 3000]),
         Stage::Escalated,
         "three since, and still in alert"
     );
@@ -404,17 +454,17 @@ fn persistent_drift_escalates_without_another_retraining() {
 
 #[test]
 fn verify_executions_delays_closing() {
-    let mut scenario = Scenario::with_policy(&format!("{AUTO}verify_executions = 2\n"));
+    let mut scenario = Scenario::with_policy(&AUTO.replace("verify_executions = 1", "verify_executions = 2"));
     scenario.apply(in_alert("dq", 1));
     scenario.apply(execution(1, ExecutionStatus::Succeeded));
     assert_eq!(scenario.apply_at(4000, ok("dq", 2)), Stage::Verifying);
-    assert_eq!(scenario.apply_at(4001, levels(&[3700])), Stage::Verifying);
+    assert_eq!(scenario.judge_at(4001, "dq", &[3700]), Stage::Verifying);
     assert_eq!(
         scenario.apply_at(4002, tick()),
         Stage::Verifying,
         "no level of the monitor"
     );
-    assert_eq!(scenario.apply_at(8000, levels(&[7200, 3700])), Stage::Healthy);
+    assert_eq!(scenario.judge_at(8000, "dq", &[7200, 3700]), Stage::Healthy);
 }
 
 #[test]
@@ -646,7 +696,10 @@ fn pause_of_all_models_includes_new_model() {
 fn pipeline_execution_started_by_hand_holds_retraining() {
     let mut scenario = Scenario::with_policy(AUTO);
     scenario.facts = Some(Facts {
-        in_flight: vec!["arn:aws:sagemaker:us-east-1:111122223333:pipeline/p/execution/hand".into()],
+        in_flight: vec![RunInFlight {
+            execution_arn: "arn:aws:sagemaker:us-east-1:111122223333:pipeline/p/execution/hand".into(),
+            incident: None,
+        }],
         ..Facts::default()
     });
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
@@ -660,7 +713,7 @@ fn pipeline_execution_started_by_hand_holds_retraining() {
 #[test]
 fn cooldown_and_budgets_hold_retraining() {
     let hour = 3600;
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'auto'\n");
+    let mut scenario = Scenario::with_policy(&format!("[remediation]\nautomation = 'auto'\n{QUICK}"));
     scenario.apply_at(10, in_alert("dq", 1));
     scenario.apply_at(20, execution(1, ExecutionStatus::Succeeded));
     scenario.apply_at(30, ok("dq", 2));
@@ -720,36 +773,65 @@ fn alert_without_facts_waits_for_decision() {
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Deciding);
     assert!(scenario.document.outbox.is_empty());
     assert!(
-        scenario.document.needs_facts(&in_alert("dq", 1)),
+        scenario.document.needs(&in_alert("dq", 1), &caller(20)).facts,
         "a retry of the same alert needs facts"
     );
     scenario.facts = Some(Facts::default());
     assert_eq!(scenario.apply_at(20, in_alert("dq", 1)), Stage::Retraining);
 }
 
-#[test]
-fn resolution_opens_new_incident_if_still_in_alert() {
-    let resolution = Input::Resolution(RemediationResolution {
-        incident_id: "churn-1".into(),
+fn resolution(incident: u64, in_alert: Option<InAlertChoice>) -> Input {
+    Input::Resolution(RemediationResolution {
+        incident_id: format!("churn-{incident}"),
+        in_alert,
         by: "ada".into(),
         time: at(100),
         reason: None,
-    });
+    })
+}
+
+#[test]
+fn resolution_says_what_becomes_of_alerts() {
     let mut scenario = Scenario::after([in_alert("dq", 1)]);
     assert_eq!(
-        scenario.apply_at(90, resolution.clone()),
-        Stage::Retraining,
-        "not during the retraining"
+        scenario.apply(resolution(1, None)),
+        StepOutcome::Refused(Refusal::MonitorsInAlert)
     );
-    scenario.apply_at(95, execution(1, ExecutionStatus::Failed));
     assert_eq!(
-        scenario.apply_at(100, resolution),
+        scenario.apply(resolution(7, None)),
+        StepOutcome::Refused(Refusal::NotOpen)
+    );
+    assert_eq!(
+        scenario.apply_at(90, resolution(1, Some(InAlertChoice::Reopen))),
         Stage::Retraining,
-        "in the next incident"
+        "also during the retraining; in the next incident"
     );
     assert_eq!(scenario.document.incident.as_ref().unwrap().number, 2);
     assert_eq!(scenario.document.closed[0].outcome, Outcome::Resolved);
     assert_eq!(scenario.starts().len(), 2);
+    // The end of the first retraining is recorded.
+    scenario.apply(execution(1, ExecutionStatus::Failed));
+    let ended = scenario.document.closed[0].incident.execution.as_ref().unwrap();
+    assert_eq!(ended.status, ExecutionStatus::Failed);
+}
+
+#[test]
+fn accepted_alert_opens_no_incident_until_it_returns() {
+    let day = 24 * 3600;
+    let mut scenario = Scenario::after([in_alert("dq", 1)]);
+    let accept = resolution(1, Some(InAlertChoice::Accept));
+    assert_eq!(scenario.apply_at(90, accept.clone()), Stage::Healthy);
+    assert_eq!(scenario.apply_at(6 * day, tick()), Stage::Healthy);
+    assert_eq!(scenario.apply_at(6 * day + 1, in_alert("mq", 1)), Stage::Retraining);
+    // It counts again after a week.
+    let mut scenario = Scenario::after([in_alert("dq", 1)]);
+    scenario.apply_at(90, accept.clone());
+    assert_eq!(scenario.apply_at(8 * day, tick()), Stage::Retraining);
+    // Or when it comes back.
+    let mut scenario = Scenario::after([in_alert("dq", 1)]);
+    scenario.apply_at(90, accept);
+    assert_eq!(scenario.apply_at(100, ok("dq", 2)), Stage::Healthy);
+    assert_eq!(scenario.apply_at(110, in_alert("dq", 3)), Stage::Retraining);
 }
 
 #[test]
@@ -826,6 +908,7 @@ fn state_machine_and_event_get_custom_parameters() {
     let mut scenario = Scenario::with_policy(&format!(
         "{AUTO}[retraining]\nstart = 'state-machine'\nstate_machine = '{arn}'\nparameters = {{ Model_Name = '{{model}}-v2' }}\n"
     ));
+    scenario.start = None;
     scenario.apply(in_alert("dq", 1));
     let start = scenario
         .document
@@ -845,7 +928,7 @@ fn state_machine_and_event_get_custom_parameters() {
 
     let mut scenario = Scenario::with_policy(&format!("{AUTO}[retraining]\nstart = 'event'\n"));
     scenario.apply(in_alert("dq", 1));
-    assert_eq!(scenario.stage(), Stage::Retraining);
+    assert_eq!(scenario.stage(), Stage::Starting);
     assert_eq!(scenario.document.outbox.entries().len(), 1, "only the event");
 }
 
@@ -904,7 +987,10 @@ fn some_input() -> impl Strategy<Value = (Input, bool)> {
         1 => (any::<bool>(), 0..60_i64, prop::option::of(1..30_i64))
             .prop_map(|(paused, second, seconds)| pause(paused, second, seconds)),
         1 => Just(tick()),
-        1 => Just(levels(&[4000, 3000, 2000])),
+        1 => (1..3_u64, prop::option::of(prop_oneof![Just(InAlertChoice::Accept), Just(InAlertChoice::Reopen)]))
+            .prop_map(|(incident, choice)| resolution(incident, choice)),
+        1 => prop_oneof![Just("dq"), Just("mq")]
+            .prop_map(|schedule| Input::Retired { monitoring_schedule: schedule.to_owned() }),
     ];
     // The second value: whether SageMaker answers.
     (input, prop::bool::weighted(0.8))
@@ -935,28 +1021,30 @@ proptest! {
             // Every event is delivered twice.
             for _ in 0..2 {
                 let before = scenario.stage();
+                let resolved = matches!(input, Input::Resolution(_));
                 scenario.apply(input.clone());
+                for start in std::mem::take(&mut scenario.started) {
+                    prop_assert!(before.is_undecided() || before == Stage::Healthy || resolved);
+                    let (pause, now) = (scenario.document.pause.as_ref(), at(scenario.second));
+                    let paused = pause.is_some_and(|pause| pause.is_active(now));
+                    prop_assert!(!paused, "no retraining starts while the model is paused");
+                    started.push(start.incident);
+                }
                 for entry in scenario.document.outbox.entries() {
-                    match &entry.effect {
-                        ModelEffect::StartPipelineExecution(start) => {
-                            prop_assert!(before.is_undecided() || before == Stage::Healthy);
-                            let (pause, now) = (scenario.document.pause.as_ref(), at(scenario.second));
-                            let paused = pause.is_some_and(|pause| pause.is_active(now));
-                            prop_assert!(!paused, "no retraining starts while the model is paused");
-                            started.push(start.incident);
-                        }
-                        ModelEffect::PutRemediationDecided(decided) => {
-                            prop_assert!(decisions.insert(decided.id.clone()), "{} is published twice", decided.id);
-                        }
-                        _ => {}
+                    if let ModelEffect::PutRemediationDecided(decided) = &entry.effect {
+                        prop_assert!(decisions.insert(decided.id.clone()), "{} is published twice", decided.id);
                     }
                 }
                 scenario.document.outbox = Outbox::default();
                 let document = &scenario.document;
-                let quiet = document.alerts.values().all(|alert| alert.status == AlertStatus::Ok);
+                let is_quiet = |alert: &remediation::MonitorAlert| {
+                    alert.status == AlertStatus::Ok || alert.accepted_until.is_some()
+                };
+                let quiet = document.alerts.values().all(is_quiet);
                 prop_assert!(quiet || document.incident.is_some(), "a monitor in alert has an incident");
                 let undecided = document.incident.as_ref().is_some_and(|incident| incident.decision.is_none());
-                prop_assert!(!undecided || document.is_deciding(), "only in the stage Deciding");
+                let has_run = document.incident.as_ref().is_some_and(|incident| incident.execution.is_some());
+                prop_assert!(!undecided || document.is_deciding() || has_run, "only in the stage Deciding");
             }
         }
         let incidents: BTreeSet<u64> = started.iter().copied().collect();
@@ -973,7 +1061,7 @@ proptest! {
 }
 
 /// A policy with experiments.
-const WITH_EXPERIMENTS: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0m'\n\
+const WITH_EXPERIMENTS: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0m'\nverify_executions = 2\nclose_after = 1\n\
     [promotion]\nmode = 'variants'\nmetric = 'purchases'\ncandidate_within = '6h'\n";
 
 const EXECUTION: &str = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/churn/execution/e1";
@@ -992,24 +1080,28 @@ fn candidate(ended: Option<Conclusion>, execution: Option<&str>, second: i64) ->
 fn with_candidate() -> Scenario {
     let mut scenario = Scenario::with_policy(WITH_EXPERIMENTS);
     scenario.apply_at(1, alert("quality", 1, AlertStatus::InAlert));
-    scenario.document.started(1, EXECUTION);
     let execution = PipelineExecution {
         arn: EXECUTION.into(),
         status: ExecutionStatus::Succeeded,
         start_time: Some(at(10)),
         end_time: Some(at(100)),
     };
-    scenario.apply_at(100, Input::PipelineExecution { incident: 1, execution });
+    scenario.apply_at(
+        100,
+        Input::PipelineExecution {
+            incident: 1,
+            execution,
+            at: at(100),
+        },
+    );
     assert_eq!(scenario.stage(), Stage::Candidate);
     scenario
 }
 
-fn judged(executions: i64) -> Input {
-    let level = MonitorLevel {
-        judged: (1..=executions).map(|number| at(1000 + number)).collect(),
-        evaluation_period: 2,
-    };
-    Input::Tick([("quality".to_owned(), level)].into())
+/// Judges a number of executions since the promotion at second 1000.
+fn judge(scenario: &mut Scenario, second: i64, executions: i64) -> Stage {
+    let judged: Vec<i64> = (1..=executions).map(|number| 1000 + number).collect();
+    scenario.judge_at(second, "quality", &judged)
 }
 
 #[test]
@@ -1026,8 +1118,8 @@ fn promoted_model_is_verified_by_evaluation_period() {
         scenario.apply_at(1000, candidate(Some(Conclusion::Promoted), Some(EXECUTION), 1000)),
         Stage::Verifying
     );
-    assert_eq!(scenario.apply_at(2000, judged(1)), Stage::Verifying);
-    assert_eq!(scenario.apply_at(2001, judged(2)), Stage::Healthy);
+    assert_eq!(judge(&mut scenario, 2000, 1), Stage::Verifying);
+    assert_eq!(judge(&mut scenario, 2001, 2), Stage::Healthy);
     let closed = scenario
         .document
         .outbox
@@ -1052,7 +1144,7 @@ fn promoted_model_is_verified_by_evaluation_period() {
 fn persistent_drift_of_promoted_model_escalates() {
     let mut scenario = with_candidate();
     scenario.apply_at(1000, candidate(Some(Conclusion::Promoted), Some(EXECUTION), 1000));
-    assert_eq!(scenario.apply_at(2000, judged(2)), Stage::Escalated);
+    assert_eq!(judge(&mut scenario, 2000, 2), Stage::Escalated);
     assert!(matches!(scenario.last_decision().1[..], [Reason::DriftPersists { .. }]));
 }
 
@@ -1078,8 +1170,8 @@ fn lost_or_missing_candidate_escalates() {
     );
 
     let mut scenario = with_candidate();
-    assert_eq!(scenario.apply_at(100 + 6 * 3600 - 1, judged(0)), Stage::Candidate);
-    assert_eq!(scenario.apply_at(100 + 6 * 3600, judged(0)), Stage::Escalated);
+    assert_eq!(judge(&mut scenario, 100 + 6 * 3600 - 1, 0), Stage::Candidate);
+    assert_eq!(judge(&mut scenario, 100 + 6 * 3600, 0), Stage::Escalated);
     assert!(matches!(
         scenario.last_decision().1[..],
         [Reason::CandidateMissing { .. }]
@@ -1087,7 +1179,7 @@ fn lost_or_missing_candidate_escalates() {
     // A candidate in an experiment does not time out.
     let mut scenario = with_candidate();
     scenario.apply_at(200, candidate(None, None, 200));
-    assert_eq!(scenario.apply_at(100 + 7 * 3600, judged(0)), Stage::Candidate);
+    assert_eq!(judge(&mut scenario, 100 + 7 * 3600, 0), Stage::Candidate);
 }
 
 #[test]
