@@ -616,11 +616,19 @@ impl MonitorLedger {
         now: Timestamp,
         restarted: bool,
     ) -> Option<Box<AlertStateChange>> {
-        let newest = self.datapoints.back()?.scheduled_time;
+        let newest = self.datapoints.back().map(|datapoint| datapoint.scheduled_time);
+        // A new ledger has no transition. A ledger whose datapoints were all dropped is OK.
+        if newest.is_none() && self.alert.status == AlertStatus::Ok {
+            return None;
+        }
+        let is_empty = newest.is_none();
+        let newest = newest.unwrap_or(now);
         let window = self.window(rules);
         let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
         let previous = self.alert.status;
-        let status = if restarted {
+        let status = if is_empty {
+            AlertStatus::Ok
+        } else if restarted {
             self.status_since_restart(&window, rules, as_of)
         } else {
             self.status(&window, rules, 0, as_of, previous)

@@ -219,6 +219,15 @@ fn stored_datapoint_of_the_future_does_not_blind_the_monitor() {
     assert_eq!(changes.len(), 1);
     assert_eq!(changes[0].alert_status, AlertStatus::Ok);
 
+    // Without another datapoint.
+    let mut ledger = MonitorLedger::new(monitor());
+    record(&mut ledger, 876_000, violations(876_000, 2), &rules, 876_000);
+    settle(&mut ledger);
+    ledger.sweep(&rules, &caller(hour(1)));
+    assert_eq!((ledger.alert.status, settle(&mut ledger).len()), (AlertStatus::Ok, 1));
+    ledger.sweep(&rules, &caller(hour(2)));
+    assert!(settle(&mut ledger).is_empty());
+
     // The same with a restart, and when that hour has come.
     let mut ledger = future(violations(876_000, 2));
     assert!(ledger.restart(hour(0), &rules, &caller(hour(1))));
