@@ -418,7 +418,7 @@ impl MonitorLedger {
         }
     }
 
-    /// Adds the result of a datapoint that is not in the ledger (any more) to those of earlier executions.
+    /// Adds the result of a datapoint that the ledger does not keep to those of earlier executions.
     fn remember(&mut self, datapoint: &Datapoint, window: &AlertWindow, rules: &MonitorRules) {
         let time = datapoint.scheduled_time;
         if self.restarted_at.is_none_or(|since| time >= since) {
@@ -739,10 +739,14 @@ impl MonitorLedger {
         as_of: Timestamp,
         now: Timestamp,
     ) -> AlertStateChange {
-        let mut evaluated = rules.evaluated(window, self.counting(), as_of);
-        evaluated.drain(..evaluated.len().saturating_sub(MAX_EVENT_DATAPOINTS));
-        let latest_breaching = evaluated.iter().rev().find(|(_, period)| *period == Period::Breaching);
-        let latest_report = evaluated
+        let all_evaluated = rules.evaluated(window, self.counting(), as_of);
+        let listed = all_evaluated.len().saturating_sub(MAX_EVENT_DATAPOINTS);
+        let evaluated = all_evaluated.get(listed..).unwrap_or_default();
+        let latest_breaching = all_evaluated
+            .iter()
+            .rev()
+            .find(|(_, period)| *period == Period::Breaching);
+        let latest_report = all_evaluated
             .iter()
             .rev()
             .filter(|(datapoint, period)| {
@@ -798,9 +802,11 @@ impl MonitorLedger {
             transition: self.alert.transition,
             alert_status: self.alert.status,
             previous_alert_status: previous,
-            severity: latest_breaching
-                .filter(|_| self.alert.status == AlertStatus::InAlert)
-                .map(|(datapoint, _)| rules.severity(datapoint).unwrap_or_default()),
+            severity: (self.alert.status == AlertStatus::InAlert).then(|| {
+                // The breaching execution may be older than all datapoints.
+                let severity = latest_breaching.and_then(|(datapoint, _)| rules.severity(datapoint));
+                severity.unwrap_or_default()
+            }),
             datapoints_to_alert: m,
             evaluation_period: n,
             period,

@@ -549,7 +549,9 @@ fn policy_may_lengthen_the_window_later() {
         ledger.sweep(&over_time(m, n, period), &caller(hour(60 * 24)));
         assert_eq!(ledger.alert.status, AlertStatus::InAlert, "{m} of {n} {period}");
         let change = ledger.last_change.unwrap();
-        assert!(change.datapoints.len() <= 100);
+        assert!(change.datapoints.len() <= 100 && change.breaching <= change.datapoints.len());
+        assert_eq!(change.severity, Some(Severity::Warning));
+        assert_eq!(change.violations.len(), 20);
         assert!(
             change.reason.contains(&format!("of the last {n} periods of {period}")),
             "{}",
