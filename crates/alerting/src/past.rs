@@ -1,7 +1,7 @@
 //! Results of executions that are older than the datapoints of a ledger, for long time windows.
 //!
 //! One character per day (or hour) states whether an execution in it breached, none breached, or none had a result. A
-//! period consists of whole days or hours, so its result is the worst of theirs. The rules of the policy at the time at
+//! period consists of whole days or hours, so its result is the worst one of them. The rules of the policy at the time at
 //! which a datapoint left the ledger judged it: a later policy changes the length of periods, M, and N, but no longer
 //! which violations count.
 
