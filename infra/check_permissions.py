@@ -563,9 +563,9 @@ PEOPLE = {
         FIND, ("s3:ListBucket", STATE), *VERSIONS, *calls(f"{STATE}/models/churn.json", "s3", "GetObject GetObjectVersion"),
         *(("s3:GetObject", key) for key in (*RESTORED, *PUBLISHED, f"{STATE}/dashboard/index.html")),
         *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED)), ALERTS, ("sagemaker:ListMonitoringAlertHistory", "*"),
-        # approve, resolve, pause MODEL, and experiment.
+        # approve, resolve, pause MODEL, datapoint drop, and experiment.
         *(send(detail_type) for detail_type in (
-            "Remediation Approval", "Remediation Resolution", "Remediation Pause", "Experiment Command",
+            "Remediation Approval", "Remediation Resolution", "Remediation Pause", "Monitor Datapoint Drop", "Experiment Command",
             ["Remediation Approval", "Remediation Pause"])),
         # redrive. Lambda names the version of the function.
         *calls(STACK_QUEUE, "sqs", "ReceiveMessage DeleteMessage ChangeMessageVisibility"),
@@ -600,7 +600,8 @@ PEOPLE = {
     ], [
         *FOR_PEOPLE, *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED, *DOCTOR_REPORTS)), *VERSIONS,
         *(send(detail_type) for detail_type in (
-            "Remediation Resolution", "Remediation Pause", "Experiment Command", ["Remediation Approval", "Remediation Pause"])),
+            "Remediation Resolution", "Remediation Pause", "Monitor Datapoint Drop", "Experiment Command",
+            ["Remediation Approval", "Remediation Pause"])),
         *(("s3:GetObject", key) for key in (f"{STATE}/monitors/churn.json", f"{STATE}/policy.toml", REPORT, f"{DATA}/churn/1.jsonl")),
         *(("s3:ListBucket", bucket) for bucket in (REPORTS, DATA)), ("cloudformation:ListStackResources", stack(STACK)),
         ("cloudformation:DescribeStacks", stack(f"{STACK}-2")), ("lambda:InvokeFunction", function(f"{STACK}-remediate")),

@@ -73,6 +73,15 @@ def is_a_command(command: str) -> None:
             assert argument in help_text, argument
 
 
+def is_a_subcommand(command: str) -> None:
+    """The command of a command, such as `datapoint drop`, has each option."""
+    _, above, subcommand, *arguments = shlex.split(command)
+    help_text = subprocess.run([ROOT / "target/debug/driftwarden", above, subcommand, "--help"], capture_output=True, text=True, check=True).stdout
+    for argument in arguments:
+        if argument.startswith("--"):
+            assert argument in help_text, argument
+
+
 def is_a_rust_target(command: str) -> None:
     known = subprocess.run(["rustc", "--print", "target-list"], capture_output=True, text=True, check=True).stdout.split()
     assert command.split()[-1] in known
@@ -128,6 +137,7 @@ ELSEWHERE: dict[str, tuple[str, Check]] = {
     "sam deploy": ("a real account", is_a_deployment),
     # Here it would report the disabled rules and the used queue.
     "driftwarden doctor": ("requires a healthy deployment; tests/e2e/test_doctor.py has one", is_a_command),
+    "driftwarden datapoint drop": ("needs a datapoint of that hour; crates/cli/tests/operator has one", is_a_subcommand),
     "cargo install --path crates/cli": ("a release build", installs_the_command),
     "rustup target add": ("downloads a toolchain's library", is_a_rust_target),
     "cargo +nightly fuzz run": ("a nightly toolchain, and a minute", is_a_fuzz_target),

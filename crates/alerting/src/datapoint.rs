@@ -1,9 +1,19 @@
 //! One monitoring execution as one datapoint: its evidence, and its state.
 
-use jiff::Timestamp;
+use crate::{MonitorRules, Severity};
+use jiff::{SignedDuration, Timestamp};
 use model_monitor::{Quantity, Subject, Violation, ViolationReport};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
+
+/// Maximum time by which the scheduled time of an execution may be ahead of the current time. An execution that is
+/// further ahead has a wrong date, and would be the newest datapoint until that date.
+pub const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(2);
+
+/// Whether an execution is scheduled more than [`MAX_AHEAD`] after `now`.
+pub fn is_ahead(scheduled_time: Timestamp, now: Timestamp) -> bool {
+    scheduled_time.duration_since(now) > MAX_AHEAD
+}
 
 /// Maximum number of violations with details in a datapoint, worst first. The datapoint also has the URI of the full
 /// report.
@@ -12,6 +22,16 @@ pub const REPORTED_VIOLATIONS: usize = 20;
 /// Maximum number of further violations that are kept as summaries.
 pub const SUMMARIZED_VIOLATIONS: usize = 180;
 
+/// Maximum size of the violations of one report in a ledger, in bytes of JSON. 200 violations of Model Monitor's usual
+/// length take 26 kB.
+const MAX_VIOLATION_BYTES: usize = 32_000;
+/// Maximum size of the summaries of all violations in a condensed datapoint, in bytes of JSON.
+const MAX_CONDENSED_SUMMARY_BYTES: usize = 200;
+/// Maximum size of the check types in a condensed datapoint, in bytes of JSON.
+const MAX_CONDENSED_CHECK_TYPE_BYTES: usize = 400;
+/// Maximum length of the reason for a failure in a condensed datapoint.
+const MAX_CONDENSED_REASON_CHARS: usize = 200;
+
 /// Maximum length of the description of a violation. Custom containers can write descriptions of any length.
 const MAX_DESCRIPTION_CHARS: usize = 300;
 /// Maximum length of a name. CloudWatch limits dimension values to 1,024 characters.
@@ -19,6 +39,8 @@ const MAX_NAME_CHARS: usize = 256;
 /// Maximum number of check types that are counted separately. Further check types of custom containers are counted
 /// together.
 const MAX_CHECK_TYPES: usize = 16;
+/// Name under which further check types are counted.
+const OTHER_CHECK_TYPES: &str = "other";
 
 /// State of a datapoint. An unreadable report has no state: it is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,6 +85,19 @@ impl Datapoint {
     pub fn state(&self) -> DatapointState {
         self.evidence.state()
     }
+
+    /// Size in bytes of JSON.
+    pub(crate) fn size(&self) -> usize {
+        json_size(self)
+    }
+
+    /// Condenses the datapoint to one line of bounded size. Kept: what identifies the evidence, so that duplicates are
+    /// recognized; the state; the number of violations in total and by check type; the URI of the report; and the
+    /// result of the rules with their policy version. Lost: the violations, unless their summaries are short; the job;
+    /// and long reasons. Condensing a condensed datapoint does not change it.
+    pub(crate) fn condense(&mut self, rules: &MonitorRules) {
+        self.evidence.condense(rules);
+    }
 }
 
 /// Evidence about an execution; empty if the execution was due and never ran. Merging is commutative, associative, and
@@ -86,7 +121,8 @@ impl Evidence {
     pub fn merge(self, other: Self) -> Self {
         Self {
             report: later(self.report, other.report, |report| {
-                (report.last_modified, report.etag.clone())
+                // S3 states the time of a version in seconds. Within a second, the sequencer of its event decides.
+                (report.last_modified, report.sequencer.clone(), report.etag.clone())
             }),
             job: later(self.job, other.job, |job| {
                 (
@@ -101,6 +137,48 @@ impl Evidence {
                 (execution.last_modified, execution.status, execution.reason.clone())
             }),
         }
+    }
+
+    /// Time of the latest change that the evidence shows. `None` if the execution never ran.
+    pub(crate) fn latest_change(&self) -> Option<Timestamp> {
+        let report = self.report.as_ref().map(|report| report.last_modified);
+        let job = self.job.as_ref().map(|job| job.ended_at);
+        let execution = self.execution.as_ref().map(|execution| execution.last_modified);
+        report.max(job).max(execution)
+    }
+
+    pub(crate) fn condense(&mut self, rules: &MonitorRules) {
+        let no_data = self.execution.as_ref().is_some_and(ExecutionEvidence::had_no_data);
+        if let Some(report) = &mut self.report {
+            report.condense(rules);
+        }
+        if let Some(job) = &mut self.job {
+            job.processing_job_arn.clear();
+            let failed = job.status != JobStatus::Completed;
+            job.reason = job
+                .reason
+                .take()
+                .filter(|_| failed)
+                .map(|reason| condensed_reason(&reason));
+        }
+        if let Some(execution) = &mut self.execution {
+            let reason = execution.reason.take();
+            // The words that make the state `NoData` can be anywhere in the reason.
+            execution.reason = if no_data {
+                Some("Job inputs had no data".to_owned())
+            } else {
+                reason.map(|reason| condensed_reason(&reason))
+            };
+        }
+    }
+
+    /// Whether violations, the job, or reasons were removed, see [`Datapoint::condense`].
+    pub(crate) fn is_condensed(&self) -> bool {
+        let is_cut = |reason: &String| reason.chars().count() > MAX_CONDENSED_REASON_CHARS;
+        let reason = self.execution.as_ref().and_then(|execution| execution.reason.as_ref());
+        self.report.as_ref().is_some_and(|report| report.judged.is_some())
+            || self.job.as_ref().is_some_and(|job| job.processing_job_arn.is_empty())
+            || reason.is_some_and(is_cut)
     }
 
     /// State of the datapoint. A report with violations determines it. Otherwise, the end of the job or of the
@@ -243,6 +321,10 @@ pub struct ReportEvidence {
     pub etag: String,
     /// Last modification of the S3 object. The later of two versions wins.
     pub last_modified: Timestamp,
+    /// Sequencer of the S3 event about this version of the object, comparable as text. `None` if another event led to
+    /// the report. Of two versions of the same second, the one with the later sequencer wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequencer: Option<String>,
     /// Number of violations in the report.
     pub violations: u64,
     /// Number of violations by constraint check type.
@@ -255,6 +337,22 @@ pub struct ReportEvidence {
     /// Sum of the drift values of the features beyond `top`. `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_drift: Option<f64>,
+    /// Result of the rules for the violations of a condensed datapoint. `None` as long as the violations are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Box<ReportJudgment>>,
+}
+
+/// Result of the rules of a policy for the violations in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportJudgment {
+    /// Version of the policy.
+    pub policy_version: String,
+    /// Highest severity of the violations that count. `None` if none counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Check types of the violations that count. `None` if those of all violations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_types: Option<Vec<String>>,
 }
 
 impl ReportEvidence {
@@ -266,38 +364,139 @@ impl ReportEvidence {
             let name = cut(violation.check_type.as_str(), MAX_NAME_CHARS);
             let known = by_check_type.contains_key(&name) || by_check_type.len() < MAX_CHECK_TYPES;
             *by_check_type
-                .entry(if known { name } else { "other".into() })
+                .entry(if known { name } else { OTHER_CHECK_TYPES.into() })
                 .or_default() += 1;
         }
         let mut ranked: Vec<&Violation> = report.violations.iter().collect();
         // The sort is stable: violations with the same distance keep the order of the report.
         ranked.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-        let top = top.min(REPORTED_VIOLATIONS);
-        let rest: Vec<f64> = ranked
+        let most = top.min(REPORTED_VIOLATIONS);
+        let mut left = MAX_VIOLATION_BYTES;
+        let mut top: Vec<ReportedViolation> = ranked.iter().take(most).map(|v| ReportedViolation::new(v)).collect();
+        top.truncate(fitting(&top, &mut left));
+        let others: Vec<f64> = ranked
             .iter()
-            .skip(top)
+            .skip(top.len())
             .filter_map(|v| number(v.observed.as_ref()))
             .filter(|value| value.is_finite())
             .collect();
+        let mut rest: Vec<ViolationSummary> = ranked
+            .iter()
+            .skip(top.len())
+            .take(SUMMARIZED_VIOLATIONS)
+            .map(|violation| ViolationSummary::new(violation))
+            .collect();
+        rest.truncate(fitting(&rest, &mut left));
         Self {
             uri,
             etag,
             last_modified,
+            sequencer: None,
             violations: report.violations.len() as u64,
             by_check_type,
-            top: ranked
-                .iter()
-                .take(top)
-                .map(|violation| ReportedViolation::new(violation))
-                .collect(),
-            rest: ranked
-                .iter()
-                .skip(top)
-                .take(SUMMARIZED_VIOLATIONS)
-                .map(|violation| ViolationSummary::new(violation))
-                .collect(),
-            other_drift: (!rest.is_empty()).then(|| rest.iter().sum()),
+            top,
+            rest,
+            other_drift: (!others.is_empty()).then(|| others.iter().sum()),
+            judged: None,
         }
+    }
+
+    /// The evidence with the sequencer of the S3 event about this version of the object.
+    ///
+    /// Sequencers are hexadecimal numbers. To compare two of them, S3 pads the shorter one on the right with zeros
+    /// (*Amazon S3 User Guide*, page *notification-content-structure*), so trailing zeros are removed. A value that is
+    /// no sequencer is ignored.
+    #[must_use]
+    pub fn with_sequencer(self, sequencer: Option<&str>) -> Self {
+        let is_valid = |text: &&str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let sequencer = sequencer
+            .filter(is_valid)
+            .map(|text| text.trim_end_matches('0').to_ascii_uppercase());
+        Self { sequencer, ..self }
+    }
+
+    /// See [`Datapoint::condense`].
+    fn condense(&mut self, rules: &MonitorRules) {
+        if self.judged.is_some() {
+            return;
+        }
+        let counting = rules.check_types(self);
+        let all = counting.len() == self.by_check_type.len();
+        self.judged = Some(Box::new(ReportJudgment {
+            policy_version: rules.policy_version.clone(),
+            severity: rules.severity_of_report(self),
+            check_types: (!all).then_some(counting),
+        }));
+        let top = std::mem::take(&mut self.top);
+        let mut summaries: Vec<ViolationSummary> = top.iter().map(ViolationSummary::from).collect();
+        summaries.append(&mut self.rest);
+        // The rules of a changed policy can be applied to all violations, or not to any.
+        let is_complete = summaries.len() as u64 == self.violations;
+        if is_complete && json_size(&summaries) <= MAX_CONDENSED_SUMMARY_BYTES {
+            self.rest = summaries;
+        }
+        self.other_drift = None;
+        let mut left = MAX_CONDENSED_CHECK_TYPE_BYTES;
+        let mut others = 0;
+        self.by_check_type.retain(|name, count| {
+            let fits = left.checked_sub(json_size(name));
+            left = fits.unwrap_or(left);
+            others += if fits.is_some() { 0 } else { *count };
+            fits.is_some()
+        });
+        if others > 0 {
+            *self.by_check_type.entry(OTHER_CHECK_TYPES.to_owned()).or_default() += others;
+        }
+        let known = &self.by_check_type;
+        if let Some(counting) = self.judged.as_mut().and_then(|judged| judged.check_types.as_mut()) {
+            let was_any_removed = counting.iter().any(|name| !known.contains_key(name));
+            counting.retain(|name| known.contains_key(name));
+            if was_any_removed && !counting.iter().any(|name| name == OTHER_CHECK_TYPES) {
+                counting.push(OTHER_CHECK_TYPES.to_owned());
+            }
+        }
+    }
+}
+
+/// Number of items from the first one whose size in bytes of JSON fits, which is subtracted.
+fn fitting<T: Serialize>(items: &[T], left: &mut usize) -> usize {
+    items
+        .iter()
+        .take_while(|item| match left.checked_sub(json_size(item) + 1) {
+            Some(remaining) => {
+                *left = remaining;
+                true
+            }
+            None => false,
+        })
+        .count()
+}
+
+/// Reason for a failure in a condensed datapoint. In JSON, a control character takes six bytes.
+fn condensed_reason(reason: &str) -> String {
+    let plain: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    cut(&plain, MAX_CONDENSED_REASON_CHARS)
+}
+
+/// Size of a value as JSON, in bytes.
+pub(crate) fn json_size(value: &impl Serialize) -> usize {
+    struct Counter(usize);
+
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.0,
+        Err(_) => usize::MAX,
     }
 }
 
@@ -418,6 +617,20 @@ pub struct ViolationSummary {
     /// Distance from the threshold, as a fraction of the threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exceedance: Option<f64>,
+}
+
+impl From<&ReportedViolation> for ViolationSummary {
+    fn from(violation: &ReportedViolation) -> Self {
+        let facts = ViolationFacts::from(violation);
+        Self {
+            check_type: facts.check_type.to_owned(),
+            feature: facts.feature.map(ToOwned::to_owned),
+            metric: facts.metric.map(ToOwned::to_owned),
+            facet: facts.facet.map(ToOwned::to_owned),
+            // JSON has no infinity.
+            exceedance: facts.exceedance.map(|exceedance| exceedance.min(f64::MAX)),
+        }
+    }
 }
 
 impl ViolationSummary {

@@ -20,6 +20,9 @@ pub const MODEL_MONITOR_HEALTH_STATE_CHANGE: &str = "Model Monitor Health State 
 /// Detail-type of [`MonitoringExecutionStateChange`].
 pub const MONITORING_EXECUTION_STATE_CHANGE: &str = "Monitoring Execution State Change";
 
+/// Detail-type of [`MonitorDatapointDrop`].
+pub const MONITOR_DATAPOINT_DROP: &str = "Monitor Datapoint Drop";
+
 /// Correlation ID of an execution and of all that follows from it, derived from the schedule and the hour of the
 /// execution.
 pub fn execution_correlation_id(schedule: &str, scheduled_time: Timestamp) -> String {
@@ -117,7 +120,7 @@ pub struct AlertStateChange {
     pub period: Option<String>,
     /// Number of breaching datapoints among the evaluated ones.
     pub breaching: usize,
-    /// Evaluated datapoints, oldest first.
+    /// Evaluated datapoints, oldest first: the latest 100.
     pub datapoints: Vec<EventDatapoint>,
     /// Violations of the latest breaching datapoint, worst first. At most 20.
     pub violations: Vec<ReportedViolation>,
@@ -186,7 +189,7 @@ pub struct EventDatapoint {
     /// Number of violations, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub violations: Option<u64>,
-    /// `s3://` URI of the violation report.
+    /// `s3://` URI of the violation report. Only for the latest 20 datapoints of an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_uri: Option<String>,
 }
@@ -225,4 +228,24 @@ pub struct HealthStateChange {
     /// Time of the transition.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
+}
+
+/// Detail of `Monitor Datapoint Drop`, version 1: an operator removes a datapoint of a monitor, and its alert is
+/// evaluated again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MonitorDatapointDrop {
+    /// Name of the monitoring schedule.
+    pub monitoring_schedule: String,
+    /// Scheduled time of the execution.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub scheduled_time: Timestamp,
+    /// Name of the operator.
+    pub by: String,
+    /// Time of the command. Evidence that is newer stays, and newer evidence about the execution counts again.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+    /// Reason, recorded in the ledger.
+    pub reason: String,
 }

@@ -2,8 +2,9 @@
 
 use crate::{
     AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, EventDatapoint, Evidence, ExecutionWindow,
-    HealthStateChange, Level, MaintenanceWindow, Metric, MonitorRules, Period, ReportedViolation, Treatment, ViolationFacts,
-    execution_correlation_id,
+    HealthStateChange, Level, MaintenanceWindow, Metric, MonitorDatapointDrop, MonitorRules, PastResults, Period,
+    PeriodLength, ReportedViolation, TimeWindow, Treatment, ViolationFacts, datapoint::json_size,
+    execution_correlation_id, is_ahead,
 };
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::MonitorType;
@@ -17,8 +18,34 @@ use std::collections::{BTreeSet, VecDeque};
 pub const DOCTOR_SCHEDULE: &str = "driftwarden-doctor";
 
 /// Maximum number of datapoints in a ledger: the longest evaluation period, and room for datapoints that are late or
-/// take no slot in the window. The ledger of an hourly monitor covers 12 days.
+/// take no slot in the window. The ledger of an hourly monitor covers 12 days. Time windows also use the results of
+/// earlier executions, see [`PastResults`].
 pub const MAX_DATAPOINTS: usize = 300;
+
+/// Maximum size of a ledger as JSON in bytes, without pending effects.
+pub const MAX_LEDGER_BYTES: usize = 300_000;
+
+/// Maximum size of all datapoints as JSON in bytes. If they are larger, the oldest ones are condensed or removed.
+const MAX_DATAPOINT_BYTES: usize = 200_000;
+
+/// Number of latest datapoints that keep violations and jobs, even if the window does not evaluate them. The dashboard
+/// shows 48 executions.
+const DETAILED_DATAPOINTS: usize = 48;
+
+/// Size of the check types in a ledger as JSON in bytes from which on no further one is added. Model Monitor's take 300.
+const MAX_CHECK_TYPE_BYTES: usize = 8_000;
+
+/// Maximum number of dropped datapoints that are recorded.
+const MAX_DROPPED: usize = 50;
+
+/// Maximum length of the name of an operator, and of the reason for a drop.
+const MAX_DROP_CHARS: usize = 300;
+
+/// Maximum number of datapoints in an event: the longest window over executions.
+const MAX_EVENT_DATAPOINTS: usize = 100;
+
+/// Maximum number of report URIs in an event, for the latest datapoints.
+const MAX_EVENT_REPORTS: usize = 20;
 
 /// Maximum number of alert transitions in a ledger.
 const MAX_TRANSITIONS: usize = 50;
@@ -70,8 +97,38 @@ pub enum Recorded {
     Changed,
     /// The evidence was known.
     Duplicate,
-    /// The execution is older than all datapoints in the ledger, and cannot affect the window.
+    /// The execution is older than all datapoints in the ledger. It affects only time windows that are that long.
     TooOld,
+    /// The execution is scheduled more than [`MAX_AHEAD`](crate::MAX_AHEAD) after the current time. It is not recorded.
+    Ahead,
+    /// The datapoint was dropped, and the evidence is not newer than the drop. It is not recorded.
+    Dropped,
+}
+
+/// Outcome of dropping a datapoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropOutcome {
+    /// The datapoint was removed.
+    Dropped,
+    /// The ledger has no such datapoint.
+    Absent,
+    /// The datapoint has evidence that is newer than the command.
+    Newer,
+}
+
+/// A datapoint that was removed from a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedDatapoint {
+    /// Scheduled time of the execution.
+    pub scheduled_time: Timestamp,
+    /// State of the datapoint.
+    pub state: DatapointState,
+    /// Name of the operator, or `driftwarden`.
+    pub by: String,
+    /// Time of the command. Later evidence about the execution counts again.
+    pub time: Timestamp,
+    /// Reason.
+    pub reason: String,
 }
 
 /// Side effect of a change of a ledger.
@@ -158,7 +215,13 @@ pub struct MonitorLedger {
     pub epoch: Option<Timestamp>,
     /// Datapoints of the latest executions, oldest first, at most [`MAX_DATAPOINTS`].
     pub datapoints: VecDeque<Datapoint>,
-    /// Check types that this monitor has reported.
+    /// Results of earlier executions, for long time windows.
+    #[serde(default, skip_serializing_if = "PastResults::is_empty")]
+    pub past: PastResults,
+    /// Datapoints that were removed, latest last. The number is bounded.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub dropped: VecDeque<DroppedDatapoint>,
+    /// Check types that this monitor has reported. The number is bounded.
     #[serde(default)]
     pub check_types: BTreeSet<String>,
     /// Alert of the monitor.
@@ -198,6 +261,8 @@ impl MonitorLedger {
             monitor,
             epoch: None,
             datapoints: VecDeque::new(),
+            past: PastResults::default(),
+            dropped: VecDeque::new(),
             check_types: BTreeSet::new(),
             alert: Alert::default(),
             last_change: None,
@@ -212,7 +277,7 @@ impl MonitorLedger {
     }
 
     /// Records evidence about an execution and evaluates the alert window. Enqueues the metrics of a new or changed
-    /// datapoint, and the event of a transition.
+    /// datapoint, and the event of a transition. Bounds the size of the ledger.
     pub fn record(&mut self, observation: Observation, rules: &MonitorRules, caller: &Caller) -> Recorded {
         let Observation {
             monitor,
@@ -222,7 +287,12 @@ impl MonitorLedger {
         if self.datapoints.is_empty() && self.alert.transition == 0 {
             self.epoch.get_or_insert(caller.now);
         }
-        let (recorded, publish) = self.merge(scheduled_time, evidence);
+        self.drop_ahead(caller.now);
+        let (recorded, publish) = if is_ahead(scheduled_time, caller.now) {
+            (Recorded::Ahead, None)
+        } else {
+            self.merge(scheduled_time, evidence, rules)
+        };
         if let Some(datapoint) = publish.and_then(|at| self.datapoints.get(at)) {
             let metrics = Metric::for_datapoint(datapoint, &self.monitor, &self.check_types, rules);
             let version = datapoint
@@ -240,8 +310,135 @@ impl MonitorLedger {
                 ..monitor
             };
         }
-        self.evaluate(Some(scheduled_time), rules, caller);
+        let is_ignored = matches!(recorded, Recorded::Ahead | Recorded::Dropped);
+        self.evaluate((!is_ignored).then_some(scheduled_time), rules, caller);
+        self.bound(rules);
         recorded
+    }
+
+    /// Removes a datapoint as commanded by an operator, records who did it when and why, evaluates the ledger again,
+    /// and enqueues the events of transitions. Only evidence that is newer than the command counts again. Repeating the
+    /// command changes nothing.
+    pub fn drop_datapoint(
+        &mut self,
+        command: &MonitorDatapointDrop,
+        rules: &MonitorRules,
+        caller: &Caller,
+    ) -> DropOutcome {
+        let found = self.position(command.scheduled_time);
+        // A clock that is ahead must not hide future evidence.
+        let time = command.time.min(caller.now);
+        let outcome = match found.ok().and_then(|at| self.datapoints.get(at)) {
+            None => DropOutcome::Absent,
+            Some(datapoint) if datapoint.evidence.latest_change() > Some(time) => DropOutcome::Newer,
+            Some(_) => DropOutcome::Dropped,
+        };
+        if outcome == DropOutcome::Dropped
+            && let Some(datapoint) = found.ok().and_then(|at| self.datapoints.remove(at))
+        {
+            let short = |text: &str| text.chars().take(MAX_DROP_CHARS).collect();
+            self.note_dropped(&datapoint, short(&command.by), time, short(&command.reason));
+        }
+        self.drop_ahead(caller.now);
+        self.evaluate(None, rules, caller);
+        self.bound(rules);
+        outcome
+    }
+
+    /// Whether a datapoint was removed and has not been recorded again.
+    pub fn is_dropped(&self, scheduled_time: Timestamp) -> bool {
+        let is_same = |dropped: &DroppedDatapoint| dropped.scheduled_time == scheduled_time;
+        self.dropped.iter().any(is_same) && self.position(scheduled_time).is_err()
+    }
+
+    /// Position of the datapoint of an execution, or the position at which it would be.
+    fn position(&self, scheduled_time: Timestamp) -> Result<usize, usize> {
+        self.datapoints
+            .binary_search_by_key(&scheduled_time, |datapoint| datapoint.scheduled_time)
+    }
+
+    fn note_dropped(&mut self, datapoint: &Datapoint, by: String, time: Timestamp, reason: String) {
+        let scheduled_time = datapoint.scheduled_time;
+        self.dropped.retain(|dropped| dropped.scheduled_time != scheduled_time);
+        self.dropped.push_back(DroppedDatapoint {
+            scheduled_time,
+            state: datapoint.state(),
+            by,
+            time,
+            reason,
+        });
+        if self.dropped.len() > MAX_DROPPED {
+            self.dropped.pop_front();
+        }
+    }
+
+    /// Removes datapoints that are scheduled too far ahead. Earlier versions of Driftwarden recorded them, and they
+    /// would be the newest datapoints for years.
+    fn drop_ahead(&mut self, now: Timestamp) {
+        let newest_is_ahead = |datapoint: &mut Datapoint| is_ahead(datapoint.scheduled_time, now);
+        while let Some(datapoint) = self.datapoints.pop_back_if(newest_is_ahead) {
+            let reason = "scheduled more than 2 hours ahead of the time at which it was removed".to_owned();
+            self.note_dropped(&datapoint, "driftwarden".to_owned(), now, reason);
+        }
+    }
+
+    /// Bounds the size of the ledger. Datapoints that neither the window evaluates nor the dashboard shows are
+    /// condensed. If the others are still too large, the oldest ones are condensed, too, and removed if that is not
+    /// enough. The latest breaching report keeps its violations, because events contain them.
+    fn bound(&mut self, rules: &MonitorRules) {
+        let window = self.window(rules);
+        let shown = self.datapoints.len().saturating_sub(DETAILED_DATAPOINTS);
+        let detailed = match self.datapoints.back() {
+            None => return,
+            Some(newest) => {
+                let as_of = self
+                    .as_of
+                    .map_or(newest.scheduled_time, |as_of| as_of.max(newest.scheduled_time));
+                let evaluated = rules.evaluated(&window, self.counting(), as_of);
+                let oldest = evaluated.first().map(|(datapoint, _)| datapoint.scheduled_time);
+                oldest.map_or(shown, |oldest| {
+                    let before = self
+                        .datapoints
+                        .partition_point(|datapoint| datapoint.scheduled_time < oldest);
+                    before.min(shown)
+                })
+            }
+        };
+        for datapoint in self.datapoints.iter_mut().take(detailed) {
+            datapoint.condense(rules);
+        }
+        let mut sizes: VecDeque<usize> = self.datapoints.iter().map(Datapoint::size).collect();
+        let mut total: usize = sizes.iter().sum::<usize>() + sizes.len();
+        let latest_report = self
+            .datapoints
+            .iter()
+            .rposition(|datapoint| datapoint.evidence.report.is_some() && rules.judge(datapoint) == Period::Breaching);
+        for (at, (datapoint, size)) in self.datapoints.iter_mut().zip(&mut sizes).enumerate() {
+            if total <= MAX_DATAPOINT_BYTES {
+                break;
+            }
+            if at >= detailed && Some(at) != latest_report {
+                datapoint.condense(rules);
+                let condensed = datapoint.size();
+                total = total.saturating_sub(size.saturating_sub(condensed));
+                *size = condensed;
+            }
+        }
+        while total > MAX_DATAPOINT_BYTES && self.datapoints.len() > 1 {
+            total = total.saturating_sub(sizes.pop_front().unwrap_or_default() + 1);
+            if let Some(datapoint) = self.datapoints.pop_front() {
+                self.remember(&datapoint, &window, rules);
+            }
+        }
+    }
+
+    /// Adds the result of a datapoint that the ledger does not keep to those of earlier executions.
+    fn remember(&mut self, datapoint: &Datapoint, window: &AlertWindow, rules: &MonitorRules) {
+        let time = datapoint.scheduled_time;
+        if self.restarted_at.is_none_or(|since| time >= since) {
+            let result = rules.judge(datapoint);
+            self.past.add(time, result, window, &rules.policy_version);
+        }
     }
 
     /// Records that a sweep has compared the ledger with SageMaker's list up to a scheduled time. Because each record
@@ -256,10 +453,12 @@ impl MonitorLedger {
     /// Evaluates the ledger with the current rules and enqueues the events of transitions. This applies a changed
     /// policy, and the passing of time without an execution.
     pub fn sweep(&mut self, rules: &MonitorRules, caller: &Caller) {
+        self.drop_ahead(caller.now);
         if matches!(rules.window, AlertWindow::Time { .. }) && !self.datapoints.is_empty() {
             self.as_of = self.as_of.max(Some(caller.now));
         }
         self.evaluate(None, rules, caller);
+        self.bound(rules);
     }
 
     /// Restarts the alert window because the baseline of the monitor changed: earlier datapoints no longer take a slot.
@@ -269,7 +468,9 @@ impl MonitorLedger {
         if self.restarted_at.is_some_and(|known| known >= at) {
             return false;
         }
+        self.drop_ahead(caller.now);
         self.restarted_at = Some(at);
+        self.past.remove_before(at);
         let change = self.update_alert(None, rules, caller.now, true);
         self.enqueue_change(change, caller);
         true
@@ -291,7 +492,7 @@ impl MonitorLedger {
         rules: &MonitorRules,
         now: Timestamp,
     ) -> Option<Box<AlertStateChange>> {
-        self.merge(scheduled_time, evidence);
+        self.merge(scheduled_time, evidence, rules);
         self.update_alert(Some(scheduled_time), rules, now, false)
     }
 
@@ -341,10 +542,21 @@ impl MonitorLedger {
     }
 
     /// Merges evidence. Returns the outcome, and the index of the datapoint if it has metrics to publish.
-    fn merge(&mut self, scheduled_time: Timestamp, evidence: Evidence) -> (Recorded, Option<usize>) {
+    fn merge(
+        &mut self,
+        scheduled_time: Timestamp,
+        evidence: Evidence,
+        rules: &MonitorRules,
+    ) -> (Recorded, Option<usize>) {
+        let mut dropped = self.dropped.iter();
+        if let Some(dropped) = dropped.find(|dropped| dropped.scheduled_time == scheduled_time)
+            && evidence.latest_change() <= Some(dropped.time)
+        {
+            return (Recorded::Dropped, None);
+        }
         if let Some(report) = &evidence.report {
             for check_type in report.by_check_type.keys() {
-                if !self.check_types.contains(check_type) {
+                if !self.check_types.contains(check_type) && json_size(&self.check_types) < MAX_CHECK_TYPE_BYTES {
                     self.check_types.insert(check_type.clone());
                 }
             }
@@ -354,8 +566,7 @@ impl MonitorLedger {
         let found = if newest.is_none_or(|newest| newest < scheduled_time) {
             Err(self.datapoints.len())
         } else {
-            self.datapoints
-                .binary_search_by_key(&scheduled_time, |datapoint| datapoint.scheduled_time)
+            self.position(scheduled_time)
         };
         match found {
             Ok(at) => {
@@ -365,6 +576,13 @@ impl MonitorLedger {
                 let merged = datapoint.evidence.clone().merge(evidence);
                 if merged == datapoint.evidence {
                     return (Recorded::Duplicate, None);
+                }
+                if datapoint.evidence.is_condensed() {
+                    let mut condensed = merged.clone();
+                    condensed.condense(rules);
+                    if condensed == datapoint.evidence {
+                        return (Recorded::Duplicate, None);
+                    }
                 }
                 let published = |evidence: &Evidence| {
                     (
@@ -377,7 +595,15 @@ impl MonitorLedger {
                 datapoint.evidence = merged;
                 (Recorded::Changed, publish.then_some(at))
             }
-            Err(0) if self.datapoints.len() >= MAX_DATAPOINTS => (Recorded::TooOld, None),
+            Err(0) if self.datapoints.len() >= MAX_DATAPOINTS => {
+                let window = self.window(rules);
+                let datapoint = Datapoint {
+                    scheduled_time,
+                    evidence,
+                };
+                self.remember(&datapoint, &window, rules);
+                (Recorded::TooOld, None)
+            }
             Err(mut at) => {
                 self.datapoints.insert(
                     at,
@@ -386,8 +612,11 @@ impl MonitorLedger {
                         evidence,
                     },
                 );
-                if self.datapoints.len() > MAX_DATAPOINTS {
-                    self.datapoints.pop_front();
+                if self.datapoints.len() > MAX_DATAPOINTS
+                    && let Some(oldest) = self.datapoints.pop_front()
+                {
+                    let window = self.window(rules);
+                    self.remember(&oldest, &window, rules);
                     at = at.saturating_sub(1);
                 }
                 (Recorded::New, Some(at))
@@ -402,11 +631,19 @@ impl MonitorLedger {
         now: Timestamp,
         restarted: bool,
     ) -> Option<Box<AlertStateChange>> {
-        let newest = self.datapoints.back()?.scheduled_time;
+        let newest = self.datapoints.back().map(|datapoint| datapoint.scheduled_time);
+        // A new ledger has no transition. A ledger whose datapoints were all dropped is OK.
+        if newest.is_none() && self.alert.status == AlertStatus::Ok {
+            return None;
+        }
+        let is_empty = newest.is_none();
+        let newest = newest.unwrap_or(now);
         let window = self.window(rules);
         let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
         let previous = self.alert.status;
-        let status = if restarted {
+        let status = if is_empty {
+            AlertStatus::Ok
+        } else if restarted {
             self.status_since_restart(&window, rules, as_of)
         } else {
             self.status(&window, rules, 0, as_of, previous)
@@ -518,7 +755,7 @@ impl MonitorLedger {
         if self.restarted_at.is_some() && counting.peek().is_none() {
             return AlertStatus::Ok;
         }
-        rules.status(window, counting, self.restarted_at, as_of, previous)
+        rules.status(window, counting, &self.past, self.restarted_at, as_of, previous)
     }
 
     /// Status as if the ledger had started at the restart: evaluates the datapoints since then one after the other.
@@ -541,6 +778,40 @@ impl MonitorLedger {
         }
     }
 
+    /// Number of breaching periods among the latest N with a result, and their number.
+    fn breaching_periods(
+        &self,
+        rules: &MonitorRules,
+        window: &TimeWindow,
+        period: PeriodLength,
+        as_of: Timestamp,
+    ) -> (usize, usize) {
+        let periods = rules.periods(window.evaluation_range(), period, self.counting(), &self.past, as_of);
+        let with_result = periods.iter().rev().filter(|result| **result != Period::Missing);
+        let latest = with_result.take(window.evaluation_periods().into());
+        latest.fold((0, 0), |(breaching, all), result| {
+            (breaching + usize::from(*result == Period::Breaching), all + 1)
+        })
+    }
+
+    /// Scheduled time of the oldest breaching execution that the window evaluates. For an execution that is older than
+    /// all datapoints, the start of its day (or hour).
+    pub fn oldest_breaching(&self, rules: &MonitorRules, as_of: Timestamp) -> Option<Timestamp> {
+        let window = self.window(rules);
+        let evaluated = rules.evaluated(&window, self.counting(), as_of);
+        let mut breaching = evaluated.iter().filter(|(_, period)| *period == Period::Breaching);
+        let oldest = breaching.next().map(|(datapoint, _)| datapoint.scheduled_time);
+        let AlertWindow::Time { window, period } = window else {
+            return oldest;
+        };
+        let newest = period.index(as_of);
+        let range = i64::try_from(window.evaluation_range()).unwrap_or(i64::MAX);
+        let past = self.past.newest_first(period);
+        let in_range = past.take_while(|(time, _)| newest - period.index(*time) < range);
+        let breaching = in_range.filter(|(_, result)| *result == Period::Breaching);
+        breaching.last().map(|(time, _)| time).or(oldest)
+    }
+
     fn correlation_id(&self, scheduled_time: Timestamp) -> String {
         execution_correlation_id(&self.monitor.schedule, scheduled_time)
     }
@@ -554,12 +825,14 @@ impl MonitorLedger {
         as_of: Timestamp,
         now: Timestamp,
     ) -> AlertStateChange {
-        let evaluated = rules.evaluated(window, self.counting(), as_of);
-        let severities = evaluated
+        let all_evaluated = rules.evaluated(window, self.counting(), as_of);
+        let listed = all_evaluated.len().saturating_sub(MAX_EVENT_DATAPOINTS);
+        let evaluated = all_evaluated.get(listed..).unwrap_or_default();
+        let severities = all_evaluated
             .iter()
             .filter(|(_, period)| *period == Period::Breaching)
             .map(|(datapoint, _)| rules.severity(datapoint).unwrap_or_default());
-        let reports = evaluated
+        let reports = all_evaluated
             .iter()
             .rev()
             .filter(|(datapoint, period)| {
@@ -592,11 +865,14 @@ impl MonitorLedger {
             }
             AlertWindow::Time { window, period } => {
                 let missing = window.treat_missing_data().as_str();
-                let reason = format!(
-                    "{} breached in the latest periods of {period}; alert at {m} of {n} periods, missing periods are \
-                     treated as {missing}",
-                    text::count(breaching as u64, "execution")
-                );
+                let (breaching, all) = self.breaching_periods(rules, window, *period, as_of);
+                let result = match (all, breaching) {
+                    (0, _) => format!("no period of {period} has a result"),
+                    (1, 0) => format!("the last period of {period} with a result did not breach"),
+                    (1, _) => format!("the last period of {period} with a result breached"),
+                    (all, _) => format!("{breaching} of the last {all} periods of {period} with a result breached"),
+                };
+                let reason = format!("{result}; alert at {m} of {n} periods, missing periods are treated as {missing}");
                 (reason, Some(period.to_string()))
             }
         };
@@ -613,14 +889,23 @@ impl MonitorLedger {
             revision: 0,
             alert_status: self.alert.status,
             previous_alert_status: previous,
-            severity: severities.max().filter(|_| self.alert.status == AlertStatus::InAlert),
+            // The breaching executions may be older than all datapoints.
+            severity: (self.alert.status == AlertStatus::InAlert).then(|| severities.max().unwrap_or_default()),
             datapoints_to_alert: m,
             evaluation_period: n,
             period,
             breaching,
             datapoints: evaluated
                 .iter()
-                .map(|(datapoint, _)| EventDatapoint::from(*datapoint))
+                .enumerate()
+                .map(|(at, (datapoint, _))| {
+                    let datapoint = EventDatapoint::from(*datapoint);
+                    let is_late = at + MAX_EVENT_REPORTS >= evaluated.len();
+                    EventDatapoint {
+                        report_uri: datapoint.report_uri.filter(|_| is_late),
+                        ..datapoint
+                    }
+                })
                 .collect(),
             violations: latest_report
                 .map(|report| {

@@ -2,8 +2,8 @@
 //! maintenance windows, and the alert window.
 
 use crate::{
-    AlarmState, AlertStatus, Datapoint, DatapointState, ExecutionWindow, Period, ReportEvidence, TimeWindow,
-    ViolationFacts, ViolationSummary,
+    AlarmState, AlertStatus, Datapoint, DatapointState, ExecutionWindow, PastResults, Period, ReportEvidence,
+    ReportJudgment, TimeWindow, ViolationFacts, ViolationSummary, past::MAX_CELLS,
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,12 @@ pub struct ViolationRule {
 }
 
 impl ViolationRule {
+    /// Whether the check type of a violation determines the result of the rule.
+    fn needs_only_check_type(&self) -> bool {
+        let applies_to_all = self.feature.is_none() && self.metric.is_none() && self.facet.is_none();
+        applies_to_all && (!self.counts || self.minimum_exceedance <= 0.0)
+    }
+
     fn matches(&self, violation: &ViolationFacts<'_>) -> bool {
         let fits = |pattern: &Option<Pattern>, name: Option<&str>| {
             pattern
@@ -230,6 +236,35 @@ impl PeriodLength {
         }
     }
 
+    /// Whether each period consists of whole days in UTC.
+    pub(crate) fn has_whole_days(self) -> bool {
+        match self {
+            Self::Minutes(minutes) => minutes.is_multiple_of(24 * 60),
+            Self::Months(_) => true,
+        }
+    }
+
+    /// Maximum number of periods that a ledger remembers, and so the maximum evaluation range of a time window. A
+    /// ledger remembers the results of 4,800 days for periods of whole days, and of 4,800 hours for other periods.
+    ///
+    /// ```
+    /// use alerting::PeriodLength;
+    ///
+    /// let most = |text| PeriodLength::parse(text).map(PeriodLength::max_evaluation_range);
+    /// assert_eq!(most("1w"), Some(685));
+    /// assert_eq!(most("1mo"), Some(154));
+    /// assert_eq!(most("1y"), None);
+    /// assert_eq!(most("52w"), Some(13));
+    /// ```
+    pub fn max_evaluation_range(self) -> usize {
+        let minutes = match self {
+            Self::Minutes(minutes) => u64::from(minutes.max(1)),
+            Self::Months(months) => u64::from(months.max(1)) * 31 * 24 * 60,
+        };
+        let cell = if self.has_whole_days() { 24 * 60 } else { 60 };
+        usize::try_from(MAX_CELLS as u64 * cell / minutes).unwrap_or(usize::MAX)
+    }
+
     /// Approximate length, with 30 days per month.
     pub fn approximate(self) -> SignedDuration {
         match self {
@@ -334,13 +369,26 @@ impl MonitorRules {
         if datapoint.state() != DatapointState::Violations {
             return None;
         }
+        match &datapoint.evidence.report {
+            Some(report) => self.severity_of_report(report),
+            // The exit message has only the number of violations, so no rule can match.
+            None => Some(Severity::Warning),
+        }
+    }
+
+    /// Highest severity of the violations in a report that count. `None` if none counts.
+    pub(crate) fn severity_of_report(&self, report: &ReportEvidence) -> Option<Severity> {
         if self.violations.is_empty() {
             return Some(Severity::Warning);
         }
-        let Some(report) = &datapoint.evidence.report else {
-            // The exit message has only the number of violations, so no rule can match.
-            return Some(Severity::Warning);
-        };
+        if let Some(judged) = self.earlier_judgment(report) {
+            return match self.by_check_type(report) {
+                Some(counting) if judged.policy_version != self.policy_version => {
+                    counting.into_iter().map(|(_, severity)| severity).max()
+                }
+                _ => judged.severity,
+            };
+        }
         let listed = report.top.iter().map(ViolationFacts::from);
         let highest = listed
             .chain(report.rest.iter().map(ViolationSummary::facts))
@@ -356,6 +404,15 @@ impl MonitorRules {
         if self.violations.is_empty() {
             return report.by_check_type.keys().cloned().collect();
         }
+        if let Some(judged) = self.earlier_judgment(report) {
+            return match (self.by_check_type(report), &judged.check_types) {
+                (Some(counting), _) if judged.policy_version != self.policy_version => {
+                    counting.into_iter().map(|(name, _)| name.to_owned()).collect()
+                }
+                (_, Some(check_types)) => check_types.clone(),
+                (_, None) => report.by_check_type.keys().cloned().collect(),
+            };
+        }
         let listed = report
             .top
             .iter()
@@ -364,6 +421,28 @@ impl MonitorRules {
         let counting = listed.filter(|violation| self.severity_of(violation).is_some());
         let check_types: BTreeSet<&str> = counting.map(|violation| violation.check_type).collect();
         check_types.into_iter().map(ToOwned::to_owned).collect()
+    }
+
+    /// Result of the rules when the report was condensed, unless all of its violations are still known.
+    fn earlier_judgment<'a>(&self, report: &'a ReportEvidence) -> Option<&'a ReportJudgment> {
+        let judged = report.judged.as_deref()?;
+        let is_current = judged.policy_version == self.policy_version;
+        (is_current || report.rest.len() as u64 != report.violations).then_some(judged)
+    }
+
+    /// Check types in a report that count, with their severities, if the rules need nothing else of its violations.
+    fn by_check_type<'a>(&self, report: &'a ReportEvidence) -> Option<Vec<(&'a str, Severity)>> {
+        let mut counting = Vec::new();
+        for name in report.by_check_type.keys() {
+            let fits = |rule: &&ViolationRule| rule.check_type.as_ref().is_none_or(|pattern| pattern.matches(name));
+            let severity = match self.violations.iter().find(fits) {
+                None => Some(Severity::Warning),
+                Some(rule) if rule.needs_only_check_type() => rule.counts.then_some(rule.severity),
+                Some(_) => return None,
+            };
+            counting.extend(severity.map(|severity| (name.as_str(), severity)));
+        }
+        Some(counting)
     }
 
     /// Result of a datapoint for the window.
@@ -410,12 +489,44 @@ impl MonitorRules {
         evaluated
     }
 
-    /// Alert status from the datapoints that count, newest first, and the previous status. A time window ends with the
-    /// period of `as_of`. If datapoints count only since a time, it has no periods before `since`.
+    /// Periods in the evaluation range of a time window, oldest first, from the datapoints that count, newest first, and
+    /// the results of earlier executions. The range ends with the period of `as_of`.
+    pub(crate) fn periods<'a>(
+        &self,
+        range: usize,
+        period: PeriodLength,
+        newest_first: impl Iterator<Item = &'a Datapoint>,
+        past: &PastResults,
+        as_of: Timestamp,
+    ) -> Vec<Period> {
+        let mut periods = vec![Period::Missing; range];
+        let newest = period.index(as_of);
+        let age = |time: Timestamp| usize::try_from(newest - period.index(time)).ok();
+        let judged = newest_first
+            .filter_map(|datapoint| Some((age(datapoint.scheduled_time)?, datapoint)))
+            .take_while(|(age, _)| *age < range)
+            .map(|(age, datapoint)| (age, self.judge(datapoint)));
+        let earlier = past
+            .newest_first(period)
+            .filter_map(|(time, result)| Some((age(time)?, result)))
+            .take_while(|(age, _)| *age < range);
+        for (age, result) in judged.chain(earlier) {
+            // The worst execution in a period determines it, like the statistic `Maximum` of the metric `Breaching`.
+            if let Some(slot) = range.checked_sub(age + 1).and_then(|at| periods.get_mut(at)) {
+                *slot = slot.worst(result);
+            }
+        }
+        periods
+    }
+
+    /// Alert status from the datapoints that count, newest first, the results of earlier executions, and the previous
+    /// status. A time window ends with the period of `as_of`. If datapoints count only since a time, it has no periods
+    /// before `since`.
     pub fn status<'a>(
         &self,
         window: &AlertWindow,
         newest_first: impl Iterator<Item = &'a Datapoint>,
+        past: &PastResults,
         since: Option<Timestamp>,
         as_of: Timestamp,
         previous: AlertStatus,
@@ -428,31 +539,14 @@ impl MonitorRules {
                 window.judge(slots.map(|period| period == Period::Breaching))
             }
             AlertWindow::Time { window, period } => {
-                let mut periods = vec![Period::Missing; window.evaluation_range()];
-                let newest = period.index(as_of);
-                let last = periods.len();
-                for datapoint in newest_first {
-                    let Ok(age) = usize::try_from(newest - period.index(datapoint.scheduled_time)) else {
-                        continue;
-                    };
-                    let Some(slot) = last.checked_sub(age + 1).and_then(|at| periods.get_mut(at)) else {
-                        break;
-                    };
-                    // The worst execution in a period determines it, like the statistic `Maximum` of the metric
-                    // `Breaching`.
-                    *slot = match (*slot, self.judge(datapoint)) {
-                        (Period::Breaching, _) | (_, Period::Breaching) => Period::Breaching,
-                        (Period::NotBreaching, _) | (_, Period::NotBreaching) => Period::NotBreaching,
-                        (Period::Missing, Period::Missing) => Period::Missing,
-                    };
-                }
+                let periods = self.periods(window.evaluation_range(), *period, newest_first, past, as_of);
                 let before = match previous {
                     AlertStatus::Ok => AlarmState::Ok,
                     AlertStatus::InAlert => AlarmState::Alarm,
                     AlertStatus::InsufficientData => AlarmState::InsufficientData,
                 };
                 let window = since.map_or(*window, |since| {
-                    let periods = usize::try_from(newest - period.index(since) + 1);
+                    let periods = usize::try_from(period.index(as_of) - period.index(since) + 1);
                     window.with_periods_at_most(periods.unwrap_or_default())
                 });
                 match window.evaluate(&periods, before) {

@@ -3,8 +3,9 @@
 //!
 //! Each period is breaching, is not breaching, or has no datapoint. The evaluation range has more than the N evaluation
 //! periods. If it has at least N datapoints, the newest N are evaluated. If it has fewer, all of them are evaluated,
-//! and the missing ones up to N are treated by [`TreatMissingData`]. Unlike CloudWatch's, this window has no maximum
-//! length, so it supports weekly and monthly monitors.
+//! and the missing ones up to N are treated by [`TreatMissingData`]. CloudWatch's window is at most a week long. This
+//! one is as long as a ledger remembers, so it supports weekly and monthly monitors: see
+//! [`PeriodLength::max_evaluation_range`](crate::PeriodLength::max_evaluation_range).
 
 use crate::WindowError;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,17 @@ pub enum Period {
     NotBreaching,
     /// The period has no datapoint.
     Missing,
+}
+
+impl Period {
+    /// The worse of two results in the same period.
+    pub(crate) fn worst(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Breaching, _) | (_, Self::Breaching) => Self::Breaching,
+            (Self::NotBreaching, _) | (_, Self::NotBreaching) => Self::NotBreaching,
+            (Self::Missing, Self::Missing) => Self::Missing,
+        }
+    }
 }
 
 /// Treatment of periods without a datapoint, like `TreatMissingData` of a CloudWatch alarm.

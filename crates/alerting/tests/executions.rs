@@ -128,7 +128,9 @@ fn record(ledger: &mut MonitorLedger, at: i64, evidence: Evidence, rules: &Monit
         scheduled_time: hour(at),
         evidence,
     };
-    ledger.record(observation, rules, &caller(hour(at)))
+    let newest = ledger.datapoints.back().map(|datapoint| datapoint.scheduled_time);
+    let now = newest.map_or(hour(at), |newest| newest.max(hour(at)));
+    ledger.record(observation, rules, &caller(now))
 }
 
 /// The ledger after executions in these states, one per hour.
@@ -455,7 +457,7 @@ fn time_window_event_names_period_and_treatment() {
     assert_eq!(change.period.as_deref(), Some("1h"));
     assert_eq!((change.datapoints_to_alert, change.evaluation_period), (2, 3));
     assert_eq!((change.breaching, change.datapoints.len()), (2, 3));
-    insta::assert_snapshot!(change.reason, @"2 executions breached in the latest periods of 1h; alert at 2 of 3 periods, missing periods are treated as notBreaching");
+    insta::assert_snapshot!(change.reason, @"2 of the last 3 periods of 1h with a result breached; alert at 2 of 3 periods, missing periods are treated as notBreaching");
 }
 
 #[test]

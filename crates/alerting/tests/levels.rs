@@ -54,6 +54,8 @@ fn evidence(at: i64, check_types: &[&str]) -> Evidence {
             .collect(),
         rest: Vec::new(),
         other_drift: None,
+        judged: None,
+        sequencer: None,
     };
     let status = if check_types.is_empty() {
         ExecutionStatus::Completed

@@ -5,8 +5,9 @@ use alerting::{
     AlertStatus, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow, Monitor, MonitorLedger,
     MonitorRules, PeriodLength, TimeWindow, TreatAs, TreatMissingData, Treatment,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use outbox::Caller;
+use std::collections::BTreeMap;
 
 const HISTORIES: u64 = 1_000_000;
 
@@ -285,4 +286,133 @@ fn restarted_ledger_agrees_with_naive_implementation() {
         }
     }
     assert!(ended > histories / 100, "{ended} alerts ended by a restart");
+}
+
+/// Start of the period that contains a time, in days (or hours) since the epoch. Computed from the calendar.
+fn period_start(period: &str, time: Timestamp) -> i64 {
+    let date = time.to_zoned(TimeZone::UTC).datetime();
+    let day = |date: Date| TimeZone::UTC.to_timestamp(date.into()).unwrap().as_second() / 86_400;
+    match period {
+        "1d" => day(date.date()),
+        "1w" => day(date.date()) - i64::from(date.weekday().to_monday_zero_offset()),
+        "1mo" => day(date.date().first_of_month()),
+        hours => {
+            let length: i64 = hours.strip_suffix('h').unwrap().parse().unwrap();
+            time.as_second() / 3600 / length * length
+        }
+    }
+}
+
+/// Start of the period before the one with this start.
+fn previous_start(period: &str, start: i64) -> i64 {
+    match period {
+        "1d" => start - 1,
+        "1w" => start - 7,
+        "1mo" => period_start(period, Timestamp::from_second((start - 1) * 86_400).unwrap()),
+        hours => start - hours.strip_suffix('h').unwrap().parse::<i64>().unwrap(),
+    }
+}
+
+/// Windows that are longer than the datapoints in a ledger, over hourly executions of months, some of them late.
+#[test]
+fn long_windows_agree_with_naive_implementation() {
+    let mut random = Random(0x0D12_F7A2_DE2B_2028);
+    let (mut transitions, mut beyond, mut remembered) = (0, 0, 0);
+    for history in 0..histories().min(80) {
+        let period = random.pick(&["1d", "1w", "1mo", "6h", "12h", "36h"]);
+        let most = match period {
+            "1mo" => 4,
+            "1w" => 9,
+            "1d" => 30,
+            _ => 100,
+        };
+        let n = 1 + random.below(most);
+        let m = 1 + random.below(n);
+        let (small_m, small_n) = (usize::try_from(m).unwrap(), usize::try_from(n).unwrap());
+        let treat = random.pick(&[
+            TreatMissingData::Missing,
+            TreatMissingData::Ignore,
+            TreatMissingData::Breaching,
+            TreatMissingData::NotBreaching,
+        ]);
+        let window = TimeWindow::new(m.cast_signed(), n.cast_signed(), treat).unwrap();
+        let rules = MonitorRules {
+            window: AlertWindow::Time {
+                window,
+                period: PeriodLength::parse(period).unwrap(),
+            },
+            ..MonitorRules::default()
+        };
+        let mut ledger = MonitorLedger::new(monitor());
+        let mut worst: BTreeMap<i64, char> = BTreeMap::new();
+        let (mut newest, mut restarted, mut expected) = (0, None, AlertStatus::Ok);
+        let mut late: Vec<(u64, char)> = Vec::new();
+        let mut rare = 1 + random.below(60);
+        let mut at = 0;
+        while at < 24 * 150 {
+            at += 1;
+            if random.below(700) == 0 {
+                // An outage, and other data afterwards.
+                at += random.below(24 * 40);
+                rare = 1 + random.below(60);
+            }
+            if random.below(3_000) == 0 {
+                let caller = Caller {
+                    id: "restart".into(),
+                    now: hour(at),
+                    lease: SignedDuration::from_secs(120),
+                };
+                assert!(ledger.restart(hour(at), &rules, &caller));
+                (worst, restarted, expected) = (BTreeMap::new(), Some(at), AlertStatus::Ok);
+                assert_eq!(ledger.alert.status, expected, "history {history}");
+            }
+            let kind = match random.below(rare) {
+                0 => 'X',
+                _ => random.pick(&['0', '0', '0', 'F']),
+            };
+            let mut due = vec![(at, kind)];
+            match random.below(40) {
+                0 => late.append(&mut due),
+                1 => due.append(&mut late),
+                _ => {}
+            }
+            for (time, kind) in due {
+                newest = newest.max(time);
+                if restarted.is_none_or(|since| time >= since) && kind != 'F' {
+                    let slot = worst.entry(period_start(period, hour(time))).or_insert(kind);
+                    *slot = if kind == 'X' { 'X' } else { *slot };
+                }
+                let oldest = ledger.datapoints.front().map(|datapoint| datapoint.scheduled_time);
+                beyond += u64::from(oldest.is_some_and(|oldest| hour(time) < oldest));
+                ledger.replay(hour(time), evidence(kind), &rules, hour(at));
+                let mut start = period_start(period, hour(newest));
+                let mut range = Vec::new();
+                for _ in 0..small_n + 2 {
+                    range.insert(0, worst.get(&start).copied().unwrap_or('-'));
+                    start = previous_start(period, start);
+                }
+                let lived = restarted.map_or(usize::MAX, |since| {
+                    let (mut lived, first) = (1, period_start(period, hour(since)));
+                    let mut start = period_start(period, hour(newest));
+                    while start > first {
+                        start = previous_start(period, start);
+                        lived += 1;
+                    }
+                    lived
+                });
+                let before = expected;
+                expected = naive_time(&range, (small_m, small_n), lived, treat, before);
+                assert_eq!(
+                    ledger.alert.status, expected,
+                    "history {history}: hour {time}, {range:?}, {small_m} of {small_n} {period}, {treat:?}"
+                );
+                transitions += u64::from(before != expected);
+            }
+        }
+        remembered += u64::from(!ledger.past.is_empty());
+    }
+    assert!(
+        transitions > 0 && beyond > 0 && remembered > 0,
+        "{transitions} transitions, {beyond} late executions, {remembered} ledgers with earlier results"
+    );
 }

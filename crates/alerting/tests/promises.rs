@@ -33,6 +33,8 @@ fn report(violations: u64, written: i64, etag: u8) -> ReportEvidence {
         top: Vec::new(),
         rest: Vec::new(),
         other_drift: None,
+        sequencer: None,
+        judged: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! at which something happens beside clean executions, and then the earliest of them goes on.
 
 use crate::{Delay, ModelReport, Monitor, Recorded};
-use alerting::{AlertStateChange, AlertStatus, MonitorLedger, MonitorRules, Period};
+use alerting::{AlertStateChange, AlertStatus, MonitorLedger, MonitorRules};
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use remediation::{
@@ -140,10 +140,7 @@ fn drift_start(change: &AlertStateChange, rules: &MonitorRules, ledger: &Monitor
     if change.alert_status != AlertStatus::InAlert {
         return None;
     }
-    let window = ledger.window(rules);
-    let evaluated = rules.evaluated(&window, ledger.counting(), change.time);
-    let mut breaching = evaluated.iter().filter(|(_, period)| *period == Period::Breaching);
-    breaching.next().map(|(datapoint, _)| datapoint.scheduled_time)
+    ledger.oldest_breaching(rules, change.time)
 }
 
 fn report_time(recorded: &Recorded) -> Timestamp {

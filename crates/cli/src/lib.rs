@@ -7,6 +7,7 @@ mod cloud;
 mod completions;
 mod compute;
 mod dashboard;
+mod datapoint;
 mod doctor;
 mod error;
 mod exit;
@@ -32,6 +33,7 @@ pub use backtest::Backtest;
 pub use cloud::{AwsTargets, Clients, Environment};
 pub use completions::{Completions, Man};
 pub use compute::Compute;
+pub use datapoint::DatapointCommand;
 pub use doctor::Doctor;
 pub use exit::Exit;
 pub use incidents::Incidents;
@@ -68,6 +70,7 @@ enum Command {
     Resume(Resume),
     Experiment(Experiment),
     Alerts(Alerts),
+    Datapoint(DatapointCommand),
     Dashboard(Dashboard),
     Doctor(Doctor),
     Redrive(Redrive),
@@ -107,6 +110,7 @@ impl Cli {
             Command::Pause(pause) => cloud::run(streams, async |streams| pause.run(env, streams).await),
             Command::Resume(resume) => cloud::run(streams, async |streams| resume.run(env, streams).await),
             Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(env, streams).await),
+            Command::Datapoint(datapoint) => cloud::run(streams, async |streams| datapoint.run(env, streams).await),
             Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(env, streams).await),
             Command::Baseline(baseline) => cloud::run(streams, async |streams| baseline.run(env, streams).await),
             Command::Analyze(analyze) => {

@@ -71,6 +71,7 @@ const VERBS: &[&str] = &[
     "Detect",
     "Diagnose",
     "Estimate",
+    "Drop",
     "Evaluate",
     "Pause",
     "Plan",
@@ -155,6 +156,7 @@ fn commands_with_output_support_json() {
         "window",
         "compute",
         "experiment",
+        "datapoint",
         "policy",
         "dashboard",
     ];

@@ -22,6 +22,8 @@ use shell::{
 };
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
+#[path = "operator/datapoint.rs"]
+mod datapoint;
 #[path = "operator/doctor.rs"]
 mod doctor;
 #[path = "operator/pause.rs"]

@@ -66,6 +66,11 @@ pub struct ObjectCreated {
     pub key: String,
     /// Size in bytes.
     pub size: Option<u64>,
+    /// Entity tag (`ETag`) of this version of the object, without quotes.
+    pub etag: Option<String>,
+    /// Order of the events about this key: of two events, the one with the larger hexadecimal number is later, after
+    /// padding on the right with zeros.
+    pub sequencer: Option<String>,
 }
 
 /// A processing job changed its status.
@@ -259,6 +264,8 @@ impl Event {
                     bucket: raw.bucket.name,
                     key: decoded(&raw.object.key),
                     size: raw.object.size,
+                    etag: raw.object.etag,
+                    sequencer: raw.object.sequencer,
                 })
             }
             ("aws.sagemaker", "SageMaker Processing Job State Change") => {
@@ -351,6 +358,10 @@ struct RawObject {
     key: String,
     #[serde(default)]
     size: Option<u64>,
+    #[serde(default)]
+    etag: Option<String>,
+    #[serde(default)]
+    sequencer: Option<String>,
 }
 
 #[derive(Deserialize)]

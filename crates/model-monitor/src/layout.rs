@@ -117,7 +117,8 @@ pub(crate) fn hour_of(year: &str, month: &str, day: &str, hour: &str) -> Option<
     };
     let small = |text: &str| digits(text, 2).and_then(|number| i8::try_from(number).ok());
     let (year, month, day, hour) = (digits(year, 4)?, small(month)?, small(day)?, small(hour)?);
-    let valid = (2015..=2199).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
+    // A year that is far ahead is a valid folder: its reports are errors, not objects that are ignored.
+    let valid = (2015..=9998).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
     if !valid {
         return None;
     }
@@ -203,6 +204,14 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn report_of_any_future_year_is_a_report() {
+        for year in ["2126", "2200", "2999", "9998"] {
+            let key = format!("r/e/s/{year}/11/23/03/constraint_violations.json");
+            assert_eq!(read(&key, &["r"]), Some(format!("e s {year}-11-23T03:00:00Z")));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Errors of the `ingest` function.
 
+use jiff::Timestamp;
 use model_monitor::ParseError;
 use shell::{AwsError, ErrorType, LoadPolicyError, UpdateError};
 
@@ -36,6 +37,22 @@ pub enum IngestError {
         /// `s3://` URI in the event.
         uri: String,
     },
+    /// The event of an operator who drops a datapoint is invalid.
+    #[error("failed to parse the detail of the event as a drop of a datapoint")]
+    DatapointDrop(#[source] serde_json::Error),
+    /// The execution is scheduled too far ahead.
+    #[error(
+        "the execution of schedule `{schedule}` is scheduled for {scheduled_time}, more than 2 hours after the current \
+         time, {now}: the date in the folder of its report is wrong; delete the report, or move it to the folder of its hour"
+    )]
+    Ahead {
+        /// Name of the monitoring schedule.
+        schedule: String,
+        /// Scheduled time of the execution.
+        scheduled_time: Timestamp,
+        /// Current time.
+        now: Timestamp,
+    },
     /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
@@ -60,7 +77,8 @@ impl IngestError {
 impl ErrorType for IngestError {
     fn error_type(&self) -> &'static str {
         match self {
-            Self::Event(_) | Self::Execution(_) | Self::BaselineChange(_) => "EventUnreadable",
+            Self::Event(_) | Self::Execution(_) | Self::BaselineChange(_) | Self::DatapointDrop(_) => "EventUnreadable",
+            Self::Ahead { .. } => "ExecutionAhead",
             Self::Report(_) => "ReportUnreadable",
             Self::ReportTooLarge { .. } => "ReportTooLarge",
             Self::ReportGone { .. } => "ReportGone",

@@ -16,7 +16,7 @@ use shell::ports::{DescribedJob, FetchedObject, ProcessingJobs, Reports};
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A violation report has been written.
-    Report { bucket: String, key: String },
+    Report(ObjectCreated),
     /// An analysis job has ended.
     Job {
         job: ProcessingJobStateChange,
@@ -37,11 +37,11 @@ pub(crate) struct Finding {
 impl Source {
     /// The execution for a report object, or the reason why the object is not a violation report.
     pub(crate) fn from_object(object: ObjectCreated, config: &Config) -> Result<(ReportFolder, Self), String> {
-        let ObjectCreated { bucket, key, .. } = object;
-        match ReportFolder::from_key(&bucket, &key, &config.report_prefixes)
+        let ObjectCreated { bucket, key, .. } = &object;
+        match ReportFolder::from_key(bucket, key, &config.report_prefixes)
             .filter(|folder| config.is_report_bucket(&folder.bucket))
         {
-            Some(folder) => Ok((folder, Self::Report { bucket, key })),
+            Some(folder) => Ok((folder, Self::Report(object))),
             None => Err(format!("s3://{bucket}/{key} is not a violation report of a monitor")),
         }
     }
@@ -98,10 +98,21 @@ pub(crate) async fn gather(
     config: &Config,
 ) -> Result<Result<Finding, String>, IngestError> {
     match source {
-        Source::Report { bucket, key } => match read(clients, &bucket, &key, config).await? {
+        Source::Report(ObjectCreated {
+            bucket,
+            key,
+            etag,
+            sequencer,
+            ..
+        }) => match read(clients, &bucket, &key, config).await? {
             Some((report, monitor_type)) => Ok(Ok(Finding {
                 evidence: Evidence {
-                    report: Some(report),
+                    // The object that was read can be a later version than the one of the event.
+                    report: Some(if etag.as_deref() == Some(report.etag.trim_matches('"')) {
+                        report.with_sequencer(sequencer.as_deref())
+                    } else {
+                        report
+                    }),
                     ..Evidence::default()
                 },
                 monitor_type,

@@ -8,9 +8,9 @@ pub use config::Config;
 pub use error::IngestError;
 
 use alerting::{
-    Evidence, ExecutionEvidence, FollowedAlert, MODEL_MONITOR_HEALTH_STATE_CHANGE,
-    MONITORING_EXECUTION_STATE_CHANGE, Metric, MetricName, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
-    Observation, Recorded, execution_correlation_id,
+    DropOutcome, Evidence, ExecutionEvidence, FollowedAlert, MODEL_MONITOR_HEALTH_STATE_CHANGE, MONITOR_DATAPOINT_DROP,
+    MONITORING_EXECUTION_STATE_CHANGE, Metric, MetricName, Monitor, MonitorDatapointDrop, MonitorEffect, MonitorLedger,
+    MonitorRules, Observation, Recorded, execution_correlation_id, is_ahead,
 };
 use evidence::{Finding, Source};
 use futures_util::future::{join, join3};
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use model_monitor::{Detail, EndpointName, Event, ProcessingJobStateChange, ReportFolder};
 use outbox::Caller;
 use promotion::{MONITOR_BASELINE_CHANGE, MonitorBaselineChange};
-use remediation::{MonitorPolicy, MonitorRef, Policy};
+use remediation::{MonitorPolicy, MonitorRef, OPERATOR_SOURCE, Policy};
 use serde::Serialize;
 use shell::{
     AwsError, Kind, LEASE, LoadedDocument, PolicyStore,
@@ -60,6 +60,13 @@ pub enum Handled {
         monitoring_schedule: String,
         /// Time from which executions count.
         restarted_at: String,
+    },
+    /// A datapoint was removed by an operator.
+    Dropped {
+        /// Name of the monitoring schedule.
+        monitoring_schedule: String,
+        /// Scheduled time of the datapoint.
+        scheduled_time: String,
     },
     /// The event does not concern monitoring executions of this deployment.
     Ignored {
@@ -123,6 +130,13 @@ impl Ingest {
                 let restarted = self.restart(clients, schedule, change.time, request_id);
                 return restarted.instrument(span).await;
             }
+            Detail::Other(detail) if event.source == OPERATOR_SOURCE && event.detail_type == MONITOR_DATAPOINT_DROP => {
+                let command: MonitorDatapointDrop =
+                    serde_json::from_value(detail).map_err(IngestError::DatapointDrop)?;
+                let span = execution_span(&command.monitoring_schedule, command.scheduled_time);
+                let dropped = self.drop_datapoint(clients, &command, request_id);
+                return dropped.instrument(span).await;
+            }
             _ => Err(format!(
                 "`{}` does not concern monitoring executions",
                 event.detail_type
@@ -164,7 +178,7 @@ impl Ingest {
     /// Records an execution from SageMaker's list, or one that is missing there.
     ///
     /// # Errors
-    /// If no valid policy is available, or a call to AWS fails.
+    /// If the execution is scheduled too far ahead, no valid policy is available, or a call to AWS fails.
     pub async fn handle_execution<W>(
         &self,
         clients: &W,
@@ -174,6 +188,7 @@ impl Ingest {
     where
         W: Documents + Metrics + EventBus + MonitoringAlerts + Clock,
     {
+        check_time(clients, execution.schedule, execution.scheduled_time)?;
         let key = monitor_key(execution.schedule);
         let (policy, loaded) = join(self.policy.load(clients), load::<MonitorLedger>(clients, &key)).await;
         let policy = policy.map_err(IngestError::Policy)?;
@@ -243,6 +258,63 @@ impl Ingest {
             monitoring_schedule: schedule.to_owned(),
             restarted_at: changed_at.to_string(),
         })
+    }
+
+    /// Removes a datapoint of a monitor as commanded by an operator, and evaluates the monitor again.
+    ///
+    /// # Errors
+    /// If no valid policy is available, or a call to AWS fails.
+    pub async fn drop_datapoint<W>(
+        &self,
+        clients: &W,
+        command: &MonitorDatapointDrop,
+        request_id: &str,
+    ) -> Result<Handled, IngestError>
+    where
+        W: Documents + Metrics + EventBus + Clock,
+    {
+        let schedule = &command.monitoring_schedule;
+        let scheduled_time = command.scheduled_time;
+        let key = monitor_key(schedule);
+        let (policy, loaded) = join(self.policy.load(clients), load::<MonitorLedger>(clients, &key)).await;
+        let policy = policy.map_err(IngestError::Policy)?;
+        let loaded = loaded?;
+        let Some(monitor) = loaded.document().map(|ledger| ledger.monitor.clone()) else {
+            return Ok(ignored(format!("no execution of `{schedule}` has been recorded")));
+        };
+        let caller = caller(clients, request_id);
+        let rules = rules_for(&policy, &monitor).rules;
+        let outcome = update_document(
+            clients,
+            &key,
+            loaded,
+            &caller,
+            || MonitorLedger::new(monitor.clone()),
+            |ledger| ledger.drop_datapoint(command, &rules, &caller),
+            async |effect| self.execute(clients, effect).await,
+        )
+        .await?;
+        match outcome {
+            DropOutcome::Dropped => {
+                tracing::info!(
+                    monitoring_schedule = %schedule,
+                    scheduled_time = %scheduled_time,
+                    by = %command.by,
+                    reason = %command.reason,
+                    "datapoint dropped"
+                );
+                Ok(Handled::Dropped {
+                    monitoring_schedule: schedule.clone(),
+                    scheduled_time: scheduled_time.to_string(),
+                })
+            }
+            DropOutcome::Absent => Ok(ignored(format!(
+                "the ledger of `{schedule}` has no datapoint of {scheduled_time}"
+            ))),
+            DropOutcome::Newer => Ok(ignored(format!(
+                "the datapoint of {scheduled_time} in the ledger of `{schedule}` has evidence that is newer than the command"
+            ))),
+        }
     }
 
     /// Evaluates a monitor again with the current policy and time. Restarts its window if its baseline changed after the last
@@ -315,6 +387,7 @@ impl Ingest {
     where
         W: Documents + Reports + Metrics + EventBus + ProcessingJobs + MonitoringAlerts + Clock,
     {
+        check_time(clients, folder.schedule.as_str(), folder.scheduled_time)?;
         let key = monitor_key(folder.schedule.as_str());
         let (policy, loaded, finding) = join3(
             self.policy.load(clients),
@@ -392,6 +465,9 @@ impl Ingest {
         )
         .await?;
         let (recorded, state, alert_status) = recorded;
+        if recorded == Recorded::Ahead {
+            return Err(ahead(schedule, scheduled_time, caller.now));
+        }
         tracing::info!(
             monitoring_schedule = %schedule,
             scheduled_time = %scheduled_time,
@@ -411,6 +487,9 @@ impl Ingest {
                 monitoring_schedule,
                 scheduled_time,
             },
+            Recorded::Ahead | Recorded::Dropped => ignored(format!(
+                "an operator dropped the datapoint of {scheduled_time} in the ledger of `{monitoring_schedule}`"
+            )),
             Recorded::TooOld => ignored(format!(
                 "the execution of {scheduled_time} is older than all datapoints in the ledger of `{schedule}`"
             )),
@@ -515,6 +594,23 @@ fn rules_for(policy: &Policy, monitor: &Monitor) -> MonitorPolicy {
         endpoint: monitor.endpoint.as_deref(),
         monitor_type: monitor_type.as_deref(),
     })
+}
+
+/// Rejects an execution with a date in the future, before anything is read.
+fn check_time(clients: &impl Clock, schedule: &str, scheduled_time: Timestamp) -> Result<(), IngestError> {
+    let now = clients.now();
+    if is_ahead(scheduled_time, now) {
+        return Err(ahead(schedule, scheduled_time, now));
+    }
+    Ok(())
+}
+
+fn ahead(schedule: &str, scheduled_time: Timestamp, now: Timestamp) -> IngestError {
+    IngestError::Ahead {
+        schedule: schedule.to_owned(),
+        scheduled_time,
+        now,
+    }
 }
 
 fn caller(clients: &impl Clock, request_id: &str) -> Caller {

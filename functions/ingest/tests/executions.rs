@@ -1,8 +1,8 @@
 //! Runs the function on AWS in memory: all sample events, invalid input, and a fault at every call.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{DatapointState, MetricName, MonitorLedger};
-use ingest::{Config, Handled, Ingest, IngestError};
+use ingest::{Config, Handled, Ingest, IngestError, ListedExecution};
 use jiff::{SignedDuration, Timestamp};
 use shell::{
     ErrorType as _, Kind, chain,
@@ -132,6 +132,111 @@ async fn both_events_of_an_execution_are_one_datapoint() {
         assert_eq!(breaching, 1, "published once");
         assert!(ledger(&aws, "churn-data-quality").outbox.is_empty());
     }
+}
+
+#[tokio::test]
+async fn execution_of_the_future_is_an_error_without_a_call() {
+    let aws = aws();
+    for (name, from, to) in [
+        ("s3-object-created", "2026/11/23/03", "2126/11/23/03"),
+        ("s3-object-created", "2026/11/23/03", "2999/11/23/03"),
+        ("s3-object-created", "2026/11/23/03", "2026/11/23/09"),
+        (
+            "processing-job-completed-with-violations",
+            "2026/11/23/03",
+            "2126/11/23/03",
+        ),
+        ("monitoring-execution-clean", "2026/11/23/03", "2126/11/23/03"),
+    ] {
+        let payload = event(name).replace(from, to);
+        assert!(payload.contains(to), "{name}");
+        let error = function().handle(&aws, &payload, "request").await.unwrap_err();
+        assert_eq!(error.error_type(), "ExecutionAhead", "{name}");
+    }
+    let listed = ListedExecution {
+        schedule: "churn-data-quality",
+        endpoint: None,
+        scheduled_time: "2026-11-24T03:00:00Z".parse().unwrap(),
+        evidence: None,
+    };
+    let error = function().handle_execution(&aws, listed, "request").await.unwrap_err();
+    insta::assert_snapshot!(
+        chain(&error),
+        @"the execution of schedule `churn-data-quality` is scheduled for 2026-11-24T03:00:00Z, more than 2 hours after the current time, 2026-11-23T06:00:00Z: the date in the folder of its report is wrong; delete the report, or move it to the folder of its hour"
+    );
+    assert!(aws.calls().is_empty(), "{:?}", aws.calls());
+}
+
+/// The event with the detail of a command to drop the datapoint of an hour.
+fn drop_event(hour: &str, time: &str) -> String {
+    event("monitor-datapoint-drop")
+        .replace("2026-11-23T02:00:00Z", &format!("2026-11-23T{hour}:00:00Z"))
+        .replace("2026-11-23T03:46:21Z", time)
+}
+
+#[tokio::test]
+async fn operator_drops_datapoint_and_ends_its_alert() {
+    let aws = aws();
+    let handle = async |payload: String, request: &str| function().handle(&aws, &payload, request).await.unwrap();
+    handle(event("s3-object-created"), "first").await;
+    assert_eq!(aws.events().len(), 1);
+    let other = drop_event("04", "2026-11-23T06:00:00Z");
+    assert!(matches!(handle(other, "absent").await, Handled::Ignored { .. }));
+    let before_report = drop_event("03", "2026-11-23T05:59:59Z");
+    assert!(matches!(handle(before_report, "early").await, Handled::Ignored { .. }));
+    assert_eq!(states(&aws, "churn-data-quality").len(), 1);
+
+    let command = drop_event("03", "2026-11-23T06:00:01Z");
+    aws.pass(SignedDuration::from_secs(2));
+    assert!(matches!(handle(command.clone(), "drop").await, Handled::Dropped { .. }));
+    let details: Vec<String> = aws.events().into_iter().map(|(_, detail)| detail).collect();
+    assert!(details[1].contains(r#""alertStatus":"OK""#), "{details:?}");
+    let dropped = ledger(&aws, "churn-data-quality").dropped;
+    assert_eq!((dropped.len(), dropped[0].by.as_str()), (1, "ada"));
+    assert_eq!(dropped[0].reason, "the report belongs to another model");
+    assert!(ledger(&aws, "churn-data-quality").outbox.is_empty());
+    // The same report again, and the same command again.
+    assert!(matches!(
+        handle(event("s3-object-created"), "again").await,
+        Handled::Ignored { .. }
+    ));
+    assert!(matches!(
+        handle(command.clone(), "again").await,
+        Handled::Ignored { .. }
+    ));
+    assert!(states(&aws, "churn-data-quality").is_empty());
+    // A corrected report counts, and the command does not remove it.
+    aws.pass(SignedDuration::from_mins(1));
+    aws.put_object(&report_uri("03"), REPORT);
+    assert!(matches!(
+        handle(event("s3-object-created"), "new").await,
+        Handled::Recorded { .. }
+    ));
+    assert!(matches!(handle(command, "late").await, Handled::Ignored { .. }));
+    assert_eq!(states(&aws, "churn-data-quality"), [DatapointState::Violations]);
+    // Events of other sources drop nothing.
+    let foreign = drop_event("03", "2026-11-23T06:10:00Z").replace("driftwarden.operator", "driftwarden");
+    assert!(matches!(handle(foreign, "foreign").await, Handled::Ignored { .. }));
+    assert_eq!(states(&aws, "churn-data-quality").len(), 1);
+}
+
+#[tokio::test]
+async fn sequencer_belongs_to_the_version_that_was_read() {
+    let aws = aws();
+    let sequencer = |aws: &Memory| {
+        let ledger = ledger(aws, "churn-data-quality");
+        ledger.datapoints[0].evidence.report.clone().unwrap().sequencer
+    };
+    function()
+        .handle(&aws, &event("s3-object-created"), "other version")
+        .await
+        .unwrap();
+    assert_eq!(sequencer(&aws), None);
+    let report = ledger(&aws, "churn-data-quality").datapoints[0].evidence.report.clone();
+    let etag = report.unwrap().etag;
+    let same = event("s3-object-created").replace("8c6d3bd9b2f2f0b6a1a1b1f9a6f0c1d2", etag.trim_matches('"'));
+    function().handle(&aws, &same, "same version").await.unwrap();
+    assert_eq!(sequencer(&aws).as_deref(), Some("0066E2B7C4D5F60718"));
 }
 
 #[tokio::test]

@@ -347,6 +347,7 @@ impl Sweep {
             let mut datapoints = ledger.into_iter().flat_map(|ledger| &ledger.datapoints);
             datapoints.find(|datapoint| datapoint.scheduled_time == hour)
         };
+        let is_dropped = |hour: Timestamp| ledger.is_some_and(|ledger| ledger.is_dropped(hour));
         let mut is_known = ledger.is_some() || named;
         let until = now.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
         let mut compared_until = until;
@@ -358,7 +359,7 @@ impl Sweep {
                 compared_until = compared_until.min(hour);
                 continue;
             };
-            if datapoint(hour).is_some_and(|datapoint| !is_news(status, &datapoint.evidence)) {
+            if datapoint(hour).is_some_and(|datapoint| !is_news(status, &datapoint.evidence)) || is_dropped(hour) {
                 continue;
             }
             let handled = self
@@ -386,7 +387,7 @@ impl Sweep {
             let listed = executions
                 .iter()
                 .any(|execution| full_hour(execution.scheduled_time) == hour);
-            if listed || datapoint(hour).is_some() || hour < schedule.created {
+            if listed || datapoint(hour).is_some() || is_dropped(hour) || hour < schedule.created {
                 continue;
             }
             let missing = ListedExecution {

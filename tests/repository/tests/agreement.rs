@@ -261,6 +261,7 @@ fn event_schemas_match_types() {
         "monitoring-execution-state-change.v1.json",
         "Monitoring Execution State Change",
     );
+    check_schema::<alerting::MonitorDatapointDrop>("monitor-datapoint-drop.v1.json", "Monitor Datapoint Drop");
     check_schema::<remediation::IncidentClosed>("remediation-incident-closed.v1.json", "Remediation Incident Closed");
     check_schema::<remediation::RemediationApproval>("remediation-approval.v1.json", "Remediation Approval");
     check_schema::<remediation::RemediationPause>("remediation-pause.v1.json", "Remediation Pause");

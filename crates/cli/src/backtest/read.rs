@@ -67,6 +67,8 @@ impl Line {
                 top: Vec::new(),
                 rest: Vec::new(),
                 other_drift: None,
+                sequencer: None,
+                judged: None,
             })
         });
         Execution {
