@@ -36,8 +36,10 @@ pub(crate) const PENDING_KEY: &str = "notifications/pending.json";
 const MAX_SECRET_AGE: SignedDuration = SignedDuration::from_mins(5);
 /// Time before the deadline of the invocation that is reserved for storing the outcome of an attempt.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
-/// Minimum time for a response. Without it, no attempt begins.
+/// Minimum time for a response of a server. Without it, no attempt begins.
 const MIN_RESPONSE_TIME: Duration = Duration::from_secs(2);
+/// Maximum time that SNS takes, with the retries of the SDK. Without it, no attempt begins.
+const PUBLISH_TIME: Duration = Duration::from_secs(20);
 /// A later delivery omits the distance of deadlines.
 const DISTANCE_VALID: SignedDuration = SignedDuration::from_hours(1);
 /// Maximum number of bytes of a response that are kept.
@@ -115,6 +117,15 @@ pub(crate) struct Work<'a> {
     /// which a tick sends them.
     pub(crate) at_once: bool,
     pub(crate) deliveries: &'a Deliveries,
+}
+
+/// Time limit of an attempt.
+#[derive(Debug, Clone, Copy)]
+struct TimeLimit {
+    /// Time limit for one response.
+    response: Duration,
+    /// Time at which the attempt has to end.
+    until: Timestamp,
 }
 
 impl Notify {
@@ -284,11 +295,16 @@ impl Notify {
         deadline: Timestamp,
     ) -> Option<Attempt> {
         let start = aws.now();
+        let needed = match to {
+            Destination::SnsText { .. } | Destination::SnsJson { .. } | Destination::Chat { .. } => PUBLISH_TIME,
+            Destination::PagerDuty { .. } | Destination::Webhook { .. } => MIN_RESPONSE_TIME,
+        };
         let left = Duration::try_from(deadline.duration_since(start)).ok()?;
-        let left = left
-            .checked_sub(SETTLE_TIME)
-            .filter(|left| *left >= MIN_RESPONSE_TIME)?;
-        let limit = queue.response_limit().min(left);
+        let left = left.checked_sub(SETTLE_TIME).filter(|left| *left >= needed)?;
+        let limit = TimeLimit {
+            response: queue.response_limit().min(left),
+            until: start.saturating_add(left).unwrap_or(deadline),
+        };
         let mut notification = pending.notification.clone();
         if start.duration_since(pending.since) > DISTANCE_VALID {
             notification.remove_distances();
@@ -305,7 +321,7 @@ impl Notify {
                 tracing::warn!(destination = %to, notification = %notification.id, error = %error, "notification not delivered");
                 Attempt::Failed {
                     error: error.to_string(),
-                    timed_out: duration.unsigned_abs() >= limit,
+                    timed_out: duration.unsigned_abs() >= limit.response,
                 }
             }
         })
@@ -317,7 +333,7 @@ impl Notify {
         to: &Destination,
         dedup_key: Option<&str>,
         notification: &Notification,
-        limit: Duration,
+        limit: TimeLimit,
     ) -> Result<EffectOutcome, AwsError> {
         match to {
             Destination::SnsText { topic } => {
@@ -370,13 +386,17 @@ impl Notify {
         aws: &C,
         url: &str,
         reference: &SecretReference,
-        timeout: Duration,
+        limit: TimeLimit,
         request: impl Fn(&Secret, Timestamp) -> Result<(Vec<u8>, Vec<(&'static str, String)>), AwsError>,
     ) -> Result<EffectOutcome, AwsError> {
         let mut use_cache = true;
         loop {
             let (secret, fresh) = self.secret(aws, reference, use_cache).await?;
-            let (body, headers) = request(&secret, aws.now())?;
+            let now = aws.now();
+            let (body, headers) = request(&secret, now)?;
+            // Reading the secret, or a first request, took a part of the time.
+            let left = Duration::try_from(limit.until.duration_since(now)).unwrap_or_default();
+            let timeout = limit.response.min(left);
             let post = Post {
                 url: url.to_owned(),
                 headers,

@@ -458,18 +458,15 @@ impl Notify {
             for report in queue.reports(now) {
                 let notification = report::report_notification(&queue.to, &report, now);
                 let to = report::recipient(&queue.to, routes, |to| failing.contains(&identity(to)));
-                let added = match &to {
-                    Some(to) => {
-                        let pending = queue::PendingNotification::new(None, &notification, now);
-                        let key = DestinationQueue::key(to);
-                        let add = |queue: &mut DestinationQueue| queue.add(pending.clone(), now);
-                        change(aws, &key, work.caller, || DestinationQueue::new(to), add).await
-                    }
-                    None => {
-                        let why = notification.why.as_deref().unwrap_or_default();
-                        failures.push(NotifyError::Undelivered(format!("{} {why}", notification.what)));
-                        Ok(())
-                    }
+                let added = if let Some(to) = &to {
+                    let pending = queue::PendingNotification::new(None, &notification, now);
+                    let key = DestinationQueue::key(to);
+                    let add = |queue: &mut DestinationQueue| queue.add(pending.clone(), now);
+                    change(aws, &key, work.caller, || DestinationQueue::new(to), add).await
+                } else {
+                    let why = notification.why.as_deref().unwrap_or_default();
+                    failures.push(NotifyError::Undelivered(format!("{} {why}", notification.what)));
+                    Ok(())
                 };
                 // Recorded after the report is stored, so that an interruption loses no report.
                 let record = |queue: &mut DestinationQueue| queue.reported(&report, now);

@@ -11,6 +11,7 @@ use crate::notification::Notification;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
     machinery::{Token, tokenize},
+    syntax::SyntaxConfig,
     value::{Kwargs, Serde, ValueKind},
 };
 use std::{
@@ -75,7 +76,7 @@ pub(crate) fn render(source: &[u8], notification: &Notification) -> Result<Strin
 
 /// Whether a template contains the operator `~`, which turns lists of any size into text.
 fn concatenates(source: &str) -> bool {
-    let tokens = tokenize(source, false, Default::default());
+    let tokens = tokenize(source, false, SyntaxConfig::default());
     tokens
         .filter_map(Result::ok)
         .any(|(token, _)| matches!(token, Token::Tilde))
@@ -136,6 +137,7 @@ fn replace(value: &Value, from: &Value, to: &Value) -> Result<String, Error> {
 }
 
 /// Joins the items of a list, or an attribute of each, or the characters of a string.
+#[expect(clippy::needless_pass_by_value, reason = "minijinja passes the options by value")]
 fn join(value: &Value, separator: Option<&str>, options: Kwargs) -> Result<String, Error> {
     let attribute: Option<&str> = options.get("attribute")?;
     options.assert_all_used()?;
@@ -243,11 +245,7 @@ mod tests {
 
     #[test]
     fn memory_of_templates_is_bounded() {
-        let doublings = |operation: &str| {
-            (0..40)
-                .map(|_| format!("{{% set a = {operation} %}}"))
-                .collect::<String>()
-        };
+        let doublings = |operation: &str| format!("{{% set a = {operation} %}}").repeat(40);
         let strings = format!("{{% set a = model %}}{}{{{{ a | length }}}}", doublings("a + a"));
         assert!(
             rendered(&strings).unwrap_err().contains("fuel"),

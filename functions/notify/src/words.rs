@@ -357,13 +357,13 @@ fn add_alerts(
     }
     if count > MAX_ALERTS_IN_FULL {
         let listed = alerts.iter().take(MAX_ALERTS);
-        let mut lines: Vec<String> = listed.map(|alert| alert_line(alert)).collect();
-        let more = count.saturating_sub(lines.len());
+        let mut monitors: Vec<String> = listed.map(|alert| alert_line(alert)).collect();
+        let more = count.saturating_sub(monitors.len());
         if more > 0 {
-            lines.push(format!("{} more", text::integer(more as u64)));
+            monitors.push(format!("{} more", text::integer(more as u64)));
         }
         let title = format!("{} in alert", text::count(count as u64, "monitor"));
-        notification.add_facts(&title, lines);
+        notification.add_facts(&title, monitors);
     }
 }
 

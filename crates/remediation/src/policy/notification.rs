@@ -346,7 +346,9 @@ impl Policy {
         }
         let expected = "an `https://` URL without a user name and spaces (`http://` for localhost only)";
         if let Some(url) = table.url.as_ref().filter(|url| !is_safe(url)) {
-            return Err(invalid("url", &format!("{}…", host(url)), expected.to_owned()));
+            let host = host(url);
+            let cut = if host.len() < url.len() { "…" } else { "" };
+            return Err(invalid("url", &format!("{host}{cut}"), expected.to_owned()));
         }
         let missing = |what: &str| conflict(&format!("notification.{at}"), format!("`{to}` requires {what}"));
         let secret = |key: &str| {

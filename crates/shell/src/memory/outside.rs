@@ -59,7 +59,7 @@ impl Memory {
         self.inner().outside.delays.insert(url.to_owned(), delay);
     }
 
-    /// Waits for a duration. The clock moves as soon as no other future calls an operation, to the earliest time that is waited for.
+    /// Waits for a duration. The clock moves to the end of the earliest wait as soon as no other future calls an operation.
     /// So concurrent requests wait at the same time, and requests to fast servers do not wait for slow ones.
     async fn wait(&self, duration: Duration) {
         let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
