@@ -24,8 +24,8 @@ use shell::{
 };
 use std::{error::Error, time::Duration};
 
-/// Time limit for the response of a server. Four requests and their retries fit into the time limit of a function.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit for the response of Parameter Store.
+const PARAMETER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of bytes read from a response of another server: enough for an error message.
 const MAX_BODY_BYTES: usize = 2048;
 /// Maximum number of bytes read from a response with a parameter, whose value has at most 8 KB, or 64 KB from Secrets Manager.
@@ -76,7 +76,7 @@ impl Aws {
     }
 
     /// Sends a request. Returns status and first bytes of the response, or why there is none.
-    async fn send(&self, request: HttpRequest, max_bytes: usize) -> Result<(u16, String), String> {
+    async fn send(&self, request: HttpRequest, max_bytes: usize, limit: Duration) -> Result<(u16, String), String> {
         let answer = async {
             let answer = self.web().call(request).await.map_err(|error| chain(&error))?;
             Ok((
@@ -84,9 +84,9 @@ impl Aws {
                 first_bytes(answer.into_body(), max_bytes).await,
             ))
         };
-        tokio::time::timeout(RESPONSE_TIMEOUT, answer)
+        tokio::time::timeout(limit, answer)
             .await
-            .unwrap_or_else(|_| Err(format!("no response within {} s", RESPONSE_TIMEOUT.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no response within {} s", limit.as_secs())))
     }
 }
 
@@ -134,7 +134,7 @@ impl Secrets for Aws {
             .await
             .map_err(|error| failed(Kind::Transient, chain(&*error)))?;
         let (status, body) = self
-            .send(request, MAX_PARAMETER_BYTES)
+            .send(request, MAX_PARAMETER_BYTES, PARAMETER_TIMEOUT)
             .await
             .map_err(|message| failed(Kind::Transient, message))?;
         parameter_value(status, &body).map_err(|(kind, message)| failed(kind, message))
@@ -170,15 +170,16 @@ fn parameter_value(status: u16, body: &str) -> Result<Secret, (Kind, String)> {
 
 impl Web for Aws {
     async fn post(&self, request: &Post) -> Result<PostResponse, AwsError> {
-        let failed = |kind, message| AwsError {
+        // The path of the URL may be a secret.
+        let failed = |kind, message: &str| AwsError {
             operation: "POST",
             resource: request.host().to_owned(),
             kind,
-            message,
+            message: request.redact(message),
         };
-        let http = http_request(request).map_err(|error| failed(Kind::Rejected, chain(&error)))?;
-        let sent = self.send(http, MAX_BODY_BYTES).await;
-        let (status, body) = sent.map_err(|message| failed(Kind::Transient, message))?;
+        let http = http_request(request).map_err(|error| failed(Kind::Rejected, &chain(&error)))?;
+        let sent = self.send(http, MAX_BODY_BYTES, request.timeout).await;
+        let (status, body) = sent.map_err(|message| failed(Kind::Transient, &message))?;
         Ok(PostResponse { status, body })
     }
 }

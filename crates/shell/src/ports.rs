@@ -483,6 +483,8 @@ pub struct Post {
     pub headers: Vec<(&'static str, String)>,
     /// Body of the request.
     pub body: Vec<u8>,
+    /// Time limit for the response.
+    pub timeout: Duration,
 }
 
 impl Post {
@@ -490,6 +492,22 @@ impl Post {
     pub fn host(&self) -> &str {
         let end = self.url.match_indices('/').nth(2).map_or(self.url.len(), |(at, _)| at);
         self.url.get(..end).unwrap_or_default()
+    }
+
+    /// Removes the path and the query of the URL, and each longer part of them, from a text that is logged or stored. Some servers
+    /// repeat them in their responses.
+    pub fn redact(&self, text: &str) -> String {
+        const MIN_PART_BYTES: usize = 8;
+        let path = self.url.get(self.host().len()..).unwrap_or_default();
+        let mut redacted = text.replace(&self.url, self.host());
+        let parts = path.split(['/', '?', '&', '=', ';', ':']);
+        for part in std::iter::once(path)
+            .chain(parts)
+            .filter(|part| part.len() >= MIN_PART_BYTES)
+        {
+            redacted = redacted.replace(part, "…");
+        }
+        redacted
     }
 }
 
@@ -504,7 +522,8 @@ pub struct PostResponse {
 
 /// Servers outside AWS.
 pub trait Web {
-    /// Sends a request. A response with any status is a result, not an error. Redirects are not followed.
+    /// Sends a request. A response with any status is a result, not an error. Redirects are not followed. A response that does not
+    /// arrive within the time limit of the request is a transient error. No error contains the path of the URL.
     fn post(&self, request: &Post) -> impl Future<Output = Result<PostResponse, AwsError>>;
 }
 

@@ -3,7 +3,7 @@
 //! of the channel.
 
 use crate::{
-    notification::Notification,
+    notification::{Notification, shorten},
     text::{action_label, collected_sections, repeat_lines, severity_lines, truncate},
 };
 use serde::Serialize;
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 const MAX_DESCRIPTION_BYTES: usize = 2_900;
 /// Maximum length of the title.
 const MAX_TITLE_BYTES: usize = 250;
+/// Maximum length of the reason: the severity and the violations must fit, too.
+const MAX_REASON_CHARS: usize = 800;
 /// Maximum number of next steps.
 const MAX_STEPS: usize = 10;
 
@@ -79,10 +81,7 @@ impl ChatNotification {
                     .trim_end()
                     .to_owned(),
                 next_steps: next_steps(notification, template.is_some()),
-                description: truncate(
-                    template.unwrap_or_else(|| description(notification)),
-                    MAX_DESCRIPTION_BYTES,
-                ),
+                description: truncate_markdown(template.unwrap_or_else(|| description(notification))),
                 keywords,
             },
             metadata: Metadata {
@@ -94,6 +93,16 @@ impl ChatNotification {
             },
         }
     }
+}
+
+/// Truncates a description, and closes the code block in which it ends.
+fn truncate_markdown(description: String) -> String {
+    const FENCE: &str = "```";
+    let mut truncated = truncate(description, MAX_DESCRIPTION_BYTES);
+    if truncated.matches(FENCE).count() % 2 == 1 {
+        truncated.push_str(FENCE);
+    }
+    truncated
 }
 
 /// The actions of the recipient. The built-in description already says what happens next, a user template may not.
@@ -111,7 +120,10 @@ fn next_steps(notification: &Notification, has_template: bool) -> Vec<String> {
 fn description(notification: &Notification) -> String {
     let mut lines = vec![notification.what.clone()];
     lines.extend(notification.next.iter().cloned());
-    lines.extend(notification.why.as_ref().map(|why| format!("*Why:* {why}")));
+    if let Some(mut why) = notification.why.clone() {
+        shorten(&mut why, MAX_REASON_CHARS);
+        lines.push(format!("*Why:* {why}"));
+    }
     let severity = severity_lines(notification).into_iter();
     lines.extend(severity.map(|(label, value)| format!("*{label}:* {value}")));
     let repeats = repeat_lines(notification).into_iter();

@@ -1,4 +1,4 @@
-//! Executes pending effects: delivers, holds, and marks models as pending.
+//! Executes pending effects: delivers, holds, and marks models as pending. Sends what is pending for a destination.
 
 use crate::{
     Clients, Notify,
@@ -6,6 +6,7 @@ use crate::{
     held::HeldNotifications,
     notification::Notification,
     pagerduty::PagerDutyEvent,
+    queue::{Attempt, DestinationQueue, PendingNotification},
     template,
     text::{Text, subject_line, truncate},
     threads::{Effect, EffectOutcome},
@@ -16,18 +17,29 @@ use outbox::{Caller, Outbox};
 use remediation::{Destination, SecretReference};
 use serde::{Deserialize, Serialize};
 use shell::{
-    AwsError, Kind, LEASE, OutboxDocument, UpdateError, load,
+    AwsError, Kind, LEASE, OutboxDocument, UpdateError, chain, load,
     ports::{Documents, Fetched, Post, Secret},
     update_document,
 };
-use std::{collections::BTreeMap, sync::PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 /// Document with the models that the next tick has to process.
 pub(crate) const PENDING_KEY: &str = "notifications/pending.json";
 /// Maximum age of a cached secret.
 const MAX_SECRET_AGE: SignedDuration = SignedDuration::from_mins(5);
-/// Period in which a failed delivery is retried.
-const RETRY_PERIOD: SignedDuration = SignedDuration::from_hours(72);
+/// Time before the deadline of the invocation that is reserved for storing the outcome of an attempt.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
+/// Minimum time for a response of a server. Without it, no attempt begins.
+const MIN_RESPONSE_TIME: Duration = Duration::from_secs(2);
+/// Maximum time that SNS takes, with the retries of the SDK. Without it, no attempt begins.
+const PUBLISH_TIME: Duration = Duration::from_secs(20);
 /// A later delivery omits the distance of deadlines.
 const DISTANCE_VALID: SignedDuration = SignedDuration::from_hours(1);
 /// Maximum number of bytes of a response that are kept.
@@ -50,21 +62,83 @@ impl OutboxDocument for Pending {
     }
 }
 
-/// Refusals of the invocation, for its error.
-pub(crate) type Refusals = std::sync::Mutex<Vec<String>>;
+/// Deliveries of an invocation.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    /// Number of destinations that accepted or hold a notification.
+    accepted: AtomicUsize,
+    /// Deliveries that failed and stay pending, with the reasons.
+    pending: Mutex<Vec<String>>,
+    /// Refusals, with the reasons.
+    refused: Mutex<Vec<String>>,
+}
+
+impl Deliveries {
+    fn accept(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn keep_pending(&self, to: &Destination, reason: &str) {
+        push(&self.pending, format!("{to}: {reason}"));
+    }
+
+    fn refuse(&self, to: &Destination, notification: &Notification, reason: &str) {
+        tracing::error!(destination = %to, notification = %notification.id, reason, "notification refused");
+        push(&self.refused, format!("{to} refused {}: {reason}", notification.id));
+    }
+
+    /// Number of destinations that accepted or hold a notification.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Reasons of the deliveries that stay pending.
+    pub(crate) fn pending(&self) -> Vec<String> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reasons of the refusals.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn push(list: &Mutex<Vec<String>>, item: String) {
+    list.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+}
+
+/// The invocation that executes effects.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) caller: &'a Caller,
+    /// Time at which Lambda stops the invocation.
+    pub(crate) deadline: Timestamp,
+    /// Whether notifications are sent at once. Otherwise they are added to the documents of their destinations, from
+    /// which a tick sends them.
+    pub(crate) at_once: bool,
+    pub(crate) deliveries: &'a Deliveries,
+}
+
+/// Time limit of an attempt.
+#[derive(Debug, Clone, Copy)]
+struct TimeLimit {
+    /// Time limit for one response.
+    response: Duration,
+    /// Time at which the attempt has to end.
+    until: Timestamp,
+}
 
 impl Notify {
-    /// Executes an effect. A refusal is final; after any other failure the effect stays pending.
+    /// Executes an effect. A delivery that fails waits in the document of its destination.
     pub(crate) async fn execute<C: Clients>(
         &self,
         aws: &C,
         model: &str,
         effect: &Effect,
-        caller: &Caller,
-        refusals: &Refusals,
+        work: Work<'_>,
     ) -> Result<EffectOutcome, AwsError> {
         match effect {
-            Effect::MarkPending => mark_pending(aws, model, caller).await,
+            Effect::MarkPending => mark_pending(aws, model, work.caller).await,
             Effect::Hold {
                 id,
                 to,
@@ -74,8 +148,10 @@ impl Notify {
                 notification,
             } => {
                 let document = HeldNotifications::key(to, *form);
-                let hold = |held: &mut HeldNotifications| held.hold(id, key, *until, notification, caller.now);
-                change(aws, &document, caller, || HeldNotifications::new(to, *form), hold).await?;
+                let now = work.caller.now;
+                let hold = |held: &mut HeldNotifications| held.hold(id, key, *until, notification, now);
+                change(aws, &document, work.caller, || HeldNotifications::new(to, *form), hold).await?;
+                work.deliveries.accept();
                 Ok(EffectOutcome::Done)
             }
             Effect::Deliver {
@@ -84,25 +160,171 @@ impl Notify {
                 notification,
                 pending_since,
             } => {
-                let pending_for = caller.now.duration_since(*pending_since);
-                let mut notification = notification.clone();
-                if pending_for > DISTANCE_VALID {
-                    notification.remove_distances();
-                }
-                let delivered = match self.deliver(aws, to, dedup_key.as_deref(), &notification).await {
-                    Err(error) if pending_for > RETRY_PERIOD => {
-                        EffectOutcome::Refused(format!("gave up after {} h: {error}", RETRY_PERIOD.as_hours()))
-                    }
-                    delivered => delivered?,
-                };
-                if let EffectOutcome::Refused(reason) = &delivered {
-                    tracing::error!(destination = %to, notification = %notification.id, reason = %reason, "notification refused");
-                    let mut refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner);
-                    refusals.push(format!("{to} refused {}: {reason}", notification.id));
-                }
-                Ok(delivered)
+                let pending = PendingNotification::new(dedup_key.as_deref(), notification, *pending_since);
+                self.dispatch(aws, to, pending, work).await
             }
         }
+    }
+
+    /// Delivers a notification, or adds it to the document of its destination.
+    async fn dispatch<C: Clients>(
+        &self,
+        aws: &C,
+        to: &Destination,
+        pending: PendingNotification,
+        work: Work<'_>,
+    ) -> Result<EffectOutcome, AwsError> {
+        let key = DestinationQueue::key(to);
+        let new = || DestinationQueue::new(to);
+        let id = pending.id.clone();
+        let add = |queue: &mut DestinationQueue| queue.add(pending.clone(), aws.now());
+        if !work.at_once {
+            change(aws, &key, work.caller, new, add).await?;
+            return Ok(EffectOutcome::Done);
+        }
+        let queue = match load::<DestinationQueue>(aws, &key).await {
+            Ok(loaded) => loaded.document().cloned().unwrap_or_else(new),
+            Err(error) => {
+                tracing::warn!(destination = %to, error = %chain(&error), "pending notifications not read");
+                new()
+            }
+        };
+        if queue.is_pending(&id) || queue.has_ended(&id) {
+            return Ok(EffectOutcome::Done);
+        }
+        if queue.is_broken() {
+            change(aws, &key, work.caller, new, add).await?;
+            work.deliveries.keep_pending(to, "the destination failed repeatedly");
+            return Ok(EffectOutcome::Done);
+        }
+        let thread = &pending.notification.thread;
+        if queue.has_thread(thread) {
+            // The order of a thread matters: its earlier notifications are sent first.
+            let hurry = |queue: &mut DestinationQueue| {
+                queue.add(pending.clone(), aws.now());
+                queue.hurry(thread, aws.now());
+            };
+            change(aws, &key, work.caller, new, hurry).await?;
+            match self.send_pending(aws, to, work).await?.0 {
+                Some(queue) if !queue.is_pending(&id) => work.deliveries.accept(),
+                _ => work
+                    .deliveries
+                    .keep_pending(to, "earlier notifications of the thread are pending"),
+            }
+            return Ok(EffectOutcome::Done);
+        }
+        let Some(attempt) = self.attempt(aws, to, &pending, &queue, work.deadline).await else {
+            change(aws, &key, work.caller, new, add).await?;
+            work.deliveries.keep_pending(to, "the invocation had no time left");
+            return Ok(EffectOutcome::Done);
+        };
+        if let Attempt::Failed { error, .. } = &attempt {
+            let fail = |queue: &mut DestinationQueue| {
+                queue.add(pending.clone(), aws.now());
+                queue.record(&id, &attempt, aws.now());
+            };
+            change(aws, &key, work.caller, new, fail).await?;
+            work.deliveries.keep_pending(to, error);
+            return Ok(EffectOutcome::Done);
+        }
+        if queue.learns_from(&attempt) {
+            let note = |queue: &mut DestinationQueue| queue.note_response(&attempt, aws.now());
+            // The notification is delivered, whether or not this can be stored.
+            if let Err(error) = change(aws, &key, work.caller, new, note).await {
+                tracing::warn!(destination = %to, error = %error, "response of the destination not recorded");
+            }
+        }
+        match attempt {
+            Attempt::Refused(reason) => {
+                work.deliveries.refuse(to, &pending.notification, &reason);
+                Ok(EffectOutcome::Refused(reason))
+            }
+            Attempt::Delivered(_) | Attempt::Failed { .. } => {
+                work.deliveries.accept();
+                Ok(EffectOutcome::Done)
+            }
+        }
+    }
+
+    /// Sends the pending notifications of a destination that are due, one after another, until the destination fails
+    /// repeatedly or the invocation has no time left. Returns the document, and the number of notifications sent.
+    /// `None` if another invocation is sending them.
+    pub(crate) async fn send_pending<C: Clients>(
+        &self,
+        aws: &C,
+        to: &Destination,
+        work: Work<'_>,
+    ) -> Result<(Option<DestinationQueue>, usize), AwsError> {
+        let key = DestinationQueue::key(to);
+        let new = || DestinationQueue::new(to);
+        let claim = |queue: &mut DestinationQueue| queue.claim(work.caller, aws.now()).then(|| queue.clone());
+        let Some(mut queue) = change(aws, &key, work.caller, new, claim).await? else {
+            return Ok((None, 0));
+        };
+        let mut sent = 0;
+        while let Some(pending) = queue.next_due(aws.now()).cloned() {
+            let Some(attempt) = self.attempt(aws, to, &pending, &queue, work.deadline).await else {
+                break;
+            };
+            match &attempt {
+                Attempt::Delivered(_) => sent += 1,
+                Attempt::Refused(reason) => work.deliveries.refuse(to, &pending.notification, reason),
+                Attempt::Failed { .. } => {}
+            }
+            // Stored after each notification, so that an interruption repeats at most one.
+            let record = |queue: &mut DestinationQueue| {
+                queue.record(&pending.id, &attempt, aws.now());
+                queue.clone()
+            };
+            queue = change(aws, &key, work.caller, new, record).await?;
+        }
+        let release = |queue: &mut DestinationQueue| {
+            queue.release(work.caller, aws.now());
+            queue.clone()
+        };
+        Ok((Some(change(aws, &key, work.caller, new, release).await?), sent))
+    }
+
+    /// One attempt to deliver. `None` if the invocation has no time left for it.
+    async fn attempt<C: Clients>(
+        &self,
+        aws: &C,
+        to: &Destination,
+        pending: &PendingNotification,
+        queue: &DestinationQueue,
+        deadline: Timestamp,
+    ) -> Option<Attempt> {
+        let start = aws.now();
+        let needed = match to {
+            Destination::SnsText { .. } | Destination::SnsJson { .. } | Destination::Chat { .. } => PUBLISH_TIME,
+            Destination::PagerDuty { .. } | Destination::Webhook { .. } => MIN_RESPONSE_TIME,
+        };
+        let left = Duration::try_from(deadline.duration_since(start)).ok()?;
+        let left = left.checked_sub(SETTLE_TIME).filter(|left| *left >= needed)?;
+        let limit = TimeLimit {
+            response: queue.response_limit().min(left),
+            until: start.saturating_add(left).unwrap_or(deadline),
+        };
+        let mut notification = pending.notification.clone();
+        if start.duration_since(pending.since) > DISTANCE_VALID {
+            notification.remove_distances();
+        }
+        let delivered = self
+            .deliver(aws, to, pending.dedup_key.as_deref(), &notification, limit)
+            .await;
+        let duration = aws.now().duration_since(start);
+        Some(match delivered {
+            Ok(EffectOutcome::Done) => Attempt::Delivered(duration),
+            Ok(EffectOutcome::Refused(reason)) => Attempt::Refused(reason),
+            Err(error) if error.kind == Kind::Rejected => Attempt::Refused(error.to_string()),
+            Err(error) => {
+                tracing::warn!(destination = %to, notification = %notification.id, error = %error, "notification not delivered");
+                Attempt::Failed {
+                    error: error.to_string(),
+                    timed_out: duration.unsigned_abs() >= limit.response,
+                }
+            }
+        })
     }
 
     async fn deliver<C: Clients>(
@@ -111,6 +333,7 @@ impl Notify {
         to: &Destination,
         dedup_key: Option<&str>,
         notification: &Notification,
+        limit: TimeLimit,
     ) -> Result<EffectOutcome, AwsError> {
         match to {
             Destination::SnsText { topic } => {
@@ -138,7 +361,7 @@ impl Notify {
                     let event = PagerDutyEvent::from_notification(notification, dedup_key, secret.expose().trim());
                     Ok((to_json(&event)?.into_bytes(), Vec::new()))
                 };
-                return self.post(aws, url, routing_key, request).await;
+                return self.post(aws, url, routing_key, limit, request).await;
             }
             Destination::Webhook { url, signing_key } => {
                 let body = to_json(notification)?.into_bytes();
@@ -150,7 +373,7 @@ impl Notify {
                     ];
                     Ok((body.clone(), headers))
                 };
-                return self.post(aws, url, signing_key, request).await;
+                return self.post(aws, url, signing_key, limit, request).await;
             }
         }
         Ok(EffectOutcome::Done)
@@ -163,19 +386,26 @@ impl Notify {
         aws: &C,
         url: &str,
         reference: &SecretReference,
+        limit: TimeLimit,
         request: impl Fn(&Secret, Timestamp) -> Result<(Vec<u8>, Vec<(&'static str, String)>), AwsError>,
     ) -> Result<EffectOutcome, AwsError> {
         let mut use_cache = true;
         loop {
             let (secret, fresh) = self.secret(aws, reference, use_cache).await?;
-            let (body, headers) = request(&secret, aws.now())?;
+            let now = aws.now();
+            let (body, headers) = request(&secret, now)?;
+            // Reading the secret, or a first request, took a part of the time.
+            let left = Duration::try_from(limit.until.duration_since(now)).unwrap_or_default();
+            let timeout = limit.response.min(left);
             let post = Post {
                 url: url.to_owned(),
                 headers,
                 body,
+                timeout,
             };
             let answer = aws.post(&post).await?;
-            let response = truncate(answer.body.replace(secret.expose(), "…"), MAX_RESPONSE_BYTES);
+            let response = post.redact(&answer.body.replace(secret.expose(), "…"));
+            let response = truncate(response, MAX_RESPONSE_BYTES);
             let message = format!("status {}: {}", answer.status, response.trim());
             match answer.status {
                 200..=299 => return Ok(EffectOutcome::Done),
@@ -228,14 +458,14 @@ pub(crate) async fn mark_pending(aws: &impl Clients, model: &str, caller: &Calle
     Ok(EffectOutcome::Done)
 }
 
-/// Changes a document without executing its pending effects.
-pub(crate) async fn change<D: OutboxDocument>(
+/// Changes a document without executing its pending effects. Returns the result of the change.
+pub(crate) async fn change<D: OutboxDocument, R>(
     aws: &impl Clients,
     key: &str,
     caller: &Caller,
     new: impl Fn() -> D,
-    apply: impl FnMut(&mut D),
-) -> Result<(), AwsError> {
+    apply: impl FnMut(&mut D) -> R,
+) -> Result<R, AwsError> {
     // This caller has a different ID, so that it claims no pending effect of the document.
     let caller = Caller {
         id: format!("{} {key}", caller.id),

@@ -23,6 +23,9 @@ pub enum NotifyError {
     /// A destination refused the notification. It is not retried; the document of the model keeps the reason.
     #[error("{0}: fix the destination or its [[notification]] table")]
     Refused(String),
+    /// No destination accepted the notification. It stays pending, and is retried for 72 hours.
+    #[error("no destination accepted the notification, which is retried for 72 h: {0}")]
+    Undelivered(String),
 }
 
 impl ErrorType for NotifyError {
@@ -31,6 +34,7 @@ impl ErrorType for NotifyError {
             Self::Event(_) | Self::Detail { .. } => "EventUnreadable",
             Self::Turn(error) => error.error_type(),
             Self::Refused(_) => "NotificationRefused",
+            Self::Undelivered(_) => "NotificationUndelivered",
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     notification::{Collected, Form, Notification, ThreadStatus},
-    threads::{Effect, EffectOutcome, Refusal, push_bounded},
+    threads::{Effect, EffectOutcome, Refusal, identity, push_bounded},
 };
 use jiff::Timestamp;
 use outbox::{Caller, Outbox};
@@ -101,7 +101,7 @@ impl HeldNotifications {
 
     /// Key of the document of a destination.
     pub(crate) fn key(to: &Destination, form: Form) -> String {
-        let name = format!("{} {to}", form.as_str());
+        let name = format!("{} {}", form.as_str(), identity(to));
         let mut hash = hex::encode(Sha256::digest(name.as_bytes()));
         hash.truncate(16);
         format!("{FOLDER}{hash}.json")
@@ -200,6 +200,7 @@ impl HeldNotifications {
         summary.add_next("Later notifications are sent as the policy specifies.");
         summary.add_action("Show the current state", &["driftwarden incidents".to_owned()]);
         summary.collected = held.into_iter().map(to_collected).collect();
+        summary.limit_size();
         vec![summary]
     }
 }

@@ -7,6 +7,8 @@ mod experiment;
 mod held;
 mod notification;
 mod pagerduty;
+mod queue;
+mod report;
 mod template;
 mod text;
 mod threads;
@@ -18,29 +20,36 @@ pub use notification::{
     Action, Collected, Facts, Form, Notification, Place, Repeat, SourceEvent, ThreadStatus, VERSION,
 };
 
-use deliver::{PENDING_KEY, Pending, Refusals, change, mark_pending};
+use deliver::{Deliveries, PENDING_KEY, Pending, Work, change, mark_pending};
+use futures_util::{StreamExt as _, stream};
 use held::HeldNotifications;
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::{Detail, Event};
 use outbox::Caller;
+use queue::DestinationQueue;
 use remediation::{NotificationRoute, Policy};
 use serde::Serialize;
 use shell::{
-    LEASE, LoadPolicyError, PolicyStore,
+    LEASE, LoadPolicyError, PolicyStore, UpdateError, chain,
     config::{ConfigError, Vars},
     load,
     ports::{Clock, Documents, Secret, Secrets, Topics, Web},
     update_document,
 };
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
 };
-use threads::{Delivery, Effect, Threads};
+use threads::{Delivery, Effect, Threads, identity};
 use words::IncomingNotification;
 
 /// Time before the deadline of the function from which a tick starts no more work.
 const RESERVE: SignedDuration = SignedDuration::from_secs(20);
+/// Maximum age of an event that causes a notification. Documents are kept longer (`infra/template.yaml`), so a replay of
+/// earlier events, from an archive of any length, sends no notification again.
+const MAX_EVENT_AGE: SignedDuration = SignedDuration::from_hours(40 * 24);
+/// Maximum number of documents that a tick processes at the same time. Destinations are independent of each other.
+const CONCURRENT_DOCUMENTS: usize = 16;
 
 /// Clients that notifications need: AWS, secrets, webhooks, and a clock.
 pub trait Clients: Documents + Topics + Secrets + Web + Clock {}
@@ -66,6 +75,9 @@ pub enum Handled {
         subject: String,
         /// Number of destinations.
         destinations: usize,
+        /// Number of destinations that failed. The notification is retried there.
+        #[serde(skip_serializing_if = "is_zero")]
+        pending: usize,
     },
     /// The notification repeats an earlier one, and was counted.
     #[serde(rename = "counted")]
@@ -88,11 +100,20 @@ pub enum Handled {
     Ticked {
         /// Number of models that were processed.
         models: usize,
-        /// Number of destinations that received held notifications.
+        /// Number of destinations whose held notifications were due.
         held: usize,
-        /// Number of documents that are left for the next tick, because time was short.
+        /// Number of notifications that were delivered.
+        delivered: usize,
+        /// Number of notifications that stay pending, because their destination failed or time was short.
+        pending: usize,
+        /// Number of models that are left for the next tick, because time was short.
         left: usize,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Notify {
@@ -121,8 +142,8 @@ impl Notify {
     /// Handles one event.
     ///
     /// # Errors
-    /// If a Driftwarden event cannot be parsed, AWS fails, or a destination fails or refuses a notification. Lambda
-    /// retries the event, then moves it to the dead-letter queue. The ticks retry failed deliveries.
+    /// If a Driftwarden event cannot be parsed, AWS fails, a destination refuses a notification, or every destination
+    /// fails. Lambda retries the event, then moves it to the dead-letter queue. The ticks retry failed deliveries.
     pub async fn handle<C: Clients>(
         &self,
         aws: &C,
@@ -155,7 +176,16 @@ impl Notify {
             tracing::debug!(reason = %reason, "event ignored");
             return Ok(Handled::Ignored { reason });
         };
-        self.process(aws, &incoming, &caller).await
+        if caller.now.duration_since(incoming.notification.time) > MAX_EVENT_AGE {
+            let days = MAX_EVENT_AGE.as_hours() / 24;
+            let reason = format!(
+                "the event is older than {days} days, and may have been sent: {}",
+                incoming.notification.subject
+            );
+            tracing::warn!(reason = %reason, "event ignored");
+            return Ok(Handled::Ignored { reason });
+        }
+        self.process(aws, &incoming, &caller, deadline).await
     }
 
     async fn process<C: Clients>(
@@ -163,11 +193,18 @@ impl Notify {
         aws: &C,
         incoming: &IncomingNotification,
         caller: &Caller,
+        deadline: Timestamp,
     ) -> Result<Handled, NotifyError> {
         let routes = self.routes(aws).await?;
         let model = &incoming.model;
         let key = Threads::key(model);
-        let refusals = Refusals::default();
+        let deliveries = Deliveries::default();
+        let work = Work {
+            caller,
+            deadline,
+            at_once: true,
+            deliveries: &deliveries,
+        };
         let updated = update_document(
             aws,
             &key,
@@ -175,7 +212,7 @@ impl Notify {
             caller,
             || Threads::new(model),
             |threads| threads.apply(incoming, &routes, caller),
-            async |effect: &Effect| self.execute(aws, model, effect, caller, &refusals).await,
+            async |effect: &Effect| self.execute(aws, model, effect, work).await,
         )
         .await;
         let delivery = match updated {
@@ -190,9 +227,21 @@ impl Notify {
         };
         let subject = incoming.notification.subject.clone();
         tracing::info!(subject = %subject, became = ?delivery, "event handled");
-        fail_if_refused(refusals)?;
+        fail_if_refused(&deliveries)?;
+        let pending = deliveries.pending();
+        if deliveries.accepted() == 0 && !pending.is_empty() {
+            // Some operator has to learn of it: the error raises an alarm.
+            return Err(NotifyError::Undelivered(pending.join("; ")));
+        }
         Ok(match delivery {
-            Delivery::Duplicate => Handled::Duplicate { subject },
+            Delivery::Duplicate => {
+                // Lambda retries an event that reached no destination a minute later.
+                let work = Work { at_once: false, ..work };
+                for error in self.send_due(aws, work).await.failures {
+                    tracing::warn!(error = %chain(&error), "pending notifications not sent");
+                }
+                Handled::Duplicate { subject }
+            }
             Delivery::Repeat => Handled::Repeat { subject },
             Delivery::Sent(0) if incoming.silent => Handled::Ignored {
                 reason: format!("not sent at the automation level `observe`: {subject}"),
@@ -200,61 +249,120 @@ impl Notify {
             Delivery::Sent(0) => Handled::Ignored {
                 reason: format!("no [[notification]] table of the policy matches: {subject}"),
             },
-            Delivery::Sent(destinations) => Handled::Sent { subject, destinations },
+            Delivery::Sent(destinations) => Handled::Sent {
+                subject,
+                destinations,
+                pending: pending.len(),
+            },
         })
     }
 
-    /// Sends what is due: counts of repeats after an hour, notifications that quiet hours held, and digests. Retries
-    /// failed deliveries.
+    /// Sends what is due: first what quiet hours and digests held, then counts of repeats, and what is pending for each
+    /// destination. A destination that fails delays no other, and is no error.
     async fn tick<C: Clients>(&self, aws: &C, caller: &Caller, deadline: Timestamp) -> Result<Handled, NotifyError> {
         let routes = self.routes(aws).await?;
-        let has_time = || aws.now().saturating_add(RESERVE).is_ok_and(|then| then < deadline);
-        let refusals = Refusals::default();
-        let (mut models, mut held, mut left, mut failure) = (0, 0, 0, None);
-        let pending = load::<Pending>(aws, PENDING_KEY).await?;
-        let pending = pending
-            .document()
-            .map(|pending| pending.models.clone())
-            .unwrap_or_default();
-        let mut finished = BTreeMap::new();
-        for (model, since) in pending {
-            if !has_time() {
-                left += 1;
-                continue;
-            }
-            match self.tick_model(aws, &model, &routes, caller, &refusals).await {
-                Ok(again) => {
-                    models += 1;
-                    if !again {
-                        finished.insert(model, since);
-                    }
-                }
-                Err(error) => failure = failure.or(Some(error)),
-            }
+        let deliveries = Deliveries::default();
+        let work = Work {
+            caller,
+            deadline,
+            at_once: false,
+            deliveries: &deliveries,
+        };
+        let mut failures = Vec::new();
+        let held = self.release_held(aws, work, &mut failures).await;
+        let (models, left) = self.tick_models(aws, &routes, work, &mut failures).await;
+        let mut sent = self.send_due(aws, work).await;
+        failures.append(&mut sent.failures);
+        self.report(aws, &routes, work, &mut sent, &mut failures).await;
+        for error in &failures {
+            tracing::error!(error = %chain(error), "part of the tick failed");
         }
-        if !finished.is_empty() {
-            // A model that was marked again in the meantime stays.
-            let remove =
-                |pending: &mut Pending| pending.models.retain(|model, since| finished.get(model) != Some(since));
-            if let Err(error) = change(aws, PENDING_KEY, caller, Pending::default, remove).await {
-                failure = failure.or(Some(shell::UpdateError::from(error).into()));
-            }
+        let pending = sent.queues.values().map(DestinationQueue::pending_count).sum();
+        match failures.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(Handled::Ticked {
+                models,
+                held,
+                delivered: sent.delivered,
+                pending,
+                left,
+            }),
         }
-        for key in aws.list(held::FOLDER).await.map_err(shell::UpdateError::from)? {
-            if !has_time() {
-                left += 1;
-                continue;
-            }
-            match self.send_held(aws, &key, caller, &refusals).await {
+    }
+
+    /// Moves the held notifications that are due to the documents of their destinations. Returns their number.
+    async fn release_held<C: Clients>(&self, aws: &C, work: Work<'_>, failures: &mut Vec<NotifyError>) -> usize {
+        let keys = list(aws, held::FOLDER, failures).await;
+        let released = stream::iter(keys.iter().map(|key| self.send_held(aws, key, work)));
+        let released: Vec<_> = released.buffer_unordered(CONCURRENT_DOCUMENTS).collect().await;
+        let mut held = 0;
+        for result in released {
+            match result {
                 Ok(sent) => held += usize::from(sent),
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) => failures.push(error),
             }
         }
-        if let Some(error) = failure {
-            return Err(error);
+        held
+    }
+
+    /// Processes the models with counts of repeats, or with deliveries of an interrupted invocation: those that wait
+    /// longest first, for half of the time. Returns their number, and the number of those that are left.
+    async fn tick_models<C: Clients>(
+        &self,
+        aws: &C,
+        routes: &[NotificationRoute],
+        work: Work<'_>,
+        failures: &mut Vec<NotifyError>,
+    ) -> (usize, usize) {
+        let start = aws.now();
+        let until = start.saturating_add(work.deadline.duration_since(start) / 2);
+        let until = until.unwrap_or(work.deadline).min(work.deadline);
+        let pending = match load::<Pending>(aws, PENDING_KEY).await {
+            Ok(pending) => pending.document().map(|pending| pending.models.clone()),
+            Err(error) => {
+                failures.push(error.into());
+                None
+            }
+        };
+        let mut pending: Vec<(String, Timestamp)> = pending.unwrap_or_default().into_iter().collect();
+        pending.sort_by_key(|(_, since)| *since);
+        let ticked = stream::iter(pending.iter().map(async |(model, since)| {
+            let has_time = aws.now().saturating_add(RESERVE).is_ok_and(|then| then < until);
+            let again = if has_time {
+                Some(self.tick_model(aws, model, routes, work).await)
+            } else {
+                None
+            };
+            (model, since, again)
+        }));
+        let ticked: Vec<_> = ticked.buffer_unordered(CONCURRENT_DOCUMENTS).collect().await;
+        let (mut models, mut left, mut processed) = (0, 0, BTreeMap::new());
+        for (model, since, again) in ticked {
+            match again {
+                Some(Ok(again)) => {
+                    models += 1;
+                    processed.insert(model, (since, again));
+                }
+                Some(Err(error)) => failures.push(error),
+                None => left += 1,
+            }
         }
-        fail_if_refused(refusals)?;
-        Ok(Handled::Ticked { models, held, left })
+        if !processed.is_empty() {
+            // A model that was marked again in the meantime stays. One that waits moves to the end.
+            let update = |pending: &mut Pending| {
+                pending.models.retain(|model, since| match processed.get(model) {
+                    Some((known, again)) if *known == since => {
+                        *since = start;
+                        *again
+                    }
+                    _ => true,
+                });
+            };
+            if let Err(error) = change(aws, PENDING_KEY, work.caller, Pending::default, update).await {
+                failures.push(UpdateError::from(error).into());
+            }
+        }
+        (models, left)
     }
 
     /// Sends the counts of a model that are due. Returns whether the next tick has to process the model again.
@@ -263,52 +371,132 @@ impl Notify {
         aws: &C,
         model: &str,
         routes: &[NotificationRoute],
-        caller: &Caller,
-        refusals: &Refusals,
+        work: Work<'_>,
     ) -> Result<bool, NotifyError> {
         let key = Threads::key(model);
         let again = update_document(
             aws,
             &key,
             load(aws, &key).await?,
-            caller,
+            work.caller,
             || Threads::new(model),
-            |threads| threads.tick(routes, caller),
-            async |effect: &Effect| self.execute(aws, model, effect, caller, refusals).await,
+            |threads| threads.tick(routes, work.caller),
+            async |effect: &Effect| self.execute(aws, model, effect, work).await,
         );
         Ok(again.await?)
     }
 
-    /// Sends the held notifications of a destination if they are due. Returns whether they were.
-    async fn send_held<C: Clients>(
-        &self,
-        aws: &C,
-        key: &str,
-        caller: &Caller,
-        refusals: &Refusals,
-    ) -> Result<bool, NotifyError> {
+    /// Releases the held notifications of a destination if they are due. Returns whether they were.
+    async fn send_held<C: Clients>(&self, aws: &C, key: &str, work: Work<'_>) -> Result<bool, NotifyError> {
         let loaded = load::<HeldNotifications>(aws, key).await?;
-        let Some(document) = loaded.document().filter(|held| held.is_due(caller.now)).cloned() else {
+        let Some(document) = loaded.document().filter(|held| held.is_due(work.caller.now)).cloned() else {
             return Ok(false);
         };
         update_document(
             aws,
             key,
             loaded,
-            caller,
+            work.caller,
             || document.to_empty(),
-            |held| held.release(caller),
-            async |effect: &Effect| self.execute(aws, "", effect, caller, refusals).await,
+            |held| held.release(work.caller),
+            async |effect: &Effect| self.execute(aws, "", effect, work).await,
         )
         .await?;
         Ok(true)
+    }
+
+    /// Sends what is pending for each destination, to all destinations at the same time.
+    async fn send_due<C: Clients>(&self, aws: &C, work: Work<'_>) -> SentPending {
+        let mut sent = SentPending::default();
+        let keys = list(aws, queue::FOLDER, &mut sent.failures).await;
+        let all = stream::iter(keys.iter().map(async |key| {
+            let loaded = load::<DestinationQueue>(aws, key).await?;
+            let Some(queue) = loaded.document().cloned() else {
+                return Ok((None, 0));
+            };
+            if !queue.has_work(aws.now()) {
+                return Ok((Some(queue), 0));
+            }
+            let (after, delivered) = self
+                .send_pending(aws, &queue.to, work)
+                .await
+                .map_err(UpdateError::from)?;
+            Ok::<_, NotifyError>((Some(after.unwrap_or(queue)), delivered))
+        }));
+        let all: Vec<_> = all.buffer_unordered(CONCURRENT_DOCUMENTS).collect().await;
+        for result in all {
+            match result {
+                Ok((queue, delivered)) => {
+                    sent.delivered += delivered;
+                    sent.queues.extend(queue.map(|queue| (identity(&queue.to), queue)));
+                }
+                Err(error) => sent.failures.push(error),
+            }
+        }
+        sent
+    }
+
+    /// Reports destinations that fail, and undelivered notifications, through another destination. Without another one,
+    /// the report is an error.
+    async fn report<C: Clients>(
+        &self,
+        aws: &C,
+        routes: &[NotificationRoute],
+        work: Work<'_>,
+        sent: &mut SentPending,
+        failures: &mut Vec<NotifyError>,
+    ) {
+        let now = aws.now();
+        let failing: BTreeSet<&String> = sent
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.is_failing())
+            .map(|(name, _)| name)
+            .collect();
+        let mut recipients = BTreeMap::new();
+        for queue in sent.queues.values() {
+            for report in queue.reports(now) {
+                let notification = report::report_notification(&queue.to, &report, now);
+                let to = report::recipient(&queue.to, routes, |to| failing.contains(&identity(to)));
+                let added = if let Some(to) = &to {
+                    let pending = queue::PendingNotification::new(None, &notification, now);
+                    let key = DestinationQueue::key(to);
+                    let add = |queue: &mut DestinationQueue| queue.add(pending.clone(), now);
+                    change(aws, &key, work.caller, || DestinationQueue::new(to), add).await
+                } else {
+                    let why = notification.why.as_deref().unwrap_or_default();
+                    failures.push(NotifyError::Undelivered(format!("{} {why}", notification.what)));
+                    Ok(())
+                };
+                // Recorded after the report is stored, so that an interruption loses no report.
+                let record = |queue: &mut DestinationQueue| queue.reported(&report, now);
+                let new = || DestinationQueue::new(&queue.to);
+                let recorded = match added {
+                    Ok(()) => change(aws, &DestinationQueue::key(&queue.to), work.caller, new, record).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = recorded {
+                    failures.push(UpdateError::from(error).into());
+                }
+                recipients.extend(to.map(|to| (identity(&to), to)));
+            }
+        }
+        for (name, to) in recipients {
+            match self.send_pending(aws, &to, work).await {
+                Ok((queue, delivered)) => {
+                    sent.delivered += delivered;
+                    sent.queues.extend(queue.map(|queue| (name, queue)));
+                }
+                Err(error) => failures.push(UpdateError::from(error).into()),
+            }
+        }
     }
 
     /// Routes of notifications. Without a valid policy, the default route applies, so that no notification is lost.
     async fn routes(&self, aws: &impl Documents) -> Result<Vec<NotificationRoute>, NotifyError> {
         let policy = match self.policy.load(aws).await {
             Ok(policy) => policy,
-            Err(LoadPolicyError::Aws(error)) => return Err(shell::UpdateError::from(error).into()),
+            Err(LoadPolicyError::Aws(error)) => return Err(UpdateError::from(error).into()),
             Err(error @ LoadPolicyError::Invalid(_)) => {
                 tracing::error!(error = %error, "no valid policy: all notifications go to the deployment's topic");
                 Arc::new(Policy::default())
@@ -318,9 +506,30 @@ impl Notify {
     }
 }
 
+/// What was sent to the destinations with pending notifications.
+#[derive(Debug, Default)]
+struct SentPending {
+    /// The documents afterwards, by the identity of the destination.
+    queues: BTreeMap<String, DestinationQueue>,
+    /// Number of notifications that were delivered.
+    delivered: usize,
+    failures: Vec<NotifyError>,
+}
+
+/// Keys of the documents in a folder.
+async fn list(aws: &impl Documents, folder: &str, failures: &mut Vec<NotifyError>) -> Vec<String> {
+    match aws.list(folder).await {
+        Ok(keys) => keys,
+        Err(error) => {
+            failures.push(UpdateError::from(error).into());
+            Vec::new()
+        }
+    }
+}
+
 /// An error that lists the refusals, if there are any.
-fn fail_if_refused(refusals: Refusals) -> Result<(), NotifyError> {
-    let refusals = refusals.into_inner().unwrap_or_else(PoisonError::into_inner);
+fn fail_if_refused(deliveries: &Deliveries) -> Result<(), NotifyError> {
+    let refusals = deliveries.refused();
     if refusals.is_empty() {
         Ok(())
     } else {

@@ -9,6 +9,21 @@ use serde::{Deserialize, Serialize};
 /// Version of the notification layout.
 pub const VERSION: &str = "1";
 
+/// Maximum size of a notification as JSON, in bytes. SNS accepts messages of 256 KiB, PagerDuty events of 512 KB.
+const MAX_JSON_BYTES: usize = 200_000;
+/// Maximum length of a subject, in characters.
+const MAX_SUBJECT_CHARS: usize = 300;
+/// Maximum length of a sentence or a line, in characters.
+const MAX_LINE_CHARS: usize = 1_000;
+/// Maximum length of the reason, in characters: a decision names every monitor in alert.
+const MAX_REASON_CHARS: usize = 2_000;
+/// Maximum number of lines of a section.
+const MAX_LINES: usize = 200;
+/// Maximum number of sections.
+const MAX_SECTIONS: usize = 50;
+/// Maximum number of resources.
+const MAX_PLACES: usize = 25;
+
 /// Form of a notification: about one event, or a summary of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -156,10 +171,12 @@ pub struct Notification {
     pub id: String,
     /// Form of the notification: about one event, or a summary of several.
     pub form: Form,
-    /// Kind of event that the notification reports. Absent in a summary of several events.
+    /// Kind of event that the notification reports. Absent in a summary of several events, and in a report about a
+    /// destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<NotificationKind>,
-    /// Model that the notification is about. Absent in a summary of several models.
+    /// Model that the notification is about. Absent in a summary of several models, and in a report about a
+    /// destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Monitoring schedule that the notification is about, if there is one.
@@ -270,10 +287,58 @@ impl Notification {
         });
     }
 
+    /// Limits the size: long texts are cut, and what does not fit is counted.
+    pub(crate) fn limit_size(&mut self) {
+        shorten(&mut self.subject, MAX_SUBJECT_CHARS);
+        shorten(&mut self.what, MAX_LINE_CHARS);
+        for (text, max_chars) in [(&mut self.why, MAX_REASON_CHARS), (&mut self.how_bad, MAX_LINE_CHARS)] {
+            if let Some(text) = text {
+                shorten(text, max_chars);
+            }
+        }
+        self.facts.truncate(MAX_SECTIONS);
+        for facts in &mut self.facts {
+            let more = facts.lines.len().saturating_sub(MAX_LINES);
+            facts.lines.truncate(MAX_LINES);
+            if more > 0 {
+                facts.lines.push(format!("{} more", text::integer(more as u64)));
+            }
+        }
+        self.look.truncate(MAX_PLACES);
+        let lines = self.facts.iter_mut().flat_map(|facts| &mut facts.lines);
+        for line in lines.chain(&mut self.next) {
+            shorten(line, MAX_LINE_CHARS);
+        }
+        let mut dropped = 0;
+        while serde_json::to_vec(self).map_or(0, |json| json.len()) > MAX_JSON_BYTES {
+            if self.collected.is_empty() {
+                if self.facts.pop().is_none() {
+                    break;
+                }
+            } else {
+                let kept = self.collected.len() * 3 / 4;
+                dropped += self.collected.len() - kept;
+                self.collected.truncate(kept);
+            }
+        }
+        if dropped > 0 {
+            self.add_facts("Too long to list", vec![text::count(dropped as u64, "notification")]);
+        }
+    }
+
     /// Removes the distances from deadlines, for a message that is not sent at once.
     pub(crate) fn remove_distances(&mut self) {
         for line in &mut self.next {
             *line = remove_distance(line);
         }
+    }
+}
+
+/// Cuts a text to a number of characters, and marks it as cut.
+pub(crate) fn shorten(text: &mut String, max_chars: usize) {
+    if let Some((end, _)) = text.char_indices().nth(max_chars) {
+        text.truncate(end);
+        text.pop();
+        text.push('…');
     }
 }

@@ -486,8 +486,8 @@ impl Threads {
             notification: Box::new(notification.clone()),
             pending_since: caller.now,
         };
-        self.outbox
-            .enqueue(format!("{}{mark} {to}", notification.id), effect, caller);
+        let id = format!("{}{mark} {}", notification.id, identity(to));
+        self.outbox.enqueue(id, effect, caller);
     }
 
     fn hold(
@@ -614,6 +614,7 @@ impl Threads {
             "Show the current state",
             &[format!("driftwarden incidents {}", self.model)],
         );
+        notification.limit_size();
         notification
     }
 }
@@ -626,7 +627,17 @@ fn receives_counts(route: &NotificationRoute) -> bool {
 /// Name of a destination in documents. A digest to the same target is a different destination.
 pub(crate) fn destination_name(route: &NotificationRoute) -> String {
     let digest = if route.digest.is_some() { " digest" } else { "" };
-    format!("{}{digest}", route.destination)
+    format!("{}{digest}", identity(&route.destination))
+}
+
+/// What identifies a destination in state documents. It contains the whole URL, which may be a secret: logs and errors
+/// show the destination itself.
+pub(crate) fn identity(to: &Destination) -> String {
+    match to {
+        Destination::PagerDuty { url, routing_key } => format!("pagerduty {url} ({routing_key})"),
+        Destination::Webhook { url, .. } => format!("webhook {url}"),
+        topic => topic.to_string(),
+    }
 }
 
 fn health_id(model: &str, schedule: &str) -> String {

@@ -12,15 +12,23 @@ use jiff::{SignedDuration, Timestamp};
 use model_monitor::Quantity;
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentStateChange, MONITOR_BASELINE_CHANGE, MonitorBaselineChange};
 use remediation::{
-    Automation, ExecutionStatus, IncidentClosed, NotificationKind, NotificationSeverity, Outcome, PipelineStart,
-    REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason,
-    RemediationDecided, RetrainingStatusChange, Stage, StartKind, Verdict,
+    AlertSnapshot, Automation, ExecutionStatus, IncidentClosed, NotificationKind, NotificationSeverity, Outcome,
+    PipelineStart, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE,
+    Reason, RemediationDecided, RetrainingStatusChange, Stage, StartKind, Verdict,
 };
 use serde::Deserialize;
 use text::number;
 
 /// Maximum number of violations that a notification lists.
 const MAX_VIOLATIONS: usize = 10;
+/// Maximum number of alerts that a notification describes in full. More alerts have one line each.
+const MAX_ALERTS_IN_FULL: usize = 3;
+/// Maximum number of alerts that a notification lists. The rest are counted.
+const MAX_ALERTS: usize = 20;
+
+/// Detail-type of a change of an alert whose status stays: other check types, or another severity. Its detail is that of
+/// [`AlertStateChange`].
+const MODEL_MONITOR_LEVEL_CHANGE: &str = "Model Monitor Level Change";
 
 /// Thread of its model that a notification belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +88,7 @@ impl IncomingNotification {
         let links = Links { region };
         let incoming = match detail_type {
             MODEL_MONITOR_ALERT_STATE_CHANGE => Some(alert(&AlertStateChange::deserialize(detail)?, &links)),
+            MODEL_MONITOR_LEVEL_CHANGE => level_change(&AlertStateChange::deserialize(detail)?, &links),
             MODEL_MONITOR_HEALTH_STATE_CHANGE => Some(health(&HealthStateChange::deserialize(detail)?, &links)),
             REMEDIATION_DECIDED => Some(decision(&RemediationDecided::deserialize(detail)?, &links, now)),
             REMEDIATION_INCIDENT_CLOSED => Some(closed_incident(&IncidentClosed::deserialize(detail)?)),
@@ -113,6 +122,7 @@ impl IncomingNotification {
                 id: incoming.notification.id.clone(),
                 policy_version: policy_version.map(str::to_owned),
             });
+            incoming.notification.limit_size();
             incoming
         }))
     }
@@ -193,6 +203,34 @@ fn alert(alert: &AlertStateChange, links: &Links<'_>) -> IncomingNotification {
     }
 }
 
+/// A change of an alert that stays in alert. It is routed by the new severity. The same severity and check types within an
+/// open incident are a repeat.
+fn level_change(change: &AlertStateChange, links: &Links<'_>) -> Option<IncomingNotification> {
+    if change.alert_status != AlertStatus::InAlert {
+        return None;
+    }
+    let mut incoming = alert(change, links);
+    let notification = &mut incoming.notification;
+    let schedule = &change.monitoring_schedule;
+    let (severity, check_types) = (notification.severity.as_str(), change.check_types.join(", "));
+    notification.subject = format!(
+        "{}: alert of monitor {schedule} has changed, now {severity}",
+        change.model
+    );
+    notification.what = format!(
+        "The {} {schedule} of {} is still in alert, and its violations have changed.",
+        monitor_name(change.monitor_type.as_deref()),
+        change.model
+    );
+    notification.next =
+        vec!["Driftwarden decides again. If the decision changes, you will get it in a separate message.".to_owned()];
+    if !check_types.is_empty() {
+        notification.add_facts("Check types of the violations", change.check_types.clone());
+    }
+    incoming.key = Some(format!("level {schedule} {severity} {check_types}"));
+    Some(incoming)
+}
+
 fn health(change: &HealthStateChange, links: &Links<'_>) -> IncomingNotification {
     let schedule = &change.monitoring_schedule;
     let model = &change.model;
@@ -245,36 +283,22 @@ fn decision(decided: &RemediationDecided, links: &Links<'_>, now: Timestamp) -> 
     let mut notification = new_notification(&decided.id, NotificationKind::Decision, &decided.model, decided.time);
     notification.incident_id = Some(id.clone());
     notification.why = Some(decided.sentence.clone());
-    let is_critical = |severity: &Option<Severity>| *severity == Some(Severity::Critical);
-    let critical =
-        decided.verdict == Verdict::Escalate || decided.alerts.iter().any(|alert| is_critical(&alert.severity));
+    let is_critical = |alert: &AlertSnapshot| alert.severity == Some(Severity::Critical);
+    let critical = decided.verdict == Verdict::Escalate || decided.alerts.iter().any(is_critical);
     notification.severity = if critical {
         NotificationSeverity::Critical
     } else {
         NotificationSeverity::Warning
     };
-    let worst = decided.alerts.iter().find(|alert| !alert.violations.is_empty());
+    // The most severe alerts first, otherwise in order.
+    let mut alerts: Vec<&AlertSnapshot> = decided.alerts.iter().collect();
+    alerts.sort_by_key(|alert| !is_critical(alert));
+    let worst = alerts.iter().find(|alert| !alert.violations.is_empty());
     let worst = worst.map(|alert| alert.violations.as_slice()).unwrap_or_default();
     notification.how_bad = Some(describe_severity(notification.severity, worst));
-    let first_violations = decided
-        .alerts
-        .iter()
-        .filter_map(|alert| first_violation(&alert.datapoints));
+    let first_violations = alerts.iter().filter_map(|alert| first_violation(&alert.datapoints));
     notification.since = first_violations.min();
-    for alert in &decided.alerts {
-        let schedule = &alert.monitoring_schedule;
-        let title = format!(
-            "Evaluated executions of {schedule}, {} of {} breaching (UTC)",
-            alert.breaching,
-            alert.datapoints.len()
-        );
-        notification.add_facts(&title, alert.datapoints.iter().map(execution_line).collect());
-        let title = format!("Violations in the latest breaching execution of {schedule}, worst first");
-        notification.add_facts(&title, violation_lines(&alert.violations));
-        if alert.report_uri.is_some() {
-            add_places(&mut notification, alert.report_uri.as_deref(), None, links);
-        }
-    }
+    add_alerts(&mut notification, decided, &alerts, links);
     if !decided.pipeline_parameters.is_empty() {
         let parameters = decided.pipeline_parameters.iter();
         notification.add_facts(
@@ -303,6 +327,87 @@ fn decision(decided: &RemediationDecided, links: &Links<'_>, now: Timestamp) -> 
         // Decisions at the level `observe` are recorded and not sent.
         silent: has_automation(decided, Automation::Observe),
         ..IncomingNotification::new(&decided.model, notification, scope)
+    }
+}
+
+/// Adds the alerts of a decision: a few in full, more with one line each, and the rest as a count.
+fn add_alerts(
+    notification: &mut Notification,
+    decided: &RemediationDecided,
+    alerts: &[&AlertSnapshot],
+    links: &Links<'_>,
+) {
+    let in_alert = |reason: &&Reason| matches!(reason, Reason::MonitorInAlert { .. });
+    let count = decided.reasons.iter().filter(in_alert).count().max(alerts.len());
+    for alert in alerts.iter().take(MAX_ALERTS_IN_FULL) {
+        let schedule = &alert.monitoring_schedule;
+        if count <= MAX_ALERTS_IN_FULL {
+            let title = format!(
+                "Evaluated executions of {schedule}, {} of {} breaching (UTC)",
+                alert.breaching,
+                alert.datapoints.len()
+            );
+            notification.add_facts(&title, alert.datapoints.iter().map(execution_line).collect());
+            let title = format!("Violations in the latest breaching execution of {schedule}, worst first");
+            notification.add_facts(&title, violation_lines(&alert.violations));
+        }
+        if alert.report_uri.is_some() {
+            add_places(notification, alert.report_uri.as_deref(), None, links);
+        }
+    }
+    if count > MAX_ALERTS_IN_FULL {
+        let listed = alerts.iter().take(MAX_ALERTS);
+        let mut monitors: Vec<String> = listed.map(|alert| alert_line(alert)).collect();
+        let more = count.saturating_sub(monitors.len());
+        if more > 0 {
+            monitors.push(format!("{} more", text::integer(more as u64)));
+        }
+        let title = format!("{} in alert", text::count(count as u64, "monitor"));
+        notification.add_facts(&title, monitors);
+    }
+}
+
+/// An alert in one line, with its worst violation.
+fn alert_line(alert: &AlertSnapshot) -> String {
+    let severity = alert.severity.map_or("warning", Severity::as_str);
+    let worst = alert.violations.first().map_or_else(String::new, |worst| {
+        format!(
+            "  {} {} {}",
+            worst.subject,
+            worst.constraint_check_type,
+            value_parts(worst).join(", ")
+        )
+    });
+    let line = format!(
+        "{}  {severity}  {} of {} breaching{worst}",
+        alert.monitoring_schedule,
+        alert.breaching,
+        alert.datapoints.len()
+    );
+    line.trim_end().to_owned()
+}
+
+/// Whether a reason is the result of a retraining, so that the retraining did not resolve the drift.
+fn is_retraining_result(reason: &Reason) -> bool {
+    match reason {
+        Reason::RunEnded { .. }
+        | Reason::NotPromoted { .. }
+        | Reason::CandidateMissing { .. }
+        | Reason::DriftPersists { .. } => true,
+        Reason::MonitorInAlert { .. }
+        | Reason::NothingInFlight
+        | Reason::DataBroke { .. }
+        | Reason::Paused { .. }
+        | Reason::SeverityBelow { .. }
+        | Reason::InFlight { .. }
+        | Reason::Cooldown { .. }
+        | Reason::BudgetPerDay { .. }
+        | Reason::BudgetPerMonth { .. }
+        | Reason::AutomationLevel { .. }
+        | Reason::ApprovalMissing { .. }
+        | Reason::ApprovalExpired { .. }
+        | Reason::Approved { .. }
+        | Reason::Denied { .. } => false,
     }
 }
 
@@ -392,12 +497,25 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
         }
         Verdict::Escalate => {
             notification.status = ThreadStatus::Open;
-            notification.what =
-                format!("Drift in {model} needs your investigation: retraining did not resolve it (Escalate).");
-            notification.add_next(
-                "Driftwarden starts no second retraining for this incident. It closes the incident when every monitor \
-                 is OK.",
-            );
+            let cause = decided
+                .reasons
+                .iter()
+                .find(|reason| !matches!(reason, Reason::MonitorInAlert { .. }));
+            if cause.is_none() || decided.reasons.iter().any(is_retraining_result) {
+                notification.what =
+                    format!("Drift in {model} needs your investigation: retraining did not resolve it (Escalate).");
+                notification.add_next(
+                    "Driftwarden starts no second retraining for this incident. It closes the incident when every \
+                     monitor is OK.",
+                );
+            } else {
+                // Nothing was retrained: the first reason says what prevented it.
+                let cause = cause.map(Reason::describe).unwrap_or_default();
+                notification.what = format!("{model} needs your investigation (Escalate): {cause}.");
+                notification.add_next(
+                    "Driftwarden starts no retraining until you respond. It closes the incident when every monitor is OK.",
+                );
+            }
             notification.add_action(
                 "Close the incident. Monitors that are still in alert open a new one",
                 &[format!("driftwarden resolve {id}")],

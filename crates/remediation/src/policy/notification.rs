@@ -90,6 +90,7 @@ pub enum Destination {
     },
 }
 
+/// For logs, errors, and people. Of URLs, it shows only scheme and host: the path of a webhook may be a secret.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |topic: &Option<String>| topic.clone().unwrap_or_else(|| "topic of the stack".to_owned());
@@ -97,8 +98,8 @@ impl fmt::Display for Destination {
             Self::SnsText { topic } => write!(f, "sns-text {}", name(topic)),
             Self::SnsJson { topic } => write!(f, "sns-json {}", name(topic)),
             Self::Chat { topic } => write!(f, "chat {}", name(topic)),
-            Self::PagerDuty { url, routing_key } => write!(f, "pagerduty {url} ({routing_key})"),
-            Self::Webhook { url, .. } => write!(f, "webhook {url}"),
+            Self::PagerDuty { url, routing_key } => write!(f, "pagerduty {} ({routing_key})", host(url)),
+            Self::Webhook { url, .. } => write!(f, "webhook {}", host(url)),
         }
     }
 }
@@ -345,7 +346,9 @@ impl Policy {
         }
         let expected = "an `https://` URL without a user name and spaces (`http://` for localhost only)";
         if let Some(url) = table.url.as_ref().filter(|url| !is_safe(url)) {
-            return Err(invalid("url", url, expected.to_owned()));
+            let host = host(url);
+            let cut = if host.len() < url.len() { "…" } else { "" };
+            return Err(invalid("url", &format!("{host}{cut}"), expected.to_owned()));
         }
         let missing = |what: &str| conflict(&format!("notification.{at}"), format!("`{to}` requires {what}"));
         let secret = |key: &str| {
@@ -426,6 +429,17 @@ fn is_topic(arn: &str) -> bool {
     let parts: Vec<&str> = arn.split(':').collect();
     matches!(parts[..], ["arn", _, "sns", region, account, name]
         if ![region, account, name].iter().any(|part| part.is_empty()) && !arn.contains(char::is_whitespace))
+}
+
+/// Scheme and host of a URL, without a user name.
+fn host(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if scheme.is_empty() {
+        return host.to_owned();
+    }
+    format!("{scheme}://{host}")
 }
 
 /// Whether a URL is safe for secrets and messages: HTTPS, or HTTP to this machine.

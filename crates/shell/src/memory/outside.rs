@@ -5,7 +5,8 @@ use crate::{
     AwsError, Kind,
     ports::{Post, PostResponse, Secret, Secrets, Topics, Web},
 };
-use std::collections::BTreeMap;
+use jiff::{SignedDuration, Timestamp};
+use std::{collections::BTreeMap, future::poll_fn, task::Poll, time::Duration};
 
 /// Messages and requests sent, secrets, and responses of servers.
 #[derive(Debug, Default)]
@@ -16,6 +17,10 @@ pub(super) struct Outside {
     posts: Vec<Post>,
     /// Response status by URL. The default is 202.
     answers: BTreeMap<String, u16>,
+    /// Time that a server takes for a response, by URL. The default is none.
+    delays: BTreeMap<String, Duration>,
+    /// Times that requests wait for.
+    waits: Vec<Timestamp>,
 }
 
 impl Memory {
@@ -48,6 +53,37 @@ impl Memory {
     pub fn answer(&self, url: &str, status: u16) {
         self.inner().outside.answers.insert(url.to_owned(), status);
     }
+
+    /// Sets the time that a server takes for a response. `Duration::MAX`: it never responds.
+    pub fn answer_after(&self, url: &str, delay: Duration) {
+        self.inner().outside.delays.insert(url.to_owned(), delay);
+    }
+
+    /// Waits for a duration. The clock moves to the end of the earliest wait as soon as no other future calls an operation.
+    /// So concurrent requests wait at the same time, and requests to fast servers do not wait for slow ones.
+    async fn wait(&self, duration: Duration) {
+        let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        let end = self.time().saturating_add(duration).unwrap_or(Timestamp::MAX);
+        self.inner().outside.waits.push(end);
+        let mut before = None;
+        poll_fn(|context| {
+            let mut inner = self.inner();
+            let state = Some((inner.calls.len(), inner.now));
+            let is_earliest = inner.outside.waits.iter().all(|other| *other >= end);
+            if inner.now < end && !(before == state && is_earliest) {
+                before = state;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            inner.now = inner.now.max(end);
+            let waits = &mut inner.outside.waits;
+            if let Some(at) = waits.iter().position(|other| *other == end) {
+                waits.remove(at);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
 }
 
 impl Topics for Memory {
@@ -78,12 +114,26 @@ impl Secrets for Memory {
 
 impl Web for Memory {
     async fn post(&self, request: &Post) -> Result<PostResponse, AwsError> {
-        self.call("POST", request.host(), |inner| {
-            inner.outside.posts.push(request.clone());
-            let status = inner.outside.answers.get(&request.url).copied().unwrap_or(202);
-            let body = format!("answer {status}");
-            Ok(PostResponse { status, body })
-        })
-        .await
+        let delay = self.inner().outside.delays.get(&request.url).copied();
+        let response = self
+            .call("POST", request.host(), |inner| {
+                inner.outside.posts.push(request.clone());
+                let status = inner.outside.answers.get(&request.url).copied().unwrap_or(202);
+                // Some servers repeat the path of the request.
+                let body = format!("answer {status} to {}", request.url);
+                Ok(PostResponse { status, body })
+            })
+            .await;
+        let Some(delay) = delay else { return response };
+        self.wait(delay.min(request.timeout)).await;
+        if delay > request.timeout {
+            return Err(AwsError {
+                operation: "POST",
+                resource: request.host().to_owned(),
+                kind: Kind::Transient,
+                message: format!("no response within {} s", request.timeout.as_secs()),
+            });
+        }
+        response
     }
 }

@@ -81,11 +81,30 @@ impl Harness {
         }
     }
 
+    /// Advances time as [`Self::pass`] does, and ignores failed ticks.
+    pub(crate) async fn pass_with_errors(&self, duration: SignedDuration) {
+        let end: Timestamp = self.aws.time() + duration;
+        while self.aws.time() < end {
+            self.aws.pass(SignedDuration::from_mins(15));
+            drop(self.tick().await);
+        }
+    }
+
     /// Handles a tick of the schedule.
     pub(crate) async fn tick(&self) -> Result<Handled, NotifyError> {
         let tick = r#"{"version":"0","id":"t","detail-type":"Scheduled Event","source":"aws.events","account":"111122223333",
             "time":"2026-11-23T12:00:00Z","region":"us-east-1","resources":[],"detail":{}}"#;
         self.try_handle(tick).await
+    }
+
+    /// The document of a destination with pending notifications, by its form or URL.
+    pub(crate) fn queue(&self, to: &str) -> Value {
+        let documents = self.aws.documents().into_iter();
+        let queues = documents.filter(|key| key.starts_with("notifications/destinations/"));
+        let mut queues = queues.map(|key| serde_json::from_slice(&self.aws.document(&key).unwrap()).unwrap());
+        queues
+            .find(|queue: &Value| queue["to"]["to"] == to || queue["to"]["url"] == to)
+            .unwrap_or_default()
     }
 
     /// The subjects of the messages published so far.

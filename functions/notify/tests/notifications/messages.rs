@@ -1,6 +1,6 @@
 //! Every notification in each of its forms, validated with the schema that its receiver has published.
 
-use crate::harness::{EVENTS, Harness, check, event};
+use crate::harness::{EVENTS, Harness, check, event, with};
 use notify::{Handled, Notification, webhook};
 use serde_json::Value;
 use shell::{
@@ -107,6 +107,154 @@ async fn json_forms_match_snapshots() {
         let page: Value = serde_json::from_slice(&page.body).unwrap();
         insta::assert_json_snapshot!(format!("pagerduty-{name}"), page);
     }
+}
+
+/// A decision on alerts of a hundred monitors, each with long texts.
+fn burst() -> String {
+    with("remediation-decided", |detail| {
+        let alert = detail["alerts"][0].clone();
+        let alerts = (0..100).map(|at| {
+            let mut alert = alert.clone();
+            alert["monitoringSchedule"] = format!("churn-monitor-with-a-rather-long-name-{at:03}").into();
+            alert["severity"] = if at == 70 { "critical" } else { "warning" }.into();
+            alert["violations"] = vec![alert["violations"][0].clone(); 10].into();
+            alert["violations"][0]["description"] = "x".repeat(5_000).into();
+            alert["reportUri"] = format!("s3://reports/{at}/constraint_violations.json").into();
+            alert["datapoints"] = vec![alert["datapoints"][0].clone(); 100].into();
+            alert
+        });
+        detail["alerts"] = alerts.collect();
+        detail["sentence"] = "monitor `churn` is in alert (100 of 100 breaching). "
+            .repeat(1_000)
+            .into();
+    })
+}
+
+#[tokio::test]
+async fn decision_on_hundred_alerts_fits_every_receiver() {
+    let harness = Harness::with_policy(EVERYWHERE);
+    harness.handle(&burst()).await;
+    let published = harness.aws.published();
+    for (_, subject, body) in &published {
+        assert!(subject.is_ascii() && subject.len() < 100, "{subject}");
+        assert!(body.len() < 20_000, "{} bytes", body.len());
+    }
+    let (_, _, text) = published.iter().find(|(topic, ..)| topic.is_none()).unwrap();
+    let (_, listed) = text.split_once("100 monitors in alert").unwrap();
+    let listed: Vec<&str> = listed
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .collect();
+    assert_eq!(listed.len(), 21, "{listed:#?}");
+    assert!(
+        listed[0].contains("name-070  critical"),
+        "the most severe first: {}",
+        listed[0]
+    );
+    assert_eq!(listed[20], "  80 more");
+    let (_, _, chat) = published
+        .iter()
+        .find(|(topic, ..)| topic.as_ref().is_some_and(|topic| topic.ends_with("chat")))
+        .unwrap();
+    let chat: Value = serde_json::from_str(chat).unwrap();
+    check("amazon-q-custom-notification.json", &chat);
+    let description = chat["content"]["description"].as_str().unwrap();
+    assert!(
+        description.len() <= 3_000 && description.contains("*Severity:*"),
+        "{description}"
+    );
+    assert_eq!(description.matches("```").count() % 2, 0, "code blocks are closed");
+    // PagerDuty gets the same content when it is paged for it.
+    let escalated = burst().replace("\"verdict\":\"Retrain\"", "\"verdict\":\"Escalate\"");
+    let harness = Harness::with_policy(EVERYWHERE);
+    harness.handle(&escalated).await;
+    let posts = harness.aws.posts();
+    let page = post_to(&posts, "https://events.pagerduty.com").unwrap();
+    assert!(page.body.len() < 20_000);
+    check("pagerduty-events-v2.json", &serde_json::from_slice(&page.body).unwrap());
+}
+
+#[tokio::test]
+async fn digest_of_long_notifications_fits_into_sns_message() {
+    let policy = "[[notification]]\nto = 'sns-json'\ndigest = 'daily at 08:00'\n";
+    let harness = Harness::with_policy(policy);
+    for at in 0..450 {
+        let alert = with("alert-in-alert", |detail| {
+            detail["id"] = format!("alert-{at}").into();
+            detail["monitoringSchedule"] = format!("{}-{at}", "long".repeat(50)).into();
+        });
+        harness.handle(&alert).await;
+    }
+    harness.pass(jiff::SignedDuration::from_hours(20)).await;
+    let (_, digest) = harness.aws.messages().pop().unwrap();
+    assert!(digest.len() < 256_000, "{} bytes", digest.len());
+    let digest: Value = serde_json::from_str(&digest).unwrap();
+    let listed = digest["collected"].as_array().unwrap().len();
+    assert_eq!(
+        digest["facts"][0]["lines"][0],
+        format!("{} notifications", 450 - listed)
+    );
+}
+
+#[tokio::test]
+async fn level_change_is_routed_by_new_severity() {
+    let policy = "[[notification]]\nto = 'sns-text'\nseverity = 'critical'\nkinds = ['alert']\n";
+    let harness = Harness::with_policy(policy);
+    harness.handle(&event("alert-in-alert")).await;
+    assert!(harness.subjects().is_empty(), "a warning");
+    let change = |id: &str| {
+        let changed = with("alert-in-alert", |detail| {
+            detail["id"] = id.into();
+            detail["severity"] = "critical".into();
+            detail["checkTypes"] = vec!["completeness_check"].into();
+        });
+        changed.replace("Model Monitor Alert State Change", "Model Monitor Level Change")
+    };
+    harness.handle(&change("level-1")).await;
+    let (subject, body) = harness.aws.messages().remove(0);
+    assert!(
+        subject.contains("alert of monitor churn-data-quality has changed"),
+        "{subject}"
+    );
+    assert!(
+        body.contains("is still in alert") && body.contains("completeness_check"),
+        "{body}"
+    );
+    assert!(matches!(
+        harness.handle(&change("level-2")).await,
+        Handled::Repeat { .. }
+    ));
+}
+
+#[tokio::test]
+async fn replay_of_old_event_is_not_sent() {
+    let harness = Harness::at("2027-01-03T12:00:00Z", "");
+    let handled = harness.handle(&event("alert-in-alert")).await;
+    assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
+    assert!(harness.aws.calls().is_empty());
+    // Documents are kept longer than that, so a younger event is known.
+    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/template.yaml")).unwrap();
+    let (_, rule) = template.split_once("Prefix: notifications/").unwrap();
+    let (_, days) = rule.split_once("ExpirationInDays: ").unwrap();
+    let days: i64 = days.lines().next().unwrap().parse().unwrap();
+    assert!(days > 41, "{days} days");
+}
+
+#[tokio::test]
+async fn escalation_before_a_retraining_names_its_cause() {
+    let harness = Harness::with_policy("");
+    let refused = with("remediation-decided-escalate", |detail| {
+        let in_flight = serde_json::json!({"code": "InFlight", "executionArn": "arn:x"});
+        detail["reasons"] = vec![in_flight].into();
+    });
+    harness.handle(&refused).await;
+    let (_, body) = harness.aws.messages().remove(0);
+    assert!(
+        body.contains("another pipeline execution is in progress (arn:x)"),
+        "{body}"
+    );
+    assert!(!body.contains("retraining did not resolve it"), "{body}");
 }
 
 #[tokio::test]

@@ -294,6 +294,8 @@ async fn retry_publishes_failed_message() {
         .try_handle_as(&event("alert-in-alert"), "request")
         .await
         .unwrap_err();
+    // Lambda retries a minute later.
+    harness.aws.pass(SignedDuration::from_mins(1));
     harness
         .try_handle_as(&event("alert-in-alert"), "request")
         .await
@@ -323,21 +325,19 @@ async fn tick_sends_message_of_interrupted_invocation() {
 async fn failed_destination_does_not_repeat_others() {
     let harness = Harness::with_policy(PAGES);
     harness.aws.answer("https://hooks.example.com/x", 503);
-    harness
-        .try_handle_as(&event("alert-in-alert"), "request")
-        .await
-        .unwrap_err();
-    harness
-        .try_handle_as(&event("alert-in-alert"), "request")
-        .await
-        .unwrap_err();
+    for _ in 0..2 {
+        harness
+            .try_handle_as(&event("alert-in-alert"), "request")
+            .await
+            .unwrap();
+    }
     assert_eq!(harness.subjects().len(), 1);
-    assert_eq!(harness.posts().len(), 3, "the page once, the webhook twice");
+    assert_eq!(harness.posts().len(), 2, "the page and the webhook, each once");
     harness.aws.answer("https://hooks.example.com/x", 200);
     harness.pass(SignedDuration::from_mins(15)).await;
-    assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 4));
+    assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 3));
     harness.pass(hours(1)).await;
-    assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 4));
+    assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 3));
 }
 
 #[tokio::test]
@@ -367,19 +367,6 @@ async fn refusal_is_recorded_and_not_retried() {
         document.contains("status 400") && !document.contains("kkkk"),
         "{document}"
     );
-}
-
-#[tokio::test]
-async fn delivery_is_abandoned_after_three_days() {
-    let harness = Harness::with_policy(PAGES);
-    harness.aws.answer("https://hooks.example.com/x", 503);
-    harness.try_handle(&event("alert-in-alert")).await.unwrap_err();
-    harness.aws.pass(hours(73));
-    let error = harness.tick().await.unwrap_err();
-    assert!(chain(&error).contains("gave up after 72 h"), "{}", chain(&error));
-    let sent = harness.posts().len();
-    harness.pass(hours(1)).await;
-    assert_eq!(harness.posts().len(), sent);
 }
 
 #[tokio::test]
@@ -442,6 +429,8 @@ async fn faults_at_any_call_lose_no_notification() {
                 document["outbox"].as_array().unwrap().is_empty(),
                 "seed {seed}: {key} has pending effects {document:#}"
             );
+            let pending = document["pending"].as_array().map_or(0, Vec::len);
+            assert_eq!(pending, 0, "seed {seed}: {key} has pending notifications {document:#}");
         }
         let ids: std::collections::BTreeSet<_> = harness
             .posts()
