@@ -15,8 +15,8 @@ pub use datapoint::{
 };
 pub use event::{
     AlertStateChange, EVENT_SOURCE, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
-    MODEL_MONITOR_HEALTH_STATE_CHANGE, MONITORING_EXECUTION_STATE_CHANGE, MonitoringExecutionStateChange,
-    execution_correlation_id,
+    MODEL_MONITOR_HEALTH_STATE_CHANGE, MONITORING_EXECUTION_REQUESTED, MONITORING_EXECUTION_STATE_CHANGE,
+    MonitoringExecutionRequested, MonitoringExecutionStateChange, execution_correlation_id,
 };
 pub use history::{MismatchReason, MonitoringAlertTransition, Transition, compare};
 pub use ledger::{
