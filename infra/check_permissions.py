@@ -218,7 +218,8 @@ ALLOWED = {
         ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "aws/sagemaker/Endpoints/data-metrics"}),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "aws/sagemaker/ModelMonitoring/bias-metrics"}),
-        *(("events:PutEvents", BUS, event(detail_type)) for detail_type in ("Monitoring Execution State Change", "Model Baselines Created")),
+        *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
+            "Monitoring Execution Requested", "Monitoring Execution State Change", "Model Baselines Created")),
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("analyze")), ("logs:PutLogEvents", logs("analyze")),
     ],
     "PromoteRole": [
@@ -240,6 +241,7 @@ ALLOWED = {
         ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         *(("s3:GetObject", f"{STATE}/{key}.json") for key in ("monitors/churn-quality", "models/churn", "experiments/churn", "baselines/churn-quality")),
         *((action, f"{STATE}/dashboard/index.html") for action in ("s3:GetObject", "s3:PutObject")),
+        *((action, f"{STATE}/dirty/2026-11-23T02:00:00.000Z/e1/churn") for action in ("s3:PutObject", "s3:DeleteObject")),
         ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         *((action, "*") for action in ("cloudwatch:GetMetricData", "sagemaker:ListMonitoringSchedules", "sagemaker:ListTransformJobs",
                                         "sagemaker:ListArtifacts", "sagemaker:ListContexts", "sagemaker:QueryLineage")),
@@ -345,6 +347,7 @@ DENIED = {
         ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:PutObject", f"{STATE}/models/churn.json"),
         ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", REPORT), ("sns:Publish", TOPIC),
         ("events:PutEvents", BUS, event("Remediation Decided")), ("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn"),
+        ("s3:DeleteObject", f"{STATE}/dashboard/index.html"),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
     ],
     "AnalyzeStateMachineRole": [denied for denied in FOR_ALL if denied[0] != "lambda:InvokeFunction"] + [

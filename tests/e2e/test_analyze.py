@@ -148,10 +148,13 @@ def test_captured_data_lead_to_retraining(analyzed):
 
 def test_tick_runs_due_executions_once(analyzed):
     analyzed.capture(hour(1), captured(people(5, 300)))
-    own = lambda answer: [done for done in answer["executions"] if done["monitoringSchedule"] == analyzed.schedule]
+    own = lambda answer: [execution for execution in answer["requested"] if execution["monitoringSchedule"] == analyzed.schedule]
     first = own(analyzed.world.analyze())
-    assert [done["scheduledTime"] for done in first] == [stamp(NOW)], first
-    assert first[0]["itemCount"] == 300
+    assert [execution["scheduledTime"] for execution in first] == [stamp(NOW)], first
+    # The rule delivers the request to the function.
+    assert analyzed.states(1) == ["Completed"]
+    document = analyzed.world.document(f"analyses/{analyzed.schedule}.json")
+    assert [execution["itemCount"] for execution in document["executions"]] == [300], document
     assert own(analyzed.world.analyze()) == []
     assert analyzed.states(1) == ["Completed"]
 

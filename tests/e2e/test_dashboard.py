@@ -64,7 +64,8 @@ def pages(world: World, reports, tmp_path_factory) -> Path:
         found = world.pages()
         return b"AwaitingApproval" in found.get("dashboard/index.html", b"") and b"AwaitingApproval" in found.get("dashboard/models/churn.html", b"")
 
-    eventually(kept, "pages with the decision", 90, 0.5)
+    # Marked pages are written every minute.
+    eventually(kept, "pages with the decision", 180, 0.5)
     target = tmp_path_factory.mktemp("pages")
     for key, body in world.pages().items():
         path = target / key

@@ -173,14 +173,14 @@ def play_executions(screen: Screen, world: World, own: bytes | None) -> list[Exe
     screen.step("       waiting for the alert, the decision, and the pipeline …")
     eventually(lambda: world.executions(), "a pipeline execution")
     eventually(lambda: len(world.messages()) >= 3, "messages about the alert, the decision, and the outcome", 60)
-    eventually(lambda: b"churn-1" in world.pages().get("dashboard/models/churn.html", b""), "the model's page with its incident", 60)
+    eventually(lambda: b"churn-1" in world.pages().get("dashboard/models/churn.html", b""), "the model's page with its incident", 150)
     copy_pages(world, ROOT / "target/demo/open")
     model_quality(hours[3])
     clean(DATA_QUALITY, hours[4], f"{hours[4]:%H:%M}  data quality on the retrained model: clean")
     clean(DATA_QUALITY, hours[5], f"{hours[5]:%H:%M}  data quality on the retrained model: clean; the alert ends")
     eventually(lambda: (world.model("churn") or {}).get("closed"), "the incident closed")
     eventually(lambda: len(world.messages()) >= 5, "messages about the end of the alert and of the incident")
-    eventually(lambda: b"drift fixed" in world.pages().get("dashboard/index.html", b""), "the dashboard's overview", 60)
+    eventually(lambda: b"drift fixed" in world.pages().get("dashboard/index.html", b""), "the dashboard's overview", 150)
     return executions
 
 

@@ -362,7 +362,7 @@ class World:
         return answer
 
     def analyze(self, **request: Any) -> dict[str, Any]:
-        """Invokes analyze with a request, or for a tick, and returns the result."""
+        """Invokes analyze with a request, or for a tick, and returns the result. A tick requests executions as events."""
         done, answer = self.invoke("analyze", request)
         assert done, answer
         return answer

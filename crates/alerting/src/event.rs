@@ -23,6 +23,9 @@ pub const MONITORING_EXECUTION_STATE_CHANGE: &str = "Monitoring Execution State 
 /// Detail-type of [`MonitorDatapointDrop`].
 pub const MONITOR_DATAPOINT_DROP: &str = "Monitor Datapoint Drop";
 
+/// Detail-type of [`MonitoringExecutionRequested`].
+pub const MONITORING_EXECUTION_REQUESTED: &str = "Monitoring Execution Requested";
+
 /// Correlation ID of an execution and of all that follows from it, derived from the schedule and the hour of the
 /// execution.
 pub fn execution_correlation_id(schedule: &str, scheduled_time: Timestamp) -> String {
@@ -67,6 +70,30 @@ pub struct MonitoringExecutionStateChange {
     /// Number of violations that were found.
     pub violations: u64,
     /// Time at which the execution ended.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+}
+
+/// Detail of `Monitoring Execution Requested`, version 1: an execution of a native analysis is due. Each event starts one
+/// invocation of analyze, which ignores repeated requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MonitoringExecutionRequested {
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
+    pub version: String,
+    /// ID of the request, the same for every request of this execution.
+    pub id: String,
+    /// Correlation ID of the execution and of all that follows from it, up to a promotion. It has the form of a W3C
+    /// trace ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// Name of the monitoring schedule.
+    pub monitoring_schedule: String,
+    /// Time at which the execution was due.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub scheduled_time: Timestamp,
+    /// Time of the request.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
 }

@@ -19,7 +19,8 @@ pub use datapoint::{
 pub use event::{
     AlertPosition, AlertStateChange, EVENT_SOURCE, EventDatapoint, HealthStateChange, MODEL_MONITOR_ALERT_STATE_CHANGE,
     MODEL_MONITOR_HEALTH_STATE_CHANGE, MODEL_MONITOR_LEVEL_CHANGE, MONITOR_DATAPOINT_DROP,
-    MONITORING_EXECUTION_STATE_CHANGE, MonitorDatapointDrop, MonitoringExecutionStateChange, execution_correlation_id,
+    MONITORING_EXECUTION_REQUESTED, MONITORING_EXECUTION_STATE_CHANGE, MonitorDatapointDrop,
+    MonitoringExecutionRequested, MonitoringExecutionStateChange, execution_correlation_id,
 };
 pub use history::{MismatchReason, MonitoringAlertTransition, Transition, compare};
 pub use ledger::{

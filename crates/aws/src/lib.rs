@@ -31,9 +31,9 @@ use shell::{
     invocation::trace_header,
     ports::{
         Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
-        Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
-        Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
-        StateMachines, Topics,
+        Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
+        MonitoringSchedules, Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports,
+        RunningExecution, Schedule, StateMachines, Topics,
     },
 };
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
@@ -348,6 +348,15 @@ impl Documents for Aws {
                 Err(failure)
             }
         }
+    }
+}
+
+impl Marks for Aws {
+    async fn delete_mark(&self, key: &str) -> Result<(), AwsError> {
+        let request = self.s3().delete_object().bucket(&self.state_bucket).key(key);
+        let deleted = request.send().await;
+        deleted.map_err(|error| failed("s3:DeleteObject", format!("s3://{}/{key}", self.state_bucket), &error))?;
+        Ok(())
     }
 }
 

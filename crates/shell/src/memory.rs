@@ -12,9 +12,9 @@ use crate::{
     AwsError, Kind,
     ports::{
         Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
-        Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
-        Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports, RunningExecution, Schedule,
-        StateMachines,
+        Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
+        MonitoringSchedules, Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports,
+        RunningExecution, Schedule, StateMachines,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -38,6 +38,8 @@ pub enum Fault {
     After,
     /// Another writer changes the document immediately before the operation.
     Overtaken,
+    /// The operation is executed: the next fault is injected into a later call.
+    Skipped,
 }
 
 /// A deliberate bug, which proves that the tests find it.
@@ -424,7 +426,7 @@ impl Memory {
                 }
                 act(&mut inner)
             }
-            None => act(&mut inner),
+            None | Some(Fault::Skipped) => act(&mut inner),
         }
     }
 }
@@ -482,6 +484,16 @@ impl Documents for Memory {
             let etag = ETag(format!("\"{}\"", inner.writes));
             inner.documents.insert(key.to_owned(), (body, etag.clone()));
             Ok(etag)
+        })
+        .await
+    }
+}
+
+impl Marks for Memory {
+    async fn delete_mark(&self, key: &str) -> Result<(), AwsError> {
+        self.call("s3:DeleteObject", key, |inner| {
+            inner.documents.remove(key);
+            Ok(())
         })
         .await
     }

@@ -52,6 +52,12 @@ pub trait Documents {
     ) -> impl Future<Output = Result<ETag, AwsError>>;
 }
 
+/// Deletion of marks: empty documents in the state bucket whose key says what has to be done.
+pub trait Marks {
+    /// Deletes a mark, if it exists.
+    fn delete_mark(&self, key: &str) -> impl Future<Output = Result<(), AwsError>>;
+}
+
 /// An object with its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {

@@ -11,6 +11,9 @@ pub enum AnalyzeError {
     /// The request for baselines is invalid.
     #[error("failed to parse the detail of the event as a request for baselines")]
     Baselines(#[source] serde_json::Error),
+    /// The request for an execution is invalid.
+    #[error("failed to parse the detail of the event as a request for an execution")]
+    Requested(#[source] serde_json::Error),
     /// No valid policy is available.
     #[error("no valid policy is available")]
     Policy(#[source] LoadPolicyError),
@@ -29,11 +32,17 @@ pub enum AnalyzeError {
         #[source]
         source: serde_json::Error,
     },
+    /// Other invocations changed a document at every attempt to write it.
+    #[error("failed to write document `{key}` in the state bucket: other writers changed it at every attempt")]
+    Contended {
+        /// Key of the document.
+        key: String,
+    },
     /// An object of a dataset could not be profiled.
     #[error("{0}")]
     Data(String),
-    /// Some analyses failed. The log contains every error.
-    #[error("failed to analyze {failed} of {all} monitoring schedules; first error: {first}")]
+    /// The due executions of some schedules were not requested. The log contains every error.
+    #[error("failed to request the due executions of {failed} of {all} monitoring schedules; first error: {first}")]
     Some {
         /// Number of failed schedules.
         failed: usize,
@@ -47,11 +56,12 @@ pub enum AnalyzeError {
 impl ErrorType for AnalyzeError {
     fn error_type(&self) -> &'static str {
         match self {
-            Self::Event(_) | Self::Baselines(_) => "EventUnreadable",
+            Self::Event(_) | Self::Baselines(_) | Self::Requested(_) => "EventUnreadable",
             Self::Policy(error) => error.error_type(),
             Self::Unknown(_) => "ScheduleUnknown",
             Self::Aws(error) => error.error_type(),
             Self::Document { .. } => "DocumentUnreadable",
+            Self::Contended { .. } => "StateContended",
             Self::Data(_) => "DataUnreadable",
             Self::Some { .. } => "AnalysisIncomplete",
         }

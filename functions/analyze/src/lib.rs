@@ -2,30 +2,30 @@
 
 mod baselines;
 pub mod datasets;
+mod dispatch;
+mod document;
 mod error;
 mod execution;
 mod large;
 
+pub use dispatch::RequestedExecution;
 pub use error::AnalyzeError;
 
+use alerting::{EVENT_SOURCE, MONITORING_EXECUTION_REQUESTED, MonitoringExecutionRequested};
+use document::Invocation;
 use execution::{Execution, ExecutionRecord};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use promotion::{BaselinesCreated, MODEL_BASELINES_REQUESTED};
-use remediation::AnalysisSchedule;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shell::{
-    Kind, PolicyStore,
+    PolicyStore,
     config::{ConfigError, Vars},
-    ports::{Clock, Datasets, Documents, ETag, Endpoints, EventBus, Fetched, MonitorMetrics, Precondition, Reports},
+    ports::{Clock, Datasets, Documents, Endpoints, EventBus, MonitorMetrics, Reports},
 };
 
-/// Maximum number of missed executions that are run later, latest first.
-const MAX_CATCH_UP: usize = 24;
-/// No new execution is started within this time before the function's deadline.
-const RESERVE: SignedDuration = SignedDuration::from_secs(60);
-/// Number of latest executions kept in a schedule's document.
-const KEPT_EXECUTIONS: usize = 24;
+/// Default of the number of executions that run at the same time.
+const AT_ONCE: u16 = 100;
 
 /// AWS APIs that the function uses.
 pub trait AnalyzeClients: Documents + Datasets + Reports + MonitorMetrics + Endpoints + EventBus + Clock {}
@@ -33,20 +33,20 @@ pub trait AnalyzeClients: Documents + Datasets + Reports + MonitorMetrics + Endp
 impl<W: Documents + Datasets + Reports + MonitorMetrics + Endpoints + EventBus + Clock> AnalyzeClients for W {}
 
 /// The `analyze` function.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Analyze {
     policy: PolicyStore,
+    /// Maximum number of executions that run at the same time.
+    at_once: u16,
 }
 
-/// Document of a schedule: `analyses/{schedule}.json` in the state bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AnalysisDocument {
-    version: u32,
-    /// Scheduled time up to which all executions have run.
-    executed_until: Timestamp,
-    /// The latest executions, oldest first.
-    executions: Vec<ExecutionRecord>,
+impl Default for Analyze {
+    fn default() -> Self {
+        Self {
+            policy: PolicyStore::default(),
+            at_once: AT_ONCE,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -70,10 +70,10 @@ struct Request {
 }
 
 impl Request {
-    /// Detail of a request for baselines. `None` for other events.
-    fn baselines(&self) -> Option<&RawValue> {
-        let is_request = self.source.as_deref() == Some(alerting::EVENT_SOURCE)
-            && self.detail_type.as_deref() == Some(MODEL_BASELINES_REQUESTED);
+    /// Detail of an event of Driftwarden with this type. `None` for other events.
+    fn detail(&self, detail_type: &str) -> Option<&RawValue> {
+        let is_request =
+            self.source.as_deref() == Some(EVENT_SOURCE) && self.detail_type.as_deref() == Some(detail_type);
         self.detail.as_deref().filter(|_| is_request)
     }
 }
@@ -82,12 +82,24 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Handled {
-    /// Executions were run. There may be none.
-    Executions {
-        /// The executions, in the order of the policy.
-        executions: Vec<ExecutionRecord>,
-        /// Number of schedules left for the next tick because the deadline was near.
+    /// Due executions were requested. There may be none.
+    Requested {
+        /// The requested executions; first the one that has been due longest.
+        requested: Vec<RequestedExecution>,
+        /// Number of executions that are running.
+        running: usize,
+        /// Number of due executions left for later ticks because too many are running.
         left: usize,
+    },
+    /// An execution was run.
+    Executions {
+        /// The execution.
+        executions: Vec<ExecutionRecord>,
+    },
+    /// A requested execution was not run.
+    Ignored {
+        /// Why the request was ignored.
+        reason: String,
     },
     /// A partial profile was written.
     Profiled(large::ProfileRecord),
@@ -103,10 +115,17 @@ impl Analyze {
     pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, String, String), ConfigError> {
         let state_bucket = vars.bucket("STATE_BUCKET")?;
         let event_bus = vars.required("EVENT_BUS_NAME", "the name of an EventBridge event bus")?;
-        Ok((Self::default(), state_bucket, event_bus))
+        let at_once = vars.parsed("ANALYSES_AT_ONCE", AT_ONCE, "a number from 1 to 65535")?;
+        let function = Self {
+            // With 0, nothing would ever run.
+            at_once: at_once.max(1),
+            ..Self::default()
+        };
+        Ok((function, state_bucket, event_bus))
     }
 
-    /// Handles one event.
+    /// Handles one event. `request_id` is the Lambda request ID, which Lambda's retries of the invocation share, and `deadline` the
+    /// time at which Lambda stops the invocation.
     ///
     /// # Errors
     /// If the event cannot be parsed, no valid policy is available, or a call to AWS fails. Problems with data or baselines are failed
@@ -115,21 +134,40 @@ impl Analyze {
         &self,
         clients: &impl AnalyzeClients,
         payload: &str,
+        request_id: &str,
         deadline: Timestamp,
     ) -> Result<Handled, AnalyzeError> {
+        let since = clients.now();
         let request: Request = serde_json::from_str(payload).map_err(AnalyzeError::Event)?;
-        if let Some(detail) = request.baselines() {
+        if let Some(detail) = request.detail(MODEL_BASELINES_REQUESTED) {
             let request = serde_json::from_str(detail.get()).map_err(AnalyzeError::Baselines)?;
             return baselines::create(clients, request).await.map(Handled::Baselines);
         }
         let policy = self.policy.load(clients).await.map_err(AnalyzeError::Policy)?;
-        let analyses = policy.analyses();
+        let schedules = policy.analyses();
         let find = |name: &str| {
-            let found = analyses
-                .iter()
-                .find(|analysis| analysis.schedule.key() == name.to_ascii_lowercase());
+            let key = name.to_ascii_lowercase();
+            let found = schedules.iter().find(|analysis| analysis.schedule.key() == key);
             found.ok_or_else(|| AnalyzeError::Unknown(name.to_owned()))
         };
+        if let Some(detail) = request.detail(MONITORING_EXECUTION_REQUESTED) {
+            let requested: MonitoringExecutionRequested =
+                serde_json::from_str(detail.get()).map_err(AnalyzeError::Requested)?;
+            let Ok(analysis) = find(&requested.monitoring_schedule) else {
+                let reason = format!(
+                    "the policy has no [[analysis]] table with the schedule `{}` any more",
+                    requested.monitoring_schedule
+                );
+                tracing::info!(reason, "request ignored");
+                return Ok(Handled::Ignored { reason });
+            };
+            let invocation = Invocation {
+                id: request_id,
+                since,
+                deadline,
+            };
+            return dispatch::execute(clients, analysis, requested.scheduled_time, &invocation).await;
+        }
         if let Some(profile) = request.profile {
             let execution = Execution::new(find(&profile.schedule)?, clients.now());
             return large::profile(clients, &execution, &profile)
@@ -141,7 +179,6 @@ impl Analyze {
             let record = large::merge(clients, &execution, &merge).await?;
             return Ok(Handled::Executions {
                 executions: vec![record],
-                left: 0,
             });
         }
         if let Some(name) = request.schedule {
@@ -149,39 +186,9 @@ impl Analyze {
             let record = Execution::new(find(&name)?, scheduled_time).run(clients).await?;
             return Ok(Handled::Executions {
                 executions: vec![record],
-                left: 0,
             });
         }
-        self.tick(clients, &analyses, deadline).await
-    }
-
-    /// Runs the executions that are due.
-    async fn tick(
-        &self,
-        clients: &impl AnalyzeClients,
-        analyses: &[AnalysisSchedule],
-        deadline: Timestamp,
-    ) -> Result<Handled, AnalyzeError> {
-        let (mut executions, mut failures, mut left) = (Vec::new(), Vec::new(), 0);
-        for analysis in analyses {
-            if clients.now() > deadline.checked_sub(RESERVE).unwrap_or(deadline) {
-                left += 1;
-                continue;
-            }
-            if let Err(error) = run_due(clients, analysis, deadline, &mut executions).await {
-                tracing::error!(monitoring_schedule = %analysis.schedule, error = %error, "failed to analyze a monitoring schedule");
-                failures.push(error);
-            }
-        }
-        match (failures.len(), failures.pop()) {
-            (0, _) | (_, None) => Ok(Handled::Executions { executions, left }),
-            (1, Some(error)) if analyses.len() == 1 => Err(error),
-            (failed, Some(error)) => Err(AnalyzeError::Some {
-                failed,
-                all: analyses.len(),
-                first: error.to_string(),
-            }),
-        }
+        dispatch::tick(clients, &schedules, usize::from(self.at_once)).await
     }
 }
 
@@ -189,80 +196,4 @@ impl Analyze {
 fn this_hour(time: Timestamp) -> Timestamp {
     let second = time.as_second();
     Timestamp::from_second(second - second.rem_euclid(3600)).unwrap_or(time)
-}
-
-/// Runs the due executions of one schedule, oldest first, and records each of them.
-async fn run_due(
-    clients: &impl AnalyzeClients,
-    analysis: &AnalysisSchedule,
-    deadline: Timestamp,
-    executions: &mut Vec<ExecutionRecord>,
-) -> Result<(), AnalyzeError> {
-    let key = format!("analyses/{}.json", analysis.schedule.key());
-    let until = clients.now().checked_sub(analysis.delay).unwrap_or(Timestamp::MIN);
-    let (mut document, mut etag) = match clients.read(&key, None).await? {
-        Fetched::Found(body, etag) => {
-            let read = serde_json::from_slice::<AnalysisDocument>(&body);
-            let document = read.map_err(|source| AnalyzeError::Document {
-                key: key.clone(),
-                source,
-            })?;
-            (document, Some(etag))
-        }
-        Fetched::Absent | Fetched::Unchanged => (first_document(analysis, until), None),
-    };
-    let mut due = analysis.expression.due(document.executed_until, until);
-    if due.len() > MAX_CATCH_UP {
-        let missed = due.len() - MAX_CATCH_UP;
-        tracing::warn!(monitoring_schedule = %analysis.schedule, missed, "missed executions skipped: they are too old");
-        due.drain(..missed);
-    }
-    for scheduled_time in due {
-        if clients.now() > deadline.checked_sub(RESERVE).unwrap_or(deadline) {
-            return Ok(());
-        }
-        let record = Execution::new(analysis, scheduled_time).run(clients).await?;
-        document.executed_until = scheduled_time;
-        document.executions.push(record.clone());
-        let excess = document.executions.len().saturating_sub(KEPT_EXECUTIONS);
-        document.executions.drain(..excess);
-        executions.push(record);
-        match write(clients, &key, &document, etag.take()).await? {
-            Some(written) => etag = Some(written),
-            // Another invocation runs this schedule, and continues from here.
-            None => return Ok(()),
-        }
-    }
-    Ok(())
-}
-
-/// Document of a new schedule, of which only the latest execution is due.
-fn first_document(analysis: &AnalysisSchedule, until: Timestamp) -> AnalysisDocument {
-    let day = until.checked_sub(SignedDuration::from_hours(25)).unwrap_or(until);
-    let latest = analysis.expression.due(day, until).pop();
-    let before = latest.and_then(|latest| latest.checked_sub(SignedDuration::from_secs(1)).ok());
-    AnalysisDocument {
-        version: 1,
-        executed_until: before.unwrap_or(until),
-        executions: Vec::new(),
-    }
-}
-
-/// Writes the document of a schedule. `None` if another invocation was faster.
-async fn write(
-    clients: &impl AnalyzeClients,
-    key: &str,
-    document: &AnalysisDocument,
-    etag: Option<ETag>,
-) -> Result<Option<ETag>, AnalyzeError> {
-    let body = serde_json::to_vec(document).map_err(|source| AnalyzeError::Document {
-        key: key.to_owned(),
-        source,
-    })?;
-    let precondition = etag.map_or(Precondition::Absent, Precondition::Unchanged);
-    match clients.write(key, body, &precondition).await {
-        Ok(etag) => Ok(Some(etag)),
-        Err(error) if error.kind == Kind::Conflict => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

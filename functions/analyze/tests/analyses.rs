@@ -1,9 +1,12 @@
 //! Runs the function on AWS in memory: due executions, failures, and large datasets in parts.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use analyze::{Analyze, Handled};
+mod common;
+
+use analyze::Analyze;
 use analyzer::{Dataset, Object, ReadOptions, job::DataQualityJob, read};
-use jiff::{SignedDuration, Timestamp};
+use common::{at, ended, invoke, invoke_as, tick};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use shell::Kind;
 use shell::memory::{Fault, Memory};
@@ -18,10 +21,6 @@ data = "s3://data/capture/churn/AllTraffic"
 baseline = "s3://data/baselines/churn"
 output = "s3://reports/monitoring"
 "#;
-
-fn at(text: &str) -> Timestamp {
-    text.parse().unwrap()
-}
 
 /// AWS at 03:15 with a baseline, and captured data of the hour 02.
 fn aws(shift: u32) -> Memory {
@@ -58,31 +57,11 @@ fn capture(aws: &Memory, hour: &str, shift: u32) {
     }
 }
 
-async fn invoke(analyze: &Analyze, aws: &Memory, request: Value) -> Result<Value, String> {
-    let handled = analyze.handle(aws, &request.to_string(), Timestamp::MAX).await;
-    handled
-        .map(|handled: Handled| serde_json::to_value(handled).unwrap())
-        .map_err(|error| error.to_string())
-}
-
-fn published(aws: &Memory) -> Vec<Value> {
-    let events = aws.events();
-    assert!(
-        events
-            .iter()
-            .all(|(kind, _)| kind == "Monitoring Execution State Change")
-    );
-    events
-        .iter()
-        .map(|(_, detail)| serde_json::from_str(detail).unwrap())
-        .collect()
-}
-
 #[tokio::test]
 async fn due_execution_runs_once() {
     let (analyze, aws) = (Analyze::default(), aws(0));
-    let done = invoke(&analyze, &aws, json!({})).await.unwrap();
-    insta::assert_json_snapshot!(done["executions"], @r#"
+    let done = tick(&analyze, &aws).await.unwrap();
+    insta::assert_json_snapshot!(done, @r#"
     [
       {
         "itemCount": 900,
@@ -94,11 +73,8 @@ async fn due_execution_runs_once() {
       }
     ]
     "#);
-    assert_eq!(
-        invoke(&analyze, &aws, json!({})).await.unwrap()["executions"],
-        json!([])
-    );
-    let published = published(&aws);
+    assert!(tick(&analyze, &aws).await.unwrap().is_empty());
+    let published = ended(&aws);
     assert_eq!(published.len(), 1);
     assert_eq!(published[0]["id"], "churn-dq-20261123T03");
     let names: Vec<_> = aws.monitor_metrics().into_iter().map(|metric| metric.name).collect();
@@ -108,20 +84,16 @@ async fn due_execution_runs_once() {
 #[tokio::test]
 async fn missed_executions_run_later() {
     let (analyze, aws) = (Analyze::default(), aws(0));
-    invoke(&analyze, &aws, json!({})).await.unwrap();
+    tick(&analyze, &aws).await.unwrap();
     capture(&aws, "2026/11/23/04", 0);
     aws.pass(SignedDuration::from_hours(3));
-    let done = invoke(&analyze, &aws, json!({})).await.unwrap();
-    let status = |at: usize| {
-        done["executions"][at]["monitoringExecutionStatus"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
+    // One tick is enough: each execution requests the next one.
+    let done = tick(&analyze, &aws).await.unwrap();
+    let status = |at: usize| done[at]["monitoringExecutionStatus"].as_str().unwrap().to_owned();
     // No data was captured in the hour 03: the execution of 04 has no data.
     assert_eq!([status(0), status(1), status(2)], ["Failed", "Completed", "Failed"]);
-    assert_eq!(done["executions"][0]["failureReason"], "Job inputs had no data");
-    assert_eq!(published(&aws).len(), 4);
+    assert_eq!(done[0]["failureReason"], "Job inputs had no data");
+    assert_eq!(ended(&aws).len(), 4);
 }
 
 #[tokio::test]
@@ -178,19 +150,17 @@ async fn retry_after_fault_doubles_nothing() {
         for fault in [Fault::Before(Kind::Transient), Fault::After] {
             let (analyze, aws) = (Analyze::default(), aws(40));
             aws.fail(operation, fault);
-            let first = invoke(&analyze, &aws, json!({})).await;
+            let first = tick(&analyze, &aws).await;
             // If the response of the last write is lost, the execution is recorded as done.
-            let again = invoke(&analyze, &aws, json!({}))
+            let again = tick(&analyze, &aws)
                 .await
                 .unwrap_or_else(|error| panic!("{operation} {fault:?}: {error}"));
-            let done = [first.as_ref().ok(), Some(&again)]
-                .into_iter()
-                .flatten()
-                .filter(|answer| answer["executions"] != json!([]))
-                .count();
-            assert!(done >= 1, "{operation} {fault:?}: {first:?} {again}");
-            let ids: std::collections::BTreeSet<_> =
-                published(&aws).iter().map(|event| event["id"].to_string()).collect();
+            let done = first.as_ref().map_or(0, Vec::len) + again.len();
+            assert!(
+                done >= 1 || !ended(&aws).is_empty(),
+                "{operation} {fault:?}: {first:?} {again:?}"
+            );
+            let ids: std::collections::BTreeSet<_> = ended(&aws).iter().map(|event| event["id"].to_string()).collect();
             assert_eq!(
                 ids.len(),
                 1,
@@ -278,7 +248,7 @@ async fn every_sample_event_is_handled() {
             .replace("my-data", "data")
             .replace("churn-data-quality", "churn-dq");
         let text = text.replace("20-45-950-c13afd5c", "0");
-        let handled = Analyze::default().handle(&aws(0), &text, Timestamp::MAX).await;
+        let handled = invoke_as(&Analyze::default(), &aws(0), &text, "request").await;
         assert!(handled.is_ok(), "{}: {handled:?}", path.display());
     }
 }

@@ -59,7 +59,7 @@ fn request(monitors: &[Value], training_data: Option<&str>, drift_check: &Value)
 
 async fn invoke(aws: &Memory, request: &Value) -> Result<Value, String> {
     let handled = Analyze::default()
-        .handle(aws, &request.to_string(), Timestamp::MAX)
+        .handle(aws, &request.to_string(), "request", Timestamp::MAX)
         .await;
     let handled = handled.map_err(|error| error.to_string())?;
     Ok(serde_json::to_value(handled).unwrap())

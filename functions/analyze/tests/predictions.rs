@@ -95,7 +95,9 @@ fn label(aws: &Memory, hour: &str, labels: impl Iterator<Item = (usize, String)>
 
 async fn execute(aws: &Memory) -> Result<Value, String> {
     let request = json!({"schedule": "own", "scheduledTime": "2026-11-23T03:00:00Z"}).to_string();
-    let handled = Analyze::default().handle(aws, &request, Timestamp::MAX).await;
+    let handled = Analyze::default()
+        .handle(aws, &request, "request", Timestamp::MAX)
+        .await;
     let handled = handled.map_err(|error| error.to_string())?;
     Ok(serde_json::to_value(handled).unwrap()["executions"][0].clone())
 }
@@ -243,7 +245,7 @@ async fn invalid_configuration_is_a_failed_execution() {
     assert!(reason.as_str().unwrap().contains("s3://data/config.json"), "{reason}");
     let profile = json!({"profile": {"run": "r", "schedule": "own", "bucket": "data", "key": "x"}}).to_string();
     let error = Analyze::default()
-        .handle(&aws, &profile, Timestamp::MAX)
+        .handle(&aws, &profile, "request", Timestamp::MAX)
         .await
         .unwrap_err();
     assert!(error.to_string().contains("supported for data quality only"), "{error}");

@@ -15,12 +15,6 @@ pub enum DashboardError {
     /// A call to AWS failed.
     #[error("{0}")]
     Aws(AwsError),
-    /// Other invocations wrote the page at every attempt.
-    #[error("failed to write `{key}` to the state bucket: other invocations changed it at every attempt")]
-    Contended {
-        /// Key of the page.
-        key: String,
-    },
     /// The pages of some models were not written.
     #[error("failed to write the pages of {failed} of {models} models")]
     Incomplete {
@@ -37,7 +31,6 @@ impl ErrorType for DashboardError {
             Self::Event(_) => "EventUnreadable",
             Self::Policy(error) => error.error_type(),
             Self::Aws(error) => error.error_type(),
-            Self::Contended { .. } => "StateContended",
             Self::Incomplete { .. } => "DashboardIncomplete",
         }
     }

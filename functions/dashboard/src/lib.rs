@@ -1,51 +1,37 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+mod marks;
 mod queries;
 mod read;
+mod render;
 mod reports;
+mod summaries;
 
 pub use error::DashboardError;
 pub use queries::{AwsQueries, facts};
 pub use read::{ModelState, model, models};
 pub use reports::{Files, comparisons, metrics};
 
-use futures_util::stream::{self, StreamExt as _};
-use jiff::{SignedDuration, Timestamp};
-use model_dashboard::{
-    Comparison, Console, Deployment, ExecutionMetrics, Facts, ModelView, OVERVIEW, Summary, model_page,
-};
+use jiff::Timestamp;
+use marks::{Marks, WriterClaim};
+use model_dashboard::{Comparison, Console, ExecutionMetrics, Facts, ModelView, Summary, model_page};
 use model_monitor::{Detail, Event};
-use remediation::{Policy, schedule_key};
-use serde::{Serialize, de::DeserializeOwned};
+use remediation::Policy;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shell::{
     AwsError, Kind, PolicyStore,
     config::{ConfigError, Vars},
-    ports::{Clock, Documents, ETag, Fetched, Precondition},
+    ports::{Clock, Documents, ETag, Fetched, Marks as DeleteMarks, Precondition},
 };
-use std::{collections::BTreeSet, time::Duration};
 
 /// Prefix of the pages in the state bucket.
 pub const PREFIX: &str = "dashboard/";
-/// Prefix of the models' summaries, from which the overview is rendered.
-const SUMMARIES: &str = "dashboard/data/summaries/";
-/// Prefix of the models' metric values. Each report file is read once.
-const MEASURED: &str = "dashboard/data/measured/";
-/// Number of models that are processed concurrently. More would be throttled by SageMaker.
-const MODELS_AT_ONCE: usize = 6;
-/// Number of summaries that are read concurrently.
-const SUMMARIES_AT_ONCE: usize = 64;
-/// Maximum number of attempts to write a page that other invocations write at the same time.
-const MAX_ATTEMPTS: u32 = 8;
-/// Facts from AWS are reused for this time, because events come in bursts.
-const FACTS_TTL: SignedDuration = SignedDuration::from_mins(5);
-/// No new model is started within this time before the function's deadline.
-const RESERVE: SignedDuration = SignedDuration::from_secs(30);
 
 /// AWS APIs that the dashboard uses.
-pub trait DashboardClients: AwsQueries + Files + Clock {}
+pub trait DashboardClients: AwsQueries + Files + DeleteMarks + Clock {}
 
-impl<W: AwsQueries + Files + Clock> DashboardClients for W {}
+impl<W: AwsQueries + Files + DeleteMarks + Clock> DashboardClients for W {}
 
 /// The `dashboard` function.
 #[derive(Debug)]
@@ -59,11 +45,13 @@ pub struct Dashboard {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Handled {
+    /// Pages have to be rendered: the next tick does.
+    Marked,
     /// Pages were written.
     Rendered {
         /// Number of models whose page was written.
         models: usize,
-        /// Number of models left for the next tick because the deadline was near.
+        /// Number of models left for the next tick, because the deadline was near or their page was not written.
         left: usize,
     },
     /// The event changes no page.
@@ -127,166 +115,69 @@ impl Dashboard {
         Ok((Self::new(name, vars.optional("AWS_REGION").as_deref()), state_bucket))
     }
 
-    /// Handles one event.
+    /// Handles one event. `request_id` is the Lambda request ID, which Lambda's retries of the invocation share, and `deadline` the
+    /// time at which Lambda stops the invocation.
     ///
     /// # Errors
-    /// If the event cannot be parsed, or a call to AWS fails. Lambda retries the event, then sends it to the dead-letter queue.
+    /// If the event cannot be parsed, a call to AWS fails, or a page was not written for some time. Lambda retries the event, then
+    /// sends it to the dead-letter queue.
     pub async fn handle<W: DashboardClients>(
         &self,
         clients: &W,
         payload: &str,
+        request_id: &str,
         deadline: Timestamp,
     ) -> Result<Handled, DashboardError> {
+        if serde_json::from_str::<RenderRequest>(payload).is_ok() {
+            return self.render(clients, request_id, deadline).await;
+        }
         let event = Event::parse("event", payload.as_bytes()).map_err(DashboardError::Event)?;
         let detail_type = event.detail_type.as_str();
         if event.source == "aws.events" && detail_type == "Scheduled Event" {
-            return self.render_all(clients, deadline).await;
+            marks::leave(clients, &event.id, None).await?;
+            return Ok(Handled::Marked);
         }
         let Detail::Other(detail) = &event.detail else {
             return Ok(ignored(format!("`{detail_type}` changes no page")));
         };
         let model = detail.get("model").and_then(serde_json::Value::as_str);
+        let model = model.filter(|model| !model.is_empty());
         let (true, Some(model)) = (event.source == "driftwarden", model) else {
             return Ok(ignored(format!(
                 "`{detail_type}` from `{}` names no model of Driftwarden",
                 event.source
             )));
         };
-        let schedule = detail.get("monitoringSchedule").and_then(serde_json::Value::as_str);
-        let policy = self.policy.load(clients).await.map_err(DashboardError::Policy)?;
-        let mut schedules = model_schedules(clients, model).await?;
-        schedules.extend(schedule.map(str::to_owned));
-        self.render_model(clients, &policy, model, schedules).await?;
-        self.render_overview(clients, &policy, &[]).await?;
-        tracing::info!(model, "pages written");
-        Ok(Handled::Rendered { models: 1, left: 0 })
+        marks::leave(clients, &event.id, Some(model)).await?;
+        Ok(Handled::Marked)
     }
 
-    /// Renders all pages.
-    async fn render_all<W: DashboardClients>(
+    /// Renders what is marked, unless another invocation renders.
+    async fn render<W: DashboardClients>(
         &self,
         clients: &W,
+        request_id: &str,
         deadline: Timestamp,
     ) -> Result<Handled, DashboardError> {
-        let policy = self.policy.load(clients).await.map_err(DashboardError::Policy)?;
-        let (found, notes) = models(clients).await.map_err(DashboardError::Aws)?;
-        let count = found.len();
-        let policy = &policy;
-        let rendered = found.into_iter().map(|(model, schedules)| async move {
-            if deadline.duration_since(clients.now()) < RESERVE {
-                return (model, None);
-            }
-            let result = self.render_model(clients, policy, &model, schedules).await;
-            (model, Some(result))
-        });
-        let mut rendered = stream::iter(rendered).buffer_unordered(MODELS_AT_ONCE);
-        let (mut left, mut failed) = (0, 0);
-        while let Some((model, result)) = rendered.next().await {
-            match result {
-                None => left += 1,
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
-                    failed += 1;
-                    tracing::error!(model, error = %shell::chain(&error), "failed to write the page of a model");
-                }
-            }
+        if Marks::list(clients).await?.is_empty() {
+            return Ok(Handled::Rendered { models: 0, left: 0 });
         }
-        self.render_overview(clients, policy, &notes).await?;
-        tracing::info!(models = count, left, failed, "pages written");
-        if failed > 0 {
-            return Err(DashboardError::Incomplete { failed, models: count });
-        }
-        Ok(Handled::Rendered {
-            models: count - left,
-            left,
-        })
-    }
-
-    /// Renders the page of a model, and its summary for the overview.
-    async fn render_model<W: DashboardClients>(
-        &self,
-        clients: &W,
-        policy: &Policy,
-        model: &str,
-        mut schedules: BTreeSet<String>,
-    ) -> Result<(), DashboardError> {
-        let page_key = format!("{PREFIX}{}", model_dashboard::page_path(model));
-        let summary_key = format!("{SUMMARIES}{}", data_file(model));
-        let measured_key = format!("{MEASURED}{}", data_file(model));
-        for attempt in 0..MAX_ATTEMPTS {
-            backoff(clients, attempt).await;
-            // Entity tags are read before the documents: another invocation that writes in between has read no newer documents.
-            let (_, page_etag) = bytes(clients, &page_key).await?;
-            let (summary_before, summary_etag) = stored::<Summary>(clients, &summary_key).await?;
-            let (values_before, measured_etag) = stored::<Vec<ExecutionMetrics>>(clients, &measured_key).await?;
-            let now = clients.now();
-            let monitors_before = summary_before.iter().flat_map(|summary| &summary.monitors);
-            schedules.extend(monitors_before.map(|monitor| monitor.schedule.clone()));
-            let mut known = read::model(clients, model, &schedules)
-                .await
-                .map_err(DashboardError::Aws)?;
-            let facts_before = summary_before.as_ref().map(|summary| &summary.facts);
-            let fresh = facts_before.filter(|facts| facts.at.is_some_and(|at| now.duration_since(at) < FACTS_TTL));
-            let facts = match fresh {
-                Some(facts) => facts.clone(),
-                None => facts(clients, &known, policy, facts_before, now).await,
-            };
-            let values_before = values_before.unwrap_or_default();
-            let values = metrics(clients, &known, policy, values_before.clone())
-                .await
-                .map_err(DashboardError::Aws)?;
-            let mut notes = Vec::new();
-            let distributions = comparisons(clients, &known, policy, &mut notes)
-                .await
-                .map_err(DashboardError::Aws)?;
-            known.notes.append(&mut notes);
-            let page = page(
-                &self.name,
-                &known,
-                policy,
-                (facts, &values, &distributions),
-                &self.console,
-                now,
-            );
-            if values != values_before {
-                // A conflict does no harm: the values can be read from the reports again.
-                written(put(clients, &measured_key, json(&values), measured_etag).await)?;
-            }
-            let summary = json(&page.summary);
-            if written(put(clients, &summary_key, summary, summary_etag).await)?
-                && written(put(clients, &page_key, page.html.into_bytes(), page_etag).await)?
-            {
-                return Ok(());
-            }
-        }
-        Err(DashboardError::Contended { key: page_key })
-    }
-
-    /// Renders the overview from the summaries of all models.
-    async fn render_overview<W: DashboardClients>(
-        &self,
-        clients: &W,
-        policy: &Policy,
-        notes: &[String],
-    ) -> Result<(), DashboardError> {
-        let key = format!("{PREFIX}{OVERVIEW}");
-        for attempt in 0..MAX_ATTEMPTS {
-            backoff(clients, attempt).await;
-            let (_, etag) = bytes(clients, &key).await?;
-            let models = summaries(clients).await?;
-            let html = model_dashboard::overview(&Deployment {
+        let Some(claim) = WriterClaim::take(clients, request_id, deadline).await? else {
+            return Ok(ignored("another invocation writes the pages".to_owned()));
+        };
+        let rendered = async {
+            let policy = self.policy.load(clients).await.map_err(DashboardError::Policy)?;
+            let site = render::Site {
                 name: &self.name,
-                now: clients.now(),
-                policy_version: policy.version(),
-                models: &models,
-                notes,
                 console: &self.console,
-            });
-            if written(put(clients, &key, html.into_bytes(), etag).await)? {
-                return Ok(());
-            }
-        }
-        Err(DashboardError::Contended { key })
+                policy: &policy,
+                deadline,
+            };
+            render::render_marked(clients, site).await
+        };
+        let rendered = rendered.await;
+        claim.release(clients).await;
+        rendered
     }
 }
 
@@ -295,28 +186,18 @@ fn ignored(reason: String) -> Handled {
     Handled::Ignored { reason }
 }
 
-/// Reads the summaries of all models.
-async fn summaries(clients: &impl Documents) -> Result<Vec<Summary>, DashboardError> {
-    let keys = clients.list(SUMMARIES).await.map_err(DashboardError::Aws)?;
-    let read = keys.iter().map(|key| stored::<Summary>(clients, key));
-    let mut read = stream::iter(read).buffered(SUMMARIES_AT_ONCE);
-    let mut summaries = Vec::with_capacity(keys.len());
-    while let Some(summary) = read.next().await {
-        summaries.extend(summary?.0);
-    }
-    Ok(summaries)
+/// Input of the rule that renders every minute: `{"render": "marked"}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenderRequest {
+    #[serde(rename = "render")]
+    _render: RenderScope,
 }
 
-/// Schedules of all monitors of a model, also of those that have never been in alert. Ledgers that a summary assigns to another
-/// model are not read: otherwise each event would read all ledgers.
-async fn model_schedules(clients: &impl Documents, model: &str) -> Result<BTreeSet<String>, DashboardError> {
-    let summaries = summaries(clients).await?;
-    let others = summaries.iter().filter(|summary| summary.model != model);
-    let others = others.flat_map(|summary| &summary.monitors);
-    let others = others.map(|monitor| schedule_key(&monitor.schedule)).collect();
-    read::schedules_for(clients, model, &others)
-        .await
-        .map_err(DashboardError::Aws)
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RenderScope {
+    Marked,
 }
 
 /// File name of a model's data: that of its page, with another extension.
@@ -328,14 +209,6 @@ fn data_file(model: &str) -> String {
 
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
-}
-
-/// Waits before another attempt: a random time, longer with each attempt.
-async fn backoff(clients: &impl Clock, attempt: u32) {
-    if attempt > 0 {
-        let limit = 40u64 << attempt.min(6);
-        clients.sleep(Duration::from_millis(fastrand::u64(5..limit))).await;
-    }
 }
 
 /// Content and entity tag of an object, if it exists.

@@ -123,18 +123,20 @@ async fn monitors(
     Ok((monitors, notes))
 }
 
-/// The schedules of a model's monitors, also of those that have never been in alert. Ledgers with a schedule in `others`, the
-/// schedules of other models, are not read.
-pub(crate) async fn schedules_for(
+/// Models and schedules of the ledgers whose schedule is not `known`: monitors that have never been rendered. Other ledgers are not
+/// read.
+pub(crate) async fn unassigned(
     clients: &impl Bucket,
-    model: &str,
-    others: &BTreeSet<String>,
-) -> Result<BTreeSet<String>, AwsError> {
+    known: &BTreeSet<String>,
+) -> Result<BTreeMap<String, BTreeSet<String>>, AwsError> {
     let mut schedules = schedules(clients).await?;
-    schedules.retain(|schedule| !others.contains(schedule));
+    schedules.retain(|schedule| !known.contains(schedule));
     let (monitors, _) = monitors(clients, &schedules).await?;
-    let monitors = monitors.into_iter().filter(|(_, owner)| owner == model);
-    Ok(monitors.map(|(schedule, _)| schedule).collect())
+    let mut models: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (schedule, model) in monitors {
+        models.entry(model).or_default().insert(schedule);
+    }
+    Ok(models)
 }
 
 /// Reads all documents of one model.

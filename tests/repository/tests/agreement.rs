@@ -257,6 +257,10 @@ fn event_schemas_match_types() {
         "model-monitor-health-state-change.v1.json",
         "Model Monitor Health State Change",
     );
+    check_schema::<alerting::MonitoringExecutionRequested>(
+        "monitoring-execution-requested.v1.json",
+        "Monitoring Execution Requested",
+    );
     check_schema::<alerting::MonitoringExecutionStateChange>(
         "monitoring-execution-state-change.v1.json",
         "Monitoring Execution State Change",

@@ -12,7 +12,9 @@ async fn main() -> ExitCode {
             Ok((analyze, aws.with_state_bucket(state_bucket).with_event_bus(event_bus)))
         },
         // Boxed, because the future is large and would be moved.
-        async |analyze, aws, request| Box::pin(analyze.handle(aws, request.payload.get(), request.deadline)).await,
+        async |analyze, aws, request| {
+            Box::pin(analyze.handle(aws, request.payload.get(), &request.request_id, request.deadline)).await
+        },
     )
     .await
 }

@@ -12,7 +12,9 @@ async fn main() -> ExitCode {
             Ok((dashboard, aws.with_state_bucket(state_bucket)))
         },
         // Boxed, because the future is large and would be moved.
-        async |dashboard, aws, request| Box::pin(dashboard.handle(aws, request.payload.get(), request.deadline)).await,
+        async |dashboard, aws, request| {
+            Box::pin(dashboard.handle(aws, request.payload.get(), &request.request_id, request.deadline)).await
+        },
     )
     .await
 }

@@ -62,6 +62,14 @@ const GETS_PER_SWEPT_MODEL: f64 = 2.0;
 const EVENTS_PER_INCIDENT: f64 = 20.0;
 const MINUTES: f64 = 30.4 * 24.0 * 60.0;
 const TICK_SECONDS: f64 = 0.1;
+/// Events of an incident, and of the health of monitors, that change a page.
+const PAGE_CHANGES_PER_MODEL: f64 = 20.0;
+/// Per rendered page: page, values, documents of the model and its experiments, two ledgers, two baselines, and four report files.
+const GETS_PER_PAGE: f64 = 12.0;
+const PAGE_SECONDS: f64 = 0.05;
+const DASHBOARD_GB: f64 = 0.5;
+/// Reading, rendering, and writing the entry of a model in the summaries and on the overview.
+const SUMMARY_SECONDS: f64 = 0.0002;
 /// Start, end, and report of an invocation, and one or two lines of the function.
 const LOG_GB_PER_INVOCATION: f64 = 1.5e-6;
 const METRICS_PER_EXPERIMENT: f64 = 10.0;
@@ -107,7 +115,7 @@ fn seconds(models: f64) -> f64 {
         + (MINUTES + MINUTES / 5.0) * TICK_SECONDS
 }
 
-const LINES: [CostLine; 12] = [
+const LINES: [CostLine; 13] = [
     CostLine {
         item: "custom metrics",
         formula: "models × 2 × (3 + 2 check types + 5 features × 2%) metrics; tiers of $0.30, $0.10, $0.05",
@@ -170,11 +178,27 @@ const LINES: [CostLine; 12] = [
         dollars: |_| 63.0 * 0.30,
     },
     CostLine {
-        item: "dashboard pages",
+        item: "dashboard pages, hourly",
         formula: "per hour and model: 8 metric queries, 12 reads, 2 writes, 0.05 s × 0.5 GB; by DashboardRate",
         dollars: |models| {
-            let page = 8.0 * METRIC_QUERY + 12.0 * S3_GET + 2.0 * S3_PUT + 0.05 * 0.5 * LAMBDA_GB_SECOND;
-            models * EXECUTIONS * page
+            let rebuilt = GETS_PER_PAGE * S3_GET + 2.0 * S3_PUT + PAGE_SECONDS * DASHBOARD_GB * LAMBDA_GB_SECOND;
+            models * EXECUTIONS * (8.0 * METRIC_QUERY + rebuilt)
+        },
+    },
+    CostLine {
+        item: "dashboard pages, events",
+        formula: "every minute: 1 invocation of 0.1 s, 1 list; per event (20 per model): 1 invocation, 1 mark, 1 page; per minute with events: 10 more requests, 0.2 ms per model",
+        dollars: |models| {
+            let changes = models * PAGE_CHANGES_PER_MODEL;
+            let busy = MINUTES.min(changes);
+            let second = DASHBOARD_GB * LAMBDA_GB_SECOND;
+            let invocation = LAMBDA_REQUEST + LOG_GB_PER_INVOCATION * LOG_GB + TICK_SECONDS * second;
+            let idle = MINUTES * (invocation + S3_PUT);
+            let page = GETS_PER_PAGE * S3_GET + S3_PUT + PAGE_SECONDS * second;
+            // Two more lists; the claim, its release, the summaries, and the overview are written. All but the release are read
+            // before, and the policy is.
+            let overview = (2.0 + 4.0) * S3_PUT + 4.0 * S3_GET + models * SUMMARY_SECONDS * second;
+            idle + changes * (invocation + S3_PUT + page) + busy * overview
         },
     },
 ];
