@@ -170,6 +170,7 @@ OTHER_START = [("sagemaker:StartPipelineExecution", f"{SAGEMAKER}:pipeline/retra
                ("sagemaker:ListPipelineExecutions", f"{SAGEMAKER}:pipeline/retrain-credit")]
 
 # If policy.toml is invalid, functions read its newest valid version.
+FLEET = [("s3:GetObject", f"{STATE}/fleet.json"), ("s3:PutObject", f"{STATE}/fleet.json")]
 VERSIONS = [("s3:ListBucketVersions", STATE), ("s3:GetObjectVersion", f"{STATE}/policy.toml")]
 
 # Calls of every function that are allowed with all parameters.
@@ -187,7 +188,8 @@ ALLOWED = {
     "RemediateRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
         ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
-        ("s3:GetObject", f"{STATE}/pause.json"), ("events:PutEvents", BUS, event("Remediation Decided")),
+        ("s3:GetObject", f"{STATE}/pause.json"), *FLEET, ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
+        ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
         ("events:PutEvents", BUS, event("Remediation Incident Closed")), *READ_PIPELINE,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
@@ -197,10 +199,11 @@ ALLOWED = {
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
         ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"),
         ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("s3:GetObject", f"{STATE}/baselines/churn-quality.json"),
-        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS, ("s3:GetObject", f"{STATE}/pause.json"),
+        ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS, ("s3:GetObject", f"{STATE}/pause.json"), *FLEET,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
-            "Model Monitor Alert State Change", "Model Monitor Health State Change", "Remediation Decided",
+            "Model Monitor Alert State Change", "Model Monitor Level Change", "Model Monitor Health State Change",
+            "Remediation Decided",
             "Retraining Pipeline Execution Status Change", "Remediation Incident Closed")),
         ("sagemaker:DescribeProcessingJob", f"{SAGEMAKER}:processing-job/model-quality-monitoring-1"), ALERTS,
         ("sagemaker:DescribeMonitoringSchedule", SCHEDULE), ("sagemaker:ListMonitoringSchedules", "*"),
@@ -502,7 +505,7 @@ HANDLERS = [
 ]
 # State documents that an operator writes only to restore an earlier version.
 RESTORED = [f"{STATE}/{folder}/churn.json" for folder in ("monitors", "models", "experiments", "baselines", "analyses", "notifications")]
-PUBLISHED = [f"{STATE}/{key}" for key in ("policy.toml", "pause.json", "notification-templates/alert.txt")]
+PUBLISHED = [f"{STATE}/{key}" for key in ("policy.toml", "pause.json", "fleet.json", "notification-templates/alert.txt")]
 DOCTOR_REPORTS = [f"{REPORTS}/{prefix}driftwarden-doctor/driftwarden-doctor/2026/11/23/08/constraint_violations.json" for prefix in ("", "monitoring/")]
 # Calls that are denied to operators and approvers.
 FOR_PEOPLE = [

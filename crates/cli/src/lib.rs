@@ -12,6 +12,7 @@ mod doctor;
 mod error;
 mod exit;
 mod experiment;
+mod fleet;
 mod incidents;
 mod input;
 mod inspect;
@@ -37,6 +38,7 @@ pub use datapoint::DatapointCommand;
 pub use doctor::Doctor;
 pub use exit::Exit;
 pub use incidents::Incidents;
+pub use fleet::Fleet;
 pub use inspect::Inspect;
 pub use operator::{Approve, Resolve};
 pub use pause::{Pause, Resume};
@@ -69,6 +71,7 @@ enum Command {
     Pause(Pause),
     Resume(Resume),
     Experiment(Experiment),
+    Fleet(Fleet),
     Alerts(Alerts),
     Datapoint(DatapointCommand),
     Dashboard(Dashboard),
@@ -109,6 +112,7 @@ impl Cli {
             Command::Resolve(resolve) => cloud::run(streams, async |streams| resolve.run(env, streams).await),
             Command::Pause(pause) => cloud::run(streams, async |streams| pause.run(env, streams).await),
             Command::Resume(resume) => cloud::run(streams, async |streams| resume.run(env, streams).await),
+            Command::Fleet(fleet) => cloud::run(streams, async |streams| fleet.run(env, streams).await),
             Command::Alerts(alerts) => cloud::run(streams, async |streams| alerts.run(env, streams).await),
             Command::Datapoint(datapoint) => cloud::run(streams, async |streams| datapoint.run(env, streams).await),
             Command::Backtest(backtest) => cloud::run(streams, async |streams| backtest.run(env, streams).await),
