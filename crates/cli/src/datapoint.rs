@@ -112,25 +112,26 @@ impl DropArgs {
         }
         let mut dropped = ledger.dropped.iter();
         let dropped = dropped.find(|dropped| dropped.scheduled_time == self.time);
-        Err(match dropped {
-            Some(DroppedDatapoint {
-                by, time: at, reason, ..
-            }) => Failure::failed(
+        if let Some(DroppedDatapoint {
+            by, time: at, reason, ..
+        }) = dropped
+        {
+            return Err(Failure::failed(
                 format!("the datapoint {time} of schedule `{schedule}` is already dropped"),
                 format!("by {} at {}: {}", plain(by), text::time(*at), plain(reason)),
+            ));
+        }
+        let hint = match (ledger.datapoints.front(), ledger.datapoints.back()) {
+            (Some(oldest), Some(newest)) => format!(
+                "its ledger has datapoints from {} to {}",
+                text::time(oldest.scheduled_time),
+                text::time(newest.scheduled_time)
             ),
-            None => {
-                let known = (ledger.datapoints.front(), ledger.datapoints.back());
-                let hint = match known {
-                    (Some(oldest), Some(newest)) => format!(
-                        "its ledger has datapoints from {} to {}",
-                        text::time(oldest.scheduled_time),
-                        text::time(newest.scheduled_time)
-                    ),
-                    _ => "its ledger has no datapoints".to_owned(),
-                };
-                Failure::failed(format!("schedule `{schedule}` has no datapoint {time}"), hint)
-            }
-        })
+            _ => "its ledger has no datapoints".to_owned(),
+        };
+        Err(Failure::failed(
+            format!("schedule `{schedule}` has no datapoint {time}"),
+            hint,
+        ))
     }
 }
