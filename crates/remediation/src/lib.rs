@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod command;
 mod decision;
 mod event;
 mod lifecycle;
 mod model;
 mod policy;
 
+pub use command::{
+    CommandTarget, OPERATOR_COMMAND_ACCEPTED, OperatorAction, OperatorAnswer, OperatorCommand, OperatorCommandAccepted,
+    OperatorRefusal, PIPELINE_SOURCE, incident_model, nearest_name,
+};
 pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Reason, Verdict};
 pub use event::{
     AlertSnapshot, IncidentClosed, OPERATOR_SOURCE, Outcome, REMEDIATION_APPROVAL, REMEDIATION_DECIDED,
