@@ -14,7 +14,7 @@ use remediation::{
     OperatorCommand, OperatorCommandAccepted, OperatorRefusal, Outcome, RemediationApproval, RemediationPause,
     RemediationResolution, nearest_name,
 };
-use request::Request;
+use request::UrlRequest;
 use shell::{
     AwsError, ErrorType as _, Kind, UpdateError, chain,
     config::{ConfigError, Vars},
@@ -126,7 +126,7 @@ impl Operator {
         payload: &str,
         request_id: &str,
     ) -> Result<Response, OperatorError> {
-        let request: Request = serde_json::from_str(payload).map_err(OperatorError::Request)?;
+        let request: UrlRequest = serde_json::from_str(payload).map_err(OperatorError::Request)?;
         Ok(match self.answer(clients, &request, request_id).await {
             Ok(answer) => Response::json(200, &answer),
             Err(Refused(status, refusal)) => {
@@ -147,12 +147,12 @@ impl Operator {
         })
     }
 
-    async fn answer<W: RemediateClients>(
+    /// Checks what AWS says about a request, and the form of its command. Returns the caller, the time of receipt, and the command.
+    fn admit<'a>(
         &self,
-        clients: &W,
-        request: &Request,
-        request_id: &str,
-    ) -> Result<OperatorAnswer, Refused> {
+        request: &'a UrlRequest,
+        now: Timestamp,
+    ) -> Result<(&'a str, Timestamp, OperatorCommand), Refused> {
         let context = &request.request_context;
         let caller = context.caller().ok_or_else(|| {
             Refused::new(
@@ -162,15 +162,13 @@ impl Operator {
                 Some("call the function through its URL, with AuthType AWS_IAM and a signed request".to_owned()),
             )
         })?;
-        let received = check_age(context.received(), clients.now())?;
+        let received = check_age(context.received(), now)?;
         if context.http.method != "POST" {
             let message = format!("expected a POST request, found {}", shorten(&context.http.method));
             return Err(Refused::new(405, "NotPost", message, None));
         }
         let command = read_command(request)?;
-        let target = command
-            .target()
-            .map_err(|message| Refused::new(400, "InvalidCommand", message, None))?;
+        target(&command)?;
         if self.accepted == AcceptedCommands::Approvals && !command.command.is_answer() {
             let message = format!(
                 "this function accepts `approve` and `deny`, not `{}`",
@@ -179,13 +177,23 @@ impl Operator {
             let hint = "send the command to the URL in the stack's output OperatorUrl".to_owned();
             return Err(Refused::new(403, "CommandNotAccepted", message, Some(hint)));
         }
+        Ok((caller, received, command))
+    }
+
+    async fn answer<W: RemediateClients>(
+        &self,
+        clients: &W,
+        request: &UrlRequest,
+        request_id: &str,
+    ) -> Result<OperatorAnswer, Refused> {
+        let (caller, received, command) = self.admit(request, clients.now())?;
+        let target = target(&command)?;
         let document = load::<ModelDocument>(clients, &ModelDocument::key(target.model())).await?;
         let document = document.document();
         let (document, known_time) = match target {
             CommandTarget::Incident { id, .. } => {
-                let document = match document {
-                    Some(document) => document,
-                    None => return Err(unknown_model(clients, target.model(), None).await?),
+                let Some(document) = document else {
+                    return Err(unknown_model(clients, target.model(), None).await?);
                 };
                 let incident = open_incident(document, id)?;
                 check_expectations(&command, document, Some(incident))?;
@@ -213,7 +221,7 @@ impl Operator {
             command: &command,
             caller,
             time: step_time(received, known_time, clients.now()),
-            aws_request_id: &context.request_id,
+            aws_request_id: &request.request_context.request_id,
         };
         let input = received.input(target);
         let model = target.model().to_owned();
@@ -427,8 +435,14 @@ fn check_age(received: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, R
     Ok(received)
 }
 
+/// What a command is about, if its form is valid.
+fn target(command: &OperatorCommand) -> Result<CommandTarget<'_>, Refused> {
+    let target = command.target();
+    target.map_err(|message| Refused::new(400, "InvalidCommand", message, None))
+}
+
 /// Parses the body of a request.
-fn read_command(request: &Request) -> Result<OperatorCommand, Refused> {
+fn read_command(request: &UrlRequest) -> Result<OperatorCommand, Refused> {
     let invalid = |message: String| Refused::new(400, "InvalidCommand", message, None);
     let too_large = || {
         let message = format!("the command is larger than {MAX_COMMAND_BYTES} bytes");
@@ -453,7 +467,7 @@ fn read_command(request: &Request) -> Result<OperatorCommand, Refused> {
 
 /// The start of a text from a request, for an answer.
 fn shorten(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic()).take(16).collect()
+    text.chars().filter(char::is_ascii_graphic).take(16).collect()
 }
 
 /// Time of a step. Commands are ordered by the time at which AWS received them. A stored command whose time is still ahead got

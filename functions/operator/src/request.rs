@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// A request, as Lambda passes it to the function.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
+pub(crate) struct UrlRequest {
     pub(crate) request_context: Context,
     #[serde(default)]
     pub(crate) body: Option<String>,

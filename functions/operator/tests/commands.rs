@@ -1,5 +1,5 @@
 //! Runs the function on AWS in memory: all sample requests, and everything that it refuses.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use jiff::{SignedDuration, Timestamp};
 use operator::{AcceptedCommands, MAX_COMMAND_BYTES, Operator, Response};
