@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup localstack newcomer demo pictures demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check needs-rust rust-target
 
-FUNCTIONS := ingest sweep remediate notify analyze promote dashboard
+FUNCTIONS := ingest sweep remediate operator notify analyze promote dashboard
 # Architecture of the deployed functions: arm64 (requires the Rust target, see docs/how-to/deploy.md) or x86_64.
 ARCH ?= arm64
 STACK ?= driftwarden

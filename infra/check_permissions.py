@@ -194,6 +194,14 @@ ALLOWED = {
         ("events:PutEvents", BUS, event("Remediation Incident Closed")), *READ_PIPELINE,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
     ],
+    "OperatorRole": [
+        ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
+        ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:GetObject", f"{STATE}/pause.json"),
+        *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
+            "Operator Command Accepted", "Remediation Decided", "Retraining Pipeline Execution Status Change", "Remediation Incident Closed")),
+        *READ_PIPELINE, ("logs:CreateLogStream", logs("operator")), ("logs:PutLogEvents", logs("operator")),
+    ],
     "SweepRole": [
         ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
@@ -320,6 +328,16 @@ DENIED = {
         ("sagemaker:ListMonitoringSchedules", "*"), ("sagemaker:UpdateModelCard", f"{SAGEMAKER}:model-card/churn"),
         ("states:StopExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:retrain:driftwarden-1"),
     ],
+    "OperatorRole": FOR_ALL + [
+        ("s3:GetObject", REPORT), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:ListBucket", REPORTS),
+        ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("sqs:SendMessage", QUEUE), ("sns:Publish", TOPIC),
+        ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}), ("logs:PutLogEvents", logs("remediate")),
+        ("sagemaker:StopPipelineExecution", PIPELINE), ("sagemaker:UpdateModelCard", f"{SAGEMAKER}:model-card/churn"),
+        ("events:PutEvents", BUS, event("Model Monitor Alert State Change")),
+        ("events:PutEvents", BUS, event("Operator Command Accepted", source="driftwarden.operator")),
+        ("events:PutEvents", BUS, event("Retraining Status Reported", source="driftwarden.pipeline")),
+        ("kms:GenerateDataKey", KEY, via("sqs")),
+    ],
     "SweepRole": FOR_ALL + [
         ("s3:GetObject", f"{REPORTS}/churn/data-capture/1.jsonl"), ("s3:PutObject", f"{STATE}/notifications/1.json"),
         ("s3:PutObject", f"{STATE}/baselines/churn-quality.json"),
@@ -368,20 +386,20 @@ BASE = {"ReportBucketName": "reports", "RetrainingPipelineName": "churn"}
 S3_KEY = [("kms:Decrypt", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("sqs"))]
 # Deployments: parameters, then additional allowed and denied calls by role.
 DEPLOYMENTS = {
-    "by remediate": (BASE, {"RemediateRole": [START], "SweepRole": [START]}, {
+    "by remediate": (BASE, {"RemediateRole": [START], "OperatorRole": [START], "SweepRole": [START]}, {
         "RemediateRole": [TRACE, *MACHINE_START, *OTHER_START], "IngestRole": [TRACE, *S3_KEY], "NotifyRole": [TRACE, *S3_KEY, *NOTIFIES],
-        "SweepRole": [TRACE, *S3_KEY, *MACHINE_START, *OTHER_START]}),
+        "OperatorRole": [TRACE, *S3_KEY, *MACHINE_START, *OTHER_START], "SweepRole": [TRACE, *S3_KEY, *MACHINE_START, *OTHER_START]}),
     "by rule": (BASE | {"PipelineStart": "rule"}, {"StartPipelineRole": [START]},
-                {"RemediateRole": [START], "SweepRole": [START]}),
+                {"RemediateRole": [START], "OperatorRole": [START], "SweepRole": [START]}),
     "with a state machine and more pipelines": (
         BASE | {"RetrainingStateMachineArn": MACHINE, "RetrainingPipelinePattern": "retrain-*"},
-        {"RemediateRole": [START, *MACHINE_START, *OTHER_START], "SweepRole": [START, *MACHINE_START, *OTHER_START]}, {}),
+        {"RemediateRole": [START, *MACHINE_START, *OTHER_START], "OperatorRole": [START, *MACHINE_START, *OTHER_START], "SweepRole": [START, *MACHINE_START, *OTHER_START]}, {}),
     "with capital letters in the pipeline name": (
         BASE | {"RetrainingPipelineName": "Churn", "RetrainingPipelineArn": PIPELINE},
-        {"RemediateRole": [START], "SweepRole": [START]}, {}),
+        {"RemediateRole": [START], "OperatorRole": [START], "SweepRole": [START]}, {}),
     "with a data bucket": (
         BASE | {"DataBucketName": "data"},
-        {"RemediateRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
+        {"RemediateRole": [START], "OperatorRole": [START], "SweepRole": [START], "AnalyzeStateMachineRole": [("s3:ListBucket", "arn:aws:s3:::data")],
          "AnalyzeRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data"),
                          *(("s3:PutObject", f"arn:aws:s3:::data/baselines/churn/{name}.json", NEW) for name in BASELINE_FILES)],
          "PromoteRole": [("s3:GetObject", "arn:aws:s3:::data/1.csv"), ("s3:ListBucket", "arn:aws:s3:::data")],
@@ -390,21 +408,22 @@ DEPLOYMENTS = {
                          ("s3:PutObject", "arn:aws:s3:::data/training/7.csv", NEW)]}),
     "with endpoints to explain": (
         BASE | {"ExplainedEndpointPattern": "churn*"},
-        {"RemediateRole": [START], "SweepRole": [START], "AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn-2")]},
+        {"RemediateRole": [START], "OperatorRole": [START], "SweepRole": [START], "AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/churn-2")]},
         {"AnalyzeRole": [("sagemaker:InvokeEndpoint", f"{SAGEMAKER}:endpoint/fraud")]}),
     "with endpoints to promote on": (
         BASE | {"PromotedEndpointPattern": "churn*", "PassedRoleArns": f"arn:aws:iam::{ACCOUNT}:role/other,arn:aws:iam::{ACCOUNT}:role/model"},
-        {"RemediateRole": [START], "SweepRole": [START], "PromoteRole": PROMOTES},
+        {"RemediateRole": [START], "OperatorRole": [START], "SweepRole": [START], "PromoteRole": PROMOTES},
         {"PromoteRole": [("sagemaker:UpdateEndpoint", f"{SAGEMAKER}:endpoint/fraud"), ("sagemaker:CreateModel", f"{SAGEMAKER}:model/churn"),
                          ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/model", {"iam:PassedToService": "ec2.amazonaws.com"})]}),
     "with notification topics and secrets": (
         BASE | {"NotificationTopicArns": f"{TOPIC}-ml-team,{TOPIC}-chat", "NotificationSecretPattern": "driftwarden/*"},
-        {"RemediateRole": [START], "SweepRole": [START], "NotifyRole": NOTIFIES}, {}),
+        {"RemediateRole": [START], "OperatorRole": [START], "SweepRole": [START], "NotifyRole": NOTIFIES}, {}),
     "with keys and traces": (
         BASE | {"KmsKeyArn": KEY, "ReportBucketKmsKeyArn": REPORT_KEY, "Tracing": "Active"},
         {"IngestRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "RemediateRole": [START, *S3_KEY, TRACE],
          "NotifyRole": [*S3_KEY, ("kms:GenerateDataKey", KEY, via("sns")), ("kms:Decrypt", KEY, via("ssm")),
                         ("kms:Decrypt", KEY, via("secretsmanager")), TRACE],
+         "OperatorRole": [START, ("kms:Decrypt", KEY, via("s3")), ("kms:GenerateDataKey", KEY, via("s3")), TRACE],
          "SweepRole": [START, *S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE], "AnalyzeStateMachineRole": [TRACE],
          "PromoteRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE],
          "DashboardRole": [*S3_KEY, ("kms:Decrypt", REPORT_KEY, via("s3")), TRACE],
@@ -425,7 +444,7 @@ DATA = "arn:aws:s3:::data"
 STACK_BUCKET, SAM_BUCKET = f"arn:aws:s3:::{STACK}-statebucket-0a1b2c3d", "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-0a1b2c3d"
 STACK_QUEUE, STACK_TOPIC = (f"arn:aws:{service}:{REGION}:{ACCOUNT}:{STACK}-{name}-0a1b2c3d" for service, name in (
     ("sqs", "DeadLetterQueue"), ("sns", "Topic")))
-RULES = [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}-0a1b2c3d" for name in (f"{STACK}-ReportRule", f"{STACK}/{STACK}-OperatorRule")]
+RULES = [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}-0a1b2c3d" for name in (f"{STACK}-ReportRule", f"{STACK}/{STACK}-RetrainingStatusRule")]
 SAM_STACK = "aws-sam-cli-managed-default"
 
 
@@ -459,6 +478,17 @@ def send(detail_type, bus=BUS, source="driftwarden.operator"):
     return "events:PutEvents", bus, event(detail_type, source)
 
 
+def command(name):
+    """The calls of a signed request to the URL of a function (Lambda developer guide, page `urls-auth`)."""
+    return [("lambda:InvokeFunctionUrl", function(f"{STACK}-{name}"), {"lambda:FunctionUrlAuthType": "AWS_IAM"}),
+            ("lambda:InvokeFunction", function(f"{STACK}-{name}"), {"lambda:InvokedViaFunctionUrl": "true"})]
+
+
+# Calls that name caller and time themselves: invocations of the functions that take commands, outside their URLs.
+FORGED = [("lambda:InvokeFunction", function(f"{STACK}-{name}"), *context) for name in ("operator", "operator-approve", "operator:$LATEST")
+          for context in ((), ({"lambda:InvokedViaFunctionUrl": "false"},))]
+
+
 FIND = ("cloudformation:DescribeStacks", stack(STACK))
 # What CloudFormation's resource handlers call with the permissions of the deployer: the permissions in the schemas of the resource
 # types, for the properties that template.yaml sets and for tags.
@@ -471,7 +501,8 @@ HANDLERS = [
     *calls(function(f"{STACK}-ingest"), "lambda", (
         "CreateFunction DeleteFunction GetFunction GetFunctionCodeSigningConfig GetFunctionRecursionConfig GetRuntimeManagementConfig "
         "UpdateFunctionCode UpdateFunctionConfiguration ListTags TagResource UntagResource AddPermission RemovePermission GetPolicy "
-        "PutFunctionEventInvokeConfig GetFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig")),
+        "PutFunctionEventInvokeConfig GetFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig "
+        "CreateFunctionUrlConfig GetFunctionUrlConfig UpdateFunctionUrlConfig DeleteFunctionUrlConfig")),
     *calls(role(f"{STACK}-RemediateRole-0a1b2c3d"), "iam", (
         "CreateRole DeleteRole GetRole UpdateRole UpdateAssumeRolePolicy TagRole UntagRole PutRolePolicy GetRolePolicy DeleteRolePolicy "
         "ListRolePolicies AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies")),
@@ -515,10 +546,11 @@ FOR_PEOPLE = [
     ("s3:PutObject", f"{STATE}/dashboard/index.html"), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
     ("s3:PutObject", f"{DATA}/training/7.csv"), ("s3:PutBucketNotification", REPORTS), ("s3:ListAllMyBuckets", "*"),
     *calls("arn:aws:s3:::other/models/churn.json", "s3", "GetObject PutObject"), ("s3:ListBucket", "arn:aws:s3:::other"),
-    send("Retraining Status Reported"), send("Experiment Outcomes Reported"), send("Remediation Decided", source="driftwarden"),
-    send("Remediation Approval", source="driftwarden"), send(["Remediation Approval", "Remediation Decided"]),
-    send("Remediation Approval", bus=f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"),
-    send("Remediation Approval", bus=f"{BUS}-2"), *((f"events:{action}", rule) for action in ("PutRule", "DisableRule") for rule in RULES),
+    *(send(detail_type, source=source) for source in ("driftwarden", "driftwarden.operator", "driftwarden.pipeline") for detail_type in (
+        "Remediation Approval", "Remediation Resolution", "Remediation Pause", "Retraining Status Reported", "Experiment Outcomes Reported",
+        "Remediation Decided", "Operator Command Accepted", ["Experiment Command", "Remediation Approval"])),
+    send("Experiment Command", bus=f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"), send("Experiment Command", bus=f"{BUS}-2"),
+    send("Experiment Command", source="driftwarden"), *FORGED, *command("remediate")[:1], *((f"events:{action}", rule) for action in ("PutRule", "DisableRule") for rule in RULES),
     *calls(STACK_QUEUE, "sqs", "SendMessage PurgeQueue DeleteQueue"), ("sqs:ReceiveMessage", QUEUE),
     *calls(STACK_TOPIC, "sns", "Publish Subscribe SetTopicAttributes"),
     *calls(function(f"{STACK}-remediate"), "lambda", "UpdateFunctionCode UpdateFunctionConfiguration DeleteFunction GetFunction"),
@@ -570,12 +602,11 @@ PEOPLE = {
         *(("s3:GetObject", key) for key in (*RESTORED, *PUBLISHED, f"{STATE}/dashboard/index.html")),
         *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED)), ALERTS, ("sagemaker:ListMonitoringAlertHistory", "*"),
         # approve, resolve, pause MODEL, datapoint drop, and experiment.
-        *(send(detail_type) for detail_type in (
-            "Remediation Approval", "Remediation Resolution", "Remediation Pause", "Monitor Datapoint Drop", "Experiment Command",
-            ["Remediation Approval", "Remediation Pause"])),
+        *command("operator"), *command("operator-approve"), send("Monitor Datapoint Drop"), send("Experiment Command"),
         # redrive. Lambda names the version of the function.
         *calls(STACK_QUEUE, "sqs", "ReceiveMessage DeleteMessage ChangeMessageVisibility"),
-        *(("lambda:InvokeFunction", function(f"{STACK}-{name}")) for name in ("ingest", "remediate", "notify", "sweep:$LATEST")),
+        *(("lambda:InvokeFunction", function(f"{STACK}-{name}")) for name in (
+            "ingest", "remediate", "analyze", "promote", "dashboard", "notify", "sweep:$LATEST")),
         # doctor, and its fixes that change nothing.
         *calls(stack(STACK), "cloudformation", "ListStackResources DescribeStackEvents"), *calls(STATE, "s3", "GetBucketVersioning GetBucketPolicy"),
         ("s3:GetBucketNotification", REPORTS), *((f"events:{action}", rule) for action in ("DescribeRule", "ListTargetsByRule") for rule in RULES),
@@ -602,12 +633,10 @@ PEOPLE = {
     "approver": ([
         # approve, incidents, and experiment status.
         FIND, ("s3:ListBucket", STATE), *(("s3:GetObject", f"{STATE}/{key}.json") for key in ("models/churn", "experiments/churn", "pause")),
-        send("Remediation Approval"),
+        *command("operator-approve"),
     ], [
         *FOR_PEOPLE, *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED, *DOCTOR_REPORTS)), *VERSIONS,
-        *(send(detail_type) for detail_type in (
-            "Remediation Resolution", "Remediation Pause", "Monitor Datapoint Drop", "Experiment Command",
-            ["Remediation Approval", "Remediation Pause"])),
+        *command("operator"), send("Monitor Datapoint Drop"), send("Experiment Command"),
         *(("s3:GetObject", key) for key in (f"{STATE}/monitors/churn.json", f"{STATE}/policy.toml", REPORT, f"{DATA}/churn/1.jsonl")),
         *(("s3:ListBucket", bucket) for bucket in (REPORTS, DATA)), ("cloudformation:ListStackResources", stack(STACK)),
         ("cloudformation:DescribeStacks", stack(f"{STACK}-2")), ("lambda:InvokeFunction", function(f"{STACK}-remediate")),
@@ -670,7 +699,7 @@ def is_met(condition, context):
     """Whether a statement's condition is met. The simulator accepts no context, so this is evaluated here. An operator that the
     policies do not use yet is an error."""
     for operator, keys in condition.items():
-        if operator not in ("StringEquals", "ForAllValues:StringEquals", "Null"):
+        if operator not in ("StringEquals", "ForAllValues:StringEquals", "Bool", "Null"):
             raise NotImplementedError(f"{operator} in a policy")
         for key, values in keys.items():
             if operator == "Null":

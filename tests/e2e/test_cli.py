@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from harness.stack import REGION, ROOT
-from harness.world import AUTO, World, eventually, folder
+from harness.world import AUTO, CALLER, World, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
@@ -27,6 +27,8 @@ def driftwarden(world: World, *arguments: str | Path) -> subprocess.CompletedPro
         "STATE_BUCKET": world.state,
         "EVENT_BUS_NAME": world.outputs["EventBusName"],
         "QUEUE_URL": world.outputs["DeadLetterQueueUrl"],
+        "OPERATOR_URL": world.outputs["OperatorUrl"],
+        "APPROVE_URL": world.outputs["ApproveUrl"],
         "USER": "ada",
     }
     command = [ROOT / "target/debug/driftwarden", *arguments]
@@ -67,13 +69,28 @@ def test_operator_approves_retraining(make_world, reports, tmp_path):
     assert "AwaitingApproval" in shown.stdout and "churn-1" in shown.stdout, shown
     assert driftwarden(world, "approve", "churn-1", "--dry-run").returncode == 0
     assert world.executions() == []
-    approved = driftwarden(world, "approve", "churn-1", "--reason", "the season has begun")
+    stale = driftwarden(world, "approve", "churn-1", "--decision", "7")
+    assert stale.returncode == 1 and "the current decision is 1" in stale.stderr, stale
+    approved = driftwarden(world, "approve", "churn-1", "--by", "Chief Risk Officer", "--reason", "the season has begun")
     assert approved.returncode == 0, approved
-    eventually(lambda: world.executions(), "the pipeline execution")
+    # The approval has taken effect when the command ends. The name is a note.
+    assert len(world.executions()) == 1
     shown = json.loads(driftwarden(world, "incidents", "churn", "--json").stdout)
-    assert shown["incident"]["approval"]["by"] == "ada"
-    wrong = driftwarden(world, "approve", "churn-7")
-    assert wrong.returncode == 1 and "churn-7" in wrong.stderr
+    assert shown["incident"]["approval"]["by"] == CALLER and shown["incident"]["stage"] == "Retraining"
+    records = eventually(lambda: world.events("Operator Command Accepted"), "the record of the command")
+    assert [(record["detail"]["caller"], record["detail"]["by"]) for record in records] == [(CALLER, "Chief Risk Officer")]
+    for wrong in ("churn-7", "chrun-1"):
+        refused = driftwarden(world, "approve", wrong)
+        assert refused.returncode == 1 and wrong.rsplit("-", 1)[0] in refused.stderr, refused
+
+
+def test_misspelled_model_is_not_paused(world):
+    world.command("pause", model="churn", reason="a test", newModel=True)
+    refused = driftwarden(world, "pause", "chrun", "--reason", "labels are wrong")
+    assert refused.returncode == 1 and "did you mean `churn`" in refused.stderr, refused
+    assert world.model("chrun") is None
+    assert driftwarden(world, "resume", "churn").returncode == 0
+    assert not world.model("churn")["pause"]["paused"]
 
 
 def test_policy_is_checked_pushed_and_explained(world, tmp_path):

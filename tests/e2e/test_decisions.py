@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from harness.stack import ACCOUNT, ROOT
-from harness.world import AUTO, World, eventually, folder
+from harness.world import AUTO, CALLER, World, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 TWO_MONITORS = '[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n'
@@ -80,12 +80,31 @@ def test_medium_risk_waits_for_approval(make_world, reports):
     assert reasons(document) == {"MonitorInAlert", "ApprovalMissing"}
     eventually(lambda: any("approval needed" in m["Subject"] for m in world.messages()), "an approval request")
     assert world.executions() == []
-    for _ in range(3):
-        world.put_operator_event("Remediation Approval", incidentId="churn-1", granted=True, by="ada")
+    approval = {"url": "ApproveUrl", "incidentId": "churn-1", "decision": 1, "by": "ada"}
+    assert world.command("approve", **approval, signed=False)[0] == 403
+    assert world.command("approve", **(approval | {"decision": 2}))[1]["error"] == "StaleDecision"
+    assert world.command("pause", "ApproveUrl", model="churn", reason="x")[1]["error"] == "CommandNotAccepted"
+    assert world.executions() == []
+    statuses = [world.command("approve", **approval)[0] for _ in range(3)]
+    assert statuses == [200, 409, 409], statuses
     document = reached(world, "Retraining")
     approved = next(r for r in document["incident"]["decision"]["reasons"] if r["code"] == "Approved")
-    assert approved["by"] == "ada"
+    assert approved["by"] == CALLER
     assert len(world.executions()) == 1
+
+
+def test_operator_events_have_no_effect(make_world, reports):
+    world = make_world(ASKING)
+    world.card("churn", "Medium")
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    reached(world, "AwaitingApproval")
+    for source in ("driftwarden.operator", "driftwarden.pipeline"):
+        world.put_operator_event("Remediation Approval", source, incidentId="churn-1", granted=True, by="ada")
+        world.put_operator_event("Remediation Resolution", source, incidentId="churn-1", by="ada")
+        world.put_operator_event("Remediation Pause", source, model="chrun", paused=True, by="ada")
+    world.settle()
+    assert stage(world) == "AwaitingApproval" and world.model("chrun") is None
+    assert world.executions() == []
 
 
 def test_denied_retraining_closes_with_alert(make_world, reports):
@@ -93,7 +112,8 @@ def test_denied_retraining_closes_with_alert(make_world, reports):
     world.card("churn", "medium")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     reached(world, "AwaitingApproval")
-    world.put_operator_event("Remediation Approval", incidentId="churn-1", granted=False, by="ada", reason="known")
+    status, answer = world.command("deny", "ApproveUrl", incidentId="churn-1", decision=1, reason="known")
+    assert (status, answer["stage"]) == (200, "Holding"), answer
     assert "Denied" in reasons(reached(world, "Holding"))
     clean(world, "churn-dq", hour(1))
     assert reached(world, "Healthy")["closed"][0]["outcome"] == "Recovered"

@@ -218,6 +218,10 @@ class Account:
         hosted.package(url(0.95))
         ticked(self.world, lambda: (hosted.open() or {}).get("stage") == "Testing", "the experiment of churn")
 
+    def restore_model(self) -> None:
+        """Restores the incident before the first command."""
+        self.s3.put_object(Bucket=self.world.state, Key="models/churn.json", Body=self.kept["models/churn.json"])
+
     def restore(self) -> dict[str, str]:
         """Restores the state before the first command. Returns the environment variables."""
         for key, body in self.kept.items():
@@ -243,6 +247,8 @@ class Account:
             "STATE_BUCKET": self.world.state,
             "EVENT_BUS_NAME": self.world.outputs["EventBusName"],
             "QUEUE_URL": self.world.outputs["DeadLetterQueueUrl"],
+            "OPERATOR_URL": self.world.outputs["OperatorUrl"],
+            "APPROVE_URL": self.world.outputs["ApproveUrl"],
             "MY_QUEUE_ARN": self.queue,
             "VERSION_ID": model["VersionId"],
             "ETAG": model["ETag"],
@@ -325,6 +331,9 @@ def test_commands_run(document: str, account: Account, tmp_path: Path) -> None:
         if beginning := elsewhere(command):
             ELSEWHERE[beginning][1](command)
             continue
+        # A command on an incident has its effect at once, so each of them gets the incident as it was.
+        if command.startswith(("driftwarden approve ", "driftwarden resolve ")):
+            account.restore_model()
         # The next command has the variables that a command sets.
         script = f"set -a -o pipefail\n{command}\ncode=$?\nexport -p > .environment\nexit $code\n"
         before = ". ./.environment\n" if (tmp_path / ".environment").exists() else ""

@@ -99,8 +99,8 @@ def test_doctor_finds_problems_and_remedies_work(world):
 
 
 def test_one_model_then_all_models_are_paused(world, reports):
-    assert driftwarden(world, "pause", "churn", "--reason", "labels are wrong", "--until", "24h").returncode == 0
-    eventually(lambda: (world.model("churn") or {}).get("pause"), "the pause in the model's document")
+    paused = driftwarden(world, "pause", "churn", "--new", "--reason", "labels are wrong", "--until", "24h")
+    assert paused.returncode == 0 and world.model("churn")["pause"]["paused"], paused
     hour = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
     world.put_report(folder("churn", "churn-dq", hour), reports("data-quality-drift"))
 

@@ -22,7 +22,7 @@ import yaml
 from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTIONS = ("ingest", "sweep", "remediate", "notify", "analyze", "promote", "dashboard")
+FUNCTIONS = ("ingest", "sweep", "remediate", "operator", "operator-approve", "notify", "analyze", "promote", "dashboard")
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
@@ -224,7 +224,9 @@ class Stack:
             # The folder name identifies the function of a process: see `functions`.
             folder = self.folder / "code" / function
             folder.parent.mkdir(exist_ok=True)
-            folder.symlink_to(bootstrap.parent)
+            # Two functions can have the same code.
+            if not folder.exists():
+                folder.symlink_to(bootstrap.parent)
             return {"Bucket": "hot-reload", "Key": str(folder)}
         key = f"{bootstrap.parent.name}.zip"
         if key not in self._packages:

@@ -4,17 +4,25 @@ import json
 import os
 import signal
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any, Callable, TypeVar
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 from .faults import Faults, proxy
 from .stack import ACCOUNT, FUNCTIONS, REGION, Stack
 
 T = TypeVar("T")
 
+# ARN of the caller of signed requests to function URLs: see tests/localstack_plugin.
+CALLER = f"arn:aws:iam::{ACCOUNT}:root"
 # Default policy of the tests: every alert leads to a retraining.
 AUTO = """
 [remediation]
@@ -343,12 +351,25 @@ class World:
         )
         return started["PipelineExecutionArn"]
 
-    def put_operator_event(self, detail_type: str, **detail: Any) -> None:
-        """Sends an operator event to the bus."""
+    def command(self, command: str, url: str = "OperatorUrl", signed: bool = True, **fields: Any) -> tuple[int, Any]:
+        """Sends a command to the function `operator`, through the URL in an output of the stack. Returns status and answer."""
+        body = json.dumps({"id": uuid.uuid4().hex, "command": command} | fields)
+        request = AWSRequest("POST", self.outputs[url], {"Content-Type": "application/json"}, body)
+        if signed:
+            SigV4Auth(Credentials("test", "test"), "lambda", REGION).add_auth(request)
+        sent = urllib.request.Request(self.outputs[url], body.encode(), dict(request.headers), method="POST")
+        try:
+            with urllib.request.urlopen(sent, timeout=65) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.load(refused)
+
+    def put_operator_event(self, detail_type: str, source: str = "driftwarden.operator", **detail: Any) -> None:
+        """Sends an event of an operator or of an external service to the bus."""
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         entry = {
             "EventBusName": self.outputs["EventBusName"],
-            "Source": "driftwarden.operator",
+            "Source": source,
             "DetailType": detail_type,
             "Detail": json.dumps({"time": now} | detail),
         }

@@ -30,8 +30,8 @@ use shell::{
     AwsError, Kind, POLICY_KEY,
     invocation::trace_header,
     ports::{
-        Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
-        Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
+        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject,
+        ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
         MonitoringSchedules, Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports,
         RunningExecution, Schedule, StateMachines, Topics,
     },
@@ -88,6 +88,11 @@ impl Aws {
             )
             .load()
             .await;
+        Self::new(config)
+    }
+
+    /// AWS with a configuration of the SDK.
+    pub(crate) fn new(config: SdkConfig) -> Self {
         Self {
             config,
             state_bucket: String::new(),
@@ -385,6 +390,15 @@ impl Reports for Aws {
             etag,
             last_modified,
         }))
+    }
+}
+
+impl DatedDocuments for Aws {
+    async fn read_dated(&self, key: &str) -> Result<Option<(Vec<u8>, Timestamp)>, AwsError> {
+        Ok(match self.report(&self.state_bucket, key, u64::MAX).await? {
+            FetchedObject::Found(object) => Some((object.body, object.last_modified)),
+            FetchedObject::Absent | FetchedObject::TooLarge(_) => None,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 use shell::{
     AwsError, Kind,
+    operator::FunctionUrls,
     ports::{Clock as _, Post, PostResponse, Secret, Secrets, Web},
 };
 use std::{error::Error, time::Duration};
@@ -30,6 +31,10 @@ const PARAMETER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BODY_BYTES: usize = 2048;
 /// Maximum number of bytes read from a response with a parameter, whose value has at most 8 KB, or 64 KB from Secrets Manager.
 const MAX_PARAMETER_BYTES: usize = 512 * 1024;
+/// Time limit for the answer of a function behind a URL. Functions time out after 60 s (`infra/template.yaml`).
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(65);
+/// Maximum number of bytes read from the answer of a function.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Service and operation in Parameter Store's requests.
 const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
 
@@ -37,31 +42,59 @@ impl Aws {
     /// Signed request for the value of a parameter.
     async fn parameter_request(&self, name: &str) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
         let region = self.config.region().ok_or("no region is configured")?.as_ref();
-        let provider = self
-            .config
-            .credentials_provider()
-            .ok_or("no credentials are configured")?;
-        let identity = Identity::from(provider.provide_credentials().await?);
         let url = parameter_store_url(&self.config, region);
         let body = json!({"Name": name, "WithDecryption": true}).to_string();
         let headers = [
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amz-target", GET_PARAMETER),
         ];
+        self.signed_request("ssm", region, url, &headers, body).await
+    }
+
+    /// Signed request for a function behind a URL. The region of the signature is that of the URL.
+    async fn function_request(&self, url: &str, body: String) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+        let configured = self.config.region().map(AsRef::as_ref);
+        let region = function_url_region(url)
+            .or(configured)
+            .ok_or("no region is configured")?;
+        let headers = [("content-type", "application/json"), ("user-agent", "driftwarden")];
+        self.signed_request("lambda", region, url.to_owned(), &headers, body)
+            .await
+    }
+
+    /// POST request with a signature of version 4.
+    async fn signed_request(
+        &self,
+        service: &str,
+        region: &str,
+        url: String,
+        headers: &[(&'static str, &'static str)],
+        body: String,
+    ) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+        let provider = self
+            .config
+            .credentials_provider()
+            .ok_or("no credentials are configured")?;
+        let identity = Identity::from(provider.provide_credentials().await?);
         let params = SigningParams::builder()
             .identity(&identity)
             .region(region)
-            .name("ssm")
+            .name(service)
             .time(self.now().into())
             .settings(SigningSettings::default())
             .build()?
             .into();
-        let signable = SignableRequest::new("POST", &url, headers.into_iter(), SignableBody::Bytes(body.as_bytes()))?;
+        let signable = SignableRequest::new(
+            "POST",
+            &url,
+            headers.iter().copied(),
+            SignableBody::Bytes(body.as_bytes()),
+        )?;
         let (signature, _) = sign(signable, &params)?.into_parts();
         let mut http = HttpRequest::new(SdkBody::from(body));
         http.set_method("POST")?;
         http.set_uri(url)?;
-        for (name, value) in headers.into_iter().chain(signature.headers()) {
+        for (name, value) in headers.iter().copied().chain(signature.headers()) {
             http.headers_mut().try_insert(name.to_owned(), value.to_owned())?;
         }
         Ok(http)
@@ -76,7 +109,7 @@ impl Aws {
     }
 
     /// Sends a request. Returns status and first bytes of the response, or why there is none.
-    async fn send(&self, request: HttpRequest, max_bytes: usize, limit: Duration) -> Result<(u16, String), String> {
+    async fn send(&self, request: HttpRequest, max_bytes: usize, timeout: Duration) -> Result<(u16, String), String> {
         let answer = async {
             let answer = self.web().call(request).await.map_err(|error| chain(&error))?;
             Ok((
@@ -84,9 +117,34 @@ impl Aws {
                 first_bytes(answer.into_body(), max_bytes).await,
             ))
         };
-        tokio::time::timeout(limit, answer)
+        tokio::time::timeout(timeout, answer)
             .await
-            .unwrap_or_else(|_| Err(format!("no response within {} s", limit.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no response within {} s", timeout.as_secs())))
+    }
+}
+
+/// Region in the URL of a function: `https://ID.lambda-url.REGION.on.aws/`. `None` for any other URL.
+fn function_url_region(url: &str) -> Option<&str> {
+    let (_, rest) = url.strip_prefix("https://")?.split_once(".lambda-url.")?;
+    let (host, _) = rest.split_once('/').unwrap_or((rest, ""));
+    host.strip_suffix(".on.aws")
+}
+
+impl FunctionUrls for Aws {
+    async fn invoke_url(&self, url: &str, body: String) -> Result<PostResponse, AwsError> {
+        let failed = |kind, message| AwsError {
+            operation: "lambda:InvokeFunctionUrl",
+            resource: url.to_owned(),
+            kind,
+            message,
+        };
+        let request = self
+            .function_request(url, body)
+            .await
+            .map_err(|error| failed(Kind::Rejected, chain(&*error)))?;
+        let sent = self.send(request, MAX_ANSWER_BYTES, FUNCTION_TIMEOUT).await;
+        let (status, body) = sent.map_err(|message| failed(Kind::Transient, message))?;
+        Ok(PostResponse { status, body })
     }
 }
 
@@ -177,9 +235,9 @@ impl Web for Aws {
             kind,
             message: request.redact(message),
         };
-        let http = http_request(request).map_err(|error| failed(Kind::Rejected, &chain(&error)))?;
+        let http = http_request(request).map_err(|error| failed(Kind::Rejected, chain(&error)))?;
         let sent = self.send(http, MAX_BODY_BYTES, request.timeout).await;
-        let (status, body) = sent.map_err(|message| failed(Kind::Transient, &message))?;
+        let (status, body) = sent.map_err(|message| failed(Kind::Transient, message))?;
         Ok(PostResponse { status, body })
     }
 }
@@ -243,6 +301,100 @@ mod tests {
         // A response that is cut off may contain the secret, and is not quoted.
         let (_, message) = value(503, r#"{"Parameter": {"Value": "s3cret"#).unwrap_err();
         assert!(!message.contains("s3cret"), "{message}");
+    }
+
+    #[test]
+    fn function_url_names_its_region() {
+        assert_eq!(
+            function_url_region("https://abc.lambda-url.eu-central-1.on.aws/"),
+            Some("eu-central-1")
+        );
+        assert_eq!(
+            function_url_region("https://abc.lambda-url.eu-central-1.on.aws"),
+            Some("eu-central-1")
+        );
+        for other in [
+            "http://127.0.0.1:4566/x/",
+            "https://a.lambda-url.b.evil.example/.on.aws",
+            "https://example.com/",
+        ] {
+            assert_eq!(function_url_region(other), None, "{other}");
+        }
+    }
+
+    /// A function behind a URL on this machine. Answers one request with a status and a body. Returns its URL, and the request.
+    fn stand_in(status: u16, body: &'static str) -> (String, std::thread::JoinHandle<(String, String)>) {
+        use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let answered = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+                head.push_str(&line);
+            }
+            let mut sent = vec![0; length];
+            reader.read_exact(&mut sent).unwrap();
+            let answer = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+            (head, String::from_utf8(sent).unwrap())
+        });
+        (url, answered)
+    }
+
+    #[tokio::test]
+    async fn request_to_function_url_is_signed() {
+        use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let aws = Aws::new(config);
+        // AWS's answer to a caller without permission, and to one with it.
+        for (status, answer) in [
+            (
+                403,
+                r#"{"Message":"Forbidden. For troubleshooting Function URL authorization issues, see …"}"#,
+            ),
+            (200, "{}"),
+        ] {
+            let (url, answered) = stand_in(status, answer);
+            let command = r#"{"id":"1","command":"resume","model":"churn"}"#;
+            let response = aws.invoke_url(&url, command.to_owned()).await.unwrap();
+            let (head, body) = answered.join().unwrap();
+            assert_eq!((response.status, response.body.as_str()), (status, answer));
+            assert_eq!(body, command);
+            let head = head.to_lowercase();
+            assert!(head.starts_with("post / http/1.1"), "{head}");
+            let authorization = head.lines().find(|line| line.starts_with("authorization:")).unwrap();
+            assert!(
+                authorization.contains("aws4-hmac-sha256 credential=akidexample/"),
+                "{authorization}"
+            );
+            assert!(
+                authorization.contains("/eu-central-1/lambda/aws4_request"),
+                "{authorization}"
+            );
+            for header in ["content-type", "host", "x-amz-date", "x-amz-security-token"] {
+                assert!(head.contains(&format!("{header}:")), "{head}");
+                assert!(authorization.contains(header), "{authorization}");
+            }
+            assert!(!head.contains("secret"), "{head}");
+        }
     }
 
     #[test]

@@ -13,10 +13,10 @@ use remediation::ModelDocument;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shell::{
     AwsError,
-    operator::{DeadLetters, Deployment, Functions, Stack, Stacks},
+    operator::{DeadLetters, Deployment, FunctionUrls, Functions, Stack, Stacks},
     ports::{
-        Datasets, Documents, Endpoints, Fetched, MetricData, MonitoringAlerts, MonitoringSchedules, OperatorBus,
-        Reports,
+        Datasets, DatedDocuments, Documents, Endpoints, Fetched, MetricData, MonitoringAlerts, MonitoringSchedules,
+        OperatorBus, Reports,
     },
 };
 use std::{io, sync::Arc};
@@ -27,9 +27,11 @@ const CONCURRENT_READS: usize = 16;
 /// The AWS clients that commands use.
 pub trait Clients:
     Documents
+    + DatedDocuments
     + Datasets
     + Reports
     + OperatorBus
+    + FunctionUrls
     + MonitoringAlerts
     + MonitoringSchedules
     + MetricData
@@ -44,9 +46,11 @@ pub trait Clients:
 
 impl<W> Clients for W where
     W: Documents
+        + DatedDocuments
         + Datasets
         + Reports
         + OperatorBus
+        + FunctionUrls
         + MonitoringAlerts
         + MonitoringSchedules
         + MetricData
@@ -156,6 +160,22 @@ const QUEUE_URL: TargetSetting = TargetSetting {
     variable: "QUEUE_URL",
     output: "DeadLetterQueueUrl",
     what: "dead-letter queue",
+    value_name: "URL",
+};
+
+const OPERATOR_URL: TargetSetting = TargetSetting {
+    option: "url",
+    variable: "OPERATOR_URL",
+    output: "OperatorUrl",
+    what: "operator URL",
+    value_name: "URL",
+};
+
+const APPROVE_URL: TargetSetting = TargetSetting {
+    option: "url",
+    variable: "APPROVE_URL",
+    output: "ApproveUrl",
+    what: "approve URL",
     value_name: "URL",
 };
 
@@ -298,6 +318,77 @@ impl EventBus {
     pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
         self.optional(stack, env).await?.ok_or_else(|| EVENT_BUS.missing())
     }
+}
+
+/// `--url` of commands on incidents and models.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OperatorUrl {
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "URL of the function that takes commands [default: the stack's OperatorUrl] [env: OPERATOR_URL]",
+        display_order = 102
+    )]
+    url: Option<String>,
+}
+
+impl OperatorUrl {
+    /// The URL, if one is configured.
+    pub(crate) async fn optional(&self, stack: &StackName, env: &impl Environment) -> Result<Option<String>, Failure> {
+        find_url(&OPERATOR_URL, self.url.as_ref(), stack, env).await
+    }
+
+    /// The URL, or the error if none is configured.
+    pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
+        self.optional(stack, env).await?.ok_or_else(|| OPERATOR_URL.missing())
+    }
+}
+
+/// `--url` of approvals and denials.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApproveUrl {
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "URL of the function that takes approvals [default: the stack's ApproveUrl] [env: APPROVE_URL]",
+        display_order = 102
+    )]
+    url: Option<String>,
+}
+
+impl ApproveUrl {
+    /// The URL, if one is configured.
+    pub(crate) async fn optional(&self, stack: &StackName, env: &impl Environment) -> Result<Option<String>, Failure> {
+        find_url(&APPROVE_URL, self.url.as_ref(), stack, env).await
+    }
+
+    /// The URL, or the error if none is configured.
+    pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
+        self.optional(stack, env).await?.ok_or_else(|| APPROVE_URL.missing())
+    }
+}
+
+/// The URL of a function, if one is configured. A signed request leaves this machine only encrypted.
+async fn find_url(
+    setting: &TargetSetting,
+    given: Option<&String>,
+    stack: &StackName,
+    env: &impl Environment,
+) -> Result<Option<String>, Failure> {
+    let Some(url) = setting.find(given, stack, env).await? else {
+        return Ok(None);
+    };
+    let schemes = ["https://", "http://127.0.0.1:", "http://localhost:"];
+    if schemes.iter().any(|scheme| url.starts_with(scheme)) {
+        return Ok(Some(url));
+    }
+    Err(Failure::usage(
+        format!("`{url}` is not the URL of a function"),
+        format!(
+            "pass the stack's output {} with --url: https://….lambda-url.REGION.on.aws/",
+            setting.output
+        ),
+    ))
 }
 
 /// `--queue-url`.

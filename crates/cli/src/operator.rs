@@ -1,25 +1,31 @@
-//! `driftwarden approve` and `driftwarden resolve`: commands of operators on incidents, sent as events.
+//! `driftwarden approve` and `driftwarden resolve`: commands of operators on incidents. They are sent, signed, to the function
+//! `operator`, which takes the step and answers with what the model's document says then.
 
 use crate::{
     Exit, Streams,
-    cloud::{AwsTargets, Clients, Environment, EventBus, StackName, StateBucket, json_line, model, option},
+    cloud::{
+        ApproveUrl, AwsTargets, Clients, Environment, EventBus, OperatorUrl, StackName, StateBucket, json_line, model,
+        models, option, warn,
+    },
     error::{Failure, Message},
     table::plain,
 };
 use jiff::{SignedDuration, Timestamp};
 use remediation::{
-    Cause, Incident, OPERATOR_SOURCE, REMEDIATION_APPROVAL, REMEDIATION_RESOLUTION, RemediationApproval,
-    RemediationResolution, Stage, duration,
+    Cause, Incident, OPERATOR_SOURCE, OperatorAction, OperatorAnswer, OperatorCommand, OperatorRefusal, Stage,
+    duration, incident_model, nearest_name,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shell::ports::Clock as _;
+use shell::ports::{Clock as _, PostResponse};
 
 /// Approve or deny an incident's retraining.
 ///
-/// Sends the event `Remediation Approval` to the event bus. If the state bucket is known, the command first checks that the
-/// incident is open and can still be approved, and sends nothing if not. You can repeat the command: the latest answer counts
-/// until the retraining starts.
+/// Sends a signed command to the deployment. The approval has taken effect when the command ends, and the output shows what the model
+/// does then. Driftwarden records the caller and the time as AWS authenticated them.
+///
+/// The command answers one decision: the current one, which it reads from the state bucket and shows, or that of --decision. If
+/// another decision was made since, nothing changes. The latest answer counts until the retraining starts.
 #[derive(Debug, clap::Args)]
 pub struct Approve {
     /// Deny the retraining.
@@ -36,17 +42,23 @@ pub struct Approve {
     valid_for: Option<SignedDuration>,
     #[command(flatten)]
     args: IncidentArgs,
+    #[command(flatten)]
+    url: ApproveUrl,
 }
 
 /// Close an incident.
 ///
-/// Sends the event `Remediation Resolution` to the event bus. Monitors that are still in alert open a new incident. If the
-/// state bucket is known, the command first checks that the incident is open and can be closed, and sends nothing if not. You
-/// can repeat the command: an incident is closed once.
+/// Sends a signed command to the deployment. The incident is closed when the command ends. Monitors that are still in alert open
+/// a new incident. Driftwarden records the caller and the time as AWS authenticated them.
+///
+/// The command expects the stage that it reads from the state bucket and shows, or the decision of --decision. If the incident
+/// changed since, nothing is closed.
 #[derive(Debug, clap::Args)]
 pub struct Resolve {
     #[command(flatten)]
     args: IncidentArgs,
+    #[command(flatten)]
+    url: OperatorUrl,
 }
 
 /// Arguments of commands on an incident.
@@ -55,10 +67,30 @@ struct IncidentArgs {
     /// Incident ID as shown by `driftwarden incidents`: MODEL-NUMBER, for example churn-3.
     #[arg(value_name = "INCIDENT_ID")]
     incident_id: String,
+    /// Number of the decision that the command answers [default: the current one].
+    #[arg(long, value_name = "NUMBER")]
+    decision: Option<u64>,
     #[command(flatten)]
     state_bucket: StateBucket,
     #[command(flatten)]
-    operator: OperatorArgs,
+    command: CommandArgs,
+}
+
+/// Arguments of all commands that are sent to the function `operator`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CommandArgs {
+    /// Reason, recorded and included in notifications.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Name of the operator, as a note beside the caller [env: USER].
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Print the command without sending it.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON object.
+    #[arg(long, display_order = 110)]
+    pub(crate) json: bool,
 }
 
 /// Arguments of all commands that send an event of an operator.
@@ -88,11 +120,145 @@ pub(crate) struct Operator {
     pub(crate) event_bus: Option<String>,
 }
 
+/// The name of the operator, or the error if there is none.
+fn operator_name(by: Option<&String>, env: &impl Environment) -> Result<String, Failure> {
+    option(by, "USER", env).ok_or_else(|| Failure::usage("no operator name", "pass --by NAME or set USER"))
+}
+
+impl CommandArgs {
+    /// Name of the operator.
+    pub(crate) fn by(&self, env: &impl Environment) -> Result<String, Failure> {
+        operator_name(self.by.as_ref(), env)
+    }
+
+    /// A command with the notes of the operator.
+    pub(crate) fn command(&self, command: OperatorAction, now: Timestamp, env: &impl Environment) -> OperatorCommand {
+        OperatorCommand {
+            id: format!("cli-{}", now.as_nanosecond()),
+            command,
+            incident_id: None,
+            model: None,
+            decision: None,
+            stage: None,
+            valid_until: None,
+            until: None,
+            new_model: false,
+            by: option(self.by.as_ref(), "USER", env),
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// Sends a command to the URL of its function, and prints the answer. For a dry run, prints the command.
+    pub(crate) async fn send(
+        &self,
+        clients: &impl Clients,
+        url: Option<&str>,
+        command: &OperatorCommand,
+        streams: &mut Streams<'_>,
+    ) -> Result<Exit, Failure> {
+        // The function checks it too. Without it, a mistake would be found only after the request.
+        command.target().map_err(|error| Failure::Usage(error.into()))?;
+        let answer = match url.filter(|_| !self.dry_run) {
+            Some(url) => {
+                let body = serde_json::to_string(command).map_err(|error| error.to_string())?;
+                Some(read_answer(url, &clients.invoke_url(url, body).await?)?)
+            }
+            None => None,
+        };
+        if self.json {
+            json_line(streams.out, &json!({"command": command, "url": url, "answer": answer}))?;
+        } else {
+            match &answer {
+                Some(answer) => writeln!(streams.out, "{}", describe_answer(command, answer))?,
+                None => writeln!(
+                    streams.out,
+                    "{:#}\ndry run: the command was not sent",
+                    serde_json::to_value(command).map_err(|error| error.to_string())?
+                )?,
+            }
+        }
+        if let Some(warning) = answer.as_ref().and_then(|answer| answer.warning.as_ref()) {
+            warn(streams.err, warning)?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// An error of AWS, which does not come from the function (Lambda developer guide, page *urls-auth*).
+#[derive(Deserialize)]
+struct AwsAnswer {
+    #[serde(alias = "Message")]
+    message: Option<String>,
+}
+
+/// The answer of the function, or the error.
+fn read_answer(url: &str, response: &PostResponse) -> Result<OperatorAnswer, Failure> {
+    let PostResponse { status, body } = response;
+    if *status == 200 {
+        return serde_json::from_str(body).map_err(|error| {
+            let what = format!("failed to read the answer of {url}: {error}");
+            let hint = "check with `driftwarden incidents` whether the command has taken effect; update driftwarden";
+            Failure::failed(what, hint)
+        });
+    }
+    if let Ok(refusal) = serde_json::from_str::<OperatorRefusal>(body) {
+        return Err(Failure::Failed(match refusal.hint {
+            Some(hint) => Message::new(refusal.message, hint),
+            None => refusal.message.into(),
+        }));
+    }
+    let message = serde_json::from_str::<AwsAnswer>(body)
+        .ok()
+        .and_then(|answer| answer.message);
+    let message = message.unwrap_or_else(|| body.chars().take(200).collect());
+    let what = format!("{url} answered with status {status}: {message}");
+    Err(Failure::failed(
+        what,
+        if *status == 403 {
+            "allow `lambda:InvokeFunctionUrl` on the function for your credentials, and `lambda:InvokeFunction` with the condition \
+             `lambda:InvokedViaFunctionUrl` (infra/iam), and check the region and the clock of this machine"
+        } else {
+            "check with `driftwarden incidents` whether the command has taken effect; the log of the function has the error"
+        },
+    ))
+}
+
+/// What the output says about an answer.
+fn describe_answer(command: &OperatorCommand, answer: &OperatorAnswer) -> String {
+    let caller = plain(&answer.caller);
+    let subject = plain(command.incident_id.as_deref().unwrap_or(&answer.model));
+    let action = match command.command {
+        OperatorAction::Approve => "approved",
+        OperatorAction::Deny => "denied",
+        OperatorAction::Resolve => "resolved",
+        OperatorAction::Pause => "paused",
+        OperatorAction::Resume => "resumed",
+    };
+    let until = match (command.command, command.until.or(command.valid_until)) {
+        (OperatorAction::Pause, None) => ", until `driftwarden resume`".to_owned(),
+        (OperatorAction::Pause, Some(until)) => format!(", until {}", text::time(until)),
+        (_, Some(until)) => format!(", valid until {}", text::time(until)),
+        (_, None) => String::new(),
+    };
+    let incident = match &answer.incident_id {
+        Some(id) if *id != subject => format!(" (incident {})", plain(id)),
+        _ => String::new(),
+    };
+    let sentence = match &answer.sentence {
+        Some(sentence) => format!("\n  {}", plain(sentence)),
+        None => String::new(),
+    };
+    format!(
+        "{action}: {subject}, by {caller}{until}\nmodel {}: {}{incident}{sentence}",
+        plain(&answer.model),
+        answer.stage.as_str()
+    )
+}
+
 impl OperatorArgs {
     /// Name of the operator.
     pub(crate) fn by(&self, env: &impl Environment) -> Result<String, Failure> {
-        option(self.by.as_ref(), "USER", env)
-            .ok_or_else(|| Failure::usage("no operator name", "pass --by NAME or set USER"))
+        operator_name(self.by.as_ref(), env)
     }
 
     /// The operator, and the event bus.
@@ -164,17 +330,6 @@ impl Approve {
     /// Runs the command.
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let id = &self.args.incident_id;
-        let event = |by: String, now: Timestamp| RemediationApproval {
-            incident_id: id.clone(),
-            granted: !self.deny,
-            decision: None,
-            by,
-            time: now,
-            valid_until: self
-                .valid_for
-                .map(|valid_for| now.saturating_add(valid_for).unwrap_or(Timestamp::MAX)),
-            reason: self.args.operator.reason.clone(),
-        };
         let check = |incident: &Incident, now: Timestamp| match incident.approval_expires_at {
             _ if !incident.stage().is_undecided() => Err(Message::new(
                 "it does not wait for an approval",
@@ -186,23 +341,24 @@ impl Approve {
             )),
             _ => Ok(()),
         };
-        let action = if self.deny { "denied" } else { "approved" };
-        self.args
-            .send(env, streams, REMEDIATION_APPROVAL, event, check, action)
-            .await
+        let action = if self.deny {
+            OperatorAction::Deny
+        } else {
+            OperatorAction::Approve
+        };
+        let stack = &self.args.state_bucket.stack;
+        let url = if self.args.command.dry_run {
+            self.url.optional(stack, env).await?
+        } else {
+            Some(self.url.required(stack, env).await?)
+        };
+        self.args.send(env, streams, action, self.valid_for, check, url).await
     }
 }
 
 impl Resolve {
     /// Runs the command.
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let event = |by: String, now: Timestamp| RemediationResolution {
-            incident_id: self.args.incident_id.clone(),
-            in_alert: None,
-            by,
-            time: now,
-            reason: self.args.operator.reason.clone(),
-        };
         let check = |incident: &Incident, _: Timestamp| match incident.stage().after(Cause::Resolved) {
             None if incident.stage() == Stage::Retraining => Err(Message::new(
                 "its pipeline execution is still in progress",
@@ -211,68 +367,82 @@ impl Resolve {
             None => Err("an incident cannot be closed in this stage".to_owned().into()),
             Some(_) => Ok(()),
         };
+        let stack = &self.args.state_bucket.stack;
+        let url = if self.args.command.dry_run {
+            self.url.optional(stack, env).await?
+        } else {
+            Some(self.url.required(stack, env).await?)
+        };
         self.args
-            .send(env, streams, REMEDIATION_RESOLUTION, event, check, "resolved")
+            .send(env, streams, OperatorAction::Resolve, None, check, url)
             .await
     }
 }
 
 impl IncidentArgs {
-    /// Checks the incident if the state bucket is known, and sends the event.
-    async fn send<S: Environment, E: Serialize>(
+    /// Shows and checks the incident if the state bucket is known, and sends the command.
+    async fn send<S: Environment>(
         &self,
         env: &S,
         streams: &mut Streams<'_>,
-        detail_type: &str,
-        event: impl Fn(String, Timestamp) -> E,
+        action: OperatorAction,
+        valid_for: Option<SignedDuration>,
         check: impl Fn(&Incident, Timestamp) -> Result<(), Message>,
-        action: &str,
+        url: Option<String>,
     ) -> Result<Exit, Failure> {
         let model = model_name(&self.incident_id)?;
-        let operator = self.operator.operator(&self.state_bucket.stack, env).await?;
         let state_bucket = self.state_bucket.optional(env).await?;
         let targets = AwsTargets {
             state_bucket: state_bucket.clone(),
-            event_bus: operator.event_bus.clone(),
+            event_bus: None,
         };
         let clients = env.connect(targets).await?;
         let now = clients.now();
+        let mut command = self.command.command(action, now, env);
+        command.incident_id = Some(self.incident_id.clone());
+        command.decision = self.decision;
+        command.valid_until = valid_for.map(|valid_for| now.saturating_add(valid_for).unwrap_or(Timestamp::MAX));
         if state_bucket.is_some() {
             let incident = open_incident(clients.as_ref(), model, &self.incident_id).await?;
             let stage = incident.stage().as_str();
             check(&incident, now)
                 .map_err(|error| error.within(&format!("incident `{}` is in stage {stage}", incident.id)))?;
-            let sentence = match &incident.decision {
-                Some(decision) => decision.sentence.as_str(),
-                None => "no decision yet",
-            };
-            if !self.operator.json {
+            let decision = incident.decision.as_ref();
+            if self.decision.is_none() {
+                if action.is_answer() {
+                    command.decision = Some(decision.map_or(0, |decision| decision.number));
+                } else {
+                    command.stage = Some(incident.stage);
+                }
+            }
+            if !self.command.json {
+                let (number, sentence) = match decision {
+                    Some(decision) => (format!(", decision {}", decision.number), decision.sentence.as_str()),
+                    None => (String::new(), "no decision yet"),
+                };
                 writeln!(
                     streams.out,
-                    "{}: {stage}, open since {}\n  {}",
+                    "{}: {stage}, open since {}{number}\n  {}",
                     plain(&incident.id),
                     text::time(incident.opened_at),
                     plain(sentence)
                 )?;
             }
+        } else if self.decision.is_none() {
+            return Err(Failure::usage(
+                "no decision: the state bucket, which has the current one, is not configured",
+                "pass --decision NUMBER (`decision` of the event `Remediation Decided`); or pass --stack NAME or set DRIFTWARDEN_STACK",
+            ));
         }
-        let confirmation = Confirmation {
-            action,
-            subject: &self.incident_id,
-            operator: &operator,
-        };
-        let event = event(operator.by.clone(), now);
-        self.operator
-            .send(clients.as_ref(), streams, detail_type, &event, confirmation)
+        self.command
+            .send(clients.as_ref(), url.as_deref(), &command, streams)
             .await
     }
 }
 
 /// The model in an incident ID.
 fn model_name(incident_id: &str) -> Result<&str, Failure> {
-    let parts = incident_id.rsplit_once('-');
-    let number = parts.filter(|(model, number)| !model.is_empty() && number.parse::<u64>().is_ok());
-    number.map(|(model, _)| model).ok_or_else(|| {
+    incident_model(incident_id).ok_or_else(|| {
         Failure::usage(
             format!("`{incident_id}` is not an incident ID"),
             "an incident ID is MODEL-NUMBER, for example churn-3; `driftwarden incidents` lists them",
@@ -282,13 +452,17 @@ fn model_name(incident_id: &str) -> Result<&str, Failure> {
 
 /// The incident, if it is open.
 async fn open_incident(clients: &impl Clients, name: &str, incident_id: &str) -> Result<Incident, Failure> {
-    let document = model(clients, name).await?;
-    let document = document.ok_or_else(|| {
-        Message::new(
+    let Some(document) = model(clients, name).await? else {
+        let known = models(clients).await?;
+        let nearest = nearest_name(known.iter().map(|(name, _)| name.as_str()), name);
+        return Err(Failure::failed(
             format!("model `{name}` does not exist in the state bucket"),
-            "`driftwarden incidents` lists the models",
-        )
-    })?;
+            match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`? `driftwarden incidents` lists the models"),
+                None => "`driftwarden incidents` lists the models".to_owned(),
+            },
+        ));
+    };
     if let Some(open) = document.incident.as_ref().filter(|open| open.id == incident_id) {
         return Ok(open.clone());
     }

@@ -2,17 +2,17 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{AwsTargets, Clients, Environment, StateBucket, document, json_line},
+    cloud::{AwsTargets, Clients, Environment, OperatorUrl, StateBucket, json_line},
     error::Failure,
-    operator::{Confirmation, Operator, OperatorArgs},
+    operator::CommandArgs,
     table::plain,
 };
 use jiff::Timestamp;
-use remediation::{PAUSE_KEY, Pause as PauseState, REMEDIATION_PAUSE, RemediationPause, duration};
+use remediation::{OperatorAction, PAUSE_KEY, Pause as PauseState, duration};
 use serde_json::json;
 use shell::{
     AwsError, Kind,
-    ports::{Clock as _, Documents, Fetched, Precondition},
+    ports::{Clock as _, DatedDocuments, Fetched, Precondition},
 };
 
 /// Pause retraining for one model or for all models.
@@ -21,13 +21,16 @@ use shell::{
 /// why. Alerts and incidents continue, and so does a pipeline execution or an experiment that has already started
 /// (`driftwarden experiment stop` stops an experiment). After the pause, the next sweep decides again.
 ///
-/// For one model, the command sends the event `Remediation Pause` to the event bus, and the model's document stores it. For
-/// all models, it writes the pause to the state bucket, next to the policy: the pause applies when the command returns, also to
-/// new models, and no function has to run. You can repeat the command: the latest command counts.
+/// For one model, the command is sent, signed, to the deployment, and the model's document stores it with the caller and the time
+/// that AWS authenticated. For all models, it writes the pause to the state bucket, next to the policy: it also applies to new
+/// models, and no function has to run. Either pause applies when the command returns. The latest command counts.
 #[derive(Debug, clap::Args)]
 pub struct Pause {
     #[command(flatten)]
     args: PauseArgs,
+    /// Accept a model that has had no alert and no experiment yet.
+    #[arg(long, requires = "model")]
+    new: bool,
     /// End of the pause: 24h, 7d, or a time, 2026-12-01T08:00:00Z [default: until `driftwarden resume`].
     #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     until: Option<Until>,
@@ -53,7 +56,9 @@ struct PauseArgs {
     #[command(flatten)]
     state_bucket: StateBucket,
     #[command(flatten)]
-    operator: OperatorArgs,
+    url: OperatorUrl,
+    #[command(flatten)]
+    command: CommandArgs,
 }
 
 /// The end of a pause.
@@ -74,21 +79,21 @@ fn parse_until(text: &str) -> Result<Until, String> {
 impl Pause {
     /// Runs the command.
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let reason = self.args.operator.reason.as_deref().unwrap_or_default();
+        let reason = self.args.command.reason.as_deref().unwrap_or_default();
         if reason.trim().is_empty() {
             return Err(Failure::usage(
                 "no reason for the pause",
                 "pass --reason TEXT; Driftwarden reports it with every retraining that it holds",
             ));
         }
-        self.args.send(true, self.until, env, streams).await
+        self.args.send(true, self.until, self.new, env, streams).await
     }
 }
 
 impl Resume {
     /// Runs the command.
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        self.args.send(false, None, env, streams).await
+        self.args.send(false, None, false, env, streams).await
     }
 }
 
@@ -97,63 +102,43 @@ impl PauseArgs {
         &self,
         paused: bool,
         until: Option<Until>,
+        new_model: bool,
         env: &impl Environment,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
-        let operator = match &self.model {
-            Some(_) => self.operator.operator(&self.state_bucket.stack, env).await?,
-            None => Operator {
-                by: self.operator.by(env)?,
-                event_bus: None,
-            },
-        };
-        let state_bucket = match &self.model {
-            Some(_) => None,
-            None => Some(self.state_bucket.required(env).await?),
-        };
-        let targets = AwsTargets {
-            state_bucket: state_bucket.clone(),
-            event_bus: operator.event_bus.clone(),
-        };
-        let clients = env.connect(targets).await?;
-        let now = clients.now();
-        let until = match until {
-            None => None,
-            Some(Until::For(duration)) => Some(now.saturating_add(duration).unwrap_or(Timestamp::MAX)),
-            Some(Until::At(at)) if at <= now => {
-                return Err(Failure::usage(
-                    format!("--until {at} is in the past; the current time is {}", text::time(now)),
-                    "pass a later time, or a duration: 24h, 7d",
-                ));
-            }
-            Some(Until::At(at)) => Some(at),
-        };
-        let pause = PauseState {
-            paused,
-            by: operator.by.clone(),
-            time: now,
-            until,
-            reason: self.operator.reason.clone(),
-        };
         let Some(model) = &self.model else {
-            let bucket = state_bucket.unwrap_or_default();
+            let by = self.command.by(env)?;
+            let bucket = self.state_bucket.required(env).await?;
+            let clients = self.state_bucket.connect(env).await?;
+            let now = clients.now();
+            let pause = PauseState {
+                paused,
+                by,
+                time: now,
+                until: end(until, now)?,
+                reason: self.command.reason.clone(),
+            };
             return self.write(clients.as_ref(), &bucket, &pause, streams).await;
         };
-        let event = RemediationPause {
-            model: model.clone(),
-            paused: pause.paused,
-            by: pause.by,
-            time: pause.time,
-            until: pause.until,
-            reason: pause.reason,
+        let stack = &self.state_bucket.stack;
+        let url = if self.command.dry_run {
+            self.url.optional(stack, env).await?
+        } else {
+            Some(self.url.required(stack, env).await?)
         };
-        let confirmation = Confirmation {
-            action: if paused { "paused" } else { "resumed" },
-            subject: model,
-            operator: &operator,
+        let clients = env.connect(AwsTargets::default()).await?;
+        let now = clients.now();
+        let action = if paused {
+            OperatorAction::Pause
+        } else {
+            OperatorAction::Resume
         };
-        self.operator
-            .send(clients.as_ref(), streams, REMEDIATION_PAUSE, &event, confirmation)
+        let mut command = self.command.command(action, now, env);
+        command.model = Some(model.clone());
+        command.until = end(until, now)?;
+        command.new_model = new_model;
+        self.command
+            .send(clients.as_ref(), url.as_deref(), &command, streams)
             .await
     }
 
@@ -171,7 +156,7 @@ impl PauseArgs {
             Fetched::Found(_, etag) => Precondition::Unchanged(etag),
         };
         let body = serde_json::to_vec(pause).map_err(|error| error.to_string())?;
-        if !self.operator.dry_run {
+        if !self.command.dry_run {
             match clients.write(PAUSE_KEY, body, &precondition).await {
                 Ok(_) => {}
                 Err(AwsError {
@@ -185,8 +170,8 @@ impl PauseArgs {
                 Err(error) => return Err(error.into()),
             }
         }
-        if self.operator.json {
-            let line = json!({"place": uri, "document": pause, "written": !self.operator.dry_run});
+        if self.command.json {
+            let line = json!({"place": uri, "document": pause, "written": !self.command.dry_run});
             json_line(streams.out, &line)?;
             return Ok(Exit::Done);
         }
@@ -206,7 +191,7 @@ impl PauseArgs {
                 "resumed: all models, by {by}; the next sweep decides again"
             )?;
         }
-        if self.operator.dry_run {
+        if self.command.dry_run {
             writeln!(streams.out, "dry run: {uri} was not written")?;
         } else {
             writeln!(streams.out, "written: {uri}")?;
@@ -215,10 +200,28 @@ impl PauseArgs {
     }
 }
 
-/// The pause of all models, if it applies at a time.
-pub(crate) async fn all_paused(clients: &impl Documents, now: Timestamp) -> Result<Option<PauseState>, Failure> {
-    let pause: Option<PauseState> = document(clients, PAUSE_KEY).await?;
-    Ok(pause.filter(|pause| pause.is_active(now)))
+/// The end of a pause that begins now.
+fn end(until: Option<Until>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    match until {
+        None => Ok(None),
+        Some(Until::For(duration)) => Ok(Some(now.saturating_add(duration).unwrap_or(Timestamp::MAX))),
+        Some(Until::At(at)) if at <= now => Err(Failure::usage(
+            format!("--until {at} is in the past; the current time is {}", text::time(now)),
+            "pass a later time, or a duration: 24h, 7d",
+        )),
+        Some(Until::At(at)) => Ok(Some(at)),
+    }
+}
+
+/// The pause of all models, if it applies at a time. Its time is that of the write as S3 recorded it, not that of the clock of the
+/// operator.
+pub(crate) async fn all_paused(clients: &impl DatedDocuments, now: Timestamp) -> Result<Option<PauseState>, Failure> {
+    let Some((body, written)) = clients.read_dated(PAUSE_KEY).await? else {
+        return Ok(None);
+    };
+    let pause: PauseState = serde_json::from_slice(&body)
+        .map_err(|error| format!("failed to read `{PAUSE_KEY}` in the state bucket: {error}"))?;
+    Ok(Some(PauseState { time: written, ..pause }).filter(|pause| pause.is_active(now)))
 }
 
 /// Description of a pause: `paused by ada at … until … (reason)`.

@@ -1,15 +1,18 @@
 //! The operator commands on a deployment in memory.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use ::operator::{AcceptedCommands, Operator};
 use alerting::{
     AlertHistoryItem, AlertStateChange, AlertStatus, Datapoint, Evidence, ExecutionWindow, Monitor, MonitorLedger,
     Severity,
 };
 use clap::Parser as _;
 use cli::{AwsTargets, Cli, Environment, Streams};
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::MonitorType;
 use outbox::Caller;
+use remediate::Remediate;
 use remediation::{
     Automation, ExecutionStatus, Facts, Input, ModelDocument, PipelineExecution, PipelineStart, Policy,
     RemediationResolution, RiskRating, Settings, Stage, StepContext,
@@ -19,6 +22,7 @@ use shell::{
     Kind,
     memory::{Fault, Memory},
     operator::DeadLetter,
+    ports::PostResponse,
 };
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -35,13 +39,58 @@ struct Deployment {
     variables: BTreeMap<&'static str, &'static str>,
 }
 
+/// URL of the function that takes all commands.
+const OPERATOR_URL: &str = "https://a.lambda-url.eu-west-1.on.aws/";
+/// URL of the function that takes approvals.
+const APPROVE_URL: &str = "https://b.lambda-url.eu-west-1.on.aws/";
+/// The caller, as AWS names it.
+const CALLER: &str = "arn:aws:sts::1:assumed-role/Operator/alice";
+
+/// Puts the function `operator` behind its URLs, with the caller and the time that AWS adds.
+fn put_functions(aws: &Arc<Memory>) {
+    for (url, accepted) in [
+        (OPERATOR_URL, AcceptedCommands::All),
+        (APPROVE_URL, AcceptedCommands::Approvals),
+    ] {
+        let weak = Arc::downgrade(aws);
+        aws.put_url_function(url, move |body| {
+            let aws = weak.upgrade().unwrap();
+            let settings = Settings {
+                pipeline: "retraining".into(),
+                pipeline_start: PipelineStart::Remediate,
+            };
+            let operator = Operator::new(Remediate::new(settings), accepted);
+            let id = format!("request-{}", aws.call_count());
+            let request = json!({
+                "requestContext": {
+                    "authorizer": {"iam": {"userArn": CALLER}},
+                    "http": {"method": "POST"},
+                    "requestId": id,
+                    "timeEpoch": aws.time().as_millisecond(),
+                },
+                "body": body,
+            });
+            let handled = operator.handle(aws.as_ref(), &request.to_string(), &id).now_or_never();
+            let response = handled.unwrap().unwrap();
+            PostResponse {
+                status: response.status_code,
+                body: response.body,
+            }
+        });
+    }
+}
+
 impl Deployment {
     fn new() -> Self {
+        let aws = Arc::new(Memory::at(hour(100)));
+        put_functions(&aws);
         Self {
-            aws: Arc::new(Memory::at(hour(100))),
+            aws,
             variables: BTreeMap::from([
                 ("STATE_BUCKET", "state"),
                 ("EVENT_BUS_NAME", "driftwarden"),
+                ("OPERATOR_URL", OPERATOR_URL),
+                ("APPROVE_URL", APPROVE_URL),
                 ("QUEUE_URL", "https://sqs/dead-letters"),
                 ("USER", "alice"),
             ]),
@@ -308,56 +357,166 @@ fn policy_push() {
     insta::assert_snapshot!(output.join("\n"));
 }
 
-#[test]
-fn approve_and_resolve() {
+/// A model whose third incident waits for an approval, and the policy that requires it.
+fn asking() -> Deployment {
     let deployment = Deployment::new();
+    let policy = "[remediation]\nautomation = 'approve'\ncooldown = '0h'\n";
+    deployment.aws.put_document("policy.toml", policy);
     deployment.put_model(&awaiting_approval());
-    insta::assert_snapshot!(deployment.run_all(&[
-        &[
-            "approve",
-            "churn-3",
-            "--dry-run",
-            "--valid-for",
-            "2d",
-            "--reason",
-            "seen it"
-        ],
-        &["approve", "churn-3"],
-        &["approve", "churn-3", "--deny", "--by", "bob", "--reason", "not today"],
-        &["resolve", "churn-3", "--reason", "known"],
-    ]));
-    let details: Vec<String> = deployment
-        .aws
-        .events()
-        .into_iter()
-        .map(|(detail_type, detail)| format!("{detail_type}: {detail}"))
-        .collect();
-    insta::assert_snapshot!(details.join("\n"));
+    deployment
+}
+
+impl Deployment {
+    fn stored_model(&self, name: &str) -> ModelDocument {
+        serde_json::from_slice(&self.aws.document(&format!("models/{name}.json")).unwrap()).unwrap()
+    }
+
+    /// Detail-types of the events so far.
+    fn detail_types(&self) -> Vec<String> {
+        self.aws
+            .events()
+            .into_iter()
+            .map(|(detail_type, _)| detail_type)
+            .collect()
+    }
 }
 
 #[test]
-fn approval_reaches_incident() {
-    let deployment = Deployment::new();
-    let mut document = awaiting_approval();
-    deployment.put_model(&document);
-    deployment.run(&["approve", "churn-3"]);
-    deployment.run(&["approve", "churn-3"]);
-    let policy = Policy::parse(b"[remediation]\nautomation = 'approve'\n").unwrap();
-    let settings = Settings {
-        pipeline: "retraining".into(),
-        pipeline_start: PipelineStart::Remediate,
-    };
-    for (_, detail) in deployment.aws.events() {
-        let given = StepContext {
-            policy: &policy,
-            settings: &settings,
-            facts: Some(&Facts::default()),
-        };
-        let approval = serde_json::from_str(&detail).unwrap();
-        document.step(Input::Approval(approval), given, &caller(hour(100)));
-    }
+fn approve_and_resolve() {
+    let deployment = asking();
+    let mut output = deployment.run(&[
+        "approve",
+        "churn-3",
+        "--dry-run",
+        "--valid-for",
+        "2d",
+        "--reason",
+        "seen it",
+    ]);
+    assert_eq!(deployment.aws.url_requests(), []);
+    output.push('\n');
+    output += &deployment.run(&["approve", "churn-3", "--deny", "--by", "bob", "--reason", "not today"]);
+    deployment.aws.pass(SignedDuration::from_secs(1));
+    output.push('\n');
+    output += &deployment.run(&["approve", "churn-3", "--valid-for", "2d"]);
+    assert_eq!(deployment.stored_model("churn").stage(), Stage::Retraining);
+    let other = asking();
+    output.push('\n');
+    output += &other.run(&["resolve", "churn-3", "--reason", "known"]);
+    insta::assert_snapshot!(output);
+    let mut requests = deployment.aws.url_requests();
+    requests.extend(other.aws.url_requests());
+    let requests: Vec<String> = requests
+        .into_iter()
+        .map(|(url, body)| format!("{url} {body}"))
+        .collect();
+    insta::assert_snapshot!(requests.join("\n"));
+}
+
+#[test]
+fn approval_takes_effect_before_command_ends() {
+    let deployment = asking();
+    let output = deployment.run(&["approve", "churn-3", "--by", "Chief Risk Officer"]);
+    assert!(output.contains("exit 0"), "{output}");
+    let document = deployment.stored_model("churn");
     assert_eq!(document.stage(), Stage::Retraining);
     assert_eq!(document.retrainings.len(), 1);
+    assert_eq!(
+        document.incident.unwrap().approval.unwrap().by,
+        CALLER,
+        "the name is a note"
+    );
+    assert_eq!(deployment.aws.execution_count(), 1);
+    let detail_types = deployment.detail_types();
+    assert_eq!(detail_types.last().unwrap(), "Operator Command Accepted");
+    assert!(detail_types.contains(&"Remediation Decided".to_owned()));
+    let again = deployment.run(&["approve", "churn-3"]);
+    assert!(
+        again.contains("exit 1") && again.contains("it does not wait for an approval"),
+        "{again}"
+    );
+    assert_eq!(deployment.aws.execution_count(), 1);
+}
+
+#[test]
+fn command_answers_decision_that_it_names() {
+    let deployment = asking();
+    let current = deployment
+        .stored_model("churn")
+        .incident
+        .unwrap()
+        .decision
+        .unwrap()
+        .number;
+    let bare = deployment.without(&["STATE_BUCKET"]);
+    let stale = (current + 1).to_string();
+    let mut output = bare.run_all(&[&["approve", "churn-3"], &["approve", "churn-3", "--decision", &stale]]);
+    assert_eq!(bare.stored_model("churn").stage(), Stage::AwaitingApproval);
+    output.push('\n');
+    output += &bare.run(&["approve", "churn-3", "--decision", &current.to_string()]);
+    assert_eq!(bare.stored_model("churn").stage(), Stage::Retraining);
+    insta::assert_snapshot!(output);
+}
+
+#[test]
+fn misspelled_model_is_an_error() {
+    let deployment = asking();
+    let keys = deployment.aws.documents();
+    let mut output = deployment.run_all(&[
+        &["pause", "chrun", "--reason", "labels are wrong"],
+        &["pause", "Churn", "--reason", "labels are wrong"],
+        &["resume", "chrun"],
+        &["approve", "chrun-3"],
+        &["pause", "lifetime-value", "--reason", "labels are wrong"],
+    ]);
+    assert_eq!(deployment.aws.documents(), keys, "no document is created");
+    assert_eq!(deployment.aws.events(), []);
+    output.push('\n');
+    output += &deployment.run(&["pause", "lifetime-value", "--new", "--reason", "labels are wrong"]);
+    assert!(deployment.stored_model("lifetime-value").pause.unwrap().paused);
+    insta::assert_snapshot!(output);
+}
+
+#[test]
+fn answers_of_aws_are_errors_with_a_hint() {
+    let mut output = Vec::new();
+    for (status, body) in [
+        // AWS's answers to a caller without permission, to a wrong signature, and if the function fails.
+        (
+            403,
+            r#"{"Message":"Forbidden. For troubleshooting Function URL authorization issues, see the developer guide."}"#,
+        ),
+        (
+            403,
+            r#"{"message":"The security token included in the request is expired"}"#,
+        ),
+        (403, r#"{"Message":null}"#),
+        (502, "Internal Server Error"),
+        (200, "<html>"),
+    ] {
+        let deployment = asking();
+        deployment.aws.put_url_function(APPROVE_URL, move |_| PostResponse {
+            status,
+            body: body.to_owned(),
+        });
+        output.push(deployment.run(&["approve", "churn-3", "--decision", "1"]));
+    }
+    let deployment = asking();
+    deployment
+        .aws
+        .fail("lambda:InvokeFunctionUrl", Fault::Before(Kind::Transient));
+    output.push(deployment.run(&["resolve", "churn-3"]));
+    let insecure = deployment.run(&["resolve", "churn-3", "--url", "http://example.com/"]);
+    assert!(
+        insecure.contains("exit 2") && insecure.contains("is not the URL of a function"),
+        "{insecure}"
+    );
+    // The retraining is stored, and SageMaker does not answer.
+    deployment
+        .aws
+        .fail("sagemaker:StartPipelineExecution", Fault::Before(Kind::Transient));
+    output.push(deployment.run(&["approve", "churn-3"]));
+    insta::assert_snapshot!(output.join("\n"));
 }
 
 #[test]
@@ -378,17 +537,20 @@ fn rejects_operator_commands_in_the_wrong_stage() {
     output += "\n";
     output += &deployment.run(&["approve", "churn-3"]);
     assert_eq!(deployment.aws.events(), []);
-    let deployment = deployment.without(&["USER", "EVENT_BUS_NAME", "STATE_BUCKET"]);
+    assert_eq!(deployment.aws.url_requests(), []);
+    let deployment = deployment.without(&["USER", "APPROVE_URL", "OPERATOR_URL", "STATE_BUCKET"]);
     output += "\n";
     output += &deployment.run_all(&[
-        &["approve", "churn-3", "--event-bus", "bus"],
-        &["approve", "churn-3", "--by", "bob"],
-        &["approve", "churn-3", "--by", "bob", "--dry-run"],
-        &["resolve", "churn-3", "--by", "bob", "--event-bus", "bus"],
+        &["approve", "churn-3"],
+        &["approve", "churn-3", "--dry-run"],
+        &["approve", "churn-3", "--dry-run", "--decision", "1"],
+        &["resolve", "churn-3", "--url", OPERATOR_URL],
     ]);
-    deployment.aws.fail("events:PutEvents", Fault::Before(Kind::Denied));
+    deployment
+        .aws
+        .fail("lambda:InvokeFunctionUrl", Fault::Before(Kind::Denied));
     output += "\n";
-    output += &deployment.run(&["resolve", "churn-3", "--by", "bob", "--event-bus", "bus"]);
+    output += &deployment.run(&["resolve", "churn-3", "--url", OPERATOR_URL, "--decision", "1"]);
     insta::assert_snapshot!(output);
 }
 
@@ -591,11 +753,11 @@ fn commands_print_json() {
         deployment.run_with(&["policy", "push", "-", "--json"], POLICY),
     ];
     deployment.put_model(&awaiting_approval());
-    output.push(deployment.run(&["approve", "churn-3", "--json"]));
+    output.push(deployment.run(&["approve", "churn-3", "--deny", "--json"]));
     output.push(deployment.run(&["resolve", "churn-3", "--json", "--dry-run"]));
     output.push(deployment.run(&["redrive", "--json", "--only", "AwsAccessDenied"]));
     insta::assert_snapshot!(output.join("\n"));
-    assert_eq!(deployment.aws.events().len(), 1);
+    assert_eq!(deployment.aws.url_requests().len(), 1);
     assert_eq!(deployment.aws.document("policy.toml").unwrap(), POLICY.as_bytes());
 }
 

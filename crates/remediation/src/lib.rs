@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod command;
 mod decision;
 mod event;
 mod execution;
@@ -10,6 +11,10 @@ mod model;
 mod policy;
 mod start;
 
+pub use command::{
+    CommandTarget, OPERATOR_COMMAND_ACCEPTED, OperatorAction, OperatorAnswer, OperatorCommand, OperatorCommandAccepted,
+    OperatorRefusal, PIPELINE_SOURCE, incident_model, nearest_name,
+};
 pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Reason, Verdict};
 pub use event::{
     AlertSnapshot, InAlertChoice, IncidentClosed, OPERATOR_SOURCE, Outcome, REMEDIATION_APPROVAL, REMEDIATION_DECIDED,

@@ -7,13 +7,13 @@ mod deployment;
 mod hosting;
 mod lineage;
 mod outside;
-use crate::operator::{DeadLetter, DeadLetters, Functions};
+use crate::operator::{DeadLetter, DeadLetters, FunctionUrls, Functions};
 use crate::{
     AwsError, Kind,
     ports::{
-        Clock, Datasets, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
-        Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
-        MonitoringSchedules, Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports,
+        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject,
+        ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
+        MonitoringSchedules, Object, OperatorBus, Part, Pipelines, PostResponse, Precondition, ProcessingJobs, Reports,
         RunningExecution, Schedule, StateMachines,
     },
 };
@@ -24,7 +24,7 @@ use remediation::{ExecutionStatus, PipelineExecution, RiskRating, StartPipelineE
 use std::{
     collections::BTreeMap,
     future::poll_fn,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
 };
@@ -55,6 +55,16 @@ pub enum PlantedBug {
     BlindUpdate,
 }
 
+/// A function behind a URL: maps the body of a request to the response.
+#[derive(Clone)]
+struct UrlFunction(Arc<dyn Fn(&str) -> PostResponse + Send + Sync>);
+
+impl std::fmt::Debug for UrlFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UrlFunction")
+    }
+}
+
 /// A model: maps the body of a request to the body of the response.
 type Model = fn(&[u8]) -> Vec<u8>;
 
@@ -69,6 +79,8 @@ struct Inner {
     now: Timestamp,
     writes: u64,
     documents: BTreeMap<String, (Vec<u8>, ETag)>,
+    /// Times of the last writes of documents.
+    written: BTreeMap<String, Timestamp>,
     /// Earlier versions of documents, oldest first.
     earlier: BTreeMap<String, Vec<Vec<u8>>>,
     objects: BTreeMap<String, Result<Object, Kind>>,
@@ -96,6 +108,8 @@ struct Inner {
     /// Messages of the dead-letter queue, and the time until which each is hidden.
     dead_letters: Vec<(DeadLetter, Timestamp)>,
     invocations: Vec<(String, String)>,
+    url_functions: BTreeMap<String, UrlFunction>,
+    url_requests: Vec<(String, String)>,
     deployed: deployment::DeploymentState,
     /// Document that is added when the next object is stored.
     put_document_after_store: Option<(String, Vec<u8>)>,
@@ -109,6 +123,7 @@ impl Memory {
                 now,
                 writes: 0,
                 documents: BTreeMap::new(),
+                written: BTreeMap::new(),
                 earlier: BTreeMap::new(),
                 objects: BTreeMap::new(),
                 metrics: Vec::new(),
@@ -132,6 +147,8 @@ impl Memory {
                 faults: Vec::new(),
                 dead_letters: Vec::new(),
                 invocations: Vec::new(),
+                url_functions: BTreeMap::new(),
+                url_requests: Vec::new(),
                 deployed: deployment::DeploymentState::default(),
                 put_document_after_store: None,
             }),
@@ -180,6 +197,8 @@ impl Memory {
         let mut inner = self.inner();
         inner.writes += 1;
         let etag = ETag(format!("\"{}\"", inner.writes));
+        let now = inner.now;
+        inner.written.insert(key.to_owned(), now);
         if let Some((before, _)) = inner.documents.insert(key.to_owned(), (body.into(), etag)) {
             inner.earlier.entry(key.to_owned()).or_default().push(before);
         }
@@ -361,6 +380,17 @@ impl Memory {
         self.inner().invocations.clone()
     }
 
+    /// Adds a function behind a URL.
+    pub fn put_url_function(&self, url: &str, function: impl Fn(&str) -> PostResponse + Send + Sync + 'static) {
+        let function = UrlFunction(Arc::new(function));
+        self.inner().url_functions.insert(url.to_owned(), function);
+    }
+
+    /// Requests to the URLs of functions so far: URL and body.
+    pub fn url_requests(&self) -> Vec<(String, String)> {
+        self.inner().url_requests.clone()
+    }
+
     /// Executes an operation, or a fault instead.
     async fn call<T>(
         &self,
@@ -482,6 +512,8 @@ impl Documents for Memory {
             }
             inner.writes += 1;
             let etag = ETag(format!("\"{}\"", inner.writes));
+            let now = inner.now;
+            inner.written.insert(key.to_owned(), now);
             inner.documents.insert(key.to_owned(), (body, etag.clone()));
             Ok(etag)
         })
@@ -494,6 +526,16 @@ impl Marks for Memory {
         self.call("s3:DeleteObject", key, |inner| {
             inner.documents.remove(key);
             Ok(())
+        })
+        .await
+    }
+}
+
+impl DatedDocuments for Memory {
+    async fn read_dated(&self, key: &str) -> Result<Option<(Vec<u8>, Timestamp)>, AwsError> {
+        self.call("s3:GetObject", key, |inner| {
+            let written = inner.written.get(key).copied().unwrap_or(inner.now);
+            Ok(inner.documents.get(key).map(|(body, _)| (body.clone(), written)))
         })
         .await
     }
@@ -787,6 +829,22 @@ impl MonitoringSchedules for Memory {
             Ok(after.cloned().collect())
         })
         .await
+    }
+}
+
+impl FunctionUrls for Memory {
+    async fn invoke_url(&self, url: &str, body: String) -> Result<PostResponse, AwsError> {
+        let operation = "lambda:InvokeFunctionUrl";
+        let function = self
+            .call(operation, url, |inner| {
+                inner.url_requests.push((url.to_owned(), body.clone()));
+                let function = inner.url_functions.get(url).cloned();
+                function.ok_or_else(|| not_found(operation, url))
+            })
+            .await?;
+        // Not within the operation, because the function uses this AWS.
+        let UrlFunction(function) = function;
+        Ok(function(&body))
     }
 }
 

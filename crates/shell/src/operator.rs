@@ -7,7 +7,7 @@ pub use deployment::{
     Subscription,
 };
 
-use crate::AwsError;
+use crate::{AwsError, ports::PostResponse};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -37,6 +37,13 @@ pub trait DeadLetters {
 
     /// Makes a message visible to other consumers immediately.
     fn restore(&self, queue_url: &str, letter: &DeadLetter) -> impl Future<Output = Result<(), AwsError>>;
+}
+
+/// URLs of Lambda functions with `AuthType` `AWS_IAM`.
+pub trait FunctionUrls {
+    /// Sends a signed POST request with a JSON body to the URL of a function. A response with any status is a result, not an
+    /// error; its body is complete up to 256 KiB.
+    fn invoke_url(&self, url: &str, body: String) -> impl Future<Output = Result<PostResponse, AwsError>>;
 }
 
 /// Lambda functions.

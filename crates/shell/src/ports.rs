@@ -58,6 +58,12 @@ pub trait Marks {
     fn delete_mark(&self, key: &str) -> impl Future<Output = Result<(), AwsError>>;
 }
 
+/// Documents whose time matters.
+pub trait DatedDocuments {
+    /// Reads a document, with the time of its last write as S3 recorded it. `None` if it does not exist.
+    fn read_dated(&self, key: &str) -> impl Future<Output = Result<Option<(Vec<u8>, Timestamp)>, AwsError>>;
+}
+
 /// An object with its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {

@@ -18,13 +18,14 @@ use tracing_subscriber::{
 
 /// Crates that log at the level of the function. All others log warnings and errors only, because the SDK and the HTTP stack log
 /// payloads at debug level. Names match by prefix: `aws` would also match `aws_smithy_runtime`.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "analyze",
     "dashboard",
     "driftwarden_aws",
     "driftwarden_lambda",
     "ingest",
     "notify",
+    "operator",
     "promote",
     "remediate",
     "shell",

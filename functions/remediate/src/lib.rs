@@ -14,10 +14,10 @@ use outbox::{Caller, correlation_id};
 use promotion::{EXPERIMENT_STATE_CHANGE, ExperimentDocument, ExperimentStateChange};
 use remediation::{
     CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
-    ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, REMEDIATION_APPROVAL, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
-    REMEDIATION_PAUSE, REMEDIATION_RESOLUTION, Refusal, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED,
-    RemediationApproval, RemediationPause, RemediationResolution, RetrainingStatusReported, RiskRating, RunInFlight, Settings,
-    Stage, StartKind, StepContext, StepOutcome, parse_display_name,
+    ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, REMEDIATION_DECIDED,
+    REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED, Refusal,
+    RetrainingStatusReported, RiskRating, RunInFlight, Settings, Stage, StartKind, StepContext, StepOutcome,
+    parse_display_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -155,18 +155,6 @@ impl Remediate {
                     let change: ExperimentStateChange = parse_detail(detail, detail_type)?;
                     let status = CandidateStatus::from_change(&change);
                     Ok((change.model, Input::Experiment(status)))
-                }
-                REMEDIATION_APPROVAL => {
-                    let approval: RemediationApproval = parse_detail(detail, detail_type)?;
-                    parse_incident_id(&approval.incident_id).map(|(model, _)| (model, Input::Approval(approval)))
-                }
-                REMEDIATION_RESOLUTION => {
-                    let resolution: RemediationResolution = parse_detail(detail, detail_type)?;
-                    parse_incident_id(&resolution.incident_id).map(|(model, _)| (model, Input::Resolution(resolution)))
-                }
-                REMEDIATION_PAUSE => {
-                    let pause: RemediationPause = parse_detail(detail, detail_type)?;
-                    Ok((pause.model.clone(), Input::Pause(pause)))
                 }
                 RETRAINING_STATUS_REPORTED => {
                     let reported: RetrainingStatusReported = parse_detail(detail, detail_type)?;

@@ -4,7 +4,9 @@
 use alerting::{HealthStatus, Level};
 use jiff::Timestamp;
 use remediate::{Handled, Remediate};
-use remediation::{ExecutionStatus, Levels, ModelDocument, PipelineStart, RiskRating, Settings, Stage};
+use remediation::{
+    ExecutionStatus, Input, Levels, ModelDocument, PipelineStart, RemediationApproval, RiskRating, Settings, Stage,
+};
 use shell::{
     ErrorType as _, Kind,
     config::Vars,
@@ -222,14 +224,45 @@ async fn medium_risk_model_is_retrained_after_approval() {
         .unwrap();
     assert_eq!(model(&aws).stage(), Stage::AwaitingApproval);
     assert!(aws.executions().is_empty());
+    let approval = RemediationApproval {
+        incident_id: "churn-endpoint-1".into(),
+        granted: true,
+        by: "ada".into(),
+        time: aws.time(),
+        valid_until: None,
+        reason: None,
+    };
     for copy in 0..3 {
+        let input = Input::Approval(approval.clone());
         function()
-            .handle(&aws, &event("approval"), &format!("approval-{copy}"))
+            .take(&aws, "churn-endpoint".into(), input, &format!("approval-{copy}"))
             .await
             .unwrap();
     }
     assert_eq!(model(&aws).stage(), Stage::Retraining);
     assert_eq!(aws.executions().len(), 1);
+}
+
+#[tokio::test]
+async fn commands_of_operators_are_not_events() {
+    let aws = aws();
+    let detail = serde_json::json!({"incidentId": "churn-endpoint-1", "model": "churn-endpoint", "granted": true, "paused": true, "by": "ada", "time": "2026-11-23T03:16:00Z"});
+    for detail_type in ["Remediation Approval", "Remediation Resolution", "Remediation Pause"] {
+        let event = serde_json::json!({
+            "version": "0",
+            "id": "1",
+            "detail-type": detail_type,
+            "source": "driftwarden.operator",
+            "account": "111122223333",
+            "time": "2026-11-23T03:16:00Z",
+            "region": "us-east-1",
+            "resources": [],
+            "detail": detail,
+        });
+        let handled = function().handle(&aws, &event.to_string(), "request").await.unwrap();
+        assert!(matches!(handled, Handled::Ignored { .. }), "{handled:?}");
+    }
+    assert_eq!(aws.documents(), ["policy.toml"]);
 }
 
 #[tokio::test]

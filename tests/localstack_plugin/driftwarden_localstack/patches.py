@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 def apply() -> None:
     from localstack.services.cloudwatch.cloudwatch_database_helper import CloudwatchDatabase
     from localstack.services.events import target as targets
+    from localstack.services.lambda_ import urlrouter
     from localstack.services.events.provider import EventsProvider
     from localstack.services.s3 import provider as s3
 
@@ -30,6 +31,61 @@ def apply() -> None:
     apply_retry_policies(targets.TargetSender)
     start_pipelines(targets.SagemakerTargetSender)
     add_percentiles(CloudwatchDatabase)
+    authorize_function_urls(urlrouter)
+
+
+def authorize_function_urls(urlrouter) -> None:
+    """Makes function URLs reachable, and authorizes their callers.
+
+    LocalStack's URLs have the function in the host name, which has no address here, so this adds URLs with the function in the path. Lambda
+    rejects an unsigned request to a URL with `AuthType` AWS_IAM, and passes the caller to the function (developer guide, pages
+    `urls-auth` and `urls-invocation`). LocalStack does neither. The signature itself is not checked.
+    """
+    from localstack.services.lambda_.provider import LambdaProvider
+
+    @patch(urlrouter.FunctionUrlRouter.register_routes)
+    def register_routes(fn, self):
+        if not self.registered:
+            route = "/_function-url/<region>/<api_id>/"
+            self.router.add(route, endpoint=self.handle_lambda_url_invocation, defaults={"path": ""}, methods=["GET", "POST"])
+        fn(self)
+
+    @patch(LambdaProvider.create_function_url_config)
+    def create_function_url_config(fn, self, context, *args, **kwargs):
+        answer = fn(self, context, *args, **kwargs)
+        host, _, port_and_path = answer["FunctionUrl"].removeprefix("http://").partition(":")
+        api_id, port = host.split(".", 1)[0], port_and_path.strip("/")
+        url = f"http://127.0.0.1:{port}/_function-url/{context.region}/{api_id}/"
+        for function in urlrouter.lambda_stores[context.account_id][context.region].functions.values():
+            for config in function.function_url_configs.values():
+                if config.url_id == api_id:
+                    config.url = url
+        answer["FunctionUrl"] = url
+        return answer
+
+    handle = urlrouter.FunctionUrlRouter.handle_lambda_url_invocation
+
+    def authorize(self, request, api_id, region, **url_params):
+        authorization = request.headers.get("Authorization", "")
+        if not (authorization.startswith("AWS4-HMAC-SHA256 ") and f"/{region}/lambda/aws4_request" in authorization):
+            response = urlrouter.Response('{"Message":"Forbidden"}', 403)
+            response.mimetype = "application/json"
+            response.headers["x-amzn-ErrorType"] = "AccessDeniedException"
+            return response
+        return handle(self, request, api_id, region, **url_params)
+
+    urlrouter.FunctionUrlRouter.handle_lambda_url_invocation = authorize
+    event_for_lambda_url = urlrouter.event_for_lambda_url
+
+    def with_caller(api_id, request):
+        event = event_for_lambda_url(api_id, request)
+        # Account and caller of the credentials `test`.
+        account = "000000000000"
+        iam = {"accessKey": "test", "accountId": account, "callerId": account, "userArn": f"arn:aws:iam::{account}:root", "userId": account}
+        event["requestContext"] |= {"accountId": account, "authorizer": {"iam": iam}}
+        return event
+
+    urlrouter.event_for_lambda_url = with_caller
 
 
 def ignore_disabled_rules(provider: type) -> None:

@@ -29,7 +29,7 @@ fn quoted_variables(text: &str, open: &str, close: char) -> BTreeSet<String> {
 #[test]
 fn template_sets_the_variables_that_functions_read() {
     let template = read("infra/template.yaml");
-    for function in ["ingest", "remediate", "notify", "analyze", "promote"] {
+    for function in ["ingest", "remediate", "operator", "notify", "analyze", "promote"] {
         let mut code = String::new();
         for entry in std::fs::read_dir(root().join("functions").join(function).join("src")).unwrap() {
             code.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
@@ -267,9 +267,10 @@ fn event_schemas_match_types() {
     );
     check_schema::<alerting::MonitorDatapointDrop>("monitor-datapoint-drop.v1.json", "Monitor Datapoint Drop");
     check_schema::<remediation::IncidentClosed>("remediation-incident-closed.v1.json", "Remediation Incident Closed");
-    check_schema::<remediation::RemediationApproval>("remediation-approval.v1.json", "Remediation Approval");
-    check_schema::<remediation::RemediationPause>("remediation-pause.v1.json", "Remediation Pause");
-    check_schema::<remediation::RemediationResolution>("remediation-resolution.v1.json", "Remediation Resolution");
+    check_schema::<remediation::OperatorCommandAccepted>(
+        "operator-command-accepted.v1.json",
+        "Operator Command Accepted",
+    );
     check_schema::<remediation::RetrainingStatusReported>(
         "retraining-status-reported.v1.json",
         "Retraining Status Reported",

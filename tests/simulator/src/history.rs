@@ -8,6 +8,7 @@ use alerting::DatapointState;
 use fastrand::Rng;
 use ingest::{Config, Ingest};
 use jiff::Timestamp;
+use operator::{AcceptedCommands, Operator};
 use promote::Promote;
 use remediate::Remediate;
 use remediation::{ExecutionStatus, PipelineStart, Policy, Settings};
@@ -132,6 +133,7 @@ impl fmt::Display for Failure {
 enum Function {
     Ingest,
     Remediate,
+    Operator,
     Sweep,
     Promote,
 }
@@ -140,7 +142,7 @@ impl Function {
     /// Timeout of the function in seconds.
     fn timeout(self) -> i64 {
         match self {
-            Self::Ingest | Self::Remediate => TIMEOUT,
+            Self::Ingest | Self::Remediate | Self::Operator => TIMEOUT,
             Self::Promote => PROMOTE_TIMEOUT,
             Self::Sweep => SWEEP_TIMEOUT,
         }
@@ -196,6 +198,7 @@ struct Active<'a> {
 struct Functions {
     ingest: Ingest,
     remediate: Remediate,
+    operator: Operator,
     sweep: Sweep,
     promote: Promote,
 }
@@ -220,6 +223,7 @@ impl Functions {
         Some(Self {
             ingest: Ingest::new(config.clone()),
             remediate: Remediate::new(settings.clone()),
+            operator: Operator::new(Remediate::new(settings.clone()), AcceptedCommands::All),
             sweep: Sweep::new(Ingest::new(config), Remediate::new(settings), false),
             promote: Promote::default(),
         })
@@ -236,6 +240,14 @@ impl Functions {
             Function::Remediate => Box::pin(async move {
                 let handled = self.remediate.handle(world, &payload, &request).await;
                 handled.map(drop).map_err(|error| error.to_string())
+            }),
+            // The operator sends a command again if the answer is a failure, as EventBridge does with an event.
+            Function::Operator => Box::pin(async move {
+                let answer = self.operator.handle(world, &payload, &request).await;
+                match answer.map_err(|error| error.to_string())? {
+                    answer if answer.status_code >= 500 => Err(answer.body),
+                    _ => Ok(()),
+                }
             }),
             Function::Promote => Box::pin(async move {
                 let deadline = after(world.time(), PROMOTE_TIMEOUT);
@@ -926,19 +938,27 @@ impl History<'_> {
             return;
         }
         let time = after(self.world.time(), self.random.i64(60..4 * 3600));
-        let detail = json!({
-            "incidentId": decided.get("incidentId"),
-            "granted": answer < 7,
-            "by": "ada",
-            "time": time.to_string(),
-        });
-        let event = event("driftwarden.operator", "Remediation Approval", &detail);
         let request = self.request();
-        let payload: Rc<str> = event.to_string().into();
+        let command = json!({
+            "id": format!("command-{request}"),
+            "command": if answer < 7 { "approve" } else { "deny" },
+            "incidentId": decided.get("incidentId"),
+            "decision": decided.get("decision"),
+        });
+        let payload = json!({
+            "requestContext": {
+                "authorizer": {"iam": {"userArn": "arn:aws:iam::111122223333:user/ada"}},
+                "http": {"method": "POST"},
+                "requestId": format!("url-{request}"),
+                "timeEpoch": time.as_millisecond(),
+            },
+            "body": command.to_string(),
+        });
+        let payload: Rc<str> = payload.to_string().into();
         self.plan(
             time,
             Occurrence::Invoke(Invocation {
-                function: Function::Remediate,
+                function: Function::Operator,
                 payload,
                 request,
                 attempt: 1,

@@ -1,6 +1,6 @@
 //! `driftwarden doctor` on healthy, broken, and unreachable deployments.
 
-use super::{Deployment, POLICY, caller, hour, ledger};
+use super::{APPROVE_URL, Deployment, OPERATOR_URL, POLICY, caller, hour, ledger};
 use alerting::{DOCTOR_SCHEDULE, Evidence, HealthStatus, Monitor, MonitorLedger, Observation, ReportEvidence};
 use model_monitor::ViolationReport;
 use remediation::{MonitorRef, Policy};
@@ -89,7 +89,13 @@ fn recorded(schedule: &str, at: i64, etag: &str) -> MonitorLedger {
 
 /// A healthy deployment. Only the stack is configured.
 fn healthy() -> Deployment {
-    let deployment = Deployment::new().without(&["STATE_BUCKET", "EVENT_BUS_NAME", "QUEUE_URL"]);
+    let deployment = Deployment::new().without(&[
+        "STATE_BUCKET",
+        "EVENT_BUS_NAME",
+        "QUEUE_URL",
+        "OPERATOR_URL",
+        "APPROVE_URL",
+    ]);
     let aws = &deployment.aws;
     let resource = |(logical_id, physical_id, resource_type): (&str, &str, &str)| StackResource {
         logical_id: logical_id.to_owned(),
@@ -113,6 +119,8 @@ fn healthy() -> Deployment {
         outputs: texts(&[
             ("StateBucketName", "state"),
             ("EventBusName", "dw"),
+            ("OperatorUrl", OPERATOR_URL),
+            ("ApproveUrl", APPROVE_URL),
             ("DeadLetterQueueUrl", QUEUE),
             ("DeadLetterQueueArn", QUEUE_ARN),
             ("TopicArn", TOPIC),
@@ -183,8 +191,13 @@ fn stack_from_environment() {
     );
     assert!(deployment.run(&["incidents"]).contains("exit 0\n"));
     assert!(deployment.run(&["redrive"]).contains("exit 0\n"));
-    let output = deployment.run(&["pause", "churn", "--reason", "x"]);
-    assert!(output.contains("event bus `dw`"), "{output}");
+    let output = deployment.run(&["pause", "churn", "--new", "--reason", "x"]);
+    assert!(output.contains("exit 0\n"), "{output}");
+    let output = deployment.run(&["approve", "churn-1", "--decision", "1"]);
+    assert!(output.contains("exit 1\n"), "{output}");
+    let requests = deployment.aws.url_requests();
+    assert_eq!(requests.len(), 1, "{output}");
+    assert_eq!(requests[0].0, OPERATOR_URL);
     insta::assert_snapshot!(deployment.run(&["incidents", "--stack", "other"]));
 }
 

@@ -1,14 +1,15 @@
 //! `driftwarden pause` and `driftwarden resume`.
 
-use super::{Deployment, alert, hour};
-use alerting::AlertStatus;
-use remediation::{Facts, Input, ModelDocument, Pause, PipelineStart, Policy, Settings, Stage, StepContext};
+use super::{Deployment, hour};
+use jiff::SignedDuration;
+use remediation::Pause;
 use shell::memory::Fault;
 
 #[test]
 fn pause_and_resume_one_model() {
-    let deployment = Deployment::new();
-    insta::assert_snapshot!(deployment.run_all(&[
+    let deployment = super::asking();
+    let mut output = String::new();
+    for line in [
         &[
             "pause",
             "churn",
@@ -16,9 +17,10 @@ fn pause_and_resume_one_model() {
             "24h",
             "--reason",
             "labels are wrong",
-            "--dry-run"
-        ],
+            "--dry-run",
+        ][..],
         &["pause", "churn", "--until", "24h", "--reason", "labels are wrong"],
+        &["incidents"],
         &[
             "pause",
             "churn",
@@ -26,38 +28,38 @@ fn pause_and_resume_one_model() {
             "2026-12-01T08:00:00Z",
             "--reason",
             "more",
-            "--json"
+            "--json",
         ],
         &["resume", "churn", "--by", "bob"],
         &["pause", "churn"],
         &["pause", "churn", "--until", "2026-01-01T00:00:00Z", "--reason", "late"],
-    ]));
-    let events = deployment.aws.events();
-    // The model's document accepts the event.
-    let mut document = ModelDocument::new("churn");
-    let (policy, facts) = (Policy::default(), Facts::default());
-    let settings = Settings {
-        pipeline: "retraining".into(),
-        pipeline_start: PipelineStart::Remediate,
-    };
-    let given = StepContext {
-        policy: &policy,
-        settings: &settings,
-        facts: Some(&facts),
-    };
-    let (detail_type, detail) = &events[0];
-    assert_eq!(detail_type, "Remediation Pause");
-    let pause = Input::Pause(serde_json::from_str(detail).unwrap());
-    document.step(pause, given, &super::caller(hour(100)));
-    document.step(
-        alert("churn", "churn-dq", 1, AlertStatus::InAlert, 100),
-        given,
-        &super::caller(hour(100)),
-    );
-    assert_eq!(document.stage(), Stage::Holding);
+    ] {
+        output += &deployment.run(line);
+        output.push('\n');
+        deployment.aws.pass(SignedDuration::from_secs(1));
+    }
+    insta::assert_snapshot!(output);
+    let pause = deployment.stored_model("churn").pause.unwrap();
+    assert_eq!((pause.paused, pause.by.as_str()), (false, super::CALLER));
+    assert_eq!(deployment.aws.url_requests().len(), 3);
+}
+
+#[test]
+fn pause_follows_resume_from_fast_clock() {
+    let deployment = super::asking();
+    // Sent by an earlier release, from a laptop whose clock is an hour fast.
+    let mut document = deployment.stored_model("churn");
+    document.pause = Some(Pause {
+        paused: false,
+        by: "bob".into(),
+        time: hour(101),
+        until: None,
+        reason: None,
+    });
     deployment.put_model(&document);
-    insta::assert_snapshot!(deployment.run_all(&[&["incidents"], &["incidents", "churn"]]));
-    assert_eq!(events.len(), 3);
+    let output = deployment.run(&["pause", "churn", "--reason", "labels are wrong"]);
+    assert!(output.contains("exit 0"), "{output}");
+    assert!(deployment.stored_model("churn").pause.unwrap().is_active(hour(100)));
 }
 
 #[test]
@@ -80,4 +82,14 @@ fn pause_and_resume_all_models() {
     output += &deployment.run(&["pause", "--reason", "again"]);
     insta::assert_snapshot!(output);
     assert_eq!(deployment.aws.events(), [], "no event is sent");
+}
+
+#[test]
+fn pause_of_all_models_has_time_of_its_write() {
+    let deployment = Deployment::new();
+    // Written by a laptop whose clock is a day slow.
+    let pause = r#"{"paused":true,"by":"ada","time":"2026-09-24T18:00:00Z","reason":"the feature store is down"}"#;
+    deployment.aws.put_document("pause.json", pause);
+    let output = deployment.run(&["incidents"]);
+    assert!(output.contains("paused by ada at 2026-09-25 18:00 UTC"), "{output}");
 }

@@ -1,0 +1,402 @@
+//! Commands of operators, as the function `operator` receives them, its answers, and the event that records a command.
+//!
+//! A command does not contain who sent it or when: the function takes both from AWS. It names what the operator saw
+//! (the number of the decision, or the stage), so a command that arrives after something changed has no effect.
+
+use crate::{Pause, Stage};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Detail-type of [`OperatorCommandAccepted`].
+pub const OPERATOR_COMMAND_ACCEPTED: &str = "Operator Command Accepted";
+/// Source of the events that retraining pipelines and external services publish.
+pub const PIPELINE_SOURCE: &str = "driftwarden.pipeline";
+
+/// Maximum number of characters in the ID of a command.
+const MAX_ID_CHARS: usize = 64;
+/// Maximum number of characters in the name that an operator gives.
+const MAX_NAME_CHARS: usize = 128;
+/// Maximum number of characters in the reason that an operator gives.
+const MAX_REASON_CHARS: usize = 1024;
+/// Largest edit distance of a name that is suggested instead of an unknown one.
+const MAX_DISTANCE: usize = 3;
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum OperatorAction {
+    /// Approves the retraining of an incident.
+    Approve,
+    /// Denies the retraining of an incident.
+    Deny,
+    /// Closes an incident, without a retraining.
+    Resolve,
+    /// Pauses the retraining of a model.
+    Pause,
+    /// Resumes the retraining of a model.
+    Resume,
+}
+
+impl OperatorAction {
+    /// Name in commands and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+            Self::Resolve => "resolve",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// Whether the command answers an approval request.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Self::Approve | Self::Deny)
+    }
+}
+
+/// A command of an operator: the body of a request to the function `operator`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OperatorCommand {
+    /// ID of the command, chosen by its sender: 1 to 64 letters, digits, and hyphens.
+    pub id: String,
+    /// What the command does.
+    pub command: OperatorAction,
+    /// ID of the incident, `MODEL-NUMBER`. Required for `approve`, `deny`, and `resolve`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident_id: Option<String>,
+    /// Name of the model. Required for `pause` and `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Number of the decision that the operator saw; 0 before the first one. Required for `approve` and `deny`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<u64>,
+    /// Stage that the operator saw. `resolve` requires it or `decision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Time at which the approval expires. Default: `approval_valid_for` of the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
+    /// Time at which the pause ends. Absent: the pause lasts until the next resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// True to accept a model that has had no alert and no experiment yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_model: bool,
+    /// Name that the operator gives. A note: the caller is what AWS says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Reason that the operator gives. Required for `pause`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a command is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandTarget<'a> {
+    /// An incident.
+    Incident {
+        /// ID of the incident.
+        id: &'a str,
+        /// Name of its model.
+        model: &'a str,
+    },
+    /// A model.
+    Model(&'a str),
+}
+
+impl<'a> CommandTarget<'a> {
+    /// Name of the model.
+    pub fn model(self) -> &'a str {
+        match self {
+            Self::Incident { model, .. } | Self::Model(model) => model,
+        }
+    }
+}
+
+impl OperatorCommand {
+    /// Checks the form of the command, and returns what it is about.
+    ///
+    /// # Errors
+    /// The field that is missing, not allowed, or invalid, and what was expected.
+    pub fn target(&self) -> Result<CommandTarget<'_>, String> {
+        let name = self.command.as_str();
+        if !is_id(&self.id) {
+            return Err(format!(
+                "`id`: expected 1 to {MAX_ID_CHARS} letters, digits, and hyphens"
+            ));
+        }
+        for (field, text, limit) in [
+            ("by", &self.by, MAX_NAME_CHARS),
+            ("reason", &self.reason, MAX_REASON_CHARS),
+        ] {
+            if text.as_ref().is_some_and(|text| text.chars().count() > limit) {
+                return Err(format!("`{field}`: expected at most {limit} characters"));
+            }
+        }
+        let is_pause = self.command == OperatorAction::Pause;
+        for (field, is_set, is_allowed) in [
+            (
+                "validUntil",
+                self.valid_until.is_some(),
+                self.command == OperatorAction::Approve,
+            ),
+            ("until", self.until.is_some(), is_pause),
+            ("newModel", self.new_model, is_pause),
+        ] {
+            if is_set && !is_allowed {
+                return Err(format!("`{field}`: not allowed for `{name}`"));
+            }
+        }
+        if is_pause && self.reason.as_deref().unwrap_or_default().trim().is_empty() {
+            return Err(
+                "`reason`: required for `pause`; Driftwarden reports it with every retraining that it holds".to_owned(),
+            );
+        }
+        match self.command {
+            OperatorAction::Approve | OperatorAction::Deny | OperatorAction::Resolve => {
+                if self.model.is_some() {
+                    return Err(format!(
+                        "`model`: not allowed for `{name}`, which requires `incidentId`"
+                    ));
+                }
+                let id = self.incident_id.as_deref().unwrap_or_default();
+                let model = incident_model(id).ok_or_else(|| {
+                    format!(
+                        "`incidentId`: expected MODEL-NUMBER for `{name}`, found `{}`",
+                        shorten(id)
+                    )
+                })?;
+                if self.command.is_answer() && self.decision.is_none() {
+                    return Err(format!(
+                        "`decision`: required for `{name}`: the number of the decision that it answers"
+                    ));
+                }
+                if self.decision.is_none() && self.stage.is_none() {
+                    return Err(format!("`stage`: required for `{name}`, unless `decision` is given"));
+                }
+                Ok(CommandTarget::Incident { id, model })
+            }
+            OperatorAction::Pause | OperatorAction::Resume => {
+                if self.incident_id.is_some() {
+                    return Err(format!(
+                        "`incidentId`: not allowed for `{name}`, which requires `model`"
+                    ));
+                }
+                let model = self.model.as_deref().unwrap_or_default();
+                if !is_name(model) {
+                    return Err(format!(
+                        "`model`: expected the name of a model for `{name}`, found `{}`",
+                        shorten(model)
+                    ));
+                }
+                Ok(CommandTarget::Model(model))
+            }
+        }
+    }
+}
+
+/// The start of a text, for an error.
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_ID_CHARS).collect()
+}
+
+fn is_id(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=MAX_ID_CHARS).contains(&text.len()) && text.chars().all(fits)
+}
+
+/// Whether a text is the name of a model: as SageMaker's names, at most 63 letters, digits, and hyphens.
+fn is_name(text: &str) -> bool {
+    is_id(text) && text.len() < MAX_ID_CHARS && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// The model in an incident ID. `None` if the text is not an incident ID.
+pub fn incident_model(incident_id: &str) -> Option<&str> {
+    let (model, number) = incident_id.rsplit_once('-')?;
+    (is_name(model) && number.parse::<u64>().is_ok()).then_some(model)
+}
+
+/// The name that is most similar to an unknown one, if one is similar.
+pub fn nearest_name<'a>(names: impl IntoIterator<Item = &'a str>, unknown: &str) -> Option<&'a str> {
+    let unknown = unknown.to_lowercase();
+    let distance = |name: &str| strsim::damerau_levenshtein(&unknown, &name.to_lowercase());
+    let ranked = names.into_iter().map(|name| (distance(name), name));
+    let (distance, name) = ranked.min()?;
+    (distance <= MAX_DISTANCE && distance < name.chars().count()).then_some(name)
+}
+
+/// Answer to a command that has taken effect: what the document of the model says now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorAnswer {
+    /// ID of the command.
+    pub id: String,
+    /// What the command did.
+    pub command: OperatorAction,
+    /// ARN of the caller, as AWS authenticated it.
+    pub caller: String,
+    /// Time at which AWS received the command.
+    pub time: Timestamp,
+    /// Name of the model.
+    pub model: String,
+    /// Stage of the model.
+    pub stage: Stage,
+    /// ID of the open incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident_id: Option<String>,
+    /// Number of the latest decision on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<u64>,
+    /// Description of the latest decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<String>,
+    /// Latest pause or resume of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// What did not work although the command has taken effect, and who retries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// Answer to a command that changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRefusal {
+    /// Why, as a name: `UnknownModel`, `StaleDecision`, …
+    pub error: String,
+    /// Why, in a sentence.
+    pub message: String,
+    /// What to do instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Detail of `Operator Command Accepted`, version 1: a command of an operator took effect. A record: it causes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorCommandAccepted {
+    /// Version of the event format. A version may get new fields; ignore fields that you do not know.
+    pub version: String,
+    /// ID of the event: `command-` and AWS's ID of the request.
+    pub id: String,
+    /// Correlation ID of the incident. Absent if the command is about a model without an open incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// ID of the command, chosen by its sender.
+    pub command_id: String,
+    /// What the command did.
+    pub command: OperatorAction,
+    /// ARN of the caller, as AWS authenticated it. For an assumed role, it ends with the session name.
+    pub caller: String,
+    /// Time at which AWS received the command.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub time: Timestamp,
+    /// Name of the model.
+    pub model: String,
+    /// ID of the incident that the command was about. Absent for `pause` and `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident_id: Option<String>,
+    /// Number of the decision that the operator saw. Absent if the command names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_decision: Option<u64>,
+    /// Name that the operator gave. Not checked by AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Reason that the operator gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Time at which the approval or the pause ends, if the command names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub until: Option<Timestamp>,
+    /// Stage of the model after the command.
+    pub stage: Stage,
+    /// Number of the latest decision after the command. Absent without an open incident, and before the first decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<u64>,
+    /// Description of that decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(json: &str) -> Result<OperatorCommand, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn invalid_commands_are_refused_by_field() {
+        for (json, field) in [
+            (r#"{"id":"","command":"resume","model":"churn"}"#, "`id`"),
+            (r#"{"id":"1","command":"resume","model":"../churn"}"#, "`model`"),
+            (
+                r#"{"id":"1","command":"resume","incidentId":"churn-1"}"#,
+                "`incidentId`",
+            ),
+            (r#"{"id":"1","command":"pause","model":"churn"}"#, "`reason`"),
+            (
+                r#"{"id":"1","command":"resume","model":"churn","newModel":true}"#,
+                "`newModel`",
+            ),
+            (r#"{"id":"1","command":"approve","incidentId":"churn-1"}"#, "`decision`"),
+            (
+                r#"{"id":"1","command":"approve","incidentId":"churn","decision":1}"#,
+                "`incidentId`",
+            ),
+            (
+                r#"{"id":"1","command":"approve","incidentId":"-1","decision":1}"#,
+                "`incidentId`",
+            ),
+            (r#"{"id":"1","command":"resolve","incidentId":"churn-1"}"#, "`stage`"),
+            (
+                r#"{"id":"1","command":"deny","incidentId":"churn-1","decision":1,"until":"2026-12-01T00:00:00Z"}"#,
+                "`until`",
+            ),
+        ] {
+            let command = command(json).unwrap();
+            let error = command.target().unwrap_err();
+            assert!(error.starts_with(field), "{json}: {error}");
+        }
+        let long = OperatorCommand {
+            reason: Some("x".repeat(MAX_REASON_CHARS + 1)),
+            ..command(r#"{"id":"1","command":"resume","model":"churn"}"#).unwrap()
+        };
+        assert!(long.target().unwrap_err().starts_with("`reason`"));
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let error =
+            command(r#"{"id":"1","command":"pause","model":"churn","reason":"x","untill":"2026-12-01T00:00:00Z"}"#);
+        assert!(error.unwrap_err().to_string().contains("untill"));
+        assert!(command(r#"{"id":"1","command":"promote"}"#).is_err());
+    }
+
+    #[test]
+    fn targets_name_model_and_incident() {
+        let approve = command(r#"{"id":"1","command":"approve","incidentId":"churn-eu-3","decision":2}"#).unwrap();
+        let target = CommandTarget::Incident {
+            id: "churn-eu-3",
+            model: "churn-eu",
+        };
+        assert_eq!(approve.target(), Ok(target));
+        let resume = command(r#"{"id":"1","command":"resume","model":"churn"}"#).unwrap();
+        assert_eq!(resume.target(), Ok(CommandTarget::Model("churn")));
+    }
+
+    #[test]
+    fn nearest_name_is_a_similar_one() {
+        let names = ["churn", "fraud", "a"];
+        assert_eq!(nearest_name(names, "chrun"), Some("churn"));
+        assert_eq!(nearest_name(names, "Churn"), Some("churn"));
+        assert_eq!(nearest_name(names, "lifetime-value"), None);
+        assert_eq!(nearest_name(names, "b"), None);
+        assert_eq!(nearest_name([], "churn"), None);
+    }
+}
