@@ -12,7 +12,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use remediation::{
-    Cause, Incident, OPERATOR_SOURCE, OperatorAction, OperatorAnswer, OperatorCommand, OperatorRefusal, Stage,
+    InAlertChoice, Incident, OPERATOR_SOURCE, OperatorAction, OperatorAnswer, OperatorCommand, OperatorRefusal,
     duration, incident_model, nearest_name,
 };
 use serde::{Deserialize, Serialize};
@@ -48,17 +48,34 @@ pub struct Approve {
 
 /// Close an incident.
 ///
-/// Sends a signed command to the deployment. The incident is closed when the command ends. Monitors that are still in alert open
-/// a new incident. Driftwarden records the caller and the time as AWS authenticated them.
+/// Sends a signed command to the deployment. The incident is closed when the command ends, in any stage. A start that is pending is
+/// withdrawn; a retraining in progress continues, and its result is recorded with the closed incident. Driftwarden records the
+/// caller and the time as AWS authenticated them.
+///
+/// If a monitor of the model is in alert, --accept or --reopen says what becomes of its alert.
 ///
 /// The command expects the stage that it reads from the state bucket and shows, or the decision of --decision. If the incident
 /// changed since, nothing is closed.
 #[derive(Debug, clap::Args)]
 pub struct Resolve {
+    /// Accept alerts that last: they open no incident until their monitors have been OK once, for 7 days at most.
+    #[arg(long, conflicts_with = "reopen")]
+    accept: bool,
+    /// Open a new incident for alerts that last, under the usual cooldown and budget.
+    #[arg(long)]
+    reopen: bool,
     #[command(flatten)]
     args: IncidentArgs,
     #[command(flatten)]
     url: OperatorUrl,
+}
+
+/// What a command on an incident says beside the incident.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    action: OperatorAction,
+    valid_for: Option<SignedDuration>,
+    in_alert: Option<InAlertChoice>,
 }
 
 /// Arguments of commands on an incident.
@@ -142,6 +159,7 @@ impl CommandArgs {
             stage: None,
             valid_until: None,
             until: None,
+            in_alert: None,
             new_model: false,
             by: option(self.by.as_ref(), "USER", env),
             reason: self.reason.clone(),
@@ -337,7 +355,7 @@ impl Approve {
             )),
             Some(expires_at) if expires_at <= now => Err(Message::new(
                 format!("the approval request expired at {}", text::time(expires_at)),
-                format!("`driftwarden resolve {id}` closes it; monitors that are still in alert open a new incident"),
+                format!("`driftwarden resolve {id} --reopen` closes it, and opens a new incident for monitors in alert"),
             )),
             _ => Ok(()),
         };
@@ -352,30 +370,35 @@ impl Approve {
         } else {
             Some(self.url.required(stack, env).await?)
         };
-        self.args.send(env, streams, action, self.valid_for, check, url).await
+        let sent = Sent {
+            action,
+            valid_for: self.valid_for,
+            in_alert: None,
+        };
+        self.args.send(env, streams, sent, check, url).await
     }
 }
 
 impl Resolve {
     /// Runs the command.
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let check = |incident: &Incident, _: Timestamp| match incident.stage().after(Cause::Resolved) {
-            None if incident.stage() == Stage::Retraining => Err(Message::new(
-                "its pipeline execution is still in progress",
-                "wait for the end of the pipeline execution, or stop it, then run the command again",
-            )),
-            None => Err("an incident cannot be closed in this stage".to_owned().into()),
-            Some(_) => Ok(()),
-        };
+        let check = |_: &Incident, _: Timestamp| Ok(());
         let stack = &self.args.state_bucket.stack;
         let url = if self.args.command.dry_run {
             self.url.optional(stack, env).await?
         } else {
             Some(self.url.required(stack, env).await?)
         };
-        self.args
-            .send(env, streams, OperatorAction::Resolve, None, check, url)
-            .await
+        let sent = Sent {
+            action: OperatorAction::Resolve,
+            valid_for: None,
+            in_alert: match (self.accept, self.reopen) {
+                (true, _) => Some(InAlertChoice::Accept),
+                (false, true) => Some(InAlertChoice::Reopen),
+                (false, false) => None,
+            },
+        };
+        self.args.send(env, streams, sent, check, url).await
     }
 }
 
@@ -385,11 +408,15 @@ impl IncidentArgs {
         &self,
         env: &S,
         streams: &mut Streams<'_>,
-        action: OperatorAction,
-        valid_for: Option<SignedDuration>,
+        sent: Sent,
         check: impl Fn(&Incident, Timestamp) -> Result<(), Message>,
         url: Option<String>,
     ) -> Result<Exit, Failure> {
+        let Sent {
+            action,
+            valid_for,
+            in_alert,
+        } = sent;
         let model = model_name(&self.incident_id)?;
         let state_bucket = self.state_bucket.optional(env).await?;
         let targets = AwsTargets {
@@ -401,6 +428,7 @@ impl IncidentArgs {
         let mut command = self.command.command(action, now, env);
         command.incident_id = Some(self.incident_id.clone());
         command.decision = self.decision;
+        command.in_alert = in_alert;
         command.valid_until = valid_for.map(|valid_for| now.saturating_add(valid_for).unwrap_or(Timestamp::MAX));
         if state_bucket.is_some() {
             let incident = open_incident(clients.as_ref(), model, &self.incident_id).await?;
@@ -412,7 +440,7 @@ impl IncidentArgs {
                 if action.is_answer() {
                     command.decision = Some(decision.map_or(0, |decision| decision.number));
                 } else {
-                    command.stage = Some(incident.stage);
+                    command.stage = Some(incident.stage());
                 }
             }
             if !self.command.json {

@@ -3,7 +3,7 @@
 //! A command does not contain who sent it or when: the function takes both from AWS. It names what the operator saw
 //! (the number of the decision, or the stage), so a command that arrives after something changed has no effect.
 
-use crate::{Pause, Stage};
+use crate::{InAlertChoice, Pause, Stage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,9 @@ pub struct OperatorCommand {
     /// Time at which the pause ends. Absent: the pause lasts until the next resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// What becomes of the alerts that last when an incident is closed. Required for `resolve` if a monitor is in alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_alert: Option<InAlertChoice>,
     /// True to accept a model that has had no alert and no experiment yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub new_model: bool,
@@ -145,6 +148,11 @@ impl OperatorCommand {
             ),
             ("until", self.until.is_some(), is_pause),
             ("newModel", self.new_model, is_pause),
+            (
+                "inAlert",
+                self.in_alert.is_some(),
+                self.command == OperatorAction::Resolve,
+            ),
         ] {
             if is_set && !is_allowed {
                 return Err(format!("`{field}`: not allowed for `{name}`"));

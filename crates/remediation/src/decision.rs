@@ -86,7 +86,7 @@ pub enum Reason {
         since: Timestamp,
         /// Number of the models.
         count: usize,
-        /// Names of the models, at most 20.
+        /// Names of the latest models, at most 20. The last one made the number.
         models: Vec<String>,
     },
     /// AWS refused to start the retraining.

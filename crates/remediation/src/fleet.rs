@@ -159,7 +159,12 @@ impl Fleet {
             return Err(Reason::CommonCause {
                 since: cause.since,
                 count: cause.models.len(),
-                models: cause.models.iter().take(MAX_LISTED).cloned().collect(),
+                models: cause
+                    .models
+                    .iter()
+                    .skip(cause.models.len().saturating_sub(MAX_LISTED))
+                    .cloned()
+                    .collect(),
             });
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

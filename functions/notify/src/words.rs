@@ -6,7 +6,7 @@ use crate::{
 };
 use alerting::{
     AlertStateChange, AlertStatus, DatapointState, EventDatapoint, HealthStateChange, HealthStatus,
-    MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE, ReportedViolation, Severity,
+    MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE, MODEL_MONITOR_LEVEL_CHANGE, ReportedViolation, Severity,
 };
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::Quantity;
@@ -28,7 +28,6 @@ const MAX_ALERTS: usize = 20;
 
 /// Detail-type of a change of an alert whose status stays: other check types, or another severity. Its detail is that of
 /// [`AlertStateChange`].
-const MODEL_MONITOR_LEVEL_CHANGE: &str = "Model Monitor Level Change";
 
 /// Thread of its model that a notification belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -324,8 +323,8 @@ fn decision(decided: &RemediationDecided, links: &Links<'_>, now: Timestamp) -> 
     };
     IncomingNotification {
         key: Some(key),
-        // Decisions at the level `observe` are recorded and not sent.
-        silent: has_automation(decided, Automation::Observe),
+        // Decisions at the level `observe` are recorded and not sent. A common cause of many models is announced once.
+        silent: has_automation(decided, Automation::Observe) || is_announced_by_another(decided),
         ..IncomingNotification::new(&decided.model, notification, scope)
     }
 }
@@ -407,13 +406,32 @@ fn is_retraining_result(reason: &Reason) -> bool {
         | Reason::ApprovalMissing { .. }
         | Reason::ApprovalExpired { .. }
         | Reason::Approved { .. }
-        | Reason::Denied { .. } => false,
+        | Reason::Denied { .. }
+        | Reason::MonitorSilent { .. }
+        | Reason::NoMonitorInAlert
+        | Reason::FleetAtOnce { .. }
+        | Reason::FleetPerDay { .. }
+        | Reason::CommonCause { .. }
+        | Reason::StartRefused { .. }
+        | Reason::StartMissing { .. }
+        | Reason::FactsMissing { .. }
+        | Reason::StageOverdue { .. }
+        | Reason::RunUnknown { .. }
+        | Reason::DriftReturned { .. } => false,
     }
 }
 
 fn has_automation(decided: &RemediationDecided, level: Automation) -> bool {
     let mut reasons = decided.reasons.iter();
     reasons.any(|reason| matches!(reason, Reason::AutomationLevel { automation, .. } if *automation == level))
+}
+
+/// Whether the decision waits for a common cause that the decision about another model announces.
+fn is_announced_by_another(decided: &RemediationDecided) -> bool {
+    decided.reasons.iter().any(|reason| match reason {
+        Reason::CommonCause { models, .. } => models.last() != Some(&decided.model),
+        _ => false,
+    })
 }
 
 /// The `code` of a reason in JSON.

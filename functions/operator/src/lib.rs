@@ -6,11 +6,12 @@ mod request;
 pub use error::OperatorError;
 pub use request::Response;
 
+use alerting::AlertStatus;
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use remediate::{Remediate, RemediateClients, RemediateError};
 use remediation::{
-    Cause, CommandTarget, Incident, Input, ModelDocument, OPERATOR_COMMAND_ACCEPTED, OperatorAction, OperatorAnswer,
+    CommandTarget, Incident, Input, ModelDocument, OPERATOR_COMMAND_ACCEPTED, OperatorAction, OperatorAnswer,
     OperatorCommand, OperatorCommandAccepted, OperatorRefusal, Outcome, RemediationApproval, RemediationPause,
     RemediationResolution, nearest_name,
 };
@@ -21,6 +22,8 @@ use shell::{
     load,
 };
 
+/// Maximum number of monitors that a refusal lists.
+const MAX_LISTED: usize = 20;
 /// Maximum size of a command in bytes. The fields of the longest valid command are far below it.
 pub const MAX_COMMAND_BYTES: usize = 16 * 1024;
 /// Age from which a command is refused. A request reaches the function within seconds; an older one was kept and sent again.
@@ -197,7 +200,7 @@ impl Operator {
                 };
                 let incident = open_incident(document, id)?;
                 check_expectations(&command, document, Some(incident))?;
-                check_incident(&command, incident, received)?;
+                check_incident(&command, document, incident, received)?;
                 (Some(document), incident.approval.as_ref().map(|approval| approval.at))
             }
             CommandTarget::Model(model) => {
@@ -285,6 +288,7 @@ impl Received<'_> {
                 Input::Approval(RemediationApproval {
                     incident_id: id.to_owned(),
                     granted: self.command.command == OperatorAction::Approve,
+                    decision: self.command.decision,
                     by,
                     time: self.time,
                     valid_until: self.command.valid_until,
@@ -293,6 +297,7 @@ impl Received<'_> {
             }
             CommandTarget::Incident { id, .. } => Input::Resolution(RemediationResolution {
                 incident_id: id.to_owned(),
+                in_alert: self.command.in_alert,
                 by,
                 time: self.time,
                 reason,
@@ -538,11 +543,16 @@ fn check_expectations(
 }
 
 /// Refuses a command that has no effect in the stage of the incident.
-fn check_incident(command: &OperatorCommand, incident: &Incident, received: Timestamp) -> Result<(), Refused> {
+fn check_incident(
+    command: &OperatorCommand,
+    document: &ModelDocument,
+    incident: &Incident,
+    received: Timestamp,
+) -> Result<(), Refused> {
     let id = &incident.id;
-    let stage = incident.stage.as_str();
+    let stage = incident.stage().as_str();
     if command.command.is_answer() {
-        if !incident.stage.is_undecided() {
+        if !incident.stage().is_undecided() {
             let message = format!("incident `{id}` is in stage {stage}: it does not wait for an approval");
             let hint = "`driftwarden incidents MODEL` shows the decision of the open incident".to_owned();
             return Err(Refused::new(409, "NotAwaitingApproval", message, Some(hint)));
@@ -553,15 +563,18 @@ fn check_incident(command: &OperatorCommand, incident: &Incident, received: Time
         {
             let message = format!("the approval request of incident `{id}` expired at {expired}");
             let hint =
-                format!("`driftwarden resolve {id}` closes it; monitors that are still in alert open a new incident");
+                format!("`driftwarden resolve {id} --reopen` closes it, and opens a new incident for monitors in alert");
             return Err(Refused::new(409, "ApprovalExpired", message, Some(hint)));
         }
         return check_until(command, received);
     }
-    if incident.stage.after(Cause::Resolved).is_none() {
-        let message = format!("incident `{id}` is in stage {stage}: it cannot be closed now");
-        let hint = "wait for the end of the pipeline execution, or stop it, then send the command again".to_owned();
-        return Err(Refused::new(409, "NotResolvable", message, Some(hint)));
+    let in_alert = document.alerts.iter().filter(|(_, alert)| alert.status == AlertStatus::InAlert);
+    let in_alert: Vec<&String> = in_alert.map(|(schedule, _)| schedule).take(MAX_LISTED).collect();
+    if !in_alert.is_empty() && command.in_alert.is_none() {
+        let message = format!("monitors of incident `{id}` are in alert: {}", text::list(in_alert));
+        let hint = "pass --accept to accept their alerts until they have been OK once, for 7 days at most; or --reopen to open a \
+                    new incident for them, under the usual cooldown and budget";
+        return Err(Refused::new(409, "MonitorsInAlert", message, Some(hint.to_owned())));
     }
     Ok(())
 }
