@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use promotion::{Conclusion, Experiment, ExperimentDocument, ExperimentStage, ExperimentStateChange, Mode};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -350,6 +351,9 @@ pub struct Incident {
     /// Time since which the retrained model serves. Later executions verify it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifying_since: Option<Timestamp>,
+    /// Fields of a newer release. They survive a rewrite.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// A closed incident.
@@ -391,6 +395,9 @@ pub struct ModelDocument {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ModelEffect>,
+    /// Fields of a newer release. They survive a rewrite.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// Parses a display name with [`DISPLAY_NAME_PREFIX`] as model and incident number. `None` for any other display name.
@@ -412,6 +419,7 @@ impl ModelDocument {
             incident: None,
             closed: Vec::new(),
             outbox: Outbox::default(),
+            rest: Map::new(),
         }
     }
 
@@ -580,6 +588,7 @@ impl ModelDocument {
             candidate_since: None,
             experiment_id: None,
             verifying_since: None,
+            rest: Map::new(),
         });
     }
 
@@ -1130,13 +1139,13 @@ fn last_part(arn: &str) -> &str {
 }
 
 fn state_machine_input(parameters: &BTreeMap<String, String>, incident: &Incident, model: &str, why: &str) -> String {
-    let mut input: serde_json::Map<String, serde_json::Value> = parameters
+    let mut input: Map<String, Value> = parameters
         .iter()
         .map(|(name, value)| (name.clone(), value.clone().into()))
         .collect();
     let own = serde_json::json!({"model": model, "incident": incident.number, "incidentId": incident.id, "why": why});
     input.insert("driftwarden".into(), own);
-    serde_json::Value::Object(input).to_string()
+    Value::Object(input).to_string()
 }
 
 /// Fills the templates of the parameters with the data of the incident.

@@ -73,7 +73,7 @@ impl Remediate {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            policy: PolicyStore::default(),
+            policy: PolicyStore::recording(),
         }
     }
 
@@ -285,7 +285,7 @@ impl Remediate {
     }
 
     /// Sweeps a model: checks the status of its pipeline execution, in case its event was lost; decides again or verifies; executes
-    /// pending effects. Does nothing if the model has no document.
+    /// pending effects. Does nothing if the model has no document. Returns whether the model had an open incident or pending effects.
     ///
     /// # Errors
     /// As [`Remediate::take`].
@@ -295,11 +295,12 @@ impl Remediate {
         model: &str,
         levels: BTreeMap<String, MonitorLevel>,
         request_id: &str,
-    ) -> Result<(), RemediateError> {
+    ) -> Result<bool, RemediateError> {
         let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
         let Some(document) = loaded.document() else {
-            return Ok(());
+            return Ok(false);
         };
+        let is_open = document.incident.is_some() || !document.outbox.is_empty();
         let mut taken = false;
         let running = document
             .incident
@@ -342,7 +343,7 @@ impl Remediate {
         let span = telemetry::span_for(Some(model), None, None);
         let ticked = self.take_known(clients, model.to_owned(), known, Input::Tick(levels), request_id);
         ticked.instrument(span).await?;
-        Ok(())
+        Ok(is_open)
     }
 
     /// Facts for a decision that only AWS knows.

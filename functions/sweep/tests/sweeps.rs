@@ -57,6 +57,7 @@ fn aws() -> Memory {
         endpoint: Some("churn".into()),
         status: "Scheduled".into(),
         created: at("00:30:00"),
+        last_modified: at("00:30:00"),
     };
     aws.put_schedule(schedule, "cron(0 * ? * * *)");
     aws
@@ -174,6 +175,7 @@ async fn stopped_and_foreign_schedules_miss_nothing() {
             endpoint: None,
             status: status.into(),
             created: at("00:30:00"),
+            last_modified: at("00:30:00"),
         };
         aws.put_schedule(schedule, "cron(0 * ? * * *)");
     }
