@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use model_monitor::MonitorType;
 use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Name of the schedule of the reports that `driftwarden doctor` writes to check the event flow. Its executions are
@@ -251,6 +252,9 @@ pub struct MonitorLedger {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<MonitorEffect>,
+    /// Fields of a newer release. They survive a rewrite.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 impl MonitorLedger {
@@ -273,6 +277,7 @@ impl MonitorLedger {
             compared_until: None,
             restarted_at: None,
             outbox: Outbox::default(),
+            rest: Map::new(),
         }
     }
 

@@ -24,6 +24,12 @@ pub enum MetricName {
     ObservedValue,
     /// Number of attempts that failed to read a violation report.
     UnreadableReports,
+    /// Time since the monitor or model that was not swept for the longest time was swept. With the dimension
+    /// `FunctionName` only.
+    SweepAge,
+    /// 1 if `policy.toml` is invalid or was deleted, so that its last valid version is effective, else 0. With the
+    /// dimension `FunctionName` only.
+    PolicyFallback,
 }
 
 impl MetricName {
@@ -35,6 +41,8 @@ impl MetricName {
             Self::ExecutionFailed => "ExecutionFailed",
             Self::ObservedValue => "ObservedValue",
             Self::UnreadableReports => "UnreadableReports",
+            Self::SweepAge => "SweepAge",
+            Self::PolicyFallback => "PolicyFallback",
         }
     }
 }
@@ -44,6 +52,8 @@ impl MetricName {
 pub enum Unit {
     /// A count.
     Count,
+    /// A duration.
+    Seconds,
     /// A number without a unit.
     None,
 }
@@ -64,6 +74,17 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// A metric of a function itself. A value that is not finite becomes 0.
+    pub fn for_function(function_name: &str, name: MetricName, timestamp: Timestamp, value: f64) -> Self {
+        Self {
+            name,
+            dimensions: vec![("FunctionName".to_owned(), function_name.to_owned())],
+            timestamp,
+            value: if value.is_finite() { value } else { 0.0 },
+            unit: if name == MetricName::SweepAge { Unit::Seconds } else { Unit::Count },
+        }
+    }
+
     /// A metric of a monitor. `None` for NaN, which CloudWatch rejects. Infinities become the largest value that
     /// CloudWatch accepts.
     pub fn new(

@@ -25,15 +25,17 @@ use jiff::{SignedDuration, Timestamp};
 use remediation::{
     ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine,
 };
-use sagemaker_sdk::types::{MonitoringAlertHistorySortKey, MonitoringExecutionSortKey, Parameter, SortOrder};
+use sagemaker_sdk::types::{
+    MonitoringAlertHistorySortKey, MonitoringExecutionSortKey, MonitoringExecutionSummary, Parameter, SortOrder,
+};
 use shell::{
     AwsError, Kind, POLICY_KEY,
     invocation::trace_header,
     ports::{
-        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject,
-        ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
-        MonitoringSchedules, Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs, Reports,
-        RunningExecution, Schedule, StateMachines, Topics,
+        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, ExecutionPage, Fetched,
+        FetchedObject, ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts,
+        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs,
+        Reports, RunningExecution, Schedule, StateMachines, Topics,
     },
 };
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
@@ -494,6 +496,7 @@ impl Metrics for Aws {
                     .collect();
                 let unit = match metric.unit {
                     Unit::Count => StandardUnit::Count,
+                    Unit::Seconds => StandardUnit::Seconds,
                     Unit::None => StandardUnit::None,
                 };
                 MetricDatum::builder()
@@ -870,7 +873,13 @@ impl MonitoringAlerts for Aws {
 
 impl MonitoringSchedules for Aws {
     async fn schedules(&self) -> Result<Vec<Schedule>, AwsError> {
-        let mut pages = self.sagemaker().list_monitoring_schedules().into_paginator().send();
+        let mut pages = self
+            .sagemaker()
+            .list_monitoring_schedules()
+            // The default is 10.
+            .max_results(100)
+            .into_paginator()
+            .send();
         let mut schedules = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failed("sagemaker:ListMonitoringSchedules", "*", &error))?;
@@ -881,6 +890,7 @@ impl MonitoringSchedules for Aws {
                     endpoint: summary.endpoint_name,
                     status: summary.monitoring_schedule_status?.as_str().to_owned(),
                     created: timestamp(summary.creation_time.as_ref()),
+                    last_modified: timestamp(summary.last_modified_time.as_ref()),
                 })
             }));
         }
@@ -919,19 +929,46 @@ impl MonitoringSchedules for Aws {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failed("sagemaker:ListMonitoringExecutions", schedule, &error))?;
             let summaries = page.monitoring_execution_summaries.into_iter().flatten();
-            executions.extend(summaries.filter_map(|summary| {
-                Some(MonitoringExecution {
-                    scheduled_time: summary.scheduled_time.map(|time| seconds(time.secs()))?,
-                    status: summary.monitoring_execution_status?.as_str().to_owned(),
-                    processing_job_arn: summary.processing_job_arn,
-                    endpoint: summary.endpoint_name,
-                    failure_reason: summary.failure_reason,
-                    last_modified: timestamp(summary.last_modified_time.as_ref()),
-                })
-            }));
+            executions.extend(summaries.filter_map(|summary| Some(listed_execution(summary)?.1)));
         }
         Ok(executions)
     }
+
+    async fn executions_of_all(
+        &self,
+        scheduled_after: Timestamp,
+        next: Option<&str>,
+    ) -> Result<ExecutionPage, AwsError> {
+        let page = self
+            .sagemaker()
+            .list_monitoring_executions()
+            .scheduled_time_after(DateTime::from_secs(scheduled_after.as_second()))
+            .sort_by(MonitoringExecutionSortKey::ScheduledTime)
+            .sort_order(SortOrder::Descending)
+            .max_results(100)
+            .set_next_token(next.map(ToOwned::to_owned))
+            .send()
+            .await
+            .map_err(|error| failed("sagemaker:ListMonitoringExecutions", "*", &error))?;
+        let summaries = page.monitoring_execution_summaries.into_iter().flatten();
+        Ok(ExecutionPage {
+            executions: summaries.filter_map(listed_execution).collect(),
+            next: page.next_token.filter(|token| !token.is_empty()),
+        })
+    }
+}
+
+/// Name of the schedule, and the execution. `None` for an execution without a scheduled time or status.
+fn listed_execution(summary: MonitoringExecutionSummary) -> Option<(String, MonitoringExecution)> {
+    let execution = MonitoringExecution {
+        scheduled_time: summary.scheduled_time.map(|time| seconds(time.secs()))?,
+        status: summary.monitoring_execution_status?.as_str().to_owned(),
+        processing_job_arn: summary.processing_job_arn,
+        endpoint: summary.endpoint_name,
+        failure_reason: summary.failure_reason,
+        last_modified: timestamp(summary.last_modified_time.as_ref()),
+    };
+    Some((summary.monitoring_schedule_name.unwrap_or_default(), execution))
 }
 
 fn seconds(seconds: i64) -> Timestamp {

@@ -144,6 +144,13 @@ fn display_name(name: &str) -> &str {
 /// Reads a policy file: its bytes, and the policy.
 fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), Message> {
     let bytes = input::read(name, input, MAX_BYTES).map_err(|error| format!("{}: {error}", display_name(name)))?;
+    if bytes.trim_ascii().is_empty() {
+        // Functions treat an empty object as an interrupted upload.
+        return Err(Message::new(
+            format!("{}: the policy is empty, and functions reject an empty policy", display_name(name)),
+            "to publish the defaults, write a comment into the file",
+        ));
+    }
     match Policy::parse(&bytes) {
         Ok(policy) => Ok((bytes, policy)),
         Err(error) => Err(format!("{}: {}", display_name(name), shell::chain(&error)).into()),
@@ -195,7 +202,7 @@ impl Explain {
 pub(crate) async fn effective_policy(clients: &impl Clients) -> Result<Arc<Policy>, Failure> {
     PolicyStore::default().load(clients).await.map_err(|error| match error {
         LoadPolicyError::Aws(error) => error.into(),
-        LoadPolicyError::Invalid(_) => shell::chain(&error).into(),
+        error => shell::chain(&error).into(),
     })
 }
 

@@ -55,6 +55,14 @@ impl ScheduleExpression {
         ((0..24).contains(&first) && (1..=24).contains(&step)).then_some(Self::Hours { first, step })
     }
 
+    /// The expression as Model Monitor accepts it. `None` for an expression without a recurring execution.
+    pub fn to_cron(self) -> Option<String> {
+        match self {
+            Self::Hours { first, step } => Some(format!("cron(0 {first}/{step} ? * * *)")),
+            Self::Once => None,
+        }
+    }
+
     /// Whether an execution is due at this full hour.
     pub fn is_due(self, hour: Timestamp) -> bool {
         let Self::Hours { first, step } = self else {
@@ -104,6 +112,16 @@ mod tests {
             due("cron(0 17/6 ? * * *)", "2026-11-22T16:00:00Z", "2026-11-23T18:00:00Z"),
             ["2026-11-22T17:00:00Z", "2026-11-22T23:00:00Z", "2026-11-23T17:00:00Z"]
         );
+    }
+
+    #[test]
+    fn cron_expression_parses_as_itself() {
+        for text in ["cron(0 * ? * * *)", "cron(0 12 ? * * *)", "cron(0 17/6 ? * * *)"] {
+            let expression = ScheduleExpression::parse(text);
+            let cron = expression.and_then(ScheduleExpression::to_cron).unwrap();
+            assert_eq!(ScheduleExpression::parse(&cron), expression, "{cron}");
+        }
+        assert_eq!(ScheduleExpression::Once.to_cron(), None);
     }
 
     #[test]

@@ -5,7 +5,12 @@ mod correlation;
 pub use correlation::correlation_id;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+    ser::SerializeSeq as _,
+};
+use serde_json::{Map, Value};
 
 /// Pause after the first failed attempt, before another caller takes the effect over. It doubles up to 16 times this.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(2);
@@ -54,6 +59,9 @@ pub struct Entry<E> {
     /// The failed attempts. `None` before the first failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<Failures>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// The failed attempts to execute an effect.
@@ -68,28 +76,67 @@ pub struct Failures {
 }
 
 /// The pending effects of a document, oldest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outbox<E> {
     entries: Vec<Entry<E>>,
+    /// Entries with an effect that this release does not know, as they were written. They are never executed or changed.
+    unknown: Vec<Value>,
 }
 
 impl<E> Default for Outbox<E> {
     fn default() -> Self {
-        Self { entries: Vec::new() }
+        Self {
+            entries: Vec::new(),
+            unknown: Vec::new(),
+        }
     }
+}
+
+impl<E: Serialize> Serialize for Outbox<E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entries = serializer.serialize_seq(Some(self.entries.len() + self.unknown.len()))?;
+        for entry in &self.unknown {
+            entries.serialize_element(entry)?;
+        }
+        for entry in &self.entries {
+            entries.serialize_element(entry)?;
+        }
+        entries.end()
+    }
+}
+
+impl<'de, E: DeserializeOwned> Deserialize<'de> for Outbox<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut outbox = Self::default();
+        for entry in Vec::<Value>::deserialize(deserializer)? {
+            match Entry::deserialize(&entry) {
+                Ok(entry) => outbox.entries.push(entry),
+                // An effect of another release. An entry without an ID is not an entry of any release.
+                Err(_) if entry_id(&entry).is_some() => outbox.unknown.push(entry),
+                Err(error) => return Err(D::Error::custom(error)),
+            }
+        }
+        Ok(outbox)
+    }
+}
+
+/// ID of an entry with an unknown effect.
+fn entry_id(entry: &Value) -> Option<&str> {
+    entry.get("id").and_then(Value::as_str)
 }
 
 impl<E> Outbox<E> {
     /// Adds a pending effect that is claimed by the caller. If an effect with the ID is pending, nothing changes.
     pub fn enqueue(&mut self, id: impl Into<String>, effect: E, caller: &Caller) {
         let id = id.into();
-        if self.entries.iter().all(|entry| entry.id != id) {
+        let is_unknown = self.unknown.iter().any(|entry| entry_id(entry) == Some(id.as_str()));
+        if !is_unknown && self.entries.iter().all(|entry| entry.id != id) {
             self.entries.push(Entry {
                 id,
                 effect,
                 claim: caller.claim(),
                 failures: None,
+                rest: Map::new(),
             });
         }
     }
@@ -155,9 +202,14 @@ impl<E> Outbox<E> {
         &self.entries
     }
 
+    /// Number of pending effects that this release does not know, and leaves to the release that enqueued them.
+    pub fn unknown(&self) -> usize {
+        self.unknown.len()
+    }
+
     /// Whether no effect is pending.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.unknown.is_empty()
     }
 }
 
@@ -262,6 +314,32 @@ mod tests {
         assert_eq!(claimed(&outbox, &caller("one", 1)), ["c", "b"]);
         let ids: Vec<&str> = outbox.entries().iter().map(|entry| entry.id.as_str()).collect();
         assert_eq!(ids, ["c", "b"]);
+    }
+
+    #[test]
+    fn effects_of_newer_release_stay_as_written() {
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        enum Effect {
+            Put(u8),
+        }
+        let claim = r#"{"by":"one","until":"1970-01-01T00:01:00Z"}"#;
+        let newer = format!(r#"{{"id":"n","effect":{{"Page":{{"at":0.1,"big":18446744073709551615}}}},"claim":{claim},"attempts":2}}"#);
+        let known = format!(r#"{{"id":"k","effect":{{"Put":1}},"claim":{claim},"attempts":3}}"#);
+        let mut outbox: Outbox<Effect> = serde_json::from_str(&format!("[{newer},{known}]")).unwrap();
+        assert_eq!((outbox.entries().len(), outbox.unknown()), (1, 1));
+        // It is not executed, not taken over, and not enqueued again.
+        let late = caller("two", 1000);
+        outbox.take_over(&late);
+        outbox.enqueue("n", Effect::Put(2), &late);
+        assert_eq!(outbox.claimed_by(&late).count(), 1);
+        let written = serde_json::to_value(&outbox).unwrap();
+        let newer: Value = serde_json::from_str(&newer).unwrap();
+        assert_eq!(written.get(0), Some(&newer));
+        assert_eq!(written.pointer("/1/attempts"), Some(&Value::from(3)));
+        outbox.settle("k");
+        assert!(!outbox.is_empty());
+        assert_eq!(serde_json::to_value(&outbox).unwrap(), Value::from(vec![newer]));
+        assert!(serde_json::from_str::<Outbox<Effect>>(r#"[{"effect": 1}]"#).is_err());
     }
 
     #[test]

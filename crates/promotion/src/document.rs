@@ -9,6 +9,7 @@ use experiment::{Allocation, Difference, Guardrail, Interval, Outcome, Posterior
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -437,6 +438,9 @@ pub struct Experiment {
     pub baselines: Baselines,
     /// Part of the name of every created resource, derived from the experiment and the model package.
     token: String,
+    /// Fields of a newer release. They survive a rewrite.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// An experiment that has ended.
@@ -472,6 +476,9 @@ pub struct ExperimentDocument {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ExperimentEffect>,
+    /// Fields of a newer release. They survive a rewrite.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 impl Experiment {
@@ -640,6 +647,7 @@ impl ExperimentDocument {
             next: None,
             ended: Vec::new(),
             outbox: Outbox::default(),
+            rest: Map::new(),
         }
     }
 
@@ -819,6 +827,7 @@ impl ExperimentDocument {
             changes: 0,
             baselines: Baselines::default(),
             token,
+            rest: Map::new(),
         });
         let why = if approved {
             "the candidate is being deployed next to the champion"

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use promotion::{Conclusion, Mode};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -212,7 +213,8 @@ pub struct MonitorAlert {
 }
 
 impl MonitorAlert {
-    fn position(&self) -> AlertPosition {
+    /// Position of the alert's last change.
+    pub fn position(&self) -> AlertPosition {
         AlertPosition {
             epoch: self.epoch,
             transition: self.transition,
@@ -296,6 +298,9 @@ pub struct Incident {
     /// Time since which the retrained model serves. Later executions verify it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifying_since: Option<Timestamp>,
+    /// Fields of a newer release. They survive a rewrite.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 impl Incident {
@@ -379,6 +384,9 @@ pub struct ModelDocument {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ModelEffect>,
+    /// Fields of a newer release. They survive a rewrite.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 impl ModelDocument {
@@ -394,6 +402,7 @@ impl ModelDocument {
             incident: None,
             closed: Vec::new(),
             outbox: Outbox::default(),
+            rest: Map::new(),
         }
     }
 
@@ -652,6 +661,7 @@ impl ModelDocument {
             candidate_since: None,
             experiment_id: None,
             verifying_since: None,
+            rest: Map::new(),
         });
     }
 

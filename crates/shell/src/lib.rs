@@ -5,6 +5,7 @@ mod error;
 pub mod invocation;
 pub mod memory;
 pub mod operator;
+pub mod pace;
 mod policy;
 pub mod ports;
 pub mod stream;
@@ -12,5 +13,7 @@ pub mod telemetry;
 mod update;
 
 pub use error::{AwsError, ErrorType, Kind, chain};
-pub use policy::{LoadPolicyError, POLICY_KEY, PolicyStore};
-pub use update::{LEASE, LoadedDocument, OutboxDocument, UpdateError, load, load_shared, update_document, update_shared};
+pub use policy::{LoadPolicyError, POLICY_IN_FORCE_KEY, POLICY_KEY, PolicyStore};
+pub use update::{
+    LEASE, LoadedDocument, OutboxDocument, UpdateError, load, load_shared, parse_document, update_document, update_shared,
+};

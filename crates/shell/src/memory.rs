@@ -11,10 +11,10 @@ use crate::operator::{DeadLetter, DeadLetters, FunctionUrls, Functions};
 use crate::{
     AwsError, Kind,
     ports::{
-        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject,
-        ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
-        MonitoringSchedules, Object, OperatorBus, Part, Pipelines, PostResponse, Precondition, ProcessingJobs, Reports,
-        RunningExecution, Schedule, StateMachines,
+        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, ExecutionPage, Fetched,
+        FetchedObject, ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts,
+        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines, PostResponse, Precondition,
+        ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -95,6 +95,10 @@ struct Inner {
     monitoring_alerts: BTreeMap<String, (ExecutionWindow, Vec<(Timestamp, AlertStatus)>)>,
     risk_ratings: BTreeMap<String, RiskRating>,
     interleaved: bool,
+    /// Maximum number of calls per second to SageMaker's `List…` and `Describe…`, and the calls of the current second.
+    rate_limit: Option<(u32, i64, u32)>,
+    /// Number of throttled calls.
+    throttled: usize,
     /// Random generator, and number of calls that fail, per thousand.
     trouble: (fastrand::Rng, u16),
     planted: Option<PlantedBug>,
@@ -136,6 +140,8 @@ impl Memory {
                 monitoring_alerts: BTreeMap::new(),
                 risk_ratings: BTreeMap::new(),
                 interleaved: false,
+                rate_limit: None,
+                throttled: 0,
                 trouble: (fastrand::Rng::with_seed(0), 0),
                 planted: None,
                 jobs: BTreeMap::new(),
@@ -202,6 +208,19 @@ impl Memory {
         if let Some((before, _)) = inner.documents.insert(key.to_owned(), (body.into(), etag)) {
             inner.earlier.entry(key.to_owned()).or_default().push(before);
         }
+    }
+
+    /// Deletes a document. Its versions stay, as in a bucket with versioning.
+    pub fn delete_document(&self, key: &str) {
+        let mut inner = self.inner();
+        if let Some((before, _)) = inner.documents.remove(key) {
+            inner.earlier.entry(key.to_owned()).or_default().push(before);
+        }
+    }
+
+    /// Deletes the earlier versions of a document, as after they expired.
+    pub fn expire_versions(&self, key: &str) {
+        self.inner().earlier.remove(key);
     }
 
     /// Current content of a document.
@@ -273,6 +292,16 @@ impl Memory {
     /// Lets `per_mille` of a thousand calls fail at random, before or after they are executed.
     pub fn fail_randomly(&self, seed: u64, per_mille: u16) {
         self.inner().trouble = (fastrand::Rng::with_seed(seed), per_mille);
+    }
+
+    /// Limits the calls to SageMaker's `List…` and `Describe…`, per second. Further calls are throttled.
+    pub fn limit_rate(&self, per_second: u32) {
+        self.inner().rate_limit = Some((per_second, 0, 0));
+    }
+
+    /// Number of calls that were throttled so far.
+    pub fn throttled(&self) -> usize {
+        self.inner().throttled
     }
 
     /// Activates a planted bug.
@@ -442,6 +471,16 @@ impl Memory {
             kind,
             message: "injected".into(),
         };
+        let is_limited = ["sagemaker:List", "sagemaker:Describe"].iter().any(|prefix| operation.starts_with(prefix));
+        let second = inner.now.as_second();
+        if let Some((limit, current, calls)) = inner.rate_limit.as_mut().filter(|_| is_limited) {
+            *calls = if *current == second { *calls + 1 } else { 1 };
+            *current = second;
+            if *calls > *limit {
+                inner.throttled += 1;
+                return Err(error(Kind::Transient));
+            }
+        }
         match fault {
             Some(Fault::Before(kind)) => Err(error(kind)),
             Some(Fault::After) => {
@@ -827,6 +866,28 @@ impl MonitoringSchedules for Memory {
                 .flatten()
                 .filter(|execution| execution.scheduled_time > scheduled_after);
             Ok(after.cloned().collect())
+        })
+        .await
+    }
+
+    async fn executions_of_all(
+        &self,
+        scheduled_after: Timestamp,
+        next: Option<&str>,
+    ) -> Result<ExecutionPage, AwsError> {
+        self.call("sagemaker:ListMonitoringExecutions", "*", |inner| {
+            let of_all = inner.monitoring_executions.iter();
+            let mut listed: Vec<(String, MonitoringExecution)> = of_all
+                .flat_map(|(schedule, executions)| executions.iter().map(|execution| (schedule.clone(), execution.clone())))
+                .filter(|(_, execution)| execution.scheduled_time > scheduled_after)
+                .collect();
+            listed.sort_by_key(|(_, execution)| std::cmp::Reverse(execution.scheduled_time));
+            let from = next.and_then(|next| next.parse::<usize>().ok()).unwrap_or_default();
+            let until = listed.len().min(from.saturating_add(100));
+            Ok(ExecutionPage {
+                executions: listed.get(from..until).unwrap_or_default().to_vec(),
+                next: (until < listed.len()).then(|| until.to_string()),
+            })
         })
         .await
     }

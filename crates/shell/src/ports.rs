@@ -251,6 +251,23 @@ pub trait MonitoringSchedules {
         schedule: &str,
         scheduled_after: Timestamp,
     ) -> impl Future<Output = Result<Vec<MonitoringExecution>, AwsError>>;
+
+    /// One page of the executions of all schedules that are scheduled after a time, latest first. `next` continues the list of an
+    /// earlier page.
+    fn executions_of_all(
+        &self,
+        scheduled_after: Timestamp,
+        next: Option<&str>,
+    ) -> impl Future<Output = Result<ExecutionPage, AwsError>>;
+}
+
+/// One page of the executions of all schedules.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecutionPage {
+    /// Name of the schedule of each execution, and the execution.
+    pub executions: Vec<(String, MonitoringExecution)>,
+    /// Token of the next page. `None` on the last page.
+    pub next: Option<String>,
 }
 
 /// `MonitoringScheduleSummary`.
@@ -264,6 +281,8 @@ pub struct Schedule {
     pub status: String,
     /// Creation time.
     pub created: Timestamp,
+    /// Time of the last change of the schedule. SageMaker may also change it with an execution.
+    pub last_modified: Timestamp,
 }
 
 /// `MonitoringExecutionSummary`.

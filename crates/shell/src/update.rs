@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Entry, Outbox};
 use promotion::{EffectOutcome, ExperimentDocument, ExperimentEffect};
 use remediation::{ModelDocument, ModelEffect, ModelEffectOutcome};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
 /// Lifetime of a claim. It is longer than an update can take, so that no other invocation takes over while the first one is
@@ -37,6 +37,9 @@ pub trait OutboxDocument: Serialize + DeserializeOwned + Clone + PartialEq {
     type Effect: Clone;
     /// Result of executing an effect.
     type Done: Clone;
+
+    /// Newest format version that this release supports (member `version`).
+    const VERSION: u64 = 1;
 
     /// The outbox with the pending effects.
     fn outbox(&mut self) -> &mut Outbox<Self::Effect>;
@@ -125,6 +128,19 @@ pub enum UpdateError {
     /// A call to AWS failed. Pending effects stay in the document.
     #[error("{0}")]
     Aws(AwsError),
+    /// The document was written by a newer release. This release must not change it.
+    #[error(
+        "document `{key}` in the state bucket has format version {found}, this release supports up to version {supported}; \
+         deploy the newer release again, then redrive the event"
+    )]
+    Newer {
+        /// Key of the document.
+        key: String,
+        /// Format version of the document.
+        found: u64,
+        /// Newest format version that this release supports.
+        supported: u64,
+    },
     /// The document is not valid for this version of Driftwarden.
     #[error("failed to parse document `{key}` in the state bucket")]
     Unreadable {
@@ -147,6 +163,7 @@ impl ErrorType for UpdateError {
     fn error_type(&self) -> &'static str {
         match self {
             Self::Aws(error) => error.error_type(),
+            Self::Newer { .. } => "StateNewer",
             Self::Unreadable { .. } => "StateUnreadable",
             Self::Contended { .. } => "StateContended",
         }
@@ -159,17 +176,54 @@ impl From<AwsError> for UpdateError {
     }
 }
 
+/// The member that all state documents have.
+#[derive(Deserialize)]
+struct DocumentVersion {
+    #[serde(default)]
+    version: u64,
+}
+
+/// Parses a state document. A document of a newer format version is refused, also if it could be parsed: its fields may have
+/// another meaning. Within a version, fields are only added. Documents keep those that this release does not know.
+///
+/// # Errors
+/// If the document has a newer format version, or cannot be parsed.
+pub fn parse_document<D: DeserializeOwned>(key: &str, body: &[u8], supported: u64) -> Result<D, UpdateError> {
+    let parsed = serde_json::from_slice::<DocumentVersion>(body);
+    let found = parsed.map_or(0, |document| document.version);
+    if found > supported {
+        return Err(UpdateError::Newer {
+            key: key.to_owned(),
+            found,
+            supported,
+        });
+    }
+    serde_json::from_slice(body).map_err(|source| UpdateError::Unreadable {
+        key: key.to_owned(),
+        source,
+    })
+}
+
+/// Reports pending effects that this release cannot execute. They stay in the document for the release that enqueued them.
+fn report_unknown_effects(key: &str, unknown: usize) {
+    if unknown > 0 {
+        tracing::warn!(
+            document = key,
+            effects = unknown,
+            "pending effects of another release stay in the document"
+        );
+    }
+}
+
 /// Loads a document from the state bucket.
 ///
 /// # Errors
-/// If the call to AWS fails, or the document cannot be parsed.
+/// If the call to AWS fails, the document has a newer format version, or it cannot be parsed.
 pub async fn load<D: OutboxDocument>(clients: &impl Documents, key: &str) -> Result<LoadedDocument<D>, UpdateError> {
     let document = match clients.read(key, None).await? {
         Fetched::Found(body, etag) => {
-            let document = serde_json::from_slice(&body).map_err(|source| UpdateError::Unreadable {
-                key: key.to_owned(),
-                source,
-            })?;
+            let mut document: D = parse_document(key, &body, D::VERSION)?;
+            report_unknown_effects(key, document.outbox().unknown());
             Some((document, etag))
         }
         Fetched::Absent | Fetched::Unchanged => None,

@@ -80,8 +80,13 @@ impl Ingest {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            policy: PolicyStore::default(),
+            policy: PolicyStore::recording(),
         }
+    }
+
+    /// CloudWatch namespace of the metrics.
+    pub fn metric_namespace(&self) -> &str {
+        &self.config.metric_namespace
     }
 
     /// Shares a policy cache with other functions of this process.

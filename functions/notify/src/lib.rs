@@ -497,7 +497,7 @@ impl Notify {
         let policy = match self.policy.load(aws).await {
             Ok(policy) => policy,
             Err(LoadPolicyError::Aws(error)) => return Err(UpdateError::from(error).into()),
-            Err(error @ LoadPolicyError::Invalid(_)) => {
+            Err(error) => {
                 tracing::error!(error = %error, "no valid policy: all notifications go to the deployment's topic");
                 Arc::new(Policy::default())
             }

@@ -85,7 +85,7 @@ impl Remediate {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            policy: PolicyStore::default(),
+            policy: PolicyStore::recording(),
         }
     }
 
@@ -357,7 +357,8 @@ impl Remediate {
     }
 
     /// Sweeps a model: checks the status of its pipeline execution, in case its event was lost; decides again or verifies; executes
-    /// pending effects. Does nothing if the model has no document and no monitor in alert.
+    /// pending effects. Does nothing if the model has no document and no monitor in alert. Returns whether the model had an open
+    /// incident or pending effects.
     ///
     /// # Errors
     /// As [`Remediate::take`].
@@ -367,10 +368,12 @@ impl Remediate {
         model: &str,
         levels: Levels,
         request_id: &str,
-    ) -> Result<(), RemediateError> {
+    ) -> Result<bool, RemediateError> {
         let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
         let mut inputs = Vec::new();
+        let mut is_open = false;
         if let Some(document) = loaded.document() {
+            is_open = document.incident.is_some() || !document.outbox.is_empty();
             inputs = self.lost_inputs(clients, document).await?;
         }
         // After an applied input, the loaded document is outdated.
@@ -381,7 +384,7 @@ impl Remediate {
             let taken = self.take_known(clients, model.to_owned(), known.take(), levels.clone(), input, request_id);
             taken.instrument(span).await?;
         }
-        Ok(())
+        Ok(is_open)
     }
 
     /// What happened to the retraining of the open incident and to its candidate, in case an event was lost.
@@ -393,6 +396,16 @@ impl Remediate {
         let Some(open) = &document.incident else { return Ok(Vec::new()) };
         let stage = open.stage();
         let mut inputs = Vec::new();
+        let policy = self.policy.load(clients).await.map_err(RemediateError::Policy)?;
+        // An alarm that left the policy, or belongs to another model by now.
+        let snapshots = document.alerts.values().filter_map(|alert| alert.snapshot.as_ref());
+        let alarms = snapshots.filter(|alert| {
+            let name = alert.monitoring_schedule.strip_prefix("alarm:");
+            name.is_some_and(|name| policy.alarm(name).is_none_or(|alarm| alarm.model != document.model))
+        });
+        inputs.extend(alarms.map(|alert| Input::Retired {
+            monitoring_schedule: alert.monitoring_schedule.clone(),
+        }));
         let run = open.execution.as_ref();
         // An execution that failed may have been retried.
         if let Some(run) = run.filter(|_| matches!(stage, Stage::Retraining | Stage::Escalated)) {

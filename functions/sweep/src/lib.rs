@@ -1,36 +1,45 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+mod paced;
+mod state;
 
 pub use error::SweepError;
 
-use alerting::{AlertStateChange, AlertWindow, ExecutionEvidence, ExecutionStatus, MonitorLedger};
+use alerting::{
+    AlertStateChange, AlertStatus, Datapoint, ExecutionEvidence, ExecutionStatus, Level, Metric, MetricName,
+    MonitorLedger,
+};
 use futures_util::{
     future::join3,
     stream::{self, StreamExt as _},
 };
 use ingest::{Handled, Ingest, ListedExecution, MonitorSweep, SweepState, monitor_key};
 use jiff::{SignedDuration, Timestamp};
-use model_monitor::{ProcessingJobStateChange, ScheduleExpression};
+use model_monitor::{EndpointName, ProcessingJobStateChange, ScheduleExpression};
+use paced::Paced;
 use promotion::BaselineDocument;
 use remediate::{Remediate, RemediateClients, model_key};
-use remediation::{Input, ModelDocument, MonitorLevel, schedule_key};
+use remediation::{AnalysisSchedule, Input, Levels, ModelDocument, MonitorRef, Policy, schedule_key};
 use serde::Serialize;
 use shell::{
-    LoadedDocument, PolicyStore, UpdateError,
+    LoadedDocument, PolicyStore,
     config::{ConfigError, Vars},
     load,
+    pace::TokenBucket,
+    parse_document,
     ports::{
-        DescribedJob, Documents, Fetched, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
+        Clock, DescribedJob, Documents, Fetched, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
         ProcessingJobs, Reports, Schedule,
     },
     telemetry,
 };
+use state::{Item as _, LoadedState, MonitorState, SWEEP_KEY};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::Instrument as _;
 
-/// Minimum time range in which executions are searched: more than a day, so that it contains the last execution of a daily monitor.
-const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
+/// Minimum time range in which executions are searched, in case they are listed late.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(3);
 /// Time range for a schedule without a ledger, which may not belong to this deployment.
 const LOOK_BACK_WITHOUT_LEDGER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Maximum time range: older executions are rarely in an alert window.
@@ -43,10 +52,20 @@ const SWEEPS_AT_ONCE: usize = 8;
 /// Number of jobs with other output folders after which a schedule counts as foreign. It is more than one because a job can be a
 /// merge job.
 const MAX_FOREIGN_JOBS: usize = 3;
-/// Maximum number of executions of a monitor for the verification of a model: the longest evaluation period.
-const MAX_LEVELS: usize = 100;
+/// Time for which a foreign schedule is not examined again.
+const FOREIGN_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// No new monitor or model is started within this time before the function's deadline.
 const RESERVE: SignedDuration = SignedDuration::from_secs(60);
+/// Maximum rate of `List…` and `Describe…` requests to SageMaker, per second. SageMaker limits them per account, and other programs
+/// need their share.
+const MAX_REQUESTS_PER_SECOND: f64 = 8.0;
+/// Time range for which the executions of all schedules are listed together. Ledgers record every six hours that they are complete,
+/// so the range covers the usual look-back of a monitor.
+const SHARED_LOOK_BACK: SignedDuration = SignedDuration::from_hours(9);
+/// Maximum number of pages with executions of all schedules.
+const MAX_SHARED_PAGES: usize = 1000;
+/// Number of failures that are logged and reported in detail.
+const MAX_FAILURES: usize = 1000;
 
 /// AWS APIs that the sweep uses.
 pub trait SweepClients:
@@ -66,6 +85,9 @@ pub struct Sweep {
     remediate: Remediate,
     policy: PolicyStore,
     any_bucket: bool,
+    function_name: String,
+    /// Pace of the requests to SageMaker, kept between invocations.
+    bucket: TokenBucket,
 }
 
 /// Result of a sweep: the response of the function.
@@ -89,10 +111,14 @@ pub struct SweepSummary {
     pub left: usize,
 }
 
-/// A monitor to sweep: its schedule in SageMaker's list, and its documents.
+/// A monitor to sweep: its schedule in SageMaker's list or in the policy, and its documents.
 struct Candidate {
+    /// Key of the monitor in `sweep.json`.
+    key: String,
     name: String,
     listed: Option<Schedule>,
+    /// The `[[analysis]]` table of the policy, if SageMaker has no schedule with this name.
+    analysis: Option<AnalysisSchedule>,
     has_ledger: bool,
     /// Whether a promotion has changed its baseline.
     has_baseline: bool,
@@ -106,19 +132,67 @@ struct MonitorWork {
     restarted: bool,
     /// Scheduled time up to which SageMaker's list and the ledger agree.
     compared_until: Option<Timestamp>,
-    ledger: Option<(MonitorLedger, MonitorLevel)>,
+    ledger: Option<(MonitorLedger, Level)>,
+    /// Executions that could not be recorded. The others were.
+    failures: Vec<String>,
+}
+
+/// Input of all monitors of one sweep.
+struct MonitorContext<'a> {
+    policy: &'a Policy,
+    /// Whether the list of monitors is complete.
+    is_complete: bool,
+    shared: Option<&'a SharedExecutions>,
+    request_id: &'a str,
+}
+
+/// Executions of all schedules since a time, by the key of the schedule.
+struct SharedExecutions {
+    after: Timestamp,
+    executions: BTreeMap<String, Vec<MonitoringExecution>>,
+}
+
+/// What one sweep has found and done so far.
+#[derive(Default)]
+struct Progress {
+    summary: SweepSummary,
+    failures: Failures,
+    /// Levels of the swept monitors, by model and schedule.
+    levels: BTreeMap<String, Levels>,
+    /// Models with a monitor in alert.
+    in_alert: BTreeSet<String>,
+    /// Latest alerts of the swept monitors.
+    changes: Vec<AlertStateChange>,
+}
+
+/// Failures by monitor, model, or list. Each is reported once per sweep, however often it is met.
+#[derive(Default)]
+struct Failures {
+    first: Option<String>,
+    items: BTreeSet<String>,
+}
+
+impl Failures {
+    fn add(&mut self, item: String, error: &str) {
+        if self.items.len() < MAX_FAILURES && self.items.insert(item.clone()) {
+            tracing::error!(item = %item, error = %error, "failed to sweep");
+            self.first.get_or_insert_with(|| format!("{item}: {error}"));
+        }
+    }
 }
 
 impl Sweep {
     /// Creates the function from the functions whose work it repeats. `any_bucket` accepts all monitors of the account.
     pub fn new(ingest: Ingest, remediate: Remediate, any_bucket: bool) -> Self {
         // One policy cache for all three: the policy is read and parsed once.
-        let policy = PolicyStore::default();
+        let policy = PolicyStore::recording();
         Self {
             ingest: ingest.with_policy(policy.clone()),
             remediate: remediate.with_policy(policy.clone()),
             policy,
             any_bucket,
+            function_name: "sweep".to_owned(),
+            bucket: TokenBucket::new(MAX_REQUESTS_PER_SECOND),
         }
     }
 
@@ -131,158 +205,372 @@ impl Sweep {
         let (ingest, state_bucket, event_bus) = Ingest::from_vars(vars)?;
         let (remediate, _, _) = Remediate::from_vars(vars)?;
         let any_bucket = vars.optional("REPORT_BUCKET").is_none();
-        Ok((Self::new(ingest, remediate, any_bucket), state_bucket, event_bus))
+        let mut sweep = Self::new(ingest, remediate, any_bucket);
+        if let Some(name) = vars.optional("AWS_LAMBDA_FUNCTION_NAME") {
+            sweep.function_name = name;
+        }
+        Ok((sweep, state_bucket, event_bus))
     }
 
-    /// Runs one sweep. Shortly before the deadline it starts no new monitor or model. Those that are left come first in a later
-    /// sweep.
+    /// Runs one sweep, the monitors and models first that were not swept for the longest time. Shortly before the deadline it starts
+    /// no new monitor or model. Those that are left come first in the next sweep.
     ///
     /// # Errors
-    /// If a monitor or a model could not be swept. All others have been swept.
+    /// If no policy is available, or a list, a monitor, or a model could not be swept. All others have been swept.
     pub async fn run<W: SweepClients>(
         &self,
         clients: &W,
         request_id: &str,
         deadline: Timestamp,
     ) -> Result<SweepSummary, SweepError> {
-        let policy = self.policy.load(clients).await.map_err(SweepError::Policy)?;
+        let clients = &Paced {
+            clients,
+            bucket: &self.bucket,
+        };
+        let started = clients.now();
+        let (policy, fell_back) = self.policy.load_with_state(clients).await.map_err(SweepError::Policy)?;
+        let mut progress = Progress::default();
+        let mut state = LoadedState::load(clients).await.unwrap_or_else(|error| {
+            progress.failures.add(SWEEP_KEY.to_owned(), &error.to_string());
+            LoadedState::unknown()
+        });
+        if let Some(rate) = state.document.requests_per_second {
+            self.bucket.set_rate(rate);
+        }
+        let (candidates, is_complete) = self.candidates(clients, &policy, &mut progress.failures).await;
+        let keys = candidates.iter().map(|candidate| candidate.key.clone());
+        state.document.monitors.update(keys, is_complete, started);
+        let shared = self.shared_executions(clients, &candidates).await;
+
+        // Models have their own half of the time, and monitors what models leave of it.
+        let end = deadline.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
+        let half = started.saturating_add(end.duration_since(started) / 2).unwrap_or(end);
+        let context = MonitorContext {
+            policy: &policy,
+            is_complete,
+            shared: shared.as_ref(),
+            request_id,
+        };
+        let mut monitors: Vec<&Candidate> = candidates.iter().collect();
+        let passes = &state.document.monitors;
+        monitors.sort_by_cached_key(|candidate| passes.rank(&candidate.key, false));
+        let monitors = self.sweep_monitors(clients, monitors, half, &context, &mut state, &mut progress);
+        let monitors = Box::pin(monitors).await;
+        // If the function is stopped, the next sweep continues here.
+        state.store(clients).await;
+        Box::pin(self.deliver_alerts(clients, end, &mut progress, request_id)).await;
+        let models_left = Box::pin(self.sweep_models(clients, end, &mut state, &mut progress, request_id)).await;
+        let monitors = self.sweep_monitors(clients, monitors, end, &context, &mut state, &mut progress);
+        let monitors = Box::pin(monitors).await;
+        Box::pin(self.deliver_alerts(clients, end, &mut progress, request_id)).await;
+
+        let all = candidates.len() + state.document.models.items.len();
+        state.document.requests_per_second = Some(self.bucket.rate());
+        state.store(clients).await;
+        let now = clients.now();
+        let age = state.document.monitors.age(now).max(state.document.models.age(now));
+        self.publish_metrics(clients, age, fell_back).await;
+        let Progress {
+            mut summary, failures, ..
+        } = progress;
+        summary.left = monitors.len() + models_left;
+        let failed = failures.items.len();
+        tracing::info!(
+            monitors = summary.monitors,
+            models = summary.models,
+            repaired = summary.repaired,
+            missing = summary.missing,
+            restarted = summary.restarted,
+            told = summary.delivered,
+            left = summary.left,
+            age_seconds = age.as_secs(),
+            requests_per_second = self.bucket.rate(),
+            failed,
+            "sweep completed"
+        );
+        match failures.first {
+            None => Ok(summary),
+            Some(first) => Err(SweepError::Some { failed, all, first }),
+        }
+    }
+
+    /// Publishes the metrics of the sweep itself. If that fails, it is only logged.
+    async fn publish_metrics(&self, clients: &(impl Metrics + Clock), age: SignedDuration, fell_back: bool) {
+        let now = clients.now();
+        let metric = |name, value| Metric::for_function(&self.function_name, name, now, value);
+        let metrics = [
+            metric(MetricName::SweepAge, age.as_secs_f64()),
+            metric(MetricName::PolicyFallback, f64::from(u8::from(fell_back))),
+        ];
+        if let Err(error) = clients.publish(self.ingest.metric_namespace(), &metrics).await {
+            tracing::warn!(error = %error, "failed to publish the metrics of the sweep");
+        }
+    }
+
+    /// All monitors: SageMaker's schedules, the native analyses of the policy, and the ledgers. Also returns whether all lists could
+    /// be read. What is in the others is swept anyway.
+    async fn candidates(
+        &self,
+        clients: &(impl Documents + MonitoringSchedules),
+        policy: &Policy,
+        failures: &mut Failures,
+    ) -> (Vec<Candidate>, bool) {
         let (schedules, ledgers, baselines) = join3(
             clients.schedules(),
             clients.list("monitors/"),
             clients.list("baselines/"),
         )
         .await;
-        let mut candidates = candidates(schedules?, &ledgers?, baselines?);
-        // Every sweep starts at another monitor, so that not always the same ones are left.
-        let minute = usize::try_from(clients.now().as_second().div_euclid(60)).unwrap_or_default();
-        let first = minute.checked_rem(candidates.len()).unwrap_or_default();
-        candidates.rotate_left(first);
-        let in_time = |clients: &W| clients.now().saturating_add(RESERVE).is_ok_and(|then| then < deadline);
-
-        let mut swept = SweepSummary::default();
-        let mut failures: Vec<String> = Vec::new();
-        let mut levels: BTreeMap<String, BTreeMap<String, MonitorLevel>> = BTreeMap::new();
-        let mut changes = Vec::new();
-        let all = candidates.len();
-        let mut monitors = stream::iter(candidates.iter().map(async |candidate| {
-            if !in_time(clients) {
-                return (candidate, None);
-            }
-            let named = policy.has_schedule(&candidate.name) || self.any_bucket;
-            let span = telemetry::span_for(None, Some(&candidate.name), None);
-            let swept = Box::pin(self.monitor(clients, candidate, named, request_id))
-                .instrument(span)
-                .await;
-            (candidate, Some(swept))
-        }))
-        .buffer_unordered(SWEEPS_AT_ONCE);
-        while let Some((candidate, result)) = monitors.next().await {
-            match result {
-                None => swept.left += 1,
-                Some(Ok(work)) => {
-                    swept.monitors += 1;
-                    swept.repaired += work.repaired;
-                    swept.missing += work.missing;
-                    swept.restarted += usize::from(work.restarted);
-                    if let Some((ledger, level)) = work.ledger {
-                        let model_levels = levels.entry(ledger.monitor.model.clone()).or_default();
-                        model_levels.insert(schedule_key(&ledger.monitor.schedule), level);
-                        let sent = |id: &str| ledger.outbox.entries().iter().all(|entry| entry.id != id);
-                        changes.extend(ledger.last_change.as_deref().filter(|change| sent(&change.id)).cloned());
-                    }
-                }
-                Some(Err(error)) => {
-                    tracing::error!(monitoring_schedule = %candidate.name, error = %error, "failed to sweep a monitor");
-                    failures.push(format!("monitor {}: {error}", candidate.name));
-                }
+        let is_complete = schedules.is_ok() && ledgers.is_ok();
+        for error in [schedules.as_ref().err(), ledgers.as_ref().err(), baselines.as_ref().err()] {
+            if let Some(error) = error {
+                failures.add(error.operation.to_owned() + " " + &error.resource, &error.to_string());
             }
         }
+        let baselines: BTreeSet<String> = baselines.unwrap_or_default().into_iter().collect();
+        let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
+        let mut candidate = |key: String, name: &str| {
+            let has_baseline = baselines.contains(&BaselineDocument::key(&key));
+            let new = Candidate {
+                key: key.clone(),
+                name: name.to_owned(),
+                listed: None,
+                analysis: None,
+                has_ledger: false,
+                has_baseline,
+            };
+            // The closure returns a reference into the map, so the entry is looked up by the caller.
+            candidates.entry(key).or_insert(new);
+        };
+        let ledgers = ledgers.unwrap_or_default();
+        let ledgers: Vec<&str> = ledgers.iter().filter_map(|key| strip_key(key, "monitors/")).collect();
+        let schedules = schedules.unwrap_or_default();
+        let analyses = policy.analyses();
+        for key in &ledgers {
+            candidate((*key).to_owned(), key);
+        }
+        for analysis in &analyses {
+            candidate(analysis.schedule.key(), analysis.schedule.as_str());
+        }
+        for schedule in &schedules {
+            candidate(schedule_key(&schedule.name), &schedule.name);
+        }
+        for key in ledgers {
+            if let Some(candidate) = candidates.get_mut(key) {
+                candidate.has_ledger = true;
+            }
+        }
+        for analysis in analyses {
+            if let Some(candidate) = candidates.get_mut(&analysis.schedule.key()) {
+                analysis.schedule.as_str().clone_into(&mut candidate.name);
+                candidate.analysis = Some(analysis);
+            }
+        }
+        for schedule in schedules {
+            if let Some(candidate) = candidates.get_mut(&schedule_key(&schedule.name)) {
+                schedule.name.clone_into(&mut candidate.name);
+                candidate.analysis = None;
+                candidate.listed = Some(schedule);
+            }
+        }
+        (candidates.into_values().collect(), is_complete)
+    }
 
-        self.deliver_alerts(clients, changes, &mut swept, &mut failures, request_id)
-            .await?;
-        let models = clients.list("models/").await?;
-        let models: Vec<&str> = models.iter().filter_map(|key| strip_key(key, "models/")).collect();
-        let mut sweeps = stream::iter(models.iter().map(async |model| {
-            if !in_time(clients) {
+    /// Lists the latest executions of all schedules together. `None` if that fails: then the executions of each schedule are listed.
+    async fn shared_executions(
+        &self,
+        clients: &(impl MonitoringSchedules + Clock),
+        candidates: &[Candidate],
+    ) -> Option<SharedExecutions> {
+        if !candidates.iter().any(|candidate| candidate.listed.is_some()) {
+            return None;
+        }
+        let after = clients.now().saturating_sub(SHARED_LOOK_BACK).unwrap_or(Timestamp::MIN);
+        let mut shared = SharedExecutions {
+            after,
+            executions: BTreeMap::new(),
+        };
+        let mut next: Option<String> = None;
+        for _ in 0..MAX_SHARED_PAGES {
+            let page = match clients.executions_of_all(after, next.as_deref()).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(error = %error, "failed to list the executions of all schedules: each schedule is listed");
+                    return None;
+                }
+            };
+            for (schedule, execution) in page.executions {
+                let executions = shared.executions.entry(schedule_key(&schedule)).or_default();
+                executions.push(execution);
+            }
+            next = page.next;
+            if next.is_none() {
+                return Some(shared);
+            }
+        }
+        tracing::warn!("too many executions of all schedules: each schedule is listed");
+        None
+    }
+
+    /// Sweeps monitors in this order until a time. Returns those that are left.
+    async fn sweep_monitors<'a, W: SweepClients>(
+        &self,
+        clients: &W,
+        candidates: Vec<&'a Candidate>,
+        until: Timestamp,
+        context: &MonitorContext<'_>,
+        state: &mut LoadedState,
+        progress: &mut Progress,
+    ) -> Vec<&'a Candidate> {
+        let states = &mut state.document.monitors.items;
+        let known = |key: &str| {
+            let state = states.get(key).cloned();
+            state.unwrap_or_else(|| MonitorState::first_seen(clients.now()))
+        };
+        let work: Vec<_> = candidates.into_iter().map(|candidate| (candidate, known(&candidate.key))).collect();
+        let mut left = Vec::new();
+        let mut monitors = stream::iter(work.into_iter().map(async |(candidate, mut state)| {
+            if clients.now() >= until {
+                return (candidate, state, None);
+            }
+            let span = telemetry::span_for(None, Some(&candidate.name), None);
+            let swept = Box::pin(self.monitor(clients, candidate, &mut state, context))
+                .instrument(span)
+                .await;
+            state.swept_at = Some(clients.now());
+            (candidate, state, Some(swept))
+        }))
+        .buffer_unordered(SWEEPS_AT_ONCE);
+        while let Some((candidate, state, result)) = monitors.next().await {
+            let Some(result) = result else {
+                left.push(candidate);
+                continue;
+            };
+            states.insert(candidate.key.clone(), state);
+            let item = format!("monitor {}", candidate.name);
+            match result {
+                Ok(work) => progress.add(work, item),
+                Err(error) => progress.failures.add(item, &shell::chain(&error)),
+            }
+        }
+        left
+    }
+
+    /// Sweeps the models, those with an open incident first, until a time. Returns the number of models that are left.
+    async fn sweep_models<W: SweepClients>(
+        &self,
+        clients: &W,
+        until: Timestamp,
+        state: &mut LoadedState,
+        progress: &mut Progress,
+        request_id: &str,
+    ) -> usize {
+        let listed = clients.list("models/").await;
+        let is_complete = listed.is_ok();
+        let keys = listed.unwrap_or_else(|error| {
+            progress.failures.add("s3:ListBucket models/".to_owned(), &error.to_string());
+            Vec::new()
+        });
+        let names = keys.iter().filter_map(|key| strip_key(key, "models/"));
+        let pass = &mut state.document.models;
+        pass.update(names.clone().map(ToOwned::to_owned), is_complete, clients.now());
+        let mut models: Vec<&str> = names.collect();
+        models.sort_by_cached_key(|model| pass.rank(model, progress.in_alert.contains(*model)));
+        let levels = &mut progress.levels;
+        let work: Vec<_> = models.into_iter().map(|model| (model, levels.remove(model).unwrap_or_default())).collect();
+        let mut left = 0;
+        let mut sweeps = stream::iter(work.into_iter().map(async |(model, levels)| {
+            if clients.now() >= until {
                 return (model, None);
             }
-            let levels = levels.get(*model).cloned().unwrap_or_default();
             let swept = Box::pin(self.remediate.sweep(clients, model, levels, request_id)).await;
-            (model, Some(swept))
+            (model, Some((swept, clients.now())))
         }))
         .buffer_unordered(SWEEPS_AT_ONCE);
         while let Some((model, result)) = sweeps.next().await {
+            let Some((result, now)) = result else {
+                left += 1;
+                continue;
+            };
+            if let Some(item) = pass.items.get_mut(model) {
+                item.swept_at = Some(now);
+                // A model that cannot be swept does not come before the others.
+                item.is_open = matches!(result, Ok(true));
+            }
             match result {
-                None => swept.left += 1,
-                Some(Ok(())) => swept.models += 1,
-                Some(Err(error)) => {
-                    tracing::error!(model, error = %error, "failed to sweep a model");
-                    failures.push(format!("model {model}: {error}"));
-                }
+                Ok(_) => progress.summary.models += 1,
+                Err(error) => progress.failures.add(format!("model {model}"), &shell::chain(&error)),
             }
         }
-        tracing::info!(
-            monitors = swept.monitors,
-            models = swept.models,
-            repaired = swept.repaired,
-            missing = swept.missing,
-            restarted = swept.restarted,
-            told = swept.delivered,
-            left = swept.left,
-            failed = failures.len(),
-            "sweep completed"
-        );
-        let failed = failures.len();
-        match failures.into_iter().next() {
-            None => Ok(swept),
-            Some(first) => Err(SweepError::Some {
-                failed,
-                all: all + models.len(),
-                first,
-            }),
-        }
+        left
     }
 
-    /// Delivers alerts to models that have missed them.
+    /// Delivers alerts to models that have missed them, until a time.
     async fn deliver_alerts<W: SweepClients>(
         &self,
         clients: &W,
-        changes: Vec<AlertStateChange>,
-        swept: &mut SweepSummary,
-        failures: &mut Vec<String>,
+        until: Timestamp,
+        progress: &mut Progress,
         request_id: &str,
-    ) -> Result<(), SweepError> {
+    ) {
+        // The alerts of one model follow each other: they are written into the same document.
+        let mut by_model: BTreeMap<String, Vec<AlertStateChange>> = BTreeMap::new();
+        for change in std::mem::take(&mut progress.changes) {
+            by_model.entry(change.model.clone()).or_default().push(change);
+        }
+        let mut deliveries = stream::iter(by_model.into_iter().map(async |(model, changes)| {
+            if clients.now() >= until {
+                return (model, Ok(0));
+            }
+            let delivered = self.deliver_to_model(clients, &model, changes, request_id).await;
+            (model, delivered)
+        }))
+        .buffer_unordered(SWEEPS_AT_ONCE);
+        while let Some((model, delivered)) = deliveries.next().await {
+            match delivered {
+                Ok(delivered) => progress.summary.delivered += delivered,
+                Err(error) => progress.failures.add(format!("model {model}"), &shell::chain(&error)),
+            }
+        }
+    }
+
+    /// Delivers the alerts that a model has missed. Returns their number.
+    async fn deliver_to_model<W: SweepClients>(
+        &self,
+        clients: &W,
+        model: &str,
+        changes: Vec<AlertStateChange>,
+        request_id: &str,
+    ) -> Result<usize, SweepError> {
+        let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
+        let (mut delivered, mut failure) = (0, None);
         for change in changes {
-            let loaded = load::<ModelDocument>(clients, &model_key(&change.model)).await?;
             let known = loaded
                 .document()
                 .and_then(|document| document.alerts.get(&schedule_key(&change.monitoring_schedule)));
-            if known.is_some_and(|known| known.transition >= change.transition) {
+            if known.is_some_and(|known| known.position() >= change.position()) {
                 continue;
             }
-            let model = change.model.clone();
-            match self
-                .remediate
-                .take(clients, model.clone(), Input::Alert(Box::new(change)), request_id)
-                .await
-            {
-                Ok(_) => swept.delivered += 1,
-                Err(error) => {
-                    tracing::error!(model = %model, error = %error, "failed to deliver an alert to a model");
-                    failures.push(format!("model {model}: {error}"));
-                }
+            let input = Input::Alert(Box::new(change));
+            match self.remediate.take(clients, model.to_owned(), input, request_id).await {
+                Ok(_) => delivered += 1,
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
-        Ok(())
+        match failure {
+            None => Ok(delivered),
+            Some(error) => Err(error.into()),
+        }
     }
 
     async fn monitor<W: SweepClients>(
         &self,
         clients: &W,
         candidate: &Candidate,
-        named: bool,
-        request_id: &str,
+        state: &mut MonitorState,
+        context: &MonitorContext<'_>,
     ) -> Result<MonitorWork, SweepError> {
+        let request_id = context.request_id;
         let mut work = MonitorWork::default();
         let changed_at = if candidate.has_baseline {
             baseline_changed_at(clients, &candidate.name).await?
@@ -291,11 +579,20 @@ impl Sweep {
         };
         let mut known = None;
         if let Some(schedule) = &candidate.listed {
+            let named = context.policy.has_schedule(&candidate.name) || self.any_bucket;
+            let is_foreign = state.foreign_until.is_some_and(|until| clients.now() < until);
+            if is_foreign && !named && !candidate.has_ledger {
+                return Ok(work);
+            }
+            state.foreign_until = None;
             let loaded = self
-                .compare(clients, schedule, named, changed_at, &mut work, request_id)
+                .compare(clients, schedule, named, changed_at, state, context, &mut work)
                 .await?;
             // After a change, the loaded ledger is outdated.
-            known = Some(loaded).filter(|_| work.repaired + work.missing == 0 && !work.restarted);
+            known = Some(loaded).filter(|_| work.is_unchanged());
+        } else if let Some(analysis) = &candidate.analysis {
+            let loaded = self.compare_analysis(clients, analysis, state, context, &mut work).await?;
+            known = Some(loaded).filter(|_| work.is_unchanged());
         }
         // Also for a new ledger: it has been evaluated, but its model has not received the alert.
         if candidate.has_ledger || work.repaired + work.missing > 0 {
@@ -307,29 +604,76 @@ impl Sweep {
             let ledger = swept.await?;
             work.restarted |= ledger.as_ref().is_some_and(|swept| swept.restarted);
             work.ledger = ledger.map(|MonitorSweep { ledger, rules, .. }| {
-                let level = MonitorLevel {
-                    judged: ledger.judged(&rules).take(MAX_LEVELS).collect(),
-                    evaluation_period: match ledger.window(&rules) {
-                        AlertWindow::Executions(window) => window.evaluation_period(),
-                        AlertWindow::Time { window, .. } => window.evaluation_periods(),
-                    },
-                };
+                let level = ledger.level(&rules, clients.now());
                 (ledger, level)
             });
         }
+        self.retire(clients, candidate, state, context, &mut work).await?;
         Ok(work)
     }
 
+    /// Takes a monitor from its model that no longer exists, or that monitors another model by now. A monitor is gone when it is
+    /// absent from two complete lists, at least an hour apart, after it was listed or was an analysis of the policy.
+    async fn retire<W: SweepClients>(
+        &self,
+        clients: &W,
+        candidate: &Candidate,
+        state: &mut MonitorState,
+        context: &MonitorContext<'_>,
+        work: &mut MonitorWork,
+    ) -> Result<(), SweepError> {
+        let now = clients.now();
+        let exists = candidate.listed.is_some() || candidate.analysis.is_some();
+        let is_retired = state.observe_existence(exists, context.is_complete, now);
+        let Some((ledger, level)) = &mut work.ledger else { return Ok(()) };
+        let known = ledger.monitor.model.clone();
+        let monitor_type = ledger.monitor.monitor_type.map(|kind| kind.to_string());
+        let model = context.policy.monitor(&MonitorRef {
+            schedule: &ledger.monitor.schedule,
+            endpoint: ledger.monitor.endpoint.as_deref(),
+            monitor_type: monitor_type.as_deref(),
+        });
+        if !is_retired && model.model == known {
+            return Ok(());
+        }
+        let loaded = load::<ModelDocument>(clients, &model_key(&known)).await?;
+        let key = schedule_key(&ledger.monitor.schedule);
+        if loaded.document().is_some_and(|document| document.alerts.contains_key(&key)) {
+            let input = Input::Retired {
+                monitoring_schedule: ledger.monitor.schedule.clone(),
+            };
+            tracing::warn!(monitoring_schedule = %candidate.name, model = %known, is_retired, "monitor retired from its model");
+            self.remediate.take(clients, known, input, context.request_id).await?;
+        }
+        if is_retired {
+            work.ledger = None;
+        } else {
+            // The model that it monitors now learns its level in this sweep.
+            level.alert.model.clone_from(&model.model);
+            ledger.monitor.model.clone_from(&model.model);
+            if let Some(change) = &mut ledger.last_change {
+                change.model = model.model;
+            }
+        }
+        Ok(())
+    }
+
     /// Compares SageMaker's list and the schedule expression with the ledger. Returns the ledger as it was loaded.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the state of a monitor comes from SageMaker, the policy, and two documents"
+    )]
     async fn compare<W: SweepClients>(
         &self,
         clients: &W,
         schedule: &Schedule,
         named: bool,
         changed_at: Option<Timestamp>,
+        state: &mut MonitorState,
+        context: &MonitorContext<'_>,
         work: &mut MonitorWork,
-        request_id: &str,
     ) -> Result<LoadedDocument<MonitorLedger>, SweepError> {
+        let request_id = context.request_id;
         let loaded = load::<MonitorLedger>(clients, &monitor_key(&schedule.name)).await?;
         let ledger = loaded.document();
         // Restart first: executions from before the change must not raise the alert again.
@@ -340,13 +684,13 @@ impl Sweep {
             work.restarted |= matches!(handled, Handled::Restarted { .. });
         }
         let now = clients.now();
-        let after = look_back(ledger, schedule.created, now);
-        let mut executions = clients.executions(&schedule.name, after).await?;
-        executions.sort_by_key(|execution| execution.scheduled_time);
-        let datapoint = |hour: Timestamp| {
-            let mut datapoints = ledger.into_iter().flat_map(|ledger| &ledger.datapoints);
-            datapoints.find(|datapoint| datapoint.scheduled_time == hour)
+        let after = look_back(ledger, state.examined_until, schedule.created, now);
+        let mut executions = match context.shared {
+            Some(shared) if after >= shared.after => shared.since(&schedule.name, after),
+            _ => clients.executions(&schedule.name, after).await?,
         };
+        executions.sort_by_key(|execution| execution.scheduled_time);
+        let datapoint = |hour: Timestamp| find_datapoint(ledger, hour);
         let is_dropped = |hour: Timestamp| ledger.is_some_and(|ledger| ledger.is_dropped(hour));
         let mut is_known = ledger.is_some() || named;
         let until = now.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
@@ -364,42 +708,135 @@ impl Sweep {
             }
             let handled = self
                 .repair(clients, schedule, execution, status, hour, is_known, request_id)
-                .await?;
+                .await;
+            let handled = match handled {
+                Ok(handled) => handled,
+                Err(error) => {
+                    // The other executions are recorded, and the next sweep compares from here.
+                    compared_until = compared_until.min(hour);
+                    work.failures.push(format!("execution of {hour}: {}", shell::chain(&error)));
+                    continue;
+                }
+            };
             is_known |= handled;
             work.repaired += usize::from(handled);
             foreign += usize::from(!is_known && execution.processing_job_arn.is_some());
             if foreign >= MAX_FOREIGN_JOBS {
                 tracing::debug!(monitoring_schedule = %schedule.name, "schedule ignored: its jobs write to other folders");
+                state.foreign_until = now.saturating_add(FOREIGN_FOR).ok();
                 return Ok(loaded);
             }
         }
         // A new ledger is compared from the first hour of the schedule.
         work.compared_until = ledger.map(|_| compared_until);
-        if !is_known || schedule.status != "Scheduled" {
+        state.examined_until = ledger.is_none().then_some(compared_until);
+        if !is_known {
             return Ok(loaded);
         }
-        let expression = clients.schedule_expression(&schedule.name).await?;
-        let Some(expression) = ScheduleExpression::parse(&expression) else {
-            tracing::debug!(monitoring_schedule = %schedule.name, expression, "schedule expression not supported: missing executions are not detected");
-            return Ok(loaded);
+        self.observe(clients, schedule, state, now).await?;
+        let due = state.due(after, until).into_iter();
+        let missing: Vec<Timestamp> = due
+            .filter(|hour| {
+                let is_listed = |execution: &MonitoringExecution| full_hour(execution.scheduled_time) == *hour;
+                !executions.iter().any(is_listed)
+                    && datapoint(*hour).is_none()
+                    && !is_dropped(*hour)
+                    && *hour >= schedule.created
+            })
+            .collect();
+        self.record_missing(clients, &schedule.name, schedule.endpoint.as_deref(), &missing, work, request_id)
+            .await;
+        Ok(loaded)
+    }
+
+    /// Records the present settings of a schedule. Its expression is read only if the schedule was changed.
+    async fn observe(
+        &self,
+        clients: &impl MonitoringSchedules,
+        schedule: &Schedule,
+        state: &mut MonitorState,
+        now: Timestamp,
+    ) -> Result<(), SweepError> {
+        let (created, modified) = (schedule.created, schedule.last_modified);
+        if schedule.status != "Scheduled" {
+            state.observe(None, created, modified, now);
+            return Ok(());
+        }
+        let expression = if state.needs_expression(modified) {
+            clients.schedule_expression(&schedule.name).await?
+        } else {
+            state.expression().unwrap_or_default().to_owned()
         };
-        for hour in expression.due(after, until) {
-            let listed = executions
-                .iter()
-                .any(|execution| full_hour(execution.scheduled_time) == hour);
-            if listed || datapoint(hour).is_some() || is_dropped(hour) || hour < schedule.created {
-                continue;
-            }
-            let missing = ListedExecution {
-                schedule: &schedule.name,
-                endpoint: schedule.endpoint.as_deref(),
-                scheduled_time: hour,
-                evidence: None,
-            };
-            self.ingest.handle_execution(clients, missing, request_id).await?;
-            work.missing += 1;
+        state.described_as_of = Some(modified);
+        if ScheduleExpression::parse(&expression).is_none() {
+            tracing::debug!(monitoring_schedule = %schedule.name, expression, "schedule expression not supported: missing executions are not detected");
+        }
+        state.observe(Some(&expression), created, modified, now);
+        Ok(())
+    }
+
+    /// Compares the due executions of a native analysis with the ledger. Returns the ledger as it was loaded.
+    async fn compare_analysis<W: SweepClients>(
+        &self,
+        clients: &W,
+        analysis: &AnalysisSchedule,
+        state: &mut MonitorState,
+        context: &MonitorContext<'_>,
+        work: &mut MonitorWork,
+    ) -> Result<LoadedDocument<MonitorLedger>, SweepError> {
+        let name = analysis.schedule.as_str();
+        let loaded = load::<MonitorLedger>(clients, &monitor_key(name)).await?;
+        let ledger = loaded.document();
+        let now = clients.now();
+        // The analysis was in the policy at its latest execution. Nothing is known about an analysis that never ran.
+        let newest = ledger.and_then(|ledger| ledger.datapoints.back());
+        let week = now.saturating_sub(LOOK_BACK_WITHOUT_LEDGER).unwrap_or(Timestamp::MIN);
+        let since = newest.map_or(now, |newest| newest.scheduled_time.max(week));
+        state.observe(analysis.expression.to_cron().as_deref(), since, now, now);
+        let oldest = now.saturating_sub(MAX_LOOK_BACK).unwrap_or(Timestamp::MIN);
+        let after = ledger.and_then(|ledger| ledger.compared_until).map_or(oldest, |until| until.max(oldest));
+        let delay = GRACE.saturating_add(analysis.delay);
+        let until = now.saturating_sub(delay).unwrap_or(Timestamp::MIN);
+        let due = state.due(after, until).into_iter();
+        let missing: Vec<Timestamp> = due
+            .filter(|hour| find_datapoint(ledger, *hour).is_none())
+            .filter(|hour| !ledger.is_some_and(|ledger| ledger.is_dropped(*hour)))
+            .collect();
+        let endpoint = analysis.endpoint.as_ref().map(EndpointName::as_str);
+        let recorded = self.record_missing(clients, name, endpoint, &missing, work, context.request_id);
+        recorded.await;
+        if work.failures.is_empty() {
+            work.compared_until = ledger.map(|_| until);
         }
         Ok(loaded)
+    }
+
+    /// Records due executions that never ran.
+    async fn record_missing<W: SweepClients>(
+        &self,
+        clients: &W,
+        schedule: &str,
+        endpoint: Option<&str>,
+        hours: &[Timestamp],
+        work: &mut MonitorWork,
+        request_id: &str,
+    ) {
+        for hour in hours {
+            let missing = ListedExecution {
+                schedule,
+                endpoint,
+                scheduled_time: *hour,
+                evidence: None,
+            };
+            match self.ingest.handle_execution(clients, missing, request_id).await {
+                Ok(_) => work.missing += 1,
+                Err(error) => {
+                    // The next sweep compares from here.
+                    work.compared_until = work.compared_until.map(|until| until.min(*hour));
+                    work.failures.push(format!("execution of {hour}: {}", shell::chain(&error)));
+                }
+            }
+        }
     }
 
     /// Records an execution whose event was lost. Returns whether it belongs to a monitor of this deployment.
@@ -446,6 +883,55 @@ impl Sweep {
     }
 }
 
+impl MonitorWork {
+    /// Whether the ledger is as it was loaded.
+    fn is_unchanged(&self) -> bool {
+        self.repaired + self.missing == 0 && !self.restarted && self.failures.is_empty()
+    }
+}
+
+impl Progress {
+    /// Adds the work of one monitor.
+    fn add(&mut self, work: MonitorWork, item: String) {
+        self.summary.monitors += 1;
+        self.summary.repaired += work.repaired;
+        self.summary.missing += work.missing;
+        self.summary.restarted += usize::from(work.restarted);
+        if let Some(first) = work.failures.first() {
+            let more = match work.failures.len() {
+                1 => String::new(),
+                all => format!("; {} more", all - 1),
+            };
+            self.failures.add(item, &format!("{first}{more}"));
+        }
+        if let Some((ledger, level)) = work.ledger {
+            let model = &ledger.monitor.model;
+            let model_levels = self.levels.entry(model.clone()).or_default();
+            model_levels.insert(schedule_key(&ledger.monitor.schedule), level);
+            if ledger.alert.status == AlertStatus::InAlert {
+                self.in_alert.insert(model.clone());
+            }
+            let sent = |id: &str| ledger.outbox.entries().iter().all(|entry| entry.id != id);
+            self.changes.extend(ledger.last_change.as_deref().filter(|change| sent(&change.id)).cloned());
+        }
+    }
+}
+
+impl SharedExecutions {
+    /// Executions of a schedule that are scheduled after a time.
+    fn since(&self, schedule: &str, after: Timestamp) -> Vec<MonitoringExecution> {
+        let executions = self.executions.get(&schedule_key(schedule)).into_iter().flatten();
+        executions.filter(|execution| execution.scheduled_time > after).cloned().collect()
+    }
+}
+
+/// The datapoint of an hour, if the ledger has one.
+fn find_datapoint(ledger: Option<&MonitorLedger>, hour: Timestamp) -> Option<&Datapoint> {
+    let datapoints = &ledger?.datapoints;
+    let at = datapoints.binary_search_by_key(&hour, |datapoint| datapoint.scheduled_time).ok()?;
+    datapoints.get(at)
+}
+
 /// Whether the list contains more than the ledger: there was no evidence, or an execution with failure or violations was recorded as
 /// clean.
 fn is_news(status: ExecutionStatus, known: &alerting::Evidence) -> bool {
@@ -454,11 +940,17 @@ fn is_news(status: ExecutionStatus, known: &alerting::Evidence) -> bool {
     unknown || recorded_as_clean
 }
 
-/// Start of the time range in which executions are searched: up to there, the ledger is complete.
-fn look_back(ledger: Option<&MonitorLedger>, created: Timestamp, now: Timestamp) -> Timestamp {
+/// Start of the time range in which executions are searched: up to there, the ledger is complete, or the executions of a schedule
+/// without a ledger were examined.
+fn look_back(
+    ledger: Option<&MonitorLedger>,
+    examined_until: Option<Timestamp>,
+    created: Timestamp,
+    now: Timestamp,
+) -> Timestamp {
     let before = |duration: SignedDuration| now.saturating_sub(duration).unwrap_or(Timestamp::MIN);
     let from = match ledger {
-        None => before(LOOK_BACK_WITHOUT_LEDGER),
+        None => examined_until.unwrap_or(Timestamp::MIN).max(before(LOOK_BACK_WITHOUT_LEDGER)).min(before(LOOK_BACK)),
         Some(ledger) => ledger.compared_until.unwrap_or(created).min(before(LOOK_BACK)),
     };
     from.max(before(MAX_LOOK_BACK))
@@ -476,37 +968,10 @@ async fn baseline_changed_at(clients: &impl Documents, schedule: &str) -> Result
         Fetched::Absent | Fetched::Unchanged => Ok(None),
         Fetched::Found(body, _) => {
             let document: BaselineDocument =
-                serde_json::from_slice(&body).map_err(|source| UpdateError::Unreadable { key, source })?;
+                parse_document(&key, &body, 1)?;
             Ok(Some(document.change.time))
         }
     }
-}
-
-fn candidates(schedules: Vec<Schedule>, ledgers: &[String], baselines: Vec<String>) -> Vec<Candidate> {
-    let baselines: BTreeSet<String> = baselines.into_iter().collect();
-    let has_baseline = |name: &str| baselines.contains(&BaselineDocument::key(name));
-    let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
-    for key in ledgers.iter().filter_map(|key| strip_key(key, "monitors/")) {
-        let candidate = Candidate {
-            name: key.to_owned(),
-            listed: None,
-            has_ledger: true,
-            has_baseline: has_baseline(key),
-        };
-        candidates.insert(key.to_owned(), candidate);
-    }
-    for schedule in schedules {
-        let key = schedule_key(&schedule.name);
-        let has_ledger = candidates.contains_key(&key);
-        let candidate = Candidate {
-            name: schedule.name.clone(),
-            has_baseline: has_baseline(&key),
-            listed: Some(schedule),
-            has_ledger,
-        };
-        candidates.insert(key, candidate);
-    }
-    candidates.into_values().collect()
 }
 
 fn strip_key<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {

@@ -59,6 +59,7 @@ impl Monitor {
             endpoint: Some(self.endpoint.clone()),
             status: status.to_owned(),
             created: after(midnight(), 1800),
+            last_modified: after(midnight(), 1800),
         }
     }
 

@@ -15,7 +15,7 @@ use model_monitor::ScheduleExpression;
 use remediation::{Policy, StartKind};
 use serde_json::json;
 use shell::{
-    AwsError, Kind, POLICY_KEY,
+    AwsError, Kind, LoadPolicyError, POLICY_KEY, PolicyStore,
     operator::{FunctionConfiguration, Rule, StackResource},
     ports::{Fetched, MetricQuery, Schedule},
 };
@@ -209,8 +209,7 @@ impl<W: Clients> CheckedDeployment<W> {
         let body = match self.clients.read(POLICY_KEY, None).await {
             Ok(Fetched::Found(body, _)) => body,
             Ok(Fetched::Absent | Fetched::Unchanged) => {
-                let seen = "no policy is published: with the default settings, only models with the risk rating low are retrained without approval";
-                return (vec![Finding::ok(check, seen)], Policy::default());
+                return self.absent_policy(check).await;
             }
             Err(error) => return (vec![Finding::unknown(check, &error)], Policy::default()),
         };
@@ -235,6 +234,33 @@ impl<W: Clients> CheckedDeployment<W> {
                     Policy::default(),
                 )
             }
+        }
+    }
+
+    /// Finding about a bucket without `policy.toml`: there never was one, or it was deleted.
+    async fn absent_policy(&self, check: &'static str) -> (Vec<Finding>, Policy) {
+        match PolicyStore::default().load_with_state(self.clients).await {
+            Ok((policy, false)) => {
+                let seen = "no policy: none was ever published; with the default settings, only models with the risk rating low are retrained without approval";
+                (vec![Finding::ok(check, seen)], (*policy).clone())
+            }
+            Ok((policy, true)) => {
+                let seen = format!(
+                    "{POLICY_KEY} was deleted; its last valid version {} stays effective",
+                    policy.version()
+                );
+                let bucket = quoted(self.state_bucket.as_deref().unwrap_or_default());
+                let remedy = format!("driftwarden policy push {POLICY_KEY} --state-bucket {bucket}");
+                (
+                    vec![Finding::broken(check, seen).with_remedy(remedy)],
+                    (*policy).clone(),
+                )
+            }
+            Err(LoadPolicyError::Aws(error)) => (vec![Finding::unknown(check, &error)], Policy::default()),
+            Err(error) => (
+                vec![Finding::broken(check, shell::chain(&error))],
+                Policy::default(),
+            ),
         }
     }
 

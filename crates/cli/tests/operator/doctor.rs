@@ -55,6 +55,7 @@ fn schedule(name: &str, status: &str) -> Schedule {
         endpoint: None,
         status: status.to_owned(),
         created: hour(0),
+        last_modified: hour(0),
     }
 }
 
