@@ -721,10 +721,15 @@ impl MonitorLedger {
             alert.correlation_id.clone_from(&last.correlation_id);
             alert.time = last.time;
         }
-        let judged = self.counting().map(|datapoint| (datapoint.scheduled_time, rules.judge(datapoint)));
+        let judged = self
+            .counting()
+            .map(|datapoint| (datapoint.scheduled_time, rules.judge(datapoint)));
         let judged = judged.filter(|(_, period)| *period != Period::Missing);
         let judged: Vec<(Timestamp, Period)> = judged.take(MAX_JUDGED).collect();
-        let not_breaching = judged.iter().take_while(|(_, period)| *period == Period::NotBreaching).count();
+        let not_breaching = judged
+            .iter()
+            .take_while(|(_, period)| *period == Period::NotBreaching)
+            .count();
         Level {
             alert,
             health: self.health.status,

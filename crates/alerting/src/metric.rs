@@ -81,7 +81,11 @@ impl Metric {
             dimensions: vec![("FunctionName".to_owned(), function_name.to_owned())],
             timestamp,
             value: if value.is_finite() { value } else { 0.0 },
-            unit: if name == MetricName::SweepAge { Unit::Seconds } else { Unit::Count },
+            unit: if name == MetricName::SweepAge {
+                Unit::Seconds
+            } else {
+                Unit::Count
+            },
         }
     }
 

@@ -572,10 +572,7 @@ fn monitor_becomes_unhealthy_after_failures_in_a_row() {
     assert_eq!((unhealthy.in_a_row, healthy.in_a_row), (3, 0));
     assert_eq!((unhealthy.transition, healthy.transition), (1, 2));
     let id = |transition: u8| format!("health-churn-dq-{}-{transition}", hour(0).as_second());
-    assert_eq!(
-        (unhealthy.id.clone(), healthy.id.clone()),
-        (id(1), id(2))
-    );
+    assert_eq!((unhealthy.id.clone(), healthy.id.clone()), (id(1), id(2)));
     let states = |change: &HealthStateChange| change.datapoints.iter().map(|it| it.state).collect::<Vec<_>>();
     assert_eq!(states(unhealthy), [Failed, NoData, Missing]);
     assert_eq!(states(healthy), [Clean]);

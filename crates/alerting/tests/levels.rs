@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
-    AlertStateChange, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow, MODEL_MONITOR_LEVEL_CHANGE,
-    Monitor, MonitorEffect, MonitorLedger, MonitorRules, Observation, Pattern, ReportEvidence, Severity, ViolationRule,
+    AlertStateChange, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow,
+    MODEL_MONITOR_LEVEL_CHANGE, Monitor, MonitorEffect, MonitorLedger, MonitorRules, Observation, Pattern,
+    ReportEvidence, Severity, ViolationRule,
 };
 use jiff::{SignedDuration, Timestamp};
 use outbox::Caller;
@@ -139,12 +140,18 @@ fn all_breaching_executions_of_the_window_count() {
     let rules = rules(2, 3);
     // A feed that breaks every other hour does not change the facts every hour.
     let ledger = ledger(&[DRIFT, BROKEN, DRIFT, BROKEN, DRIFT], &rules);
-    let [alert] = changes(&ledger)[..] else { panic!("one event") };
+    let [alert] = changes(&ledger)[..] else {
+        panic!("one event")
+    };
     assert_eq!(alert.check_types, ["baseline_drift_check", "missing_column_check"]);
     assert_eq!(alert.severity, Some(Severity::Critical));
     let level = ledger.level(&rules, hour(5));
     assert_eq!(level.alert.severity, Some(Severity::Critical));
-    assert_eq!(level.alert.report_uri.as_deref(), Some("s3://reports/4"), "of the latest one");
+    assert_eq!(
+        level.alert.report_uri.as_deref(),
+        Some("s3://reports/4"),
+        "of the latest one"
+    );
     assert_eq!(level.alert.position(), alert.position());
 }
 

@@ -235,9 +235,9 @@ impl Web for Aws {
             kind,
             message: request.redact(message),
         };
-        let http = http_request(request).map_err(|error| failed(Kind::Rejected, chain(&error)))?;
+        let http = http_request(request).map_err(|error| failed(Kind::Rejected, &chain(&error)))?;
         let sent = self.send(http, MAX_BODY_BYTES, request.timeout).await;
-        let (status, body) = sent.map_err(|message| failed(Kind::Transient, message))?;
+        let (status, body) = sent.map_err(|message| failed(Kind::Transient, &message))?;
         Ok(PostResponse { status, body })
     }
 }

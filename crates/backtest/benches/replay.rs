@@ -63,10 +63,7 @@ fn main() {
     let policy = Policy::parse(POLICY.as_bytes()).unwrap_or_default();
     let models = history.models(&policy);
     let began = Instant::now();
-    let reports: Vec<ModelReport> = models
-        .iter()
-        .map(|(model, monitors)| replay(model, monitors, &policy, &Assumptions::default()))
-        .collect();
+    let reports = replay(&models, &policy, &Assumptions::default());
     let seconds = began.elapsed().as_secs_f64();
     let sum = |count: fn(&ModelReport) -> usize| reports.iter().map(count).sum::<usize>();
     println!(

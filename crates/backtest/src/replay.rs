@@ -118,8 +118,9 @@ pub fn replay(
     };
     let next = |replay: &ModelReplay<'_>| replay.next.as_ref().map(|(at, _)| *at);
     let first = replays.iter().enumerate();
-    let mut due: BinaryHeap<Reverse<(Timestamp, usize)>> =
-        first.filter_map(|(index, replay)| Some(Reverse((next(replay)?, index)))).collect();
+    let mut due: BinaryHeap<Reverse<(Timestamp, usize)>> = first
+        .filter_map(|(index, replay)| Some(Reverse((next(replay)?, index))))
+        .collect();
     while let Some(Reverse((_, index))) = due.pop() {
         let Some(replay) = replays.get_mut(index) else { continue };
         loop {
@@ -237,7 +238,13 @@ impl<'a> ModelReplay<'a> {
             None => {}
             Some((now, Next::Due)) => self.apply_due(now, fleet),
             Some((now, Next::Execution { change: None, .. })) => self.step(Input::Tick, now, fleet),
-            Some((now, Next::Execution { lane, change: Some(change) })) => {
+            Some((
+                now,
+                Next::Execution {
+                    lane,
+                    change: Some(change),
+                },
+            )) => {
                 if let Some(since) = self.lanes.get(lane).and_then(|lane| lane.drift_since)
                     && change.alert_status == AlertStatus::InAlert
                 {
@@ -302,7 +309,9 @@ impl<'a> ModelReplay<'a> {
                 .collect(),
             risk_rating: self.assumptions.risk_rating,
             paused: None,
-            fleet: fleet.check(&self.document.model, number, &self.policy.fleet(), now).err(),
+            fleet: fleet
+                .check(&self.document.model, number, &self.policy.fleet(), now)
+                .err(),
         });
         let given = StepContext {
             policy: self.policy,
@@ -396,7 +405,11 @@ impl<'a> ModelReplay<'a> {
 
     fn finish(mut self) -> ModelReport {
         self.report.incidents = self.document.incidents;
-        self.report.open = self.document.incident.as_ref().map(|incident| incident.stage().as_str());
+        self.report.open = self
+            .document
+            .incident
+            .as_ref()
+            .map(|incident| incident.stage().as_str());
         self.report.alert_delay = Delay::from_seconds(self.alert_delays);
         self.report.retraining_delay = Delay::from_seconds(self.retraining_delays);
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 retrainings")]

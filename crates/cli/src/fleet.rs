@@ -56,13 +56,21 @@ impl Fleet {
         let now = clients.now();
         let is_release = matches!(self.command, Command::Release(_));
         let released = if is_release {
-            let release = |fleet: &mut FleetState| if fleet.common_cause.is_some() { fleet.release(now) } else { false };
+            let release = |fleet: &mut FleetState| {
+                if fleet.common_cause.is_some() {
+                    fleet.release(now)
+                } else {
+                    false
+                }
+            };
             let released = update_shared(clients, FLEET_KEY, release).await;
             released.map_err(|error| shell::chain(&error))?
         } else {
             false
         };
-        let fleet: FleetState = load_shared(clients, FLEET_KEY).await.map_err(|error| shell::chain(&error))?;
+        let fleet: FleetState = load_shared(clients, FLEET_KEY)
+            .await
+            .map_err(|error| shell::chain(&error))?;
         if args.json {
             json_line(streams.out, &json!({"fleet": fleet, "released": released}))?;
             return Ok(Exit::Done);
@@ -91,7 +99,9 @@ fn show(fleet: &FleetState, now: Timestamp, out: &mut dyn Write) -> io::Result<(
         )?;
         writeln!(out, "  {}", plain(&text::list(cause.models.iter())))?;
     }
-    let day = now.saturating_sub(jiff::SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+    let day = now
+        .saturating_sub(jiff::SignedDuration::from_hours(24))
+        .unwrap_or(Timestamp::MIN);
     let started = fleet.starts.iter().filter(|start| **start > day).count();
     writeln!(
         out,

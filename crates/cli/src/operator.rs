@@ -355,7 +355,9 @@ impl Approve {
             )),
             Some(expires_at) if expires_at <= now => Err(Message::new(
                 format!("the approval request expired at {}", text::time(expires_at)),
-                format!("`driftwarden resolve {id} --reopen` closes it, and opens a new incident for monitors in alert"),
+                format!(
+                    "`driftwarden resolve {id} --reopen` closes it, and opens a new incident for monitors in alert"
+                ),
             )),
             _ => Ok(()),
         };

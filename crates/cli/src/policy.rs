@@ -147,7 +147,10 @@ fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), Message> 
     if bytes.trim_ascii().is_empty() {
         // Functions treat an empty object as an interrupted upload.
         return Err(Message::new(
-            format!("{}: the policy is empty, and functions reject an empty policy", display_name(name)),
+            format!(
+                "{}: the policy is empty, and functions reject an empty policy",
+                display_name(name)
+            ),
             "to publish the defaults, write a comment into the file",
         ));
     }

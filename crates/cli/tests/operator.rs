@@ -3,8 +3,8 @@
 
 use ::operator::{AcceptedCommands, Operator};
 use alerting::{
-    AlertHistoryItem, AlertStateChange, AlertStatus, Datapoint, Evidence, ExecutionWindow, Monitor, MonitorLedger,
-    Severity,
+    AlertHistoryItem, AlertStateChange, AlertStatus, Datapoint, Evidence, ExecutionWindow, HealthStatus, Level,
+    Monitor, MonitorLedger, Severity,
 };
 use clap::Parser as _;
 use cli::{AwsTargets, Cli, Environment, Streams};
@@ -14,8 +14,8 @@ use model_monitor::MonitorType;
 use outbox::Caller;
 use remediate::Remediate;
 use remediation::{
-    Automation, ExecutionStatus, Facts, Input, ModelDocument, PipelineExecution, PipelineStart, Policy,
-    RemediationResolution, RiskRating, Settings, Stage, StepContext,
+    Automation, ExecutionStatus, Facts, InAlertChoice, Input, Levels, ModelDocument, PipelineExecution, PipelineStart,
+    Policy, RemediationResolution, RiskRating, Settings, Stage, StepContext,
 };
 use serde_json::json;
 use shell::{
@@ -174,7 +174,9 @@ fn alert(model: &str, schedule: &str, transition: u64, status: AlertStatus, at: 
         endpoint: None,
         monitoring_schedule: schedule.into(),
         monitor_type: None,
+        epoch: None,
         transition,
+        revision: 0,
         alert_status: status,
         previous_alert_status: AlertStatus::Ok,
         severity: Some(Severity::Warning),
@@ -194,7 +196,7 @@ fn alert(model: &str, schedule: &str, transition: u64, status: AlertStatus, at: 
 
 /// The document of a model after some inputs, with an automation level.
 fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocument {
-    let policy = format!("[remediation]\nautomation = \"{automation}\"\ncooldown = \"0h\"\n");
+    let policy = format!("[remediation]\nautomation = \"{automation}\"\ncooldown = \"0h\"\nclose_after = 1\n");
     let policy = Policy::parse(policy.as_bytes()).unwrap();
     assert_ne!(policy.model(name).automation(RiskRating::Low), Automation::Observe);
     let settings = Settings {
@@ -202,13 +204,25 @@ fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocume
         pipeline_start: PipelineStart::Remediate,
     };
     let facts = Facts::default();
-    let given = StepContext {
-        policy: &policy,
-        settings: &settings,
-        facts: Some(&facts),
-    };
+    let mut levels = Levels::new();
     let mut document = ModelDocument::new(name);
     for (at, input) in inputs {
+        if let Input::Alert(change) = &input {
+            let level = Level {
+                alert: (**change).clone(),
+                health: HealthStatus::Healthy,
+                interval: None,
+                not_breaching: usize::from(change.alert_status == AlertStatus::Ok),
+                judged: vec![hour(at)],
+            };
+            levels.insert(change.monitoring_schedule.clone(), level);
+        }
+        let given = StepContext {
+            policy: &policy,
+            settings: &settings,
+            levels: &levels,
+            facts: Some(Ok(&facts)),
+        };
         document.step(input, given, &caller(hour(at)));
     }
     document
@@ -223,6 +237,7 @@ fn execution(incident: u64, status: ExecutionStatus) -> Input {
             start_time: Some(hour(12)),
             end_time: status.is_final().then(|| hour(14)),
         },
+        at: hour(13),
     }
 }
 
@@ -237,6 +252,7 @@ fn awaiting_approval() -> ModelDocument {
                 20,
                 Input::Resolution(RemediationResolution {
                     incident_id: "churn-1".into(),
+                    in_alert: Some(InAlertChoice::Reopen),
                     by: "bob".into(),
                     time: hour(20),
                     reason: None,
@@ -591,6 +607,7 @@ fn incidents_verified_or_denied() {
     incident.approval = Some(remediation::Approval {
         granted: false,
         by: "bob".into(),
+        fingerprint: None,
         at: hour(95),
         valid_until: hour(96),
         reason: Some("the campaign ends tomorrow".into()),

@@ -285,7 +285,11 @@ mod tests {
             let failures = outbox.get("a").unwrap().failures.clone().unwrap();
             assert_eq!((failures.attempts, failures.since), (attempts, caller("one", 0).now));
             assert!(outbox.take_over(&caller("two", second + pause - 1)).is_empty());
-            assert_eq!(claimed(&outbox, &now), ["a"], "a retry of the same invocation does not wait");
+            assert_eq!(
+                claimed(&outbox, &now),
+                ["a"],
+                "a retry of the same invocation does not wait"
+            );
             second += pause;
             assert_eq!(outbox.take_over(&caller("one", second)), [""; 0]);
         }
@@ -323,7 +327,9 @@ mod tests {
             Put(u8),
         }
         let claim = r#"{"by":"one","until":"1970-01-01T00:01:00Z"}"#;
-        let newer = format!(r#"{{"id":"n","effect":{{"Page":{{"at":0.1,"big":18446744073709551615}}}},"claim":{claim},"attempts":2}}"#);
+        let newer = format!(
+            r#"{{"id":"n","effect":{{"Page":{{"at":0.1,"big":18446744073709551615}}}},"claim":{claim},"attempts":2}}"#
+        );
         let known = format!(r#"{{"id":"k","effect":{{"Put":1}},"claim":{claim},"attempts":3}}"#);
         let mut outbox: Outbox<Effect> = serde_json::from_str(&format!("[{newer},{known}]")).unwrap();
         assert_eq!((outbox.entries().len(), outbox.unknown()), (1, 1));

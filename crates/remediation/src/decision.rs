@@ -333,12 +333,18 @@ impl Reason {
             ),
             Self::StartRefused { error } => format!("AWS refused to start the retraining: {error}"),
             Self::StartMissing { until, error } => {
-                let error = error.as_ref().map_or_else(String::new, |error| format!(" (last error: {error})"));
+                let error = error
+                    .as_ref()
+                    .map_or_else(String::new, |error| format!(" (last error: {error})"));
                 format!("no retraining was seen by {}{error}", text::time(*until))
             }
             Self::FactsMissing { error } => format!("the facts for a decision could not be read: {error}"),
             Self::StageOverdue { stage, until } => {
-                format!("stage {} lasted longer than permitted, until {}", stage.as_str(), text::time(*until))
+                format!(
+                    "stage {} lasted longer than permitted, until {}",
+                    stage.as_str(),
+                    text::time(*until)
+                )
             }
             Self::RunUnknown { execution_arn } => format!("AWS does not know the retraining {execution_arn}"),
             Self::DriftReturned { returns } => format!(

@@ -93,7 +93,11 @@ impl Fleet {
         let oldest = now.saturating_sub(COMMON_CAUSE_WITHIN).unwrap_or(Timestamp::MIN);
         let oldest = self.released_at.map_or(oldest, |released| oldest.max(released));
         let is_recent = |request: &StartRequest| request.at > oldest;
-        if self.requests.iter().any(|request| request.model == model && is_recent(request)) {
+        if self
+            .requests
+            .iter()
+            .any(|request| request.model == model && is_recent(request))
+        {
             return false;
         }
         self.requests.retain(is_recent);
@@ -251,7 +255,16 @@ mod tests {
         fleet.free("d", 1, true);
         assert_eq!(fleet.slots.len(), 2);
         // Slots of which no end was seen are free after their time. The limit of the day holds.
-        let used_up = |result| matches!(result, Err(Reason::FleetPerDay { retrainings: 3, limit: 3, .. }));
+        let used_up = |result| {
+            matches!(
+                result,
+                Err(Reason::FleetPerDay {
+                    retrainings: 3,
+                    limit: 3,
+                    ..
+                })
+            )
+        };
         assert!(used_up(request(&mut fleet, "d", &POLICY, 70)));
         assert_eq!(request(&mut fleet, "d", &POLICY, 24 * 60), Ok(()));
     }
@@ -279,7 +292,10 @@ mod tests {
         }
         let held = |result| matches!(result, Err(Reason::CommonCause { count: 6, .. }));
         assert!(held(request(&mut fleet, "m5", &policy, 59)));
-        assert!(held(request(&mut fleet, "m6", &policy, 600)), "it does not end by itself");
+        assert!(
+            held(request(&mut fleet, "m6", &policy, 600)),
+            "it does not end by itself"
+        );
         assert!(fleet.release(at(601)));
         assert_eq!(request(&mut fleet, "m6", &policy, 602), Ok(()));
         assert!(!fleet.release(at(603)));

@@ -4,7 +4,8 @@
 
 use crate::{
     AlertSnapshot, Cause, Decision, Incident, Levels, ModelDocument, ModelEffect, ModelPolicy, MonitorAlert, Outcome,
-    PipelineExecution, REMEDIATION_DECIDED, Reason, RemediationDecided, Stage, StartAnswer, StartKind, StepContext, Verdict,
+    PipelineExecution, REMEDIATION_DECIDED, Reason, RemediationDecided, Stage, StartAnswer, StartKind, StepContext,
+    Verdict,
     decision::DecisionInput,
     model::is_alarm,
     start::{Call, Target},
@@ -72,7 +73,9 @@ impl ModelDocument {
             None => {}
             Some(Ok(_)) => {
                 // The clocks of AWS and of this function may differ.
-                let settled = open.last_alert_at.map(|at| after(at.min(caller.now), policy.decide_after));
+                let settled = open
+                    .last_alert_at
+                    .map(|at| after(at.min(caller.now), policy.decide_after));
                 if open.stage() == Stage::Deciding && settled.is_some_and(|settled| settled > caller.now) {
                     return false;
                 }
@@ -95,7 +98,12 @@ impl ModelDocument {
         let Some(open) = &self.incident else { return false };
         if open.execution.is_some() {
             let returns = open.returns;
-            return self.escalate(Cause::DriftReturned, vec![Reason::DriftReturned { returns }], given, caller);
+            return self.escalate(
+                Cause::DriftReturned,
+                vec![Reason::DriftReturned { returns }],
+                given,
+                caller,
+            );
         }
         let Some((decision, cause)) = self.judge(policy, given, caller) else {
             return false;
@@ -105,7 +113,12 @@ impl ModelDocument {
         match until.filter(|until| *until <= caller.now) {
             Some(until) if cause == Cause::FixData && self.stage() == Stage::AwaitingData => {
                 let stage = Stage::AwaitingData;
-                self.escalate(Cause::Overdue, vec![Reason::StageOverdue { stage, until }], given, caller)
+                self.escalate(
+                    Cause::Overdue,
+                    vec![Reason::StageOverdue { stage, until }],
+                    given,
+                    caller,
+                )
             }
             _ => self.enact(cause, decision, policy, given, caller),
         }
@@ -122,8 +135,11 @@ impl ModelDocument {
         let open = self.incident.as_mut()?;
         // An answer counts for the facts that it was given for. If they changed, approval is requested again.
         let is_other = |known: Option<&String>| known.is_some_and(|known| *known != fingerprint);
-        if is_other(open.approval.as_ref().and_then(|approval| approval.fingerprint.as_ref()))
-            || is_other(open.approval_fingerprint.as_ref())
+        if is_other(
+            open.approval
+                .as_ref()
+                .and_then(|approval| approval.fingerprint.as_ref()),
+        ) || is_other(open.approval_fingerprint.as_ref())
         {
             open.approval = None;
             open.approval_expires_at = None;
@@ -183,14 +199,20 @@ impl ModelDocument {
     /// The monitors in alert that are silent, with the time of their last judged execution. Of a monitor without a ledger, the
     /// last event counts. The alarms of CloudWatch are in alert as long as CloudWatch says so.
     fn silent(&self, levels: &Levels, now: Timestamp) -> Vec<(String, Timestamp)> {
-        let silent = self.in_alert(now).filter(|(key, _)| !is_alarm(key)).filter_map(|(key, alert)| {
-            let since = match levels.get(key) {
-                Some(level) => level.silent_since(now)?,
-                None => Level::silent_without_ledger(alert.since, now)?,
-            };
-            let schedule = alert.snapshot.as_ref().map_or(key, |snapshot| &snapshot.monitoring_schedule);
-            Some((schedule.clone(), since))
-        });
+        let silent = self
+            .in_alert(now)
+            .filter(|(key, _)| !is_alarm(key))
+            .filter_map(|(key, alert)| {
+                let since = match levels.get(key) {
+                    Some(level) => level.silent_since(now)?,
+                    None => Level::silent_without_ledger(alert.since, now)?,
+                };
+                let schedule = alert
+                    .snapshot
+                    .as_ref()
+                    .map_or(key, |snapshot| &snapshot.monitoring_schedule);
+                Some((schedule.clone(), since))
+            });
         silent.collect()
     }
 
@@ -203,7 +225,9 @@ impl ModelDocument {
         given: StepContext<'_>,
         caller: &Caller,
     ) -> bool {
-        let Some(incident) = &mut self.incident else { return false };
+        let Some(incident) = &mut self.incident else {
+            return false;
+        };
         let Some(stage) = incident.stage().after(cause) else {
             return false;
         };
@@ -228,7 +252,10 @@ impl ModelDocument {
         if retrains {
             incident.retrain_decided_at = Some(caller.now);
             self.retrainings.push(caller.now);
-            let oldest = caller.now.saturating_sub(RETRAINING_RETENTION).unwrap_or(Timestamp::MIN);
+            let oldest = caller
+                .now
+                .saturating_sub(RETRAINING_RETENTION)
+                .unwrap_or(Timestamp::MIN);
             self.retrainings.retain(|time| *time >= oldest);
             let id = incident.start_effect_id();
             let effect = match target.call(&parameters, incident, &decision, &self.model) {
@@ -292,7 +319,13 @@ impl ModelDocument {
     fn escalate_overdue(&mut self, within: SignedDuration, given: StepContext<'_>, caller: &Caller) -> bool {
         let Some(open) = &self.incident else { return false };
         let (stage, until) = (open.stage(), after(open.since(), within));
-        until <= caller.now && self.escalate(Cause::Overdue, vec![Reason::StageOverdue { stage, until }], given, caller)
+        until <= caller.now
+            && self.escalate(
+                Cause::Overdue,
+                vec![Reason::StageOverdue { stage, until }],
+                given,
+                caller,
+            )
     }
 
     /// Publishes the decision of an escalated incident again after a week, so that it is not forgotten.
@@ -365,12 +398,20 @@ impl ModelDocument {
 
     /// Reviews a start that this invocation is about to execute, and ends the wait for a retraining that was never seen.
     fn follow_up_start(&mut self, policy: &ModelPolicy, given: StepContext<'_>, caller: &Caller) -> bool {
-        let Some(open) = self.incident.clone() else { return false };
+        let Some(open) = self.incident.clone() else {
+            return false;
+        };
         if let Some(Ok(facts)) = given.facts {
             // The answer to an earlier attempt may have been lost.
             let mut runs = facts.in_flight.iter();
             if let Some(run) = runs.find(|run| run.incident == Some(open.number)) {
-                self.withdraw_start(&Incident { retrain_decided_at: None, ..open }, caller);
+                self.withdraw_start(
+                    &Incident {
+                        retrain_decided_at: None,
+                        ..open
+                    },
+                    caller,
+                );
                 if let Some(open) = &mut self.incident
                     && open.advance(Cause::RunSeen, caller.now)
                 {
@@ -391,24 +432,30 @@ impl ModelDocument {
         if until > caller.now {
             return false;
         }
-        let failures = self.outbox.get(&open.start_effect_id()).and_then(|entry| entry.failures.clone());
+        let failures = self
+            .outbox
+            .get(&open.start_effect_id())
+            .and_then(|entry| entry.failures.clone());
         if !self.withdraw_start(&open, caller) {
             return false;
         }
         let error = failures.map(|failures| failures.last);
-        self.escalate(Cause::NotStarted, vec![Reason::StartMissing { until, error }], given, caller)
+        self.escalate(
+            Cause::NotStarted,
+            vec![Reason::StartMissing { until, error }],
+            given,
+            caller,
+        )
     }
 
     /// Decides again about a start that was not executed at once: the facts may have changed since. Returns whether it was
     /// withdrawn or renewed.
-    fn review_start(
-        &mut self,
-        open: &Incident,
-        policy: &ModelPolicy,
-        given: StepContext<'_>,
-        caller: &Caller,
-    ) -> bool {
-        let Some(pending) = self.outbox.get(&open.start_effect_id()).map(|entry| entry.effect.clone()) else {
+    fn review_start(&mut self, open: &Incident, policy: &ModelPolicy, given: StepContext<'_>, caller: &Caller) -> bool {
+        let Some(pending) = self
+            .outbox
+            .get(&open.start_effect_id())
+            .map(|entry| entry.effect.clone())
+        else {
             return false;
         };
         let Some((decision, cause)) = self.judge(policy, given, caller) else {
@@ -451,7 +498,9 @@ impl ModelDocument {
             promotion.bake,
             EXPERIMENT_GRACE,
         ];
-        let longest = longest.into_iter().fold(SignedDuration::ZERO, SignedDuration::saturating_add);
+        let longest = longest
+            .into_iter()
+            .fold(SignedDuration::ZERO, SignedDuration::saturating_add);
         self.escalate_overdue(longest, given, caller)
     }
 
@@ -505,10 +554,14 @@ impl ModelDocument {
             stage: Stage::Verifying,
             until,
         }];
-        reasons.extend(silent.into_iter().map(|(monitoring_schedule, since)| Reason::MonitorSilent {
-            monitoring_schedule,
-            since,
-        }));
+        reasons.extend(
+            silent
+                .into_iter()
+                .map(|(monitoring_schedule, since)| Reason::MonitorSilent {
+                    monitoring_schedule,
+                    since,
+                }),
+        );
         self.escalate(Cause::Overdue, reasons, given, caller)
     }
 
@@ -528,9 +581,10 @@ impl ModelDocument {
                 && (is_alarm(key) || levels.get(key).is_some_and(|level| is_clean(level, policy.close_after)))
         };
         let monitors: Vec<String> = open.monitors.iter().map(|name| crate::schedule_key(name)).collect();
-        let mut concerned = self.alerts.iter().filter(|(key, alert)| {
-            alert.status != AlertStatus::Ok || monitors.contains(key)
-        });
+        let mut concerned = self
+            .alerts
+            .iter()
+            .filter(|(key, alert)| alert.status != AlertStatus::Ok || monitors.contains(key));
         if may_return || !concerned.all(|(key, alert)| is_quiet(key, alert)) {
             return false;
         }
@@ -549,7 +603,12 @@ fn is_clean(level: &Level, close_after: u32) -> bool {
 }
 
 /// Hash of what an approval is given for.
-fn fingerprint(policy: &ModelPolicy, target: &Target, alerts: &[AlertSnapshot], silent: &[(String, Timestamp)]) -> String {
+fn fingerprint(
+    policy: &ModelPolicy,
+    target: &Target,
+    alerts: &[AlertSnapshot],
+    silent: &[(String, Timestamp)],
+) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update(text);
@@ -564,7 +623,11 @@ fn fingerprint(policy: &ModelPolicy, target: &Target, alerts: &[AlertSnapshot], 
                 add(check_type);
             }
         }
-        add(if silent.iter().any(|(name, _)| name == schedule) { "silent" } else { "" });
+        add(if silent.iter().any(|(name, _)| name == schedule) {
+            "silent"
+        } else {
+            ""
+        });
     }
     add(policy.retraining.start.as_str());
     add(target.name().unwrap_or_default());

@@ -173,7 +173,8 @@ pub const TRANSITIONS: [(Stage, Cause, Stage); 56] = {
         NotStarted, Overdue, Promoted, Remind, Resolved, Retrain, RunSeen, Succeeded,
     };
     use Stage::{
-        AwaitingApproval, AwaitingData, Candidate, Deciding, Escalated, Healthy, Holding, Retraining, Starting, Verifying,
+        AwaitingApproval, AwaitingData, Candidate, Deciding, Escalated, Healthy, Holding, Retraining, Starting,
+        Verifying,
     };
     [
         (Healthy, InAlert, Deciding),

@@ -6,10 +6,10 @@
 //! or repeated leads to the same decision as one that arrived in time.
 
 use crate::{
-    AlertSnapshot, Approval, CandidateStatus, Cause, Decision, ExecutionStatus, InAlertChoice, IncidentClosed, Outcome, Pause,
-    PipelineExecution, Policy, REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason,
-    RemediationApproval, RemediationDecided, RemediationPause, RemediationResolution, RetrainingStatusChange, RiskRating,
-    Settings, Stage, StartPipelineExecution, StartStateMachine,
+    AlertSnapshot, Approval, CandidateStatus, Cause, Decision, ExecutionStatus, InAlertChoice, IncidentClosed, Outcome,
+    Pause, PipelineExecution, Policy, REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason,
+    RemediationApproval, RemediationDecided, RemediationPause, RemediationResolution, RetrainingStatusChange,
+    RiskRating, Settings, Stage, StartPipelineExecution, StartStateMachine,
 };
 use alerting::{AlertPosition, AlertStateChange, AlertStatus, DatapointState, Level};
 use jiff::{SignedDuration, Timestamp};
@@ -319,7 +319,11 @@ impl Incident {
         let Some(after) = before.after(cause) else {
             return false;
         };
-        self.stored_stage = if after == Stage::Starting { Stage::Retraining } else { after };
+        self.stored_stage = if after == Stage::Starting {
+            Stage::Retraining
+        } else {
+            after
+        };
         if after != before {
             self.stage_since = Some(now);
         }
@@ -423,7 +427,9 @@ impl ModelDocument {
             }
             Input::Resolution(_) => true,
             Input::Approval(_) | Input::Pause(_) | Input::Retired { .. } | Input::Tick => {
-                stage.is_undecided() || self.has_start_to_review(caller) || (stage == Stage::Healthy && self.would_open(caller.now))
+                stage.is_undecided()
+                    || self.has_start_to_review(caller)
+                    || (stage == Stage::Healthy && self.would_open(caller.now))
             }
             Input::PipelineExecution { .. } | Input::RunUnknown { .. } | Input::Experiment(_) => false,
         };
@@ -527,7 +533,9 @@ impl ModelDocument {
         match outcome {
             ModelEffectOutcome::Published => {}
             ModelEffectOutcome::Started(arn) => {
-                incident.execution.get_or_insert_with(|| PipelineExecution::started(arn));
+                incident
+                    .execution
+                    .get_or_insert_with(|| PipelineExecution::started(arn));
             }
             ModelEffectOutcome::Refused(error) => incident.start_answer = Some(StartAnswer::Refused(error)),
             ModelEffectOutcome::Held(reason) => incident.start_answer = Some(StartAnswer::Held(reason)),
@@ -605,10 +613,7 @@ impl ModelDocument {
         let Some(first) = in_alert.first() else { return };
         let seed = format!("{}/{seed}", first.id);
         let correlation_id = first.correlation_id.clone();
-        let monitors: Vec<String> = in_alert
-            .iter()
-            .map(|alert| alert.monitoring_schedule.clone())
-            .collect();
+        let monitors: Vec<String> = in_alert.iter().map(|alert| alert.monitoring_schedule.clone()).collect();
         let last_alert_at = self.in_alert(caller.now).map(|(_, alert)| alert.since).max();
         let is_recent = |closed: &ClosedIncident| {
             closed.outcome != Outcome::Resolved && caller.now.duration_since(closed.closed_at) < reopen_within
@@ -686,9 +691,14 @@ impl ModelDocument {
         let has_ended = known.is_some_and(|known| known.status.is_final());
         // A pipeline execution that is retried after its end keeps its ARN. An event from before the end is late.
         let ended_at = known.and_then(|known| known.end_time);
-        let changed_at = if execution.status.is_final() { execution.end_time } else { Some(at) };
+        let changed_at = if execution.status.is_final() {
+            execution.end_time
+        } else {
+            Some(at)
+        };
         let is_retried = has_ended && open.stage() == Stage::Escalated && changed_at > ended_at;
-        let is_old = execution.status.is_final() && execution.end_time.is_some() && execution.end_time <= open.retried_after;
+        let is_old =
+            execution.status.is_final() && execution.end_time.is_some() && execution.end_time <= open.retried_after;
         let is_late = known.is_some_and(|known| execution.status.rank() < known.status.rank() || has_ended || is_old);
         if is_late && !is_retried {
             return StepOutcome::Unchanged;

@@ -15,5 +15,6 @@ mod update;
 pub use error::{AwsError, ErrorType, Kind, chain};
 pub use policy::{LoadPolicyError, POLICY_IN_FORCE_KEY, POLICY_KEY, PolicyStore};
 pub use update::{
-    LEASE, LoadedDocument, OutboxDocument, UpdateError, load, load_shared, parse_document, update_document, update_shared,
+    LEASE, LoadedDocument, OutboxDocument, UpdateError, load, load_shared, parse_document, update_document,
+    update_shared,
 };

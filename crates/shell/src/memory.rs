@@ -471,7 +471,9 @@ impl Memory {
             kind,
             message: "injected".into(),
         };
-        let is_limited = ["sagemaker:List", "sagemaker:Describe"].iter().any(|prefix| operation.starts_with(prefix));
+        let is_limited = ["sagemaker:List", "sagemaker:Describe"]
+            .iter()
+            .any(|prefix| operation.starts_with(prefix));
         let second = inner.now.as_second();
         if let Some((limit, current, calls)) = inner.rate_limit.as_mut().filter(|_| is_limited) {
             *calls = if *current == second { *calls + 1 } else { 1 };
@@ -878,7 +880,9 @@ impl MonitoringSchedules for Memory {
         self.call("sagemaker:ListMonitoringExecutions", "*", |inner| {
             let of_all = inner.monitoring_executions.iter();
             let mut listed: Vec<(String, MonitoringExecution)> = of_all
-                .flat_map(|(schedule, executions)| executions.iter().map(|execution| (schedule.clone(), execution.clone())))
+                .flat_map(|(schedule, executions)| {
+                    executions.iter().map(|execution| (schedule.clone(), execution.clone()))
+                })
                 .filter(|(_, execution)| execution.scheduled_time > scheduled_after)
                 .collect();
             listed.sort_by_key(|(_, execution)| std::cmp::Reverse(execution.scheduled_time));

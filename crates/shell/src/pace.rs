@@ -93,7 +93,9 @@ impl TokenBucket {
     /// Takes a token. Returns the time until it is available.
     fn reserve(&self, now: Timestamp) -> Duration {
         let mut state = self.state();
-        let elapsed = state.updated_at.map_or(0.0, |updated| now.duration_since(updated).as_secs_f64().max(0.0));
+        let elapsed = state
+            .updated_at
+            .map_or(0.0, |updated| now.duration_since(updated).as_secs_f64().max(0.0));
         state.updated_at = state.updated_at.max(Some(now));
         state.tokens = (state.tokens + elapsed * state.rate).min(BURST) - 1.0;
         state.rate = (state.rate + elapsed * RECOVERY).min(self.max_rate);

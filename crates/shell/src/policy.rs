@@ -147,10 +147,7 @@ impl PolicyStore {
             // Both are probably unchanged. Versions are not listed at every event.
             Some(Seen::Absent(known)) => {
                 let (fetched, in_force) = join(read(None), read_in_force(clients, known.as_ref())).await;
-                let is_unchanged = matches!(
-                    (in_force?, known),
-                    (InForce::Unchanged, _) | (InForce::Absent, None)
-                );
+                let is_unchanged = matches!((in_force?, known), (InForce::Unchanged, _) | (InForce::Absent, None));
                 (fetched?, Some(is_unchanged))
             }
             None => (read(None).await?, None),
@@ -220,7 +217,9 @@ async fn absent(clients: &impl Documents, last: Option<CachedPolicy>) -> Result<
     };
     let seen = Seen::Absent(etag);
     // A cached policy that is not the default was in the bucket.
-    let had_policy = last.as_ref().is_some_and(|last| last.policy.version() != Policy::default().version());
+    let had_policy = last
+        .as_ref()
+        .is_some_and(|last| last.policy.version() != Policy::default().version());
     if in_force.is_none() && earlier.is_empty() && !had_policy {
         return Ok(CachedPolicy {
             seen,

@@ -73,7 +73,11 @@ async fn deleted_policy_stays_effective() {
     let (aws, warm, first) = warm().await;
     aws.delete_document(POLICY_KEY);
     for _ in 0..3 {
-        assert_eq!(version(&aws, &warm).await, first, "also between two reads of one invocation");
+        assert_eq!(
+            version(&aws, &warm).await,
+            first,
+            "also between two reads of one invocation"
+        );
     }
     assert_eq!(cold(&aws).await.as_deref(), Ok(first.as_str()));
     let (_, fell_back) = warm.load_with_state(&aws).await.unwrap();
@@ -140,7 +144,13 @@ async fn nothing_is_decided_without_record() {
 
 #[tokio::test]
 async fn unreadable_content_keeps_last_policy() {
-    for content in [&b""[..], b" \n\t\n", b"\xff\xfep\0a\0u\0s\0e\0d\0", b"# caf\xe9\n", b"\0"] {
+    for content in [
+        &b""[..],
+        b" \n\t\n",
+        b"\xff\xfep\0a\0u\0s\0e\0d\0",
+        b"# caf\xe9\n",
+        b"\0",
+    ] {
         let (aws, warm, first) = warm().await;
         assert_eq!(cold(&aws).await.as_deref(), Ok(first.as_str()));
         aws.put_document(POLICY_KEY, content);
@@ -158,7 +168,11 @@ async fn bucket_without_policy_costs_no_listing_per_event() {
         let (policy, fell_back) = store.load_with_state(&aws).await.unwrap();
         assert_eq!((policy.version(), fell_back), ("default", false));
     }
-    let listed = aws.calls().into_iter().filter(|call| *call == "s3:ListBucketVersions").count();
+    let listed = aws
+        .calls()
+        .into_iter()
+        .filter(|call| *call == "s3:ListBucketVersions")
+        .count();
     assert_eq!(listed, 1);
     assert!(aws.documents().is_empty());
 }

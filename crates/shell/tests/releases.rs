@@ -46,7 +46,10 @@ async fn rewrite<D: OutboxDocument>(aws: &Memory, new: D, change: impl Fn(&mut D
     };
     let loaded = load::<D>(aws, KEY).await.map_err(|error| error.error_type())?;
     let new = || new.clone();
-    let updated = update_document(aws, KEY, loaded, &caller, new, change, async |_| unreachable!("no known effect is pending")).await;
+    let updated = update_document(aws, KEY, loaded, &caller, new, change, async |_| {
+        unreachable!("no known effect is pending")
+    })
+    .await;
     updated.map_err(|error| error.error_type())
 }
 
@@ -54,7 +57,10 @@ async fn rewrite<D: OutboxDocument>(aws: &Memory, new: D, change: impl Fn(&mut D
 async fn document_of_newer_version_is_not_written() {
     let aws = aws();
     // The meaning of a known field may differ, or its type.
-    for change in [json!({"version": 2, "added": true}), json!({"version": 7, "model": {"name": "churn"}, "monitor": 1})] {
+    for change in [
+        json!({"version": 2, "added": true}),
+        json!({"version": 7, "model": {"name": "churn"}, "monitor": 1}),
+    ] {
         let before = put(&aws, &ledger(), change.clone());
         let result = rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('x')).await;
         assert_eq!(result, Err("StateNewer"));
@@ -69,7 +75,10 @@ async fn document_of_newer_version_is_not_written() {
     assert_eq!(error.error_type(), "StateUnreadable");
     put(&aws, &ledger(), json!({"version": 2}));
     let error = load::<MonitorLedger>(&aws, KEY).await.unwrap_err().to_string();
-    assert!(error.contains(KEY) && error.contains("version 2") && error.contains("version 1"), "{error}");
+    assert!(
+        error.contains(KEY) && error.contains("version 2") && error.contains("version 1"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -77,7 +86,9 @@ async fn fields_of_newer_release_survive_rewrite() {
     let aws = aws();
     let added = json!({"addedLater": {"list": [1, 0.1, null, "text"]}});
     put(&aws, &ledger(), added.clone());
-    rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('2')).await.unwrap();
+    rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('2'))
+        .await
+        .unwrap();
     assert_eq!(stored(&aws)["addedLater"], added["addedLater"]);
     assert_eq!(stored(&aws)["monitor"]["model"], "churn2");
 
@@ -90,15 +101,22 @@ async fn fields_of_newer_release_survive_rewrite() {
     change["incident"] = incident.clone();
     change["closed"] = closed;
     put(&aws, &ModelDocument::new("churn"), change);
-    rewrite(&aws, ModelDocument::new("churn"), |document| document.incidents += 1).await.unwrap();
-    assert_eq!(stored(&aws)["addedLater"], added["addedLater"]);
-    assert_eq!(stored(&aws)["incident"]["addedLater"], incident["addedLater"]);
-    assert_eq!(stored(&aws)["closed"][0]["incident"]["addedLater"], incident["addedLater"]);
-
-    put(&aws, &ExperimentDocument::new("churn"), added.clone());
-    rewrite(&aws, ExperimentDocument::new("churn"), |document| document.experiments += 1)
+    rewrite(&aws, ModelDocument::new("churn"), |document| document.incidents += 1)
         .await
         .unwrap();
+    assert_eq!(stored(&aws)["addedLater"], added["addedLater"]);
+    assert_eq!(stored(&aws)["incident"]["addedLater"], incident["addedLater"]);
+    assert_eq!(
+        stored(&aws)["closed"][0]["incident"]["addedLater"],
+        incident["addedLater"]
+    );
+
+    put(&aws, &ExperimentDocument::new("churn"), added.clone());
+    rewrite(&aws, ExperimentDocument::new("churn"), |document| {
+        document.experiments += 1
+    })
+    .await
+    .unwrap();
     assert_eq!(stored(&aws)["addedLater"], added["addedLater"]);
 }
 
@@ -106,11 +124,14 @@ async fn fields_of_newer_release_survive_rewrite() {
 async fn unknown_effect_does_not_stop_document() {
     let aws = aws();
     let claimed = |until: Timestamp| json!({"by": "newer", "until": until});
-    let effect = json!({"id": "page/churn-dq", "effect": {"PageOperator": {"urgent": true}}, "claim": claimed(aws.time())});
+    let effect =
+        json!({"id": "page/churn-dq", "effect": {"PageOperator": {"urgent": true}}, "claim": claimed(aws.time())});
     put(&aws, &ledger(), json!({"outbox": [effect]}));
     aws.pass(SignedDuration::from_hours(1));
     for _ in 0..2 {
-        rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('2')).await.unwrap();
+        rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('2'))
+            .await
+            .unwrap();
     }
     assert_eq!(stored(&aws)["outbox"], json!([effect]));
     assert_eq!(stored(&aws)["monitor"]["model"], "churn22");

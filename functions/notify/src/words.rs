@@ -6,7 +6,8 @@ use crate::{
 };
 use alerting::{
     AlertStateChange, AlertStatus, DatapointState, EventDatapoint, HealthStateChange, HealthStatus,
-    MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE, MODEL_MONITOR_LEVEL_CHANGE, ReportedViolation, Severity,
+    MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_HEALTH_STATE_CHANGE, MODEL_MONITOR_LEVEL_CHANGE, ReportedViolation,
+    Severity,
 };
 use jiff::{SignedDuration, Timestamp};
 use model_monitor::Quantity;

@@ -562,13 +562,17 @@ fn check_incident(
             .filter(|expires_at| *expires_at <= received)
         {
             let message = format!("the approval request of incident `{id}` expired at {expired}");
-            let hint =
-                format!("`driftwarden resolve {id} --reopen` closes it, and opens a new incident for monitors in alert");
+            let hint = format!(
+                "`driftwarden resolve {id} --reopen` closes it, and opens a new incident for monitors in alert"
+            );
             return Err(Refused::new(409, "ApprovalExpired", message, Some(hint)));
         }
         return check_until(command, received);
     }
-    let in_alert = document.alerts.iter().filter(|(_, alert)| alert.status == AlertStatus::InAlert);
+    let in_alert = document
+        .alerts
+        .iter()
+        .filter(|(_, alert)| alert.status == AlertStatus::InAlert);
     let in_alert: Vec<&String> = in_alert.map(|(schedule, _)| schedule).take(MAX_LISTED).collect();
     if !in_alert.is_empty() && command.in_alert.is_none() {
         let message = format!("monitors of incident `{id}` are in alert: {}", text::list(in_alert));

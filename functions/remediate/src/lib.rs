@@ -167,7 +167,14 @@ impl Remediate {
                             end_time: ended,
                         };
                         let at = reported.time;
-                        (model, Input::PipelineExecution { incident, execution, at })
+                        (
+                            model,
+                            Input::PipelineExecution {
+                                incident,
+                                execution,
+                                at,
+                            },
+                        )
                     })
                 }
                 STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => route_state_machine(&detail, at),
@@ -258,7 +265,9 @@ impl Remediate {
                 policy: &policy,
                 settings: &self.settings,
                 levels: &levels,
-                facts: facts.as_ref().map(|facts| facts.as_ref().map_err(|(message, _)| message.as_str())),
+                facts: facts
+                    .as_ref()
+                    .map(|facts| facts.as_ref().map_err(|(message, _)| message.as_str())),
             };
             let is_answered = Cell::new(false);
             let (stepped, stage, goes_on) = update_document(
@@ -329,7 +338,9 @@ impl Remediate {
                 return Ok(None);
             }
         };
-        let Some(ledger) = loaded.document() else { return Ok(None) };
+        let Some(ledger) = loaded.document() else {
+            return Ok(None);
+        };
         let monitor = &ledger.monitor;
         let monitor_type = monitor.monitor_type.map(|kind| kind.to_string());
         let rules = policy.monitor(&MonitorRef {
@@ -381,7 +392,14 @@ impl Remediate {
         inputs.push(Input::Tick);
         for input in inputs {
             let span = telemetry::span_for(Some(model), None, None);
-            let taken = self.take_known(clients, model.to_owned(), known.take(), levels.clone(), input, request_id);
+            let taken = self.take_known(
+                clients,
+                model.to_owned(),
+                known.take(),
+                levels.clone(),
+                input,
+                request_id,
+            );
             taken.instrument(span).await?;
         }
         Ok(is_open)
@@ -393,7 +411,9 @@ impl Remediate {
         clients: &W,
         document: &ModelDocument,
     ) -> Result<Vec<Input>, RemediateError> {
-        let Some(open) = &document.incident else { return Ok(Vec::new()) };
+        let Some(open) = &document.incident else {
+            return Ok(Vec::new());
+        };
         let stage = open.stage();
         let mut inputs = Vec::new();
         let policy = self.policy.load(clients).await.map_err(RemediateError::Policy)?;
@@ -459,7 +479,9 @@ impl Remediate {
                 let mut ended: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
                 free_ended(clients, &mut ended).await?;
                 let take = |fleet: &mut Fleet| {
-                    fleet.slots.retain(|slot| ended.slots.contains(slot) || slot.since >= now);
+                    fleet
+                        .slots
+                        .retain(|slot| ended.slots.contains(slot) || slot.since >= now);
                     fleet.take(model, incident, until, &policy.fleet(), now)
                 };
                 taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
@@ -559,7 +581,14 @@ impl Remediate {
         };
         let by_name = change.display_name.as_deref().and_then(parse_display_name);
         if let Some((model, incident)) = by_name {
-            return Ok(Ok((model.to_owned(), Input::PipelineExecution { incident, execution, at })));
+            return Ok(Ok((
+                model.to_owned(),
+                Input::PipelineExecution {
+                    incident,
+                    execution,
+                    at,
+                },
+            )));
         }
         let foreign = || Err(format!("Driftwarden did not start `{}`", change.execution_arn));
         if self.settings.pipeline_start == PipelineStart::Remediate {
@@ -577,7 +606,14 @@ impl Remediate {
             .zip(parameters.get("DriftwardenIncident"))
             .and_then(|(model, incident)| {
                 let incident = incident.strip_prefix(model.as_str())?.strip_prefix('-')?.parse().ok()?;
-                Some((model.clone(), Input::PipelineExecution { incident, execution, at }))
+                Some((
+                    model.clone(),
+                    Input::PipelineExecution {
+                        incident,
+                        execution,
+                        at,
+                    },
+                ))
             })
             .map_or_else(foreign, Ok))
     }
@@ -759,7 +795,14 @@ fn route_state_machine(detail: &Value, at: Timestamp) -> RoutedEvent {
         start_time: time("/startDate"),
         end_time: time("/stopDate"),
     };
-    Ok((model.to_owned(), Input::PipelineExecution { incident, execution, at }))
+    Ok((
+        model.to_owned(),
+        Input::PipelineExecution {
+            incident,
+            execution,
+            at,
+        },
+    ))
 }
 
 fn parse_detail<T: DeserializeOwned>(detail: Value, detail_type: &str) -> Result<T, RemediateError> {

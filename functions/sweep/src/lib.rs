@@ -322,7 +322,11 @@ impl Sweep {
         )
         .await;
         let is_complete = schedules.is_ok() && ledgers.is_ok();
-        for error in [schedules.as_ref().err(), ledgers.as_ref().err(), baselines.as_ref().err()] {
+        for error in [
+            schedules.as_ref().err(),
+            ledgers.as_ref().err(),
+            baselines.as_ref().err(),
+        ] {
             if let Some(error) = error {
                 failures.add(error.operation.to_owned() + " " + &error.resource, &error.to_string());
             }
@@ -427,7 +431,10 @@ impl Sweep {
             let state = states.get(key).cloned();
             state.unwrap_or_else(|| MonitorState::first_seen(clients.now()))
         };
-        let work: Vec<_> = candidates.into_iter().map(|candidate| (candidate, known(&candidate.key))).collect();
+        let work: Vec<_> = candidates
+            .into_iter()
+            .map(|candidate| (candidate, known(&candidate.key)))
+            .collect();
         let mut left = Vec::new();
         let mut monitors = stream::iter(work.into_iter().map(async |(candidate, mut state)| {
             if clients.now() >= until {
@@ -468,7 +475,9 @@ impl Sweep {
         let listed = clients.list("models/").await;
         let is_complete = listed.is_ok();
         let keys = listed.unwrap_or_else(|error| {
-            progress.failures.add("s3:ListBucket models/".to_owned(), &error.to_string());
+            progress
+                .failures
+                .add("s3:ListBucket models/".to_owned(), &error.to_string());
             Vec::new()
         });
         let names = keys.iter().filter_map(|key| strip_key(key, "models/"));
@@ -477,7 +486,10 @@ impl Sweep {
         let mut models: Vec<&str> = names.collect();
         models.sort_by_cached_key(|model| pass.rank(model, progress.in_alert.contains(*model)));
         let levels = &mut progress.levels;
-        let work: Vec<_> = models.into_iter().map(|model| (model, levels.remove(model).unwrap_or_default())).collect();
+        let work: Vec<_> = models
+            .into_iter()
+            .map(|model| (model, levels.remove(model).unwrap_or_default()))
+            .collect();
         let mut left = 0;
         let mut sweeps = stream::iter(work.into_iter().map(async |(model, levels)| {
             if clients.now() >= until {
@@ -591,7 +603,9 @@ impl Sweep {
             // After a change, the loaded ledger is outdated.
             known = Some(loaded).filter(|_| work.is_unchanged());
         } else if let Some(analysis) = &candidate.analysis {
-            let loaded = self.compare_analysis(clients, analysis, state, context, &mut work).await?;
+            let loaded = self
+                .compare_analysis(clients, analysis, state, context, &mut work)
+                .await?;
             known = Some(loaded).filter(|_| work.is_unchanged());
         }
         // Also for a new ledger: it has been evaluated, but its model has not received the alert.
@@ -625,7 +639,9 @@ impl Sweep {
         let now = clients.now();
         let exists = candidate.listed.is_some() || candidate.analysis.is_some();
         let is_retired = state.observe_existence(exists, context.is_complete, now);
-        let Some((ledger, level)) = &mut work.ledger else { return Ok(()) };
+        let Some((ledger, level)) = &mut work.ledger else {
+            return Ok(());
+        };
         let known = ledger.monitor.model.clone();
         let monitor_type = ledger.monitor.monitor_type.map(|kind| kind.to_string());
         let model = context.policy.monitor(&MonitorRef {
@@ -638,7 +654,10 @@ impl Sweep {
         }
         let loaded = load::<ModelDocument>(clients, &model_key(&known)).await?;
         let key = schedule_key(&ledger.monitor.schedule);
-        if loaded.document().is_some_and(|document| document.alerts.contains_key(&key)) {
+        if loaded
+            .document()
+            .is_some_and(|document| document.alerts.contains_key(&key))
+        {
             let input = Input::Retired {
                 monitoring_schedule: ledger.monitor.schedule.clone(),
             };
@@ -714,7 +733,8 @@ impl Sweep {
                 Err(error) => {
                     // The other executions are recorded, and the next sweep compares from here.
                     compared_until = compared_until.min(hour);
-                    work.failures.push(format!("execution of {hour}: {}", shell::chain(&error)));
+                    work.failures
+                        .push(format!("execution of {hour}: {}", shell::chain(&error)));
                     continue;
                 }
             };
@@ -744,8 +764,15 @@ impl Sweep {
                     && *hour >= schedule.created
             })
             .collect();
-        self.record_missing(clients, &schedule.name, schedule.endpoint.as_deref(), &missing, work, request_id)
-            .await;
+        self.record_missing(
+            clients,
+            &schedule.name,
+            schedule.endpoint.as_deref(),
+            &missing,
+            work,
+            request_id,
+        )
+        .await;
         Ok(loaded)
     }
 
@@ -794,7 +821,9 @@ impl Sweep {
         let since = newest.map_or(now, |newest| newest.scheduled_time.max(week));
         state.observe(analysis.expression.to_cron().as_deref(), since, now, now);
         let oldest = now.saturating_sub(MAX_LOOK_BACK).unwrap_or(Timestamp::MIN);
-        let after = ledger.and_then(|ledger| ledger.compared_until).map_or(oldest, |until| until.max(oldest));
+        let after = ledger
+            .and_then(|ledger| ledger.compared_until)
+            .map_or(oldest, |until| until.max(oldest));
         let delay = GRACE.saturating_add(analysis.delay);
         let until = now.saturating_sub(delay).unwrap_or(Timestamp::MIN);
         let due = state.due(after, until).into_iter();
@@ -833,7 +862,8 @@ impl Sweep {
                 Err(error) => {
                     // The next sweep compares from here.
                     work.compared_until = work.compared_until.map(|until| until.min(*hour));
-                    work.failures.push(format!("execution of {hour}: {}", shell::chain(&error)));
+                    work.failures
+                        .push(format!("execution of {hour}: {}", shell::chain(&error)));
                 }
             }
         }
@@ -912,7 +942,8 @@ impl Progress {
                 self.in_alert.insert(model.clone());
             }
             let sent = |id: &str| ledger.outbox.entries().iter().all(|entry| entry.id != id);
-            self.changes.extend(ledger.last_change.as_deref().filter(|change| sent(&change.id)).cloned());
+            self.changes
+                .extend(ledger.last_change.as_deref().filter(|change| sent(&change.id)).cloned());
         }
     }
 }
@@ -921,14 +952,19 @@ impl SharedExecutions {
     /// Executions of a schedule that are scheduled after a time.
     fn since(&self, schedule: &str, after: Timestamp) -> Vec<MonitoringExecution> {
         let executions = self.executions.get(&schedule_key(schedule)).into_iter().flatten();
-        executions.filter(|execution| execution.scheduled_time > after).cloned().collect()
+        executions
+            .filter(|execution| execution.scheduled_time > after)
+            .cloned()
+            .collect()
     }
 }
 
 /// The datapoint of an hour, if the ledger has one.
 fn find_datapoint(ledger: Option<&MonitorLedger>, hour: Timestamp) -> Option<&Datapoint> {
     let datapoints = &ledger?.datapoints;
-    let at = datapoints.binary_search_by_key(&hour, |datapoint| datapoint.scheduled_time).ok()?;
+    let at = datapoints
+        .binary_search_by_key(&hour, |datapoint| datapoint.scheduled_time)
+        .ok()?;
     datapoints.get(at)
 }
 
@@ -950,7 +986,10 @@ fn look_back(
 ) -> Timestamp {
     let before = |duration: SignedDuration| now.saturating_sub(duration).unwrap_or(Timestamp::MIN);
     let from = match ledger {
-        None => examined_until.unwrap_or(Timestamp::MIN).max(before(LOOK_BACK_WITHOUT_LEDGER)).min(before(LOOK_BACK)),
+        None => examined_until
+            .unwrap_or(Timestamp::MIN)
+            .max(before(LOOK_BACK_WITHOUT_LEDGER))
+            .min(before(LOOK_BACK)),
         Some(ledger) => ledger.compared_until.unwrap_or(created).min(before(LOOK_BACK)),
     };
     from.max(before(MAX_LOOK_BACK))
@@ -967,8 +1006,7 @@ async fn baseline_changed_at(clients: &impl Documents, schedule: &str) -> Result
     match clients.read(&key, None).await? {
         Fetched::Absent | Fetched::Unchanged => Ok(None),
         Fetched::Found(body, _) => {
-            let document: BaselineDocument =
-                parse_document(&key, &body, 1)?;
+            let document: BaselineDocument = parse_document(&key, &body, 1)?;
             Ok(Some(document.change.time))
         }
     }

@@ -289,12 +289,20 @@ impl MonitorState {
             };
             let until = if at + 1 < self.settings.len() {
                 // Changed after this time: an execution that was due shortly before it may never have started.
-                until.min(settings.seen_at.saturating_sub(MAX_START_DELAY).unwrap_or(Timestamp::MIN))
+                until.min(
+                    settings
+                        .seen_at
+                        .saturating_sub(MAX_START_DELAY)
+                        .unwrap_or(Timestamp::MIN),
+                )
             } else {
                 until
             };
             // An execution is due at the start of the range, too.
-            let before = settings.since.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MIN);
+            let before = settings
+                .since
+                .saturating_sub(SignedDuration::from_secs(1))
+                .unwrap_or(Timestamp::MIN);
             due.extend(expression.due(after.max(before), until));
         }
         due

@@ -87,7 +87,11 @@ async fn analysis_that_stopped_running_is_missing() {
     assert_eq!(states[3..], [DatapointState::Missing; 9]);
     assert_eq!(ledger(&aws).health.status, HealthStatus::Unhealthy);
     let events = aws.events();
-    assert!(events.iter().any(|(kind, _)| kind == "Model Monitor Health State Change"));
+    assert!(
+        events
+            .iter()
+            .any(|(kind, _)| kind == "Model Monitor Health State Change")
+    );
     assert_eq!(sweep(&aws).await, 0);
     // It runs again, also what it caught up on.
     record(&aws, "23T15:00").await;
@@ -98,7 +102,10 @@ async fn analysis_that_stopped_running_is_missing() {
 #[tokio::test]
 async fn analysis_that_never_ran_is_missing_from_its_publication() {
     let aws = Memory::at(at("23T06:30"));
-    aws.put_document("policy.toml", ANALYSIS.replace("schedule = 'churn-dq'", "schedule = 'Churn-DQ'"));
+    aws.put_document(
+        "policy.toml",
+        ANALYSIS.replace("schedule = 'churn-dq'", "schedule = 'Churn-DQ'"),
+    );
     assert_eq!(sweep(&aws).await, 0);
     assert_eq!(sweep_until(&aws, "23T10:30").await, 3);
     assert_eq!(ledger(&aws).monitor.schedule, "Churn-DQ");
@@ -108,7 +115,10 @@ async fn analysis_that_never_ran_is_missing_from_its_publication() {
 #[tokio::test]
 async fn analysis_is_due_by_its_expression_and_delay() {
     let aws = Memory::at(at("23T06:30"));
-    aws.put_document("policy.toml", format!("{ANALYSIS}expression = 'rate(6 hours)'\ndelay = '2h'\n"));
+    aws.put_document(
+        "policy.toml",
+        format!("{ANALYSIS}expression = 'rate(6 hours)'\ndelay = '2h'\n"),
+    );
     record(&aws, "23T06:00").await;
     assert_eq!(sweep(&aws).await, 0);
     assert_eq!(sweep_until(&aws, "23T14:30").await, 0);
@@ -132,7 +142,10 @@ async fn stopped_schedule_is_not_due_until_it_starts() {
     assert_eq!(sweep(&aws).await, 0, "it was stopped on purpose for nine hours");
     assert_eq!(sweep_until(&aws, "23T17:30").await, 1, "16:00 never ran");
     let newest = ledger(&aws).datapoints.back().unwrap().clone();
-    assert_eq!((newest.scheduled_time, newest.state()), (at("23T16:00"), DatapointState::Missing));
+    assert_eq!(
+        (newest.scheduled_time, newest.state()),
+        (at("23T16:00"), DatapointState::Missing)
+    );
 }
 
 #[tokio::test]
@@ -156,7 +169,10 @@ async fn expression_is_read_only_after_change() {
     schedule(&aws, "Scheduled", "cron(0 * ? * * *)");
     let described = |aws: &Memory| {
         let calls = aws.calls();
-        calls.iter().filter(|call| **call == "sagemaker:DescribeMonitoringSchedule").count()
+        calls
+            .iter()
+            .filter(|call| **call == "sagemaker:DescribeMonitoringSchedule")
+            .count()
     };
     sweep_until(&aws, "23T09:30").await;
     assert_eq!(described(&aws), 1);
@@ -181,6 +197,9 @@ async fn executions_of_all_schedules_are_listed_together() {
     sweep(&aws).await;
     sweep(&aws).await;
     let calls = aws.calls();
-    let listed = calls.iter().filter(|call| **call == "sagemaker:ListMonitoringExecutions").count();
+    let listed = calls
+        .iter()
+        .filter(|call| **call == "sagemaker:ListMonitoringExecutions")
+        .count();
     assert_eq!(listed, 2);
 }

@@ -122,13 +122,20 @@ fn metric(aws: &Memory, name: MetricName) -> f64 {
 #[tokio::test]
 async fn unreadable_model_stops_no_other_model() {
     let broken = json!({"version": 1, "model": "m001", "incident": {"stage": "Pondering"}});
-    for document in [broken.to_string(), json!({"version": 9, "model": "m001"}).to_string(), "none".to_owned()] {
+    for document in [
+        broken.to_string(),
+        json!({"version": 9, "model": "m001"}).to_string(),
+        "none".to_owned(),
+    ] {
         let aws = fleet(5, "CompletedWithViolations");
         aws.put_document("models/m001.json", document.clone());
         for _ in 0..2 {
             let error = sweep_for(&aws, 600).await.unwrap_err().to_string();
             assert!(error.contains(" 1 of 10 "), "reported once: {error}");
-            assert!(error.contains("model m001: ") && error.contains("models/m001.json"), "{error}");
+            assert!(
+                error.contains("model m001: ") && error.contains("models/m001.json"),
+                "{error}"
+            );
         }
         for model in ["m000", "m002", "m003", "m004"] {
             assert_eq!(stage(&aws, model), Some(Stage::Retraining), "{model}");
@@ -147,7 +154,10 @@ async fn unreadable_documents_stop_no_other_item() {
     aws.put_document("sweep.json", "none");
     let error = sweep_for(&aws, 600).await.unwrap_err().to_string();
     assert!(error.contains(" 3 of "), "{error}");
-    assert!(error.contains("monitors/dq-001.json") || error.contains("dq-003"), "{error}");
+    assert!(
+        error.contains("monitors/dq-001.json") || error.contains("dq-003"),
+        "{error}"
+    );
     for model in ["m000", "m002", "m004"] {
         assert_eq!(stage(&aws, model), Some(Stage::Retraining), "{model}");
     }
@@ -156,7 +166,10 @@ async fn unreadable_documents_stop_no_other_item() {
 #[tokio::test]
 async fn unreadable_report_stops_no_other_execution() {
     let aws = fleet(1, "CompletedWithViolations");
-    aws.put_object("s3://reports/out/m000/dq-000/2026/11/23/05/constraint_violations.json", "{");
+    aws.put_object(
+        "s3://reports/out/m000/dq-000/2026/11/23/05/constraint_violations.json",
+        "{",
+    );
     aws.set_time(at("09:30:00"));
     for hour in [6, 7] {
         let execution = MonitoringExecution {
@@ -173,13 +186,30 @@ async fn unreadable_report_stops_no_other_execution() {
     let error = sweep_for(&aws, 600).await.unwrap_err().to_string();
     assert!(error.contains("2026-11-23T05:00:00Z"), "{error}");
     let ledger = json(&aws, "monitors/dq-000.json");
-    let hours: Vec<_> = ledger["datapoints"].as_array().unwrap().iter().map(|point| &point["scheduled_time"]).collect();
+    let hours: Vec<_> = ledger["datapoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| &point["scheduled_time"])
+        .collect();
     // 08:00 never ran.
-    assert_eq!(hours, ["2026-11-23T06:00:00Z", "2026-11-23T07:00:00Z", "2026-11-23T08:00:00Z"]);
+    assert_eq!(
+        hours,
+        ["2026-11-23T06:00:00Z", "2026-11-23T07:00:00Z", "2026-11-23T08:00:00Z"]
+    );
     // The execution with the unreadable report is not given up.
-    aws.put_object("s3://reports/out/m000/dq-000/2026/11/23/05/constraint_violations.json", REPORT);
+    aws.put_object(
+        "s3://reports/out/m000/dq-000/2026/11/23/05/constraint_violations.json",
+        REPORT,
+    );
     sweep_for(&aws, 600).await.unwrap();
-    assert_eq!(json(&aws, "monitors/dq-000.json")["datapoints"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        json(&aws, "monitors/dq-000.json")["datapoints"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
 }
 
 #[tokio::test]
@@ -212,11 +242,24 @@ async fn rate_limit_slows_sweep_down() {
             sweep_for(&aws, 540).await.unwrap();
             aws.pass(SignedDuration::from_mins(6));
         }
-        assert!(swept(&aws, "monitors").values().all(Option::is_some), "{limit} per second");
-        assert_eq!(aws.documents().iter().filter(|key| key.starts_with("monitors/")).count(), 60);
+        assert!(
+            swept(&aws, "monitors").values().all(Option::is_some),
+            "{limit} per second"
+        );
+        assert_eq!(
+            aws.documents()
+                .iter()
+                .filter(|key| key.starts_with("monitors/"))
+                .count(),
+            60
+        );
         let limited = |call: &&&str| call.starts_with("sagemaker:List") || call.starts_with("sagemaker:Describe");
         let calls = aws.calls().iter().filter(limited).count();
-        assert!(aws.throttled() * 10 <= calls, "{} of {calls} at {limit} per second", aws.throttled());
+        assert!(
+            aws.throttled() * 10 <= calls,
+            "{} of {calls} at {limit} per second",
+            aws.throttled()
+        );
     }
 }
 
@@ -233,12 +276,18 @@ async fn every_item_is_swept_at_any_budget() {
     }
     assert!(sweeps > 2, "the budget is too large for this test");
     let models = swept(&aws, "models");
-    assert!(models.values().all(Option::is_some), "models have their own time: {models:?}");
+    assert!(
+        models.values().all(Option::is_some),
+        "models have their own time: {models:?}"
+    );
     // In the next pass, none waits longer than one pass.
     let oldest = |aws: &Memory| swept(aws, "monitors").into_values().flatten().min().unwrap();
     for _ in 0..3 * sweeps {
         let age = aws.time().duration_since(oldest(&aws));
-        assert!(age <= SignedDuration::from_mins(16) * (sweeps + 2), "{age} after {sweeps} sweeps a pass");
+        assert!(
+            age <= SignedDuration::from_mins(16) * (sweeps + 2),
+            "{age} after {sweeps} sweeps a pass"
+        );
         let published = metric(&aws, MetricName::SweepAge);
         assert!(published <= age.as_secs_f64(), "{published} {age}");
         sweep_for(&aws, 20).await.unwrap();
@@ -252,7 +301,10 @@ async fn open_incidents_come_before_healthy_models() {
     for number in 0..40 {
         let mut document = ModelDocument::new(format!("healthy-{number:02}"));
         document.alerts.clear();
-        aws.put_document(&ModelDocument::key(&document.model), serde_json::to_vec(&document).unwrap());
+        aws.put_document(
+            &ModelDocument::key(&document.model),
+            serde_json::to_vec(&document).unwrap(),
+        );
     }
     let incident = json!({
         "number": 1, "id": "zoe-1", "token": "t", "stage": "Escalated", "opened_at": "2026-11-23T03:00:00Z", "monitors": ["x"],
@@ -278,7 +330,12 @@ async fn lost_alert_of_every_model_is_delivered_despite_failure() {
     for model in ["m000", "m001", "m002", "m003"] {
         let document: ModelDocument =
             serde_json::from_slice(&aws.document(&format!("models/{model}.json")).unwrap()).unwrap();
-        assert!(document.alerts.values().all(|alert| alert.status == AlertStatus::InAlert));
+        assert!(
+            document
+                .alerts
+                .values()
+                .all(|alert| alert.status == AlertStatus::InAlert)
+        );
         assert_eq!(stage(&aws, model), Some(Stage::Retraining), "{model}");
     }
 }

@@ -412,7 +412,7 @@ fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &Expe
     if incident.candidate_since.is_none() {
         return Ok(());
     }
-    let (id, stage) = (&incident.id, incident.stage);
+    let (id, stage) = (&incident.id, incident.stage());
     if outcome.is_none() && stage == Stage::Candidate {
         return Err(format!("incident {id} is still waiting for its candidate"));
     }

@@ -273,7 +273,7 @@ fn random_policy(random: &mut Rng, monitors: usize) -> String {
     let mut text = format!(
         "paused = {paused}\n[alert]\ndatapoints_to_alert = {m}\nevaluation_period = {n}\n\
          [remediation]\nautomation = '{automation}'\ncooldown = '{cooldown}h'\nretrainings_per_day = 50\n\
-         retrainings_per_month = 50\n"
+         retrainings_per_month = 50\nclose_after = 1\nverify_executions = 1\n"
     );
     let monitors = (0..monitors).map(|number| format!("[[monitor]]\nschedule = 'monitor-{number}'\nmodel = 'churn'\n"));
     text.extend(monitors);
@@ -411,6 +411,12 @@ impl History<'_> {
         if self.candidates.is_some() {
             self.execute_more()?;
         }
+        // The deadlines of all stages pass.
+        for seconds in [50 * 3600, 900, 900] {
+            let at = after(self.world.time(), seconds);
+            self.plan_sweep(at);
+            self.run()?;
+        }
         let policy = Policy::parse(self.policy.as_bytes()).map_err(|error| error.to_string())?;
         check(self.world, &self.monitors, &policy, &self.published)?;
         if let Some(candidates) = &self.candidates {
@@ -450,11 +456,8 @@ impl History<'_> {
             self.final_actions()?;
         }
         // A cooldown or a pipeline execution in progress may have delayed the last decision.
-        let at = after(self.world.time(), 6 * 3600);
-        self.plan_sweep(at);
-        self.run()?;
-        for _ in 0..2 {
-            let at = after(self.world.time(), 900);
+        for seconds in [6 * 3600, 900, 900] {
+            let at = after(self.world.time(), seconds);
             self.plan_sweep(at);
             self.run()?;
         }
@@ -902,7 +905,7 @@ impl History<'_> {
                 continue;
             };
             match detail_type.as_str() {
-                "Model Monitor Alert State Change" => {
+                "Model Monitor Alert State Change" | "Model Monitor Level Change" => {
                     let event = event("driftwarden", &detail_type, &detail);
                     self.send(&event, Function::Remediate, 10);
                 }

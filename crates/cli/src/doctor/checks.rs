@@ -239,7 +239,7 @@ impl<W: Clients> CheckedDeployment<W> {
 
     /// Finding about a bucket without `policy.toml`: there never was one, or it was deleted.
     async fn absent_policy(&self, check: &'static str) -> (Vec<Finding>, Policy) {
-        match PolicyStore::default().load_with_state(self.clients).await {
+        match PolicyStore::default().load_with_state(self.clients.as_ref()).await {
             Ok((policy, false)) => {
                 let seen = "no policy: none was ever published; with the default settings, only models with the risk rating low are retrained without approval";
                 (vec![Finding::ok(check, seen)], (*policy).clone())
@@ -257,10 +257,7 @@ impl<W: Clients> CheckedDeployment<W> {
                 )
             }
             Err(LoadPolicyError::Aws(error)) => (vec![Finding::unknown(check, &error)], Policy::default()),
-            Err(error) => (
-                vec![Finding::broken(check, shell::chain(&error))],
-                Policy::default(),
-            ),
+            Err(error) => (vec![Finding::broken(check, shell::chain(&error))], Policy::default()),
         }
     }
 

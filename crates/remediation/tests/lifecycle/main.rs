@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use remediation::{
     CandidateStatus, Cause, ExecutionStatus, Facts, InAlertChoice, Input, Levels, ModelDocument, ModelEffect,
     ModelEffectOutcome, Outcome, Pause, PipelineExecution, PipelineStart, Policy, Reason, Refusal, RemediationApproval,
-    RemediationPause, RemediationResolution, RiskRating, RunInFlight, Settings, Stage, StartPipelineExecution, StepContext, StepOutcome, TRANSITIONS, Verdict, diagram,
-    parse_display_name,
+    RemediationPause, RemediationResolution, RiskRating, RunInFlight, Settings, Stage, StartPipelineExecution,
+    StepContext, StepOutcome, TRANSITIONS, Verdict, diagram, parse_display_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

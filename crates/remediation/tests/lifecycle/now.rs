@@ -95,7 +95,9 @@ fn delayed_start_is_renewed_with_new_parameters() {
     let policy = format!("{AUTO}[retraining]\nparameters = {{ Model = '{{model}}' }}\n");
     scenario.policy = Policy::parse(policy.as_bytes()).unwrap();
     assert_eq!(scenario.apply_at(200, tick()), Stage::Retraining);
-    let [start] = scenario.starts()[..] else { panic!("one start") };
+    let [start] = scenario.starts()[..] else {
+        panic!("one start")
+    };
     assert_eq!(start.parameters, BTreeMap::from([("Model".into(), "churn".into())]));
     assert_eq!(scenario.document.retrainings, [at(200)]);
 }
@@ -161,7 +163,11 @@ fn silent_monitor_supports_no_retraining() {
     known.interval = Some(SignedDuration::from_hours(1));
     assert_eq!(scenario.apply_at(11 * HOUR, tick()), Stage::Holding);
     assert!(matches!(&scenario.last_decision().1[..], [Reason::MonitorSilent { since, .. }] if *since == at(10)));
-    assert_eq!(scenario.apply_at(3 * DAY, tick()), Stage::Holding, "silence is no recovery");
+    assert_eq!(
+        scenario.apply_at(3 * DAY, tick()),
+        Stage::Holding,
+        "silence is no recovery"
+    );
     // If the ledger is lost, the last event is too old.
     scenario.levels.clear();
     assert_eq!(scenario.apply_at(4 * DAY, tick()), Stage::Holding);
@@ -178,7 +184,10 @@ fn alarm_without_data_supports_no_retraining() {
     scenario.apply_at(20, unknown);
     assert_eq!(scenario.apply_at(11 * HOUR, tick()), Stage::Holding);
     assert!(scenario.starts().is_empty());
-    assert_eq!(scenario.apply_at(12 * HOUR, in_alert("alarm:latency", 3)), Stage::Retraining);
+    assert_eq!(
+        scenario.apply_at(12 * HOUR, in_alert("alarm:latency", 3)),
+        Stage::Retraining
+    );
 }
 
 #[test]
@@ -196,7 +205,10 @@ fn approval_counts_for_the_facts_it_was_given_for() {
             ..approval
         })
     };
-    assert_eq!(scenario.apply(answer(7, 20)), StepOutcome::Refused(Refusal::OtherDecision));
+    assert_eq!(
+        scenario.apply(answer(7, 20)),
+        StepOutcome::Refused(Refusal::OtherDecision)
+    );
     assert_eq!(scenario.apply_at(20, answer(1, 20)), Stage::Holding, "the cooldown");
     // The alert becomes critical: the approval lapses, and another one is requested.
     let critical = revised(1, &["baseline_drift_check"], Severity::Critical);
@@ -204,7 +216,10 @@ fn approval_counts_for_the_facts_it_was_given_for() {
     assert_eq!(scenario.apply_at(11 * HOUR, tick()), Stage::AwaitingApproval);
     assert!(scenario.starts().is_empty());
     let number = scenario.document.incident.as_ref().unwrap().decisions;
-    assert_eq!(scenario.apply_at(11 * HOUR + 10, answer(number, 11 * HOUR + 10)), Stage::Retraining);
+    assert_eq!(
+        scenario.apply_at(11 * HOUR + 10, answer(number, 11 * HOUR + 10)),
+        Stage::Retraining
+    );
 }
 
 #[test]
@@ -239,7 +254,10 @@ fn every_stage_ends() {
     // Broken data.
     let mut scenario = Scenario::with_policy(AUTO);
     let broken = revised(0, &["missing_column_check"], Severity::Warning);
-    assert_eq!(scenario.apply_at(10, Input::Alert(Box::new(broken))), Stage::AwaitingData);
+    assert_eq!(
+        scenario.apply_at(10, Input::Alert(Box::new(broken))),
+        Stage::AwaitingData
+    );
     assert_eq!(scenario.apply_at(7 * DAY, tick()), Stage::AwaitingData);
     assert_eq!(scenario.apply_at(7 * DAY + 10, tick()), Stage::Escalated);
     assert_eq!(overdue(&scenario), Some(Stage::AwaitingData));
@@ -248,14 +266,19 @@ fn every_stage_ends() {
     scenario.facts = None;
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Deciding);
     assert_eq!(scenario.apply_at(10 + HOUR, tick()), Stage::Escalated);
-    assert!(matches!(&scenario.last_decision().1[..], [Reason::FactsMissing { error }] if error.contains("Throttling")));
+    assert!(
+        matches!(&scenario.last_decision().1[..], [Reason::FactsMissing { error }] if error.contains("Throttling"))
+    );
     // A monitor that reports nothing about the retrained model.
     let mut scenario = Scenario::after([in_alert("dq", 1), execution(1, ExecutionStatus::Succeeded)]);
     scenario.levels.get_mut("dq").unwrap().interval = Some(SignedDuration::from_hours(1));
     assert_eq!(scenario.apply_at(2 * DAY - 10, tick()), Stage::Verifying);
     assert_eq!(scenario.apply_at(2 * DAY + 10, tick()), Stage::Escalated);
     assert_eq!(overdue(&scenario), Some(Stage::Verifying));
-    assert!(matches!(&scenario.last_decision().1[1..], [Reason::MonitorSilent { .. }]));
+    assert!(matches!(
+        &scenario.last_decision().1[1..],
+        [Reason::MonitorSilent { .. }]
+    ));
     // An experiment of which no end is seen.
     let mut scenario = with_candidate();
     scenario.apply_at(200, candidate(None, None, 200));
@@ -293,11 +316,17 @@ fn retried_run_continues_the_incident() {
     let failed = run(ExecutionStatus::Failed, Some(100), 100);
     assert_eq!(scenario.apply_at(100, failed.clone()), Stage::Escalated);
     // Late and repeated events about the time before the end.
-    assert_eq!(scenario.apply_at(110, run(ExecutionStatus::Executing, None, 50)), Stage::Escalated);
+    assert_eq!(
+        scenario.apply_at(110, run(ExecutionStatus::Executing, None, 50)),
+        Stage::Escalated
+    );
     assert_eq!(scenario.apply_at(111, failed.clone()), Stage::Escalated);
     // RetryPipelineExecution keeps the ARN.
     let mut lost = scenario.document.clone();
-    assert_eq!(scenario.apply_at(200, run(ExecutionStatus::Executing, None, 200)), Stage::Retraining);
+    assert_eq!(
+        scenario.apply_at(200, run(ExecutionStatus::Executing, None, 200)),
+        Stage::Retraining
+    );
     assert_eq!(scenario.apply_at(210, failed), Stage::Retraining, "late");
     let succeeded = run(ExecutionStatus::Succeeded, Some(300), 300);
     assert_eq!(scenario.apply_at(300, succeeded.clone()), Stage::Verifying);
@@ -319,7 +348,11 @@ fn drift_that_comes_and_goes_is_one_incident() {
         };
         change.time = at(start);
         scenario.apply_at(start, Input::Alert(change));
-        scenario.judge_at(start + 3 * HOUR, "dq", &[start + 3 * HOUR, start + 2 * HOUR, start + HOUR]);
+        scenario.judge_at(
+            start + 3 * HOUR,
+            "dq",
+            &[start + 3 * HOUR, start + 2 * HOUR, start + HOUR],
+        );
         scenario.apply_at(start + 4 * HOUR, ok("dq", transition + 1));
         scenario.levels.get_mut("dq").unwrap().not_breaching = 5;
         scenario.apply_at(start + 8 * HOUR, tick());

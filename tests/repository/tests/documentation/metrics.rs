@@ -147,6 +147,7 @@ fn metric_reference_matches_code() {
         };
         let unit = match unit {
             Unit::Count => "Count",
+            Unit::Seconds => "Seconds",
             Unit::None => "None",
         };
         writeln!(
