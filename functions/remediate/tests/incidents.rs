@@ -227,6 +227,7 @@ async fn medium_risk_model_is_retrained_after_approval() {
     let approval = RemediationApproval {
         incident_id: "churn-endpoint-1".into(),
         granted: true,
+        decision: None,
         by: "ada".into(),
         time: aws.time(),
         valid_until: None,

@@ -16,8 +16,8 @@ use model_monitor::{Limits, MonitorType, Statistics, ViolationReport};
 use outbox::Caller;
 use promotion::{Comparison as ExperimentComparison, ExperimentDocument, Look};
 use remediation::{
-    ExecutionStatus, Facts as RemediationFacts, Input, ModelDocument, ModelEffect, MonitorRef, PipelineExecution,
-    PipelineStart, Policy, RiskRating, Settings,
+    ExecutionStatus, Facts as RemediationFacts, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome,
+    MonitorRef, PipelineExecution, PipelineStart, Policy, RiskRating, Settings, schedule_key,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, f64::consts::TAU};
@@ -160,8 +160,10 @@ fn fixture(scenario: Scenario, model: &str, seed: u64) -> Fixture {
             && at > since
         {
             running = None;
-            end_execution(&mut document, &policy, incident, since, at, scenario);
+            let levels = levels(&ledgers, &policy, at);
+            end_execution(&mut document, (&policy, &levels), incident, since, at, scenario);
         }
+        let mut alerts = Vec::new();
         for ledger in &mut ledgers {
             play(ledger, &policy, scenario, at, &mut rng, &mut measured);
             let events: Vec<_> = ledger
@@ -173,9 +175,16 @@ fn fixture(scenario: Scenario, model: &str, seed: u64) -> Fixture {
             for (id, effect) in events {
                 ledger.outbox.settle(&id);
                 if let MonitorEffect::PutAlertStateChange(alert) = effect {
-                    step(&mut document, Input::Alert(alert), &policy, at, 12);
+                    alerts.push(alert);
                 }
             }
+        }
+        let levels = levels(&ledgers, &policy, at);
+        for alert in alerts {
+            step(&mut document, Input::Alert(alert), (&policy, &levels), at, 12);
+        }
+        if document.incident.is_some() {
+            step(&mut document, Input::Tick, (&policy, &levels), at, 13);
         }
         let effects: Vec<_> = document
             .outbox
@@ -186,7 +195,8 @@ fn fixture(scenario: Scenario, model: &str, seed: u64) -> Fixture {
         for (id, effect) in effects {
             document.outbox.settle(&id);
             if let ModelEffect::StartPipelineExecution(start) = effect {
-                document.started(start.incident, &execution_arn(model, start.incident));
+                let outcome = ModelEffectOutcome::Started(execution_arn(model, start.incident));
+                document.record_outcome(&ModelEffect::StartPipelineExecution(start.clone()), outcome);
                 running = Some((start.incident, at));
             }
         }
@@ -220,7 +230,21 @@ fn execution_arn(model: &str, incident: u64) -> String {
     format!("{ACCOUNT}:pipeline/{model}-retraining/execution/r{incident}a7k2m9")
 }
 
-fn step(document: &mut ModelDocument, input: Input, policy: &Policy, at: i64, minute: i64) {
+/// The levels of the monitors after the execution of an hour.
+fn levels(ledgers: &[MonitorLedger], policy: &Policy, at: i64) -> Levels {
+    let level = |ledger: &MonitorLedger| {
+        let monitor = &ledger.monitor;
+        let rules = policy.monitor(&MonitorRef {
+            schedule: &monitor.schedule,
+            endpoint: monitor.endpoint.as_deref(),
+            monitor_type: monitor.monitor_type.map(MonitorType::as_str),
+        });
+        (schedule_key(&monitor.schedule), ledger.level(&rules.rules, hour(at)))
+    };
+    ledgers.iter().map(level).collect()
+}
+
+fn step(document: &mut ModelDocument, input: Input, (policy, levels): (&Policy, &Levels), at: i64, minute: i64) {
     let settings = Settings {
         pipeline: format!("{}-retraining", document.model),
         pipeline_start: PipelineStart::Remediate,
@@ -229,18 +253,20 @@ fn step(document: &mut ModelDocument, input: Input, policy: &Policy, at: i64, mi
         in_flight: Vec::new(),
         risk_rating: RiskRating::Low,
         paused: None,
+        fleet: None,
     };
     let given = remediation::StepContext {
         policy,
         settings: &settings,
-        facts: Some(&facts),
+        levels,
+        facts: Some(Ok(&facts)),
     };
     document.step(input, given, &caller(at, minute));
 }
 
 fn end_execution(
     document: &mut ModelDocument,
-    policy: &Policy,
+    given: (&Policy, &Levels),
     incident: u64,
     since: i64,
     at: i64,
@@ -258,8 +284,12 @@ fn end_execution(
     };
     step(
         document,
-        Input::PipelineExecution { incident, execution },
-        policy,
+        Input::PipelineExecution {
+            incident,
+            execution,
+            at: hour(at) + SignedDuration::from_mins(4),
+        },
+        given,
         at,
         5,
     );
