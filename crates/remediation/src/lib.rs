@@ -22,7 +22,7 @@ pub use model::{
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;
 pub use policy::{
-    AlarmPolicy, AnalysisSchedule, Automation, DailyAt, Destination, Explanation, HourlyUri, ModelPolicy,
+    AlarmPolicy, AnalysisSchedule, Automation, DailyAt, Destination, Explanation, FleetPolicy, HourlyUri, ModelPolicy,
     MonitorPolicy, MonitorRef, NotificationKind, NotificationRoute, NotificationSeverity, Paused, Policy, PolicyError,
     QuietHours, RetrainingPolicy, RiskRating, SecretReference, Setting, StartKind, duration,
 };

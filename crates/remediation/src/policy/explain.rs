@@ -21,7 +21,7 @@ pub struct Explanation {
     pub model: String,
     /// Policy version.
     pub policy_version: String,
-    /// Settings of the model: remediation, retraining, promotion, and notifications.
+    /// Settings of the model: remediation, retraining, the fleet, promotion, and notifications.
     pub settings: Vec<Setting>,
     /// Alert settings of its monitors, by schedule.
     pub monitors: Vec<(String, Vec<Setting>)>,
@@ -74,6 +74,7 @@ impl Policy {
             settings: self.placed(
                 [
                     self.model_settings(model).map(|(_, settings)| settings),
+                    self.fleet_settings().map(|(_, settings)| settings),
                     self.promotion_settings(model).map(|(_, settings)| settings),
                     Ok(self.notification_settings(model)),
                 ]

@@ -26,6 +26,9 @@ pub(crate) struct PolicyFile {
     /// Settings of experiments and promotions for models without a `[[model]]` table.
     #[serde(default)]
     pub(crate) promotion: PromotionTable,
+    /// Limits of retrainings over all models together.
+    #[serde(default)]
+    pub(crate) fleet: FleetTable,
     /// Settings of one model. They override the settings for all models.
     #[serde(default)]
     pub(crate) model: Vec<ModelTable>,
@@ -184,11 +187,49 @@ pub(crate) struct RemediationTable {
     /// 0 to 100; 0 takes the monitor's evaluation period. Default: 0.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
     pub(crate) verify_executions: Option<i64>,
+    /// Time to wait after the latest new alert of a model before a decision, so that alerts that arrive together lead to
+    /// one decision. Less than `decide_within`. Default: 0s; decisions are made immediately.
+    pub(crate) decide_after: Option<String>,
+    /// Maximum time for a decision. If a fact that it needs cannot be read in this time, the incident is escalated. At
+    /// least 1m. Default: 1h.
+    pub(crate) decide_within: Option<String>,
+    /// Maximum time from the decision to retrain until the pipeline execution exists. Then the incident is escalated. At
+    /// least 1m. Default: 1h.
+    pub(crate) start_within: Option<String>,
+    /// Maximum duration of a retraining. Then the incident is escalated; the pipeline execution is not stopped. At least
+    /// 1m. Default: 48h.
+    pub(crate) retraining_within: Option<String>,
+    /// Maximum time that an incident waits for fixed input data (`FixData`). Then it is escalated. At least
+    /// 1m. Default: 7d.
+    pub(crate) data_within: Option<String>,
+    /// Time after the end of an incident in which a new alert reopens it instead of opening another one. 0s never
+    /// reopens. Default: 24h.
+    pub(crate) reopen_within: Option<String>,
+    /// Number of clean executions of each monitor after which an incident closes. 0 to 100; 0 takes the monitor's
+    /// evaluation period, but at least 3. Default: 0.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
+    pub(crate) close_after: Option<i64>,
     /// Minimum severity of alerts that start a response. Alerts below it are ignored. Default: warning.
     pub(crate) minimum_severity: Option<Severity>,
     /// Check types that indicate broken input data. They lead to `FixData` instead of
     /// `Retrain`. Default: `data_type_check`, `completeness_check`, `missing_column_check`, `extra_column_check`.
     pub(crate) fix_data_check_types: Option<Vec<String>>,
+}
+
+/// Limits of retrainings over all models together.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FleetTable {
+    /// Maximum number of retrainings of all models at the same time. 1 to 1000. Default: 5.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1000)))]
+    pub(crate) retrainings_at_once: Option<i64>,
+    /// Maximum number of retrainings of all models per day (UTC). 1 to 10000. Default: 20.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
+    pub(crate) retrainings_per_day: Option<i64>,
+    /// Whether retrainings are held if many models get an alert within an hour, because the cause is probably a common
+    /// one. Default: true.
+    pub(crate) common_cause: Option<bool>,
 }
 
 /// Target that a retraining starts.

@@ -19,7 +19,10 @@ use alerting::{
     AlertWindow, ExecutionWindow, MaintenanceWindow, MonitorRules, Pattern, PeriodLength, Severity, TimeWindow,
     Treatment, ViolationRule, WindowError,
 };
-use file::{AlertTable, MaintenanceTable, ParametersTable, PolicyFile, RemediationTable, RetrainingTable, WindowKind};
+use file::{
+    AlertTable, FleetTable, MaintenanceTable, ParametersTable, PolicyFile, RemediationTable, RetrainingTable,
+    WindowKind,
+};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,6 +117,20 @@ pub struct ModelPolicy {
     /// Number of executions on the retrained model that decide whether the drift persists. 0: each monitor's evaluation
     /// period.
     pub verify_executions: u32,
+    /// Time to wait after the latest new alert before a decision. 0: decisions are made immediately.
+    pub decide_after: SignedDuration,
+    /// Maximum time for a decision.
+    pub decide_within: SignedDuration,
+    /// Maximum time from the decision to retrain until the pipeline execution exists.
+    pub start_within: SignedDuration,
+    /// Maximum duration of a retraining.
+    pub retraining_within: SignedDuration,
+    /// Maximum time that an incident waits for fixed input data.
+    pub data_within: SignedDuration,
+    /// Time after the end of an incident in which a new alert reopens it. 0: never.
+    pub reopen_within: SignedDuration,
+    /// Number of clean executions after which an incident closes. 0: the monitor's evaluation period, but at least 3.
+    pub close_after: u32,
     /// Minimum severity of alerts that start a response.
     pub minimum_severity: Severity,
     /// Check types that indicate broken input data.
@@ -130,6 +147,27 @@ impl ModelPolicy {
             RiskRating::Medium => Automation::Approve,
             RiskRating::High | RiskRating::Unknown => Automation::Suggest,
         })
+    }
+}
+
+/// Limits of retrainings over all models together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FleetPolicy {
+    /// Maximum number of retrainings at the same time.
+    pub retrainings_at_once: u32,
+    /// Maximum number of retrainings per day (UTC).
+    pub retrainings_per_day: u32,
+    /// Whether retrainings are held if many models get an alert within an hour.
+    pub common_cause: bool,
+}
+
+impl Default for FleetPolicy {
+    fn default() -> Self {
+        Self {
+            retrainings_at_once: 5,
+            retrainings_per_day: 20,
+            common_cause: true,
+        }
     }
 }
 
@@ -281,6 +319,12 @@ impl Policy {
     pub fn model(&self, name: &str) -> ModelPolicy {
         self.model_settings(name)
             .map_or_else(|_| Self::default().model(name), |(policy, _)| policy)
+    }
+
+    /// Limits of retrainings over all models together.
+    pub fn fleet(&self) -> FleetPolicy {
+        self.fleet_settings()
+            .map_or_else(|_| FleetPolicy::default(), |(fleet, _)| fleet)
     }
 
     /// Settings of a CloudWatch alarm. `None` if the policy does not list it.
@@ -611,6 +655,20 @@ impl Policy {
             layers.duration("approval_expires_after", "3d", |t| t.approval_expires_after.clone())?;
         let approval_valid_for = layers.duration("approval_valid_for", "1d", |t| t.approval_valid_for.clone())?;
         let verify_executions = layers.count("verify_executions", 0, |t| t.verify_executions)?;
+        let decide_after = layers.duration("decide_after", "0s", |t| t.decide_after.clone())?;
+        let decide_within = layers.deadline("decide_within", "1h", |t| t.decide_within.clone())?;
+        if decide_after >= decide_within {
+            let message = "`decide_after` must be less than `decide_within`; otherwise no decision is made in time";
+            return Err(layers.conflict("decide_after", message.to_owned()));
+        }
+        let start_within = layers.deadline("start_within", "1h", |t| t.start_within.clone())?;
+        let retraining_within = layers.deadline("retraining_within", "48h", |t| t.retraining_within.clone())?;
+        let data_within = layers.deadline("data_within", "7d", |t| t.data_within.clone())?;
+        let reopen_within = layers.duration("reopen_within", "24h", |t| t.reopen_within.clone())?;
+        let close_after = layers.count("close_after", 0, |t| t.close_after)?;
+        if close_after > 100 {
+            return Err(layers.invalid("close_after", &close_after.to_string(), "a number from 0 to 100"));
+        }
         let minimum_severity = layers.setting(
             "minimum_severity",
             Severity::Warning,
@@ -642,11 +700,49 @@ impl Policy {
             approval_expires_after,
             approval_valid_for,
             verify_executions,
+            decide_after,
+            decide_within,
+            start_within,
+            retraining_within,
+            data_within,
+            reopen_within,
+            close_after,
             minimum_severity,
             fix_data_check_types: fix_data_check_types.into_iter().collect(),
             retraining,
         };
         Ok((policy, settings))
+    }
+
+    pub(super) fn fleet_settings(&self) -> Result<(FleetPolicy, Vec<Setting>), PolicyError> {
+        let default = FleetPolicy::default();
+        let mut layers = Layers::new(vec![("fleet".to_owned(), &self.file.fleet)], self);
+        let mut limit = |name: &str, default: u32, maximum: u32, get: fn(&FleetTable) -> Option<i64>| {
+            let value = layers.setting(name, default.into(), get, i64::to_string);
+            let found = u32::try_from(value).ok().filter(|value| (1..=maximum).contains(value));
+            found.ok_or_else(|| {
+                let expected = format!("a number from 1 to {maximum} (`paused = true` pauses all retrainings)");
+                layers.invalid(name, &value.to_string(), &expected)
+            })
+        };
+        let fleet = FleetPolicy {
+            retrainings_at_once: limit("retrainings_at_once", default.retrainings_at_once, 1_000, |t| {
+                t.retrainings_at_once
+            })?,
+            retrainings_per_day: limit("retrainings_per_day", default.retrainings_per_day, 10_000, |t| {
+                t.retrainings_per_day
+            })?,
+            common_cause: layers.setting(
+                "common_cause",
+                default.common_cause,
+                |t| t.common_cause,
+                bool::to_string,
+            ),
+        };
+        for setting in &mut layers.settings {
+            setting.name.insert_str(0, "fleet.");
+        }
+        Ok((fleet, layers.settings))
     }
 
     /// Validates every table, so that later lookups succeed. The one exception is a window that results from several
@@ -694,6 +790,7 @@ impl Policy {
                 self.rules(&monitor, table.model.as_deref().unwrap_or_default())?;
             }
         }
+        self.fleet_settings()?;
         self.model_settings("")?;
         self.promotion_settings("")?;
         let mut names = BTreeSet::new();
@@ -870,6 +967,21 @@ impl<'a, T> Layers<'a, T> {
     ) -> Result<SignedDuration, PolicyError> {
         let text = self.setting(name, default.to_owned(), get, String::clone);
         duration(&text).ok_or_else(|| self.invalid(name, &text, "a duration such as 30m, 24h, 7d, or 2w"))
+    }
+
+    /// A duration of at least a minute: events and sweeps are not faster.
+    fn deadline(
+        &mut self,
+        name: &str,
+        default: &str,
+        get: impl Fn(&T) -> Option<String>,
+    ) -> Result<SignedDuration, PolicyError> {
+        let duration = self.duration(name, default, get)?;
+        if duration < SignedDuration::from_mins(1) {
+            let found = format!("{}s", duration.as_secs());
+            return Err(self.invalid(name, &found, "a duration of at least 1m"));
+        }
+        Ok(duration)
     }
 
     fn count(&mut self, name: &str, default: i64, get: impl Fn(&T) -> Option<i64>) -> Result<u32, PolicyError> {

@@ -123,6 +123,43 @@ fn automation_level_follows_risk_rating_if_not_set() {
 }
 
 #[test]
+fn deadlines_of_stages_have_defaults_and_can_be_set_per_model() {
+    let hours = SignedDuration::from_hours;
+    let policy = Policy::parse(
+        b"[remediation]\nretraining_within = '12h'\nreopen_within = '0s'\n\
+          [[model]]\nname = 'churn'\nremediation = { decide_after = '10m', data_within = '2d', close_after = 6 }\n",
+    )
+    .unwrap();
+    let default = Policy::default().model("any");
+    assert_eq!((default.decide_after, default.decide_within), (hours(0), hours(1)));
+    assert_eq!((default.start_within, default.retraining_within), (hours(1), hours(48)));
+    assert_eq!((default.data_within, default.reopen_within), (hours(7 * 24), hours(24)));
+    assert_eq!(default.close_after, 0);
+    let churn = policy.model("churn");
+    assert_eq!(churn.decide_after, SignedDuration::from_mins(10));
+    assert_eq!((churn.retraining_within, churn.reopen_within), (hours(12), hours(0)));
+    assert_eq!((churn.data_within, churn.close_after), (hours(48), 6));
+    assert_eq!(policy.model("fraud").data_within, hours(7 * 24));
+}
+
+#[test]
+fn fleet_limits_have_defaults() {
+    let default = FleetPolicy {
+        retrainings_at_once: 5,
+        retrainings_per_day: 20,
+        common_cause: true,
+    };
+    assert_eq!(Policy::default().fleet(), default);
+    let policy = Policy::parse(b"[fleet]\nretrainings_at_once = 2\ncommon_cause = false\n").unwrap();
+    let set = FleetPolicy {
+        retrainings_at_once: 2,
+        common_cause: false,
+        ..default
+    };
+    assert_eq!(policy.fleet(), set);
+}
+
+#[test]
 fn explanation_names_the_line_of_each_setting() {
     let policy = Policy::parse(
         b"paused = false\n[alert]\ndatapoints_to_alert = 2\nevaluation_period = 4\n\n\
@@ -171,6 +208,12 @@ fn invalid_policy_is_rejected_with_its_line() {
         "[[alarm]]\nname = 'a'\nmodel = ''",
         "[[model]]\nname = 'a'\n[[model]]\nname = 'a'",
         "[[monitor]]\nmonitor_type = 'Quality'",
+        "[remediation]\nretraining_within = '10s'",
+        "[remediation]\ndecide_after = '1h'",
+        "[[model]]\nname = 'a'\nremediation.decide_within = '5m'\n[remediation]\ndecide_after = '10m'",
+        "[remediation]\nclose_after = 101",
+        "[fleet]\nretrainings_at_once = 0",
+        "[fleet]\nretrainings = 1",
     ]
     .iter()
     .map(|text| format!("{text}\n=> {}\n", rejected(text)))
