@@ -187,9 +187,10 @@ pub(super) fn malformed(text: &str, error: &toml::de::Error) -> PolicyError {
     });
     let place = match path {
         Some(mut path) => {
-            // The position within a list of values says no more than the line.
-            while path.len() > 2 && path.last().is_some_and(|part| part.parse::<usize>().is_ok()) {
-                path.pop();
+            // The position within the list of a setting says no more than the line.
+            let is_position = |part: &String| part.parse::<usize>().is_ok();
+            if let Some(list) = path.iter().skip(2).position(is_position) {
+                path.truncate(list + 2);
             }
             let parts: Vec<&str> = path.iter().map(String::as_str).collect();
             format!("{}, line {line}", describe_path(&parts))
@@ -238,6 +239,9 @@ fn find_in_value(value: &toml::Spanned<toml::de::DeValue<'_>>, at: usize, path: 
 /// Replaces names of Rust types and phrases of the parser by TOML's terms.
 fn plain(message: &str) -> String {
     let message = message.trim().replace('\n', ", ");
+    if message == "wanted string or table" {
+        return "expected a string".to_owned();
+    }
     let found = message
         .strip_prefix("invalid type: ")
         .or_else(|| message.strip_prefix("invalid value: "))

@@ -410,7 +410,6 @@ impl Policy {
         if together.is_ok_and(|together| together == *window) {
             return Ok(());
         }
-        let left_out: Vec<String> = left_out.iter().map(|setting| format!("`{setting}`")).collect();
         Err(PolicyError::Conflict {
             place: self.place(&format!("monitor.{later_at}")),
             message: format!(

@@ -327,7 +327,7 @@ fn invalid_promotion_settings_are_rejected() {
         ("gate = { metric = 'auc' }", "a JSON pointer"),
         (
             "guardrails = [{ metric = 'latency_p99', margin = -1.0 }]",
-            "a margin of 0 or more",
+            "a number of 0 or more",
         ),
         (
             "guardrails = [{ metric = 'errors_5xx', margin = 0.1 }, { metric = 'errors_5xx', margin = 0.2 }]",
@@ -484,7 +484,6 @@ fn maintenance_and_quiet_hours_read_days_alike() {
         ("Monkey", false),
         ("Mond", false),
         ("Mo", false),
-        ("", false),
     ] {
         assert_eq!(
             QuietHours::parse(&format!("{day} 22:00-23:00")).is_some(),
