@@ -1,6 +1,7 @@
 //! The effective settings of a model and its monitors, each with its line in the policy.
 
-use super::{MonitorRef, Policy};
+use super::{MonitorRef, Policy, PolicyError, same_schedule};
+use promotion::Mode;
 use serde::Serialize;
 
 /// One effective setting.
@@ -31,59 +32,68 @@ impl Policy {
     /// Effective settings of a model and of its monitors, out of the given ones and those that the policy names without
     /// `*`.
     pub fn explain(&self, model: &str, monitors: &[MonitorRef<'_>]) -> Explanation {
-        let named: Vec<MonitorRef<'_>> = self
-            .file
-            .monitor
-            .iter()
-            .filter_map(|table| {
-                let schedule = table.schedule.as_deref().filter(|name| !name.contains('*'))?;
-                Some(MonitorRef {
-                    schedule,
-                    endpoint: None,
-                    monitor_type: table.monitor_type.as_deref(),
-                })
-            })
-            .collect();
-        let mut explained: Vec<(String, Vec<Setting>)> = Vec::new();
-        for monitor in monitors.iter().chain(&named) {
-            let (monitored, place) = self.model_for(monitor);
-            if monitored != model || explained.iter().any(|(schedule, _)| schedule == monitor.schedule) {
+        let mut explained: Vec<(String, Option<&str>, Vec<Setting>)> = Vec::new();
+        for monitor in monitors.iter().copied().chain(self.named_monitors(monitors)) {
+            let (monitored, place) = self.model_for(&monitor);
+            let is_explained = explained.iter().any(|(schedule, monitor_type, _)| {
+                same_schedule(schedule, monitor.schedule) && *monitor_type == monitor.monitor_type
+            });
+            if monitored != model || is_explained {
                 continue;
             }
-            let mut settings = match self.rules(monitor, model) {
-                Ok((_, settings)) => settings,
-                Err(error) => vec![Setting {
-                    name: "conflict".into(),
-                    value: format!("{error}; the settings without [[monitor]] tables are effective"),
-                    place: None,
-                }],
-            };
-            settings.insert(
-                0,
-                Setting {
-                    name: "model".into(),
-                    value: monitored,
-                    place,
-                },
-            );
-            explained.push((monitor.schedule.to_owned(), self.placed(settings)));
+            let mut settings = vec![Setting {
+                name: "model".into(),
+                value: monitored,
+                place,
+            }];
+            settings.extend(monitor.monitor_type.map(|monitor_type| Setting {
+                name: "monitor_type".into(),
+                value: monitor_type.to_owned(),
+                place: None,
+            }));
+            settings.extend(self.rules(&monitor, model).1);
+            explained.push((monitor.schedule.to_owned(), monitor.monitor_type, self.placed(settings)));
         }
+        let (_, mut settings) = self.model_settings(model);
+        settings.extend(self.fleet_settings().1);
+        let (promotion, mut of_promotion) = self.promotion_settings(model);
+        if promotion.mode == Mode::Off {
+            // No other setting has an effect.
+            of_promotion.truncate(1);
+        }
+        settings.extend(of_promotion);
+        settings.extend(self.notification_settings(model));
         Explanation {
             model: model.to_owned(),
             policy_version: self.version().to_owned(),
-            settings: self.placed(
-                [
-                    self.model_settings(model).map(|(_, settings)| settings),
-                    self.fleet_settings().map(|(_, settings)| settings),
-                    self.promotion_settings(model).map(|(_, settings)| settings),
-                    Ok(self.notification_settings(model)),
-                ]
+            settings: self.placed(settings),
+            monitors: explained
                 .into_iter()
-                .flat_map(Result::unwrap_or_default)
+                .map(|(schedule, _, settings)| (schedule, settings))
                 .collect(),
-            ),
-            monitors: explained,
         }
+    }
+
+    /// Monitors that the policy names without `*`, one for each type that a table names, except those that are known with
+    /// their type.
+    fn named_monitors<'a>(&'a self, known: &[MonitorRef<'_>]) -> Vec<MonitorRef<'a>> {
+        let tables = self.file.monitor.iter();
+        let named = tables.filter_map(|table| {
+            let schedule = table.schedule.as_deref().filter(|name| !name.contains('*'))?;
+            let mut known = known.iter().filter(|monitor| monitor.monitor_type.is_some());
+            (!known.any(|monitor| same_schedule(monitor.schedule, schedule))).then_some(MonitorRef {
+                schedule,
+                endpoint: None,
+                monitor_type: table.monitor_type.map(|monitor_type| monitor_type.0.as_str()),
+            })
+        });
+        let named: Vec<MonitorRef<'_>> = named.collect();
+        // A table without a type applies to all types that other tables name.
+        let is_typed = |monitor: &MonitorRef<'_>| {
+            let mut others = named.iter().filter(|other| other.monitor_type.is_some());
+            monitor.monitor_type.is_some() || !others.any(|other| same_schedule(other.schedule, monitor.schedule))
+        };
+        named.iter().copied().filter(is_typed).collect()
     }
 
     /// Replaces the paths of settings by places with lines.
@@ -95,25 +105,19 @@ impl Policy {
         settings.into_iter().map(placed).collect()
     }
 
+    /// Place of a setting that was looked up, by its name.
+    pub(super) fn place_of(&self, settings: &[Setting], name: &str) -> String {
+        let setting = settings.iter().rev().find(|setting| setting.name == name);
+        match setting.and_then(|setting| setting.place.as_ref()) {
+            Some(path) => self.place(path),
+            None => name.to_owned(),
+        }
+    }
+
     /// Formats a path such as `monitor.0.alert.evaluation_period` as TOML, with its line.
     pub(super) fn place(&self, path: &str) -> String {
         let parts: Vec<&str> = path.split('.').collect();
-        let mut text = String::new();
-        let mut parts_left = parts.as_slice();
-        while let [first, rest @ ..] = parts_left {
-            match rest {
-                [index, rest @ ..] if index.parse::<usize>().is_ok() => {
-                    text = format!("[[{first}]]");
-                    parts_left = rest;
-                }
-                [] if text.is_empty() => (text, parts_left) = ((*first).to_owned(), rest),
-                _ if text.is_empty() => (text, parts_left) = (format!("[{first}]"), rest),
-                _ => {
-                    text = format!("{text} {}", parts_left.join("."));
-                    break;
-                }
-            }
-        }
+        let text = describe_path(&parts);
         match self.line(&parts) {
             Some(line) => format!("{text}, line {line}"),
             None => text,
@@ -144,5 +148,138 @@ impl Policy {
         }
         let before = self.text.get(..at?)?;
         Some(before.matches('\n').count() + 1)
+    }
+}
+
+/// Formats a path as TOML: `[[monitor]] alert.evaluation_period`.
+fn describe_path(path: &[&str]) -> String {
+    let mut text = String::new();
+    let mut parts_left = path;
+    while let [first, rest @ ..] = parts_left {
+        match rest {
+            [index, rest @ ..] if index.parse::<usize>().is_ok() => {
+                text = format!("[[{first}]]");
+                parts_left = rest;
+            }
+            [] if text.is_empty() => (text, parts_left) = ((*first).to_owned(), rest),
+            _ if text.is_empty() => (text, parts_left) = (format!("[{first}]"), rest),
+            _ => {
+                text = format!("{text} {}", parts_left.join("."));
+                break;
+            }
+        }
+    }
+    text
+}
+
+/// Explains an error of the TOML parser: the setting, its line, what was found, and what was expected. The text of the line
+/// is not shown: it may contain a secret, and messages are logged.
+pub(super) fn malformed(text: &str, error: &toml::de::Error) -> PolicyError {
+    let message = with_nearest(&plain(error.message()));
+    let Some(start) = error.span().map(|span| span.start) else {
+        return PolicyError::Malformed { message };
+    };
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let path = toml::de::DeTable::parse(text).ok().and_then(|root| {
+        let mut path = Vec::new();
+        find_in_table(root.get_ref(), start, &mut path).then_some(path)
+    });
+    let place = match path {
+        Some(mut path) => {
+            // The position within the list of a setting says no more than the line.
+            let is_position = |part: &String| part.parse::<usize>().is_ok();
+            if let Some(list) = path.iter().skip(2).position(is_position) {
+                path.truncate(list + 2);
+            }
+            let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+            format!("{}, line {line}", describe_path(&parts))
+        }
+        None => {
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            format!("line {line}, column {column}")
+        }
+    };
+    PolicyError::Malformed {
+        message: format!("{place}: {message}"),
+    }
+}
+
+/// Finds the key or value that a position lies in, as deep as possible. The path is written from the root.
+fn find_in_table(table: &toml::de::DeTable<'_>, at: usize, path: &mut Vec<String>) -> bool {
+    for (key, value) in table {
+        path.push(key.get_ref().to_string());
+        if find_in_value(value, at, path) || key.span().contains(&at) {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+fn find_in_value(value: &toml::Spanned<toml::de::DeValue<'_>>, at: usize, path: &mut Vec<String>) -> bool {
+    let found = match value.get_ref() {
+        toml::de::DeValue::Table(table) => find_in_table(table, at, path),
+        toml::de::DeValue::Array(items) => {
+            let found = items.iter().enumerate().any(|(position, item)| {
+                path.push(position.to_string());
+                let found = find_in_value(item, at, path);
+                if !found {
+                    path.pop();
+                }
+                found
+            });
+            found
+        }
+        _ => false,
+    };
+    found || value.span().contains(&at)
+}
+
+/// Replaces names of Rust types and phrases of the parser by TOML's terms.
+fn plain(message: &str) -> String {
+    let message = message.trim().replace('\n', ", ");
+    if message == "wanted string or table" {
+        return "expected a string".to_owned();
+    }
+    let found = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "));
+    let Some((found, expected)) = found else {
+        return message;
+    };
+    let expected = match expected {
+        "a sequence" => "a list",
+        "a map" => "a table",
+        "a boolean" => "true or false",
+        "i64" | "u32" => "a whole number",
+        "f64" => "a number",
+        struct_name if struct_name.starts_with("struct ") => "a table",
+        enum_name if enum_name.starts_with("enum ") => "a string",
+        other => other,
+    };
+    let found = match found {
+        "map" => "a table".to_owned(),
+        "sequence" => "a list".to_owned(),
+        other => other.to_owned(),
+    };
+    format!("expected {expected}, found {found}")
+}
+
+/// Adds the nearest known key to an error about an unknown key.
+fn with_nearest(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let is_unknown = message.contains("unknown field") || message.contains("unknown variant");
+    let unknown = names.next().filter(|_| is_unknown);
+    let nearest = unknown.and_then(|unknown| {
+        let ranked = names.map(|name| (strsim::damerau_levenshtein(unknown, name), name));
+        ranked
+            .min()
+            .filter(|(distance, name)| *distance <= name.len().max(3) / 3 + 1)
+    });
+    match nearest {
+        Some((_, name)) => format!("{}\ndid you mean `{name}`?", message.trim_end()),
+        None => message.trim_end().to_owned(),
     }
 }

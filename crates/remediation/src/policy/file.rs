@@ -1,10 +1,13 @@
 //! Tables and settings of `policy.toml`. The JSON Schema `policy.schema.json` is generated from these types: their doc
 //! comments are its descriptions.
 
+use super::values::{
+    CloudWatchName, Count, Deadline, Guardrails, JsonPointer, Length, MetricName, MetricsPeriod, Name, NonNegative,
+    Number, Parameters, Period, Positive, Probability, S3Text, Traffic, TypeName,
+};
 use alerting::{Severity, TreatAs, TreatMissingData};
 use promotion::{AllocationPolicy, Assignment, GuardrailMetric, Inconclusive, Mode};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Policy of Driftwarden. All settings are optional. The defaults never start a retraining without a low risk rating or
 /// an approval.
@@ -32,7 +35,9 @@ pub(crate) struct PolicyFile {
     /// Settings of one model. They override the settings for all models.
     #[serde(default)]
     pub(crate) model: Vec<ModelTable>,
-    /// Settings of the monitors that match. If several tables match a monitor, the last one that has a setting wins.
+    /// Settings of the monitors that match. If several tables match a monitor, the last one that has a setting wins. The
+    /// alert window (`window`, M, N, `period`, `treat_missing_data`, `evaluation_range`) is one setting: it comes from one
+    /// table, completed by `[alert]`.
     #[serde(default)]
     pub(crate) monitor: Vec<MonitorTable>,
     /// Rules that set which violations count, and their severity. The first rule that matches a violation applies. A
@@ -65,6 +70,16 @@ pub(crate) enum WindowKind {
     Time,
 }
 
+impl WindowKind {
+    /// Name in policies.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Executions => "executions",
+            Self::Time => "time",
+        }
+    }
+}
+
 /// Alert settings of monitors.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -81,7 +96,7 @@ pub(crate) struct AlertTable {
     /// Takes M and N from the `MonitoringAlert` of the schedule, if it has one. Default: false.
     pub(crate) follow_monitoring_alert: Option<bool>,
     /// Length of a period of a `time` window: `15m`, `1h`, `1d`, `1w`, `1mo`. Default: 1h.
-    pub(crate) period: Option<String>,
+    pub(crate) period: Option<Period>,
     /// Treatment of periods without a datapoint in a `time` window. Default: missing.
     pub(crate) treat_missing_data: Option<TreatMissingData>,
     /// Number of periods in which a `time` window looks for datapoints. N to 200. Default: N + 2.
@@ -94,8 +109,25 @@ pub(crate) struct AlertTable {
     pub(crate) missing: Option<TreatAs>,
     /// Number of consecutive executions without a result that makes a monitor unhealthy. 0 to 100; 0 disables
     /// it. Default: 3.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
-    pub(crate) unhealthy_after: Option<i64>,
+    pub(crate) unhealthy_after: Option<Number<0, 100>>,
+}
+
+impl AlertTable {
+    /// Names of the settings of the alert window that this table sets.
+    pub(crate) fn window_settings(&self) -> Vec<&'static str> {
+        let settings = [
+            ("window", self.window.is_some()),
+            ("datapoints_to_alert", self.datapoints_to_alert.is_some()),
+            ("evaluation_period", self.evaluation_period.is_some()),
+            ("period", self.period.is_some()),
+            ("treat_missing_data", self.treat_missing_data.is_some()),
+            ("evaluation_range", self.evaluation_range.is_some()),
+        ];
+        settings
+            .into_iter()
+            .filter_map(|(name, set)| set.then_some(name))
+            .collect()
+    }
 }
 
 /// Automation level: the extent to which Driftwarden acts without approval.
@@ -172,43 +204,40 @@ pub(crate) struct RemediationTable {
     /// for medium, `suggest` for high or unknown.
     pub(crate) automation: Option<Automation>,
     /// Minimum time between the starts of two retrainings of a model. Default: 24h.
-    pub(crate) cooldown: Option<String>,
+    pub(crate) cooldown: Option<Length>,
     /// Maximum number of retrainings of a model per day (UTC). Default: 1.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
-    pub(crate) retrainings_per_day: Option<i64>,
+    pub(crate) retrainings_per_day: Option<Count>,
     /// Maximum number of retrainings of a model per calendar month (UTC). Default: 8.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
-    pub(crate) retrainings_per_month: Option<i64>,
+    pub(crate) retrainings_per_month: Option<Count>,
     /// Time after which an approval request expires. Default: 3d.
-    pub(crate) approval_expires_after: Option<String>,
+    pub(crate) approval_expires_after: Option<Length>,
     /// Time that a granted approval stays valid while the retraining has to wait. Default: 1d.
-    pub(crate) approval_valid_for: Option<String>,
+    pub(crate) approval_valid_for: Option<Length>,
     /// Number of executions on the retrained model after which a monitor that is still in alert escalates the incident.
     /// 0 to 100; 0 takes the monitor's evaluation period. Default: 0.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
-    pub(crate) verify_executions: Option<i64>,
+    #[cfg_attr(feature = "schema", schemars(range(max = 100)))]
+    pub(crate) verify_executions: Option<Count>,
     /// Time to wait after the latest new alert of a model before a decision, so that alerts that arrive together lead to
     /// one decision. Less than `decide_within`. Default: 0s; decisions are made immediately.
-    pub(crate) decide_after: Option<String>,
+    pub(crate) decide_after: Option<Length>,
     /// Maximum time for a decision. If a fact that it needs cannot be read in this time, the incident is escalated. At
     /// least 1m. Default: 1h.
-    pub(crate) decide_within: Option<String>,
+    pub(crate) decide_within: Option<Deadline>,
     /// Maximum time from the decision to retrain until the pipeline execution exists. Then the incident is escalated. At
     /// least 1m. Default: 1h.
-    pub(crate) start_within: Option<String>,
+    pub(crate) start_within: Option<Deadline>,
     /// Maximum duration of a retraining. Then the incident is escalated; the pipeline execution is not stopped. At least
     /// 1m. Default: 48h.
-    pub(crate) retraining_within: Option<String>,
+    pub(crate) retraining_within: Option<Deadline>,
     /// Maximum time that an incident waits for fixed input data (`FixData`). Then it is escalated. At least
     /// 1m. Default: 7d.
-    pub(crate) data_within: Option<String>,
+    pub(crate) data_within: Option<Deadline>,
     /// Time after the end of an incident in which a new alert reopens it instead of opening another one. 0s never
     /// reopens. Default: 24h.
-    pub(crate) reopen_within: Option<String>,
+    pub(crate) reopen_within: Option<Length>,
     /// Number of clean executions of each monitor after which an incident closes. 0 to 100; 0 takes the monitor's
     /// evaluation period, but at least 3. Default: 0.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
-    pub(crate) close_after: Option<i64>,
+    pub(crate) close_after: Option<Number<0, 100>>,
     /// Minimum severity of alerts that start a response. Alerts below it are ignored. Default: warning.
     pub(crate) minimum_severity: Option<Severity>,
     /// Check types that indicate broken input data. They lead to `FixData` instead of
@@ -222,11 +251,9 @@ pub(crate) struct RemediationTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct FleetTable {
     /// Maximum number of retrainings of all models at the same time. 1 to 1000. Default: 5.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1000)))]
-    pub(crate) retrainings_at_once: Option<i64>,
+    pub(crate) retrainings_at_once: Option<Number<1, 1000>>,
     /// Maximum number of retrainings of all models per day (UTC). 1 to 10000. Default: 20.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
-    pub(crate) retrainings_per_day: Option<i64>,
+    pub(crate) retrainings_per_day: Option<Number<1, 10000>>,
     /// Whether retrainings are held if many models get an alert within an hour, because the cause is probably a common
     /// one. Default: true.
     pub(crate) common_cause: Option<bool>,
@@ -256,19 +283,6 @@ impl StartKind {
     }
 }
 
-/// Parameters of a pipeline execution: a list of Driftwarden's parameters, or a table of names with templates.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged, expecting = "expected a list of parameter names or a table of templates")]
-pub(crate) enum ParametersTable {
-    /// Names out of `DriftwardenModel`, `DriftwardenIncident`, `MonitoringSchedule`, `ReportUri`, and `DriftedFeatures`
-    /// that the pipeline declares.
-    Names(Vec<String>),
-    /// Values by parameter name. `{model}`, `{incident}`, `{schedule}`, `{report_uri}`, `{features}`, `{endpoint}`, and
-    /// `{monitor_type}` in a value are replaced by the data of the incident.
-    Templates(BTreeMap<String, String>),
-}
-
 /// Retraining settings of models.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -281,9 +295,9 @@ pub(crate) struct RetrainingTable {
     /// ARN of the Step Functions state machine. Required if `start` is `state-machine`. Default: none.
     pub(crate) state_machine: Option<String>,
     /// Parameters of the pipeline execution. Default: all of Driftwarden's parameters.
-    pub(crate) parameters: Option<ParametersTable>,
+    pub(crate) parameters: Option<Parameters>,
     /// Cost of one retraining, in any currency. The dashboard shows the total. Default: none.
-    pub(crate) cost: Option<f64>,
+    pub(crate) cost: Option<NonNegative>,
 }
 
 /// Settings of one model.
@@ -320,39 +334,39 @@ pub(crate) struct PromotionTable {
     /// `shadow` (as a shadow variant), `blue-green` (with SageMaker's deployment guardrails), or `off`. Default: off.
     pub(crate) mode: Option<Mode>,
     /// Endpoint that serves the model. Default: the model's name.
-    pub(crate) endpoint: Option<String>,
+    pub(crate) endpoint: Option<Name>,
     /// Model package group whose new versions are candidates. Default: the model's name.
-    pub(crate) model_package_group: Option<String>,
+    pub(crate) model_package_group: Option<Name>,
     /// Tests model packages with the status `PendingManualApproval`, too. Default: false.
     pub(crate) unapproved: Option<bool>,
     /// Maximum time between the end of a retraining and its model package. Default: 24h.
-    pub(crate) candidate_within: Option<String>,
+    pub(crate) candidate_within: Option<Length>,
     /// Traffic share of the candidate in each step, in percent. Default: 5, 10, 25, 50.
-    pub(crate) traffic: Option<Vec<f64>>,
+    pub(crate) traffic: Option<Traffic>,
     /// Minimum duration of a step. Default: 1h.
-    pub(crate) step_lasts: Option<String>,
+    pub(crate) step_lasts: Option<Length>,
     /// Bake period: the time that the old champion stays ready after a promotion. Default: 1h.
-    pub(crate) bake: Option<String>,
+    pub(crate) bake: Option<Length>,
     /// Maximum duration of an experiment. Default: 7d.
-    pub(crate) maximum_duration: Option<String>,
+    pub(crate) maximum_duration: Option<Length>,
     /// Action when an experiment reaches its maximum duration without a result: `pause` (an operator decides),
     /// `roll-back`, or `promote`. Default: pause.
     pub(crate) inconclusive: Option<Inconclusive>,
     /// Metric to compare the variants by: `accuracy`, `absolute_error`, `squared_error`, or the name of a custom
     /// metric, which you report with the event `Experiment Outcomes Reported` or in CloudWatch. Default: accuracy.
-    pub(crate) metric: Option<String>,
+    pub(crate) metric: Option<MetricName>,
     /// Whether a lower value of the custom metric is better. Default: false.
     pub(crate) lower_is_better: Option<bool>,
     /// Accepted probability of a false result, over all looks of an experiment. Default: 0.05.
-    pub(crate) alpha: Option<f64>,
+    pub(crate) alpha: Option<Probability>,
     /// Smallest difference that matters, in the unit of the metric. Default: 0.02.
-    pub(crate) effect: Option<f64>,
+    pub(crate) effect: Option<Positive>,
     /// Margin of non-inferiority: a candidate that is worse by less than this is promoted. Default: none; only a better
     /// candidate is promoted.
-    pub(crate) margin: Option<f64>,
+    pub(crate) margin: Option<Positive>,
     /// Minimum number of outcomes per variant before a comparison. Default: 500.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
-    pub(crate) minimum_sample: Option<i64>,
+    pub(crate) minimum_sample: Option<Count>,
     /// Who assigns requests to variants: SageMaker, by `weights`, or your application, by
     /// `target-variant`. Default: weights.
     pub(crate) assignment: Option<Assignment>,
@@ -360,14 +374,14 @@ pub(crate) struct PromotionTable {
     /// sampling requires `assignment = "target-variant"`. Default: steps.
     pub(crate) allocation: Option<AllocationPolicy>,
     /// Period of the CloudWatch metrics of the guardrails: 10s, 20s, 30s, or whole minutes up to 1h. Default: 1m.
-    pub(crate) metrics_period: Option<String>,
+    pub(crate) metrics_period: Option<MetricsPeriod>,
     /// Names of the CloudWatch alarms that roll back a blue/green deployment. Default: none.
     pub(crate) alarms: Option<Vec<String>>,
     /// Offline check of a candidate before it is deployed to the endpoint. Default: none.
     pub(crate) gate: Option<GateTable>,
     /// Limits of endpoint metrics that stop an experiment. Default: `latency_p99` 20% slower, `errors_5xx` 1 percentage
     /// point more.
-    pub(crate) guardrails: Option<Vec<GuardrailTable>>,
+    pub(crate) guardrails: Option<Guardrails>,
     /// Source of the outcomes per variant. Required for all metrics except custom metrics. Default: none.
     pub(crate) capture: Option<CaptureTable>,
     /// CloudWatch metric with the outcomes of the custom metric, instead of events. Default: none.
@@ -382,11 +396,11 @@ pub(crate) struct PromotionTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct GateTable {
     /// Metric to compare, as a JSON pointer into the report in `ModelMetrics.ModelQuality.Statistics`.
-    pub(crate) metric: String,
+    pub(crate) metric: JsonPointer,
     /// Whether a lower value of the metric is better. Default: false.
     pub(crate) lower_is_better: Option<bool>,
     /// Maximum amount by which the candidate may be worse. Default: 0.
-    pub(crate) worse_by: Option<f64>,
+    pub(crate) worse_by: Option<NonNegative>,
 }
 
 /// Limit of an endpoint metric that stops an experiment.
@@ -398,9 +412,9 @@ pub(crate) struct GuardrailTable {
     pub(crate) metric: GuardrailMetric,
     /// Maximum amount by which the candidate may be worse than the champion: a fraction of the champion's latency (0.2
     /// is 20% slower), or a fraction of the requests (0.01 is 1 percentage point more errors).
-    pub(crate) margin: f64,
+    pub(crate) margin: NonNegative,
     /// Absolute limit for the candidate, in microseconds or as a fraction of the requests. Default: none.
-    pub(crate) limit: Option<f64>,
+    pub(crate) limit: Option<Positive>,
 }
 
 /// Source of the outcomes per variant.
@@ -410,11 +424,11 @@ pub(crate) struct GuardrailTable {
 pub(crate) struct CaptureTable {
     /// `s3://` URI of the endpoint's data capture folder. It contains a folder for each variant, with folders for each
     /// hour.
-    pub(crate) data: String,
+    pub(crate) data: S3Text,
     /// `s3://` URI of the ground truth, with a folder for each hour.
-    pub(crate) ground_truth: String,
+    pub(crate) ground_truth: S3Text,
     /// `s3://` URI of the `analysis_config.json` that names the label and prediction columns.
-    pub(crate) config: String,
+    pub(crate) config: S3Text,
 }
 
 /// Custom metric in CloudWatch with the dimensions `EndpointName` and `VariantName`.
@@ -423,9 +437,9 @@ pub(crate) struct CaptureTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CloudWatchTable {
     /// Namespace of the CloudWatch metric.
-    pub(crate) namespace: String,
+    pub(crate) namespace: CloudWatchName,
     /// Name of the CloudWatch metric.
-    pub(crate) metric_name: String,
+    pub(crate) metric_name: CloudWatchName,
     /// Whether the values are zeros and ones. If false, the average of each period is one value. Default: true.
     pub(crate) proportion: Option<bool>,
 }
@@ -436,10 +450,10 @@ pub(crate) struct CloudWatchTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BaselinesTable {
     /// `s3://` URI of the output folder. Each version of the model package group gets its own folder in it.
-    pub(crate) output: String,
+    pub(crate) output: S3Text,
     /// `s3://` URI of the training data, with `{version}` for the version of the model package. Default: the baselines
     /// in `DriftCheckBaselines` of the model package.
-    pub(crate) training_data: Option<String>,
+    pub(crate) training_data: Option<S3Text>,
 }
 
 /// Settings of the monitors that match.
@@ -451,7 +465,7 @@ pub(crate) struct MonitorTable {
     pub(crate) schedule: Option<String>,
     /// Applies to monitors of this type: `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability`, or
     /// `Custom`. Default: every type.
-    pub(crate) monitor_type: Option<String>,
+    pub(crate) monitor_type: Option<TypeName>,
     /// Name of the monitored model. Monitors of one model share incidents. Default: the name of the endpoint, or else
     /// of the schedule.
     pub(crate) model: Option<String>,
@@ -470,7 +484,7 @@ pub(crate) struct ViolationTable {
     /// Applies to violations of this monitoring schedule only. `*` stands for any characters. Default: every schedule.
     pub(crate) schedule: Option<String>,
     /// Applies to violations found by monitors of this type only. Default: every type.
-    pub(crate) monitor_type: Option<String>,
+    pub(crate) monitor_type: Option<TypeName>,
     /// Applies to violations of this check type (`constraint_check_type`) only. `*` stands for any
     /// characters. Default: every check type.
     pub(crate) check_type: Option<String>,
@@ -483,7 +497,7 @@ pub(crate) struct ViolationTable {
     /// Minimum distance from the threshold at which a violation counts, as a fraction of the threshold. 0.1 is
     /// 10%. Default: 0.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
-    pub(crate) minimum_exceedance: Option<f64>,
+    pub(crate) minimum_exceedance: Option<NonNegative>,
     /// Severity of these violations: `warning` or `critical`. Default: warning.
     pub(crate) severity: Option<Severity>,
     /// Whether these violations count toward the alert. Default: true.

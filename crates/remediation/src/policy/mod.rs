@@ -7,25 +7,23 @@
 mod analysis;
 mod explain;
 mod file;
+mod monitors;
 mod notification;
 mod promotion;
+mod values;
 
 pub use analysis::{AnalysisSchedule, HourlyUri};
 pub use explain::{Explanation, Setting};
 pub use file::{Automation, NotificationKind, NotificationSeverity, RiskRating, StartKind};
 pub use notification::{DailyAt, Destination, NotificationRoute, QuietHours, SecretReference};
 
-use alerting::{
-    AlertWindow, ExecutionWindow, MaintenanceWindow, MonitorRules, Pattern, PeriodLength, Severity, TimeWindow,
-    Treatment, ViolationRule, WindowError,
-};
-use file::{
-    AlertTable, FleetTable, MaintenanceTable, ParametersTable, PolicyFile, RemediationTable, RetrainingTable,
-    WindowKind,
-};
-use jiff::{SignedDuration, Timestamp};
+use alerting::{MaintenanceWindow, MonitorRules, Pattern, Severity, WindowError};
+use file::{FleetTable, ModelTable, PolicyFile, RemediationTable, RetrainingTable};
+use jiff::SignedDuration;
+use monitors::Windows;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use values::{Count, Deadline, Length, Number, Parameters, TypeName};
 
 /// Maximum size of a policy file, in bytes.
 const MAX_POLICY_BYTES: usize = 1 << 20;
@@ -59,11 +57,19 @@ const FIX_DATA_CHECK_TYPES: [&str; 4] = [
 ];
 
 /// A valid policy. It gives the effective settings of models and monitors.
+///
+/// Everything that can be wrong with a policy is found by [`Policy::parse`]. The tables then have values of their final
+/// types, so that a look-up cannot fail and never has to fall back to other settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     version: String,
     text: String,
     file: PolicyFile,
+    windows: Windows,
+    /// Maintenance windows with their descriptions, by table.
+    maintenance: Vec<(MaintenanceWindow, String)>,
+    analyses: Vec<AnalysisSchedule>,
+    notifications: Vec<NotificationRoute>,
 }
 
 /// Identifies a monitor to look up in the policy.
@@ -76,13 +82,6 @@ pub struct MonitorRef<'a> {
     /// Monitor type, if known.
     pub monitor_type: Option<&'a str>,
 }
-
-/// A monitor that matches only tables without a schedule and a monitor type.
-const ANY_MONITOR: MonitorRef<'static> = MonitorRef {
-    schedule: "",
-    endpoint: None,
-    monitor_type: None,
-};
 
 /// Effective settings of one monitor.
 #[derive(Debug, Clone, PartialEq)]
@@ -266,11 +265,7 @@ pub fn policy_schema() -> schemars::Schema {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            version: "default".into(),
-            text: String::new(),
-            file: PolicyFile::default(),
-        }
+        Self::from_file("default".to_owned(), String::new(), PolicyFile::default())
     }
 }
 
@@ -284,18 +279,25 @@ impl Policy {
             return Err(PolicyError::TooLarge { bytes: bytes.len() });
         }
         let text = std::str::from_utf8(bytes).map_err(|_| PolicyError::NotUtf8)?;
-        let file: PolicyFile = toml::from_str(text).map_err(|error| PolicyError::Malformed {
-            message: with_nearest(&error.to_string()),
-        })?;
+        let file: PolicyFile = toml::from_str(text).map_err(|error| explain::malformed(text, &error))?;
         let mut version = hex::encode(Sha256::digest(bytes));
         version.truncate(12);
-        let policy = Self {
-            version,
-            text: text.to_owned(),
-            file,
-        };
+        let mut policy = Self::from_file(version, text.to_owned(), file);
         policy.validate()?;
         Ok(policy)
+    }
+
+    /// The policy before [`Policy::validate`] has read the tables that have a form of their own.
+    fn from_file(version: String, text: String, file: PolicyFile) -> Self {
+        Self {
+            version,
+            text,
+            file,
+            windows: Windows::default(),
+            maintenance: Vec::new(),
+            analyses: Vec::new(),
+            notifications: Vec::new(),
+        }
     }
 
     /// Policy version: the first 12 hexadecimal digits of the file's SHA-256, or `default` without a file.
@@ -303,28 +305,14 @@ impl Policy {
         &self.version
     }
 
-    /// Effective settings of a monitor. If several `[[monitor]]` tables together give an invalid window that
-    /// [`Policy::parse`] did not find, the settings without `[[monitor]]` tables are effective. [`Policy::explain`]
-    /// shows this as a conflict.
-    pub fn monitor(&self, monitor: &MonitorRef<'_>) -> MonitorPolicy {
-        let model = self.model_for(monitor).0;
-        let rules = self
-            .rules(monitor, &model)
-            .or_else(|_| self.rules(&ANY_MONITOR, &model));
-        let (rules, _) = rules.unwrap_or_default();
-        MonitorPolicy { model, rules }
-    }
-
     /// Effective settings of a model.
     pub fn model(&self, name: &str) -> ModelPolicy {
-        self.model_settings(name)
-            .map_or_else(|_| Self::default().model(name), |(policy, _)| policy)
+        self.model_settings(name).0
     }
 
     /// Limits of retrainings over all models together.
     pub fn fleet(&self) -> FleetPolicy {
-        self.fleet_settings()
-            .map_or_else(|_| FleetPolicy::default(), |(fleet, _)| fleet)
+        self.fleet_settings().0
     }
 
     /// Settings of a CloudWatch alarm. `None` if the policy does not list it.
@@ -364,241 +352,13 @@ impl Policy {
         named.any(|name| !name.contains('*') && same_schedule(name, schedule))
     }
 
-    /// Returns the policy with a different alert window for all monitors, for a backtest.
-    #[must_use]
-    pub fn with_window(&self, datapoints_to_alert: u8, evaluation_period: u8) -> Self {
-        let mut policy = self.clone();
-        let tables = policy.file.monitor.iter_mut().map(|monitor| &mut monitor.alert);
-        for table in tables.chain([&mut policy.file.alert]) {
-            table.datapoints_to_alert = Some(datapoints_to_alert.into());
-            table.evaluation_period = Some(evaluation_period.into());
-            table.follow_monitoring_alert = Some(false);
-            // It may be shorter than the new window.
-            table.evaluation_range = None;
-        }
-        policy
+    /// The `[[model]]` table of a model, with its position.
+    fn model_table(&self, name: &str) -> Option<(usize, &ModelTable)> {
+        self.file.model.iter().enumerate().find(|(_, table)| table.name == name)
     }
 
-    /// Model of a monitor, and the path of the setting, if the policy sets it.
-    fn model_for(&self, monitor: &MonitorRef<'_>) -> (String, Option<String>) {
-        let named = self.file.monitor.iter().enumerate().rev().find_map(|(at, table)| {
-            let model = table.model.as_ref()?;
-            matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor)
-                .then(|| (model.clone(), Some(format!("monitor.{at}.model"))))
-        });
-        named.unwrap_or_else(|| (monitor.endpoint.unwrap_or(monitor.schedule).to_owned(), None))
-    }
-
-    fn rules(&self, monitor: &MonitorRef<'_>, model: &str) -> Result<(MonitorRules, Vec<Setting>), PolicyError> {
-        let mut layers = Layers::new(vec![("alert".to_owned(), &self.file.alert)], self);
-        for (at, table) in self.file.monitor.iter().enumerate() {
-            if matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor) {
-                layers.tables.push((format!("monitor.{at}.alert"), &table.alert));
-            }
-        }
-        let kind = layers.setting(
-            "window",
-            WindowKind::Executions,
-            |t| t.window,
-            |kind| {
-                match kind {
-                    WindowKind::Executions => "executions",
-                    WindowKind::Time => "time",
-                }
-                .to_owned()
-            },
-        );
-        let m = layers.setting("datapoints_to_alert", 1, |t| t.datapoints_to_alert, i64::to_string);
-        let n = layers.setting("evaluation_period", 1, |t| t.evaluation_period, i64::to_string);
-        let follow = layers.setting(
-            "follow_monitoring_alert",
-            false,
-            |t| t.follow_monitoring_alert,
-            bool::to_string,
-        );
-        let window = if kind == WindowKind::Time {
-            let period = layers.setting("period", "1h".to_owned(), |t| t.period.clone(), String::clone);
-            let period = PeriodLength::parse(&period)
-                .ok_or_else(|| layers.invalid("period", &period, "a period such as 15m, 1h, 1d, 1w, or 1mo"))?;
-            let missing = layers.setting(
-                "treat_missing_data",
-                alerting::TreatMissingData::default(),
-                |t| t.treat_missing_data,
-                |treat| treat.as_str().to_owned(),
-            );
-            let range = layers.setting(
-                "evaluation_range",
-                n.saturating_add(2),
-                |t| t.evaluation_range,
-                i64::to_string,
-            );
-            let range = usize::try_from(range)
-                .ok()
-                .filter(|range| (1..=200).contains(range) && i64::try_from(*range).is_ok_and(|range| range >= n))
-                .ok_or_else(|| {
-                    let expected = "a number of periods from evaluation_period to 200";
-                    layers.invalid("evaluation_range", &range.to_string(), expected)
-                })?;
-            let window = TimeWindow::new(m, n, missing).map_err(|source| PolicyError::Window {
-                place: layers.place_for_window(),
-                source,
-            })?;
-            AlertWindow::Time {
-                window: window.with_evaluation_range(range),
-                period,
-            }
-        } else {
-            AlertWindow::Executions(ExecutionWindow::new(m, n).map_err(|source| PolicyError::Window {
-                place: layers.place_for_window(),
-                source,
-            })?)
-        };
-        let mut treat = |name, get: fn(&AlertTable) -> Option<alerting::TreatAs>| {
-            layers.setting(name, alerting::TreatAs::default(), get, |treat| {
-                treat.as_str().to_owned()
-            })
-        };
-        let treatment = Treatment {
-            no_data: treat("no_data", |t| t.no_data),
-            failed: treat("failed", |t| t.failed),
-            missing: treat("missing", |t| t.missing),
-        };
-        let unhealthy_after = layers.setting("unhealthy_after", 3, |t| t.unhealthy_after, i64::to_string);
-        let unhealthy_after = u8::try_from(unhealthy_after)
-            .ok()
-            .filter(|after| *after <= 100)
-            .ok_or_else(|| {
-                layers.invalid(
-                    "unhealthy_after",
-                    &unhealthy_after.to_string(),
-                    "a number from 0 to 100",
-                )
-            })?;
-        let mut settings = layers.settings;
-        let violations = self.violation_rules(monitor, model, &mut settings)?;
-        let maintenance = self.maintenance(monitor, model, &mut settings)?;
-        Ok((
-            MonitorRules {
-                window,
-                follow_monitoring_alert: follow,
-                treatment,
-                violations,
-                maintenance,
-                unhealthy_after,
-                policy_version: self.version.clone(),
-            },
-            settings,
-        ))
-    }
-
-    fn violation_rules(
-        &self,
-        monitor: &MonitorRef<'_>,
-        model: &str,
-        settings: &mut Vec<Setting>,
-    ) -> Result<Vec<ViolationRule>, PolicyError> {
-        let mut rules = Vec::new();
-        for (at, table) in self.file.violation.iter().enumerate() {
-            let path = format!("violation.{at}");
-            let minimum_exceedance = table.minimum_exceedance.unwrap_or(0.0);
-            if !minimum_exceedance.is_finite() || minimum_exceedance < 0.0 {
-                return Err(PolicyError::Value {
-                    place: self.place(&format!("{path}.minimum_exceedance")),
-                    value: minimum_exceedance.to_string(),
-                    expected: "a fraction of the threshold, 0 or more".into(),
-                });
-            }
-            if !fits(table.model.as_ref(), Some(model))
-                || !matches_monitor(table.schedule.as_ref(), table.monitor_type.as_ref(), monitor)
-            {
-                continue;
-            }
-            let pattern = |text: &Option<String>| text.as_ref().map(Pattern::new);
-            let rule = ViolationRule {
-                check_type: pattern(&table.check_type),
-                feature: pattern(&table.feature),
-                metric: pattern(&table.metric),
-                facet: pattern(&table.facet),
-                minimum_exceedance,
-                severity: table.severity.unwrap_or_default(),
-                counts: table.counts.unwrap_or(true),
-            };
-            settings.push(Setting {
-                name: "violation".into(),
-                value: describe_rule(&rule),
-                place: Some(path),
-            });
-            rules.push(rule);
-        }
-        Ok(rules)
-    }
-
-    fn maintenance(
-        &self,
-        monitor: &MonitorRef<'_>,
-        model: &str,
-        settings: &mut Vec<Setting>,
-    ) -> Result<Vec<MaintenanceWindow>, PolicyError> {
-        let mut windows = Vec::new();
-        for (at, table) in self.file.maintenance.iter().enumerate() {
-            let path = format!("maintenance.{at}");
-            let (window, value) = self.maintenance_window(&path, table)?;
-            if fits(table.model.as_ref(), Some(model)) && matches_monitor(table.schedule.as_ref(), None, monitor) {
-                settings.push(Setting {
-                    name: "maintenance".into(),
-                    value,
-                    place: Some(path),
-                });
-                windows.push(window);
-            }
-        }
-        Ok(windows)
-    }
-
-    fn maintenance_window(
-        &self,
-        path: &str,
-        table: &MaintenanceTable,
-    ) -> Result<(MaintenanceWindow, String), PolicyError> {
-        let invalid = |name: &str, value: &str, expected: &str| PolicyError::Value {
-            place: self.place(&format!("{path}.{name}")),
-            value: value.to_owned(),
-            expected: expected.to_owned(),
-        };
-        match (&table.start, &table.end, &table.every, &table.lasts) {
-            (Some(start), Some(end), None, None) => {
-                let time = |name: &str, text: &str| {
-                    let time: Result<Timestamp, _> = text.parse();
-                    time.map_err(|_| invalid(name, text, "a time such as 2026-12-24T18:00:00Z"))
-                };
-                let window = MaintenanceWindow::Once {
-                    start: time("start", start)?,
-                    end: time("end", end)?,
-                };
-                if matches!(window, MaintenanceWindow::Once { start, end } if end <= start) {
-                    return Err(invalid("end", end, "a time after `start`"));
-                }
-                Ok((window, format!("from {start} to {end}")))
-            }
-            (None, None, Some(every), Some(lasts)) => {
-                let expected = "a weekday and a time, such as Sat 22:00";
-                let start_minute = minute_of_week(every).ok_or_else(|| invalid("every", every, expected))?;
-                let minutes = duration(lasts)
-                    .map(|lasts| lasts.as_mins())
-                    .filter(|minutes| (1..=7 * 24 * 60).contains(minutes))
-                    .ok_or_else(|| invalid("lasts", lasts, "a duration of up to a week, such as 6h"))?;
-                let window = MaintenanceWindow::Weekly { start_minute, minutes };
-                Ok((window, format!("every {every} for {lasts}")))
-            }
-            _ => Err(PolicyError::Conflict {
-                place: self.place(path),
-                message: "set either `start` and `end`, or `every` and `lasts`".into(),
-            }),
-        }
-    }
-
-    fn model_settings(&self, name: &str) -> Result<(ModelPolicy, Vec<Setting>), PolicyError> {
-        let found = self.file.model.iter().enumerate().find(|(_, table)| table.name == name);
+    fn model_settings(&self, name: &str) -> (ModelPolicy, Vec<Setting>) {
+        let found = self.model_table(name);
         let path = found.map(|(at, _)| format!("model.{at}")).unwrap_or_default();
         let table = found.map(|(_, table)| table);
         let mut settings = Vec::new();
@@ -634,7 +394,7 @@ impl Policy {
             );
         }
 
-        let mut layers = Layers::new(vec![("remediation".to_owned(), &self.file.remediation)], self);
+        let mut layers = Layers::new(vec![("remediation".to_owned(), &self.file.remediation)]);
         if let Some(table) = table {
             layers.tables.push((format!("{path}.remediation"), &table.remediation));
         }
@@ -648,27 +408,20 @@ impl Policy {
                     .to_owned()
             },
         );
-        let cooldown = layers.duration("cooldown", "24h", |t| t.cooldown.clone())?;
-        let retrainings_per_day = layers.count("retrainings_per_day", 1, |t| t.retrainings_per_day)?;
-        let retrainings_per_month = layers.count("retrainings_per_month", 8, |t| t.retrainings_per_month)?;
+        let cooldown = layers.length("cooldown", 24, |t| t.cooldown.clone());
+        let retrainings_per_day = layers.count("retrainings_per_day", 1, |t| t.retrainings_per_day);
+        let retrainings_per_month = layers.count("retrainings_per_month", 8, |t| t.retrainings_per_month);
         let approval_expires_after =
-            layers.duration("approval_expires_after", "3d", |t| t.approval_expires_after.clone())?;
-        let approval_valid_for = layers.duration("approval_valid_for", "1d", |t| t.approval_valid_for.clone())?;
-        let verify_executions = layers.count("verify_executions", 0, |t| t.verify_executions)?;
-        let decide_after = layers.duration("decide_after", "0s", |t| t.decide_after.clone())?;
-        let decide_within = layers.deadline("decide_within", "1h", |t| t.decide_within.clone())?;
-        if decide_after >= decide_within {
-            let message = "`decide_after` must be less than `decide_within`; otherwise no decision is made in time";
-            return Err(layers.conflict("decide_after", message.to_owned()));
-        }
-        let start_within = layers.deadline("start_within", "1h", |t| t.start_within.clone())?;
-        let retraining_within = layers.deadline("retraining_within", "48h", |t| t.retraining_within.clone())?;
-        let data_within = layers.deadline("data_within", "7d", |t| t.data_within.clone())?;
-        let reopen_within = layers.duration("reopen_within", "24h", |t| t.reopen_within.clone())?;
-        let close_after = layers.count("close_after", 0, |t| t.close_after)?;
-        if close_after > 100 {
-            return Err(layers.invalid("close_after", &close_after.to_string(), "a number from 0 to 100"));
-        }
+            layers.length("approval_expires_after", 3 * 24, |t| t.approval_expires_after.clone());
+        let approval_valid_for = layers.length("approval_valid_for", 24, |t| t.approval_valid_for.clone());
+        let verify_executions = layers.count("verify_executions", 0, |t| t.verify_executions);
+        let decide_after = layers.length("decide_after", 0, |t| t.decide_after.clone());
+        let decide_within = layers.deadline("decide_within", 1, |t| t.decide_within.clone());
+        let start_within = layers.deadline("start_within", 1, |t| t.start_within.clone());
+        let retraining_within = layers.deadline("retraining_within", 48, |t| t.retraining_within.clone());
+        let data_within = layers.deadline("data_within", 7 * 24, |t| t.data_within.clone());
+        let reopen_within = layers.length("reopen_within", 24, |t| t.reopen_within.clone());
+        let close_after = layers.setting("close_after", Number(0), |t| t.close_after, |after| after.0.to_string());
         let minimum_severity = layers.setting(
             "minimum_severity",
             Severity::Warning,
@@ -683,11 +436,11 @@ impl Policy {
         );
         settings.extend(layers.settings);
 
-        let mut layers = Layers::new(vec![("retraining".to_owned(), &self.file.retraining)], self);
+        let mut layers = Layers::new(vec![("retraining".to_owned(), &self.file.retraining)]);
         if let Some(table) = table {
             layers.tables.push((format!("{path}.retraining"), &table.retraining));
         }
-        let retraining = retraining(&mut layers)?;
+        let retraining = retraining(&mut layers);
         settings.extend(layers.settings);
         let policy = ModelPolicy {
             paused,
@@ -706,53 +459,54 @@ impl Policy {
             retraining_within,
             data_within,
             reopen_within,
-            close_after,
+            close_after: close_after.0,
             minimum_severity,
             fix_data_check_types: fix_data_check_types.into_iter().collect(),
             retraining,
         };
-        Ok((policy, settings))
+        (policy, settings)
     }
 
-    pub(super) fn fleet_settings(&self) -> Result<(FleetPolicy, Vec<Setting>), PolicyError> {
+    pub(super) fn fleet_settings(&self) -> (FleetPolicy, Vec<Setting>) {
         let default = FleetPolicy::default();
-        let mut layers = Layers::new(vec![("fleet".to_owned(), &self.file.fleet)], self);
-        let mut limit = |name: &str, default: u32, maximum: u32, get: fn(&FleetTable) -> Option<i64>| {
-            let value = layers.setting(name, default.into(), get, i64::to_string);
-            let found = u32::try_from(value).ok().filter(|value| (1..=maximum).contains(value));
-            found.ok_or_else(|| {
-                let expected = format!("a number from 1 to {maximum} (`paused = true` pauses all retrainings)");
-                layers.invalid(name, &value.to_string(), &expected)
-            })
-        };
-        let fleet = FleetPolicy {
-            retrainings_at_once: limit("retrainings_at_once", default.retrainings_at_once, 1_000, |t| {
-                t.retrainings_at_once
-            })?,
-            retrainings_per_day: limit("retrainings_per_day", default.retrainings_per_day, 10_000, |t| {
-                t.retrainings_per_day
-            })?,
-            common_cause: layers.setting(
-                "common_cause",
-                default.common_cause,
-                |t| t.common_cause,
-                bool::to_string,
-            ),
-        };
-        for setting in &mut layers.settings {
+        let mut layers = Layers::new(vec![("fleet".to_owned(), &self.file.fleet)]);
+        let at_once = layers.setting(
+            "retrainings_at_once",
+            Number(default.retrainings_at_once),
+            |t: &FleetTable| t.retrainings_at_once,
+            |number| number.0.to_string(),
+        );
+        let per_day = layers.setting(
+            "retrainings_per_day",
+            Number(default.retrainings_per_day),
+            |t| t.retrainings_per_day,
+            |number| number.0.to_string(),
+        );
+        let common_cause = layers.setting(
+            "common_cause",
+            default.common_cause,
+            |t| t.common_cause,
+            bool::to_string,
+        );
+        let mut settings = layers.settings;
+        for setting in &mut settings {
             setting.name.insert_str(0, "fleet.");
         }
-        Ok((fleet, layers.settings))
+        let fleet = FleetPolicy {
+            retrainings_at_once: at_once.0,
+            retrainings_per_day: per_day.0,
+            common_cause,
+        };
+        (fleet, settings)
     }
 
-    /// Validates every table, so that later lookups succeed. The one exception is a window that results from several
-    /// patterns that match the same monitor; see [`Policy::monitor`].
-    fn validate(&self) -> Result<(), PolicyError> {
-        self.rules(&ANY_MONITOR, "")?;
+    /// Validates what several settings say together, and reads the tables that have a form of their own. The values of single
+    /// settings are valid already.
+    fn validate(&mut self) -> Result<(), PolicyError> {
         let mut schedules = BTreeSet::new();
         for (at, table) in self.file.monitor.iter().enumerate() {
             let schedule = table.schedule.as_deref().unwrap_or("*");
-            let key = (schedule.to_lowercase(), table.monitor_type.clone());
+            let key = (schedule.to_lowercase(), table.monitor_type);
             if !schedules.insert(key) {
                 return Err(PolicyError::Duplicate {
                     place: self.place(&format!("monitor.{at}")),
@@ -762,37 +516,13 @@ impl Policy {
             if let Some(model) = table.model.as_ref().filter(|model| !is_name(model)) {
                 return Err(self.invalid_name(&format!("monitor.{at}.model"), model));
             }
-            let monitor_type = table.monitor_type.as_deref();
-            let types = [
-                "DataQuality",
-                "ModelQuality",
-                "ModelBias",
-                "ModelExplainability",
-                "Custom",
-            ];
-            if let Some(kind) = monitor_type.filter(|kind| !types.contains(kind)) {
-                return Err(PolicyError::Value {
-                    place: self.place(&format!("monitor.{at}.monitor_type")),
-                    value: kind.to_owned(),
-                    expected: format!("one of {}", types.join(", ")),
-                });
-            }
-            // The example has a name that matches the pattern, so that this table applies, and each possible type, so
-            // that tables for a type apply, too.
-            let example = schedule.replace('*', "");
-            let candidate_types = types.into_iter().map(Some).chain([None]);
-            for kind in candidate_types.filter(|kind| monitor_type.is_none() || *kind == monitor_type) {
-                let monitor = MonitorRef {
-                    schedule: &example,
-                    endpoint: None,
-                    monitor_type: kind,
-                };
-                self.rules(&monitor, table.model.as_deref().unwrap_or_default())?;
-            }
         }
-        self.fleet_settings()?;
-        self.model_settings("")?;
-        self.promotion_settings("")?;
+        self.windows = self.resolve_windows()?;
+        let maintenance = self.file.maintenance.iter().enumerate();
+        self.maintenance = maintenance
+            .map(|(at, table)| self.maintenance_window(at, table))
+            .collect::<Result<_, _>>()?;
+        self.check_model("")?;
         let mut names = BTreeSet::new();
         for (at, table) in self.file.model.iter().enumerate() {
             if !is_name(&table.name) {
@@ -804,14 +534,14 @@ impl Policy {
                     name: table.name.clone(),
                 });
             }
-            self.model_settings(&table.name)?;
-            self.promotion_settings(&table.name)?;
+            self.check_model(&table.name)?;
         }
         for (at, table) in self.file.alarm.iter().enumerate() {
             if !is_name(&table.model) {
                 return Err(self.invalid_name(&format!("alarm.{at}.model"), &table.model));
             }
         }
+        let mut analyses = Vec::new();
         let mut analyzed = BTreeSet::new();
         for (at, table) in self.file.analysis.iter().enumerate() {
             let analysis = self.analysis(at, table)?;
@@ -821,11 +551,38 @@ impl Policy {
                     name: table.schedule.clone(),
                 });
             }
+            analyses.push(analysis);
         }
-        for (at, table) in self.file.notification.iter().enumerate() {
-            self.notification(at, table)?;
-        }
+        self.analyses = analyses;
+        let notifications = self.file.notification.iter().enumerate();
+        self.notifications = notifications
+            .map(|(at, table)| self.notification(at, table))
+            .collect::<Result<_, _>>()?;
         Ok(())
+    }
+
+    /// Checks the settings of a model that depend on each other. Without a name, those of all other models.
+    fn check_model(&self, name: &str) -> Result<(), PolicyError> {
+        let (model, settings) = self.model_settings(name);
+        if model.decide_after >= model.decide_within {
+            return Err(PolicyError::Conflict {
+                place: self.place_of(&settings, "decide_after"),
+                message: "`decide_after` must be less than `decide_within`; otherwise no decision is made in time"
+                    .into(),
+            });
+        }
+        let RetrainingPolicy {
+            start, state_machine, ..
+        } = model.retraining;
+        let is_arn = state_machine.as_ref().is_some_and(|arn| arn.starts_with("arn:"));
+        if start == StartKind::StateMachine && !is_arn {
+            return Err(PolicyError::Value {
+                place: self.place_of(&settings, "state_machine"),
+                value: state_machine.unwrap_or_default(),
+                expected: "the ARN of a state machine, because `start` is `state-machine`".into(),
+            });
+        }
+        self.check_promotion(name)
     }
 
     fn invalid_name(&self, path: &str, value: &str) -> PolicyError {
@@ -837,117 +594,54 @@ impl Policy {
     }
 }
 
-fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> Result<RetrainingPolicy, PolicyError> {
+fn retraining(layers: &mut Layers<'_, RetrainingTable>) -> RetrainingPolicy {
     let start = layers.setting(
         "start",
         StartKind::Pipeline,
         |t| t.start,
         |start| start.as_str().to_owned(),
     );
-    let pipeline = layers.setting(
+    let pipeline = layers.optional(
         "pipeline",
-        None,
-        |t| t.pipeline.clone().map(Some),
-        |name: &Option<String>| name.clone().unwrap_or_else(|| "the pipeline of the stack".to_owned()),
+        "the pipeline of the stack",
+        |t| t.pipeline.clone(),
+        String::clone,
     );
-    let state_machine = layers.setting(
-        "state_machine",
-        None,
-        |t| t.state_machine.clone().map(Some),
-        |arn: &Option<String>| arn.clone().unwrap_or_else(|| "none".to_owned()),
-    );
-    let is_arn = state_machine.as_ref().is_some_and(|arn| arn.starts_with("arn:"));
-    if start == StartKind::StateMachine && !is_arn {
-        let value = state_machine.unwrap_or_default();
-        let expected = "the ARN of a state machine, because `start` is `state-machine`";
-        return Err(layers.invalid("state_machine", &value, expected));
-    }
-    let own = || ParametersTable::Templates(PIPELINE_PARAMETERS.map(|(n, t)| (n.to_owned(), t.to_owned())).into());
+    let state_machine = layers.optional("state_machine", "none", |t| t.state_machine.clone(), String::clone);
     let parameters = layers.setting(
         "parameters",
-        own(),
+        Parameters::all(),
         |t| t.parameters.clone(),
-        |parameters| match parameters {
-            ParametersTable::Names(names) => names.join(", "),
-            ParametersTable::Templates(templates) => {
-                let each = templates.iter().map(|(name, template)| format!("{name} = {template}"));
-                each.collect::<Vec<_>>().join(", ")
-            }
-        },
+        Parameters::to_string,
     );
-    let parameters = match parameters {
-        ParametersTable::Names(names) => {
-            let mut parameters = BTreeMap::new();
-            for name in names {
-                let Some((_, template)) = PIPELINE_PARAMETERS.iter().find(|(own, _)| *own == name) else {
-                    let own = PIPELINE_PARAMETERS.map(|(own, _)| own).join(", ");
-                    let expected = format!("one of {own}, or a table of names and values ({{ {name} = \"…\" }})");
-                    return Err(layers.invalid("parameters", &name, &expected));
-                };
-                parameters.insert(name, (*template).to_owned());
-            }
-            parameters
-        }
-        ParametersTable::Templates(templates) => {
-            for (name, template) in &templates {
-                let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-                if name.is_empty() || name.len() > 256 || !name.chars().all(fits) {
-                    let expected = "a parameter name of up to 256 letters, digits, hyphens, and underscores";
-                    return Err(layers.invalid("parameters", name, expected));
-                }
-                for part in template.split('{').skip(1) {
-                    let placeholder = part.split_once('}').map(|(placeholder, _)| placeholder);
-                    if !placeholder.is_some_and(|placeholder| PLACEHOLDERS.contains(&placeholder)) {
-                        let expected = format!("a template with the placeholders {{{}}}", PLACEHOLDERS.join("}, {"));
-                        return Err(layers.invalid("parameters", template, &expected));
-                    }
-                }
-            }
-            templates
-        }
-    };
-    let cost = layers.setting(
-        "cost",
-        None,
-        |t| t.cost.map(Some),
-        |cost: &Option<f64>| cost.map_or_else(|| "none".to_owned(), |cost| cost.to_string()),
-    );
-    if let Some(cost) = cost.filter(|cost| !(cost.is_finite() && *cost >= 0.0)) {
-        return Err(layers.invalid("cost", &cost.to_string(), "a cost of 0 or more"));
-    }
-    Ok(RetrainingPolicy {
+    let cost = layers.optional("cost", "none", |t| t.cost, |cost| cost.0.to_string());
+    RetrainingPolicy {
         start,
         pipeline,
         state_machine,
-        parameters,
-        cost,
-    })
+        parameters: parameters.into_templates(),
+        cost: cost.map(|cost| cost.0),
+    }
 }
 
 /// Tables of one type that apply, most general first, and the settings that were looked up.
 struct Layers<'a, T> {
     tables: Vec<(String, &'a T)>,
-    policy: &'a Policy,
     settings: Vec<Setting>,
 }
 
 impl<'a, T> Layers<'a, T> {
-    fn new(tables: Vec<(String, &'a T)>, policy: &'a Policy) -> Self {
+    fn new(tables: Vec<(String, &'a T)>) -> Self {
         Self {
             tables,
-            policy,
             settings: Vec::new(),
         }
     }
 
-    /// Value of a setting in the most specific table that has it, with the path of the table.
-    fn find<V>(&self, get: impl Fn(&T) -> Option<V>) -> Option<(&str, V)> {
-        let mut tables = self.tables.iter().rev();
-        tables.find_map(|(path, table)| Some((path.as_str(), get(table)?)))
-    }
-
+    /// Value of a setting in the most specific table that has it, or the default.
     fn setting<V>(&mut self, name: &str, default: V, get: impl Fn(&T) -> Option<V>, show: impl Fn(&V) -> String) -> V {
-        let (place, value) = match self.find(get) {
+        let found = self.optional_value(&get);
+        let (place, value) = match found {
             Some((path, value)) => (Some(format!("{path}.{name}")), value),
             None => (None, default),
         };
@@ -959,74 +653,35 @@ impl<'a, T> Layers<'a, T> {
         value
     }
 
-    fn duration(
+    /// Value of a setting without a default, which is shown as `none`.
+    fn optional<V>(
         &mut self,
         name: &str,
-        default: &str,
-        get: impl Fn(&T) -> Option<String>,
-    ) -> Result<SignedDuration, PolicyError> {
-        let text = self.setting(name, default.to_owned(), get, String::clone);
-        duration(&text).ok_or_else(|| self.invalid(name, &text, "a duration such as 30m, 24h, 7d, or 2w"))
+        none: &str,
+        get: impl Fn(&T) -> Option<V>,
+        show: impl Fn(&V) -> String,
+    ) -> Option<V> {
+        let show = |value: &Option<V>| value.as_ref().map_or_else(|| none.to_owned(), &show);
+        self.setting(name, None, |table| get(table).map(Some), show)
     }
 
-    /// A duration of at least a minute: events and sweeps are not faster.
-    fn deadline(
-        &mut self,
-        name: &str,
-        default: &str,
-        get: impl Fn(&T) -> Option<String>,
-    ) -> Result<SignedDuration, PolicyError> {
-        let duration = self.duration(name, default, get)?;
-        if duration < SignedDuration::from_mins(1) {
-            let found = format!("{}s", duration.as_secs());
-            return Err(self.invalid(name, &found, "a duration of at least 1m"));
-        }
-        Ok(duration)
+    fn optional_value<V>(&self, get: impl Fn(&T) -> Option<V>) -> Option<(&str, V)> {
+        let mut tables = self.tables.iter().rev();
+        tables.find_map(|(path, table)| Some((path.as_str(), get(table)?)))
     }
 
-    fn count(&mut self, name: &str, default: i64, get: impl Fn(&T) -> Option<i64>) -> Result<u32, PolicyError> {
-        let value = self.setting(name, default, get, i64::to_string);
-        u32::try_from(value).map_err(|_| self.invalid(name, &value.to_string(), "a number of 0 or more"))
+    fn length(&mut self, name: &str, default_hours: i64, get: impl Fn(&T) -> Option<Length>) -> SignedDuration {
+        let default = Length::from_hours(default_hours);
+        self.setting(name, default, get, |length| length.text.clone()).duration
     }
 
-    /// An error about the setting that was looked up under this name.
-    fn invalid(&self, name: &str, value: &str, expected: &str) -> PolicyError {
-        PolicyError::Value {
-            place: self.place_for(name),
-            value: value.to_owned(),
-            expected: expected.to_owned(),
-        }
+    fn deadline(&mut self, name: &str, default_hours: i64, get: impl Fn(&T) -> Option<Deadline>) -> SignedDuration {
+        let get = |table: &T| get(table).map(|deadline| deadline.0);
+        self.length(name, default_hours, get)
     }
 
-    /// An error about a setting that is missing or conflicts with the one under this name.
-    fn conflict(&self, name: &str, message: String) -> PolicyError {
-        PolicyError::Conflict {
-            place: self.place_for(name),
-            message,
-        }
-    }
-
-    /// Place of the setting that was looked up under this name.
-    fn place_for(&self, name: &str) -> String {
-        let setting = self.settings.iter().rev().find(|setting| setting.name == name);
-        match setting.and_then(|setting| setting.place.as_ref()) {
-            Some(path) => self.policy.place(path),
-            None => name.to_owned(),
-        }
-    }
-
-    /// Place of the numbers of a window: the last one that the policy sets.
-    fn place_for_window(&self) -> String {
-        let numbers = ["evaluation_period", "datapoints_to_alert"];
-        let mut found = self
-            .settings
-            .iter()
-            .rev()
-            .filter(|setting| numbers.contains(&setting.name.as_str()));
-        match found.find_map(|setting| setting.place.as_ref()) {
-            Some(path) => self.policy.place(path),
-            None => "[alert]".to_owned(),
-        }
+    fn count(&mut self, name: &str, default: u32, get: impl Fn(&T) -> Option<Count>) -> u32 {
+        self.setting(name, Number(default), get, |count| count.0.to_string()).0
     }
 }
 
@@ -1039,10 +694,10 @@ fn fits(pattern: Option<&String>, name: Option<&str>) -> bool {
     pattern.is_none_or(|pattern| name.is_some_and(|name| Pattern::new(pattern.as_str()).matches(name)))
 }
 
-fn matches_monitor(schedule: Option<&String>, monitor_type: Option<&String>, monitor: &MonitorRef<'_>) -> bool {
+fn matches_monitor(schedule: Option<&String>, monitor_type: Option<TypeName>, monitor: &MonitorRef<'_>) -> bool {
     let lower = schedule.map(|schedule| schedule.to_lowercase());
     fits(lower.as_ref(), Some(&monitor.schedule.to_lowercase()))
-        && monitor_type.is_none_or(|kind| monitor.monitor_type == Some(kind))
+        && monitor_type.is_none_or(|kind| monitor.monitor_type == Some(kind.0.as_str()))
 }
 
 /// SageMaker's rule for the names of endpoints, schedules, and models.
@@ -1076,64 +731,6 @@ pub fn duration(text: &str) -> Option<SignedDuration> {
         .checked_mul(hours)
         .filter(|hours| *hours <= 24 * 3660)
         .map(SignedDuration::from_hours)
-}
-
-/// Parses `Sat 22:00` as minutes after Monday 00:00.
-fn minute_of_week(text: &str) -> Option<i64> {
-    let (day, time) = text.trim().split_once(' ')?;
-    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let day = days.iter().position(|name| day.to_lowercase().starts_with(name))?;
-    let (hour, minute) = time.trim().split_once(':')?;
-    let (hour, minute): (i64, i64) = (hour.parse().ok()?, minute.parse().ok()?);
-    let fits = (0..24).contains(&hour) && (0..60).contains(&minute);
-    fits.then_some(i64::try_from(day).ok()? * 24 * 60 + hour * 60 + minute)
-}
-
-fn describe_rule(rule: &ViolationRule) -> String {
-    let parts = [
-        ("check_type", &rule.check_type),
-        ("feature", &rule.feature),
-        ("metric", &rule.metric),
-        ("facet", &rule.facet),
-    ];
-    let selectors: Vec<String> = parts
-        .iter()
-        .filter_map(|(name, pattern)| Some(format!("{name} {}", pattern.as_ref()?.as_str())))
-        .collect();
-    let what = if selectors.is_empty() {
-        "all".to_owned()
-    } else {
-        selectors.join(", ")
-    };
-    if !rule.counts {
-        return format!("{what}: ignored");
-    }
-    let severity = rule.severity.as_str();
-    if rule.minimum_exceedance > 0.0 {
-        format!(
-            "{what}: {severity} if at least {} beyond the threshold, as a fraction of it",
-            rule.minimum_exceedance
-        )
-    } else {
-        format!("{what}: {severity}")
-    }
-}
-
-/// Adds the nearest known key to an error about an unknown key.
-fn with_nearest(message: &str) -> String {
-    let mut names = message.split('`').skip(1).step_by(2);
-    let is_unknown = message.contains("unknown field") || message.contains("unknown variant");
-    let unknown = names.next().filter(|_| is_unknown);
-    let nearest = unknown.and_then(|unknown| {
-        let ranked = names.map(|name| (strsim::damerau_levenshtein(unknown, name), name));
-        ranked
-            .min()
-            .filter(|(distance, name)| *distance <= name.len().max(3) / 3 + 1)
-    });
-    match nearest {
-        Some((_, name)) => format!("{}\ndid you mean `{name}`?", message.trim_end()),
-        None => message.trim_end().to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     Policy, PolicyError,
     explain::Setting,
     file::{NotificationChannel, NotificationKind, NotificationSeverity, NotificationTable},
+    values::{MINUTES_PER_DAY, minute_of_day, weekdays},
 };
 use alerting::Pattern;
 use jiff::Timestamp;
@@ -14,8 +15,6 @@ use std::{collections::BTreeSet, fmt};
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 /// Maximum length of a URL, in bytes.
 const MAX_URL_BYTES: usize = 2048;
-/// Minutes per day.
-const MINUTES_PER_DAY: i64 = 24 * 60;
 
 /// Location of a secret. The secret is read when it is needed and is not part of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,7 +89,17 @@ pub enum Destination {
     },
 }
 
-/// For logs, errors, and people. Of URLs, it shows only scheme and host: the path of a webhook may be a secret.
+impl Destination {
+    /// Description without the path of a URL, which often is a secret: for messages and logs.
+    pub fn without_secrets(&self) -> String {
+        match self {
+            Self::PagerDuty { url, routing_key } => format!("pagerduty {} ({routing_key})", url_host(url)),
+            Self::Webhook { url, .. } => format!("webhook {}", url_host(url)),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |topic: &Option<String>| topic.clone().unwrap_or_else(|| "topic of the stack".to_owned());
@@ -98,8 +107,8 @@ impl fmt::Display for Destination {
             Self::SnsText { topic } => write!(f, "sns-text {}", name(topic)),
             Self::SnsJson { topic } => write!(f, "sns-json {}", name(topic)),
             Self::Chat { topic } => write!(f, "chat {}", name(topic)),
-            Self::PagerDuty { url, routing_key } => write!(f, "pagerduty {} ({routing_key})", host(url)),
-            Self::Webhook { url, .. } => write!(f, "webhook {}", host(url)),
+            Self::PagerDuty { url, routing_key } => write!(f, "pagerduty {url} ({routing_key})"),
+            Self::Webhook { url, .. } => write!(f, "webhook {url}"),
         }
     }
 }
@@ -119,7 +128,7 @@ impl QuietHours {
     /// Parses `22:00-07:00`, `Mon-Fri 22:00-07:00`, or `Sat,Sun 00:00-24:00`.
     pub fn parse(text: &str) -> Option<Self> {
         let (days, times) = match text.trim().split_once(' ') {
-            Some((days, times)) => (days_of_week(days)?, times.trim()),
+            Some((days, times)) => (weekdays(days)?, times.trim()),
             None => ([true; 7], text.trim()),
         };
         let (from, to) = times.split_once('-')?;
@@ -236,14 +245,10 @@ impl Policy {
     /// Destinations from the `[[notification]]` tables. Without a table, the topic of the stack gets all notifications
     /// as text.
     pub fn notifications(&self) -> Vec<NotificationRoute> {
-        let tables = self.file.notification.iter().enumerate();
-        let routes: Vec<_> = tables
-            .filter_map(|(at, table)| self.notification(at, table).ok())
-            .collect();
-        if routes.is_empty() {
+        if self.notifications.is_empty() {
             vec![NotificationRoute::default()]
         } else {
-            routes
+            self.notifications.clone()
         }
     }
 
@@ -346,9 +351,15 @@ impl Policy {
         }
         let expected = "an `https://` URL without a user name and spaces (`http://` for localhost only)";
         if let Some(url) = table.url.as_ref().filter(|url| !is_safe(url)) {
-            let host = host(url);
-            let cut = if host.len() < url.len() { "…" } else { "" };
-            return Err(invalid("url", &format!("{host}{cut}"), expected.to_owned()));
+            // The path and the user name of a URL often are secrets: the message shows the host only.
+            let found = match url_host(url) {
+                "" => "the value is not shown, because it may be a secret".to_owned(),
+                host => format!("found a URL of the host `{host}`"),
+            };
+            return Err(conflict(
+                &format!("notification.{at}.url"),
+                format!("expected {expected}; {found}"),
+            ));
         }
         let missing = |what: &str| conflict(&format!("notification.{at}"), format!("`{to}` requires {what}"));
         let secret = |key: &str| {
@@ -380,49 +391,20 @@ impl Policy {
 
     /// The `[[notification]]` tables that apply to a model, as settings.
     pub(super) fn notification_settings(&self, model: &str) -> Vec<Setting> {
-        let tables = self.file.notification.iter().enumerate();
-        let routes = tables.filter_map(|(at, table)| Some((at, self.notification(at, table).ok()?)));
+        let routes = self.notifications.iter().enumerate();
         let matching = routes
             .filter(|(_, route)| route.models.is_empty() || route.models.iter().any(|pattern| pattern.matches(model)));
         let settings = matching.map(|(at, route)| Setting {
             name: "notification".into(),
-            value: format!("{}, severity {} and above", route.destination, route.severity.as_str()),
+            value: format!(
+                "{}, severity {} and above",
+                route.destination.without_secrets(),
+                route.severity.as_str()
+            ),
             place: Some(format!("notification.{at}")),
         });
         settings.collect()
     }
-}
-
-/// Parses a time of day up to `24:00` as minutes after 00:00.
-fn minute_of_day(text: &str) -> Option<i64> {
-    let (hour, minute) = text.trim().split_once(':')?;
-    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(hour) || !digits(minute) {
-        return None;
-    }
-    let (hour, minute): (i64, i64) = (hour.parse().ok()?, minute.parse().ok()?);
-    let minutes = hour * 60 + minute;
-    (minute < 60 && minutes <= MINUTES_PER_DAY).then_some(minutes)
-}
-
-/// Parses `Mon-Fri`, `Sat,Sun`, or `Fri-Mon,Wed` as weekdays, Monday first.
-fn days_of_week(text: &str) -> Option<[bool; 7]> {
-    let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let number = |name: &str| names.iter().position(|known| *known == name.trim().to_lowercase());
-    let mut days = [false; 7];
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
-        let mut day = first;
-        loop {
-            *days.get_mut(day)? = true;
-            if day == last {
-                break;
-            }
-            day = (day + 1) % 7;
-        }
-    }
-    Some(days)
 }
 
 fn is_topic(arn: &str) -> bool {
@@ -431,15 +413,17 @@ fn is_topic(arn: &str) -> bool {
         if ![region, account, name].iter().any(|part| part.is_empty()) && !arn.contains(char::is_whitespace))
 }
 
-/// Scheme and host of a URL, without a user name.
-fn host(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+/// Host of a URL, without a user name. Empty if the text is not a URL.
+pub(super) fn url_host(url: &str) -> &str {
+    let Some((_, rest)) = url.split_once("://") else {
+        return "";
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
-    if scheme.is_empty() {
-        return host.to_owned();
+    match host.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
+        Some((v6, _)) => v6,
+        None => host.split(':').next().unwrap_or_default(),
     }
-    format!("{scheme}://{host}")
 }
 
 /// Whether a URL is safe for secrets and messages: HTTPS, or HTTP to this machine.
@@ -448,10 +432,7 @@ fn is_safe(url: &str) -> bool {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
-        Some((v6, _)) => v6,
-        None => authority.split(':').next().unwrap_or_default(),
-    };
+    let host = url_host(url);
     let plain = url.len() <= MAX_URL_BYTES && url.chars().all(|c| c.is_ascii_graphic()) && !url.contains('#');
     let local = ["localhost", "127.0.0.1", "::1"].contains(&host);
     plain && !host.is_empty() && !authority.contains('@') && (scheme == "https" || (scheme == "http" && local))

@@ -1,5 +1,7 @@
 use super::*;
 use ::promotion::Mode;
+use alerting::{AlertWindow, PeriodLength};
+use jiff::Timestamp;
 
 fn rejected(text: &str) -> String {
     let error = Policy::parse(text.as_bytes()).unwrap_err();
@@ -59,11 +61,11 @@ fn monitor_table_overrides_single_settings() {
     let policy = Policy::parse(
         b"[alert]\ndatapoints_to_alert = 2\nevaluation_period = 4\n\
           [[monitor]]\nschedule = 'churn-*'\nalert = { datapoints_to_alert = 3 }\n\
-          [[monitor]]\nschedule = 'Churn-DQ'\nmodel = 'churn'\nalert = { evaluation_period = 6 }\n",
+          [[monitor]]\nschedule = 'Churn-DQ'\nmodel = 'churn'\nalert = { datapoints_to_alert = 2, evaluation_period = 6 }\n",
     )
     .unwrap();
-    assert_eq!(window(&policy, "churn-dq"), (3, 6));
-    assert_eq!(window(&policy, "churn-mq"), (3, 4));
+    assert_eq!(window(&policy, "churn-dq"), (2, 6), "the last table");
+    assert_eq!(window(&policy, "churn-mq"), (3, 4), "completed by [alert]");
     assert_eq!(window(&policy, "other"), (2, 4));
     assert_eq!(policy.monitor(&monitor("churn-dq")).model, "churn");
     assert_eq!(policy.monitor(&monitor("other")).model, "endpoint");
@@ -84,24 +86,89 @@ fn time_window_supports_months() {
     assert_eq!(window.evaluation_range(), 5);
 }
 
+/// Two tables that match one monitor, where the later one leaves out a part that the earlier one sets.
+const AMBIGUOUS_WINDOWS: [&str; 8] = [
+    "[alert]\ndatapoints_to_alert = 1\nevaluation_period = 2\n\
+     [[monitor]]\nschedule = 'churn-*'\nalert = { datapoints_to_alert = 3, evaluation_period = 5 }\n\
+     [[monitor]]\nschedule = '*-quality'\nalert = { evaluation_period = 2 }\n",
+    "[[monitor]]\nmonitor_type = 'DataQuality'\nalert = { datapoints_to_alert = 5, evaluation_period = 6 }\n\
+     [[monitor]]\nschedule = 'x'\nalert = { evaluation_period = 2 }\n",
+    // Only the three together cannot be judged.
+    "[[monitor]]\nschedule = 'a*'\nalert = { evaluation_period = 9 }\n\
+     [[monitor]]\nschedule = '*b*'\nalert = { datapoints_to_alert = 5, evaluation_period = 9 }\n\
+     [[monitor]]\nschedule = '*c'\nalert = { evaluation_period = 4 }\n",
+    "[alert]\nwindow = 'time'\n[[monitor]]\nschedule = 'a*'\nalert = { evaluation_range = 4, evaluation_period = 2 }\n\
+     [[monitor]]\nschedule = '*b'\nalert = { evaluation_period = 6 }\n",
+    "[alert]\nwindow = 'time'\n[[monitor]]\nschedule = 'a*'\nalert = { period = '1d' }\n\
+     [[monitor]]\nschedule = '*b'\nalert = { evaluation_period = 6 }\n",
+    "[[monitor]]\nschedule = 'a*'\nalert = { window = 'time' }\n\
+     [[monitor]]\nschedule = '*b'\nalert = { datapoints_to_alert = 2, evaluation_period = 6 }\n",
+    "[alert]\nwindow = 'time'\n[[monitor]]\nmonitor_type = 'ModelBias'\nalert = { treat_missing_data = 'breaching' }\n\
+     [[monitor]]\nschedule = 'b'\nalert = { datapoints_to_alert = 2, evaluation_period = 6 }\n",
+    "[[monitor]]\nschedule = 'a'\nalert = { datapoints_to_alert = 3, evaluation_period = 5 }\n\
+     [[monitor]]\nschedule = 'A'\nmonitor_type = 'DataQuality'\nalert = { evaluation_period = 9 }\n",
+];
+
 #[test]
-fn conflicting_monitor_tables_are_rejected_or_explained() {
-    // Parsing finds a conflict, also between tables for a schedule and for a type.
-    let text = "[[monitor]]\nmonitor_type = 'DataQuality'\nalert = { datapoints_to_alert = 5, evaluation_period = 6 }\n\
-                [[monitor]]\nschedule = 'x'\nalert = { evaluation_period = 2 }\n";
-    assert!(rejected(text).contains("datapoints_to_alert (5) must not be greater than evaluation_period (2)"));
-    // It does not find one between patterns that only some names match.
-    let text = "[[monitor]]\nschedule = 'a*'\nalert = { datapoints_to_alert = 5, evaluation_period = 6 }\n\
-                [[monitor]]\nschedule = '*b'\nalert = { evaluation_period = 2 }\n";
-    let policy = Policy::parse(text.as_bytes()).unwrap();
-    assert_eq!(window(&policy, "ab"), (1, 1), "the settings for all monitors");
-    let explained = policy.explain("endpoint", &[monitor("ab")]);
-    assert!(
-        explained
-            .monitors
-            .iter()
-            .any(|(_, settings)| settings.iter().any(|setting| setting.name == "conflict"))
-    );
+fn windows_that_are_ambiguous_together_are_rejected() {
+    let rejections: Vec<String> = AMBIGUOUS_WINDOWS
+        .iter()
+        .map(|text| format!("{text}=> {}\n", rejected(text)))
+        .collect();
+    insta::assert_snapshot!(rejections.join("\n"));
+}
+
+#[test]
+fn window_comes_whole_from_the_last_table_that_matches() {
+    // Both tables are complete, or say the same, or never match the same monitor.
+    for (text, expected) in [
+        (
+            "[[monitor]]\nschedule = 'a*'\nalert = { datapoints_to_alert = 3, evaluation_period = 5 }\n\
+             [[monitor]]\nschedule = '*b'\nalert = { datapoints_to_alert = 2, evaluation_period = 3 }\n",
+            (2, 3),
+        ),
+        (
+            "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 4\n\
+             [[monitor]]\nschedule = 'a*'\nalert = { datapoints_to_alert = 2 }\n\
+             [[monitor]]\nschedule = '*b'\nalert = { evaluation_period = 6 }\n",
+            (2, 6),
+        ),
+        (
+            "[[monitor]]\nschedule = 'a*'\nmonitor_type = 'ModelBias'\nalert = { datapoints_to_alert = 3, evaluation_period = 5 }\n\
+             [[monitor]]\nschedule = '*b'\nmonitor_type = 'DataQuality'\nalert = { evaluation_period = 2 }\n",
+            (1, 2),
+        ),
+        (
+            "[[monitor]]\nschedule = 'a*'\nalert = { datapoints_to_alert = 3, evaluation_period = 5 }\n\
+             [[monitor]]\nschedule = 'b*'\nalert = { evaluation_period = 2 }\n\
+             [[monitor]]\nschedule = '*b'\nmodel = 'churn'\n",
+            (3, 5),
+        ),
+    ] {
+        let policy = Policy::parse(text.as_bytes()).unwrap();
+        assert_eq!(window(&policy, "ab"), expected, "{text}");
+    }
+}
+
+#[test]
+fn name_common_to_two_patterns_is_found() {
+    for (a, b, expected) in [
+        ("churn-*", "*-quality", Some("churn-quality")),
+        ("churn-*", "churn-data-*", Some("churn-data-any")),
+        ("churn-*", "*", Some("churn-any")),
+        ("*", "*-quality", Some("any-quality")),
+        ("*", "*", Some("any")),
+        ("a*b*c", "*x*", Some("abxc")),
+        ("churn", "ch*", Some("churn")),
+        ("churn", "churn", Some("churn")),
+        ("churn", "fraud", None),
+        ("churn-*", "fraud-*", None),
+        ("*-dq", "*-mq", None),
+        ("churn-*", "churn", None),
+    ] {
+        assert_eq!(monitors::common_name(a, b).as_deref(), expected, "{a} {b}");
+        assert_eq!(monitors::common_name(b, a).is_some(), expected.is_some(), "{b} {a}");
+    }
 }
 
 #[test]
@@ -192,6 +259,13 @@ fn invalid_policy_is_rejected_with_its_line() {
         "[[monitor]]\nschedule = 'a'\nmodel = 'my model'",
         "[retraining]\nparameters = ['Epochs']",
         "[retraining]\nparameters = { Epochs = '{epochs}' }",
+        "[retraining]\nparameters = 3",
+        "[retraining]\nparameters = { Epochs = 20 }",
+        "alert = 3",
+        "[alert]\ndatapoints_to_alert = 'two'",
+        "[remediation]\nautomation = 3",
+        "[[alarm]]\nname = 'a'",
+        "[[violation]]\nmonitor_type = 'Quality'",
         "[alert",
         "[remediation]\nautomation = 'automatic'",
         "[remediation]\ncooldown = 'a day'",
@@ -201,6 +275,8 @@ fn invalid_policy_is_rejected_with_its_line() {
         "[alert]\nevaluation_period = 101",
         "[[maintenance]]\nstart = '2026-12-24T18:00:00Z'",
         "[[maintenance]]\nevery = 'Someday 10:00'\nlasts = '1h'",
+        "[[maintenance]]\nevery = 'Monkey 22:00'\nlasts = '1h'",
+        "[[maintenance]]\nevery = 'Sat 24:00'\nlasts = '1h'",
         "[[maintenance]]\nstart = '2026-12-24T18:00:00Z'\nend = '2026-12-24T17:00:00Z'",
         "[[violation]]\nminimum_exceedance = -0.5",
         "[[violations]]\nfeature = 'a'",
@@ -251,7 +327,7 @@ fn invalid_promotion_settings_are_rejected() {
         ("gate = { metric = 'auc' }", "a JSON pointer"),
         (
             "guardrails = [{ metric = 'latency_p99', margin = -1.0 }]",
-            "a margin of 0 or more",
+            "a number of 0 or more",
         ),
         (
             "guardrails = [{ metric = 'errors_5xx', margin = 0.1 }, { metric = 'errors_5xx', margin = 0.2 }]",
@@ -352,6 +428,9 @@ fn invalid_notification_is_rejected_with_its_line() {
         "to = 'webhook'\nurl = 'http://example.com'\nsecret = 'ssm:/k'",
         "to = 'webhook'\nurl = 'http://localhost.example.com'\nsecret = 'ssm:/k'",
         "to = 'webhook'\nurl = 'http://localhost@example.com'\nsecret = 'ssm:/k'",
+        "to = 'webhook'\nurl = 'https://user:hunter2@hooks.example.com/hunter2'\nsecret = 'ssm:/k'",
+        "to = 'webhook'\nurl = 'hunter2'\nsecret = 'ssm:/k'",
+        "to = 'webhook'\nurl = 'https://hooks.example.com/hunter2\nsecret = 'ssm:/k'",
         "to = 'pagerduty'",
         "to = 'pagerduty'\nsecret = 'R0123456789'",
         "to = 'sns-text'\nsecret = 'ssm:/k'",
@@ -373,6 +452,81 @@ fn invalid_notification_is_rejected_with_its_line() {
     })
     .collect();
     insta::assert_snapshot!(rejections.join("\n"));
+}
+
+#[test]
+fn secret_in_a_url_is_not_shown() {
+    let url = "https://hooks.example.com/services/hunter2";
+    let text = format!("[[notification]]\nto = 'webhook'\nurl = '{url}'\nsecret = 'ssm:/k'\n");
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    let explained = format!("{:?}", policy.explain("churn", &[]));
+    assert!(
+        explained.contains("webhook hooks.example.com") && !explained.contains("hunter2"),
+        "{explained}"
+    );
+    // An error anywhere in the file does not show the line.
+    for broken in [
+        format!("{text}quiet = 3\n"),
+        text.replace("2'\n", "2\n"),
+        text.replace("https", "http"),
+    ] {
+        let error = rejected(&broken);
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn maintenance_and_quiet_hours_read_days_alike() {
+    for (day, is_day) in [
+        ("Mon", true),
+        ("monday", true),
+        ("SUNDAY", true),
+        ("Monkey", false),
+        ("Mond", false),
+        ("Mo", false),
+    ] {
+        assert_eq!(
+            QuietHours::parse(&format!("{day} 22:00-23:00")).is_some(),
+            is_day,
+            "{day}"
+        );
+        let weekly = format!("[[maintenance]]\nevery = '{day} 22:00'\nlasts = '1h'\n");
+        assert_eq!(Policy::parse(weekly.as_bytes()).is_ok(), is_day, "{day}");
+    }
+}
+
+#[test]
+fn explanation_has_one_entry_for_each_type_of_a_schedule() {
+    let text = "[[monitor]]\nschedule = 'dq'\nmodel = 'churn'\n\
+                [[monitor]]\nschedule = 'dq'\nmonitor_type = 'DataQuality'\nalert = { evaluation_period = 2 }\n\
+                [[monitor]]\nschedule = 'DQ'\nmonitor_type = 'ModelBias'\nalert = { evaluation_period = 3 }\n";
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    let periods = |monitors: &[MonitorRef<'_>]| -> Vec<(String, String)> {
+        let explained = policy.explain("churn", monitors).monitors.into_iter();
+        let value = |settings: &[Setting], name| {
+            let mut found = settings.iter().filter(|setting| setting.name == name);
+            found.next().map(|setting| setting.value.clone()).unwrap_or_default()
+        };
+        let each =
+            explained.map(|(_, settings)| (value(&settings, "monitor_type"), value(&settings, "evaluation_period")));
+        each.collect()
+    };
+    let both = [("DataQuality".into(), "2".into()), ("ModelBias".into(), "3".into())];
+    assert_eq!(periods(&[]), both);
+    // A monitor that has reported has one type.
+    let known = MonitorRef {
+        monitor_type: Some("ModelBias"),
+        ..monitor("dq")
+    };
+    assert_eq!(periods(&[known]), both[1..]);
+}
+
+#[test]
+fn settings_of_a_model_with_any_name_are_found() {
+    // A name that no SageMaker resource can have.
+    let policy = Policy::default();
+    assert_eq!(policy.promotion("a_b").endpoint, "a_b");
+    assert_eq!(policy.model("a_b").model_card, "a_b");
 }
 
 #[test]
