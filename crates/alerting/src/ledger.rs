@@ -57,6 +57,9 @@ const FOLLOW_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 /// Minimum time between two records that a ledger is complete.
 const COMPARISON_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 
+/// Maximum number of check types in an event. Model Monitor has about ten.
+const MAX_EVENT_CHECK_TYPES: usize = 32;
+
 /// Maximum number of judged executions in a level: the longest evaluation period.
 const MAX_JUDGED: usize = 100;
 
@@ -289,13 +292,13 @@ impl MonitorLedger {
             scheduled_time,
             evidence,
         } = observation;
-        if self.datapoints.is_empty() && self.alert.transition == 0 {
-            self.epoch.get_or_insert(caller.now);
-        }
         self.drop_ahead(caller.now);
         let (recorded, publish) = if is_ahead(scheduled_time, caller.now) {
             (Recorded::Ahead, None)
         } else {
+            if self.datapoints.is_empty() && self.alert.transition == 0 {
+                self.epoch.get_or_insert(caller.now);
+            }
             self.merge(scheduled_time, evidence, rules)
         };
         if let Some(datapoint) = publish.and_then(|at| self.datapoints.get(at)) {
@@ -719,23 +722,23 @@ impl MonitorLedger {
             alert.revision = last.revision;
             alert.previous_alert_status = last.previous_alert_status;
             alert.correlation_id.clone_from(&last.correlation_id);
-            alert.time = last.time;
         }
+        let transition = self.history.back();
+        alert.time = transition.map_or(now, |transition| transition.time);
         let judged = self
             .counting()
-            .map(|datapoint| (datapoint.scheduled_time, rules.judge(datapoint)));
-        let judged = judged.filter(|(_, period)| *period != Period::Missing);
-        let judged: Vec<(Timestamp, Period)> = judged.take(MAX_JUDGED).collect();
-        let not_breaching = judged
-            .iter()
-            .take_while(|(_, period)| *period == Period::NotBreaching)
-            .count();
+            .filter(|datapoint| rules.judge(datapoint) != Period::Missing);
+        let judged: Vec<Timestamp> = judged
+            .map(|datapoint| datapoint.scheduled_time)
+            .take(MAX_JUDGED)
+            .collect();
+        let since = transition.map_or(Timestamp::MIN, |transition| transition.scheduled_time);
         Level {
-            alert,
             health: self.health.status,
             interval: self.interval(),
-            not_breaching,
-            judged: judged.into_iter().map(|(time, _)| time).collect(),
+            judged_since_transition: judged.iter().filter(|time| **time >= since).count(),
+            alert,
+            judged,
         }
     }
 
@@ -924,7 +927,7 @@ impl MonitorLedger {
                     report.top.iter().filter(counts).cloned().collect()
                 })
                 .unwrap_or_default(),
-            check_types: check_types.into_iter().collect(),
+            check_types: check_types.into_iter().take(MAX_EVENT_CHECK_TYPES).collect(),
             report_uri: latest_report.map(|report| report.uri.clone()),
             reason,
             policy_version: rules.policy_version.clone(),

@@ -22,8 +22,8 @@ pub struct Level {
     pub health: HealthStatus,
     /// Usual time between two executions. `None` with fewer than two executions.
     pub interval: Option<SignedDuration>,
-    /// Number of latest judged executions that did not breach, up to 100.
-    pub not_breaching: usize,
+    /// Number of executions that were judged since the last transition of the alert, with the one that led to it, up to 100.
+    pub judged_since_transition: usize,
     /// Scheduled times of the latest executions with a result that counts, newest first, at most 100.
     pub judged: Vec<Timestamp>,
 }

@@ -161,7 +161,7 @@ fn level_counts_executions() {
     let ledger = ledger(&[DRIFT, CLEAN, CLEAN, CLEAN], &rules);
     let level = ledger.level(&rules, hour(4));
     assert!(!level.is_in_alert());
-    assert_eq!(level.not_breaching, 3);
+    assert_eq!(level.judged_since_transition, 3);
     assert_eq!(level.judged, [hour(3), hour(2), hour(1), hour(0)]);
     assert_eq!(level.judged_after(hour(1)), 2);
     assert_eq!(level.interval, Some(SignedDuration::from_hours(1)));
@@ -192,7 +192,7 @@ fn monitor_without_results_is_silent() {
 }
 
 #[test]
-fn ledger_that_is_begun_anew_has_new_ids() {
+fn ledger_that_starts_again_has_new_ids() {
     let rules = rules(1, 1);
     let first = ledger(&[DRIFT], &rules);
     let mut second = ledger(&[], &rules);

@@ -1,7 +1,7 @@
 //! Replay of the executions of all models through ledger, window, decision, and lifecycle, in the order of time.
 //!
 //! Models affect each other only through the limits of the fleet. So each model is replayed on its own up to the next time
-//! at which something happens beside clean executions, and then the earliest of them goes on.
+//! at which something happens beside clean executions, and then the earliest of them continues.
 
 use crate::{Delay, ModelReport, Monitor, Recorded};
 use alerting::{AlertStateChange, AlertStatus, MonitorLedger, MonitorRules};
@@ -90,7 +90,7 @@ struct ModelReplay<'a> {
     retraining_delays: Vec<i64>,
 }
 
-/// Replays the executions of all models under a policy, on all cores. The reports are in the order of the models.
+/// Replays the executions of all models under a policy. The reports are in the order of the models.
 pub fn replay(
     models: &BTreeMap<String, Vec<&Monitor>>,
     policy: &Policy,
@@ -104,14 +104,7 @@ pub fn replay(
         .iter()
         .map(|(model, monitors)| ModelReplay::new(model, monitors, policy, &settings, assumptions))
         .collect();
-    // Up to the first alert, which most models never have, they are independent.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = replays.len().div_ceil(cores).max(1);
-    std::thread::scope(|scope| {
-        for replays in replays.chunks_mut(share) {
-            scope.spawn(|| replays.iter_mut().for_each(ModelReplay::run_ahead));
-        }
-    });
+    replays.iter_mut().for_each(ModelReplay::run_ahead);
     let mut fleet = Fleet {
         models: replays.len(),
         ..Fleet::default()

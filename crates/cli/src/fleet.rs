@@ -21,7 +21,7 @@ pub struct Fleet {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show the retrainings of all models in progress, and what holds others.
+    /// Show the retrainings of all models in progress, and a common cause.
     ///
     /// A retraining that was started takes a slot until it ends. The section `[fleet]` of the policy sets the limits.
     Status(FleetArgs),

@@ -212,7 +212,7 @@ fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocume
                 alert: (**change).clone(),
                 health: HealthStatus::Healthy,
                 interval: None,
-                not_breaching: usize::from(change.alert_status == AlertStatus::Ok),
+                judged_since_transition: usize::from(change.alert_status == AlertStatus::Ok),
                 judged: vec![hour(at)],
             };
             levels.insert(change.monitoring_schedule.clone(), level);
@@ -547,7 +547,6 @@ fn rejects_operator_commands_in_the_wrong_stage() {
         &["approve", "nothing-1"],
         &["approve", "churn"],
         &["approve", "fraud-1"],
-        &["resolve", "fraud-1"],
     ]);
     deployment.aws.set_time(hour(400));
     output += "\n";

@@ -195,7 +195,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Frees the slot of an incident whose retraining ended or was never accepted. `started` tells them apart: a start that
+    /// Frees the slot of an incident whose retraining ended or was never accepted. `started` distinguishes them: a start that
     /// AWS refused does not count toward the limit per day.
     pub fn free(&mut self, model: &str, incident: u64, started: bool) {
         let Some(slot) = self.slot(model, incident) else {
@@ -294,7 +294,7 @@ mod tests {
         assert!(held(request(&mut fleet, "m5", &policy, 59)));
         assert!(
             held(request(&mut fleet, "m6", &policy, 600)),
-            "it does not end by itself"
+            "it does not end automatically"
         );
         assert!(fleet.release(at(601)));
         assert_eq!(request(&mut fleet, "m6", &policy, 602), Ok(()));

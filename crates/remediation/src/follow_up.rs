@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 const RETRAINING_RETENTION: SignedDuration = SignedDuration::from_hours(32 * 24);
 /// Time after which the decision of an incident is published again.
 const REMINDER_INTERVAL: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Minimum number of executions that do not breach before an incident ends, unless the policy sets it.
+/// Minimum number of executions for which every monitor is OK before an incident ends, unless the policy sets it.
 const MIN_CLOSE_AFTER: u32 = 3;
 /// Minimum time for the executions that verify a retrained model.
 const MIN_VERIFY_WITHIN: SignedDuration = SignedDuration::from_hours(48);
@@ -146,7 +146,7 @@ impl ModelDocument {
         }
         let expires = after(now, policy.approval_expires_after);
         let approval_expires_at = open.approval_expires_at.unwrap_or(expires);
-        // The start that is reviewed holds a place of its own in cooldown, budget, and fleet.
+        // The start that is reviewed already counts toward cooldown, budget, and fleet.
         let own_start = open.retrain_decided_at.filter(|_| open.stage() == Stage::Starting);
         let retrainings: Vec<Timestamp> = self
             .retrainings
@@ -593,13 +593,13 @@ impl ModelDocument {
     }
 }
 
-/// Whether enough latest executions of a monitor did not breach.
+/// Whether a monitor has been OK for enough executions.
 fn is_clean(level: &Level, close_after: u32) -> bool {
     let required = match close_after {
         0 => u32::from(level.alert.evaluation_period).max(MIN_CLOSE_AFTER),
         required => required,
     };
-    level.not_breaching >= usize::try_from(required).unwrap_or(usize::MAX)
+    level.judged_since_transition >= usize::try_from(required).unwrap_or(usize::MAX)
 }
 
 /// Hash of what an approval is given for.

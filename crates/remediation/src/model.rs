@@ -280,7 +280,7 @@ pub struct Incident {
     /// Time of the end before the execution was last retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_after: Option<Timestamp>,
-    /// Number of starts that AWS refused. Each attempt has a token of its own.
+    /// Number of starts that AWS refused. Each attempt has a separate token.
     #[serde(default)]
     pub refused_starts: u32,
     /// Answer to the start that has no consequence yet.
@@ -526,7 +526,7 @@ impl ModelDocument {
         let Some(number) = effect.start_of() else { return };
         let open = self.incident.as_mut().filter(|open| open.number == number);
         let closed = self.closed.iter_mut().map(|closed| &mut closed.incident);
-        // A start may succeed just after its incident was closed. Its run is recorded all the same.
+        // A start may succeed just after its incident was closed. Its run is recorded anyway.
         let Some(incident) = open.or_else(|| closed.rev().find(|closed| closed.number == number)) else {
             return;
         };
@@ -926,7 +926,7 @@ impl ModelDocument {
         StepOutcome::Changed
     }
 
-    /// Closes the incident and withdraws the start that it owes.
+    /// Closes the incident and withdraws its pending start.
     pub(crate) fn close(&mut self, outcome: Outcome, by: Option<&str>, caller: &Caller) {
         let Some(incident) = self.incident.take() else {
             return;

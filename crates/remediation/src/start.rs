@@ -80,7 +80,7 @@ pub(crate) enum Target {
     PipelineByRule(String),
     /// The state machine.
     StateMachine(String),
-    /// Whoever listens to the event.
+    /// Another process, on the event.
     Event,
 }
 

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 /// AWS with models, whose pages are written.
 async fn aws(models: usize) -> Memory {
     let aws = Memory::at("2026-11-29T02:00:00Z".parse().unwrap());
+    aws.put_document("policy.toml", "# defaults\n");
     for number in 0..models {
         let document = serde_json::to_vec(&ModelDocument::new(model(number))).unwrap();
         aws.put_document(&format!("models/{}.json", model(number)), document);

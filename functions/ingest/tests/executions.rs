@@ -42,6 +42,7 @@ fn report_uri(hour: &str) -> String {
 /// AWS with the report of 03:00.
 fn aws() -> Memory {
     let aws = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
+    aws.put_document("policy.toml", "# defaults\n");
     aws.put_object(&report_uri("03"), REPORT);
     aws
 }
@@ -527,6 +528,7 @@ async fn invalid_baseline_change_is_an_error() {
 #[tokio::test]
 async fn doctor_report_is_recorded_without_events() {
     let aws = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
+    aws.put_document("policy.toml", "# defaults\n");
     let doctor = alerting::DOCTOR_SCHEDULE;
     let own = format!("{doctor}/{doctor}");
     let event = event("s3-object-created").replace("churn-endpoint/churn-data-quality", &own);

@@ -33,7 +33,7 @@ fn remediate() -> Remediate {
 /// AWS with a model whose retraining waits for an approval, at the time of the sample requests.
 async fn aws() -> Memory {
     let aws = Memory::at("2026-11-23T03:16:22Z".parse().unwrap());
-    aws.put_document("policy.toml", "");
+    aws.put_document("policy.toml", "# defaults\n");
     aws.put_risk_rating("churn-endpoint", RiskRating::Medium);
     let alert = sample("remediate", "alert-in-alert").to_string();
     remediate().handle(&aws, &alert, "alert").await.unwrap();

@@ -435,7 +435,7 @@ impl Remediate {
             } else if arn.starts_with("arn:") {
                 clients.execution(arn).await
             } else {
-                // A retraining service of one's own reports it.
+                // An external retraining service reports it.
                 Ok(None)
             };
             match described {

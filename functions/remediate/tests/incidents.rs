@@ -47,7 +47,7 @@ fn clean_level(aws: &Memory) -> Level {
         alert: serde_json::from_value(ok["detail"].clone()).unwrap(),
         health: HealthStatus::Healthy,
         interval: None,
-        not_breaching: 1,
+        judged_since_transition: 1,
         judged: vec![aws.time() + jiff::SignedDuration::from_hours(1)],
     }
 }
@@ -151,11 +151,14 @@ async fn fault_at_any_call_starts_one_retraining() {
 #[tokio::test]
 async fn end_before_recorded_start_counts() {
     let aws = aws();
+    // The start is answered, and the answer cannot be recorded.
+    let function = function();
+    function.sweep(&aws, "other", [].into(), "policy").await.unwrap();
     aws.fail("s3:PutObject", Fault::Before(Kind::Transient));
     let arn_unknown = event("alert-in-alert");
-    function().handle(&aws, &arn_unknown, "request").await.unwrap_err();
-    function().handle(&aws, &arn_unknown, "request").await.unwrap();
-    function()
+    function.handle(&aws, &arn_unknown, "request").await.unwrap_err();
+    function.handle(&aws, &arn_unknown, "request").await.unwrap();
+    function
         .handle(&aws, &event_for_started(&aws, "pipeline-execution-failed"), "end")
         .await
         .unwrap();

@@ -160,7 +160,7 @@ async fn changed_expression_applies_from_its_change() {
     assert_eq!(sweep_until(&aws, "24T05:00").await, 0);
     schedule(&aws, "Scheduled", "cron(0 * ? * * *)");
     assert_eq!(sweep(&aws).await, 0);
-    assert_eq!(sweep_until(&aws, "24T08:30").await, 2, "06:00 and 07:00");
+    assert_eq!(sweep_until(&aws, "24T08:30").await, 3, "05:00, 06:00, and 07:00");
 }
 
 #[tokio::test]

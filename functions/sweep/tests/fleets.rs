@@ -87,6 +87,9 @@ fn fleet(monitors: usize, status: &str) -> Memory {
                 arn,
                 status: "Completed".into(),
                 outputs: vec![folder],
+                monitoring_schedule_arn: Some(format!(
+                    "arn:aws:sagemaker:us-east-1:111122223333:monitoring-schedule/{name}"
+                )),
                 exit_message: Some(format!("{status}: done")),
                 end_time: Some(at("05:20:00")),
                 ..DescribedJob::default()

@@ -14,7 +14,7 @@ use shell::{
 };
 use sweep::{Sweep, SweepSummary};
 
-const POLICY: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 9\n";
+const POLICY: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 9\nclose_after = 1\nverify_executions = 1\nreopen_within = '0m'\n";
 const REPORT: &str = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
     "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
 

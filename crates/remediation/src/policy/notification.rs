@@ -89,17 +89,7 @@ pub enum Destination {
     },
 }
 
-impl Destination {
-    /// Description without the path of a URL, which often is a secret: for messages and logs.
-    pub fn without_secrets(&self) -> String {
-        match self {
-            Self::PagerDuty { url, routing_key } => format!("pagerduty {} ({routing_key})", url_host(url)),
-            Self::Webhook { url, .. } => format!("webhook {}", url_host(url)),
-            other => other.to_string(),
-        }
-    }
-}
-
+/// For logs, errors, and people. Of URLs, it shows only the host: the path of a webhook may be a secret.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |topic: &Option<String>| topic.clone().unwrap_or_else(|| "topic of the stack".to_owned());
@@ -107,8 +97,8 @@ impl fmt::Display for Destination {
             Self::SnsText { topic } => write!(f, "sns-text {}", name(topic)),
             Self::SnsJson { topic } => write!(f, "sns-json {}", name(topic)),
             Self::Chat { topic } => write!(f, "chat {}", name(topic)),
-            Self::PagerDuty { url, routing_key } => write!(f, "pagerduty {url} ({routing_key})"),
-            Self::Webhook { url, .. } => write!(f, "webhook {url}"),
+            Self::PagerDuty { url, routing_key } => write!(f, "pagerduty {} ({routing_key})", url_host(url)),
+            Self::Webhook { url, .. } => write!(f, "webhook {}", url_host(url)),
         }
     }
 }
@@ -396,11 +386,7 @@ impl Policy {
             .filter(|(_, route)| route.models.is_empty() || route.models.iter().any(|pattern| pattern.matches(model)));
         let settings = matching.map(|(at, route)| Setting {
             name: "notification".into(),
-            value: format!(
-                "{}, severity {} and above",
-                route.destination.without_secrets(),
-                route.severity.as_str()
-            ),
+            value: format!("{}, severity {} and above", route.destination, route.severity.as_str()),
             place: Some(format!("notification.{at}")),
         });
         settings.collect()

@@ -149,7 +149,7 @@ fn level(change: &AlertStateChange, judged: &[i64]) -> Level {
         alert: change.clone(),
         health: HealthStatus::Healthy,
         interval: Some(SignedDuration::from_hours(24 * 30)),
-        not_breaching: if change.alert_status == AlertStatus::Ok { 1 } else { 0 },
+        judged_since_transition: if change.alert_status == AlertStatus::Ok { 1 } else { 0 },
         judged: judged.iter().map(|second| at(*second)).collect(),
     }
 }

@@ -354,7 +354,7 @@ fn drift_that_comes_and_goes_is_one_incident() {
             &[start + 3 * HOUR, start + 2 * HOUR, start + HOUR],
         );
         scenario.apply_at(start + 4 * HOUR, ok("dq", transition + 1));
-        scenario.levels.get_mut("dq").unwrap().not_breaching = 5;
+        scenario.levels.get_mut("dq").unwrap().judged_since_transition = 5;
         scenario.apply_at(start + 8 * HOUR, tick());
     }
     assert_eq!(scenario.document.incidents, 1);
@@ -372,13 +372,13 @@ fn incident_ends_after_three_clean_executions() {
     scenario.apply_at(10, in_alert("dq", 1));
     assert_eq!(scenario.apply_at(20, ok("dq", 2)), Stage::Holding);
     for (clean, stage) in [(1, Stage::Holding), (2, Stage::Holding), (3, Stage::Healthy)] {
-        scenario.levels.get_mut("dq").unwrap().not_breaching = clean;
+        scenario.levels.get_mut("dq").unwrap().judged_since_transition = clean;
         assert_eq!(scenario.apply_at(30, tick()), stage, "{clean} clean executions");
     }
 }
 
 #[test]
-fn alert_of_a_ledger_begun_anew_is_later() {
+fn alert_of_a_restarted_ledger_is_later() {
     let mut scenario = Scenario::after([in_alert("dq", 1), ok("dq", 2), in_alert("dq", 3), ok("dq", 4)]);
     scenario.judge_at(100, "dq", &[90]);
     let Input::Alert(mut change) = in_alert("dq", 1) else {
