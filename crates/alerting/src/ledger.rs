@@ -58,7 +58,7 @@ const FOLLOW_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 const COMPARISON_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 
 /// Maximum number of check types in an event. Model Monitor has about ten.
-const MAX_EVENT_CHECK_TYPES: usize = 32;
+const MAX_EVENT_CHECK_TYPES: usize = 16;
 
 /// Maximum number of judged executions in a level: the longest evaluation period.
 const MAX_JUDGED: usize = 100;

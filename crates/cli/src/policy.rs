@@ -8,7 +8,7 @@ use crate::{
     table::{Table, plain},
 };
 use alerting::Monitor;
-use remediation::{Explanation, MonitorRef, Policy, Setting};
+use remediation::{Explanation, MonitorRef, Policy, PolicyWarning, Setting};
 use serde_json::json;
 use shell::{
     AwsError, Kind, LoadPolicyError, POLICY_KEY, PolicyStore,
@@ -40,7 +40,7 @@ enum Action {
 /// Check that a policy file is valid.
 ///
 /// Parses the file as the functions do. If it is invalid, the error names the line and the expected value, and the exit code
-/// is 1.
+/// is 1. Settings that are valid one by one, but cannot work together, are warnings on standard error; the exit code is 0.
 #[derive(Debug, clap::Args)]
 struct Check {
     /// Policy file; `-` reads standard input.
@@ -112,14 +112,17 @@ impl Check {
             Err(error) => return Err(error.into()),
         };
         let (monitors, alarms) = policy.count_monitors_and_alarms();
+        let warnings = policy.warnings();
         if self.json {
             let (version, models) = (policy.version(), policy.models().len());
             let line = json!({
                 "holds": true, "version": version, "models": models, "monitors": monitors, "alarms": alarms,
+                "warnings": warnings,
             });
             json_line(streams.out, &line)?;
             return Ok(Exit::Done);
         }
+        show_warnings(&warnings, streams)?;
         let alarms = match alarms {
             0 => String::new(),
             alarms => format!(", {}", text::count(alarms, "alarm")),
@@ -134,6 +137,18 @@ impl Check {
         )?;
         Ok(Exit::Done)
     }
+}
+
+fn show_warnings(warnings: &[PolicyWarning], streams: &mut Streams<'_>) -> Result<(), Failure> {
+    for warning in warnings {
+        writeln!(
+            streams.err,
+            "warning: {}: {}",
+            plain(&warning.place),
+            plain(&warning.message)
+        )?;
+    }
+    Ok(())
 }
 
 /// Name of a file in messages.
@@ -252,6 +267,7 @@ fn settings(out: &mut dyn Write, settings: &[Setting]) -> io::Result<()> {
 impl Push {
     async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let (bytes, policy) = read(&self.file, streams.input)?;
+        show_warnings(&policy.warnings(), streams)?;
         let bucket = self.state_bucket.required(env).await?;
         let clients = connect(env, Some(bucket.clone())).await?;
         let uri = format!("s3://{bucket}/{POLICY_KEY}");

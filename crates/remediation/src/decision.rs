@@ -91,7 +91,7 @@ pub enum Reason {
     },
     /// AWS refused to start the retraining.
     StartRefused {
-        /// Message from AWS.
+        /// Message of AWS about the refused start.
         error: String,
     },
     /// No retraining was seen in time after the decision to start it.
@@ -110,7 +110,7 @@ pub enum Reason {
     },
     /// The stage of the incident lasted longer than the policy permits.
     StageOverdue {
-        /// The stage.
+        /// The stage that lasted too long.
         stage: Stage,
         /// Time at which its limit was reached.
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
@@ -123,7 +123,7 @@ pub enum Reason {
     },
     /// The drift returned after the incident had ended, and the incident has had its retraining.
     DriftReturned {
-        /// Number of returns.
+        /// Number of times that the drift returned.
         returns: u32,
     },
     /// The violations indicate broken input data.

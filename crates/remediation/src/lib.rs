@@ -34,7 +34,7 @@ pub use policy::policy_schema;
 pub use policy::{
     AlarmPolicy, AnalysisSchedule, Automation, DailyAt, Destination, Explanation, FleetPolicy, HourlyUri, ModelPolicy,
     MonitorPolicy, MonitorRef, NotificationKind, NotificationRoute, NotificationSeverity, Paused, Policy, PolicyError,
-    QuietHours, RetrainingPolicy, RiskRating, SecretReference, Setting, StartKind, duration,
+    PolicyWarning, QuietHours, RetrainingPolicy, RiskRating, SecretReference, Setting, StartKind, duration,
 };
 pub use start::{
     DISPLAY_NAME_PREFIX, PipelineStart, Settings, StartPipelineExecution, StartStateMachine, parse_display_name,

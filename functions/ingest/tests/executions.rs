@@ -42,7 +42,6 @@ fn report_uri(hour: &str) -> String {
 /// AWS with the report of 03:00.
 fn aws() -> Memory {
     let aws = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
-    aws.put_document("policy.toml", "# defaults\n");
     aws.put_object(&report_uri("03"), REPORT);
     aws
 }
@@ -376,7 +375,11 @@ async fn fault_at_any_call_loses_and_doubles_nothing() {
         function().handle(&aws, &event(name), "request").await.unwrap();
         aws.calls()
     };
-    assert_eq!(count.len(), 7, "three reads, a write, two effects, a write: {count:?}");
+    assert_eq!(
+        count.len(),
+        9,
+        "five reads, of which two look for an earlier policy, a write, two effects, a write: {count:?}"
+    );
     for fault in [Fault::Before(Kind::Transient), Fault::After] {
         for operation in [
             "s3:GetObject",
@@ -528,7 +531,6 @@ async fn invalid_baseline_change_is_an_error() {
 #[tokio::test]
 async fn doctor_report_is_recorded_without_events() {
     let aws = Memory::at("2026-11-23T06:00:00Z".parse::<Timestamp>().unwrap());
-    aws.put_document("policy.toml", "# defaults\n");
     let doctor = alerting::DOCTOR_SCHEDULE;
     let own = format!("{doctor}/{doctor}");
     let event = event("s3-object-created").replace("churn-endpoint/churn-data-quality", &own);

@@ -39,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::Instrument as _;
 
 /// Minimum time range in which executions are searched, in case they are listed late.
-const LOOK_BACK: SignedDuration = SignedDuration::from_hours(3);
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
 /// Time range for a schedule without a ledger, which may not belong to this deployment.
 const LOOK_BACK_WITHOUT_LEDGER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Maximum time range: older executions are rarely in an alert window.
@@ -59,9 +59,8 @@ const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 /// Maximum rate of `List…` and `Describe…` requests to SageMaker, per second. SageMaker limits them per account, and other programs
 /// need their share.
 const MAX_REQUESTS_PER_SECOND: f64 = 8.0;
-/// Time range for which the executions of all schedules are listed together. Ledgers record every six hours that they are complete,
-/// so the range covers the usual look-back of a monitor.
-const SHARED_LOOK_BACK: SignedDuration = SignedDuration::from_hours(9);
+/// Time range for which the executions of all schedules are listed together. It covers the usual look-back of a monitor.
+const SHARED_LOOK_BACK: SignedDuration = SignedDuration::from_hours(27);
 /// Maximum number of pages with executions of all schedules.
 const MAX_SHARED_PAGES: usize = 1000;
 /// Number of failures that are logged and reported in detail.

@@ -272,7 +272,7 @@ async fn every_item_is_swept_at_any_budget() {
     // A fifth of the monitors fits into the time of one sweep.
     let mut sweeps = 0;
     while sweeps == 0 || swept(&aws, "monitors").values().any(Option::is_none) {
-        sweep_for(&aws, 20).await.unwrap();
+        sweep_for(&aws, 6).await.unwrap();
         aws.pass(SignedDuration::from_mins(15));
         sweeps += 1;
         assert!(sweeps < 15, "{:?}", swept(&aws, "monitors"));
@@ -293,7 +293,7 @@ async fn every_item_is_swept_at_any_budget() {
         );
         let published = metric(&aws, MetricName::SweepAge);
         assert!(published <= age.as_secs_f64(), "{published} {age}");
-        sweep_for(&aws, 20).await.unwrap();
+        sweep_for(&aws, 6).await.unwrap();
         aws.pass(SignedDuration::from_mins(15));
     }
 }

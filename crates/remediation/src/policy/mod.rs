@@ -11,11 +11,13 @@ mod monitors;
 mod notification;
 mod promotion;
 mod values;
+mod warnings;
 
 pub use analysis::{AnalysisSchedule, HourlyUri};
 pub use explain::{Explanation, Setting};
 pub use file::{Automation, NotificationKind, NotificationSeverity, RiskRating, StartKind};
 pub use notification::{DailyAt, Destination, NotificationRoute, QuietHours, SecretReference};
+pub use warnings::PolicyWarning;
 
 use alerting::{MaintenanceWindow, MonitorRules, Pattern, Severity, WindowError};
 use file::{FleetTable, ModelTable, PolicyFile, RemediationTable, RetrainingTable};
@@ -287,7 +289,7 @@ impl Policy {
         Ok(policy)
     }
 
-    /// The policy before [`Policy::validate`] has read the tables that have a form of their own.
+    /// The policy before [`Policy::validate`] has read the tables that have a special form.
     fn from_file(version: String, text: String, file: PolicyFile) -> Self {
         Self {
             version,
@@ -500,7 +502,7 @@ impl Policy {
         (fleet, settings)
     }
 
-    /// Validates what several settings say together, and reads the tables that have a form of their own. The values of single
+    /// Validates what several settings say together, and reads the tables that have a special form. The values of single
     /// settings are valid already.
     fn validate(&mut self) -> Result<(), PolicyError> {
         let mut schedules = BTreeSet::new();

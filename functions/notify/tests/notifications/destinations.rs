@@ -153,8 +153,8 @@ async fn lost_notification_is_reported_once_elsewhere() {
     assert_eq!(
         subjects,
         [
-            "notification destination fails: webhook https://hooks.example.com",
-            "1 notification not delivered: webhook https://hooks.example.com"
+            "notification destination fails: webhook hooks.example.com",
+            "1 notification not delivered: webhook hooks.example.com"
         ]
     );
     assert!(
