@@ -61,7 +61,7 @@ def test_failed_event_is_redriven_after_fix(world, reports):
 
 
 def test_operator_approves_retraining(make_world, reports, tmp_path):
-    world = make_world("[remediation]\ncooldown = '0h'\n")
+    world = make_world("[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n")
     world.card("churn", "Medium")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     eventually(lambda: (world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "an approval request")

@@ -18,6 +18,7 @@ NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 SCREENSHOTS = ROOT / "target/screenshots"
 POLICY = """
 [remediation]
+close_after = 1
 automation = "approve"
 [alert]
 datapoints_to_alert = 2

@@ -18,6 +18,8 @@ ENDPOINT, DATA_QUALITY, MODEL_QUALITY = "churn", "churn-data-quality", "churn-mo
 POLICY = f"""\
 [remediation]
 automation = "auto"
+close_after = 1
+reopen_within = "0m"
 
 [alert]
 datapoints_to_alert = 2

@@ -27,6 +27,8 @@ ROWS, ROWS_A_REQUEST = 600, 20
 POLICY = """\
 [remediation]
 automation = "auto"
+close_after = 1
+reopen_within = "0m"
 
 [alert]
 datapoints_to_alert = 2

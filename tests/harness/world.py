@@ -27,6 +27,8 @@ CALLER = f"arn:aws:iam::{ACCOUNT}:root"
 AUTO = """
 [remediation]
 automation = "auto"
+close_after = 1
+reopen_within = "0m"
 cooldown = "0h"
 retrainings_per_day = 1000
 retrainings_per_month = 1000
