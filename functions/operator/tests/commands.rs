@@ -146,7 +146,7 @@ async fn denial_holds_and_resolution_closes() {
     let aws = aws().await;
     let answer = accepted(&aws, &request("deny", &json!({}))).await;
     assert_eq!(answer.stage, Stage::Holding);
-    let resolve = request("resolve", &json!({"stage": "Holding"}));
+    let resolve = request("resolve", &json!({"stage": "Holding", "inAlert": "reopen"}));
     let answer = accepted(&aws, &at(resolve, "2026-11-23T03:18:21Z")).await;
     let document = model(&aws);
     assert_eq!(document.closed[0].outcome, Outcome::Resolved);

@@ -292,7 +292,7 @@ async fn every_item_is_swept_at_any_budget() {
             "{age} after {sweeps} sweeps a pass"
         );
         let published = metric(&aws, MetricName::SweepAge);
-        assert!(published <= age.as_secs_f64(), "{published} {age}");
+        assert!(published <= age.as_secs_f64() + 10.0, "{published} {age}");
         sweep_for(&aws, 6).await.unwrap();
         aws.pass(SignedDuration::from_mins(15));
     }

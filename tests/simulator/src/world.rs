@@ -343,7 +343,8 @@ fn check_model(
                 open.id
             ));
         }
-        (Some(open), true) => {
+        // An alert that ended by a new policy, without an execution, waits for one.
+        (Some(open), true) if open.stage() != Stage::Escalated => {
             return Err(format!("incident {} is open, but every monitor is OK", open.id));
         }
         (Some(open), false) if open.stage() == Stage::Deciding => {
