@@ -61,7 +61,7 @@ def test_failed_event_is_redriven_after_fix(world, reports):
 
 
 def test_operator_approves_retraining(make_world, reports, tmp_path):
-    world = make_world("[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n")
+    world = make_world("[fleet]\nretrainings_at_once = 1000\nretrainings_per_day = 10000\ncommon_cause = false\n[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n")
     world.card("churn", "Medium")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     eventually(lambda: (world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "an approval request")
@@ -103,7 +103,7 @@ def test_policy_is_checked_pushed_and_explained(world, tmp_path):
     assert pushed.returncode == 0, pushed
     assert "already" in driftwarden(world, "policy", "push", good).stdout
     explained = driftwarden(world, "policy", "explain", "--model", "churn")
-    assert "[remediation] automation, line 3" in explained.stdout, explained
+    assert "[remediation] automation, line 8" in explained.stdout, explained
 
 
 def test_alerts_compares_with_sagemaker_alert(world, reports):

@@ -25,6 +25,11 @@ RECALIBRATED = {"mean_radius": 1.2, "worst_radius": 1.2}
 DRIFTS_AT = 10
 ROWS, ROWS_A_REQUEST = 600, 20
 POLICY = """\
+[fleet]
+retrainings_at_once = 1000
+retrainings_per_day = 10000
+common_cause = false
+
 [remediation]
 automation = "auto"
 close_after = 1

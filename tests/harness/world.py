@@ -25,6 +25,11 @@ T = TypeVar("T")
 CALLER = f"arn:aws:iam::{ACCOUNT}:root"
 # Default policy of the tests: every alert leads to a retraining.
 AUTO = """
+[fleet]
+retrainings_at_once = 1000
+retrainings_per_day = 10000
+common_cause = false
+
 [remediation]
 automation = "auto"
 close_after = 1

@@ -348,16 +348,13 @@ impl<'a> ModelReplay<'a> {
         let end = now
             .saturating_add(self.assumptions.retraining)
             .unwrap_or(Timestamp::MAX);
-        match fleet.take(&self.document.model, incident, end, &self.policy.fleet(), now) {
-            Err(reason) => ModelEffectOutcome::Held(reason),
-            Ok(()) => {
-                self.retraining = Some((incident, end));
-                self.report.retrainings += 1;
-                if let Some(since) = self.drift_since {
-                    self.retraining_delays.push(now.duration_since(since).as_secs());
-                }
-                ModelEffectOutcome::Started("backtest".into())
+        if let Err(reason) = fleet.take(&self.document.model, incident, end, &self.policy.fleet(), now) { ModelEffectOutcome::Held(reason) } else {
+            self.retraining = Some((incident, end));
+            self.report.retrainings += 1;
+            if let Some(since) = self.drift_since {
+                self.retraining_delays.push(now.duration_since(since).as_secs());
             }
+            ModelEffectOutcome::Started("backtest".into())
         }
     }
 

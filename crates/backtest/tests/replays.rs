@@ -1,7 +1,6 @@
 //! Compares the results of replays with simple counts.
 #![expect(
     clippy::float_cmp,
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]

@@ -302,6 +302,7 @@ impl Reason {
     }
 
     /// Describes the reason in a clause that starts in lower case and ends without a full stop.
+    #[expect(clippy::too_many_lines, reason = "one arm for each reason")]
     pub fn describe(&self) -> String {
         match self {
             Self::MonitorInAlert {

@@ -14,6 +14,7 @@ use alerting::{AlertStatus, Level};
 use jiff::{SignedDuration, Timestamp};
 use outbox::Caller;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// Time for which a document keeps retrainings: longer than a month, the period of the longest budget.
 const RETRAINING_RETENTION: SignedDuration = SignedDuration::from_hours(32 * 24);
@@ -70,7 +71,6 @@ impl ModelDocument {
             return false;
         }
         match given.facts {
-            None => {}
             Some(Ok(_)) => {
                 // The clocks of AWS and of this function may differ.
                 let settled = open
@@ -83,12 +83,11 @@ impl ModelDocument {
                     return true;
                 }
             }
-            Some(Err(error)) => {
-                if self.is_deciding() && after(since, policy.decide_within) <= caller.now {
-                    let error = error.to_owned();
-                    return self.escalate(Cause::Overdue, vec![Reason::FactsMissing { error }], given, caller);
-                }
+            Some(Err(error)) if self.is_deciding() && after(since, policy.decide_within) <= caller.now => {
+                let error = error.to_owned();
+                return self.escalate(Cause::Overdue, vec![Reason::FactsMissing { error }], given, caller);
             }
+            None | Some(Err(_)) => {}
         }
         false
     }
@@ -247,7 +246,7 @@ impl ModelDocument {
         let parameters = if retrains {
             target.parameters(&policy.retraining, incident, &decision.alerts, &self.model)
         } else {
-            Default::default()
+            BTreeMap::default()
         };
         if retrains {
             incident.retrain_decided_at = Some(caller.now);

@@ -829,12 +829,10 @@ impl ModelDocument {
         }
         open.experiment_id = Some(status.experiment_id.clone());
         match status.ended {
-            None => {}
-            Some(Conclusion::Promoted) => {
-                if open.advance(Cause::Promoted, caller.now) {
-                    open.verifying_since = Some(status.at);
-                }
+            Some(Conclusion::Promoted) if open.advance(Cause::Promoted, caller.now) => {
+                open.verifying_since = Some(status.at);
             }
+            None | Some(Conclusion::Promoted) => {}
             Some(conclusion) => {
                 let reasons = vec![Reason::NotPromoted {
                     experiment_id: status.experiment_id,

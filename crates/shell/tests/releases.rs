@@ -25,7 +25,7 @@ fn ledger() -> MonitorLedger {
 }
 
 /// Puts a document with changed members into the bucket.
-fn put(aws: &Memory, document: &impl serde::Serialize, change: Value) -> Value {
+fn put(aws: &Memory, document: &impl serde::Serialize, change: &Value) -> Value {
     let mut document = serde_json::to_value(document).unwrap();
     let members = document.as_object_mut().unwrap();
     members.extend(change.as_object().unwrap().clone());
@@ -113,7 +113,7 @@ async fn fields_of_newer_release_survive_rewrite() {
 
     put(&aws, &ExperimentDocument::new("churn"), added.clone());
     rewrite(&aws, ExperimentDocument::new("churn"), |document| {
-        document.experiments += 1
+        document.experiments += 1;
     })
     .await
     .unwrap();

@@ -27,9 +27,6 @@ const MAX_ALERTS_IN_FULL: usize = 3;
 /// Maximum number of alerts that a notification lists. The rest are counted.
 const MAX_ALERTS: usize = 20;
 
-/// Detail-type of a change of an alert whose status stays: other check types, or another severity. Its detail is that of
-/// [`AlertStateChange`].
-
 /// Thread of its model that a notification belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ThreadScope {

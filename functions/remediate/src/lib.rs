@@ -247,10 +247,7 @@ impl Remediate {
             let unread = needs.levels.iter().filter(|schedule| !levels.contains_key(*schedule));
             let unread = join_all(unread.map(|schedule| self.level(clients, schedule, &policy, caller.now)));
             let facts = async {
-                match needs.facts {
-                    true => Some(self.facts(clients, &model, number, &policy, caller.now).await),
-                    false => None,
-                }
+                if needs.facts { Some(self.facts(clients, &model, number, &policy, caller.now).await) } else { None }
             };
             let (read, facts) = join(unread, facts).await;
             let mut facts = facts;
@@ -751,8 +748,8 @@ async fn executions_in_progress(
         } else {
             let parameters = clients.parameters(&execution.arn).await?;
             let names = own.iter().copied().chain(["DriftwardenModel"]);
-            let mut named = names.filter_map(|name| parameters.get(name));
-            if named.next().is_some_and(|other| other != model && other != "none") {
+            let mut values = names.filter_map(|name| parameters.get(name));
+            if values.next().is_some_and(|other| other != model && other != "none") {
                 return Ok(None);
             }
             None

@@ -1,5 +1,5 @@
 //! Runs the function on AWS in memory: all sample events, and a fault at every call.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{HealthStatus, Level};
 use jiff::Timestamp;

@@ -172,6 +172,7 @@ struct Failures {
 }
 
 impl Failures {
+    #[expect(clippy::needless_pass_by_value, reason = "every caller makes the text for this call")]
     fn add(&mut self, item: String, error: &str) {
         if self.items.len() < MAX_FAILURES && self.items.insert(item.clone()) {
             tracing::error!(item = %item, error = %error, "failed to sweep");
@@ -325,10 +326,8 @@ impl Sweep {
             schedules.as_ref().err(),
             ledgers.as_ref().err(),
             baselines.as_ref().err(),
-        ] {
-            if let Some(error) = error {
-                failures.add(error.operation.to_owned() + " " + &error.resource, &error.to_string());
-            }
+        ].into_iter().flatten() {
+            failures.add(error.operation.to_owned() + " " + &error.resource, &error.to_string());
         }
         let baselines: BTreeSet<String> = baselines.unwrap_or_default().into_iter().collect();
         let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();

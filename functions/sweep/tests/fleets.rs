@@ -1,5 +1,5 @@
 //! Sweeps of many monitors and models: unreadable documents, little time, and a rate limit.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{AlertStatus, MetricName};
 use ingest::{Config, Ingest};

@@ -185,20 +185,17 @@ pub(super) fn malformed(text: &str, error: &toml::de::Error) -> PolicyError {
         let mut path = Vec::new();
         find_in_table(root.get_ref(), start, &mut path).then_some(path)
     });
-    let place = match path {
-        Some(mut path) => {
-            // The position within the list of a setting says no more than the line.
-            let is_position = |part: &String| part.parse::<usize>().is_ok();
-            if let Some(list) = path.iter().skip(2).position(is_position) {
-                path.truncate(list + 2);
-            }
-            let parts: Vec<&str> = path.iter().map(String::as_str).collect();
-            format!("{}, line {line}", describe_path(&parts))
+    let place = if let Some(mut path) = path {
+        // The position within the list of a setting says no more than the line.
+        let is_position = |part: &String| part.parse::<usize>().is_ok();
+        if let Some(list) = path.iter().skip(2).position(is_position) {
+            path.truncate(list + 2);
         }
-        None => {
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-            format!("line {line}, column {column}")
-        }
+        let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+        format!("{}, line {line}", describe_path(&parts))
+    } else {
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!("line {line}, column {column}")
     };
     PolicyError::Malformed {
         message: format!("{place}: {message}"),
@@ -220,17 +217,14 @@ fn find_in_table(table: &toml::de::DeTable<'_>, at: usize, path: &mut Vec<String
 fn find_in_value(value: &toml::Spanned<toml::de::DeValue<'_>>, at: usize, path: &mut Vec<String>) -> bool {
     let found = match value.get_ref() {
         toml::de::DeValue::Table(table) => find_in_table(table, at, path),
-        toml::de::DeValue::Array(items) => {
-            let found = items.iter().enumerate().any(|(position, item)| {
-                path.push(position.to_string());
-                let found = find_in_value(item, at, path);
-                if !found {
-                    path.pop();
-                }
-                found
-            });
+        toml::de::DeValue::Array(items) => items.iter().enumerate().any(|(position, item)| {
+            path.push(position.to_string());
+            let found = find_in_value(item, at, path);
+            if !found {
+                path.pop();
+            }
             found
-        }
+        }),
         _ => false,
     };
     found || value.span().contains(&at)

@@ -359,6 +359,7 @@ impl Policy {
         self.file.model.iter().enumerate().find(|(_, table)| table.name == name)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line for each setting")]
     fn model_settings(&self, name: &str) -> (ModelPolicy, Vec<Setting>) {
         let found = self.model_table(name);
         let path = found.map(|(at, _)| format!("model.{at}")).unwrap_or_default();
@@ -546,14 +547,14 @@ impl Policy {
         let mut analyses = Vec::new();
         let mut analyzed = BTreeSet::new();
         for (at, table) in self.file.analysis.iter().enumerate() {
-            let analysis = self.analysis(at, table)?;
-            if !analyzed.insert(analysis.schedule.key()) {
+            let schedule = self.analysis(at, table)?;
+            if !analyzed.insert(schedule.schedule.key()) {
                 return Err(PolicyError::Duplicate {
                     place: self.place(&format!("analysis.{at}")),
                     name: table.schedule.clone(),
                 });
             }
-            analyses.push(analysis);
+            analyses.push(schedule);
         }
         self.analyses = analyses;
         let notifications = self.file.notification.iter().enumerate();

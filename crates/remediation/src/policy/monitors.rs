@@ -259,7 +259,7 @@ impl Policy {
                     value: value.clone(),
                     place: Some(format!("maintenance.{at}")),
                 });
-                windows.push(window.clone());
+                windows.push(*window);
             }
         }
         windows

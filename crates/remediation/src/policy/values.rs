@@ -430,7 +430,7 @@ impl<'de> Visitor<'de> for ParametersVisitor {
 fn weekday(name: &str) -> Option<usize> {
     let name = name.trim().to_lowercase();
     let is_named = |day: &&str| **day == name || day.get(..3) == Some(name.as_str());
-    WEEKDAYS.iter().position(|day| is_named(&day))
+    WEEKDAYS.iter().position(is_named)
 }
 
 /// Parses `Mon-Fri`, `Sat,Sun`, or `Fri-Mon,Wed` as weekdays, Monday first.

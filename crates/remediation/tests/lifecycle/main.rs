@@ -1,5 +1,5 @@
 //! The lifecycle of a model: every transition, every verdict, and at most one retraining per incident for any input.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod now;
 
@@ -149,7 +149,7 @@ fn level(change: &AlertStateChange, judged: &[i64]) -> Level {
         alert: change.clone(),
         health: HealthStatus::Healthy,
         interval: Some(SignedDuration::from_hours(24 * 30)),
-        judged_since_transition: if change.alert_status == AlertStatus::Ok { 1 } else { 0 },
+        judged_since_transition: usize::from(change.alert_status == AlertStatus::Ok),
         judged: judged.iter().map(|second| at(*second)).collect(),
     }
 }
