@@ -348,7 +348,9 @@ impl<'a> ModelReplay<'a> {
         let end = now
             .saturating_add(self.assumptions.retraining)
             .unwrap_or(Timestamp::MAX);
-        if let Err(reason) = fleet.take(&self.document.model, incident, end, &self.policy.fleet(), now) { ModelEffectOutcome::Held(reason) } else {
+        if let Err(reason) = fleet.take(&self.document.model, incident, end, &self.policy.fleet(), now) {
+            ModelEffectOutcome::Held(reason)
+        } else {
             self.retraining = Some((incident, end));
             self.report.retrainings += 1;
             if let Some(since) = self.drift_since {

@@ -1,9 +1,5 @@
 //! Compares the results of replays with simple counts.
-#![expect(
-    clippy::float_cmp,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::float_cmp, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::DatapointState;
 use backtest::{Assumptions, Execution, History, ModelReport, Recorded, cell, compare, plot, replay, total};

@@ -166,7 +166,7 @@ fn commands(id: &str, stage: Stage, decision: &Decision) -> Markup {
             format!("driftwarden approve {id} --deny --reason \"…\""),
         ],
         Stage::Holding if decision.verdict == Verdict::Hold => vec![format!("driftwarden approve {id}")],
-        Stage::AwaitingData | Stage::Escalated => vec![format!("driftwarden resolve {id} --reason \"…\"")],
+        Stage::AwaitingData | Stage::Escalated => vec![format!("driftwarden resolve {id} --accept --reason \"…\"")],
         _ => Vec::new(),
     };
     html! { @if !commands.is_empty() { p { "Commands:" } pre tabindex="0" { (commands.join("\n")) } } }

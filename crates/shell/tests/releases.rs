@@ -61,19 +61,19 @@ async fn document_of_newer_version_is_not_written() {
         json!({"version": 2, "added": true}),
         json!({"version": 7, "model": {"name": "churn"}, "monitor": 1}),
     ] {
-        let before = put(&aws, &ledger(), change.clone());
+        let before = put(&aws, &ledger(), &change);
         let result = rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('x')).await;
         assert_eq!(result, Err("StateNewer"));
         assert_eq!(stored(&aws), before);
-        let before = put(&aws, &ModelDocument::new("churn"), change.clone());
+        let before = put(&aws, &ModelDocument::new("churn"), &change);
         let result = rewrite(&aws, ModelDocument::new("churn"), |document| document.incidents += 1).await;
         assert_eq!(result, Err("StateNewer"));
         assert_eq!(stored(&aws), before);
     }
-    put(&aws, &ledger(), json!({"version": 1, "monitor": 1}));
+    put(&aws, &ledger(), &json!({"version": 1, "monitor": 1}));
     let error = load::<MonitorLedger>(&aws, KEY).await.unwrap_err();
     assert_eq!(error.error_type(), "StateUnreadable");
-    put(&aws, &ledger(), json!({"version": 2}));
+    put(&aws, &ledger(), &json!({"version": 2}));
     let error = load::<MonitorLedger>(&aws, KEY).await.unwrap_err().to_string();
     assert!(
         error.contains(KEY) && error.contains("version 2") && error.contains("version 1"),
@@ -85,7 +85,7 @@ async fn document_of_newer_version_is_not_written() {
 async fn fields_of_newer_release_survive_rewrite() {
     let aws = aws();
     let added = json!({"addedLater": {"list": [1, 0.1, null, "text"]}});
-    put(&aws, &ledger(), added.clone());
+    put(&aws, &ledger(), &added);
     rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('2'))
         .await
         .unwrap();
@@ -100,7 +100,7 @@ async fn fields_of_newer_release_survive_rewrite() {
     let mut change = added.clone();
     change["incident"] = incident.clone();
     change["closed"] = closed;
-    put(&aws, &ModelDocument::new("churn"), change);
+    put(&aws, &ModelDocument::new("churn"), &change);
     rewrite(&aws, ModelDocument::new("churn"), |document| document.incidents += 1)
         .await
         .unwrap();
@@ -111,7 +111,7 @@ async fn fields_of_newer_release_survive_rewrite() {
         incident["addedLater"]
     );
 
-    put(&aws, &ExperimentDocument::new("churn"), added.clone());
+    put(&aws, &ExperimentDocument::new("churn"), &added);
     rewrite(&aws, ExperimentDocument::new("churn"), |document| {
         document.experiments += 1;
     })
@@ -126,7 +126,7 @@ async fn unknown_effect_does_not_stop_document() {
     let claimed = |until: Timestamp| json!({"by": "newer", "until": until});
     let effect =
         json!({"id": "page/churn-dq", "effect": {"PageOperator": {"urgent": true}}, "claim": claimed(aws.time())});
-    put(&aws, &ledger(), json!({"outbox": [effect]}));
+    put(&aws, &ledger(), &json!({"outbox": [effect]}));
     aws.pass(SignedDuration::from_hours(1));
     for _ in 0..2 {
         rewrite(&aws, ledger(), |ledger| ledger.monitor.model.push('2'))

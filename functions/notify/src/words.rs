@@ -534,7 +534,7 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
             }
             notification.add_action(
                 "Close the incident. Monitors that are still in alert open a new one",
-                &[format!("driftwarden resolve {id}")],
+                &[format!("driftwarden resolve {id} --accept")],
             );
             "investigation needed"
         }
@@ -609,7 +609,7 @@ fn retraining(change: &RetrainingStatusChange) -> IncomingNotification {
         );
         notification.add_action(
             "Find the step that failed and fix it. Then close the incident; monitors that are still in alert open a new one",
-            &[format!("driftwarden resolve {id}")],
+            &[format!("driftwarden resolve {id} --accept")],
         );
     }
     notification.add_action("Show the incident", &[format!("driftwarden incidents {model}")]);

@@ -247,7 +247,11 @@ impl Remediate {
             let unread = needs.levels.iter().filter(|schedule| !levels.contains_key(*schedule));
             let unread = join_all(unread.map(|schedule| self.level(clients, schedule, &policy, caller.now)));
             let facts = async {
-                if needs.facts { Some(self.facts(clients, &model, number, &policy, caller.now).await) } else { None }
+                if needs.facts {
+                    Some(self.facts(clients, &model, number, &policy, caller.now).await)
+                } else {
+                    None
+                }
             };
             let (read, facts) = join(unread, facts).await;
             let mut facts = facts;

@@ -326,7 +326,10 @@ impl Sweep {
             schedules.as_ref().err(),
             ledgers.as_ref().err(),
             baselines.as_ref().err(),
-        ].into_iter().flatten() {
+        ]
+        .into_iter()
+        .flatten()
+        {
             failures.add(error.operation.to_owned() + " " + &error.resource, &error.to_string());
         }
         let baselines: BTreeSet<String> = baselines.unwrap_or_default().into_iter().collect();

@@ -184,7 +184,9 @@ fn fixture(scenario: Scenario, model: &str, seed: u64) -> Fixture {
             step(&mut document, Input::Alert(alert), (&policy, &levels), at, 12);
         }
         // The drift ends before the sweep looks at the retrained model.
-        let is_ok = ledgers.iter().all(|ledger| ledger.alert.status == alerting::AlertStatus::Ok);
+        let is_ok = ledgers
+            .iter()
+            .all(|ledger| ledger.alert.status == alerting::AlertStatus::Ok);
         if document.incident.is_some() && is_ok {
             step(&mut document, Input::Tick, (&policy, &levels), at, 13);
         }
