@@ -284,6 +284,16 @@ impl MonitorLedger {
         }
     }
 
+    /// Key of the ledger of a schedule in the state bucket. SageMaker lowercases schedule names in ARNs.
+    pub fn key(schedule: &str) -> String {
+        format!("monitors/{}.json", schedule.to_ascii_lowercase())
+    }
+
+    /// The datapoint of an execution, if the ledger has one.
+    pub fn datapoint(&self, scheduled_time: Timestamp) -> Option<&Datapoint> {
+        self.datapoints.get(self.position(scheduled_time).ok()?)
+    }
+
     /// Records evidence about an execution and evaluates the alert window. Enqueues the metrics of a new or changed
     /// datapoint, and the event of a transition. Bounds the size of the ledger.
     pub fn record(&mut self, observation: Observation, rules: &MonitorRules, caller: &Caller) -> Recorded {
@@ -399,9 +409,7 @@ impl MonitorLedger {
         let detailed = match self.datapoints.back() {
             None => return,
             Some(newest) => {
-                let as_of = self
-                    .as_of
-                    .map_or(newest.scheduled_time, |as_of| as_of.max(newest.scheduled_time));
+                let as_of = self.as_of(newest.scheduled_time);
                 let evaluated = rules.evaluated(&window, self.counting(), as_of);
                 let oldest = evaluated.first().map(|(datapoint, _)| datapoint.scheduled_time);
                 oldest.map_or(shown, |oldest| {
@@ -647,7 +655,7 @@ impl MonitorLedger {
         let is_empty = newest.is_none();
         let newest = newest.unwrap_or(now);
         let window = self.window(rules);
-        let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
+        let as_of = self.as_of(newest);
         let previous = self.alert.status;
         let status = if is_empty {
             AlertStatus::Ok
@@ -700,7 +708,7 @@ impl MonitorLedger {
             return None;
         }
         let newest = self.datapoints.back()?.scheduled_time;
-        let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
+        let as_of = self.as_of(newest);
         let mut change = self.change(&self.window(rules), rules, AlertStatus::InAlert, as_of, now);
         if change.severity == last.severity && change.check_types == last.check_types {
             return None;
@@ -714,7 +722,7 @@ impl MonitorLedger {
     /// What is true of the monitor now. Decisions depend on it, and not on the event of the last transition.
     pub fn level(&self, rules: &MonitorRules, now: Timestamp) -> Level {
         let newest = self.datapoints.back().map_or(now, |newest| newest.scheduled_time);
-        let as_of = self.as_of.map_or(newest, |as_of| as_of.max(newest));
+        let as_of = self.as_of(newest);
         let window = self.window(rules);
         let last = self.last_change.as_deref();
         let mut alert = self.change(&window, rules, AlertStatus::Ok, as_of, now);
@@ -725,21 +733,25 @@ impl MonitorLedger {
         }
         let transition = self.history.back();
         alert.time = transition.map_or(now, |transition| transition.time);
-        let judged = self
-            .counting()
-            .filter(|datapoint| rules.judge(datapoint) != Period::Missing);
-        let judged: Vec<Timestamp> = judged
-            .map(|datapoint| datapoint.scheduled_time)
-            .take(MAX_JUDGED)
-            .collect();
-        let since = transition.map_or(Timestamp::MIN, |transition| transition.scheduled_time);
+        let judged: Vec<Timestamp> = self.judged(rules).take(MAX_JUDGED).collect();
+        // Newest first. The transition rests on the latest execution that was judged by then, which may be older than the
+        // newest one: a changed policy can end an alert without an execution.
+        let later = judged
+            .iter()
+            .take_while(|time| transition.is_none_or(|transition| **time > transition.scheduled_time));
+        let later = later.count();
         Level {
             health: self.health.status,
             interval: self.interval(),
-            judged_since_transition: judged.iter().filter(|time| **time >= since).count(),
+            judged_since_transition: judged.len().min(later + 1),
             alert,
             judged,
         }
+    }
+
+    /// Time with whose period a time window ends: that of the newest execution, or the latest sweep.
+    fn as_of(&self, newest: Timestamp) -> Timestamp {
+        self.as_of.map_or(newest, |as_of| as_of.max(newest))
     }
 
     /// Usual time between two executions: the median of the latest ones. `None` with fewer than two executions.

@@ -333,14 +333,14 @@ pub(crate) struct OperatorUrl {
 }
 
 impl OperatorUrl {
-    /// The URL, if one is configured.
-    pub(crate) async fn optional(&self, stack: &StackName, env: &impl Environment) -> Result<Option<String>, Failure> {
-        find_url(&OPERATOR_URL, self.url.as_ref(), stack, env).await
-    }
-
-    /// The URL, or the error if none is configured.
-    pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
-        self.optional(stack, env).await?.ok_or_else(|| OPERATOR_URL.missing())
+    /// The URL. A dry run works without one.
+    pub(crate) async fn find(
+        &self,
+        dry_run: bool,
+        stack: &StackName,
+        env: &impl Environment,
+    ) -> Result<Option<String>, Failure> {
+        find_url(&OPERATOR_URL, self.url.as_ref(), dry_run, stack, env).await
     }
 }
 
@@ -357,26 +357,27 @@ pub(crate) struct ApproveUrl {
 }
 
 impl ApproveUrl {
-    /// The URL, if one is configured.
-    pub(crate) async fn optional(&self, stack: &StackName, env: &impl Environment) -> Result<Option<String>, Failure> {
-        find_url(&APPROVE_URL, self.url.as_ref(), stack, env).await
-    }
-
-    /// The URL, or the error if none is configured.
-    pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
-        self.optional(stack, env).await?.ok_or_else(|| APPROVE_URL.missing())
+    /// The URL. A dry run works without one.
+    pub(crate) async fn find(
+        &self,
+        dry_run: bool,
+        stack: &StackName,
+        env: &impl Environment,
+    ) -> Result<Option<String>, Failure> {
+        find_url(&APPROVE_URL, self.url.as_ref(), dry_run, stack, env).await
     }
 }
 
-/// The URL of a function, if one is configured. A signed request leaves this machine only encrypted.
+/// The URL of a function; `None` only for a dry run without one. A signed request leaves this machine only encrypted.
 async fn find_url(
     setting: &TargetSetting,
     given: Option<&String>,
+    dry_run: bool,
     stack: &StackName,
     env: &impl Environment,
 ) -> Result<Option<String>, Failure> {
     let Some(url) = setting.find(given, stack, env).await? else {
-        return Ok(None);
+        return if dry_run { Ok(None) } else { Err(setting.missing()) };
     };
     let schemes = ["https://", "http://127.0.0.1:", "http://localhost:"];
     if schemes.iter().any(|scheme| url.starts_with(scheme)) {

@@ -367,11 +367,7 @@ impl Approve {
             OperatorAction::Approve
         };
         let stack = &self.args.state_bucket.stack;
-        let url = if self.args.command.dry_run {
-            self.url.optional(stack, env).await?
-        } else {
-            Some(self.url.required(stack, env).await?)
-        };
+        let url = self.url.find(self.args.command.dry_run, stack, env).await?;
         let sent = Sent {
             action,
             valid_for: self.valid_for,
@@ -386,11 +382,7 @@ impl Resolve {
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let check = |_: &Incident, _: Timestamp| Ok(());
         let stack = &self.args.state_bucket.stack;
-        let url = if self.args.command.dry_run {
-            self.url.optional(stack, env).await?
-        } else {
-            Some(self.url.required(stack, env).await?)
-        };
+        let url = self.url.find(self.args.command.dry_run, stack, env).await?;
         let sent = Sent {
             action: OperatorAction::Resolve,
             valid_for: None,

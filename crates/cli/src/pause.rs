@@ -121,11 +121,7 @@ impl PauseArgs {
             return self.write(clients.as_ref(), &bucket, &pause, streams).await;
         };
         let stack = &self.state_bucket.stack;
-        let url = if self.command.dry_run {
-            self.url.optional(stack, env).await?
-        } else {
-            Some(self.url.required(stack, env).await?)
-        };
+        let url = self.url.find(self.command.dry_run, stack, env).await?;
         let clients = env.connect(AwsTargets::default()).await?;
         let now = clients.now();
         let action = if paused {

@@ -3,7 +3,6 @@
 use crate::{Facts, reason};
 use alerting::{AlertStatus, Datapoint, DatapointState, HealthStatus, MonitorLedger, Period};
 use jiff::Timestamp;
-use model_monitor::MonitorType;
 use promotion::{Conclusion, ExperimentDocument, ExperimentStage};
 use remediation::{
     Decision, ExecutionStatus, Incident, ModelDocument, MonitorRef, Outcome, Policy, RiskRating, Stage, Verdict,
@@ -270,20 +269,13 @@ impl Summary {
 impl MonitorSummary {
     fn from_ledger(ledger: &MonitorLedger, policy: &Policy, now: Timestamp) -> Self {
         let monitor = &ledger.monitor;
-        let monitor_type = monitor.monitor_type.map(MonitorType::as_str);
-        let rules = policy
-            .monitor(&MonitorRef {
-                schedule: &monitor.schedule,
-                endpoint: monitor.endpoint.as_deref(),
-                monitor_type,
-            })
-            .rules;
+        let rules = policy.monitor(&MonitorRef::from(monitor)).rules;
         let window = ledger.window(&rules);
         let evaluated = rules.evaluated(&window, ledger.counting(), ledger.as_of.unwrap_or(now));
         let skipped = ledger.datapoints.len().saturating_sub(STRIP_EXECUTIONS);
         Self {
             schedule: monitor.schedule.clone(),
-            monitor_type: monitor_type.map(ToOwned::to_owned),
+            monitor_type: monitor.monitor_type.map(|kind| kind.to_string()),
             status: ledger.alert.status,
             health: ledger.health.status,
             unhealthy_since: unhealthy_since(ledger),

@@ -448,6 +448,12 @@ impl Reason {
     }
 }
 
+/// Start of a day (UTC).
+pub(crate) fn midnight(date: Date) -> Timestamp {
+    let midnight = date.to_zoned(TimeZone::UTC);
+    midnight.map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+}
+
 fn describe_budget(retrainings: u32, limit: u32, period: &str, until: Timestamp) -> String {
     let limit = text::count(limit, "retraining");
     format!(
@@ -750,19 +756,15 @@ impl DecisionInput<'_> {
     fn budget(&self) -> Vec<Reason> {
         let today = TimeZone::UTC.to_datetime(self.now).date();
         let this_month = today.first_of_month();
-        let start = |date: Date| {
-            date.to_zoned(TimeZone::UTC)
-                .map_or(Timestamp::MAX, |zoned| zoned.timestamp())
-        };
         let since = |date: Date| {
-            let start = start(date);
+            let start = midnight(date);
             let started = self.retrainings.iter().filter(|time| **time >= start).count();
             u32::try_from(started).unwrap_or(u32::MAX)
         };
         let mut reasons = Vec::new();
         let (retrainings, limit) = (since(today), self.policy.retrainings_per_day);
         if retrainings >= limit {
-            let until = today.tomorrow().map_or(Timestamp::MAX, start);
+            let until = today.tomorrow().map_or(Timestamp::MAX, midnight);
             reasons.push(Reason::BudgetPerDay {
                 retrainings,
                 limit,
@@ -771,7 +773,7 @@ impl DecisionInput<'_> {
         }
         let (retrainings, limit) = (since(this_month), self.policy.retrainings_per_month);
         if retrainings >= limit {
-            let until = this_month.checked_add(1.month()).map_or(Timestamp::MAX, start);
+            let until = this_month.checked_add(1.month()).map_or(Timestamp::MAX, midnight);
             reasons.push(Reason::BudgetPerMonth {
                 retrainings,
                 limit,

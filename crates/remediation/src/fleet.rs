@@ -1,6 +1,6 @@
 //! Limits of retrainings over all models: at a time, a day, and while many models drift for one cause.
 
-use crate::{FleetPolicy, Reason};
+use crate::{FleetPolicy, Reason, decision::midnight};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
@@ -180,16 +180,13 @@ impl Fleet {
             });
         }
         let today = TimeZone::UTC.to_datetime(now).date();
-        let at_midnight = |date: jiff::civil::Date| {
-            let midnight = date.to_zoned(TimeZone::UTC);
-            midnight.map_or(Timestamp::MAX, |zoned| zoned.timestamp())
-        };
-        let started = count(self.starts.iter().filter(|start| **start >= at_midnight(today)).count());
+        let began = midnight(today);
+        let started = count(self.starts.iter().filter(|start| **start >= began).count());
         if started >= policy.retrainings_per_day {
             return Err(Reason::FleetPerDay {
                 retrainings: started,
                 limit: policy.retrainings_per_day,
-                until: today.tomorrow().map_or(Timestamp::MAX, at_midnight),
+                until: today.tomorrow().map_or(Timestamp::MAX, midnight),
             });
         }
         Ok(())

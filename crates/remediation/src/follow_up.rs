@@ -5,10 +5,7 @@
 use crate::{
     AlertSnapshot, Cause, Decision, Incident, Levels, ModelDocument, ModelEffect, ModelPolicy, MonitorAlert, Outcome,
     PipelineExecution, REMEDIATION_DECIDED, Reason, RemediationDecided, Stage, StartAnswer, StartKind, StepContext,
-    Verdict,
-    decision::DecisionInput,
-    model::is_alarm,
-    start::{Call, Target},
+    Verdict, decision::DecisionInput, model::is_alarm, start::Target,
 };
 use alerting::{AlertStatus, Level};
 use jiff::{SignedDuration, Timestamp};
@@ -257,12 +254,7 @@ impl ModelDocument {
                 .unwrap_or(Timestamp::MIN);
             self.retrainings.retain(|time| *time >= oldest);
             let id = incident.start_effect_id();
-            let effect = match target.call(&parameters, incident, &decision, &self.model) {
-                Some(Call::Pipeline(start)) => Some(ModelEffect::StartPipelineExecution(start)),
-                Some(Call::StateMachine(start)) => Some(ModelEffect::StartStateMachine(start)),
-                None => None,
-            };
-            if let Some(effect) = effect {
+            if let Some(effect) = target.start(&parameters, incident, &decision, &self.model) {
                 self.outbox.enqueue(id, effect, caller);
             }
         }
@@ -308,10 +300,22 @@ impl ModelDocument {
         given: StepContext<'_>,
         caller: &Caller,
     ) -> bool {
+        self.declare(Verdict::Escalate, cause, reasons, given, caller)
+    }
+
+    /// Makes a decision that follows from what happened, and not from the levels.
+    fn declare(
+        &mut self,
+        verdict: Verdict,
+        cause: Cause,
+        reasons: Vec<Reason>,
+        given: StepContext<'_>,
+        caller: &Caller,
+    ) -> bool {
         let policy = given.policy.model(&self.model);
         let alerts = self.alerts_now(given.levels, caller.now);
         let version = given.policy.version();
-        let decision = Decision::new(&self.model, Verdict::Escalate, reasons, alerts, version, caller.now);
+        let decision = Decision::new(&self.model, verdict, reasons, alerts, version, caller.now);
         self.enact(cause, decision, &policy, given, caller)
     }
 
@@ -357,42 +361,31 @@ impl ModelDocument {
         if open.stage() != Stage::Starting {
             return true;
         }
-        self.forget_start();
+        let decided = open.retrain_decided_at.take();
+        if matches!(answer, StartAnswer::Refused(_)) {
+            open.refused_starts = open.refused_starts.saturating_add(1);
+        }
+        self.forget_start(decided);
         match answer {
             StartAnswer::Refused(error) => {
-                if let Some(open) = &mut self.incident {
-                    open.refused_starts = open.refused_starts.saturating_add(1);
-                }
                 self.escalate(Cause::NotStarted, vec![Reason::StartRefused { error }], given, caller);
             }
             StartAnswer::Held(reason) => {
-                let policy = given.policy.model(&self.model);
-                let alerts = self.alerts_now(given.levels, caller.now);
-                let version = given.policy.version();
-                let decision = Decision::new(&self.model, Verdict::Hold, vec![reason], alerts, version, caller.now);
-                self.enact(Cause::Hold, decision, &policy, given, caller);
+                self.declare(Verdict::Hold, Cause::Hold, vec![reason], given, caller);
             }
         }
         true
     }
 
-    /// Removes the retraining that never began from cooldown and budget.
-    fn forget_start(&mut self) {
-        let decided = self.incident.as_mut().and_then(|open| open.retrain_decided_at.take());
+    /// Removes the retraining of this decision, which never began, from cooldown and budget.
+    pub(crate) fn forget_start(&mut self, decided: Option<Timestamp>) {
         self.retrainings.retain(|time| Some(*time) != decided);
     }
 
     /// Withdraws the pending start of an incident. Returns false if another invocation is executing it at this moment.
-    pub(crate) fn withdraw_start(&mut self, incident: &Incident, caller: &Caller) -> bool {
-        let number = incident.number;
-        let is_executing = self
-            .outbox
-            .withdraw(|effect: &ModelEffect| effect.start_of() == Some(number), caller);
-        if !is_executing && incident.stage() == Stage::Starting {
-            let decided = incident.retrain_decided_at;
-            self.retrainings.retain(|time| Some(*time) != decided);
-        }
-        !is_executing
+    pub(crate) fn withdraw_start(&mut self, incident: u64, caller: &Caller) -> bool {
+        let is_start = |effect: &ModelEffect| effect.start_of() == Some(incident);
+        !self.outbox.withdraw(is_start, caller)
     }
 
     /// Reviews a start that this invocation is about to execute, and ends the wait for a retraining that was never seen.
@@ -404,13 +397,7 @@ impl ModelDocument {
             // The answer to an earlier attempt may have been lost.
             let mut runs = facts.in_flight.iter();
             if let Some(run) = runs.find(|run| run.incident == Some(open.number)) {
-                self.withdraw_start(
-                    &Incident {
-                        retrain_decided_at: None,
-                        ..open
-                    },
-                    caller,
-                );
+                self.withdraw_start(open.number, caller);
                 if let Some(open) = &mut self.incident
                     && open.advance(Cause::RunSeen, caller.now)
                 {
@@ -435,9 +422,10 @@ impl ModelDocument {
             .outbox
             .get(&open.start_effect_id())
             .and_then(|entry| entry.failures.clone());
-        if !self.withdraw_start(&open, caller) {
+        if !self.withdraw_start(open.number, caller) {
             return false;
         }
+        self.forget_start(open.retrain_decided_at);
         let error = failures.map(|failures| failures.last);
         self.escalate(
             Cause::NotStarted,
@@ -462,19 +450,22 @@ impl ModelDocument {
         };
         let target = Target::new(&policy.retraining, given.settings);
         let parameters = target.parameters(&policy.retraining, open, &decision.alerts, &self.model);
-        let is_same = match (target.call(&parameters, open, &decision, &self.model), &pending) {
-            (Some(Call::Pipeline(call)), ModelEffect::StartPipelineExecution(start)) => {
-                call.pipeline == start.pipeline && call.parameters == start.parameters
+        let is_same = match (target.start(&parameters, open, &decision, &self.model), &pending) {
+            (Some(ModelEffect::StartPipelineExecution(new)), ModelEffect::StartPipelineExecution(start)) => {
+                new.pipeline == start.pipeline && new.parameters == start.parameters
             }
-            (Some(Call::StateMachine(call)), ModelEffect::StartStateMachine(start)) => {
-                call.state_machine_arn == start.state_machine_arn
+            (Some(ModelEffect::StartStateMachine(new)), ModelEffect::StartStateMachine(start)) => {
+                new.state_machine_arn == start.state_machine_arn
             }
             _ => false,
         };
-        if (cause == Cause::Retrain && is_same) || !self.withdraw_start(open, caller) {
+        if (cause == Cause::Retrain && is_same) || !self.withdraw_start(open.number, caller) {
             return false;
         }
-        self.forget_start();
+        self.forget_start(open.retrain_decided_at);
+        if let Some(open) = &mut self.incident {
+            open.retrain_decided_at = None;
+        }
         self.enact(cause, decision, policy, given, caller)
     }
 

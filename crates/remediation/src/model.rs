@@ -715,11 +715,7 @@ impl ModelDocument {
             start_time,
             ..execution.clone()
         });
-        let start_id = open.start_effect_id();
-        let is_start = |effect: &ModelEffect| effect.start_of() == Some(number);
-        if self.outbox.get(&start_id).is_some() {
-            self.outbox.withdraw(is_start, caller);
-        }
+        self.withdraw_start(number, caller);
         if execution.status.is_final() {
             self.put_status_change(number, caller);
             self.on_retraining_end(execution, given, caller);
@@ -929,7 +925,9 @@ impl ModelDocument {
         let Some(incident) = self.incident.take() else {
             return;
         };
-        self.withdraw_start(&incident, caller);
+        if self.withdraw_start(incident.number, caller) && incident.stage() == Stage::Starting {
+            self.forget_start(incident.retrain_decided_at);
+        }
         let duration = caller.now.duration_since(incident.opened_at);
         let phases = PhaseDurations::for_incident(&incident);
         let monitors = incident.monitors.join("`, `");

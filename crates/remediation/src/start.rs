@@ -1,6 +1,6 @@
 //! The start of a retraining: its target and its parameters.
 
-use crate::{AlertSnapshot, Decision, Incident, RetrainingPolicy, StartKind, policy::PIPELINE_PARAMETERS};
+use crate::{AlertSnapshot, Decision, Incident, ModelEffect, RetrainingPolicy, StartKind, policy::PIPELINE_PARAMETERS};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -119,17 +119,17 @@ impl Target {
         }
     }
 
-    /// The call that starts the retraining. `None` if another component starts it.
-    pub(crate) fn call(
+    /// The effect that starts the retraining. `None` if another component starts it.
+    pub(crate) fn start(
         &self,
         parameters: &BTreeMap<String, String>,
         incident: &Incident,
         decision: &Decision,
         model: &str,
-    ) -> Option<Call> {
+    ) -> Option<ModelEffect> {
         let token = attempt_token(incident);
         match self {
-            Self::Pipeline(pipeline) => Some(Call::Pipeline(StartPipelineExecution {
+            Self::Pipeline(pipeline) => Some(ModelEffect::StartPipelineExecution(StartPipelineExecution {
                 pipeline: pipeline.clone(),
                 client_request_token: token,
                 display_name: format!("{DISPLAY_NAME_PREFIX}{}", incident.id),
@@ -139,7 +139,7 @@ impl Target {
             })),
             Self::StateMachine(arn) => {
                 let token: String = token.chars().take(32).collect();
-                Some(Call::StateMachine(StartStateMachine {
+                Some(ModelEffect::StartStateMachine(StartStateMachine {
                     state_machine_arn: arn.clone(),
                     name: format!("{DISPLAY_NAME_PREFIX}{token}"),
                     input: state_machine_input(parameters, incident, model, &decision.sentence),
@@ -149,13 +149,6 @@ impl Target {
             Self::PipelineByRule(_) | Self::Event => None,
         }
     }
-}
-
-/// A call that starts a retraining.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Call {
-    Pipeline(StartPipelineExecution),
-    StateMachine(StartStateMachine),
 }
 
 /// Idempotency token of the present attempt: a start that was refused uses its token up.

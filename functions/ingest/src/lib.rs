@@ -230,25 +230,12 @@ impl Ingest {
     where
         W: Documents + Metrics + EventBus + Clock,
     {
-        let key = monitor_key(schedule);
-        let (policy, loaded) = join(self.policy.load(clients), load::<MonitorLedger>(clients, &key)).await;
-        let policy = policy.map_err(IngestError::Policy)?;
-        let loaded = loaded?;
-        let Some(monitor) = loaded.document().map(|ledger| ledger.monitor.clone()) else {
+        let change = |ledger: &mut MonitorLedger, rules: &MonitorRules, caller: &Caller| {
+            ledger.restart(changed_at, rules, caller)
+        };
+        let Some(restarted) = self.update_known(clients, schedule, request_id, change).await? else {
             return Ok(ignored(format!("no execution of `{schedule}` has been recorded")));
         };
-        let caller = caller(clients, request_id);
-        let rules = rules_for(&policy, &monitor).rules;
-        let restarted = update_document(
-            clients,
-            &key,
-            loaded,
-            &caller,
-            || MonitorLedger::new(monitor.clone()),
-            |ledger| ledger.restart(changed_at, &rules, &caller),
-            async |effect| self.execute(clients, effect).await,
-        )
-        .await?;
         if !restarted {
             return Ok(ignored(format!(
                 "the alert window of `{schedule}` was already restarted at {changed_at} or later"
@@ -263,6 +250,38 @@ impl Ingest {
             monitoring_schedule: schedule.to_owned(),
             restarted_at: changed_at.to_string(),
         })
+    }
+
+    /// Changes the ledger of a monitor, and executes its pending effects. `None` if the monitor has no ledger.
+    async fn update_known<W, R>(
+        &self,
+        clients: &W,
+        schedule: &str,
+        request_id: &str,
+        change: impl Fn(&mut MonitorLedger, &MonitorRules, &Caller) -> R,
+    ) -> Result<Option<R>, IngestError>
+    where
+        W: Documents + Metrics + EventBus + Clock,
+    {
+        let key = monitor_key(schedule);
+        let (policy, loaded) = join(self.policy.load(clients), load::<MonitorLedger>(clients, &key)).await;
+        let policy = policy.map_err(IngestError::Policy)?;
+        let loaded = loaded?;
+        let Some(monitor) = loaded.document().map(|ledger| ledger.monitor.clone()) else {
+            return Ok(None);
+        };
+        let caller = caller(clients, request_id);
+        let rules = rules_for(&policy, &monitor).rules;
+        let changed = update_document(
+            clients,
+            &key,
+            loaded,
+            &caller,
+            || MonitorLedger::new(monitor.clone()),
+            |ledger| change(ledger, &rules, &caller),
+            async |effect| self.execute(clients, effect).await,
+        );
+        Ok(Some(changed.await?))
     }
 
     /// Removes a datapoint of a monitor as commanded by an operator, and evaluates the monitor again.
@@ -280,25 +299,12 @@ impl Ingest {
     {
         let schedule = &command.monitoring_schedule;
         let scheduled_time = command.scheduled_time;
-        let key = monitor_key(schedule);
-        let (policy, loaded) = join(self.policy.load(clients), load::<MonitorLedger>(clients, &key)).await;
-        let policy = policy.map_err(IngestError::Policy)?;
-        let loaded = loaded?;
-        let Some(monitor) = loaded.document().map(|ledger| ledger.monitor.clone()) else {
+        let change = |ledger: &mut MonitorLedger, rules: &MonitorRules, caller: &Caller| {
+            ledger.drop_datapoint(command, rules, caller)
+        };
+        let Some(outcome) = self.update_known(clients, schedule, request_id, change).await? else {
             return Ok(ignored(format!("no execution of `{schedule}` has been recorded")));
         };
-        let caller = caller(clients, request_id);
-        let rules = rules_for(&policy, &monitor).rules;
-        let outcome = update_document(
-            clients,
-            &key,
-            loaded,
-            &caller,
-            || MonitorLedger::new(monitor.clone()),
-            |ledger| ledger.drop_datapoint(command, &rules, &caller),
-            async |effect| self.execute(clients, effect).await,
-        )
-        .await?;
         match outcome {
             DropOutcome::Dropped => {
                 tracing::info!(
@@ -589,16 +595,11 @@ fn execution_span(schedule: &str, scheduled_time: Timestamp) -> Span {
 
 /// Key of a monitor's ledger in the state bucket.
 pub fn monitor_key(schedule: &str) -> String {
-    format!("monitors/{}.json", schedule.to_ascii_lowercase())
+    MonitorLedger::key(schedule)
 }
 
 fn rules_for(policy: &Policy, monitor: &Monitor) -> MonitorPolicy {
-    let monitor_type = monitor.monitor_type.map(|kind| kind.to_string());
-    policy.monitor(&MonitorRef {
-        schedule: &monitor.schedule,
-        endpoint: monitor.endpoint.as_deref(),
-        monitor_type: monitor_type.as_deref(),
-    })
+    policy.monitor(&MonitorRef::from(monitor))
 }
 
 /// Rejects an execution with a date in the future, before anything is read.

@@ -253,8 +253,7 @@ impl Remediate {
                     None
                 }
             };
-            let (read, facts) = join(unread, facts).await;
-            let mut facts = facts;
+            let (read, mut facts) = join(unread, facts).await;
             for level in read {
                 match level {
                     Ok(level) => levels.extend(level),
@@ -270,8 +269,8 @@ impl Remediate {
                     .as_ref()
                     .map(|facts| facts.as_ref().map_err(|(message, _)| message.as_str())),
             };
-            let is_answered = Cell::new(false);
-            let (stepped, stage, goes_on) = update_document(
+            let has_open_start = Cell::new(false);
+            let (stepped, stage, lacks_facts, waits_for_fleet) = update_document(
                 clients,
                 &key,
                 loaded,
@@ -282,16 +281,13 @@ impl Remediate {
                     telemetry::record_correlation_id(document.correlation_id());
                     let stepped = document.step(input.clone(), context, &caller);
                     telemetry::record_correlation_id(document.correlation_id());
-                    let is_unknown = facts.is_none() && document.is_deciding();
-                    (stepped, document.stage(), is_unknown)
+                    let lacks_facts = facts.is_none() && document.is_deciding();
+                    (stepped, document.stage(), lacks_facts, document.waits_for_fleet())
                 },
                 async |effect| {
                     let executed = self.execute(clients, &model, effect, &policy).await;
-                    let is_refusal = executed.as_ref().map_or_else(
-                        |error| matches!(error.kind, Kind::Rejected | Kind::NotFound | Kind::Denied),
-                        |outcome| matches!(outcome, ModelEffectOutcome::Held(_)),
-                    );
-                    is_answered.set(is_answered.get() || (effect.is_start() && is_refusal));
+                    let is_started = matches!(executed, Ok(ModelEffectOutcome::Started(_)));
+                    has_open_start.set(has_open_start.get() || (effect.is_start() && !is_started));
                     executed
                 },
             )
@@ -304,17 +300,22 @@ impl Remediate {
                 // The input is stored. The retry or the sweep decides.
                 return Err(UpdateError::from(error).into());
             }
+            if waits_for_fleet {
+                // So that many waiting models are noticed.
+                let record = |fleet: &mut Fleet| fleet.record(&model, &policy.fleet(), caller.now);
+                update_shared(clients, FLEET_KEY, record).await?;
+            }
+            if !(lacks_facts || has_open_start.get()) {
+                break;
+            }
+            loaded = load(clients, &key).await?;
             // Another writer was faster, and its change requires a decision, for which no facts have been collected; or the start
             // of the retraining was answered with a refusal.
-            if !(goes_on || is_answered.get()) {
-                if stage == Stage::Holding {
-                    self.record_request(clients, &model, &policy).await?;
-                }
+            if !(lacks_facts || loaded.document().is_some_and(ModelDocument::has_start_answer)) {
                 break;
             }
             input = Input::Tick;
             levels.clear();
-            loaded = load(clients, &key).await?;
         }
         Ok(match outcome {
             StepOutcome::Changed => Handled::Changed { model },
@@ -331,7 +332,7 @@ impl Remediate {
         policy: &Policy,
         now: Timestamp,
     ) -> Result<Option<(String, alerting::Level)>, AwsError> {
-        let loaded = match load::<MonitorLedger>(clients, &format!("monitors/{schedule}.json")).await {
+        let loaded = match load::<MonitorLedger>(clients, &MonitorLedger::key(schedule)).await {
             Ok(loaded) => loaded,
             Err(UpdateError::Aws(error)) => return Err(error),
             Err(error) => {
@@ -342,30 +343,8 @@ impl Remediate {
         let Some(ledger) = loaded.document() else {
             return Ok(None);
         };
-        let monitor = &ledger.monitor;
-        let monitor_type = monitor.monitor_type.map(|kind| kind.to_string());
-        let rules = policy.monitor(&MonitorRef {
-            schedule: &monitor.schedule,
-            endpoint: monitor.endpoint.as_deref(),
-            monitor_type: monitor_type.as_deref(),
-        });
+        let rules = policy.monitor(&MonitorRef::from(&ledger.monitor));
         Ok(Some((schedule.to_owned(), ledger.level(&rules.rules, now))))
-    }
-
-    /// Records that the retraining of a model waits for other models, so that many of them are noticed.
-    async fn record_request<W: RemediateClients>(
-        &self,
-        clients: &W,
-        model: &str,
-        policy: &Policy,
-    ) -> Result<(), RemediateError> {
-        let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
-        if loaded.document().is_some_and(ModelDocument::waits_for_fleet) {
-            let now = clients.now();
-            let record = |fleet: &mut Fleet| fleet.record(model, &policy.fleet(), now);
-            update_shared(clients, FLEET_KEY, record).await?;
-        }
-        Ok(())
     }
 
     /// Sweeps a model: checks the status of its pipeline execution, in case its event was lost; decides again or verifies; executes
@@ -549,17 +528,19 @@ impl Remediate {
         };
         let fleet = async {
             let mut fleet: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
-            if fleet.check(model, incident, &policy.fleet(), now).is_err() {
-                free_ended(clients, &mut fleet).await?;
+            let check = |fleet: &Fleet| fleet.check(model, incident, &policy.fleet(), now).err();
+            if check(&fleet).is_none() {
+                return Ok(None);
             }
-            Ok(fleet)
+            free_ended(clients, &mut fleet).await?;
+            Ok(check(&fleet))
         };
         let (in_flight, risk_rating, paused, fleet) = join4(in_flight, risk_rating, read_pause(clients), fleet).await;
         Ok(Facts {
             in_flight: in_flight?,
             risk_rating: risk_rating?,
             paused: paused?,
-            fleet: fleet?.check(model, incident, &policy.fleet(), now).err(),
+            fleet: fleet?,
         })
     }
 

@@ -7,8 +7,7 @@ mod state;
 pub use error::SweepError;
 
 use alerting::{
-    AlertStateChange, AlertStatus, Datapoint, ExecutionEvidence, ExecutionStatus, Level, Metric, MetricName,
-    MonitorLedger,
+    AlertStateChange, AlertStatus, ExecutionEvidence, ExecutionStatus, Level, Metric, MetricName, MonitorLedger,
 };
 use futures_util::{
     future::join3,
@@ -644,12 +643,7 @@ impl Sweep {
             return Ok(());
         };
         let known = ledger.monitor.model.clone();
-        let monitor_type = ledger.monitor.monitor_type.map(|kind| kind.to_string());
-        let model = context.policy.monitor(&MonitorRef {
-            schedule: &ledger.monitor.schedule,
-            endpoint: ledger.monitor.endpoint.as_deref(),
-            monitor_type: monitor_type.as_deref(),
-        });
+        let model = context.policy.monitor(&MonitorRef::from(&ledger.monitor));
         if !is_retired && model.model == known {
             return Ok(());
         }
@@ -710,7 +704,7 @@ impl Sweep {
             _ => clients.executions(&schedule.name, after).await?,
         };
         executions.sort_by_key(|execution| execution.scheduled_time);
-        let datapoint = |hour: Timestamp| find_datapoint(ledger, hour);
+        let datapoint = |hour: Timestamp| ledger.and_then(|ledger| ledger.datapoint(hour));
         let is_dropped = |hour: Timestamp| ledger.is_some_and(|ledger| ledger.is_dropped(hour));
         let mut is_known = ledger.is_some() || named;
         let until = now.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
@@ -829,8 +823,7 @@ impl Sweep {
         let until = now.saturating_sub(delay).unwrap_or(Timestamp::MIN);
         let due = state.due(after, until).into_iter();
         let missing: Vec<Timestamp> = due
-            .filter(|hour| find_datapoint(ledger, *hour).is_none())
-            .filter(|hour| !ledger.is_some_and(|ledger| ledger.is_dropped(*hour)))
+            .filter(|hour| !ledger.is_some_and(|ledger| ledger.datapoint(*hour).is_some() || ledger.is_dropped(*hour)))
             .collect();
         let endpoint = analysis.endpoint.as_ref().map(EndpointName::as_str);
         let recorded = self.record_missing(clients, name, endpoint, &missing, work, context.request_id);
@@ -958,15 +951,6 @@ impl SharedExecutions {
             .cloned()
             .collect()
     }
-}
-
-/// The datapoint of an hour, if the ledger has one.
-fn find_datapoint(ledger: Option<&MonitorLedger>, hour: Timestamp) -> Option<&Datapoint> {
-    let datapoints = &ledger?.datapoints;
-    let at = datapoints
-        .binary_search_by_key(&hour, |datapoint| datapoint.scheduled_time)
-        .ok()?;
-    datapoints.get(at)
 }
 
 /// Whether the list contains more than the ledger: there was no evidence, or an execution with failure or violations was recorded as

@@ -1,13 +1,12 @@
 //! Which executions were due: native analyses, and schedules that were stopped or changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use alerting::{Datapoint, DatapointState, HealthStatus, MonitorLedger};
-use ingest::{Config, Ingest, ListedExecution};
+use ingest::ListedExecution;
 use jiff::{SignedDuration, Timestamp};
-use remediate::Remediate;
-use remediation::{PipelineStart, Settings};
-use shell::{config::Vars, memory::Memory, ports::Schedule};
-use sweep::Sweep;
+use shell::{memory::Memory, ports::Schedule};
 
 const ANALYSIS: &str = "[[analysis]]\nschedule = 'churn-dq'\nendpoint = 'churn'\ndata = 's3://captured/churn'\n\
     baseline = 's3://baselines/churn'\noutput = 's3://reports/churn'\n";
@@ -16,21 +15,8 @@ fn at(text: &str) -> Timestamp {
     format!("2026-11-{text}:00Z").parse().unwrap()
 }
 
-fn ingest() -> Ingest {
-    let vars = Vars(|name: &str| match name {
-        "STATE_BUCKET" => Some("driftwarden-state".to_owned()),
-        "EVENT_BUS_NAME" => Some("driftwarden".to_owned()),
-        _ => None,
-    });
-    Ingest::new(Config::from_vars(&vars).unwrap())
-}
-
 async fn sweep(aws: &Memory) -> usize {
-    let settings = Settings {
-        pipeline: "retraining".into(),
-        pipeline_start: PipelineStart::Remediate,
-    };
-    let sweep = Sweep::new(ingest(), Remediate::new(settings), true);
+    let sweep = common::function(&[], true);
     sweep.run(aws, "sweep", Timestamp::MAX).await.unwrap().missing
 }
 
@@ -56,7 +42,10 @@ async fn record(aws: &Memory, hour: &str) {
             last_modified: at(hour),
         }),
     };
-    ingest().handle_execution(aws, execution, "record").await.unwrap();
+    common::ingest(&[])
+        .handle_execution(aws, execution, "record")
+        .await
+        .unwrap();
 }
 
 fn ledger(aws: &Memory) -> MonitorLedger {

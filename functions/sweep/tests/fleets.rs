@@ -1,15 +1,14 @@
 //! Sweeps of many monitors and models: unreadable documents, little time, and a rate limit.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use alerting::{AlertStatus, MetricName};
-use ingest::{Config, Ingest};
 use jiff::{SignedDuration, Timestamp};
-use remediate::Remediate;
-use remediation::{ModelDocument, PipelineStart, Settings, Stage};
+use remediation::{ModelDocument, Stage};
 use serde_json::{Value, json};
 use shell::{
     Kind,
-    config::Vars,
     memory::{Fault, Memory},
     ports::{DescribedJob, MonitoringExecution, Schedule},
 };
@@ -25,24 +24,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn function() -> Sweep {
-    let vars = Vars(|name: &str| {
-        let value = match name {
-            "STATE_BUCKET" => "driftwarden-state",
-            "EVENT_BUS_NAME" => "driftwarden",
-            "REPORT_BUCKET" => "reports",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    let settings = Settings {
-        pipeline: "retraining".into(),
-        pipeline_start: PipelineStart::Remediate,
-    };
-    Sweep::new(
-        Ingest::new(Config::from_vars(&vars).unwrap()),
-        Remediate::new(settings),
-        false,
-    )
+    common::function(&[("REPORT_BUCKET", "reports")], false)
 }
 
 /// Sweeps with an amount of time in which monitors and models may be started.

@@ -1,14 +1,13 @@
 //! Runs the sweep on AWS in memory, with all events lost.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use alerting::{AlertStatus, DatapointState, HealthStatus, MonitorLedger};
-use ingest::{Config, Ingest};
 use jiff::{SignedDuration, Timestamp};
-use remediate::Remediate;
-use remediation::{ExecutionStatus, ModelDocument, PipelineStart, Settings, Stage};
+use remediation::{ExecutionStatus, ModelDocument, Stage};
 use shell::{
     Kind,
-    config::Vars,
     memory::{Fault, Memory},
     ports::{DescribedJob, MonitoringExecution, Schedule},
 };
@@ -23,25 +22,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn function() -> Sweep {
-    let vars = Vars(|name: &str| {
-        let value = match name {
-            "STATE_BUCKET" => "driftwarden-state",
-            "EVENT_BUS_NAME" => "driftwarden",
-            "REPORT_BUCKET" => "reports",
-            "REPORT_PREFIX" => "monitoring",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    let settings = Settings {
-        pipeline: "retraining".into(),
-        pipeline_start: PipelineStart::Remediate,
-    };
-    Sweep::new(
-        Ingest::new(Config::from_vars(&vars).unwrap()),
-        Remediate::new(settings),
-        false,
-    )
+    common::function(&[("REPORT_BUCKET", "reports"), ("REPORT_PREFIX", "monitoring")], false)
 }
 
 async fn sweep(aws: &Memory) -> SweepSummary {

@@ -343,8 +343,7 @@ fn check_model(
                 open.id
             ));
         }
-        // An alert that ended by a new policy, without an execution, waits for one.
-        (Some(open), true) if open.stage() != Stage::Escalated => {
+        (Some(open), true) => {
             return Err(format!("incident {} is open, but every monitor is OK", open.id));
         }
         (Some(open), false) if open.stage() == Stage::Deciding => {

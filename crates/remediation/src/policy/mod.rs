@@ -85,6 +85,16 @@ pub struct MonitorRef<'a> {
     pub monitor_type: Option<&'a str>,
 }
 
+impl<'a> From<&'a alerting::Monitor> for MonitorRef<'a> {
+    fn from(monitor: &'a alerting::Monitor) -> Self {
+        Self {
+            schedule: &monitor.schedule,
+            endpoint: monitor.endpoint.as_deref(),
+            monitor_type: monitor.monitor_type.map(model_monitor::MonitorType::as_str),
+        }
+    }
+}
+
 /// Effective settings of one monitor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonitorPolicy {
