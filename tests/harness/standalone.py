@@ -23,6 +23,8 @@ SERVED = Path(__file__).with_name("served_model.py")
 # Measurements that are too large from hour 10 on, because a scanner is recalibrated, with their factors.
 RECALIBRATED = {"mean_radius": 1.2, "worst_radius": 1.2}
 DRIFTS_AT = 10
+# The second breaching datapoint raises the alert, which leads to the decision. Two clean hours clear the alerts and close the incident.
+DRIFTED, VERIFIED = 2, 2
 ROWS, ROWS_A_REQUEST = 600, 20
 POLICY = """\
 [fleet]
@@ -180,7 +182,8 @@ class Story:
         screen.step("infra/template.yaml is deployed; two [[analysis]] tables of the policy: data quality and model quality, every hour")
         self.hours: list[Hour] = []
         now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
-        self.first = now - timedelta(hours=18)
+        # The last of the hours ends now: a monitor without recent executions is silent, and retrains nothing.
+        self.first = now - timedelta(hours=drifts_at + DRIFTED + VERIFIED)
 
     def upload(self, name: str) -> None:
         """Uploads the baselines of a model to the folders that the policy names."""
@@ -277,14 +280,12 @@ class Story:
             for number in range(self.drifts_at):
                 self.analyze(number)
             self.screen.step(f"hour {self.drifts_at}  the scanner is recalibrated: two measurements are now 20% larger")
-            # The second breaching datapoint raises the alert, which leads to the decision.
-            number = self.drifts_at + 2
+            number = self.drifts_at + DRIFTED
             for drifted in range(self.drifts_at, number):
                 self.analyze(drifted)
             self.retrain()
             eventually(self.succeeded, "the event about the end of the pipeline execution", 60)
-            # Two clean hours clear the alerts and close the incident.
-            for verified in range(number, number + 2):
+            for verified in range(number, number + VERIFIED):
                 self.analyze(verified)
             eventually(lambda: (self.world.model(ENDPOINT) or {}).get("closed"), "the incident closed", 60)
             eventually(lambda: not self.world.model(ENDPOINT)["outbox"], "no pending effects", 60)
@@ -327,8 +328,8 @@ def check(screen: Screen, story: Story) -> None:
     screen.title("Checks")
     world, hours = story.world, story.hours
     before = [hour for hour in hours if hour.number < story.drifts_at]
-    drifted = [hour for hour in hours if story.drifts_at <= hour.number < story.drifts_at + 2]
-    after = [hour for hour in hours if hour.number >= story.drifts_at + 2]
+    drifted = [hour for hour in hours if story.drifts_at <= hour.number < story.drifts_at + DRIFTED]
+    after = [hour for hour in hours if hour.number >= story.drifts_at + DRIFTED]
     statuses = lambda some: [hour.status(schedule) for hour in some for schedule in (DRIFT, QUALITY)]
     screen.check(f"the first {story.drifts_at} hours are clean", set(statuses(before)) == {"Completed"} and len(before) == story.drifts_at, statuses(before))
     screen.check(f"from hour {story.drifts_at} on, both analyses find violations", set(statuses(drifted)) == {"CompletedWithViolations"}, statuses(drifted))

@@ -427,14 +427,16 @@ fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &Expe
     };
     let promoted = ended.is_some_and(|ended| ended.conclusion == Conclusion::Promoted);
     let reasons = incident.decision.iter().flat_map(|decision| &decision.reasons);
-    let by_drift = reasons
-        .clone()
-        .any(|reason| matches!(reason, Reason::DriftPersists { .. }));
+    let after_promotion = reasons.clone().any(|reason| match reason {
+        Reason::DriftPersists { .. } => true,
+        Reason::StageOverdue { stage, .. } => *stage == Stage::Verifying,
+        _ => false,
+    });
     let verifies = stage == Stage::Verifying && incident.verifying_since.is_some();
     let fits = match outcome {
         Some(Outcome::Repaired) => promoted,
-        _ if promoted => verifies || (stage == Stage::Escalated && by_drift),
-        _ => stage == Stage::Escalated && !by_drift,
+        _ if promoted => verifies || (stage == Stage::Escalated && after_promotion),
+        _ => stage == Stage::Escalated && !after_promotion,
     };
     if fits {
         return Ok(());
