@@ -74,9 +74,15 @@ def test_tripled_and_shuffled_events_are_recorded_once(make_world):
 
     models = eventually(received, "every transition received by its model", 120, every=1)
     started = Counter(run["displayName"] for run in world.executions())
-    expected = {f"driftwarden-{load}-{m}-{n}": 1 for m, model in zip(plan, models) if model for n in range(1, model["incidents"] + 1)}
-    assert started == expected, "one pipeline execution for each incident"
-    assert expected, "the plan has incidents"
+    assert set(started.values()) == {1}, "at most one pipeline execution for each incident"
+    incidents = {f"driftwarden-{load}-{m}-{n}" for m, model in zip(plan, models) if model for n in range(1, model["incidents"] + 1)}
+    assert set(started) <= incidents
+    # Shuffled, the executions of an alert may all be recorded before its event arrives, or the newest ones may be the last to come: then
+    # an incident ends without a retraining. That of a monitor that is in alert in the end has one.
+    in_alert = [m for m, ledger in zip(plan, ledgers) if ledger["alert"]["status"] == "InAlert"]
+    assert in_alert, "the plan has drift in the end"
+    for m in in_alert:
+        assert models[m]["incident"]["execution"], f"{load}-{m}"
     monitor, violating = 0, plan[0]
     for n, violates in enumerate(violating):
         dimensions = {"Endpoint": f"{load}-{monitor}", "MonitoringSchedule": f"{load}-monitor-{monitor}"}

@@ -18,6 +18,7 @@ ENDPOINT, DATA_QUALITY, MODEL_QUALITY = "churn", "churn-data-quality", "churn-mo
 POLICY = f"""\
 [remediation]
 automation = "auto"
+verify_executions = 2
 close_after = 1
 reopen_within = "0m"
 
@@ -129,7 +130,8 @@ def plural(count: int, noun: str) -> str:
 
 def play_executions(screen: Screen, world: World, own: bytes | None) -> list[Execution]:
     now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
-    hours = [now - timedelta(hours=6 - n) for n in range(6)]
+    # The last two executions are scheduled after the retraining: only those show whether it repaired the model.
+    hours = [now + timedelta(hours=n - 3) for n in range(6)]
     drift = own or (REPORTS / "data-quality-drift.json").read_bytes()
     more_drift = own or (REPORTS / "data-quality-more-drift.json").read_bytes()
     executions: list[Execution] = []

@@ -68,6 +68,24 @@ def operation_of(method: str, path: str, headers: http.client.HTTPMessage, body:
     return {"GET": "GetObject", "PUT": "PutObject"}.get(method, method)
 
 
+def refusal(headers: http.client.HTTPMessage, code: str) -> tuple[str, bytes]:
+    """Content type and body of an error, in the protocol of the request (Smithy: RPC v2 CBOR, AWS JSON 1.1, AWS Query, REST XML)."""
+    error = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
+    if "cbor" in headers.get("smithy-protocol", ""):
+        return "application/cbor", cbor({"__type": code, "message": "injected"})
+    if headers.get("X-Amz-Target"):
+        return "application/x-amz-json-1.1", json.dumps({"__type": code, "message": "injected"}).encode()
+    if headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        return "text/xml", f"<ErrorResponse>{error}<RequestId>injected</RequestId></ErrorResponse>".encode()
+    return "application/xml", error.encode()
+
+
+def cbor(fields: dict[str, str]) -> bytes:
+    """A map of fewer than 24 strings, each of fewer than 256 bytes, in CBOR (RFC 8949, section 3)."""
+    text = lambda value: bytes([0x78, len(value.encode())]) + value.encode()
+    return bytes([0xA0 + len(fields)]) + b"".join(text(name) + text(value) for name, value in fields.items())
+
+
 @contextmanager
 def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
     """Runs a proxy. Yields its URL and its faults."""
@@ -114,11 +132,7 @@ def proxy(upstream: str) -> Iterator[tuple[str, Faults]]:
                 self.close_connection = True
                 self.connection.close()
                 return
-            if self.headers.get("X-Amz-Target") or "cbor" in self.headers.get("smithy-protocol", ""):
-                kind, content = "application/x-amz-json-1.1", json.dumps({"__type": fault.code, "message": "injected"}).encode()
-            else:
-                kind = "application/xml"
-                content = f"<Error><Code>{fault.code}</Code><Message>injected</Message></Error>".encode()
+            kind, content = refusal(self.headers, fault.code)
             self.send_response(fault.status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))

@@ -34,8 +34,8 @@ use shell::{
     ports::{
         Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, ExecutionPage, Fetched,
         FetchedObject, ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines, Precondition, ProcessingJobs,
-        Reports, RunningExecution, Schedule, StateMachines, Topics,
+        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, PipelineExecutionSummary, Pipelines,
+        Precondition, ProcessingJobs, Reports, Schedule, StateMachines, Topics,
     },
 };
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
@@ -697,7 +697,7 @@ impl Pipelines for Aws {
         })
     }
 
-    async fn executions_in_progress(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
+    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
         let executions = self
             .sagemaker()
             .list_pipeline_executions()
@@ -707,14 +707,18 @@ impl Pipelines for Aws {
             .await
             .map_err(|error| failed("sagemaker:ListPipelineExecutions", pipeline, &error))?;
         let summaries = executions.pipeline_execution_summaries.into_iter().flatten();
-        let running = summaries.filter_map(|summary| {
-            let status = ExecutionStatus::parse(summary.pipeline_execution_status?.as_str())?;
-            (!status.is_final()).then_some(RunningExecution {
-                arn: summary.pipeline_execution_arn?,
+        let listed = summaries.filter_map(|summary| {
+            Some(PipelineExecutionSummary {
                 display_name: summary.pipeline_execution_display_name.unwrap_or_default(),
+                execution: PipelineExecution {
+                    arn: summary.pipeline_execution_arn?,
+                    status: ExecutionStatus::parse(summary.pipeline_execution_status?.as_str())?,
+                    start_time: summary.start_time.map(|time| seconds(time.secs())),
+                    end_time: None,
+                },
             })
         });
-        Ok(running.collect())
+        Ok(listed.collect())
     }
 
     async fn execution(&self, execution_arn: &str) -> Result<Option<PipelineExecution>, AwsError> {

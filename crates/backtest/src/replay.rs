@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Outbox};
 use remediation::{
     Automation, ExecutionStatus, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome,
-    PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationDecided, RiskRating, RunInFlight,
-    Settings, Stage, StartKind, StepContext, Verdict, schedule_key,
+    PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationDecided, RiskRating, Settings,
+    Stage, StartKind, StepContext, Verdict, schedule_key,
 };
 use std::{
     cmp::Reverse,
@@ -295,11 +295,9 @@ impl<'a> ModelReplay<'a> {
             in_flight: self
                 .retraining
                 .iter()
-                .map(|(incident, _)| RunInFlight {
-                    execution_arn: format!("backtest/{incident}"),
-                    incident: Some(*incident),
-                })
+                .map(|(incident, _)| format!("backtest/{incident}"))
                 .collect(),
+            own_execution: None,
             risk_rating: self.assumptions.risk_rating,
             paused: None,
             fleet: fleet

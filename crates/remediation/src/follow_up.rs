@@ -21,6 +21,8 @@ const REMINDER_INTERVAL: SignedDuration = SignedDuration::from_hours(7 * 24);
 const MIN_CLOSE_AFTER: u32 = 3;
 /// Minimum time for the executions that verify a retrained model.
 const MIN_VERIFY_WITHIN: SignedDuration = SignedDuration::from_hours(48);
+/// Difference between the clocks of AWS and of the function that is tolerated.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 /// Time after the longest experiment within which its end must be known.
 const EXPERIMENT_GRACE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -154,7 +156,7 @@ impl ModelDocument {
             policy,
             risk_rating: policy.risk_rating.unwrap_or(facts.risk_rating),
             silent: &silent,
-            in_flight: facts.in_flight.iter().map(|run| run.execution_arn.as_str()).collect(),
+            in_flight: facts.in_flight.iter().map(String::as_str).collect(),
             fleet: facts.fleet.clone(),
             retrainings: &retrainings,
             approval: open.approval.as_ref(),
@@ -394,14 +396,19 @@ impl ModelDocument {
             return false;
         };
         if let Some(Ok(facts)) = given.facts {
-            // The answer to an earlier attempt may have been lost.
-            let mut runs = facts.in_flight.iter();
-            if let Some(run) = runs.find(|run| run.incident == Some(open.number)) {
+            // The answer to an earlier attempt may have been lost. Numbers of incidents are counted again after the loss of a document.
+            let decided = open.retrain_decided_at.unwrap_or_else(|| open.since());
+            let is_own = |execution: &&PipelineExecution| {
+                let latest = execution.start_time.map(|start| after(start, CLOCK_TOLERANCE));
+                latest.is_none_or(|latest| latest >= decided)
+            };
+            if let Some(execution) = facts.own_execution.as_ref().filter(is_own) {
                 self.withdraw_start(open.number, caller);
                 if let Some(open) = &mut self.incident
                     && open.advance(Cause::RunSeen, caller.now)
                 {
-                    open.execution = Some(PipelineExecution::started(run.execution_arn.clone()));
+                    // The sweep asks for its status.
+                    open.execution = Some(PipelineExecution::started(execution.arn.clone()));
                 }
                 return true;
             }

@@ -27,7 +27,7 @@ pub use fleet::{CommonCause, FLEET_KEY, Fleet, Slot, StartRequest};
 pub use lifecycle::{Cause, Stage, TRANSITIONS, diagram};
 pub use model::{
     ClosedIncident, Facts, Incident, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome, MonitorAlert,
-    Needs, Refusal, RunInFlight, StartAnswer, StepContext, StepOutcome, schedule_key,
+    Needs, Refusal, StartAnswer, StepContext, StepOutcome, schedule_key,
 };
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;

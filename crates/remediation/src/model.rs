@@ -64,20 +64,13 @@ pub enum Input {
     Tick,
 }
 
-/// A pipeline execution in progress that may belong to the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunInFlight {
-    /// ARN of the execution.
-    pub execution_arn: String,
-    /// Sequence number of the incident that it was started for. `None` if another process started it.
-    pub incident: Option<u64>,
-}
-
 /// Facts from AWS that a decision needs, beside the levels of the monitors.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// Pipeline executions in progress that may belong to this model, no matter who started them.
-    pub in_flight: Vec<RunInFlight>,
+    /// ARNs of the pipeline executions in progress that may belong to this model, no matter who started them.
+    pub in_flight: Vec<String>,
+    /// The latest pipeline execution with the display name of the open incident, in progress or ended.
+    pub own_execution: Option<PipelineExecution>,
     /// Risk rating in the model card.
     pub risk_rating: RiskRating,
     /// Latest pause or resume of all models.

@@ -13,8 +13,8 @@ use crate::{
     ports::{
         Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, ExecutionPage, Fetched,
         FetchedObject, ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, Pipelines, PostResponse, Precondition,
-        ProcessingJobs, Reports, RunningExecution, Schedule, StateMachines,
+        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, PipelineExecutionSummary, Pipelines,
+        PostResponse, Precondition, ProcessingJobs, Reports, Schedule, StateMachines,
     },
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
@@ -22,6 +22,7 @@ use analysis::metric::AnalysisMetric;
 use jiff::{SignedDuration, Timestamp};
 use remediation::{ExecutionStatus, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -771,14 +772,22 @@ impl Pipelines for Memory {
         .await
     }
 
-    async fn executions_in_progress(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
+    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
         self.call("sagemaker:ListPipelineExecutions", pipeline, |inner| {
-            let running = inner.runs.iter().filter(|(_, (_, _, run))| !run.status.is_final());
-            let running = running.map(|(arn, (display_name, _, _))| RunningExecution {
-                arn: arn.clone(),
-                display_name: display_name.clone(),
-            });
-            Ok(running.collect())
+            let listed = inner
+                .runs
+                .values()
+                .map(|(display_name, _, execution)| PipelineExecutionSummary {
+                    display_name: display_name.clone(),
+                    execution: PipelineExecution {
+                        end_time: None,
+                        ..execution.clone()
+                    },
+                });
+            let mut listed: Vec<PipelineExecutionSummary> = listed.collect();
+            listed.sort_by_key(|listed| Reverse(listed.execution.start_time));
+            listed.truncate(100);
+            Ok(listed)
         })
         .await
     }
@@ -885,7 +894,7 @@ impl MonitoringSchedules for Memory {
                 })
                 .filter(|(_, execution)| execution.scheduled_time > scheduled_after)
                 .collect();
-            listed.sort_by_key(|(_, execution)| std::cmp::Reverse(execution.scheduled_time));
+            listed.sort_by_key(|(_, execution)| Reverse(execution.scheduled_time));
             let from = next.and_then(|next| next.parse::<usize>().ok()).unwrap_or_default();
             let until = listed.len().min(from.saturating_add(100));
             Ok(ExecutionPage {

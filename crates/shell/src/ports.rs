@@ -194,20 +194,23 @@ pub trait Pipelines {
     /// Parameters with which an execution was started.
     fn parameters(&self, execution_arn: &str) -> impl Future<Output = Result<BTreeMap<String, String>, AwsError>>;
 
-    /// Executions of a pipeline that are in progress, among the newest hundred.
-    fn executions_in_progress(&self, pipeline: &str) -> impl Future<Output = Result<Vec<RunningExecution>, AwsError>>;
+    /// The newest hundred executions of a pipeline, newest first.
+    fn executions_of_pipeline(
+        &self,
+        pipeline: &str,
+    ) -> impl Future<Output = Result<Vec<PipelineExecutionSummary>, AwsError>>;
 
     /// Status of an execution. `None` if SageMaker reports an unknown status.
     fn execution(&self, execution_arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
 }
 
-/// A pipeline execution in progress.
+/// A pipeline execution in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunningExecution {
-    /// ARN of the execution.
-    pub arn: String,
+pub struct PipelineExecutionSummary {
     /// Display name of the execution, or its name.
     pub display_name: String,
+    /// The execution. SageMaker does not list its end.
+    pub execution: PipelineExecution,
 }
 
 /// Step Functions' state machines of type STANDARD.

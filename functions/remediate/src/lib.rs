@@ -16,8 +16,7 @@ use remediation::{
     CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
     ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, REMEDIATION_DECIDED,
     REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, RETRAINING_STATUS_REPORTED, Refusal,
-    RetrainingStatusReported, RiskRating, RunInFlight, Settings, Stage, StartKind, StepContext, StepOutcome,
-    parse_display_name,
+    RetrainingStatusReported, RiskRating, Settings, Stage, StartKind, StepContext, StepOutcome, parse_display_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -25,7 +24,7 @@ use shell::{
     AwsError, Kind, LEASE, LoadedDocument, PolicyStore, UpdateError,
     config::{ConfigError, Vars},
     load, load_shared,
-    ports::{Clock, Documents, EventBus, Fetched, ModelCards, Pipelines, StateMachines},
+    ports::{Clock, Documents, EventBus, Fetched, ModelCards, PipelineExecutionSummary, Pipelines, StateMachines},
     telemetry, update_document, update_shared,
 };
 use std::cell::Cell;
@@ -505,7 +504,7 @@ impl Remediate {
         now: Timestamp,
     ) -> Result<Facts, AwsError> {
         let rules = policy.model(model);
-        let in_flight = async {
+        let executions = async {
             match rules.retraining.start {
                 StartKind::Pipeline => {
                     let pipeline = rules.retraining.pipeline.as_deref().unwrap_or(&self.settings.pipeline);
@@ -514,9 +513,14 @@ impl Remediate {
                         .filter(|(_, template)| *template == "{model}")
                         .map(|(name, _)| name.as_str())
                         .collect();
-                    executions_in_progress(clients, model, pipeline, &own).await
+                    let listed = clients.executions_of_pipeline(pipeline).await?;
+                    let is_own = |known: &&PipelineExecutionSummary| {
+                        parse_display_name(&known.display_name) == Some((model, incident))
+                    };
+                    let own_execution = listed.iter().find(is_own).map(|known| known.execution.clone());
+                    Ok((in_progress(clients, model, listed, &own).await?, own_execution))
                 }
-                StartKind::StateMachine | StartKind::Event => Ok(Vec::new()),
+                StartKind::StateMachine | StartKind::Event => Ok((Vec::new(), None)),
             }
         };
         let risk_rating = async {
@@ -535,9 +539,11 @@ impl Remediate {
             free_ended(clients, &mut fleet).await?;
             Ok(check(&fleet))
         };
-        let (in_flight, risk_rating, paused, fleet) = join4(in_flight, risk_rating, read_pause(clients), fleet).await;
+        let (executions, risk_rating, paused, fleet) = join4(executions, risk_rating, read_pause(clients), fleet).await;
+        let (in_flight, own_execution) = executions?;
         Ok(Facts {
-            in_flight: in_flight?,
+            in_flight,
+            own_execution,
             risk_rating: risk_rating?,
             paused: paused?,
             fleet: fleet?,
@@ -717,32 +723,25 @@ async fn free_ended(clients: &impl Documents, fleet: &mut Fleet) -> Result<(), A
 /// Executions of a pipeline in progress that belong, or may belong, to a model: those of its incidents, and those that an operator
 /// or another process started, unless their parameters name another model. `own` are the names of the parameters with the name of
 /// the model.
-async fn executions_in_progress(
+async fn in_progress(
     clients: &impl Pipelines,
     model: &str,
-    pipeline: &str,
+    listed: Vec<PipelineExecutionSummary>,
     own: &[&str],
-) -> Result<Vec<RunInFlight>, AwsError> {
-    let executions = clients.executions_in_progress(pipeline).await?;
-    let runs = join_all(executions.into_iter().map(async |execution| {
-        let incident = if let Some((other, incident)) = parse_display_name(&execution.display_name) {
-            if other != model {
-                return Ok(None);
+) -> Result<Vec<String>, AwsError> {
+    let running = listed.into_iter().filter(|listed| !listed.execution.status.is_final());
+    let runs = join_all(running.map(async |listed| {
+        let arn = listed.execution.arn;
+        let is_other = match parse_display_name(&listed.display_name) {
+            Some((other, _)) => other != model,
+            None => {
+                let parameters = clients.parameters(&arn).await?;
+                let names = own.iter().copied().chain(["DriftwardenModel"]);
+                let mut values = names.filter_map(|name| parameters.get(name));
+                values.next().is_some_and(|other| other != model && other != "none")
             }
-            Some(incident)
-        } else {
-            let parameters = clients.parameters(&execution.arn).await?;
-            let names = own.iter().copied().chain(["DriftwardenModel"]);
-            let mut values = names.filter_map(|name| parameters.get(name));
-            if values.next().is_some_and(|other| other != model && other != "none") {
-                return Ok(None);
-            }
-            None
         };
-        Ok(Some(RunInFlight {
-            execution_arn: execution.arn,
-            incident,
-        }))
+        Ok((!is_other).then_some(arn))
     }))
     .await;
     runs.into_iter().filter_map(Result::transpose).collect()

@@ -8,8 +8,8 @@ use shell::{
     pace::TokenBucket,
     ports::{
         Clock, DescribedJob, Documents, ETag, EventBus, ExecutionPage, Fetched, FetchedObject, Metrics, ModelCards,
-        MonitoringAlerts, MonitoringExecution, MonitoringSchedules, Pipelines, Precondition, ProcessingJobs, Reports,
-        RunningExecution, Schedule, StateMachines,
+        MonitoringAlerts, MonitoringExecution, MonitoringSchedules, PipelineExecutionSummary, Pipelines, Precondition,
+        ProcessingJobs, Reports, Schedule, StateMachines,
     },
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -60,8 +60,8 @@ impl<W: Pipelines + Clock> Pipelines for Paced<'_, W> {
         self.send(async || self.clients.parameters(execution_arn).await).await
     }
 
-    async fn executions_in_progress(&self, pipeline: &str) -> Result<Vec<RunningExecution>, AwsError> {
-        self.send(async || self.clients.executions_in_progress(pipeline).await)
+    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
+        self.send(async || self.clients.executions_of_pipeline(pipeline).await)
             .await
     }
 

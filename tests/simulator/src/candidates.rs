@@ -427,16 +427,20 @@ fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &Expe
     };
     let promoted = ended.is_some_and(|ended| ended.conclusion == Conclusion::Promoted);
     let reasons = incident.decision.iter().flat_map(|decision| &decision.reasons);
-    let after_promotion = reasons.clone().any(|reason| match reason {
+    let is_unverified = reasons.clone().any(|reason| match reason {
         Reason::DriftPersists { .. } => true,
         Reason::StageOverdue { stage, .. } => *stage == Stage::Verifying,
         _ => false,
     });
+    // The event of the promotion came after the deadline, or the drift came back after the incident had closed.
+    let is_late = reasons
+        .clone()
+        .any(|reason| matches!(reason, Reason::DriftReturned { .. } | Reason::StageOverdue { .. }));
     let verifies = stage == Stage::Verifying && incident.verifying_since.is_some();
     let fits = match outcome {
         Some(Outcome::Repaired) => promoted,
-        _ if promoted => verifies || (stage == Stage::Escalated && after_promotion),
-        _ => stage == Stage::Escalated && !after_promotion,
+        _ if promoted => verifies || (stage == Stage::Escalated && (is_unverified || is_late)),
+        _ => stage == Stage::Escalated && !is_unverified,
     };
     if fits {
         return Ok(());

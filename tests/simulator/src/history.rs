@@ -412,7 +412,7 @@ impl History<'_> {
             self.execute_more()?;
         }
         // The deadlines of all stages pass.
-        for seconds in [50 * 3600, 900, 900] {
+        for seconds in [100 * 3600, 900, 900] {
             let at = after(self.world.time(), seconds);
             self.plan_sweep(at);
             self.run()?;
@@ -827,11 +827,14 @@ impl History<'_> {
         }
     }
 
-    /// Retries an invocation with the same request ID, or sends its event to the dead-letter queue.
+    /// Retries an invocation with the same request ID, or sends its event to the dead-letter queue. A command is sent again.
     fn retry(&mut self, invocation: Invocation) {
         // A failed sweep or tick is not retried: the next one does the same.
         let ticks = invocation.payload.contains("\"Scheduled Event\"");
         if invocation.function == Function::Sweep || ticks {
+            return;
+        }
+        if invocation.attempt >= MAX_ATTEMPTS && invocation.function == Function::Operator {
             return;
         }
         if invocation.attempt >= MAX_ATTEMPTS {
@@ -843,13 +846,20 @@ impl History<'_> {
             self.world.time(),
             60 * i64::from(invocation.attempt) + self.random.i64(0..10),
         );
-        self.plan(
-            at,
-            Occurrence::Invoke(Invocation {
-                attempt: invocation.attempt + 1,
-                ..invocation
-            }),
-        );
+        let mut again = Invocation {
+            attempt: invocation.attempt + 1,
+            ..invocation
+        };
+        // An operator sends the command again: Lambda does not retry the requests of a function URL.
+        if again.function == Function::Operator
+            && let Ok(mut request) = serde_json::from_str::<Value>(&again.payload)
+        {
+            again.request = self.request();
+            request["requestContext"]["requestId"] = json!(format!("url-{}", again.request));
+            request["requestContext"]["timeEpoch"] = json!(at.as_millisecond());
+            again.payload = request.to_string().into();
+        }
+        self.plan(at, Occurrence::Invoke(again));
     }
 
     /// Processes the events that the last step published, and the pipeline executions and endpoint updates that it started.

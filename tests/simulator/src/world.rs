@@ -344,7 +344,11 @@ fn check_model(
             ));
         }
         (Some(open), true) => {
-            return Err(format!("incident {} is open, but every monitor is OK", open.id));
+            return Err(format!(
+                "incident {} is {:?}, but every monitor is OK",
+                open.id,
+                open.stage()
+            ));
         }
         (Some(open), false) if open.stage() == Stage::Deciding => {
             return Err(format!("incident {} has no decision", open.id));

@@ -255,6 +255,7 @@ fn step(document: &mut ModelDocument, input: Input, (policy, levels): (&Policy, 
     };
     let facts = RemediationFacts {
         in_flight: Vec::new(),
+        own_execution: None,
         risk_rating: RiskRating::Low,
         paused: None,
         fleet: None,

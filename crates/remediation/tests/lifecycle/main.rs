@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use remediation::{
     CandidateStatus, Cause, ExecutionStatus, Facts, InAlertChoice, Input, Levels, ModelDocument, ModelEffect,
     ModelEffectOutcome, Outcome, Pause, PipelineExecution, PipelineStart, Policy, Reason, Refusal, RemediationApproval,
-    RemediationPause, RemediationResolution, RiskRating, RunInFlight, Settings, Stage, StartPipelineExecution,
-    StepContext, StepOutcome, TRANSITIONS, Verdict, diagram, parse_display_name,
+    RemediationPause, RemediationResolution, RiskRating, Settings, Stage, StartPipelineExecution, StepContext,
+    StepOutcome, TRANSITIONS, Verdict, diagram, parse_display_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -340,10 +340,7 @@ fn event_about_large_alerts_fits_eventbridge() {
         ];
         // With another execution in progress, every alert that joins leads to a decision with all alerts so far.
         scenario.facts = Some(Facts {
-            in_flight: vec![RunInFlight {
-                execution_arn: format!("execution-{monitor}"),
-                incident: None,
-            }],
+            in_flight: vec![format!("execution-{monitor}")],
             ..Facts::default()
         });
         scenario.apply(Input::Alert(change));
@@ -696,10 +693,7 @@ fn pause_of_all_models_includes_new_model() {
 fn pipeline_execution_started_by_hand_holds_retraining() {
     let mut scenario = Scenario::with_policy(AUTO);
     scenario.facts = Some(Facts {
-        in_flight: vec![RunInFlight {
-            execution_arn: "arn:aws:sagemaker:us-east-1:111122223333:pipeline/p/execution/hand".into(),
-            incident: None,
-        }],
+        in_flight: vec!["arn:aws:sagemaker:us-east-1:111122223333:pipeline/p/execution/hand".into()],
         ..Facts::default()
     });
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);

@@ -103,18 +103,39 @@ fn delayed_start_is_renewed_with_new_parameters() {
 }
 
 #[test]
-fn run_of_a_lost_answer_is_found() {
+fn execution_of_a_lost_answer_is_found() {
+    for (status, started) in [(ExecutionStatus::Executing, at(10)), (ExecutionStatus::Failed, at(11))] {
+        let mut scenario = with_pending_start();
+        let execution = PipelineExecution {
+            arn: EXECUTION.into(),
+            status,
+            start_time: Some(started),
+            end_time: None,
+        };
+        scenario.facts = Some(Facts {
+            own_execution: Some(execution),
+            ..Facts::default()
+        });
+        assert_eq!(scenario.apply_at(200, tick()), Stage::Retraining, "{status:?}");
+        assert!(scenario.starts().is_empty(), "no second call");
+        assert_eq!(scenario.document.retrainings, [at(10)], "it counts");
+    }
+}
+
+#[test]
+fn execution_of_an_earlier_incident_with_the_same_number_is_not_its_own() {
     let mut scenario = with_pending_start();
     scenario.facts = Some(Facts {
-        in_flight: vec![RunInFlight {
-            execution_arn: EXECUTION.into(),
-            incident: Some(1),
-        }],
+        own_execution: Some(PipelineExecution {
+            arn: EXECUTION.into(),
+            status: ExecutionStatus::Succeeded,
+            start_time: Some(at(-500)),
+            end_time: None,
+        }),
         ..Facts::default()
     });
     assert_eq!(scenario.apply_at(200, tick()), Stage::Retraining);
-    assert!(scenario.starts().is_empty(), "no second call");
-    assert_eq!(scenario.document.retrainings, [at(10)], "it counts");
+    assert_eq!(scenario.starts().len(), 1, "it is started");
 }
 
 #[test]
