@@ -381,8 +381,8 @@ mod tests {
     #[test]
     fn unknown_fields_are_refused() {
         let error =
-            command(r#"{"id":"1","command":"pause","model":"churn","reason":"x","untill":"2026-12-01T00:00:00Z"}"#);
-        assert!(error.unwrap_err().to_string().contains("untill"));
+            command(r#"{"id":"1","command":"pause","model":"churn","reason":"x","ends":"2026-12-01T00:00:00Z"}"#);
+        assert!(error.unwrap_err().to_string().contains("ends"));
         assert!(command(r#"{"id":"1","command":"promote"}"#).is_err());
     }
 

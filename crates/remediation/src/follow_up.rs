@@ -422,7 +422,9 @@ impl ModelDocument {
             StartKind::Pipeline | StartKind::StateMachine => policy.start_within,
         };
         let until = after(open.retrain_decided_at.unwrap_or_else(|| open.since()), within);
-        if until > caller.now {
+        // SageMaker was asked whether the retraining has begun, or could not be asked for long.
+        let is_asked = matches!(given.facts, Some(Ok(_))) || after(until, policy.decide_within) <= caller.now;
+        if until > caller.now || !is_asked {
             return false;
         }
         let failures = self
@@ -433,7 +435,11 @@ impl ModelDocument {
             return false;
         }
         self.forget_start(open.retrain_decided_at);
-        let error = failures.map(|failures| failures.last);
+        let unknown = match given.facts {
+            Some(Err(error)) => Some(error.to_owned()),
+            None | Some(Ok(_)) => None,
+        };
+        let error = unknown.or_else(|| failures.map(|failures| failures.last));
         self.escalate(
             Cause::NotStarted,
             vec![Reason::StartMissing { until, error }],

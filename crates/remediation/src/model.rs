@@ -421,7 +421,7 @@ impl ModelDocument {
             Input::Resolution(_) => true,
             Input::Approval(_) | Input::Pause(_) | Input::Retired { .. } | Input::Tick => {
                 stage.is_undecided()
-                    || self.has_start_to_review(caller)
+                    || stage == Stage::Starting
                     || (stage == Stage::Healthy && self.would_open(caller.now))
             }
             Input::PipelineExecution { .. } | Input::RunUnknown { .. } | Input::Experiment(_) => false,

@@ -148,7 +148,7 @@ async fn unreadable_content_keeps_last_policy() {
         &b""[..],
         b" \n\t\n",
         b"\xff\xfep\0a\0u\0s\0e\0d\0",
-        b"# caf\xe9\n",
+        b"# \xe9t\xe9\n",
         b"\0",
     ] {
         let (aws, warm, first) = warm().await;

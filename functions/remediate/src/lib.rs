@@ -732,14 +732,13 @@ async fn in_progress(
     let running = listed.into_iter().filter(|listed| !listed.execution.status.is_final());
     let runs = join_all(running.map(async |listed| {
         let arn = listed.execution.arn;
-        let is_other = match parse_display_name(&listed.display_name) {
-            Some((other, _)) => other != model,
-            None => {
-                let parameters = clients.parameters(&arn).await?;
-                let names = own.iter().copied().chain(["DriftwardenModel"]);
-                let mut values = names.filter_map(|name| parameters.get(name));
-                values.next().is_some_and(|other| other != model && other != "none")
-            }
+        let is_other = if let Some((other, _)) = parse_display_name(&listed.display_name) {
+            other != model
+        } else {
+            let parameters = clients.parameters(&arn).await?;
+            let names = own.iter().copied().chain(["DriftwardenModel"]);
+            let mut values = names.filter_map(|name| parameters.get(name));
+            values.next().is_some_and(|other| other != model && other != "none")
         };
         Ok((!is_other).then_some(arn))
     }))

@@ -37,9 +37,11 @@ use state::{Item as _, LoadedState, MonitorState, SWEEP_KEY};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::Instrument as _;
 
-/// Time by which an execution may be listed late. It is counted from the last comparison, and not from now, because sweeps may have
-/// failed since.
-const LISTED_LATE: SignedDuration = SignedDuration::from_hours(25);
+/// Minimum time range in which executions are searched, in case they are listed late.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
+/// Time before the last comparison from which executions are searched, because sweeps may have failed since. With the interval in which
+/// comparisons are recorded, it is shorter than [`LOOK_BACK`] while sweeps succeed.
+const LISTED_LATE: SignedDuration = SignedDuration::from_hours(18);
 /// Time range for a schedule without a ledger, which may not belong to this deployment.
 const LOOK_BACK_WITHOUT_LEDGER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Maximum time range: older executions are rarely in an alert window.
@@ -59,9 +61,8 @@ const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 /// Maximum rate of `List…` and `Describe…` requests to SageMaker, per second. SageMaker limits them per account, and other programs
 /// need their share.
 const MAX_REQUESTS_PER_SECOND: f64 = 8.0;
-/// Time range for which the executions of all schedules are listed together. It covers the usual look-back of a monitor, also while an
-/// execution is in progress for some hours.
-const SHARED_LOOK_BACK: SignedDuration = SignedDuration::from_hours(30);
+/// Time range for which the executions of all schedules are listed together. It covers the usual look-back of a monitor.
+const SHARED_LOOK_BACK: SignedDuration = SignedDuration::from_hours(27);
 /// Maximum number of pages with executions of all schedules.
 const MAX_SHARED_PAGES: usize = 1000;
 /// Number of failures that are logged and reported in detail.
@@ -976,7 +977,10 @@ fn look_back(
         None => examined_until.unwrap_or(Timestamp::MIN),
         Some(ledger) => ledger.compared_until.unwrap_or(created),
     };
-    let from = known_until.saturating_sub(LISTED_LATE).unwrap_or(Timestamp::MIN);
+    let from = known_until
+        .saturating_sub(LISTED_LATE)
+        .unwrap_or(Timestamp::MIN)
+        .min(before(LOOK_BACK));
     let oldest = before(if ledger.is_some() {
         MAX_LOOK_BACK
     } else {

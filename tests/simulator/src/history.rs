@@ -116,6 +116,19 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
+/// The request of a command to the URL of the function `operator`.
+fn url_request(request: u64, time: Timestamp, body: &Value) -> Value {
+    json!({
+        "requestContext": {
+            "authorizer": {"iam": {"userArn": "arn:aws:iam::111122223333:user/ada"}},
+            "http": {"method": "POST"},
+            "requestId": format!("url-{request}"),
+            "timeEpoch": time.as_millisecond(),
+        },
+        "body": body,
+    })
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.trace {
@@ -852,12 +865,11 @@ impl History<'_> {
         };
         // An operator sends the command again: Lambda does not retry the requests of a function URL.
         if again.function == Function::Operator
-            && let Ok(mut request) = serde_json::from_str::<Value>(&again.payload)
+            && let Ok(request) = serde_json::from_str::<Value>(&again.payload)
         {
             again.request = self.request();
-            request["requestContext"]["requestId"] = json!(format!("url-{}", again.request));
-            request["requestContext"]["timeEpoch"] = json!(at.as_millisecond());
-            again.payload = request.to_string().into();
+            let body = request.pointer("/body").unwrap_or(&Value::Null);
+            again.payload = url_request(again.request, at, body).to_string().into();
         }
         self.plan(at, Occurrence::Invoke(again));
     }
@@ -958,15 +970,7 @@ impl History<'_> {
             "incidentId": decided.get("incidentId"),
             "decision": decided.get("decision"),
         });
-        let payload = json!({
-            "requestContext": {
-                "authorizer": {"iam": {"userArn": "arn:aws:iam::111122223333:user/ada"}},
-                "http": {"method": "POST"},
-                "requestId": format!("url-{request}"),
-                "timeEpoch": time.as_millisecond(),
-            },
-            "body": command.to_string(),
-        });
+        let payload = url_request(request, time, &command.to_string().into());
         let payload: Rc<str> = payload.to_string().into();
         self.plan(
             time,
