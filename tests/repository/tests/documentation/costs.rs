@@ -164,8 +164,8 @@ const LINES: [CostLine; 13] = [
     },
     CostLine {
         item: "alarms",
-        formula: "15 × $0.10",
-        dollars: |_| 15.0 * ALARM,
+        formula: "17 × $0.10",
+        dollars: |_| 17.0 * ALARM,
     },
     CostLine {
         item: "CloudWatch dashboard",
@@ -174,7 +174,7 @@ const LINES: [CostLine; 13] = [
     },
     CostLine {
         item: "metrics of the functions",
-        formula: "7 functions × (5 + 4 outcomes) × $0.30; FunctionMetrics=off: none",
+        formula: "7 functions that run every hour × (5 + 4 outcomes) × $0.30; FunctionMetrics=off: none",
         dollars: |_| 63.0 * 0.30,
     },
     CostLine {
