@@ -3,6 +3,7 @@
 use crate::{FleetPolicy, Reason, decision::midnight};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Key of the [`Fleet`] in the state bucket.
 pub const FLEET_KEY: &str = "fleet.json";
@@ -47,7 +48,7 @@ pub struct CommonCause {
     pub models: Vec<String>,
 }
 
-/// State over all models: [`FLEET_KEY`] in the state bucket. Only starts of retrainings change it.
+/// State over all models: [`FLEET_KEY`] in the state bucket. Only starts of retrainings, the sweep, and operators change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
     /// Version of the document format.
@@ -61,7 +62,7 @@ pub struct Fleet {
     /// Requests of the last hour, oldest first.
     #[serde(default)]
     pub requests: Vec<StartRequest>,
-    /// Number of models, as counted by the last sweep.
+    /// Number of models, as the sweep counted them, with an accuracy of ten.
     #[serde(default)]
     pub models: usize,
     /// The common cause that holds all starts. `None` if there is none, or it was released.
@@ -70,6 +71,9 @@ pub struct Fleet {
     /// Time at which an operator released a common cause: earlier requests no longer count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_at: Option<Timestamp>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 impl Default for Fleet {
@@ -82,6 +86,7 @@ impl Default for Fleet {
             models: 0,
             common_cause: None,
             released_at: None,
+            rest: Map::new(),
         }
     }
 }

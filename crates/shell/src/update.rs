@@ -24,6 +24,9 @@ pub const LEASE: SignedDuration = SignedDuration::from_secs(120);
 /// Time after which an effect that always fails is given up.
 const EFFECT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 
+/// Newest format version of shared documents that this release supports.
+const SHARED_VERSION: u64 = 1;
+
 /// Time for which a start that is denied is attempted again.
 const DENIED_FOR: SignedDuration = SignedDuration::from_mins(15);
 
@@ -384,13 +387,7 @@ async fn read_shared<T: DeserializeOwned + Default>(
 ) -> Result<(T, Option<ETag>), UpdateError> {
     match clients.read(key, None).await? {
         Fetched::Absent | Fetched::Unchanged => Ok((T::default(), None)),
-        Fetched::Found(body, etag) => match serde_json::from_slice(&body) {
-            Ok(document) => Ok((document, Some(etag))),
-            Err(source) => Err(UpdateError::Unreadable {
-                key: key.to_owned(),
-                source,
-            }),
-        },
+        Fetched::Found(body, etag) => Ok((parse_document(key, &body, SHARED_VERSION)?, Some(etag))),
     }
 }
 

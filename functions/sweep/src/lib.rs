@@ -19,7 +19,7 @@ use model_monitor::{EndpointName, ProcessingJobStateChange, ScheduleExpression};
 use paced::Paced;
 use promotion::BaselineDocument;
 use remediate::{Remediate, RemediateClients, model_key};
-use remediation::{AnalysisSchedule, Input, Levels, ModelDocument, MonitorRef, Policy, schedule_key};
+use remediation::{AnalysisSchedule, FLEET_KEY, Fleet, Input, Levels, ModelDocument, MonitorRef, Policy, schedule_key};
 use serde::Serialize;
 use shell::{
     LoadedDocument, PolicyStore,
@@ -31,7 +31,7 @@ use shell::{
         Clock, DescribedJob, Documents, Fetched, Metrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
         ProcessingJobs, Reports, Schedule,
     },
-    telemetry,
+    telemetry, update_shared,
 };
 use state::{Item as _, LoadedState, MonitorState, SWEEP_KEY};
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,6 +242,9 @@ impl Sweep {
         let (candidates, is_complete) = self.candidates(clients, &policy, &mut progress.failures).await;
         let keys = candidates.iter().map(|candidate| candidate.key.clone());
         state.document.monitors.update(keys, is_complete, started);
+        if is_complete {
+            count_models(clients, &policy, &candidates, &mut state).await;
+        }
         let shared = self.shared_executions(clients, &candidates).await;
 
         // Models have their own half of the time, and monitors what models leave of it.
@@ -283,7 +286,7 @@ impl Sweep {
             repaired = summary.repaired,
             missing = summary.missing,
             restarted = summary.restarted,
-            told = summary.delivered,
+            delivered = summary.delivered,
             left = summary.left,
             age_seconds = age.as_secs(),
             requests_per_second = self.bucket.rate(),
@@ -962,6 +965,46 @@ fn is_news(status: ExecutionStatus, known: &alerting::Evidence) -> bool {
     let unknown = known.report.is_none() && known.job.is_none() && known.execution.is_none();
     let recorded_as_clean = known.state() == alerting::DatapointState::Clean && status != ExecutionStatus::Completed;
     unknown || recorded_as_clean
+}
+
+/// Records the number of models in `fleet.json`: in a large fleet, drift of a few models has no common cause. Each tenth model changes
+/// the limit. If that fails, the next sweep does it.
+async fn count_models(
+    clients: &(impl Documents + Clock),
+    policy: &Policy,
+    candidates: &[Candidate],
+    state: &mut LoadedState,
+) {
+    let models: BTreeSet<String> = candidates
+        .iter()
+        // Other schedules may belong to other deployments.
+        .filter(|candidate| candidate.has_ledger || candidate.analysis.is_some())
+        .map(|candidate| {
+            let listed = candidate
+                .listed
+                .as_ref()
+                .and_then(|schedule| schedule.endpoint.as_deref());
+            let analyzed = candidate
+                .analysis
+                .as_ref()
+                .and_then(|analysis| analysis.endpoint.as_ref());
+            let monitor = MonitorRef {
+                schedule: &candidate.name,
+                endpoint: listed.or(analyzed.map(EndpointName::as_str)),
+                monitor_type: None,
+            };
+            policy.monitor(&monitor).model
+        })
+        .collect();
+    let models = models.len();
+    if models / 10 == state.document.fleet_models / 10 {
+        return;
+    }
+    let record = |fleet: &mut Fleet| fleet.models = models;
+    match update_shared(clients, FLEET_KEY, record).await {
+        Ok(()) => state.document.fleet_models = models,
+        Err(error) => tracing::warn!(error = %error, "failed to record the number of models"),
+    }
 }
 
 /// Start of the time range in which executions are searched: up to there, the ledger is complete, or the executions of a schedule
