@@ -160,12 +160,13 @@ fn decision_text(decision: &Decision) -> Markup {
 }
 
 fn commands(id: &str, stage: Stage, decision: &Decision) -> Markup {
+    let approve = format!("driftwarden approve {id} --decision {}", decision.number);
     let commands = match stage {
-        Stage::AwaitingApproval => vec![
-            format!("driftwarden approve {id}"),
-            format!("driftwarden approve {id} --deny --reason \"…\""),
-        ],
-        Stage::Holding if decision.verdict == Verdict::Hold => vec![format!("driftwarden approve {id}")],
+        Stage::AwaitingApproval => {
+            let deny = format!("{approve} --deny --reason \"…\"");
+            vec![approve, deny]
+        }
+        Stage::Holding if decision.verdict == Verdict::Hold => vec![approve],
         Stage::AwaitingData | Stage::Escalated => vec![format!("driftwarden resolve {id} --accept --reason \"…\"")],
         _ => Vec::new(),
     };

@@ -179,7 +179,8 @@ fn alert(alert: &AlertStateChange, links: &Links<'_>) -> IncomingNotification {
              message."
         }
         AlertStatus::Ok => {
-            "An open incident of the model closes when all its monitors are OK and no retraining is in progress."
+            "An open incident of the model closes when all its monitors have been OK for some executions, and no retraining is \
+             in progress."
         }
         AlertStatus::InsufficientData => {
             "Driftwarden takes no action. An open incident of the model stays open until the monitor is OK."
@@ -444,8 +445,11 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
     let id = &decided.incident_id;
     let model = &decided.model;
     let approve_or_deny = [
-        format!("driftwarden approve {id}"),
-        format!("driftwarden approve {id} --deny --reason \"...\""),
+        format!("driftwarden approve {id} --decision {}", decided.decision),
+        format!(
+            "driftwarden approve {id} --decision {} --deny --reason \"...\"",
+            decided.decision
+        ),
     ];
     match decided.verdict {
         Verdict::Retrain => {
@@ -509,6 +513,13 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
                 ),
                 None => "Driftwarden decides again when something changes.".to_owned(),
             });
+            let mut reasons = decided.reasons.iter();
+            if reasons.any(|reason| matches!(reason, Reason::CommonCause { .. })) {
+                notification.add_action(
+                    "Find the common cause, then release the models",
+                    &["driftwarden fleet release".to_owned()],
+                );
+            }
             "retraining on hold"
         }
         Verdict::Escalate => {
@@ -533,7 +544,7 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
                 );
             }
             notification.add_action(
-                "Close the incident. Monitors that are still in alert open a new one",
+                "Close the incident, and accept the alerts that remain",
                 &[format!("driftwarden resolve {id} --accept")],
             );
             "investigation needed"
@@ -609,7 +620,7 @@ fn retraining(change: &RetrainingStatusChange) -> IncomingNotification {
         );
         notification.add_action(
             "Find the step that failed and fix it. Then close the incident; monitors that are still in alert open a new one",
-            &[format!("driftwarden resolve {id} --accept")],
+            &[format!("driftwarden resolve {id} --reopen")],
         );
     }
     notification.add_action("Show the incident", &[format!("driftwarden incidents {model}")]);
