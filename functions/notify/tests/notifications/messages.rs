@@ -258,6 +258,27 @@ async fn escalation_before_a_retraining_names_its_cause() {
 }
 
 #[tokio::test]
+async fn common_cause_is_announced_once_with_its_release() {
+    let cause = |last: &str| {
+        let models = ["a", "b", "c", "d", "e", last];
+        serde_json::json!({"code": "CommonCause", "since": "2026-11-23T15:00:00Z", "count": 6, "models": models})
+    };
+    let harness = Harness::with_policy("");
+    let held = with("remediation-decided-cooldown", |detail| {
+        detail["reasons"] = vec![cause("churn-endpoint")].into();
+    });
+    harness.handle(&held).await;
+    let (_, body) = harness.aws.messages().remove(0);
+    assert!(body.contains("driftwarden fleet release"), "{body}");
+    let harness = Harness::with_policy("");
+    let other = with("remediation-decided-cooldown", |detail| {
+        detail["reasons"] = vec![cause("another")].into();
+    });
+    harness.handle(&other).await;
+    assert!(harness.aws.messages().is_empty());
+}
+
+#[tokio::test]
 async fn foreign_event_is_ignored_without_calls() {
     let harness = Harness::with_policy("");
     let foreign = event("alert-in-alert").replace("\"driftwarden\"", "\"example\"");
