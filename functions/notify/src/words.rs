@@ -573,7 +573,13 @@ fn closed_incident(closed: &IncidentClosed) -> IncomingNotification {
     if let Some(arn) = &closed.pipeline_execution_arn {
         notification.add_place("Retraining", arn, None);
     }
-    notification.add_next("The next alert opens a new incident.");
+    notification.add_next(match closed.outcome {
+        Outcome::Resolved => "The next alert opens a new incident.",
+        Outcome::Repaired | Outcome::Recovered => {
+            "If the drift returns within `reopen_within` of the policy (24 hours by default), this incident opens again. A later \
+             alert opens a new one."
+        }
+    });
     notification.add_action(
         "Show the decisions",
         &[format!("driftwarden incidents {}", closed.model)],
