@@ -505,21 +505,7 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
             "retraining suggested"
         }
         Verdict::Hold => {
-            notification.what = format!("{model} has drifted, and its retraining is on hold (Hold).");
-            notification.add_next(&match decided.until {
-                Some(until) => format!(
-                    "Driftwarden decides again at {}, or earlier if something changes.",
-                    format_deadline(until, now)
-                ),
-                None => "Driftwarden decides again when something changes.".to_owned(),
-            });
-            let mut reasons = decided.reasons.iter();
-            if reasons.any(|reason| matches!(reason, Reason::CommonCause { .. })) {
-                notification.add_action(
-                    "Find the common cause, then release the models",
-                    &["driftwarden fleet release".to_owned()],
-                );
-            }
+            add_hold(notification, decided, now);
             "retraining on hold"
         }
         Verdict::Escalate => {
@@ -549,6 +535,23 @@ fn add_response(notification: &mut Notification, decided: &RemediationDecided, n
             );
             "investigation needed"
         }
+    }
+}
+
+/// Adds what a retraining waits for.
+fn add_hold(notification: &mut Notification, decided: &RemediationDecided, now: Timestamp) {
+    notification.what = format!("{} has drifted, and its retraining is on hold (Hold).", decided.model);
+    notification.add_next(&match decided.until {
+        Some(until) => format!(
+            "Driftwarden decides again at {}, or earlier if something changes.",
+            format_deadline(until, now)
+        ),
+        None => "Driftwarden decides again when something changes.".to_owned(),
+    });
+    let mut reasons = decided.reasons.iter();
+    if reasons.any(|reason| matches!(reason, Reason::CommonCause { .. })) {
+        let release = "driftwarden fleet release".to_owned();
+        notification.add_action("Find the common cause, then release the models", &[release]);
     }
 }
 
