@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from harness.stack import REGION, ROOT
-from harness.world import AUTO, CALLER, World, eventually, folder
+from harness.world import ASKING, AUTO, CALLER, World, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
@@ -61,7 +61,7 @@ def test_failed_event_is_redriven_after_fix(world, reports):
 
 
 def test_operator_approves_retraining(make_world, reports, tmp_path):
-    world = make_world("[fleet]\nretrainings_at_once = 1000\nretrainings_per_day = 10000\ncommon_cause = false\n[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n")
+    world = make_world(ASKING)
     world.card("churn", "Medium")
     world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
     eventually(lambda: (world.model("churn") or {}).get("incident", {}).get("stage") == "AwaitingApproval", "an approval request")

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 from harness.stack import ACCOUNT, ROOT
-from harness.world import AUTO, CALLER, World, eventually, folder
+from harness.world import ASKING, AUTO, CALLER, World, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 TWO_MONITORS = '[[monitor]]\nschedule = "dq"\nmodel = "churn"\n[[monitor]]\nschedule = "mq"\nmodel = "churn"\n'
-# The model has no risk rating and no cooldown.
-ASKING = "[fleet]\nretrainings_at_once = 1000\nretrainings_per_day = 10000\ncommon_cause = false\n[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n"
 
 
 def hour(n: int) -> datetime:

@@ -10,9 +10,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from harness.faults import Fault, killing
 from harness.stack import ACCOUNT, ROOT
-from harness.world import AUTO, eventually, folder
+from harness.world import ASKING, AUTO, TICK, eventually, folder
 
-TICK = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
 
@@ -168,7 +167,7 @@ def test_pipeline_starts_once_with_sagemaker_faults(world):
 
 def test_decision_retries_failed_queries(make_world):
     # Without an automation level in the policy, the model card is read, too.
-    world = make_world("[fleet]\nretrainings_at_once = 1000\nretrainings_per_day = 10000\ncommon_cause = false\n[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n")
+    world = make_world(ASKING)
     kinds = ["throttled", "down-for-a-while"]
     for kind in kinds:
         world.card(kind, "Low")

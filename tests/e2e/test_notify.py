@@ -12,11 +12,10 @@ from typing import Any
 import jsonschema
 import pytest
 from harness.stack import ACCOUNT, REGION, ROOT
-from harness.world import AUTO, Queue, eventually, folder
+from harness.world import AUTO, TICK, Queue, eventually, folder
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 ROUTING_KEY, SIGNING_KEY = "k" * 32, "signing-key"
-TICK = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
 
 class Receiver:

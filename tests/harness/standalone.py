@@ -15,7 +15,7 @@ from typing import Any, Iterator
 
 from .demo import Screen, parse, text
 from .stack import ROOT, Failed, running
-from .world import World, eventually
+from .world import FLEET, World, eventually
 
 ENDPOINT, QUALITY, DRIFT = "screening", "screening-model-quality", "screening-data-quality"
 DRIFTWARDEN = ROOT / "target/debug/driftwarden"
@@ -26,12 +26,7 @@ DRIFTS_AT = 10
 # The second breaching datapoint raises the alert, which leads to the decision. A clean hour clears the alerts and closes the incident.
 DRIFTED, VERIFIED = 2, 1
 ROWS, ROWS_A_REQUEST = 600, 20
-POLICY = """\
-[fleet]
-retrainings_at_once = 1000
-retrainings_per_day = 10000
-common_cause = false
-
+POLICY = FLEET + """
 [remediation]
 automation = "auto"
 verify_executions = 1

@@ -23,13 +23,19 @@ T = TypeVar("T")
 
 # ARN of the caller of signed requests to function URLs: see tests/localstack_plugin.
 CALLER = f"arn:aws:iam::{ACCOUNT}:root"
-# Default policy of the tests: every alert leads to a retraining.
-AUTO = """
+# Tests share a deployment, so that many models retrain on one day.
+FLEET = """
 [fleet]
 retrainings_at_once = 1000
 retrainings_per_day = 10000
 common_cause = false
-
+"""
+# A policy without automation level: the risk rating of the model card decides.
+ASKING = FLEET + "[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n"
+# The event of EventBridge's schedules.
+TICK = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+# Default policy of the tests: every alert leads to a retraining.
+AUTO = FLEET + """
 [remediation]
 automation = "auto"
 close_after = 1

@@ -62,7 +62,7 @@ pub struct Fleet {
     /// Requests of the last hour, oldest first.
     #[serde(default)]
     pub requests: Vec<StartRequest>,
-    /// Number of models, as the sweep counted them, with an accuracy of ten.
+    /// Number of models, as the sweep counted them ([`Fleet::count_models`]).
     #[serde(default)]
     pub models: usize,
     /// The common cause that holds all starts. `None` if there is none, or it was released.
@@ -113,8 +113,8 @@ impl Fleet {
             model: model.to_owned(),
             at: now,
         });
-        let threshold = COMMON_CAUSE_MODELS.max(self.models / 10);
-        if policy.common_cause && self.common_cause.is_none() && self.requests.len() > threshold {
+        let is_many = self.requests.len() > common_cause_threshold(self.models);
+        if policy.common_cause && self.common_cause.is_none() && is_many {
             let models = self.requests.iter().map(|request| request.model.clone());
             self.common_cause = Some(CommonCause {
                 since: now,
@@ -122,6 +122,14 @@ impl Fleet {
             });
         }
         true
+    }
+
+    /// Records the number of models. It is kept unless it changes the number of models with a common cause, so that few changes
+    /// are written.
+    pub fn count_models(&mut self, models: usize) {
+        if common_cause_threshold(models) != common_cause_threshold(self.models) {
+            self.models = models;
+        }
     }
 
     /// Takes a slot for a retraining that is about to start. An incident that has a slot keeps it.
@@ -221,6 +229,11 @@ impl Fleet {
         let mut slots = self.slots.iter();
         slots.find(|slot| slot.model == model && slot.incident == incident)
     }
+}
+
+/// Number of models up to which drift within an hour has no common cause. In a large fleet, more models drift independently.
+fn common_cause_threshold(models: usize) -> usize {
+    COMMON_CAUSE_MODELS.max(models / 10)
 }
 
 #[cfg(test)]

@@ -243,7 +243,7 @@ impl Sweep {
         let keys = candidates.iter().map(|candidate| candidate.key.clone());
         state.document.monitors.update(keys, is_complete, started);
         if is_complete {
-            count_models(clients, &policy, &candidates, &mut state).await;
+            count_models(clients, &policy, &candidates).await;
         }
         let shared = self.shared_executions(clients, &candidates).await;
 
@@ -967,14 +967,8 @@ fn is_news(status: ExecutionStatus, known: &alerting::Evidence) -> bool {
     unknown || recorded_as_clean
 }
 
-/// Records the number of models in `fleet.json`: in a large fleet, drift of a few models has no common cause. Each tenth model changes
-/// the limit. If that fails, the next sweep does it.
-async fn count_models(
-    clients: &(impl Documents + Clock),
-    policy: &Policy,
-    candidates: &[Candidate],
-    state: &mut LoadedState,
-) {
+/// Records the number of models in `fleet.json`. If that fails, the next sweep does it.
+async fn count_models(clients: &(impl Documents + Clock), policy: &Policy, candidates: &[Candidate]) {
     let models: BTreeSet<String> = candidates
         .iter()
         // Other schedules may belong to other deployments.
@@ -996,14 +990,9 @@ async fn count_models(
             policy.monitor(&monitor).model
         })
         .collect();
-    let models = models.len();
-    if models / 10 == state.document.fleet_models / 10 {
-        return;
-    }
-    let record = |fleet: &mut Fleet| fleet.models = models;
-    match update_shared(clients, FLEET_KEY, record).await {
-        Ok(()) => state.document.fleet_models = models,
-        Err(error) => tracing::warn!(error = %error, "failed to record the number of models"),
+    let count = |fleet: &mut Fleet| fleet.count_models(models.len());
+    if let Err(error) = update_shared(clients, FLEET_KEY, count).await {
+        tracing::warn!(error = %error, "failed to record the number of models");
     }
 }
 

@@ -32,9 +32,6 @@ pub(crate) struct SweepDocument {
     /// Rate of requests to SageMaker at the end of the last sweep, in requests per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_second: Option<f64>,
-    /// Number of models in `fleet.json`.
-    #[serde(default)]
-    pub(crate) fleet_models: usize,
     /// Monitors by the key of their schedule.
     #[serde(default)]
     pub(crate) monitors: Pass<MonitorState>,
@@ -51,7 +48,6 @@ impl Default for SweepDocument {
         Self {
             version: VERSION,
             requests_per_second: None,
-            fleet_models: 0,
             monitors: Pass::default(),
             models: Pass::default(),
             rest: Map::new(),
