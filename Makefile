@@ -14,7 +14,7 @@ LOCAL ?=
 FUNCTION ?= ingest
 EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 1)
 # All packages that compile without the AWS SDK.
-NO_AWS := --workspace --exclude driftwarden-aws --exclude driftwarden-sagemaker-sdk --exclude driftwarden-lambda --no-default-features
+NO_AWS := --workspace --exclude driftwarden-aws --exclude driftwarden-lambda --no-default-features
 # The crates that `make mutants` tests: pure, and fast to compile.
 MUTATED := text alerting outbox experiment model-monitor analysis remediation promotion backtest model-dashboard analyzer
 CARGO_MUTANTS := 27.1.0

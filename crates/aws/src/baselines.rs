@@ -1,30 +1,113 @@
 //! Baselines of Model Monitor's schedules. A job definition cannot be changed: the schedule gets a copy of its job definition with
 //! another baseline.
 
-use super::{Aws, failed};
+use super::{Aws, sagemaker::Schedules};
 use promotion::MonitorBaseline;
-use sagemaker_sdk::{
-    operation::describe_monitoring_schedule::DescribeMonitoringScheduleOutput,
-    types::{
-        DataQualityBaselineConfig, ModelBiasBaselineConfig, ModelExplainabilityBaselineConfig,
-        ModelQualityBaselineConfig, MonitoringBaselineConfig, MonitoringConstraintsResource, MonitoringScheduleConfig,
-        MonitoringStatisticsResource, MonitoringType,
-    },
-};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use shell::{AwsError, Kind, ports::MonitoringBaselines};
 
 /// Number of characters of a job definition's name that the name of its copy keeps (API: names have at most 63 characters).
 const MAX_STEM_CHARS: usize = 50;
 
-fn constraints(baseline_uri: &str, file: &str) -> MonitoringConstraintsResource {
-    let uri = format!("{baseline_uri}/{file}");
-    MonitoringConstraintsResource::builder().s3_uri(uri).build()
+/// Response of `DescribeMonitoringSchedule`. Members without a field are copied without a look into them.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct DescribedSchedule {
+    monitoring_schedule_config: Option<ScheduleConfig>,
+    monitoring_type: Option<String>,
 }
 
-fn statistics(baseline_uri: &str) -> MonitoringStatisticsResource {
-    let uri = format!("{baseline_uri}/statistics.json");
-    MonitoringStatisticsResource::builder().s3_uri(uri).build()
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct ScheduleConfig {
+    monitoring_type: Option<String>,
+    monitoring_job_definition_name: Option<String>,
+    monitoring_job_definition: Option<Map<String, Value>>,
+    schedule_config: Option<Value>,
+}
+
+/// Kind of a job definition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Definition {
+    /// `MonitoringType`, with which the names of the members begin.
+    monitor_type: &'static str,
+    pub(crate) describe: &'static str,
+    pub(crate) create: &'static str,
+    /// File name of the constraints in a baseline folder.
+    constraints: &'static str,
+}
+
+pub(crate) const DATA_QUALITY: Definition = Definition {
+    monitor_type: "DataQuality",
+    describe: "sagemaker:DescribeDataQualityJobDefinition",
+    create: "sagemaker:CreateDataQualityJobDefinition",
+    constraints: "constraints.json",
+};
+
+pub(crate) const MODEL_QUALITY: Definition = Definition {
+    monitor_type: "ModelQuality",
+    describe: "sagemaker:DescribeModelQualityJobDefinition",
+    create: "sagemaker:CreateModelQualityJobDefinition",
+    constraints: "constraints.json",
+};
+
+pub(crate) const MODEL_BIAS: Definition = Definition {
+    monitor_type: "ModelBias",
+    describe: "sagemaker:DescribeModelBiasJobDefinition",
+    create: "sagemaker:CreateModelBiasJobDefinition",
+    constraints: "analysis.json",
+};
+
+pub(crate) const MODEL_EXPLAINABILITY: Definition = Definition {
+    monitor_type: "ModelExplainability",
+    describe: "sagemaker:DescribeModelExplainabilityJobDefinition",
+    create: "sagemaker:CreateModelExplainabilityJobDefinition",
+    constraints: "analysis.json",
+};
+
+impl Definition {
+    /// Kind of the job definition of a schedule. A schedule without a type has one of data quality.
+    fn new(monitor_type: Option<&str>) -> Self {
+        match monitor_type {
+            Some("ModelQuality") => MODEL_QUALITY,
+            Some("ModelBias") => MODEL_BIAS,
+            Some("ModelExplainability") => MODEL_EXPLAINABILITY,
+            _ => DATA_QUALITY,
+        }
+    }
+
+    /// Name of the member with the baseline.
+    pub(crate) fn baseline_config(self) -> String {
+        format!("{}BaselineConfig", self.monitor_type)
+    }
+
+    /// Baseline of the job definition. Only analyses of data quality use statistics.
+    fn baseline(self, baseline_uri: &str) -> Value {
+        let statistics = matches!(self.monitor_type, "DataQuality").then(|| file(baseline_uri, "statistics.json"));
+        json!({"ConstraintsResource": file(baseline_uri, self.constraints), "StatisticsResource": statistics})
+    }
+
+    /// Names of the members that a copy keeps.
+    pub(crate) fn kept(self) -> Vec<String> {
+        let own =
+            ["AppSpecification", "JobInput", "JobOutputConfig"].map(|member| format!("{}{member}", self.monitor_type));
+        let common = ["JobResources", "NetworkConfig", "RoleArn", "StoppingCondition"].map(ToOwned::to_owned);
+        own.into_iter().chain(common).collect()
+    }
+}
+
+/// A file of a baseline, as a resource of Model Monitor.
+fn file(baseline_uri: &str, name: &str) -> Value {
+    json!({"S3Uri": format!("{baseline_uri}/{name}")})
+}
+
+/// URI of the constraints in the baseline of a job definition.
+fn constraints_uri(baseline: Option<&Value>) -> Option<&str> {
+    baseline?.pointer("/ConstraintsResource/S3Uri")?.as_str()
 }
 
 /// Folder of a baseline's file.
@@ -45,182 +128,72 @@ fn copy_name(name: &str, baseline_uri: &str) -> String {
 }
 
 impl Aws {
-    async fn describe_schedule(&self, schedule: &str) -> Result<DescribeMonitoringScheduleOutput, AwsError> {
-        let described = self.sagemaker().describe_monitoring_schedule();
-        let sent = described.monitoring_schedule_name(schedule).send().await;
-        sent.map_err(|error| failed("sagemaker:DescribeMonitoringSchedule", schedule, &error))
+    async fn describe_schedule(&self, schedule: &str) -> Result<DescribedSchedule, AwsError> {
+        let input = json!({"MonitoringScheduleName": schedule});
+        self.sagemaker("sagemaker:DescribeMonitoringSchedule", schedule, input)
+            .await
     }
 
-    /// URI of the constraints in a job definition.
-    async fn find_constraints(&self, kind: &MonitoringType, name: &str) -> Result<Option<String>, AwsError> {
-        macro_rules! constraints {
-            ($describe:ident, $baseline:ident, $operation:literal) => {{
-                let described = self
-                    .sagemaker()
-                    .$describe()
-                    .job_definition_name(name)
-                    .send()
-                    .await;
-                let described = described.map_err(|error| failed($operation, name, &error))?;
-                let baseline = described.$baseline;
-                baseline.and_then(|baseline| baseline.constraints_resource?.s3_uri)
-            }};
-        }
-        Ok(match kind {
-            MonitoringType::ModelQuality => constraints!(
-                describe_model_quality_job_definition,
-                model_quality_baseline_config,
-                "sagemaker:DescribeModelQualityJobDefinition"
-            ),
-            MonitoringType::ModelBias => constraints!(
-                describe_model_bias_job_definition,
-                model_bias_baseline_config,
-                "sagemaker:DescribeModelBiasJobDefinition"
-            ),
-            MonitoringType::ModelExplainability => constraints!(
-                describe_model_explainability_job_definition,
-                model_explainability_baseline_config,
-                "sagemaker:DescribeModelExplainabilityJobDefinition"
-            ),
-            _ => constraints!(
-                describe_data_quality_job_definition,
-                data_quality_baseline_config,
-                "sagemaker:DescribeDataQualityJobDefinition"
-            ),
-        })
+    async fn describe_definition(&self, kind: Definition, name: &str) -> Result<Map<String, Value>, AwsError> {
+        self.sagemaker(kind.describe, name, json!({"JobDefinitionName": name}))
+            .await
     }
 
     /// Copies a job definition with another baseline, unless the copy exists, and returns its name.
-    async fn copy_definition(&self, kind: &MonitoringType, name: &str, baseline_uri: &str) -> Result<String, AwsError> {
+    async fn copy_definition(&self, kind: Definition, name: &str, baseline_uri: &str) -> Result<String, AwsError> {
         let next = copy_name(name, baseline_uri);
-        macro_rules! copy {
-            (
-                $describe:ident, $create:ident, $operations:expr, $config:expr,
-                [$baseline:ident, $($field:ident => $set:ident),*]
-            ) => {{
-                let (describes, creates) = $operations;
-                let known = self.sagemaker().$describe().job_definition_name(name).send().await;
-                let known = known.map_err(|error| failed(describes, name, &error))?;
-                let request = self.sagemaker().$create().job_definition_name(&next).$baseline($config);
-                let request = request
-                    $(.$set(known.$field))*
-                    .set_job_resources(known.job_resources)
-                    .set_network_config(known.network_config)
-                    .set_role_arn(known.role_arn)
-                    .set_stopping_condition(known.stopping_condition);
-                let created = request.send().await;
-                created.map(drop).map_err(|error| failed(creates, &next, &error))
-            }};
+        let mut definition = self.describe_definition(kind, name).await?;
+        let mut input = json!({"JobDefinitionName": next, kind.baseline_config(): kind.baseline(baseline_uri)});
+        for member in kind.kept() {
+            let value = definition.remove(&member).unwrap_or_default();
+            input[member] = value;
         }
-        let created = match kind {
-            MonitoringType::ModelQuality => copy!(
-                describe_model_quality_job_definition,
-                create_model_quality_job_definition,
-                ("sagemaker:DescribeModelQualityJobDefinition", "sagemaker:CreateModelQualityJobDefinition"),
-                ModelQualityBaselineConfig::builder()
-                    .constraints_resource(constraints(baseline_uri, "constraints.json"))
-                    .build(),
-                [
-                    model_quality_baseline_config,
-                    model_quality_app_specification => set_model_quality_app_specification,
-                    model_quality_job_input => set_model_quality_job_input,
-                    model_quality_job_output_config => set_model_quality_job_output_config
-                ]
-            ),
-            MonitoringType::ModelBias => copy!(
-                describe_model_bias_job_definition,
-                create_model_bias_job_definition,
-                ("sagemaker:DescribeModelBiasJobDefinition", "sagemaker:CreateModelBiasJobDefinition"),
-                ModelBiasBaselineConfig::builder()
-                    .constraints_resource(constraints(baseline_uri, "analysis.json"))
-                    .build(),
-                [
-                    model_bias_baseline_config,
-                    model_bias_app_specification => set_model_bias_app_specification,
-                    model_bias_job_input => set_model_bias_job_input,
-                    model_bias_job_output_config => set_model_bias_job_output_config
-                ]
-            ),
-            MonitoringType::ModelExplainability => copy!(
-                describe_model_explainability_job_definition,
-                create_model_explainability_job_definition,
-                (
-                    "sagemaker:DescribeModelExplainabilityJobDefinition",
-                    "sagemaker:CreateModelExplainabilityJobDefinition"
-                ),
-                ModelExplainabilityBaselineConfig::builder()
-                    .constraints_resource(constraints(baseline_uri, "analysis.json"))
-                    .build(),
-                [
-                    model_explainability_baseline_config,
-                    model_explainability_app_specification => set_model_explainability_app_specification,
-                    model_explainability_job_input => set_model_explainability_job_input,
-                    model_explainability_job_output_config => set_model_explainability_job_output_config
-                ]
-            ),
-            _ => copy!(
-                describe_data_quality_job_definition,
-                create_data_quality_job_definition,
-                ("sagemaker:DescribeDataQualityJobDefinition", "sagemaker:CreateDataQualityJobDefinition"),
-                DataQualityBaselineConfig::builder()
-                    .constraints_resource(constraints(baseline_uri, "constraints.json"))
-                    .statistics_resource(statistics(baseline_uri))
-                    .build(),
-                [
-                    data_quality_baseline_config,
-                    data_quality_app_specification => set_data_quality_app_specification,
-                    data_quality_job_input => set_data_quality_job_input,
-                    data_quality_job_output_config => set_data_quality_job_output_config
-                ]
-            ),
-        };
-        match created {
+        match self.sagemaker::<Value>(kind.create, &next, input).await {
             // `ResourceInUse`: an earlier attempt created the copy.
             Err(error) if error.message.contains("ResourceInUse") || error.message.contains("already exists") => {
                 Ok(next)
             }
             Err(error) => Err(error),
-            Ok(()) => Ok(next),
+            Ok(_) => Ok(next),
         }
     }
 }
 
 impl MonitoringBaselines for Aws {
     async fn monitors_for(&self, endpoint: &str) -> Result<Vec<MonitorBaseline>, AwsError> {
-        let listed = self.sagemaker().list_monitoring_schedules().endpoint_name(endpoint);
-        let mut pages = listed.into_paginator().send();
+        let input = json!({"EndpointName": endpoint});
+        let pages = self
+            .sagemaker_pages("sagemaker:ListMonitoringSchedules", endpoint, input)
+            .await?;
+        let summaries = pages
+            .into_iter()
+            .flat_map(|page: Schedules| page.monitoring_schedule_summaries.into_iter().flatten());
         let mut monitors = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed("sagemaker:ListMonitoringSchedules", endpoint, &error))?;
-            for summary in page.monitoring_schedule_summaries.into_iter().flatten() {
-                let Some(name) = summary.monitoring_schedule_name else {
-                    continue;
-                };
-                let described = self.describe_schedule(&name).await?;
-                let Some(config) = described.monitoring_schedule_config else {
-                    continue;
-                };
-                let kind = config.monitoring_type.or(described.monitoring_type);
-                let kind = kind.unwrap_or(MonitoringType::DataQuality);
-                let inline = config.monitoring_job_definition.and_then(|job| job.baseline_config);
-                let uri = match (&config.monitoring_job_definition_name, inline) {
-                    (Some(definition), _) => self.find_constraints(&kind, definition).await?,
-                    (None, Some(baseline)) => baseline.constraints_resource.and_then(|resource| resource.s3_uri),
-                    (None, None) => None,
-                };
-                monitors.push(MonitorBaseline {
-                    monitoring_schedule: name,
-                    monitor_type: kind.as_str().to_owned(),
-                    own: false,
-                    baseline_uri: folder(uri.as_deref()),
-                });
-            }
+        for name in summaries.filter_map(|summary| summary.monitoring_schedule_name) {
+            let described = self.describe_schedule(&name).await?;
+            let Some(config) = described.monitoring_schedule_config else {
+                continue;
+            };
+            let kind = Definition::new(config.monitoring_type.or(described.monitoring_type).as_deref());
+            let uri = match (config.monitoring_job_definition_name, config.monitoring_job_definition) {
+                (Some(definition), _) => {
+                    let definition = self.describe_definition(kind, &definition).await?;
+                    folder(constraints_uri(definition.get(&kind.baseline_config())))
+                }
+                (None, Some(job)) => folder(constraints_uri(job.get("BaselineConfig"))),
+                (None, None) => None,
+            };
+            monitors.push(MonitorBaseline {
+                monitoring_schedule: name,
+                monitor_type: kind.monitor_type.to_owned(),
+                own: false,
+                baseline_uri: uri,
+            });
         }
         Ok(monitors)
     }
 
     async fn set_baseline(&self, schedule: &str, baseline_uri: &str) -> Result<(), AwsError> {
-        let operation = "sagemaker:UpdateMonitoringSchedule";
         let described = self.describe_schedule(schedule).await?;
         let config = described.monitoring_schedule_config.ok_or_else(|| AwsError {
             operation: "sagemaker:DescribeMonitoringSchedule",
@@ -228,29 +201,23 @@ impl MonitoringBaselines for Aws {
             kind: Kind::Rejected,
             message: "the schedule has no configuration".to_owned(),
         })?;
-        let kind = config.monitoring_type.clone().or(described.monitoring_type);
-        let kind = kind.unwrap_or(MonitoringType::DataQuality);
-        let changed = MonitoringScheduleConfig::builder()
-            .set_schedule_config(config.schedule_config)
-            .monitoring_type(kind.clone());
-        let changed = match (config.monitoring_job_definition_name, config.monitoring_job_definition) {
+        let kind = Definition::new(config.monitoring_type.or(described.monitoring_type).as_deref());
+        let mut changed = json!({"MonitoringType": kind.monitor_type, "ScheduleConfig": config.schedule_config});
+        match (config.monitoring_job_definition_name, config.monitoring_job_definition) {
             (Some(name), _) => {
-                changed.monitoring_job_definition_name(self.copy_definition(&kind, &name, baseline_uri).await?)
+                let copy = self.copy_definition(kind, &name, baseline_uri).await?;
+                changed["MonitoringJobDefinitionName"] = copy.into();
             }
             (None, Some(mut job)) => {
-                let baseline = MonitoringBaselineConfig::builder()
-                    .constraints_resource(constraints(baseline_uri, "constraints.json"))
-                    .statistics_resource(statistics(baseline_uri));
-                job.baseline_config = Some(baseline.build());
-                changed.monitoring_job_definition(job)
+                let baseline = DATA_QUALITY.baseline(baseline_uri);
+                job.insert("BaselineConfig".to_owned(), baseline);
+                changed["MonitoringJobDefinition"] = job.into();
             }
-            (None, None) => changed,
-        };
-        let request = self.sagemaker().update_monitoring_schedule();
-        let request = request.monitoring_schedule_name(schedule);
-        let sent = request.monitoring_schedule_config(changed.build()).send().await;
-        sent.map_err(|error| failed(operation, schedule, &error))?;
-        Ok(())
+            (None, None) => {}
+        }
+        let input = json!({"MonitoringScheduleName": schedule, "MonitoringScheduleConfig": changed});
+        let operation = "sagemaker:UpdateMonitoringSchedule";
+        self.sagemaker::<Value>(operation, schedule, input).await.map(drop)
     }
 }
 

@@ -1,19 +1,12 @@
 //! SageMaker's hosting and model registry, and their CloudWatch metrics.
 
-use super::{Aws, failed, seconds};
+use super::{Aws, failed, json::Time, seconds};
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
 use aws_sdk_s3::primitives::DateTime;
 use jiff::Timestamp;
 use promotion::{BlueGreen, Endpoint, EndpointStatus, ModelPackage, Variant};
-use sagemaker_sdk::{
-    operation::{describe_endpoint_config::DescribeEndpointConfigOutput, describe_model::DescribeModelOutput},
-    types::{
-        Alarm, AutoRollbackConfig, BlueGreenUpdatePolicy, CapacitySize, CapacitySizeType, ContainerDefinition,
-        DeploymentConfig, DesiredWeightAndCapacity, DriftCheckBaselines, FileSource, MetricsSource,
-        ModelApprovalStatus, ModelPackageSortBy, ModelPackageStatus, ProductionVariant, SortOrder,
-        TrafficRoutingConfig, TrafficRoutingConfigType, VariantProperty, VariantPropertyType,
-    },
-};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use shell::{
     AwsError, Kind,
     ports::{Clock as _, DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, NewEndpointConfig},
@@ -23,7 +16,18 @@ use std::{collections::BTreeMap, time::Duration};
 /// Maximum number of queries per request (API, `GetMetricData`).
 const MAX_QUERIES_PER_REQUEST: usize = 500;
 /// Number of newest packages of a group that are listed.
-const MAX_PACKAGES: i32 = 5;
+const MAX_PACKAGES: u32 = 5;
+/// Members of an endpoint configuration that the next one keeps: all but its name and its variants.
+pub(crate) const KEPT: [&str; 8] = [
+    "AsyncInferenceConfig",
+    "DataCaptureConfig",
+    "EnableNetworkIsolation",
+    "ExecutionRoleArn",
+    "ExplainerConfig",
+    "KmsKeyId",
+    "MetricsConfig",
+    "VpcConfig",
+];
 
 /// Whether the resource does not exist. SageMaker reports this as a `ValidationException`, recognizable by its text only.
 fn is_missing(error: &AwsError) -> bool {
@@ -49,143 +53,205 @@ fn rejected(operation: &'static str, resource: &str, message: String) -> AwsErro
 
 /// SageMaker keeps weights in single precision.
 #[expect(clippy::cast_possible_truncation, reason = "the API takes a float")]
-fn weight(weight: f64) -> f32 {
-    weight as f32
+fn weight(weight: f64) -> Value {
+    (weight as f32).into()
+}
+
+/// Response of `DescribeEndpoint`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct DescribedEndpoint {
+    endpoint_status: Option<String>,
+    endpoint_config_name: Option<String>,
+    production_variants: Option<Vec<VariantSummary>>,
+    pending_deployment_summary: Option<PendingDeployment>,
+    failure_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct VariantSummary {
+    variant_name: Option<String>,
+    desired_weight: Option<f32>,
+    current_weight: Option<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct PendingDeployment {
+    endpoint_config_name: Option<String>,
+}
+
+/// Response of `DescribeEndpointConfig`. Its other members are copied without a look into them.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct DescribedConfig {
+    endpoint_config_name: Option<String>,
+    production_variants: Option<Vec<ProductionVariant>>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+#[derive(Clone, Deserialize, serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ProductionVariant {
+    variant_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_name: Option<String>,
+    #[serde(default)]
+    initial_variant_weight: Value,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+/// Response of `DescribeModel`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct DescribedModel {
+    primary_container: Option<Container>,
+    containers: Option<Vec<Container>>,
+    execution_role_arn: Option<String>,
+    vpc_config: Option<Value>,
+    enable_network_isolation: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct Container {
+    model_package_name: Option<String>,
 }
 
 impl Aws {
-    async fn describe_endpoint_config(&self, name: &str) -> Result<DescribeEndpointConfigOutput, AwsError> {
-        let described = self.sagemaker().describe_endpoint_config().endpoint_config_name(name);
-        let sent = described.send().await;
-        sent.map_err(|error| failed("sagemaker:DescribeEndpointConfig", name, &error))
-    }
-
-    async fn describe_model(&self, name: &str) -> Result<DescribeModelOutput, AwsError> {
-        let sent = self.sagemaker().describe_model().model_name(name).send().await;
-        sent.map_err(|error| failed("sagemaker:DescribeModel", name, &error))
+    async fn describe_endpoint_config(&self, name: &str) -> Result<DescribedConfig, AwsError> {
+        let input = json!({"EndpointConfigName": name});
+        self.sagemaker("sagemaker:DescribeEndpointConfig", name, input).await
     }
 
     /// Describes the model of a variant.
-    async fn find_model(
-        &self,
-        config: &DescribeEndpointConfigOutput,
-        variant: &str,
-    ) -> Result<DescribeModelOutput, AwsError> {
-        let found = named(config, variant).and_then(|variant| variant.model_name());
+    async fn find_model(&self, config: &DescribedConfig, variant: &str) -> Result<DescribedModel, AwsError> {
+        let found = named(config, variant).and_then(|variant| variant.model_name.as_deref());
         let name = found.ok_or_else(|| {
-            let name = config.endpoint_config_name().unwrap_or_default();
+            let name = config.endpoint_config_name.as_deref().unwrap_or_default();
             let message = format!("variant `{variant}` of the configuration has no model");
             rejected("sagemaker:DescribeEndpointConfig", name, message)
         })?;
-        self.describe_model(name).await
+        self.sagemaker("sagemaker:DescribeModel", name, json!({"ModelName": name}))
+            .await
     }
 
-    async fn create_model(&self, new: &NewEndpointConfig, like: DescribeModelOutput) -> Result<(), AwsError> {
-        let container = ContainerDefinition::builder()
-            .model_package_name(&new.model_package_arn)
-            .build();
-        let created = self
-            .sagemaker()
-            .create_model()
-            .model_name(&new.model_name)
-            .primary_container(container)
-            .set_execution_role_arn(like.execution_role_arn)
-            .set_vpc_config(like.vpc_config)
-            .set_enable_network_isolation(like.enable_network_isolation)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:CreateModel", &new.model_name, &error));
-        match created {
+    async fn create_model(&self, new: &NewEndpointConfig, like: DescribedModel) -> Result<(), AwsError> {
+        let input = json!({
+            "ModelName": new.model_name,
+            "PrimaryContainer": {"ModelPackageName": new.model_package_arn},
+            "ExecutionRoleArn": like.execution_role_arn,
+            "VpcConfig": like.vpc_config,
+            "EnableNetworkIsolation": like.enable_network_isolation,
+        });
+        self.create("sagemaker:CreateModel", &new.model_name, input).await
+    }
+
+    /// Calls an operation that creates a resource. A resource with this name is one that an earlier attempt created.
+    async fn create(&self, operation: &'static str, name: &str, input: Value) -> Result<(), AwsError> {
+        match self.sagemaker::<Value>(operation, name, input).await {
             Err(error) if !already_exists(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Calls an operation that deletes a resource. One that is missing was deleted.
+    async fn delete(&self, operation: &'static str, name: &str, input: Value) -> Result<(), AwsError> {
+        match self.sagemaker::<Option<Value>>(operation, name, input).await {
+            Err(error) if !is_missing(&error) => Err(error),
             _ => Ok(()),
         }
     }
 }
 
-fn named<'a>(config: &'a DescribeEndpointConfigOutput, variant: &str) -> Option<&'a ProductionVariant> {
-    let mut variants = config.production_variants().iter();
-    variants.find(|found| found.variant_name() == Some(variant))
+fn named<'a>(config: &'a DescribedConfig, variant: &str) -> Option<&'a ProductionVariant> {
+    let mut variants = config.production_variants.iter().flatten();
+    variants.find(|found| found.variant_name == variant)
 }
 
 /// Production variants and shadow variants of the new configuration.
 fn variants(
-    base: &DescribeEndpointConfigOutput,
+    base: &DescribedConfig,
     new: &NewEndpointConfig,
 ) -> Option<(Vec<ProductionVariant>, Option<Vec<ProductionVariant>>)> {
     let weighted = |variant: &ProductionVariant| {
-        let share = new.weights.get(variant.variant_name()?)?;
+        let share = new.weights.get(&variant.variant_name)?;
         let mut variant = variant.clone();
-        variant.initial_variant_weight = Some(weight(*share));
+        variant.initial_variant_weight = weight(*share);
         Some(variant)
     };
-    let mut production: Vec<_> = base.production_variants().iter().filter_map(weighted).collect();
+    let weight_of = |variant: &str| new.weights.get(variant).map_or(Value::Null, |share| weight(*share));
+    let production = base.production_variants.iter().flatten();
+    let mut production: Vec<_> = production.filter_map(weighted).collect();
     let mut candidate = named(base, &new.template_variant)?.clone();
-    candidate.variant_name = Some(new.variant_name.clone());
+    candidate.variant_name.clone_from(&new.variant_name);
     candidate.model_name = Some(new.model_name.clone());
     if new.shadow {
         // A shadow variant with the weight of its production variant gets a copy of every request.
-        candidate.initial_variant_weight = new.weights.get(&new.template_variant).copied().map(weight);
+        candidate.initial_variant_weight = weight_of(&new.template_variant);
         return Some((production, Some(vec![candidate])));
     }
-    candidate.initial_variant_weight = new.weights.get(&new.variant_name).copied().map(weight);
+    candidate.initial_variant_weight = weight_of(&new.variant_name);
     production.push(candidate);
     Some((production, None))
 }
 
-fn deployment(blue_green: &BlueGreen) -> DeploymentConfig {
-    let size = |percent| {
-        CapacitySize::builder()
-            .r#type(CapacitySizeType::CapacityPercent)
-            .value(percent)
-            .build()
-    };
-    let routing = TrafficRoutingConfig::builder().wait_interval_in_seconds(blue_green.wait_seconds);
-    let routing = if blue_green.linear {
-        let routing = routing.r#type(TrafficRoutingConfigType::Linear);
-        routing.linear_step_size(size(blue_green.percent))
+/// `DeploymentConfig` of `UpdateEndpoint`.
+fn deployment(blue_green: &BlueGreen) -> Value {
+    let (kind, size) = if blue_green.linear {
+        ("LINEAR", "LinearStepSize")
     } else {
-        let routing = routing.r#type(TrafficRoutingConfigType::Canary);
-        routing.canary_size(size(blue_green.percent))
+        ("CANARY", "CanarySize")
     };
-    let policy = BlueGreenUpdatePolicy::builder()
-        .traffic_routing_configuration(routing.build())
-        .termination_wait_in_seconds(blue_green.termination_wait_seconds)
-        .build();
     let alarms = blue_green.alarms.iter();
-    let alarms: Vec<_> = alarms.map(|name| Alarm::builder().alarm_name(name).build()).collect();
-    let rollback = (!alarms.is_empty()).then(|| AutoRollbackConfig::builder().set_alarms(Some(alarms)).build());
-    DeploymentConfig::builder()
-        .blue_green_update_policy(policy)
-        .set_auto_rollback_configuration(rollback)
-        .build()
+    let alarms: Vec<_> = alarms.map(|name| json!({"AlarmName": name})).collect();
+    let rollback = (!alarms.is_empty()).then(|| json!({"Alarms": alarms}));
+    json!({
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {
+                "Type": kind,
+                "WaitIntervalInSeconds": blue_green.wait_seconds,
+                size: {"Type": "CAPACITY_PERCENT", "Value": blue_green.percent},
+            },
+            "TerminationWaitInSeconds": blue_green.termination_wait_seconds,
+        },
+        "AutoRollbackConfiguration": rollback,
+    })
 }
 
 impl Hosting for Aws {
     async fn endpoint(&self, name: &str) -> Result<Option<Endpoint>, AwsError> {
         let at = self.now();
-        let described = self.sagemaker().describe_endpoint().endpoint_name(name).send().await;
-        let described = match described.map_err(|error| failed("sagemaker:DescribeEndpoint", name, &error)) {
+        let input = json!({"EndpointName": name});
+        let described: DescribedEndpoint = match self.sagemaker("sagemaker:DescribeEndpoint", name, input).await {
             Ok(described) => described,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let status = described.endpoint_status().map_or("", |status| status.as_str());
-        let variants = described.production_variants().iter().map(|variant| Variant {
-            name: variant.variant_name().unwrap_or_default().to_owned(),
-            weight: f64::from(variant.desired_weight().or(variant.current_weight()).unwrap_or(0.0)),
+        let variants = described.production_variants.into_iter().flatten();
+        let variants = variants.map(|variant| Variant {
+            name: variant.variant_name.unwrap_or_default(),
+            weight: f64::from(variant.desired_weight.or(variant.current_weight).unwrap_or(0.0)),
         });
-        let pending = described.pending_deployment_summary();
+        let pending = described.pending_deployment_summary;
         Ok(Some(Endpoint {
-            status: match status {
-                "InService" => EndpointStatus::InService,
-                "Creating" | "Updating" | "SystemUpdating" | "RollingBack" => EndpointStatus::Busy,
+            status: match described.endpoint_status.as_deref() {
+                Some("InService") => EndpointStatus::InService,
+                Some("Creating" | "Updating" | "SystemUpdating" | "RollingBack") => EndpointStatus::Busy,
                 _ => EndpointStatus::Broken,
             },
-            config: described.endpoint_config_name().unwrap_or_default().to_owned(),
+            config: described.endpoint_config_name.unwrap_or_default(),
             variants: variants.collect(),
-            pending: pending
-                .and_then(|pending| pending.endpoint_config_name())
-                .map(str::to_owned),
+            pending: pending.and_then(|pending| pending.endpoint_config_name),
             failure_reason: described.failure_reason,
             at,
         }))
@@ -198,13 +264,9 @@ impl Hosting for Aws {
         };
         match found {
             Ok(model) => {
-                let containers = model
-                    .primary_container
-                    .into_iter()
-                    .chain(model.containers.into_iter().flatten());
-                Ok(containers
-                    .into_iter()
-                    .find_map(|container| container.model_package_name))
+                let containers = model.containers.into_iter().flatten();
+                let mut containers = model.primary_container.into_iter().chain(containers);
+                Ok(containers.find_map(|container| container.model_package_name))
             }
             // The model was deleted, or the variant has none.
             Err(error) if is_missing(&error) || error.kind == Kind::Rejected => Ok(None),
@@ -221,27 +283,15 @@ impl Hosting for Aws {
             let message = format!("configuration `{}` has no variant `{}`", new.base, new.template_variant);
             rejected(operation, &new.name, message)
         })?;
-        let created = self
-            .sagemaker()
-            .create_endpoint_config()
-            .endpoint_config_name(&new.name)
-            .set_production_variants(Some(production))
-            .set_shadow_production_variants(shadow)
-            .set_data_capture_config(base.data_capture_config)
-            .set_kms_key_id(base.kms_key_id)
-            .set_async_inference_config(base.async_inference_config)
-            .set_explainer_config(base.explainer_config)
-            .set_execution_role_arn(base.execution_role_arn)
-            .set_vpc_config(base.vpc_config)
-            .set_enable_network_isolation(base.enable_network_isolation)
-            .set_metrics_config(base.metrics_config)
-            .send()
-            .await
-            .map_err(|error| failed(operation, &new.name, &error));
-        match created {
-            Err(error) if !already_exists(&error) => Err(error),
-            _ => Ok(()),
+        let mut input = json!({
+            "EndpointConfigName": new.name,
+            "ProductionVariants": production,
+            "ShadowProductionVariants": shadow,
+        });
+        for member in KEPT {
+            input[member] = base.other.get(member).cloned().unwrap_or_default();
         }
+        self.create(operation, &new.name, input).await
     }
 
     async fn update_endpoint(
@@ -250,176 +300,207 @@ impl Hosting for Aws {
         config: &str,
         blue_green: Option<&BlueGreen>,
     ) -> Result<(), AwsError> {
-        let weights = VariantProperty::builder()
-            .variant_property_type(VariantPropertyType::DesiredWeight)
-            .build();
-        // Instances that autoscaling added stay. The weights become those of the configuration.
-        let request = self
-            .sagemaker()
-            .update_endpoint()
-            .endpoint_name(endpoint)
-            .endpoint_config_name(config);
-        let request = match blue_green {
-            Some(blue_green) => request.deployment_config(deployment(blue_green)),
-            None => request
-                .retain_all_variant_properties(true)
-                .exclude_retained_variant_properties(weights),
-        };
-        let sent = request.send().await;
-        sent.map_err(|error| failed("sagemaker:UpdateEndpoint", endpoint, &error))?;
-        Ok(())
+        let mut input = json!({"EndpointName": endpoint, "EndpointConfigName": config});
+        match blue_green {
+            Some(blue_green) => input["DeploymentConfig"] = deployment(blue_green),
+            // Instances that autoscaling added stay. The weights become those of the configuration.
+            None => {
+                input["RetainAllVariantProperties"] = true.into();
+                input["ExcludeRetainedVariantProperties"] = json!([{"VariantPropertyType": "DesiredWeight"}]);
+            }
+        }
+        let updated: Result<Value, _> = self.sagemaker("sagemaker:UpdateEndpoint", endpoint, input).await;
+        updated.map(drop)
     }
 
     async fn update_weights(&self, endpoint: &str, weights: &BTreeMap<String, f64>) -> Result<(), AwsError> {
-        let desired = weights.iter().map(|(name, share)| {
-            let desired = DesiredWeightAndCapacity::builder().variant_name(name);
-            desired.desired_weight(weight(*share)).build()
-        });
-        let request = self.sagemaker().update_endpoint_weights_and_capacities();
-        let request = request.endpoint_name(endpoint);
-        let request = request.set_desired_weights_and_capacities(Some(desired.collect()));
-        let sent = request.send().await;
-        sent.map_err(|error| failed("sagemaker:UpdateEndpointWeightsAndCapacities", endpoint, &error))?;
-        Ok(())
+        let desired = weights.iter();
+        let desired: Vec<_> = desired
+            .map(|(name, share)| json!({"VariantName": name, "DesiredWeight": weight(*share)}))
+            .collect();
+        let input = json!({"EndpointName": endpoint, "DesiredWeightsAndCapacities": desired});
+        let operation = "sagemaker:UpdateEndpointWeightsAndCapacities";
+        let updated: Result<Value, _> = self.sagemaker(operation, endpoint, input).await;
+        updated.map(drop)
     }
 
     async fn delete_endpoint_config(&self, name: &str) -> Result<(), AwsError> {
-        let request = self.sagemaker().delete_endpoint_config().endpoint_config_name(name);
-        let sent = request.send().await;
-        match sent.map_err(|error| failed("sagemaker:DeleteEndpointConfig", name, &error)) {
-            Err(error) if !is_missing(&error) => Err(error),
-            _ => Ok(()),
-        }
+        let input = json!({"EndpointConfigName": name});
+        self.delete("sagemaker:DeleteEndpointConfig", name, input).await
     }
 
     async fn delete_model(&self, name: &str) -> Result<(), AwsError> {
-        let sent = self.sagemaker().delete_model().model_name(name).send().await;
-        match sent.map_err(|error| failed("sagemaker:DeleteModel", name, &error)) {
-            Err(error) if !is_missing(&error) => Err(error),
-            _ => Ok(()),
-        }
+        self.delete("sagemaker:DeleteModel", name, json!({"ModelName": name}))
+            .await
     }
 }
 
+/// Response of `DescribeModelPackage`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct DescribedPackage {
+    model_package_arn: Option<String>,
+    model_package_group_name: Option<String>,
+    model_package_version: Option<u64>,
+    model_package_status: Option<String>,
+    model_approval_status: Option<String>,
+    metadata_properties: Option<MetadataProperties>,
+    creation_time: Option<Time>,
+    drift_check_baselines: Option<DriftCheckBaselines>,
+    model_metrics: Option<ModelMetrics>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct MetadataProperties {
+    generated_by: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct ModelMetrics {
+    model_quality: Option<Baseline>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct DriftCheckBaselines {
+    model_data_quality: Option<Baseline>,
+    model_quality: Option<Baseline>,
+    bias: Option<BiasBaseline>,
+    explainability: Option<ExplainabilityBaseline>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct Baseline {
+    statistics: Option<Source>,
+    constraints: Option<Source>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct BiasBaseline {
+    config_file: Option<Source>,
+    pre_training_constraints: Option<Source>,
+    post_training_constraints: Option<Source>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct ExplainabilityBaseline {
+    constraints: Option<Source>,
+    config_file: Option<Source>,
+}
+
+/// A file in S3.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct Source {
+    s3_uri: Option<String>,
+}
+
+/// Response of `ListModelPackages`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct Packages {
+    model_package_summary_list: Option<Vec<PackageSummary>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct PackageSummary {
+    model_package_arn: Option<String>,
+    creation_time: Option<Time>,
+}
+
 /// `DriftCheckBaselines` by monitor type and by file name in a baseline folder.
-fn drift_check(baselines: &DriftCheckBaselines) -> BTreeMap<String, BTreeMap<String, String>> {
-    let uri = |source: Option<&MetricsSource>| source.and_then(|source| source.s3_uri()).map(str::to_owned);
-    let file = |source: Option<&FileSource>| source.and_then(|source| source.s3_uri()).map(str::to_owned);
-    let data = baselines.model_data_quality();
-    let quality = baselines.model_quality();
-    let (bias, explainability) = (baselines.bias(), baselines.explainability());
-    let after = bias.and_then(|bias| bias.post_training_constraints());
-    let before = bias.and_then(|bias| bias.pre_training_constraints());
-    let types = [
-        (
-            "DataQuality",
-            "statistics.json",
-            uri(data.and_then(|data| data.statistics())),
-        ),
-        (
-            "DataQuality",
-            "constraints.json",
-            uri(data.and_then(|data| data.constraints())),
-        ),
-        (
-            "ModelQuality",
-            "statistics.json",
-            uri(quality.and_then(|quality| quality.statistics())),
-        ),
-        (
-            "ModelQuality",
-            "constraints.json",
-            uri(quality.and_then(|quality| quality.constraints())),
-        ),
-        // The result of a Clarify analysis is its baseline.
-        ("ModelBias", "analysis.json", uri(after.or(before))),
-        (
-            "ModelBias",
-            "analysis_config.json",
-            file(bias.and_then(|bias| bias.config_file())),
-        ),
-        (
-            "ModelExplainability",
-            "analysis.json",
-            uri(explainability.and_then(|found| found.constraints())),
-        ),
-        (
-            "ModelExplainability",
-            "analysis_config.json",
-            file(explainability.and_then(|found| found.config_file())),
-        ),
-    ];
+fn drift_check(baselines: DriftCheckBaselines) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut found: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for (kind, name, uri) in types {
-        if let Some(uri) = uri {
+    let mut add = |kind: &str, name: &str, source: Option<Source>| {
+        if let Some(uri) = source.and_then(|source| source.s3_uri) {
             found.entry(kind.to_owned()).or_default().insert(name.to_owned(), uri);
         }
+    };
+    for (kind, baseline) in [
+        ("DataQuality", baselines.model_data_quality),
+        ("ModelQuality", baselines.model_quality),
+    ] {
+        if let Some(baseline) = baseline {
+            add(kind, "statistics.json", baseline.statistics);
+            add(kind, "constraints.json", baseline.constraints);
+        }
+    }
+    // The result of a Clarify analysis is its baseline.
+    if let Some(bias) = baselines.bias {
+        let constraints = bias.post_training_constraints.or(bias.pre_training_constraints);
+        add("ModelBias", "analysis.json", constraints);
+        add("ModelBias", "analysis_config.json", bias.config_file);
+    }
+    if let Some(explainability) = baselines.explainability {
+        add("ModelExplainability", "analysis.json", explainability.constraints);
+        add(
+            "ModelExplainability",
+            "analysis_config.json",
+            explainability.config_file,
+        );
     }
     found
 }
 
 impl ModelPackages for Aws {
     async fn model_package(&self, arn: &str) -> Result<Option<DescribedModelPackage>, AwsError> {
-        let described = self
-            .sagemaker()
-            .describe_model_package()
-            .model_package_name(arn)
-            .send()
-            .await;
-        let described = match described.map_err(|error| failed("sagemaker:DescribeModelPackage", arn, &error)) {
+        let input = json!({"ModelPackageName": arn});
+        let described: DescribedPackage = match self.sagemaker("sagemaker:DescribeModelPackage", arn, input).await {
             Ok(described) => described,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let quality = described.model_metrics().and_then(|metrics| metrics.model_quality());
-        let quality = quality
-            .and_then(|quality| quality.statistics())
-            .and_then(|source| source.s3_uri());
-        let text = |status: Option<&str>| status.unwrap_or_default().to_owned();
-        let version = described.model_package_version().unwrap_or_default();
+        let quality = described.model_metrics.and_then(|metrics| metrics.model_quality);
         Ok(Some(DescribedModelPackage {
             package: ModelPackage {
-                arn: described.model_package_arn().unwrap_or(arn).to_owned(),
-                version: u64::try_from(version).unwrap_or_default(),
-                approval_status: text(described.model_approval_status().map(ModelApprovalStatus::as_str)),
+                arn: described.model_package_arn.unwrap_or_else(|| arn.to_owned()),
+                version: described.model_package_version.unwrap_or_default(),
+                approval_status: described.model_approval_status.unwrap_or_default(),
                 generated_by: described
-                    .metadata_properties()
-                    .and_then(|properties| properties.generated_by())
-                    .map(str::to_owned),
+                    .metadata_properties
+                    .and_then(|properties| properties.generated_by),
                 metric: None,
-                drift_check_baselines: described.drift_check_baselines().map(drift_check).unwrap_or_default(),
+                drift_check_baselines: described.drift_check_baselines.map(drift_check).unwrap_or_default(),
             },
-            group: text(described.model_package_group_name()),
-            status: text(described.model_package_status().map(ModelPackageStatus::as_str)),
-            model_quality: quality.map(str::to_owned),
-            created: described
-                .creation_time()
-                .map_or(Timestamp::UNIX_EPOCH, |time| seconds(time.secs())),
+            group: described.model_package_group_name.unwrap_or_default(),
+            status: described.model_package_status.unwrap_or_default(),
+            model_quality: quality.and_then(|quality| quality.statistics?.s3_uri),
+            created: described.creation_time.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         }))
     }
 
     async fn newest_packages(&self, group: &str) -> Result<Vec<(String, Timestamp)>, AwsError> {
-        let listed = self
-            .sagemaker()
-            .list_model_packages()
-            .model_package_group_name(group)
-            .sort_by(ModelPackageSortBy::CreationTime)
-            .sort_order(SortOrder::Descending)
-            .max_results(MAX_PACKAGES)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:ListModelPackages", group, &error));
-        let listed = match listed {
+        let input = json!({
+            "ModelPackageGroupName": group,
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+            "MaxResults": MAX_PACKAGES,
+        });
+        let listed: Packages = match self.sagemaker("sagemaker:ListModelPackages", group, input).await {
             Ok(listed) => listed,
             Err(error) if is_missing(&error) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let summaries = listed.model_package_summary_list.into_iter().flatten();
-        let packages = summaries.filter_map(|summary| {
-            let created = summary.creation_time().map(|time| seconds(time.secs()))?;
-            Some((summary.model_package_arn?, created))
-        });
-        Ok(packages.collect())
+        Ok(summaries
+            .filter_map(|summary| Some((summary.model_package_arn?, summary.creation_time?.0)))
+            .collect())
     }
 }
 

@@ -2,12 +2,18 @@
 
 mod baselines;
 mod hosting;
+mod json;
 mod lineage;
 #[cfg(feature = "operator")]
 mod operator;
 mod outside;
+#[cfg(test)]
+mod recorded;
+mod sagemaker;
+#[cfg(test)]
+mod shapes;
 
-use alerting::{AlertStatus, EVENT_SOURCE, ExecutionWindow, Metric, Unit};
+use alerting::{EVENT_SOURCE, Metric, Unit};
 use analysis::metric::{AnalysisMetric, MetricValue};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit, StatisticSet};
@@ -22,23 +28,18 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use jiff::{SignedDuration, Timestamp};
-use remediation::{
-    ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine,
-};
-use sagemaker_sdk::types::{
-    MonitoringAlertHistorySortKey, MonitoringExecutionSortKey, MonitoringExecutionSummary, Parameter, SortOrder,
-};
+use json::JsonClient;
+use remediation::{ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, StartStateMachine};
 use shell::{
     AwsError, Kind, POLICY_KEY,
     invocation::trace_header,
     ports::{
-        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, ExecutionPage, Fetched,
-        FetchedObject, ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, PipelineExecutionSummary, Pipelines,
-        Precondition, ProcessingJobs, Reports, Schedule, StateMachines, Topics,
+        Clock, Datasets, DatedDocuments, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
+        Marks, Metrics, ModelEndpoint, MonitorMetrics, Object, OperatorBus, Part, Precondition, Reports, StateMachines,
+        Topics,
     },
 };
-use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+use std::{sync::OnceLock, time::Duration};
 
 /// Number of listed versions when earlier versions of a document are read.
 const MAX_VERSIONS: i32 = 10;
@@ -58,7 +59,8 @@ pub struct Aws {
     s3: OnceLock<aws_sdk_s3::Client>,
     cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
-    sagemaker: OnceLock<sagemaker_sdk::Client>,
+    sagemaker: OnceLock<JsonClient>,
+    parameter_store: OnceLock<JsonClient>,
     sagemaker_runtime: OnceLock<aws_sdk_sagemakerruntime::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     sfn: OnceLock<aws_sdk_sfn::Client>,
@@ -104,6 +106,7 @@ impl Aws {
             cloudwatch: OnceLock::new(),
             eventbridge: OnceLock::new(),
             sagemaker: OnceLock::new(),
+            parameter_store: OnceLock::new(),
             sagemaker_runtime: OnceLock::new(),
             sns: OnceLock::new(),
             sfn: OnceLock::new(),
@@ -144,10 +147,6 @@ impl Aws {
     pub(crate) fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {
         self.eventbridge
             .get_or_init(|| aws_sdk_eventbridge::Client::new(&self.config))
-    }
-
-    pub(crate) fn sagemaker(&self) -> &sagemaker_sdk::Client {
-        self.sagemaker.get_or_init(|| sagemaker_sdk::Client::new(&self.config))
     }
 
     fn sagemaker_runtime(&self) -> &aws_sdk_sagemakerruntime::Client {
@@ -635,131 +634,6 @@ fn entry(event_bus: &str, source: &str, detail_type: &str, detail: String) -> Pu
         .build()
 }
 
-impl ProcessingJobs for Aws {
-    async fn describe(&self, name: &str) -> Result<DescribedJob, AwsError> {
-        let job = self
-            .sagemaker()
-            .describe_processing_job()
-            .processing_job_name(name)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:DescribeProcessingJob", name, &error))?;
-        let outputs = job.processing_output_config.and_then(|config| config.outputs);
-        let uris = outputs
-            .into_iter()
-            .flatten()
-            .filter_map(|output| output.s3_output?.s3_uri);
-        Ok(DescribedJob {
-            arn: job.processing_job_arn.unwrap_or_default(),
-            status: job
-                .processing_job_status
-                .map_or_else(String::new, |status| status.as_str().to_owned()),
-            outputs: uris.collect(),
-            image: job.app_specification.and_then(|app| app.image_uri),
-            failure_reason: job.failure_reason,
-            end_time: job.processing_end_time.as_ref().map(|time| timestamp(Some(time))),
-            monitoring_schedule_arn: job.monitoring_schedule_arn,
-            exit_message: job.exit_message,
-        })
-    }
-}
-
-impl Pipelines for Aws {
-    async fn start(&self, start: &StartPipelineExecution) -> Result<String, AwsError> {
-        let operation = "sagemaker:StartPipelineExecution";
-        let parameters = start
-            .parameters
-            .iter()
-            .map(|(name, value)| Parameter::builder().name(name).value(value).build());
-        let response = self
-            .sagemaker()
-            .start_pipeline_execution()
-            .pipeline_name(&start.pipeline)
-            .client_request_token(&start.client_request_token)
-            .pipeline_execution_display_name(&start.display_name)
-            .pipeline_execution_description(&start.description)
-            .set_pipeline_parameters(Some(parameters.collect()))
-            .send()
-            .await
-            .map_err(|error| {
-                let mut failure = failed(operation, &start.pipeline, &error);
-                // SageMaker's conflict (409) means that an execution with the same token is being started. A retry finds it.
-                if failure.kind == Kind::Conflict {
-                    failure.kind = Kind::Transient;
-                }
-                failure
-            })?;
-        response.pipeline_execution_arn.ok_or_else(|| AwsError {
-            operation,
-            resource: start.pipeline.clone(),
-            kind: Kind::Transient,
-            message: "the response contains no execution ARN".into(),
-        })
-    }
-
-    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
-        let executions = self
-            .sagemaker()
-            .list_pipeline_executions()
-            .pipeline_name(pipeline)
-            .max_results(100)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:ListPipelineExecutions", pipeline, &error))?;
-        let summaries = executions.pipeline_execution_summaries.into_iter().flatten();
-        let listed = summaries.filter_map(|summary| {
-            Some(PipelineExecutionSummary {
-                display_name: summary.pipeline_execution_display_name.unwrap_or_default(),
-                execution: PipelineExecution {
-                    arn: summary.pipeline_execution_arn?,
-                    status: ExecutionStatus::parse(summary.pipeline_execution_status?.as_str())?,
-                    start_time: summary.start_time.map(|time| seconds(time.secs())),
-                    end_time: None,
-                },
-            })
-        });
-        Ok(listed.collect())
-    }
-
-    async fn execution(&self, execution_arn: &str) -> Result<Option<PipelineExecution>, AwsError> {
-        let described = self
-            .sagemaker()
-            .describe_pipeline_execution()
-            .pipeline_execution_arn(execution_arn)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:DescribePipelineExecution", execution_arn, &error))?;
-        let status = described
-            .pipeline_execution_status
-            .and_then(|status| ExecutionStatus::parse(status.as_str()));
-        Ok(status.map(|status| PipelineExecution {
-            arn: execution_arn.to_owned(),
-            status,
-            start_time: described.creation_time.map(|time| seconds(time.secs())),
-            end_time: described
-                .last_modified_time
-                .filter(|_| status.is_final())
-                .map(|time| seconds(time.secs())),
-        }))
-    }
-
-    async fn parameters(&self, execution_arn: &str) -> Result<BTreeMap<String, String>, AwsError> {
-        let response = self
-            .sagemaker()
-            .list_pipeline_parameters_for_execution()
-            .pipeline_execution_arn(execution_arn)
-            .max_results(100)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:ListPipelineParametersForExecution", execution_arn, &error))?;
-        let parameters = response.pipeline_parameters.unwrap_or_default();
-        Ok(parameters
-            .into_iter()
-            .filter_map(|parameter| Some((parameter.name?, parameter.value?)))
-            .collect())
-    }
-}
-
 impl StateMachines for Aws {
     async fn start_execution(&self, start: &StartStateMachine) -> Result<String, AwsError> {
         let started = self
@@ -802,177 +676,6 @@ impl StateMachines for Aws {
             }),
         )
     }
-}
-
-impl ModelCards for Aws {
-    async fn risk_rating(&self, card: &str) -> Result<RiskRating, AwsError> {
-        let described = self
-            .sagemaker()
-            .describe_model_card()
-            .model_card_name(card)
-            .send()
-            .await;
-        let described = match described {
-            Ok(described) => described,
-            Err(error)
-                if error.as_service_error().is_some_and(
-                    sagemaker_sdk::operation::describe_model_card::DescribeModelCardError::is_resource_not_found,
-                ) =>
-            {
-                return Ok(RiskRating::Unknown);
-            }
-            Err(error) => return Err(failed("sagemaker:DescribeModelCard", card, &error)),
-        };
-        // The content of a card is a string with JSON (developer guide, page *model-cards*).
-        let content = described.content.unwrap_or_default();
-        let content: serde_json::Value = serde_json::from_str(&content).unwrap_or_default();
-        let rating = content
-            .pointer("/intended_uses/risk_rating")
-            .and_then(serde_json::Value::as_str);
-        Ok(RiskRating::parse(rating.unwrap_or_default()))
-    }
-}
-
-impl MonitoringAlerts for Aws {
-    async fn monitoring_alert(&self, schedule: &str) -> Result<Option<ExecutionWindow>, AwsError> {
-        let alerts = self
-            .sagemaker()
-            .list_monitoring_alerts()
-            .monitoring_schedule_name(schedule)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:ListMonitoringAlerts", schedule, &error))?;
-        let first = alerts.monitoring_alert_summaries.into_iter().flatten().next();
-        Ok(first.and_then(|alert| {
-            let (m, n) = (alert.datapoints_to_alert?, alert.evaluation_period?);
-            ExecutionWindow::new(m.into(), n.into()).ok()
-        }))
-    }
-
-    async fn monitoring_alert_history(&self, schedule: &str) -> Result<Vec<(Timestamp, AlertStatus)>, AwsError> {
-        let history = self
-            .sagemaker()
-            .list_monitoring_alert_history()
-            .monitoring_schedule_name(schedule)
-            .sort_by(MonitoringAlertHistorySortKey::CreationTime)
-            .sort_order(SortOrder::Descending)
-            .max_results(100)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:ListMonitoringAlertHistory", schedule, &error))?;
-        let items = history.monitoring_alert_history.into_iter().flatten();
-        let mut items: Vec<_> = items
-            .filter_map(|item| {
-                let status = match item.alert_status?.as_str() {
-                    "InAlert" => AlertStatus::InAlert,
-                    _ => AlertStatus::Ok,
-                };
-                Some((timestamp(item.creation_time.as_ref()), status))
-            })
-            .collect();
-        items.reverse();
-        Ok(items)
-    }
-}
-
-impl MonitoringSchedules for Aws {
-    async fn schedules(&self) -> Result<Vec<Schedule>, AwsError> {
-        let mut pages = self
-            .sagemaker()
-            .list_monitoring_schedules()
-            // The default is 10.
-            .max_results(100)
-            .into_paginator()
-            .send();
-        let mut schedules = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed("sagemaker:ListMonitoringSchedules", "*", &error))?;
-            let summaries = page.monitoring_schedule_summaries.into_iter().flatten();
-            schedules.extend(summaries.filter_map(|summary| {
-                Some(Schedule {
-                    name: summary.monitoring_schedule_name?,
-                    endpoint: summary.endpoint_name,
-                    status: summary.monitoring_schedule_status?.as_str().to_owned(),
-                    created: timestamp(summary.creation_time.as_ref()),
-                    last_modified: timestamp(summary.last_modified_time.as_ref()),
-                })
-            }));
-        }
-        Ok(schedules)
-    }
-
-    async fn schedule_expression(&self, schedule: &str) -> Result<String, AwsError> {
-        let described = self
-            .sagemaker()
-            .describe_monitoring_schedule()
-            .monitoring_schedule_name(schedule)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:DescribeMonitoringSchedule", schedule, &error))?;
-        let config = described
-            .monitoring_schedule_config
-            .and_then(|config| config.schedule_config);
-        Ok(config.and_then(|config| config.schedule_expression).unwrap_or_default())
-    }
-
-    async fn executions(
-        &self,
-        schedule: &str,
-        scheduled_after: Timestamp,
-    ) -> Result<Vec<MonitoringExecution>, AwsError> {
-        let mut pages = self
-            .sagemaker()
-            .list_monitoring_executions()
-            .monitoring_schedule_name(schedule)
-            .scheduled_time_after(DateTime::from_secs(scheduled_after.as_second()))
-            .sort_by(MonitoringExecutionSortKey::ScheduledTime)
-            .max_results(100)
-            .into_paginator()
-            .send();
-        let mut executions = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed("sagemaker:ListMonitoringExecutions", schedule, &error))?;
-            let summaries = page.monitoring_execution_summaries.into_iter().flatten();
-            executions.extend(summaries.filter_map(|summary| Some(listed_execution(summary)?.1)));
-        }
-        Ok(executions)
-    }
-
-    async fn executions_of_all(
-        &self,
-        scheduled_after: Timestamp,
-        next: Option<&str>,
-    ) -> Result<ExecutionPage, AwsError> {
-        let page = self
-            .sagemaker()
-            .list_monitoring_executions()
-            .scheduled_time_after(DateTime::from_secs(scheduled_after.as_second()))
-            .sort_by(MonitoringExecutionSortKey::ScheduledTime)
-            .sort_order(SortOrder::Descending)
-            .max_results(100)
-            .set_next_token(next.map(ToOwned::to_owned))
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:ListMonitoringExecutions", "*", &error))?;
-        let summaries = page.monitoring_execution_summaries.into_iter().flatten();
-        Ok(ExecutionPage {
-            executions: summaries.filter_map(listed_execution).collect(),
-            next: page.next_token.filter(|token| !token.is_empty()),
-        })
-    }
-}
-
-/// Name of the schedule, and the execution. `None` for an execution without a scheduled time or status.
-fn listed_execution(summary: MonitoringExecutionSummary) -> Option<(String, MonitoringExecution)> {
-    let execution = MonitoringExecution {
-        scheduled_time: summary.scheduled_time.map(|time| seconds(time.secs()))?,
-        status: summary.monitoring_execution_status?.as_str().to_owned(),
-        processing_job_arn: summary.processing_job_arn,
-        endpoint: summary.endpoint_name,
-        failure_reason: summary.failure_reason,
-        last_modified: timestamp(summary.last_modified_time.as_ref()),
-    };
-    Some((summary.monitoring_schedule_name.unwrap_or_default(), execution))
 }
 
 fn seconds(seconds: i64) -> Timestamp {

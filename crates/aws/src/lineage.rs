@@ -1,8 +1,10 @@
 //! SageMaker's lineage and batch transform jobs, for the dashboard.
 
-use super::{Aws, failed, seconds};
+use super::{Aws, json::Time};
+use jiff::Timestamp;
 use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
-use sagemaker_sdk::types::{Direction, SortBy, SortOrder};
+use serde::Deserialize;
+use serde_json::json;
 use shell::{
     AwsError, Kind,
     ports::{Lineage, TransformJobs},
@@ -11,30 +13,118 @@ use std::collections::BTreeMap;
 
 /// Depth of a lineage query: data, training job, model, model package, endpoint, and the entities between them (API,
 /// `QueryLineage`: at most 10).
-const MAX_DEPTH: i32 = 6;
+const MAX_DEPTH: u32 = 6;
 /// Maximum number of entities that are described, with one request each.
 const MAX_ENTITIES: usize = 24;
 
+/// Response of `ListTransformJobs`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct TransformJobList {
+    transform_job_summaries: Option<Vec<TransformJobSummary>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct TransformJobSummary {
+    transform_job_name: Option<String>,
+    transform_job_status: Option<String>,
+    creation_time: Option<Time>,
+    transform_end_time: Option<Time>,
+    failure_reason: Option<String>,
+}
+
+/// Response of `QueryLineage`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct LineageGraph {
+    vertices: Option<Vec<Vertex>>,
+    edges: Option<Vec<Edge>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct Vertex {
+    arn: Option<String>,
+    r#type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct Edge {
+    source_arn: Option<String>,
+    destination_arn: Option<String>,
+    association_type: Option<String>,
+}
+
+/// Response of `ListArtifacts`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct Artifacts {
+    artifact_summaries: Option<Vec<ArtifactSummary>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct ArtifactSummary {
+    artifact_arn: Option<String>,
+}
+
+/// Response of `ListContexts`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct Contexts {
+    context_summaries: Option<Vec<ContextSummary>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct ContextSummary {
+    context_arn: Option<String>,
+}
+
+/// Response of `DescribeArtifact` and `DescribeContext`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct Entity {
+    source: Option<EntitySource>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct EntitySource {
+    source_uri: Option<String>,
+}
+
 impl TransformJobs for Aws {
     async fn latest_transform_job(&self, name_contains: &str) -> Result<Option<TransformJob>, AwsError> {
+        let input = json!({
+            "NameContains": name_contains,
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+            "MaxResults": 1,
+        });
         let listed = self
-            .sagemaker()
-            .list_transform_jobs()
-            .name_contains(name_contains)
-            .sort_by(SortBy::CreationTime)
-            .sort_order(SortOrder::Descending)
-            .max_results(1)
-            .send()
-            .await
-            .map_err(|error| failed("sagemaker:ListTransformJobs", name_contains, &error))?;
-        let newest = listed.transform_job_summaries.unwrap_or_default().into_iter().next();
+            .sagemaker("sagemaker:ListTransformJobs", name_contains, input)
+            .await;
+        let listed: TransformJobList = listed?;
+        let newest = listed.transform_job_summaries.into_iter().flatten().next();
         Ok(newest.map(|job| TransformJob {
             name: job.transform_job_name.unwrap_or_default(),
-            status: job
-                .transform_job_status
-                .map_or_else(String::new, |status| status.to_string()),
-            created: seconds(job.creation_time.map_or(0, |time| time.secs())),
-            ended: job.transform_end_time.map(|time| seconds(time.secs())),
+            status: job.transform_job_status.unwrap_or_default(),
+            created: job.creation_time.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            ended: job.transform_end_time.map(|time| time.0),
             failure_reason: job.failure_reason,
         }))
     }
@@ -46,41 +136,38 @@ impl Lineage for Aws {
         if starts.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let result = self
-            .sagemaker()
-            .query_lineage()
-            .set_start_arns(Some(starts))
-            .direction(Direction::Ascendants)
-            .include_edges(true)
-            .max_depth(MAX_DEPTH)
-            .send()
-            .await;
-        let answer = match result.map_err(|error| failed("sagemaker:QueryLineage", arn, &error)) {
+        let input = json!({
+            "StartArns": starts,
+            "Direction": "Ascendants",
+            "IncludeEdges": true,
+            "MaxDepth": MAX_DEPTH,
+        });
+        let answer: LineageGraph = match self.sagemaker("sagemaker:QueryLineage", arn, input).await {
             Ok(answer) => answer,
             Err(error) if error.kind == Kind::NotFound => return Ok((Vec::new(), Vec::new())),
             Err(error) => return Err(error),
         };
         let mut artifacts = BTreeMap::new();
-        for vertex in answer.vertices() {
-            let (Some(arn), true) = (vertex.arn(), artifacts.len() < MAX_ENTITIES) else {
+        for vertex in answer.vertices.into_iter().flatten() {
+            let (Some(arn), true) = (vertex.arn, artifacts.len() < MAX_ENTITIES) else {
                 continue;
             };
             // The ARN of a vertex is that of the lineage entity. Its description contains the source.
-            let Some(source) = self.find_source(arn).await? else {
+            let Some(source) = self.find_source(&arn).await? else {
                 continue;
             };
             let artifact = LineageArtifact {
-                arn: arn.to_owned(),
-                kind: vertex.r#type().unwrap_or_default().to_owned(),
+                arn: arn.clone(),
+                kind: vertex.r#type.unwrap_or_default(),
                 source,
             };
-            artifacts.insert(arn.to_owned(), artifact);
+            artifacts.insert(arn, artifact);
         }
-        let associations = answer.edges().iter().filter_map(|edge| {
+        let associations = answer.edges.into_iter().flatten().filter_map(|edge| {
             Some(LineageAssociation {
-                source: edge.source_arn()?.to_owned(),
-                destination: edge.destination_arn()?.to_owned(),
-                kind: edge.association_type().map_or_else(String::new, ToString::to_string),
+                source: edge.source_arn?,
+                destination: edge.destination_arn?,
+                kind: edge.association_type.unwrap_or_default(),
             })
         });
         Ok((artifacts.into_values().collect(), associations.collect()))
@@ -90,12 +177,11 @@ impl Lineage for Aws {
 impl Aws {
     /// Finds the lineage entities (artifacts and contexts) for the resource with this ARN.
     async fn find_entities(&self, arn: &str) -> Result<Vec<String>, AwsError> {
-        let artifacts = self.sagemaker().list_artifacts().source_uri(arn).send().await;
-        let artifacts = artifacts.map_err(|error| failed("sagemaker:ListArtifacts", arn, &error))?;
-        let contexts = self.sagemaker().list_contexts().source_uri(arn).send().await;
-        let contexts = contexts.map_err(|error| failed("sagemaker:ListContexts", arn, &error))?;
-        let artifacts = artifacts.artifact_summaries.unwrap_or_default().into_iter();
-        let contexts = contexts.context_summaries.unwrap_or_default().into_iter();
+        let input = json!({"SourceUri": arn});
+        let artifacts: Artifacts = self.sagemaker("sagemaker:ListArtifacts", arn, input.clone()).await?;
+        let contexts: Contexts = self.sagemaker("sagemaker:ListContexts", arn, input).await?;
+        let artifacts = artifacts.artifact_summaries.into_iter().flatten();
+        let contexts = contexts.context_summaries.into_iter().flatten();
         let found = artifacts.filter_map(|artifact| artifact.artifact_arn);
         Ok(found
             .chain(contexts.filter_map(|context| context.context_arn))
@@ -108,25 +194,15 @@ impl Aws {
             let resource = arn.rsplit(':').next().unwrap_or_default();
             resource.split_once('/').unwrap_or((resource, ""))
         };
-        let found = match kind {
-            "artifact" => {
-                let described = self.sagemaker().describe_artifact().artifact_arn(arn).send().await;
-                described
-                    .map_err(|error| failed("sagemaker:DescribeArtifact", arn, &error))
-                    .map(|described| described.source.and_then(|source| source.source_uri))
-            }
-            "context" => {
-                let described = self.sagemaker().describe_context().context_name(name).send().await;
-                described
-                    .map_err(|error| failed("sagemaker:DescribeContext", arn, &error))
-                    .map(|described| described.source.and_then(|source| source.source_uri))
-            }
+        let (operation, input) = match kind {
+            "artifact" => ("sagemaker:DescribeArtifact", json!({"ArtifactArn": arn})),
+            "context" => ("sagemaker:DescribeContext", json!({"ContextName": name})),
             // A trial component stands for a step of a pipeline execution. Its job has the same name.
             "experiment-trial-component" => return Ok(Some(arn.to_owned())),
             _ => return Ok(None),
         };
-        match found {
-            Ok(source) => Ok(source),
+        match self.sagemaker(operation, arn, input).await {
+            Ok(Entity { source }) => Ok(source.and_then(|source| source.source_uri)),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

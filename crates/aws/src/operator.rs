@@ -1,6 +1,8 @@
 //! Ports for operators: the dead-letter queue, functions, and the resources of a deployment.
 
 mod deployment;
+#[cfg(test)]
+pub(crate) use deployment::DescribedPipeline;
 
 use crate::{Aws, failed};
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};

@@ -1,7 +1,9 @@
 //! Servers outside AWS, and the secrets that they require.
 
-use super::{Aws, chain, kind};
-use aws_config::SdkConfig;
+use super::{
+    Aws, chain,
+    json::{JsonClient, PARAMETER_STORE},
+};
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sigv4::{
@@ -25,32 +27,14 @@ use shell::{
 };
 use std::{error::Error, time::Duration};
 
-/// Time limit for the response of Parameter Store.
-const PARAMETER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of bytes read from a response of another server: enough for an error message.
 const MAX_BODY_BYTES: usize = 2048;
-/// Maximum number of bytes read from a response with a parameter, whose value has at most 8 KB, or 64 KB from Secrets Manager.
-const MAX_PARAMETER_BYTES: usize = 512 * 1024;
 /// Time limit for the answer of a function behind a URL. Functions time out after 60 s (`infra/template.yaml`).
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(65);
 /// Maximum number of bytes read from the answer of a function.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-/// Service and operation in Parameter Store's requests.
-const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
 
 impl Aws {
-    /// Signed request for the value of a parameter.
-    async fn parameter_request(&self, name: &str) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
-        let region = self.config.region().ok_or("no region is configured")?.as_ref();
-        let url = parameter_store_url(&self.config, region);
-        let body = json!({"Name": name, "WithDecryption": true}).to_string();
-        let headers = [
-            ("content-type", "application/x-amz-json-1.1"),
-            ("x-amz-target", GET_PARAMETER),
-        ];
-        self.signed_request("ssm", region, url, &headers, body).await
-    }
-
     /// Signed request for a function behind a URL. The region of the signature is that of the URL.
     async fn function_request(&self, url: &str, body: String) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
         let configured = self.config.region().map(AsRef::as_ref);
@@ -148,82 +132,35 @@ impl FunctionUrls for Aws {
     }
 }
 
-/// Response of `GetParameter` (*AWS Systems Manager API Reference*): the parameter, or an error of *AWS JSON 1.1*.
+/// Response of `GetParameter` (*AWS Systems Manager API Reference*).
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct ParameterResponse {
-    #[serde(rename = "Parameter")]
     parameter: Option<Parameter>,
-    #[serde(rename = "__type")]
-    error_type: Option<String>,
-    #[serde(alias = "Message")]
-    message: Option<String>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Parameter {
-    #[serde(rename = "Value")]
     value: Option<String>,
 }
 
-/// Endpoint of Parameter Store: that of `AWS_ENDPOINT_URL`, or the regional one.
-fn parameter_store_url(config: &SdkConfig, region: &str) -> String {
-    let fips = if config.use_fips() == Some(true) { "-fips" } else { "" };
-    let domain = if region.starts_with("cn-") {
-        "amazonaws.com.cn"
-    } else {
-        "amazonaws.com"
-    };
-    config
-        .endpoint_url()
-        .map_or_else(|| format!("https://ssm{fips}.{region}.{domain}/"), ToOwned::to_owned)
-}
-
-/// Parameter Store is called without the SDK's client, whose crate takes a tenth of a release build for one operation.
 impl Secrets for Aws {
     async fn secret(&self, parameter: &str) -> Result<Secret, AwsError> {
-        let failed = |kind, message: String| AwsError {
-            operation: "ssm:GetParameter",
+        let operation = "ssm:GetParameter";
+        let client = self
+            .parameter_store
+            .get_or_init(|| JsonClient::new(&PARAMETER_STORE, &self.config));
+        let input = json!({"Name": parameter, "WithDecryption": true});
+        let response: ParameterResponse = client.call(operation, parameter, input).await?;
+        let value = response.parameter.and_then(|parameter| parameter.value);
+        value.map(Secret::new).ok_or_else(|| AwsError {
+            operation,
             resource: parameter.to_owned(),
-            kind,
-            message,
-        };
-        let request = self
-            .parameter_request(parameter)
-            .await
-            .map_err(|error| failed(Kind::Transient, chain(&*error)))?;
-        let (status, body) = self
-            .send(request, MAX_PARAMETER_BYTES, PARAMETER_TIMEOUT)
-            .await
-            .map_err(|message| failed(Kind::Transient, message))?;
-        parameter_value(status, &body).map_err(|(kind, message)| failed(kind, message))
+            kind: Kind::NotFound,
+            message: "the parameter has no value".to_owned(),
+        })
     }
-}
-
-/// Value in a response of `GetParameter`, or why there is none. A message never contains the body, which may have the secret.
-fn parameter_value(status: u16, body: &str) -> Result<Secret, (Kind, String)> {
-    let response: Option<ParameterResponse> = serde_json::from_str(body).ok();
-    if status == 200 {
-        let value = response.and_then(|response| response.parameter?.value);
-        return value
-            .map(Secret::new)
-            .ok_or_else(|| (Kind::NotFound, "the parameter has no value".to_owned()));
-    }
-    let (error_type, message) = response.map_or((None, None), |response| (response.error_type, response.message));
-    // With or without the namespace of the service: `com.amazonaws.ssm#ParameterNotFound`.
-    let code = error_type
-        .as_deref()
-        .map(|name| name.rsplit('#').next().unwrap_or(name));
-    let message = [code, message.as_deref()]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(": ");
-    let message = if message.is_empty() {
-        format!("HTTP status {status}")
-    } else {
-        message
-    };
-    Err((kind(Some(status), code), message))
 }
 
 impl Web for Aws {
@@ -271,37 +208,6 @@ async fn first_bytes(body: SdkBody, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_config::{BehaviorVersion, Region};
-
-    #[test]
-    fn parameter_responses_give_value_or_kind_of_error() {
-        let value = |status, body| parameter_value(status, body).map(|secret| secret.expose().to_owned());
-        assert_eq!(
-            value(200, r#"{"Parameter": {"Value": "s3cret", "Version": 1}}"#).unwrap(),
-            "s3cret"
-        );
-        for (status, body, kind) in [
-            (400, r#"{"__type": "ParameterNotFound"}"#, Kind::NotFound),
-            (
-                400,
-                r#"{"__type": "com.amazonaws.ssm#AccessDeniedException", "Message": "no"}"#,
-                Kind::Denied,
-            ),
-            (
-                400,
-                r#"{"__type": "ThrottlingException", "message": "slow"}"#,
-                Kind::Transient,
-            ),
-            (400, r#"{"__type": "ValidationException"}"#, Kind::Rejected),
-            (500, "<html>", Kind::Transient),
-            (200, "{}", Kind::NotFound),
-        ] {
-            assert_eq!(value(status, body).unwrap_err().0, kind, "{body}");
-        }
-        // A response that is cut off may contain the secret, and is not quoted.
-        let (_, message) = value(503, r#"{"Parameter": {"Value": "s3cret"#).unwrap_err();
-        assert!(!message.contains("s3cret"), "{message}");
-    }
 
     #[test]
     fn function_url_names_its_region() {
@@ -356,14 +262,8 @@ mod tests {
 
     #[tokio::test]
     async fn request_to_function_url_is_signed() {
-        use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-        let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test");
-        let config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .build();
-        let aws = Aws::new(config);
+        // The recorder's configuration, without its HTTP client.
+        let aws = Aws::new(crate::recorded::config(|_| (500, String::new())).0);
         // AWS's answer to a caller without permission, and to one with it.
         for (status, answer) in [
             (
@@ -395,32 +295,5 @@ mod tests {
             }
             assert!(!head.contains("secret"), "{head}");
         }
-    }
-
-    #[test]
-    fn endpoint_follows_region_and_configuration() {
-        let config = |builder: aws_config::ConfigLoader| {
-            let builder = builder.region(Region::new("eu-central-1")).no_credentials();
-            tokio::runtime::Builder::new_current_thread()
-                .build()
-                .unwrap()
-                .block_on(builder.load())
-        };
-        let plain = config(aws_config::defaults(BehaviorVersion::latest()));
-        assert_eq!(
-            parameter_store_url(&plain, "eu-central-1"),
-            "https://ssm.eu-central-1.amazonaws.com/"
-        );
-        assert_eq!(
-            parameter_store_url(&plain, "cn-north-1"),
-            "https://ssm.cn-north-1.amazonaws.com.cn/"
-        );
-        let local = config(aws_config::defaults(BehaviorVersion::latest()).endpoint_url("http://localhost:4566"));
-        assert_eq!(parameter_store_url(&local, "eu-central-1"), "http://localhost:4566");
-        let fips = config(aws_config::defaults(BehaviorVersion::latest()).use_fips(true));
-        assert_eq!(
-            parameter_store_url(&fips, "us-gov-west-1"),
-            "https://ssm-fips.us-gov-west-1.amazonaws.com/"
-        );
     }
 }

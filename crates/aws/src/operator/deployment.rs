@@ -98,6 +98,14 @@ impl Stacks for Aws {
     }
 }
 
+/// Response of `DescribePipeline`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct DescribedPipeline {
+    pipeline_definition: Option<String>,
+}
+
 /// The part of a pipeline definition with its parameters.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -261,14 +269,8 @@ impl Deployment for Aws {
 
     async fn pipeline_parameters(&self, pipeline: &str) -> Result<Option<Vec<String>>, AwsError> {
         let operation = "sagemaker:DescribePipeline";
-        let answer = self
-            .sagemaker()
-            .describe_pipeline()
-            .pipeline_name(pipeline)
-            .send()
-            .await;
-        let answer = answer.map_err(|error| failed(operation, pipeline, &error));
-        let Some(answer) = optional(answer)? else {
+        let input = serde_json::json!({"PipelineName": pipeline});
+        let Some(answer) = optional(self.sagemaker::<DescribedPipeline>(operation, pipeline, input).await)? else {
             return Ok(None);
         };
         let definition = answer.pipeline_definition.unwrap_or_default();
