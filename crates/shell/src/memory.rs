@@ -98,6 +98,7 @@ struct Inner {
     interleaved: bool,
     /// Maximum number of calls per second to SageMaker's `List…` and `Describe…`, and the calls of the current second.
     rate_limit: Option<(u32, i64, u32)>,
+    latency: SignedDuration,
     /// Number of throttled calls.
     throttled: usize,
     /// Random generator, and number of calls that fail, per thousand.
@@ -142,6 +143,7 @@ impl Memory {
                 risk_ratings: BTreeMap::new(),
                 interleaved: false,
                 rate_limit: None,
+                latency: SignedDuration::ZERO,
                 throttled: 0,
                 trouble: (fastrand::Rng::with_seed(0), 0),
                 planted: None,
@@ -300,6 +302,11 @@ impl Memory {
         self.inner().rate_limit = Some((per_second, 0, 0));
     }
 
+    /// Lets each call take this time. Concurrent calls wait for one another.
+    pub fn set_latency(&self, latency: SignedDuration) {
+        self.inner().latency = latency;
+    }
+
     /// Number of calls that were throttled so far.
     pub fn throttled(&self) -> usize {
         self.inner().throttled
@@ -456,6 +463,7 @@ impl Memory {
     ) -> Result<T, AwsError> {
         let mut inner = self.inner();
         inner.calls.push(operation);
+        inner.now = inner.now.saturating_add(inner.latency).unwrap_or(Timestamp::MAX);
         let mut fault = inner
             .faults
             .iter()

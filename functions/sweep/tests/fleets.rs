@@ -35,10 +35,18 @@ async fn sweep_for(aws: &Memory, seconds: i64) -> Result<SweepSummary, SweepErro
 
 /// AWS at 06:30 with hourly monitors of one model each. The execution of 05:00 ended with this status; its events were lost.
 fn fleet(monitors: usize, status: &str) -> Memory {
+    fleet_of(monitors, 1, status)
+}
+
+/// The same with this number of monitors for each model.
+fn fleet_of(monitors: usize, monitors_per_model: usize, status: &str) -> Memory {
     let aws = Memory::at(at("06:30:00"));
     aws.put_document("policy.toml", POLICY);
     for number in 0..monitors {
-        let (name, endpoint) = (format!("dq-{number:03}"), format!("m{number:03}"));
+        let (name, endpoint) = (
+            format!("dq-{number:03}"),
+            format!("m{:03}", number / monitors_per_model),
+        );
         let schedule = Schedule {
             name: name.clone(),
             endpoint: Some(endpoint.clone()),
@@ -353,4 +361,47 @@ async fn deleted_policy_is_measured_and_stays_effective() {
         assert!((metric(&aws, MetricName::PolicyFallback) - 1.0).abs() < f64::EPSILON);
     }
     assert!(aws.executions().is_empty());
+}
+
+/// Calls since the number `from` by operation, those of SageMaker and S3.
+fn counts(aws: &Memory, from: usize) -> (usize, usize, BTreeMap<&'static str, usize>) {
+    let mut all = BTreeMap::new();
+    for call in aws.calls().split_off(from) {
+        *all.entry(call).or_insert(0) += 1;
+    }
+    let sum = |prefix: &str| {
+        all.iter()
+            .filter(|(call, _)| call.starts_with(prefix))
+            .map(|(_, count)| count)
+            .sum()
+    };
+    (sum("sagemaker:"), sum("s3:"), all)
+}
+
+#[tokio::test]
+async fn five_thousand_monitors_are_swept_within_two_sweeps() {
+    let aws = fleet_of(5000, 2, "Completed");
+    aws.limit_rate(10);
+    aws.set_latency(SignedDuration::from_millis(30));
+    let quarter = SignedDuration::from_mins(15);
+    let mut of_sweeps = Vec::new();
+    for number in 0..4 {
+        let (began, from) = (aws.time(), aws.calls().len());
+        sweep_for(&aws, 780).await.unwrap();
+        let took = aws.time().duration_since(began);
+        let (sagemaker, s3, all) = counts(&aws, from);
+        println!(
+            "sweep {number}: {took:#}, {sagemaker} SageMaker, {s3} S3, {} throttled: {all:?}",
+            aws.throttled()
+        );
+        of_sweeps.push((sagemaker, s3));
+        aws.pass(quarter - took);
+        if number == 1 {
+            for kind in ["monitors", "models"] {
+                let swept = swept(&aws, kind);
+                let missed = swept.values().filter(|swept| swept.is_none()).count();
+                assert_eq!(missed, 0, "{missed} of {} {kind}", swept.len());
+            }
+        }
+    }
 }
