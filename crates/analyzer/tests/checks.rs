@@ -1,7 +1,7 @@
 //! All kinds of baselines, and all settings of the checks.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use analysis::data_quality::Options;
 use analyzer::{

@@ -6,7 +6,7 @@
     reason = "a test fails by panicking; texts of some rows"
 )]
 
-mod common;
+use crate::common;
 
 use analysis::Class;
 use analyzer::{Header, Outcome, ReadOptions, findings::Kind};

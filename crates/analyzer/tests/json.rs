@@ -6,7 +6,7 @@
     reason = "a test fails by panicking; texts of some rows"
 )]
 
-mod common;
+use crate::common;
 
 use analysis::Profile;
 use analyzer::{CaptureColumns, GroundTruth, MatchCounts, OutputColumns, ReadOptions, Table, findings::Kind, read};

@@ -5,7 +5,7 @@
     reason = "a test fails by panicking; texts of some rows"
 )]
 
-mod common;
+use crate::common;
 
 use analyzer::{Object, ReadOptions, Table, findings::Kind, read};
 use common::{counts, file, files, notes, shown, violations};

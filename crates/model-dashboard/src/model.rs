@@ -181,7 +181,7 @@ fn monitors(view: &ModelView<'_>) -> Markup {
             h2 #monitors { "Monitors" }
             @if summary.monitors.is_empty() { p.soft { "No monitor has reported yet." } }
             @for monitor in &summary.monitors {
-                h3 { (monitor.monitor_type.as_deref().unwrap_or("Unknown type")) " " span.soft { (monitor.schedule) } }
+                h3 { @if let Some(monitor_type) = &monitor.monitor_type { (monitor_type) " " } span.soft { (monitor.schedule) } }
                 p.num { (alert(monitor)) span.soft {
                     @if let Some(latest) = monitor.latest { " (latest execution " (time(latest)) ")" } } }
                 @if let Some(since) = monitor.unhealthy_since { p.bad { "No result since " (time(since)) " UTC. Until the monitor recovers, drift is not detected." } }

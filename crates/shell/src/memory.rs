@@ -302,7 +302,7 @@ impl Memory {
         self.inner().rate_limit = Some((per_second, 0, 0));
     }
 
-    /// Lets each call take this time. Concurrent calls wait for one another.
+    /// Lets each call to SageMaker take this time. Concurrent calls wait for one another.
     pub fn set_latency(&self, latency: SignedDuration) {
         self.inner().latency = latency;
     }
@@ -463,7 +463,9 @@ impl Memory {
     ) -> Result<T, AwsError> {
         let mut inner = self.inner();
         inner.calls.push(operation);
-        inner.now = inner.now.saturating_add(inner.latency).unwrap_or(Timestamp::MAX);
+        if operation.starts_with("sagemaker:") {
+            inner.now = inner.now.saturating_add(inner.latency).unwrap_or(Timestamp::MAX);
+        }
         let mut fault = inner
             .faults
             .iter()

@@ -1,7 +1,7 @@
 //! Runs the function on AWS in memory: due executions, failures, and large datasets in parts.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use analyze::Analyze;
 use analyzer::{Dataset, Object, ReadOptions, job::DataQualityJob, read};

@@ -1,7 +1,7 @@
 //! Ticks and the executions that they request: each runs once, and none delays the others.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use analyze::Analyze;
 use common::{at, ended, invoke, invoke_as, request_event, requests, tick};

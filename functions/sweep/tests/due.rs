@@ -1,7 +1,7 @@
 //! Which executions were due: native analyses, and schedules that were stopped or changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use alerting::{Datapoint, DatapointState, HealthStatus, MonitorLedger};
 use ingest::ListedExecution;

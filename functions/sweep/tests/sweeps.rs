@@ -1,7 +1,7 @@
 //! Runs the sweep on AWS in memory, with all events lost.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+use crate::common;
 
 use alerting::{AlertStatus, DatapointState, HealthStatus, MonitorLedger};
 use jiff::{SignedDuration, Timestamp};

@@ -1,7 +1,7 @@
 //! Tables of `docs/reference/costs.md`. The numbers are computed from list prices, from assumptions about the models, and from what the
 //! functions do. Metrics of native analyses are counted in the reports of the analyses.
 
-use crate::check;
+use super::check;
 use analysis::Profile;
 use analyzer::{
     Object, ReadOptions, Report,

@@ -1,7 +1,7 @@
 //! `docs/reference/metrics.md`: metrics of ingest, from the metrics that the code returns; metrics of analyze, from the names in its
 //! code.
 
-use crate::{cell, check, read, root};
+use super::{cell, check, read, root};
 use alerting::{Datapoint, Evidence, Metric, Monitor, MonitorRules, ReportEvidence, Unit};
 use jiff::Timestamp;
 use model_monitor::{Document, Limits};

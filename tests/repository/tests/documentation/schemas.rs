@@ -1,6 +1,6 @@
 //! `docs/reference/policy.md` and `docs/reference/events.md`, from the JSON Schemas.
 
-use crate::{cell, check, read};
+use super::{cell, check, read};
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},

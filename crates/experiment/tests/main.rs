@@ -1,0 +1,5 @@
+//! All integration tests of the package, in one binary: each binary is linked separately.
+
+mod decisions;
+mod scipy;
+mod simulation;

@@ -1,0 +1,6 @@
+//! All integration tests of the package, in one binary: each binary is linked separately.
+
+mod events;
+mod histories;
+mod plot;
+mod stages;
