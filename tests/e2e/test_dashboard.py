@@ -142,6 +142,16 @@ def test_pages_fit_phone_width(pages: Path):
         assert wide <= 0, f"{page.name} is {wide} pixels too wide"
 
 
+@in_a_browser
+@pytest.mark.parametrize("width", [500, 1000, 1260, 1440, 1920])
+def test_columns_of_overview_do_not_overlap(thousand: Path, width: int):
+    script = """
+    const cells = [...document.querySelectorAll("#models tbody tr")].slice(0, 20).flatMap((row) => [...row.cells]);
+    report(cells.filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.textContent));
+    """
+    assert browser.evaluate(thousand / "index.html", script, width=width) == []
+
+
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory) -> Path:
     """Pages of 1,000 generated models."""
