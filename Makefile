@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup localstack newcomer demo pictures demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check needs-rust rust-target
+.PHONY: help setup localstack newcomer upgrade demo pictures demo-standalone demo-ab check test unit sdk e2e lint mutants mutants-diff cargo-mutants simulate bench bench-analysis build container deploy destroy invoke clean binaries cli clippy docs policies infra-check needs-rust rust-target
 
 FUNCTIONS := ingest sweep remediate operator notify analyze promote dashboard
 # Architecture of the deployed functions: arm64 (requires the Rust target, see docs/how-to/deploy.md) or x86_64.
@@ -64,6 +64,10 @@ demo-ab: setup ## Test five candidates on live traffic: promoted, rolled back, i
 	@echo "Building the functions and the command line (takes some minutes the first time) …"
 	@$(MAKE) --no-print-directory binaries
 	@$(HARNESS) demo-ab
+
+upgrade: setup ## Play an incident across an upgrade and a roll back; BEFORE=folder with the functions of another release
+	@$(MAKE) --no-print-directory binaries
+	@$(HARNESS) upgrade "$(BEFORE)"
 
 check: needs-rust ## Run the checks before a commit: formatting, clippy, unit and doc tests; no LocalStack, no AWS SDK
 	@bash tests/setup.sh rust

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import demo, demo_ab, pictures, standalone
+from . import demo, demo_ab, pictures, standalone, upgrade
 from .stack import Failed, running
 from .world import World
 
@@ -33,10 +33,14 @@ def main() -> int:
     commands.add_parser("demo-standalone", help="play the loop without Model Monitor: a served model drifts and is retrained")
     commands.add_parser("demo-ab", help="test five candidates on live traffic: promoted, rolled back, inconclusive, invalid")
     commands.add_parser("pictures", help="take the pictures of the documents from the pages of the last demo")
+    across = commands.add_parser("upgrade", help="play an incident across an upgrade from another release and a roll back")
+    across.add_argument("before", type=Path, help="folder with the built functions of the other release, such as target/lambda")
     arguments = parser.parse_args()
     try:
         if arguments.command == "pictures":
             return pictures.take()
+        if arguments.command == "upgrade":
+            return upgrade.play(arguments.before.resolve())
         if arguments.command == "demo-standalone":
             return standalone.play()
         if arguments.command == "demo-ab":
