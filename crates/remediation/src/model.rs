@@ -430,8 +430,10 @@ impl ModelDocument {
         if facts || self.incident.is_some() {
             let in_alert = self.alerts.iter().filter(|(_, alert)| alert.status != AlertStatus::Ok);
             levels.extend(in_alert.map(|(key, _)| key.clone()));
+            // The level of a monitor that has retired would bring its alert back.
             let of_incident = self.incident.iter().flat_map(|open| &open.monitors);
-            levels.extend(of_incident.map(|schedule| schedule_key(schedule)));
+            let of_incident = of_incident.map(|schedule| schedule_key(schedule));
+            levels.extend(of_incident.filter(|key| self.alerts.contains_key(key)));
             if let Input::Alert(alert) = input {
                 levels.push(schedule_key(&alert.monitoring_schedule));
             }

@@ -390,21 +390,34 @@ impl Remediate {
         clients: &W,
         document: &ModelDocument,
     ) -> Result<Vec<Input>, RemediateError> {
+        let mut inputs = Vec::new();
+        let snapshots = document.alerts.values().filter_map(|alert| alert.snapshot.as_ref());
+        let snapshots: Vec<_> = snapshots.collect();
+        if !snapshots.is_empty() {
+            let policy = self.policy.load(clients).await.map_err(RemediateError::Policy)?;
+            // An alarm that left the policy, or a monitor that belongs to another model by now.
+            let left = snapshots.into_iter().filter(|alert| {
+                let schedule = alert.monitoring_schedule.as_str();
+                match schedule.strip_prefix("alarm:") {
+                    Some(name) => policy.alarm(name).is_none_or(|alarm| alarm.model != document.model),
+                    None => {
+                        let monitor = MonitorRef {
+                            schedule,
+                            endpoint: alert.endpoint.as_deref(),
+                            monitor_type: alert.monitor_type.as_deref(),
+                        };
+                        policy.monitor(&monitor).model != document.model
+                    }
+                }
+            });
+            inputs.extend(left.map(|alert| Input::Retired {
+                monitoring_schedule: alert.monitoring_schedule.clone(),
+            }));
+        }
         let Some(open) = &document.incident else {
-            return Ok(Vec::new());
+            return Ok(inputs);
         };
         let stage = open.stage();
-        let mut inputs = Vec::new();
-        let policy = self.policy.load(clients).await.map_err(RemediateError::Policy)?;
-        // An alarm that left the policy, or belongs to another model by now.
-        let snapshots = document.alerts.values().filter_map(|alert| alert.snapshot.as_ref());
-        let alarms = snapshots.filter(|alert| {
-            let name = alert.monitoring_schedule.strip_prefix("alarm:");
-            name.is_some_and(|name| policy.alarm(name).is_none_or(|alarm| alarm.model != document.model))
-        });
-        inputs.extend(alarms.map(|alert| Input::Retired {
-            monitoring_schedule: alert.monitoring_schedule.clone(),
-        }));
         let run = open.execution.as_ref();
         // An execution that failed may have been retried.
         if let Some(run) = run.filter(|_| matches!(stage, Stage::Retraining | Stage::Escalated)) {
