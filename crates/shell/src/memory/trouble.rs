@@ -40,7 +40,8 @@ pub(super) struct TroubleState {
     writes: Option<Vec<DocumentWrite>>,
     /// Function that calls AWS at present.
     actor: &'static str,
-    last_key: String,
+    /// Keys of the documents that were read, while writes are recorded.
+    reads: Vec<String>,
     /// Starts that failed, and the time at which the planted bug executes them.
     frozen: Vec<(StartPipelineExecution, Timestamp)>,
     /// First version of each ledger in each state of its alert, for [`PlantedBug::EdgeFacts`].
@@ -93,9 +94,9 @@ impl Memory {
         self.inner().lasting.actor = function;
     }
 
-    /// Key of the document that was read or written last.
-    pub fn last_key(&self) -> String {
-        self.inner().lasting.last_key.clone()
+    /// Keys of the documents that were read since the last call, if writes are recorded.
+    pub fn take_reads(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner().lasting.reads)
     }
 
     /// Deletes a monitoring schedule. Its executions stay in the list, as in SageMaker.
@@ -203,7 +204,9 @@ impl Inner {
 
     /// What a function reads, with the planted bugs.
     pub(super) fn fetch(&mut self, key: &str, known: Option<&ETag>) -> Fetched {
-        key.clone_into(&mut self.lasting.last_key);
+        if self.lasting.writes.is_some() {
+            self.lasting.reads.push(key.to_owned());
+        }
         let found = self.documents.get(key);
         let hides = match self.planted {
             Some(PlantedBug::IgnorePause) => key == PAUSE_KEY,
@@ -232,7 +235,6 @@ impl Inner {
 
     /// What is stored when a function writes a document, with the planted bugs. `None` if the write has no effect.
     pub(super) fn stored(&mut self, key: &str, body: Vec<u8>) -> Option<Vec<u8>> {
-        key.clone_into(&mut self.lasting.last_key);
         match self.planted {
             Some(PlantedBug::SkipOutbox) => Some(super::without_outbox(body)),
             Some(PlantedBug::SkipFleet) if key == FLEET_KEY => None,

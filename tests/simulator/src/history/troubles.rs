@@ -37,9 +37,9 @@ const HOURLY: &str = "cron(0 * ? * * *)";
 /// Format version of a document of a newer release.
 const NEWER_VERSION: u64 = 99;
 /// Time limit in seconds of a sweep that cannot sweep every monitor. A sweep starts nothing in its last minute.
-const SHORT_SWEEP: &str = "64";
+const SHORT_SWEEP: &str = "68";
 /// Number of such sweeps within which each monitor must be swept.
-const SHORT_SWEEPS: usize = 12;
+const SHORT_SWEEPS: usize = 16;
 
 /// Counts of histories with lasting troubles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -940,14 +940,14 @@ impl History<'_> {
 
     /// Whether the planted bug stops the sweep here.
     pub(super) fn stops_at_first(&mut self, function: Function) -> bool {
-        if function != Function::Sweep || self.world.last_call() != Some("s3:GetObject") {
+        let Some(troubles) = &mut self.troubles else { return false };
+        let reads = self.world.take_reads();
+        if function != Function::Sweep {
             return false;
         }
-        let Some(troubles) = &mut self.troubles else { return false };
-        let key = self.world.last_key();
-        let stops = self.bug == Some(PlantedBug::StopAtFirst) && troubles.is_corrupt(&key);
-        troubles.swept.insert(key);
-        stops
+        let is_corrupt = reads.iter().any(|key| troubles.is_corrupt(key));
+        troubles.swept.extend(reads);
+        is_corrupt && self.bug == Some(PlantedBug::StopAtFirst)
     }
 
     /// Ends the troubles that are not for good, and lets sweeps reconcile the rest.
