@@ -284,7 +284,11 @@ impl Remediate {
                     (stepped, document.stage(), lacks_facts, document.waits_for_fleet())
                 },
                 async |effect| {
-                    let executed = self.execute(clients, &model, effect, &policy).await;
+                    let executed = match &facts {
+                        // Without facts, the start was not reviewed: what it rests on may have changed.
+                        Some(Err((_, error))) if effect.is_start() => Err(error.clone()),
+                        _ => self.execute(clients, &model, effect, &policy).await,
+                    };
                     let is_started = matches!(executed, Ok(ModelEffectOutcome::Started(_)));
                     has_open_start.set(has_open_start.get() || (effect.is_start() && !is_started));
                     executed
@@ -323,7 +327,8 @@ impl Remediate {
         })
     }
 
-    /// The level of a monitor now. `None` if its ledger does not exist, or cannot be parsed: then the monitor is silent.
+    /// The level of a monitor now. `None` if its ledger does not exist: then its last event counts. A ledger that cannot be parsed is
+    /// an error, because it may contain broken data: nothing is decided and nothing is started.
     async fn level(
         &self,
         clients: &impl Documents,
@@ -331,14 +336,16 @@ impl Remediate {
         policy: &Policy,
         now: Timestamp,
     ) -> Result<Option<(String, alerting::Level)>, AwsError> {
-        let loaded = match load::<MonitorLedger>(clients, &MonitorLedger::key(schedule)).await {
-            Ok(loaded) => loaded,
-            Err(UpdateError::Aws(error)) => return Err(error),
-            Err(error) => {
-                tracing::error!(monitoring_schedule = schedule, error = %error, "failed to read the level of a monitor");
-                return Ok(None);
-            }
-        };
+        let key = MonitorLedger::key(schedule);
+        let loaded = load::<MonitorLedger>(clients, &key).await.map_err(|error| match error {
+            UpdateError::Aws(error) => error,
+            error => AwsError {
+                operation: "s3:GetObject",
+                resource: key.clone(),
+                kind: Kind::Rejected,
+                message: shell::chain(&error),
+            },
+        })?;
         let Some(ledger) = loaded.document() else {
             return Ok(None);
         };
