@@ -69,18 +69,19 @@ impl Moment<'_> {
             alert.status == AlertStatus::InAlert && alert.accepted_until.is_none_or(|until| until <= self.at)
         });
         let levels = in_alert.filter_map(|(schedule, _)| {
-            let ledger: MonitorLedger = self.truth.at(&MonitorLedger::key(schedule), self.at)?;
+            let key = MonitorLedger::key(schedule);
+            if !self.truth.exists(&key, self.at) {
+                // The last event of a monitor without a ledger counts.
+                return Some((true, false));
+            }
+            let ledger: MonitorLedger = self.truth.at(&key, self.at)?;
             let rules = self.policy.monitor(&MonitorRef::from(&ledger.monitor));
-            Some(ledger.level(&rules.rules, self.at))
+            let level = ledger.level(&rules.rules, self.at);
+            let is_fresh = level.silent_since(self.at).is_none();
+            let is_broken = level.alert.check_types.iter().any(|check| broken_types.contains(check));
+            level.is_in_alert().then_some((is_fresh, is_broken))
         });
-        levels
-            .filter(alerting::Level::is_in_alert)
-            .map(|level| {
-                let is_fresh = level.silent_since(self.at).is_none();
-                let is_broken = level.alert.check_types.iter().any(|check| broken_types.contains(check));
-                (is_fresh, is_broken)
-            })
-            .collect()
+        levels.collect()
     }
 }
 

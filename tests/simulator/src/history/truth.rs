@@ -38,6 +38,13 @@ impl Truth {
         serde_json::from_slice(body.as_deref()?).ok()
     }
 
+    /// Whether a document existed at a moment.
+    pub(super) fn exists(&self, key: &str, moment: Timestamp) -> bool {
+        let versions = self.documents.get(key).into_iter().flatten().rev();
+        let mut earlier = versions.filter(|(at, _)| *at <= moment);
+        earlier.next().is_some_and(|(_, body)| body.is_some())
+    }
+
     /// The moments of the last minute at which a document with one of these keys changed, its start, and now.
     pub(super) fn moments<'a>(&self, keys: impl Iterator<Item = &'a str>, now: Timestamp) -> Vec<Timestamp> {
         let start = after(now, -FACT_SECONDS);
