@@ -541,7 +541,8 @@ impl Memory {
 
 impl Documents for Memory {
     async fn read(&self, key: &str, known: Option<&ETag>) -> Result<Fetched, AwsError> {
-        self.call("s3:GetObject", key, |inner| Ok(inner.fetch(key, known))).await
+        self.call("s3:GetObject", key, |inner| Ok(inner.fetch(key, known)))
+            .await
     }
 
     async fn earlier_versions(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {

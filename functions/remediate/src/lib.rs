@@ -337,15 +337,17 @@ impl Remediate {
         now: Timestamp,
     ) -> Result<Option<(String, alerting::Level)>, AwsError> {
         let key = MonitorLedger::key(schedule);
-        let loaded = load::<MonitorLedger>(clients, &key).await.map_err(|error| match error {
-            UpdateError::Aws(error) => error,
-            error => AwsError {
-                operation: "s3:GetObject",
-                resource: key.clone(),
-                kind: Kind::Rejected,
-                message: shell::chain(&error),
-            },
-        })?;
+        let loaded = load::<MonitorLedger>(clients, &key)
+            .await
+            .map_err(|error| match error {
+                UpdateError::Aws(error) => error,
+                error => AwsError {
+                    operation: "s3:GetObject",
+                    resource: key.clone(),
+                    kind: Kind::Rejected,
+                    message: shell::chain(&error),
+                },
+            })?;
         let Some(ledger) = loaded.document() else {
             return Ok(None);
         };

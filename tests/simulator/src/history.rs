@@ -49,7 +49,7 @@ const VERIFICATION_HOURS: usize = 3;
 /// One of this number of histories tests candidates. It takes several times as long as the others.
 const PROMOTION_INTERVAL: u64 = 10;
 /// One of this number of histories has lasting troubles, unless it tests candidates.
-const TROUBLE_INTERVAL: u64 = 3;
+const TROUBLE_INTERVAL: u64 = 4;
 /// Number of steps after which a history is considered endless.
 const MAX_STEPS: u64 = 200_000;
 

@@ -59,7 +59,10 @@ impl Memory {
 
     /// Ends the outages of an operation.
     pub fn repair(&self, operation: &str) {
-        self.inner().lasting.outages.retain(|(broken, _, _)| *broken != operation);
+        self.inner()
+            .lasting
+            .outages
+            .retain(|(broken, _, _)| *broken != operation);
     }
 
     /// Lets the starts of pipeline executions fail whose display name begins with a text, until [`Memory::allow_start`].
@@ -275,7 +278,10 @@ impl Inner {
         }
         let epochs = &self.lasting.epochs;
         let changed = changed(detail.into_bytes(), |event| {
-            let schedule = event.get("monitoringSchedule").and_then(Value::as_str).unwrap_or_default();
+            let schedule = event
+                .get("monitoringSchedule")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             let first = epochs.get(&format!("monitors/{}.json", schedule.to_lowercase()));
             let second = |time: &Value| Some(time.as_str()?.parse::<Timestamp>().ok()?.as_second().to_string());
             let epoch = event.get("epoch").cloned().unwrap_or_default();

@@ -56,8 +56,7 @@ impl Moment<'_> {
         let all: Option<Pause> = self.truth.at(PAUSE_KEY, self.at);
         let own = self.document.as_ref().and_then(|document| document.pause.clone());
         let pauses = [all, own];
-        self.policy.model(model).paused.is_some()
-            || pauses.into_iter().flatten().any(|pause| pause.is_active(self.at))
+        self.policy.model(model).paused.is_some() || pauses.into_iter().flatten().any(|pause| pause.is_active(self.at))
     }
 
     /// For each monitor that the model knows to be in alert, and that is in alert: whether it is fresh, and whether its data is
@@ -139,12 +138,21 @@ impl History<'_> {
         let document = parse(body).map_err(|error| format!("{}: {error}", write.key))?;
         let before = before.and_then(|before| parse(before).ok());
         self.statistics.transitions |= a6_stages_follow_the_table(before.as_ref(), &document)?;
-        let Some(troubles) = &mut self.troubles else { return Ok(()) };
+        let Some(troubles) = &mut self.troubles else {
+            return Ok(());
+        };
         a4_closed_incident_starts_nothing(&document, write)?;
-        if let Some((open, decision)) = document.incident.as_ref().and_then(|open| Some((open, open.decision.as_ref()?))) {
+        if let Some((open, decision)) = document
+            .incident
+            .as_ref()
+            .and_then(|open| Some((open, open.decision.as_ref()?)))
+        {
             let key = (open.id.clone(), decision.number);
             troubles.fingerprints.insert(key, decision.fingerprint.clone());
         }
+        let known = before.iter().flat_map(|before| before.alerts.keys());
+        let retired = known.filter(|key| !document.alerts.contains_key(*key)).count();
+        self.statistics.troubles.retired += retired as u64;
         match before {
             Some(before) => self.r4_existing_monitor_stays(&before, &document),
             None => Ok(()),
@@ -158,7 +166,10 @@ impl History<'_> {
             return Ok(());
         };
         let executions = self.world.executions();
-        let start = executions.iter().find(|(_, arn)| *arn == execution.arn).map(|(start, _)| start);
+        let start = executions
+            .iter()
+            .find(|(_, arn)| *arn == execution.arn)
+            .map(|(start, _)| start);
         let run = Run {
             name: name.to_owned(),
             model: troubles.manual.get(&execution.arn).cloned(),
@@ -174,7 +185,11 @@ impl History<'_> {
         let ledgers: Vec<String> = self.monitors.iter().map(ledger_key).collect();
         let keys = ["policy.toml", PAUSE_KEY, FLEET_KEY, key.as_str()].into_iter();
         let mut moments = truth.moments(keys.chain(ledgers.iter().map(String::as_str)), now);
-        let changes = troubles.runs.values().flat_map(|run| [Some(run.since), run.ended]).flatten();
+        let changes = troubles
+            .runs
+            .values()
+            .flat_map(|run| [Some(run.since), run.ended])
+            .flatten();
         moments.extend(changes.filter(|at| *at > after(now, -FACT_SECONDS) && *at < now));
         moments.sort_unstable();
         let accepted = Accepted {
@@ -206,7 +221,9 @@ impl History<'_> {
     /// Checks an event that the last step published.
     pub(super) fn check_published(&mut self, detail_type: &str, detail: &Value) -> Result<(), String> {
         let now = self.world.time();
-        let Some(troubles) = &mut self.troubles else { return Ok(()) };
+        let Some(troubles) = &mut self.troubles else {
+            return Ok(());
+        };
         let text = |name: &str| detail.get(name).and_then(Value::as_str).unwrap_or_default();
         match detail_type {
             "Remediation Decided" => {
@@ -233,7 +250,11 @@ impl History<'_> {
 
     /// All documents of models that can be read.
     pub(super) fn model_documents(&self) -> Vec<ModelDocument> {
-        let keys = self.world.documents().into_iter().filter(|key| key.starts_with("models/"));
+        let keys = self
+            .world
+            .documents()
+            .into_iter()
+            .filter(|key| key.starts_with("models/"));
         keys.filter_map(|key| read(self.world, &key).ok()).collect()
     }
 
@@ -274,22 +295,33 @@ impl History<'_> {
                 }
                 continue;
             };
-            let known = document.alerts.get(schedule).map_or(AlertStatus::Ok, |alert| alert.status);
+            let known = document
+                .alerts
+                .get(schedule)
+                .map_or(AlertStatus::Ok, |alert| alert.status);
             if known != *status {
-                return Err(format!("R4: {schedule} is {status:?}, but model {model} has it as {known:?}"));
+                return Err(format!(
+                    "R4: {schedule} is {status:?}, but model {model} has it as {known:?}"
+                ));
             }
         }
         let sweep: Value = read(self.world, "sweep.json").unwrap_or_default();
         for document in &documents {
             for (schedule, alert) in &document.alerts {
                 let owner = owners.get(schedule).map(|(model, _)| model);
-                let was_listed = sweep.pointer(&format!("/monitors/items/{schedule}/hasExisted")) == Some(&Value::Bool(true));
-                let is_known = owner.is_some() || self.monitors.iter().any(|monitor| {
-                    schedule_key(&monitor.schedule) == *schedule && self.world.document(&ledger_key(monitor)).is_none()
-                });
+                let was_listed =
+                    sweep.pointer(&format!("/monitors/items/{schedule}/hasExisted")) == Some(&Value::Bool(true));
+                let is_known = owner.is_some()
+                    || self.monitors.iter().any(|monitor| {
+                        schedule_key(&monitor.schedule) == *schedule
+                            && self.world.document(&ledger_key(monitor)).is_none()
+                    });
                 let is_gone = owner.is_some_and(|owner| *owner != document.model) || (!is_known && was_listed);
                 if is_gone && alert.status == AlertStatus::InAlert {
-                    return Err(format!("R4: model {} has the alert of {schedule}, which retired", document.model));
+                    return Err(format!(
+                        "R4: model {} has the alert of {schedule}, which retired",
+                        document.model
+                    ));
                 }
             }
         }
@@ -346,11 +378,17 @@ impl History<'_> {
     /// **R1** Every open incident is in a stage whose deadline is ahead, or had a notification within 7 days. Nothing is pending.
     fn r1_open_incident_is_notified(&self, document: &ModelDocument) -> Result<(), String> {
         if let Some(entry) = document.outbox.entries().first() {
-            return Err(format!("R1: model {} has the pending effect {}", document.model, entry.id));
+            return Err(format!(
+                "R1: model {} has the pending effect {}",
+                document.model, entry.id
+            ));
         }
         let Some(open) = &document.incident else { return Ok(()) };
         let now = self.world.time();
-        let notified = self.troubles.as_ref().and_then(|troubles| troubles.notified.get(&open.id));
+        let notified = self
+            .troubles
+            .as_ref()
+            .and_then(|troubles| troubles.notified.get(&open.id));
         let is_recent = notified.is_some_and(|at| after(*at, NOTIFIED_SECONDS) >= now);
         let stage = open.stage();
         let must_end = matches!(
@@ -370,8 +408,15 @@ impl History<'_> {
     /// later, or `--reopen` was given.
     pub(super) fn r2_resolved_incident_stays_closed(&self, resolved: &[String]) -> Result<(), String> {
         for document in self.model_documents() {
-            if let Some(open) = document.incident.filter(|open| resolved.contains(&document.model) || open.number > 0) {
-                return Err(format!("R2: incident {} is {:?} after it was resolved", open.id, open.stage()));
+            if let Some(open) = document
+                .incident
+                .filter(|open| resolved.contains(&document.model) || open.number > 0)
+            {
+                return Err(format!(
+                    "R2: incident {} is {:?} after it was resolved",
+                    open.id,
+                    open.stage()
+                ));
             }
         }
         Ok(())
@@ -390,13 +435,16 @@ impl History<'_> {
             // The operator may have resolved it before the words were known.
             let is_resolved = document.incident.as_ref().is_none_or(|open| open.id != incident.id);
             if incident.refused_starts > 0 && !is_published && !is_resolved {
-                return Err(format!("R3: no notification has the words of the refused start of {}", incident.id));
+                return Err(format!(
+                    "R3: no notification has the words of the refused start of {}",
+                    incident.id
+                ));
             }
         }
         let executions = self.world.executions();
-        let started = executions.iter().filter(|(start, _)| {
-            parse_display_name(&start.display_name).is_some_and(|(started, _)| started == model)
-        });
+        let started = executions
+            .iter()
+            .filter(|(start, _)| parse_display_name(&start.display_name).is_some_and(|(started, _)| started == model));
         let started = started.count();
         if document.retrainings.len() > started {
             return Err(format!(
@@ -412,7 +460,11 @@ impl History<'_> {
         let Some(open) = &document.incident else { return Ok(()) };
         let is_quiet = document.alerts.values().all(|alert| alert.status == AlertStatus::Ok);
         if is_quiet && open.returns == 0 {
-            return Err(format!("R5: incident {} is {:?}, but every monitor is OK", open.id, open.stage()));
+            return Err(format!(
+                "R5: incident {} is {:?}, but every monitor is OK",
+                open.id,
+                open.stage()
+            ));
         }
         Ok(())
     }
@@ -436,7 +488,10 @@ impl History<'_> {
         others
             .map(|document| {
                 let name = format!("driftwarden-{}-", document.model);
-                let started = executions.iter().filter(|(start, _)| start.display_name.starts_with(&name)).count();
+                let started = executions
+                    .iter()
+                    .filter(|(start, _)| start.display_name.starts_with(&name))
+                    .count();
                 let outcomes: Vec<_> = document.closed.iter().map(|closed| closed.outcome).collect();
                 let alerts: Vec<_> = document.alerts.iter().map(|(key, alert)| (key, alert.status)).collect();
                 let stage = document.stage();
@@ -459,7 +514,10 @@ fn a1_start_is_permitted(accepted: &Accepted<'_>, moments: &[Moment<'_>], troubl
     if !alerts.iter().flatten().any(|(is_fresh, _)| *is_fresh) {
         return fail("no monitor that is not silent was in alert");
     }
-    if alerts.iter().all(|alerts| alerts.iter().any(|(_, is_broken)| *is_broken)) {
+    if alerts
+        .iter()
+        .all(|alerts| alerts.iter().any(|(_, is_broken)| *is_broken))
+    {
         return fail("a monitor in alert had found broken data");
     }
     let others = |at: Timestamp| {
@@ -474,7 +532,11 @@ fn a1_start_is_permitted(accepted: &Accepted<'_>, moments: &[Moment<'_>], troubl
 
 /// **A2** An incident has at most one run, over all attempts, tokens, refusals, lost answers, and reopenings.
 fn a2_incident_has_one_run(executions: &[(StartPipelineExecution, String)], name: &str) -> Result<(), String> {
-    match executions.iter().filter(|(start, _)| start.display_name == name).count() {
+    match executions
+        .iter()
+        .filter(|(start, _)| start.display_name == name)
+        .count()
+    {
         0 | 1 => Ok(()),
         count => Err(format!("A2: {count} pipeline executions are named `{name}`")),
     }
@@ -505,7 +567,10 @@ fn a4_closed_incident_starts_nothing(document: &ModelDocument, write: &DocumentW
 fn a5_start_is_approved(accepted: &Accepted<'_>, moments: &[Moment<'_>], troubles: &Troubles) -> Result<(), String> {
     let decided = moments.iter().rev().filter(|moment| moment.has_pending(accepted));
     let incidents = decided.filter_map(|moment| moment.document.as_ref()?.incident.as_ref());
-    let Some((incident, decision)) = incidents.filter_map(|open| Some((open, open.decision.as_ref()?))).next() else {
+    let Some((incident, decision)) = incidents
+        .filter_map(|open| Some((open, open.decision.as_ref()?)))
+        .next()
+    else {
         return Ok(());
     };
     let approved = decision.reasons.iter().find_map(|reason| match reason {
@@ -540,32 +605,48 @@ fn a7_policy_was_published(version: &str, troubles: &Troubles) -> Result<(), Str
     if troubles.policies.iter().any(|(_, policy)| policy.version() == version) {
         return Ok(());
     }
-    Err(format!("A7: a decision names policy version {version}, which nobody published"))
+    Err(format!(
+        "A7: a decision names policy version {version}, which nobody published"
+    ))
 }
 
 /// **A8** Never are more retrainings in progress than `retrainings_at_once`, nor are more started in a day than `retrainings_per_day`, and
 /// none starts during a common cause that has not been released.
-fn a8_fleet_limits_are_kept(accepted: &Accepted<'_>, moments: &[Moment<'_>], troubles: &Troubles) -> Result<(), String> {
+fn a8_fleet_limits_are_kept(
+    accepted: &Accepted<'_>,
+    moments: &[Moment<'_>],
+    troubles: &Troubles,
+) -> Result<(), String> {
     let runs = || {
         let others = troubles.runs.iter().filter(|(arn, _)| arn.as_str() != accepted.arn);
-        others.map(|(_, run)| run).filter(|run| parse_display_name(&run.name).is_some())
+        others
+            .map(|(_, run)| run)
+            .filter(|run| parse_display_name(&run.name).is_some())
     };
     let is_over = |moment: &Moment<'_>| {
         let fleet = moment.policy.fleet();
-        let running = runs().filter(|run| run.is_in_progress(moment.at) && !run.retried).count();
+        let running = runs()
+            .filter(|run| run.is_in_progress(moment.at) && !run.retried)
+            .count();
         let day = TimeZone::UTC.to_datetime(moment.at).date().to_zoned(TimeZone::UTC);
         let day = day.ok().and_then(|day| day.checked_add(1.minute()).ok());
         let day = day.map_or(midnight(), |day| day.timestamp());
         let today = runs().filter(|run| run.since >= day && !run.retried).count();
         let document: Fleet = moment.truth.at(FLEET_KEY, moment.at).unwrap_or_default();
-        let slot = document.slots.iter().find(|slot| slot.model == accepted.model && slot.incident == accepted.incident);
+        let slot = document
+            .slots
+            .iter()
+            .find(|slot| slot.model == accepted.model && slot.incident == accepted.incident);
         let cause = document.common_cause.as_ref().filter(|_| fleet.common_cause);
         // A start that had its slot before may be repeated.
         let is_common = cause.is_some_and(|cause| slot.is_none_or(|slot| slot.since > cause.since));
         running >= fleet.retrainings_at_once as usize || today >= fleet.retrainings_per_day as usize || is_common
     };
     if moments.iter().all(is_over) {
-        return Err(format!("A8: {} started beyond the limits of the fleet", accepted.start.display_name));
+        return Err(format!(
+            "A8: {} started beyond the limits of the fleet",
+            accepted.start.display_name
+        ));
     }
     Ok(())
 }
@@ -597,7 +678,9 @@ pub(super) fn r6_broken_item_changes_no_other(whole: &Summary, broken: &Summary)
     for (model, ends) in whole {
         let found = broken.get(model);
         if found != Some(ends) {
-            return Err(format!("R6: model {model} ends with {ends}; beside a broken item: {found:?}"));
+            return Err(format!(
+                "R6: model {model} ends with {ends}; beside a broken item: {found:?}"
+            ));
         }
     }
     Ok(())

@@ -18,12 +18,20 @@ pub(super) fn taken(before: Option<&ModelDocument>, after: &ModelDocument) -> Re
         if let Some(same) = after.incident.as_ref().filter(|now| now.number == open.number) {
             if same.stage() == open.stage() {
                 let is_decided = same.decisions > open.decisions;
-                return Ok(if is_decided { row(open.stage(), None, open.stage()) } else { 0 });
+                return Ok(if is_decided {
+                    row(open.stage(), None, open.stage())
+                } else {
+                    0
+                });
             }
             let cause = (same.stage() == Stage::Escalated).then(|| escalated_by(same)).flatten();
             return step(open.stage(), cause, same.stage());
         }
-        let closed = after.closed.iter().rev().find(|closed| closed.incident.number == open.number);
+        let closed = after
+            .closed
+            .iter()
+            .rev()
+            .find(|closed| closed.incident.number == open.number);
         let closed = closed.ok_or_else(|| format!("incident {} disappeared", open.id))?;
         let cause = if closed.outcome == Outcome::Resolved {
             Cause::Resolved

@@ -27,9 +27,9 @@ use std::{
 };
 
 /// One of this number of histories with troubles has many models.
-const FLEET_INTERVAL: u64 = 16;
+const FLEET_INTERVAL: u64 = 24;
 /// One of this number of histories with troubles has a twin.
-const TWIN_INTERVAL: u64 = 8;
+const TWIN_INTERVAL: u64 = 12;
 /// Age in seconds from which a command is certainly refused.
 const STALE_SECONDS: i64 = 16 * 60;
 /// Schedule expression of all monitors.
@@ -39,7 +39,7 @@ const NEWER_VERSION: u64 = 99;
 /// Time limit in seconds of a sweep that cannot sweep every monitor. A sweep starts nothing in its last minute.
 const SHORT_SWEEP: &str = "68";
 /// Number of such sweeps within which each monitor must be swept.
-const SHORT_SWEEPS: usize = 16;
+const SHORT_SWEEPS: usize = 12;
 
 /// Counts of histories with lasting troubles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -317,7 +317,9 @@ fn play(
 fn random_policy(plan: &mut Rng, is_twin: bool, is_fleet: bool) -> String {
     let mut text = random_settings(plan);
     if is_twin || is_fleet {
-        text = text.replace("paused = true", "paused = false").replace("'approve'", "'auto'");
+        text = text
+            .replace("paused = true", "paused = false")
+            .replace("'approve'", "'auto'");
     }
     let reopen = ["0m", "24h"].get(plan.usize(0..2)).copied().unwrap_or("0m");
     let decide_after = ["0m", "0m", "10m"].get(plan.usize(0..3)).copied().unwrap_or("0m");
@@ -343,7 +345,11 @@ fn random_monitor(plan: &mut Rng, number: usize, model: usize, first: usize, hou
     let mut monitor = Monitor::new(number, plan);
     let drifts = plan.u8(30..95);
     // From this hour on, the monitor has no results.
-    let silent = if plan.u8(0..4) == 0 { plan.usize(1..8) } else { usize::MAX };
+    let silent = if plan.u8(0..4) == 0 {
+        plan.usize(1..8)
+    } else {
+        usize::MAX
+    };
     monitor.endpoint = format!("m{model}");
     monitor.states = (0..first + hours)
         .map(|at| match plan.u8(0..100) {
@@ -492,7 +498,7 @@ impl History<'_> {
             self.trouble(Trouble::Finish(number));
         }
         // The deadlines of all stages pass, and reminders are due.
-        self.sweeps(&[100 * 3600, 900, 900, 8 * 24 * 3600, 900, 900])?;
+        self.sweeps(&[100 * 3600, 900, 8 * 24 * 3600, 900])?;
         self.check_rest(is_clean)?;
         let summary = self.summary();
         self.resolve_all()?;
@@ -508,7 +514,9 @@ impl History<'_> {
     }
 
     fn put_schedule(&mut self, number: usize, status: &str, is_new: bool) {
-        let Some(monitor) = self.monitors.get(number) else { return };
+        let Some(monitor) = self.monitors.get(number) else {
+            return;
+        };
         let now = self.world.time();
         let known = monitor.schedule(status);
         let schedule = Schedule {
@@ -529,7 +537,10 @@ impl History<'_> {
 
     /// Whether a monitoring schedule runs at present.
     pub(super) fn is_scheduled(&self, number: usize) -> bool {
-        let state = self.troubles.as_ref().and_then(|troubles| troubles.schedules.get(number));
+        let state = self
+            .troubles
+            .as_ref()
+            .and_then(|troubles| troubles.schedules.get(number));
         state.is_none_or(|state| *state == ScheduleState::Scheduled)
     }
 
@@ -547,7 +558,9 @@ impl History<'_> {
     /// One item of the twin breaks, and stays broken.
     fn plan_poison(&mut self) {
         let ledger = self.monitors.first().map(ledger_key).unwrap_or_default();
-        let trouble = match self.troubles.as_ref().map_or(0, |troubles| troubles.seed / 24 % 4) {
+        let trouble = match self.troubles.as_ref().map_or(0, |troubles| {
+            troubles.seed / (super::TROUBLE_INTERVAL * TWIN_INTERVAL) % 4
+        }) {
             0 => Trouble::Corrupt("models/m0.json".to_owned(), false),
             1 => Trouble::Corrupt(ledger, false),
             2 => Trouble::Corrupt(ledger, true),
@@ -562,7 +575,10 @@ impl History<'_> {
             let at = self.draw(|plan| plan.i64(3600..end));
             let lasts = self.draw(|plan| plan.i64(600..4 * 3600));
             let number = self.draw(|plan| plan.usize(0..1000));
-            let (monitors, models) = (self.monitors.len(), self.troubles.as_ref().map_or(1, |troubles| troubles.models));
+            let (monitors, models) = (
+                self.monitors.len(),
+                self.troubles.as_ref().map_or(1, |troubles| troubles.models),
+            );
             let (monitor, model) = (number % monitors.max(1), number % models.max(1));
             match self.draw(|plan| plan.u8(0..20)) {
                 0..5 => {
@@ -578,7 +594,12 @@ impl History<'_> {
                     self.plan_at(at + lasts, Trouble::PauseAll(false));
                 }
                 11..14 => {
-                    let disturbance = [Disturbance::Retry, Disturbance::Retry, Disturbance::Stop, Disturbance::Delete];
+                    let disturbance = [
+                        Disturbance::Retry,
+                        Disturbance::Retry,
+                        Disturbance::Stop,
+                        Disturbance::Delete,
+                    ];
                     let disturbance = disturbance.get(number % 4).copied().unwrap_or(Disturbance::Stop);
                     self.plan_at(at, Trouble::Disturb(disturbance));
                     self.plan_at(at + lasts, Trouble::Disturb(disturbance));
@@ -587,8 +608,14 @@ impl History<'_> {
                 15 | 16 => {
                     let refusal = [
                         (Kind::Rejected, "the pipeline does not declare parameter `Report`"),
-                        (Kind::Denied, "not authorized to perform sagemaker:StartPipelineExecution"),
-                        (Kind::Transient, "ResourceLimitExceeded: the limit of pipeline executions is reached"),
+                        (
+                            Kind::Denied,
+                            "not authorized to perform sagemaker:StartPipelineExecution",
+                        ),
+                        (
+                            Kind::Transient,
+                            "ResourceLimitExceeded: the limit of pipeline executions is reached",
+                        ),
                         (Kind::NotFound, "pipeline retraining does not exist"),
                     ];
                     let (kind, words) = refusal.get(number % 4).copied().unwrap_or((Kind::Rejected, "refused"));
@@ -625,7 +652,11 @@ impl History<'_> {
             return;
         }
         let hour = usize::try_from(at / 3600).unwrap_or_default().saturating_sub(1);
-        let report = if self.draw(Rng::bool) { Report::BrokenData } else { Report::Drift };
+        let report = if self.draw(Rng::bool) {
+            Report::BrokenData
+        } else {
+            Report::Drift
+        };
         self.plan_at(at, Trouble::Replace(monitor, hour, report));
     }
 
@@ -652,8 +683,14 @@ impl History<'_> {
             edit => {
                 let mut policy = self.draw(|plan| random_policy(plan, false, is_fleet));
                 if edit > 4 {
-                    let name = self.monitors.get(monitor).map_or("", |monitor| monitor.schedule.as_str());
-                    policy.push_str(&format!("[[monitor]]\nschedule = '{}'\nmodel = 'm9'\n", name.to_lowercase()));
+                    let name = self
+                        .monitors
+                        .get(monitor)
+                        .map_or("", |monitor| monitor.schedule.as_str());
+                    policy.push_str(&format!(
+                        "[[monitor]]\nschedule = '{}'\nmodel = 'm9'\n",
+                        name.to_lowercase()
+                    ));
                 }
                 self.plan(after(midnight(), at), Occurrence::Policy(policy));
             }
@@ -699,7 +736,10 @@ impl History<'_> {
                 }
             }
             Trouble::StartSchedule(number) => {
-                let state = self.troubles.as_ref().and_then(|troubles| troubles.schedules.get(number));
+                let state = self
+                    .troubles
+                    .as_ref()
+                    .and_then(|troubles| troubles.schedules.get(number));
                 if state == Some(&ScheduleState::Stopped) {
                     self.set_schedule(number, ScheduleState::Scheduled);
                     self.put_schedule(number, "Scheduled", false);
@@ -746,8 +786,17 @@ impl History<'_> {
     }
 
     fn replace_report(&mut self, number: usize, at: usize, report: Report) {
-        let Some(monitor) = self.monitors.get_mut(number) else { return };
-        let exists = |monitor: &Monitor| self.world.object(&format!("s3://reports/{}/constraint_violations.json", monitor.folder(at))).is_some();
+        let Some(monitor) = self.monitors.get_mut(number) else {
+            return;
+        };
+        let exists = |monitor: &Monitor| {
+            self.world
+                .object(&format!(
+                    "s3://reports/{}/constraint_violations.json",
+                    monitor.folder(at)
+                ))
+                .is_some()
+        };
         if !exists(monitor) {
             return;
         }
@@ -759,7 +808,9 @@ impl History<'_> {
     }
 
     fn delete_schedule(&mut self, number: usize) {
-        let Some(monitor) = self.monitors.get(number) else { return };
+        let Some(monitor) = self.monitors.get(number) else {
+            return;
+        };
         if self.world.delete_schedule(&monitor.schedule).is_some() {
             self.set_schedule(number, ScheduleState::Deleted);
             self.counts().deleted_schedules += 1;
@@ -767,7 +818,9 @@ impl History<'_> {
     }
 
     fn rename_schedule(&mut self, number: usize) {
-        let Some(monitor) = self.monitors.get(number) else { return };
+        let Some(monitor) = self.monitors.get(number) else {
+            return;
+        };
         let model = monitor.endpoint.trim_start_matches('m').parse().unwrap_or_default();
         let hours = monitor.states.len();
         self.delete_schedule(number);
@@ -797,7 +850,9 @@ impl History<'_> {
             Disturbance::Stop => !status.is_final(),
             Disturbance::Delete => true,
         };
-        let latest = ours.filter(|(_, run)| fits(run.status)).max_by_key(|(_, run)| run.start_time);
+        let latest = ours
+            .filter(|(_, run)| fits(run.status))
+            .max_by_key(|(_, run)| run.start_time);
         let Some((name, run)) = latest else { return };
         let arn = run.arn.clone();
         self.record(|| format!("{disturbance:?}: {arn}"));
@@ -883,11 +938,13 @@ impl History<'_> {
         let decision = open.and_then(|open| open.decision.as_ref());
         let decision = decision.map_or(0, |decision| decision.number);
         let stage = open.map_or(Stage::Healthy, |open| open.stage());
-        let other = if stage == Stage::Verifying { Stage::Deciding } else { Stage::Verifying };
-        let answer = |name: &str, decision: u64| json!({"command": name, "incidentId": incident, "decision": decision});
-        let resolve = |stage: Stage, choice: Option<&str>| {
-            json!({"command": "resolve", "incidentId": incident, "stage": stage.as_str(), "inAlert": choice})
+        let other = if stage == Stage::Verifying {
+            Stage::Deciding
+        } else {
+            Stage::Verifying
         };
+        let answer = |name: &str, decision: u64| json!({"command": name, "incidentId": incident, "decision": decision});
+        let resolve = |stage: Stage, choice: Option<&str>| json!({"command": "resolve", "incidentId": incident, "stage": stage.as_str(), "inAlert": choice});
         let mut body = match command {
             Command::Approve | Command::Stale | Command::Anonymous => answer("approve", decision),
             Command::Deny => answer("deny", decision),
@@ -898,13 +955,19 @@ impl History<'_> {
             Command::OtherStage => resolve(other, Some("accept")),
             Command::Pause => json!({"command": "pause", "model": format!("m{model}"), "reason": "labels are late"}),
             Command::Resume => json!({"command": "resume", "model": format!("m{model}")}),
-            Command::Misspelled => json!({"command": "pause", "model": format!("m{model}x"), "reason": "labels are late"}),
+            Command::Misspelled => {
+                json!({"command": "pause", "model": format!("m{model}x"), "reason": "labels are late"})
+            }
         };
         if let Some(fields) = body.as_object_mut() {
             fields.insert("id".into(), format!("command-{request}").into());
             fields.retain(|_, value| !value.is_null());
         }
-        let received = if command == Command::Stale { after(now, -STALE_SECONDS) } else { now };
+        let received = if command == Command::Stale {
+            after(now, -STALE_SECONDS)
+        } else {
+            now
+        };
         let mut payload = url_request(request, received, &body.to_string().into());
         if command == Command::Anonymous
             && let Some(Value::Object(context)) = payload.get_mut("requestContext")
@@ -940,7 +1003,9 @@ impl History<'_> {
 
     /// Whether the planted bug stops the sweep here.
     pub(super) fn stops_at_first(&mut self, function: Function) -> bool {
-        let Some(troubles) = &mut self.troubles else { return false };
+        let Some(troubles) = &mut self.troubles else {
+            return false;
+        };
         let reads = self.world.take_reads();
         if function != Function::Sweep {
             return false;
@@ -957,14 +1022,17 @@ impl History<'_> {
         self.world.limit_rate(u32::MAX);
         self.record(|| "--- final phase: no lost events, failures, or crashes".to_owned());
         if !self.is_twin() {
-            let corrupt = self.troubles.as_ref().map(|troubles| troubles.corrupt.keys().cloned().collect());
+            let corrupt = self
+                .troubles
+                .as_ref()
+                .map(|troubles| troubles.corrupt.keys().cloned().collect());
             let corrupt: Vec<String> = corrupt.unwrap_or_default();
             for key in corrupt {
                 self.cure(&key);
             }
         }
         self.redrive();
-        self.sweeps(&[900, 900, 3700, 900, 900])
+        self.sweeps(&[900, 3700, 900])
     }
 
     /// Runs sweeps, each after some seconds.
@@ -980,26 +1048,35 @@ impl History<'_> {
     fn recover(&mut self) -> Result<(), String> {
         let first = self.hours_passed() + 1;
         for number in 0..self.monitors.len() {
-            let state = self.troubles.as_ref().and_then(|troubles| troubles.schedules.get(number));
+            let state = self
+                .troubles
+                .as_ref()
+                .and_then(|troubles| troubles.schedules.get(number));
             if state == Some(&ScheduleState::Stopped) {
                 self.trouble(Trouble::StartSchedule(number));
             }
             if self.is_scheduled(number) {
                 self.put_schedule(number, "Scheduled", false);
             }
-            let Some(monitor) = self.monitors.get_mut(number) else { continue };
+            let Some(monitor) = self.monitors.get_mut(number) else {
+                continue;
+            };
             monitor.states.resize(first, DatapointState::Missing);
             monitor.states.resize(first + 4, DatapointState::Clean);
             self.plan_executions(number, first);
         }
         self.run()?;
-        self.sweeps(&[900, 3700, 900, 900])
+        self.sweeps(&[900, 900])
     }
 
     /// An operator resolves every open incident.
     fn resolve_all(&mut self) -> Result<(), String> {
         let models = self.model_documents();
-        let open: Vec<String> = models.iter().filter(|model| model.incident.is_some()).map(|model| model.model.clone()).collect();
+        let open: Vec<String> = models
+            .iter()
+            .filter(|model| model.incident.is_some())
+            .map(|model| model.model.clone())
+            .collect();
         for model in &open {
             let number = model.trim_start_matches('m').parse().unwrap_or_default();
             self.counts().resolved += 1;
