@@ -407,17 +407,15 @@ impl Remediate {
             // An alarm that left the policy, or a monitor that belongs to another model by now.
             let left = snapshots.into_iter().filter(|alert| {
                 let schedule = alert.monitoring_schedule.as_str();
-                match schedule.strip_prefix("alarm:") {
-                    Some(name) => policy.alarm(name).is_none_or(|alarm| alarm.model != document.model),
-                    None => {
-                        let monitor = MonitorRef {
-                            schedule,
-                            endpoint: alert.endpoint.as_deref(),
-                            monitor_type: alert.monitor_type.as_deref(),
-                        };
-                        policy.monitor(&monitor).model != document.model
-                    }
+                if let Some(name) = schedule.strip_prefix("alarm:") {
+                    return policy.alarm(name).is_none_or(|alarm| alarm.model != document.model);
                 }
+                let monitor = MonitorRef {
+                    schedule,
+                    endpoint: alert.endpoint.as_deref(),
+                    monitor_type: alert.monitor_type.as_deref(),
+                };
+                policy.monitor(&monitor).model != document.model
             });
             inputs.extend(left.map(|alert| Input::Retired {
                 monitoring_schedule: alert.monitoring_schedule.clone(),

@@ -369,7 +369,7 @@ impl History<'_> {
             self.r1_open_incident_is_notified(&document)?;
             self.r3_refused_start_is_escalated(&document)?;
             if is_clean {
-                self.r5_quiet_model_has_no_incident(&document)?;
+                r5_quiet_model_has_no_incident(&document)?;
             }
         }
         Ok(())
@@ -450,20 +450,6 @@ impl History<'_> {
             return Err(format!(
                 "R3: {} retrainings count toward the budget of {model}, but {started} were started",
                 document.retrainings.len()
-            ));
-        }
-        Ok(())
-    }
-
-    /// **R5** A model whose monitors are all quiet, and verified, has no open incident.
-    fn r5_quiet_model_has_no_incident(&self, document: &ModelDocument) -> Result<(), String> {
-        let Some(open) = &document.incident else { return Ok(()) };
-        let is_quiet = document.alerts.values().all(|alert| alert.status == AlertStatus::Ok);
-        if is_quiet && open.returns == 0 {
-            return Err(format!(
-                "R5: incident {} is {:?}, but every monitor is OK",
-                open.id,
-                open.stage()
             ));
         }
         Ok(())
@@ -566,11 +552,8 @@ fn a4_closed_incident_starts_nothing(document: &ModelDocument, write: &DocumentW
 /// **A5** A start that required an approval has one for the fingerprint of its decision.
 fn a5_start_is_approved(accepted: &Accepted<'_>, moments: &[Moment<'_>], troubles: &Troubles) -> Result<(), String> {
     let decided = moments.iter().rev().filter(|moment| moment.has_pending(accepted));
-    let incidents = decided.filter_map(|moment| moment.document.as_ref()?.incident.as_ref());
-    let Some((incident, decision)) = incidents
-        .filter_map(|open| Some((open, open.decision.as_ref()?)))
-        .next()
-    else {
+    let mut incidents = decided.filter_map(|moment| moment.document.as_ref()?.incident.as_ref());
+    let Some((incident, decision)) = incidents.find_map(|open| Some((open, open.decision.as_ref()?))) else {
         return Ok(());
     };
     let approved = decision.reasons.iter().find_map(|reason| match reason {
@@ -669,6 +652,20 @@ fn a9_newer_release_loses_nothing(before: &[u8], body: &[u8], key: &str) -> Resu
 fn a12_invalid_command_changes_nothing(id: &str, troubles: &Troubles) -> Result<(), String> {
     if troubles.invalid.contains(id) {
         return Err(format!("A12: the invalid command of request {id} took effect"));
+    }
+    Ok(())
+}
+
+/// **R5** A model whose monitors are all quiet, and verified, has no open incident.
+fn r5_quiet_model_has_no_incident(document: &ModelDocument) -> Result<(), String> {
+    let Some(open) = &document.incident else { return Ok(()) };
+    let is_quiet = document.alerts.values().all(|alert| alert.status == AlertStatus::Ok);
+    if is_quiet && open.returns == 0 {
+        return Err(format!(
+            "R5: incident {} is {:?}, but every monitor is OK",
+            open.id,
+            open.stage()
+        ));
     }
     Ok(())
 }

@@ -326,17 +326,17 @@ fn random_policy(plan: &mut Rng, is_twin: bool, is_fleet: bool) -> String {
     let at_once = if is_twin { 50 } else { plan.u8(1..=4) };
     let per_day = if is_twin { 50 } else { plan.u8(2..=20) };
     let common_cause = !is_twin && plan.bool();
-    text.push_str(&format!(
+    text.extend([format!(
         "data_within = '12h'\napproval_expires_after = '12h'\nstart_within = '1h'\nreopen_within = '{reopen}'\n\
          decide_after = '{decide_after}'\n"
-    ));
+    )]);
     if plan.u8(0..6) == 0 {
         text.push_str("minimum_severity = 'critical'\n");
     }
-    text.push_str(&format!(
+    text.extend([format!(
         "[fleet]\nretrainings_at_once = {at_once}\nretrainings_per_day = {per_day}\ncommon_cause = {common_cause}\n\
          [[violation]]\nfeature = 'income'\nseverity = 'critical'\n"
-    ));
+    )]);
     text
 }
 
@@ -621,7 +621,7 @@ impl History<'_> {
                     let (kind, words) = refusal.get(number % 4).copied().unwrap_or((Kind::Rejected, "refused"));
                     let begins = self.draw(|plan| plan.i64(0..at));
                     self.plan_at(begins, Trouble::Refuse(model, kind, words));
-                    if number % 3 > 0 {
+                    if !number.is_multiple_of(3) {
                         self.plan_at(begins + lasts, Trouble::Allow(model));
                     }
                 }
@@ -687,10 +687,10 @@ impl History<'_> {
                         .monitors
                         .get(monitor)
                         .map_or("", |monitor| monitor.schedule.as_str());
-                    policy.push_str(&format!(
+                    policy.extend([format!(
                         "[[monitor]]\nschedule = '{}'\nmodel = 'm9'\n",
                         name.to_lowercase()
-                    ));
+                    )]);
                 }
                 self.plan(after(midnight(), at), Occurrence::Policy(policy));
             }
@@ -772,7 +772,7 @@ impl History<'_> {
             Trouble::Break(operation, resource) => self.world.break_operation(operation, resource, Kind::Transient),
             Trouble::Repair(operation) => self.world.repair(operation),
             Trouble::LimitRate(per_second) => self.world.limit_rate(per_second),
-            Trouble::Corrupt(key, is_newer) => self.corrupt(key, is_newer),
+            Trouble::Corrupt(key, is_newer) => self.corrupt(&key, is_newer),
             Trouble::Cure(key) => self.cure(&key),
             Trouble::LoseLedger(number) => {
                 if let Some(key) = self.monitors.get(number).map(ledger_key)
@@ -885,12 +885,12 @@ impl History<'_> {
         }
     }
 
-    fn corrupt(&mut self, key: String, is_newer: bool) {
+    fn corrupt(&mut self, key: &str, is_newer: bool) {
         let Some(troubles) = &mut self.troubles else { return };
-        if troubles.is_corrupt(&key) {
+        if troubles.is_corrupt(key) {
             return;
         }
-        let original = self.world.document(&key);
+        let original = self.world.document(key);
         let body = match &original {
             Some(original) if is_newer => {
                 let mut document: Value = serde_json::from_slice(original).unwrap_or_default();
@@ -901,8 +901,8 @@ impl History<'_> {
             }
             _ => b"{".to_vec(),
         };
-        troubles.corrupt.insert(key.clone(), original);
-        self.world.put_document(&key, body);
+        troubles.corrupt.insert(key.to_owned(), original);
+        self.world.put_document(key, body);
         self.counts().unreadable += 1;
     }
 
@@ -937,7 +937,7 @@ impl History<'_> {
         let incident = open.map_or_else(|| format!("m{model}-1"), |open| open.id.clone());
         let decision = open.and_then(|open| open.decision.as_ref());
         let decision = decision.map_or(0, |decision| decision.number);
-        let stage = open.map_or(Stage::Healthy, |open| open.stage());
+        let stage = open.map_or(Stage::Healthy, remediation::Incident::stage);
         let other = if stage == Stage::Verifying {
             Stage::Deciding
         } else {
