@@ -650,9 +650,15 @@ impl Sweep {
         };
         let known = ledger.monitor.model.clone();
         let model = context.policy.monitor(&MonitorRef::from(&ledger.monitor));
-        if is_retired || model.model != known {
+        // A monitor that moved and was deleted had been reported to the model that it monitored last.
+        let left = if is_retired {
+            BTreeSet::from([known, model.model.clone()])
+        } else {
+            BTreeSet::from_iter(Some(known).filter(|known| *known != model.model))
+        };
+        let key = schedule_key(&ledger.monitor.schedule);
+        for known in left {
             let loaded = load::<ModelDocument>(clients, &model_key(&known)).await?;
-            let key = schedule_key(&ledger.monitor.schedule);
             if loaded
                 .document()
                 .is_some_and(|document| document.alerts.contains_key(&key))

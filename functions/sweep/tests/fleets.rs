@@ -373,6 +373,21 @@ async fn moved_monitor_in_alert_is_known_to_its_model() {
 }
 
 #[tokio::test]
+async fn moved_monitor_that_is_deleted_retires() {
+    let aws = fleet(1, "CompletedWithViolations");
+    sweep_for(&aws, 600).await.unwrap();
+    let policy = format!("{POLICY}[[monitor]]\nschedule = 'dq-000'\nmodel = 'churn'\n");
+    aws.put_document("policy.toml", policy);
+    aws.delete_schedule("dq-000").unwrap();
+    // No execution has been recorded under the new model.
+    sweep_for(&aws, 600).await.unwrap();
+    assert_eq!(json(&aws, "models/churn.json")["alerts"]["dq-000"]["status"], "InAlert");
+    aws.pass(SignedDuration::from_mins(61));
+    sweep_for(&aws, 600).await.unwrap();
+    assert_eq!(json(&aws, "models/churn.json")["alerts"], json!({}));
+}
+
+#[tokio::test]
 async fn deleted_policy_is_measured_and_stays_effective() {
     let aws = fleet(1, "CompletedWithViolations");
     aws.put_document("policy.toml", "paused = true\n[remediation]\nautomation = 'observe'\n");
