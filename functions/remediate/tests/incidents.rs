@@ -317,7 +317,7 @@ async fn pending_start_without_facts_is_not_executed() {
     aws.fail("sagemaker:ListPipelineExecutions", Fault::Before(Kind::Transient));
     let swept = function().sweep(&aws, "churn-endpoint", [].into(), "sweep").await;
     swept.unwrap_err();
-    assert!(aws.executions().is_empty(), "nobody knows whether it is still wanted");
+    assert!(aws.executions().is_empty(), "it may no longer be wanted");
     // An input that makes no decision reviews the start, too.
     aws.pass(jiff::SignedDuration::from_mins(10));
     let resumed = "paused = true\n[[alarm]]\nname = 'x'\nmodel = 'y'\n";

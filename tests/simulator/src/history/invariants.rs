@@ -564,7 +564,7 @@ fn a5_start_is_approved(accepted: &Accepted<'_>, moments: &[Moment<'_>], trouble
         return Ok(());
     };
     let Some((of, number)) = troubles.approvals.get(&at.as_millisecond()) else {
-        return Err(format!("A5: nobody approved {} at {at}", incident.id));
+        return Err(format!("A5: no operator approved {} at {at}", incident.id));
     };
     let answered = troubles.fingerprints.get(&(of.clone(), *number));
     // An approval that came before the first decision is bound to no facts.
@@ -589,7 +589,7 @@ fn a7_policy_was_published(version: &str, troubles: &Troubles) -> Result<(), Str
         return Ok(());
     }
     Err(format!(
-        "A7: a decision names policy version {version}, which nobody published"
+        "A7: a decision names policy version {version}, which was never published"
     ))
 }
 
@@ -620,10 +620,15 @@ fn a8_fleet_limits_are_kept(
             .slots
             .iter()
             .find(|slot| slot.model == accepted.model && slot.incident == accepted.incident);
+        // A start keeps the slot that it took under an earlier policy.
+        let mut policies = troubles.policies.iter().rev().map(|(at, _)| *at);
+        let published = policies.find(|at| *at <= moment.at);
+        let is_earlier = slot.is_some_and(|slot| Some(slot.since) < published);
         let cause = document.common_cause.as_ref().filter(|_| fleet.common_cause);
         // A start that had its slot before may be repeated.
         let is_common = cause.is_some_and(|cause| slot.is_none_or(|slot| slot.since > cause.since));
-        running >= fleet.retrainings_at_once as usize || today >= fleet.retrainings_per_day as usize || is_common
+        let is_full = running >= fleet.retrainings_at_once as usize || today >= fleet.retrainings_per_day as usize;
+        (is_full && !is_earlier) || is_common
     };
     if moments.iter().all(is_over) {
         return Err(format!(
