@@ -136,7 +136,7 @@ mutants-diff: cargo-mutants ## Run mutation tests of the lines that differ from 
 	@if [ -s target/mutation/changes.diff ]; then $(MUTANTS) --in-diff target/mutation/changes.diff; \
 	else echo "No code of the pure crates differs from $(BASE): nothing to test"; fi
 
-simulate: needs-rust ## Play SEEDS=100000 histories with faults; SEED=N prints one; PLANT=drop-token|skip-outbox|loose-etag|blind-update adds a bug
+simulate: needs-rust ## Play SEEDS=100000 histories with faults; SEED=N prints one; PLANT=drop-token|skip-outbox|loose-etag|blind-update|frozen-start|edge-facts|fail-open|stop-at-first|no-rotation|retire-on-error|drop-unknown|same-epoch|stale-approval|ignore-pause|skip-fleet adds a bug
 	cargo run --quiet --locked -p driftwarden-simulator -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100000)) $(if $(FROM),--from $(FROM)) $(if $(PLANT),--plant $(PLANT))
 
 bench: setup ## Measure ingest and backtest, each beside a Python implementation

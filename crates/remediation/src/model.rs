@@ -411,12 +411,15 @@ impl ModelDocument {
     /// What an input needs to know.
     pub fn needs(&self, input: &Input, caller: &Caller) -> Needs {
         let stage = self.stage();
+        // Any input may execute a pending start, which is reviewed first.
+        let reviews = self.has_start_to_review(caller);
         let facts = match input {
+            _ if reviews => true,
             Input::Alert(alert) => {
                 let known = self.alerts.get(&schedule_key(&alert.monitoring_schedule));
                 let is_new = known.is_none_or(|known| known.position() < alert.position());
                 let may_decide = stage.is_undecided() || stage == Stage::Healthy;
-                (is_new && may_decide) || self.is_deciding() || self.has_start_to_review(caller)
+                (is_new && may_decide) || self.is_deciding()
             }
             Input::Resolution(_) => true,
             Input::Approval(_) | Input::Pause(_) | Input::Retired { .. } | Input::Tick => {
@@ -430,8 +433,10 @@ impl ModelDocument {
         if facts || self.incident.is_some() {
             let in_alert = self.alerts.iter().filter(|(_, alert)| alert.status != AlertStatus::Ok);
             levels.extend(in_alert.map(|(key, _)| key.clone()));
+            // The level of a monitor that has retired would bring its alert back.
             let of_incident = self.incident.iter().flat_map(|open| &open.monitors);
-            levels.extend(of_incident.map(|schedule| schedule_key(schedule)));
+            let of_incident = of_incident.map(|schedule| schedule_key(schedule));
+            levels.extend(of_incident.filter(|key| self.alerts.contains_key(key)));
             if let Input::Alert(alert) = input {
                 levels.push(schedule_key(&alert.monitoring_schedule));
             }

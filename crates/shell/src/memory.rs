@@ -7,6 +7,10 @@ mod deployment;
 mod hosting;
 mod lineage;
 mod outside;
+mod trouble;
+
+pub use trouble::{DocumentWrite, NEWER_FIELD};
+
 use crate::operator::{DeadLetter, DeadLetters, FunctionUrls, Functions};
 use crate::{
     AwsError, Kind,
@@ -54,6 +58,28 @@ pub enum PlantedBug {
     LooseETag,
     /// An update of an endpoint is executed again later, without a check whether it is still wanted.
     BlindUpdate,
+    /// A start that failed is executed again later, without a check whether it is still wanted.
+    FrozenStart,
+    /// Decisions use the facts with which an alert began, and not its present facts.
+    EdgeFacts,
+    /// A deleted policy counts as the default policy.
+    FailOpen,
+    /// A sweep stops at the first document that cannot be parsed. The simulator stops it.
+    StopAtFirst,
+    /// Each sweep begins with the same monitors.
+    NoRotation,
+    /// A list of schedules that fails counts as empty.
+    RetireOnError,
+    /// Fields of a newer release are dropped when a document is written.
+    DropUnknown,
+    /// A ledger that was lost continues with its old epoch, and counts its transitions from 1 again.
+    SameEpoch,
+    /// An approval counts for later decisions, too.
+    StaleApproval,
+    /// The pause of all models is not read.
+    IgnorePause,
+    /// The state of the fleet is not written.
+    SkipFleet,
 }
 
 /// A function behind a URL: maps the body of a request to the response.
@@ -119,6 +145,7 @@ struct Inner {
     deployed: deployment::DeploymentState,
     /// Document that is added when the next object is stored.
     put_document_after_store: Option<(String, Vec<u8>)>,
+    lasting: trouble::TroubleState,
 }
 
 impl Memory {
@@ -160,6 +187,7 @@ impl Memory {
                 url_requests: Vec::new(),
                 deployed: deployment::DeploymentState::default(),
                 put_document_after_store: None,
+                lasting: trouble::TroubleState::default(),
             }),
         }
     }
@@ -208,7 +236,9 @@ impl Memory {
         let etag = ETag(format!("\"{}\"", inner.writes));
         let now = inner.now;
         inner.written.insert(key.to_owned(), now);
-        if let Some((before, _)) = inner.documents.insert(key.to_owned(), (body.into(), etag)) {
+        let body = body.into();
+        inner.note_write(key, Some(&body), false);
+        if let Some((before, _)) = inner.documents.insert(key.to_owned(), (body, etag)) {
             inner.earlier.entry(key.to_owned()).or_default().push(before);
         }
     }
@@ -216,6 +246,7 @@ impl Memory {
     /// Deletes a document. Its versions stay, as in a bucket with versioning.
     pub fn delete_document(&self, key: &str) {
         let mut inner = self.inner();
+        inner.note_write(key, None, false);
         if let Some((before, _)) = inner.documents.remove(key) {
             inner.earlier.entry(key.to_owned()).or_default().push(before);
         }
@@ -466,6 +497,8 @@ impl Memory {
         if operation.starts_with("sagemaker:") {
             inner.now = inner.now.saturating_add(inner.latency).unwrap_or(Timestamp::MAX);
         }
+        inner.execute_frozen();
+        let outage = inner.outage(operation, resource);
         let mut fault = inner
             .faults
             .iter()
@@ -494,6 +527,9 @@ impl Memory {
                 return Err(error(Kind::Transient));
             }
         }
+        if let Some(kind) = outage {
+            return Err(error(kind));
+        }
         match fault {
             Some(Fault::Before(kind)) => Err(error(kind)),
             Some(Fault::After) => {
@@ -515,14 +551,8 @@ impl Memory {
 
 impl Documents for Memory {
     async fn read(&self, key: &str, known: Option<&ETag>) -> Result<Fetched, AwsError> {
-        self.call("s3:GetObject", key, |inner| {
-            Ok(match inner.documents.get(key) {
-                None => Fetched::Absent,
-                Some((_, etag)) if Some(etag) == known => Fetched::Unchanged,
-                Some((body, etag)) => Fetched::Found(body.clone(), etag.clone()),
-            })
-        })
-        .await
+        self.call("s3:GetObject", key, |inner| Ok(inner.fetch(key, known)))
+            .await
     }
 
     async fn earlier_versions(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
@@ -543,10 +573,6 @@ impl Documents for Memory {
 
     async fn write(&self, key: &str, body: Vec<u8>, precondition: &Precondition) -> Result<ETag, AwsError> {
         self.call("s3:PutObject", key, |inner| {
-            let body = match inner.planted {
-                Some(PlantedBug::SkipOutbox) => without_outbox(body),
-                _ => body,
-            };
             let loose = inner.planted == Some(PlantedBug::LooseETag);
             let is_met = loose
                 || match (precondition, inner.documents.get(key)) {
@@ -565,8 +591,11 @@ impl Documents for Memory {
             inner.writes += 1;
             let etag = ETag(format!("\"{}\"", inner.writes));
             let now = inner.now;
-            inner.written.insert(key.to_owned(), now);
-            inner.documents.insert(key.to_owned(), (body, etag.clone()));
+            if let Some(body) = inner.stored(key, body) {
+                inner.written.insert(key.to_owned(), now);
+                inner.note_write(key, Some(&body), true);
+                inner.documents.insert(key.to_owned(), (body, etag.clone()));
+            }
             Ok(etag)
         })
         .await
@@ -731,6 +760,7 @@ impl MonitorMetrics for Memory {
 impl EventBus for Memory {
     async fn put(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
         self.call("events:PutEvents", detail_type, |inner| {
+            let detail = inner.published(detail);
             inner.events.push((detail_type.to_owned(), detail));
             Ok(())
         })
@@ -755,21 +785,11 @@ impl ProcessingJobs for Memory {
 impl Pipelines for Memory {
     async fn start(&self, start: &StartPipelineExecution) -> Result<String, AwsError> {
         self.call("sagemaker:StartPipelineExecution", &start.pipeline, |inner| {
-            let dropped = inner.planted == Some(PlantedBug::DropToken);
-            let known = inner
-                .executions
-                .iter()
-                .find(|(by, _)| by.client_request_token == start.client_request_token && !dropped);
-            if let Some((_, arn)) = known {
-                return Ok(arn.clone());
+            if let Some(refusal) = inner.refusal(start) {
+                inner.freeze(start);
+                return Err(refusal);
             }
-            let number = inner.executions.len() + 1;
-            let arn = format!("{EXECUTION_PREFIX}/e{number}");
-            inner.executions.push((start.clone(), arn.clone()));
-            let execution = executing(&arn, inner.now);
-            let run = (start.display_name.clone(), start.parameters.clone(), execution);
-            inner.runs.insert(arn.clone(), run);
-            Ok(arn)
+            Ok(inner.start_pipeline(start))
         })
         .await
     }
@@ -860,10 +880,13 @@ impl MonitoringAlerts for Memory {
 
 impl MonitoringSchedules for Memory {
     async fn schedules(&self) -> Result<Vec<Schedule>, AwsError> {
-        self.call("sagemaker:ListMonitoringSchedules", "*", |inner| {
+        let listed = self.call("sagemaker:ListMonitoringSchedules", "*", |inner| {
             Ok(inner.schedules.iter().map(|(schedule, _)| schedule.clone()).collect())
-        })
-        .await
+        });
+        match listed.await {
+            Err(_) if self.inner().planted == Some(PlantedBug::RetireOnError) => Ok(Vec::new()),
+            listed => listed,
+        }
     }
 
     async fn schedule_expression(&self, schedule: &str) -> Result<String, AwsError> {

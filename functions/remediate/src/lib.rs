@@ -284,7 +284,11 @@ impl Remediate {
                     (stepped, document.stage(), lacks_facts, document.waits_for_fleet())
                 },
                 async |effect| {
-                    let executed = self.execute(clients, &model, effect, &policy).await;
+                    let executed = match &facts {
+                        // Without facts, the start was not reviewed: what it rests on may have changed.
+                        Some(Err((_, error))) if effect.is_start() => Err(error.clone()),
+                        _ => self.execute(clients, &model, effect, &policy).await,
+                    };
                     let is_started = matches!(executed, Ok(ModelEffectOutcome::Started(_)));
                     has_open_start.set(has_open_start.get() || (effect.is_start() && !is_started));
                     executed
@@ -323,7 +327,8 @@ impl Remediate {
         })
     }
 
-    /// The level of a monitor now. `None` if its ledger does not exist, or cannot be parsed: then the monitor is silent.
+    /// The level of a monitor now. `None` if its ledger does not exist: then its last event counts. A ledger that cannot be parsed is
+    /// an error, because it may contain broken data: nothing is decided and nothing is started.
     async fn level(
         &self,
         clients: &impl Documents,
@@ -331,14 +336,18 @@ impl Remediate {
         policy: &Policy,
         now: Timestamp,
     ) -> Result<Option<(String, alerting::Level)>, AwsError> {
-        let loaded = match load::<MonitorLedger>(clients, &MonitorLedger::key(schedule)).await {
-            Ok(loaded) => loaded,
-            Err(UpdateError::Aws(error)) => return Err(error),
-            Err(error) => {
-                tracing::error!(monitoring_schedule = schedule, error = %error, "failed to read the level of a monitor");
-                return Ok(None);
-            }
-        };
+        let key = MonitorLedger::key(schedule);
+        let loaded = load::<MonitorLedger>(clients, &key)
+            .await
+            .map_err(|error| match error {
+                UpdateError::Aws(error) => error,
+                error => AwsError {
+                    operation: "s3:GetObject",
+                    resource: key.clone(),
+                    kind: Kind::Rejected,
+                    message: shell::chain(&error),
+                },
+            })?;
         let Some(ledger) = loaded.document() else {
             return Ok(None);
         };
@@ -390,21 +399,32 @@ impl Remediate {
         clients: &W,
         document: &ModelDocument,
     ) -> Result<Vec<Input>, RemediateError> {
+        let mut inputs = Vec::new();
+        let snapshots = document.alerts.values().filter_map(|alert| alert.snapshot.as_ref());
+        let snapshots: Vec<_> = snapshots.collect();
+        if !snapshots.is_empty() {
+            let policy = self.policy.load(clients).await.map_err(RemediateError::Policy)?;
+            // An alarm that left the policy, or a monitor that belongs to another model by now.
+            let left = snapshots.into_iter().filter(|alert| {
+                let schedule = alert.monitoring_schedule.as_str();
+                if let Some(name) = schedule.strip_prefix("alarm:") {
+                    return policy.alarm(name).is_none_or(|alarm| alarm.model != document.model);
+                }
+                let monitor = MonitorRef {
+                    schedule,
+                    endpoint: alert.endpoint.as_deref(),
+                    monitor_type: alert.monitor_type.as_deref(),
+                };
+                policy.monitor(&monitor).model != document.model
+            });
+            inputs.extend(left.map(|alert| Input::Retired {
+                monitoring_schedule: alert.monitoring_schedule.clone(),
+            }));
+        }
         let Some(open) = &document.incident else {
-            return Ok(Vec::new());
+            return Ok(inputs);
         };
         let stage = open.stage();
-        let mut inputs = Vec::new();
-        let policy = self.policy.load(clients).await.map_err(RemediateError::Policy)?;
-        // An alarm that left the policy, or belongs to another model by now.
-        let snapshots = document.alerts.values().filter_map(|alert| alert.snapshot.as_ref());
-        let alarms = snapshots.filter(|alert| {
-            let name = alert.monitoring_schedule.strip_prefix("alarm:");
-            name.is_some_and(|name| policy.alarm(name).is_none_or(|alarm| alarm.model != document.model))
-        });
-        inputs.extend(alarms.map(|alert| Input::Retired {
-            monitoring_schedule: alert.monitoring_schedule.clone(),
-        }));
         let run = open.execution.as_ref();
         // An execution that failed may have been retried.
         if let Some(run) = run.filter(|_| matches!(stage, Stage::Retraining | Stage::Escalated)) {

@@ -307,6 +307,43 @@ async fn alert_without_facts_is_decided_by_sweep() {
 }
 
 #[tokio::test]
+async fn pending_start_without_facts_is_not_executed() {
+    let aws = aws();
+    aws.fail("sagemaker:StartPipelineExecution", Fault::Before(Kind::Transient));
+    let alert = event("alert-in-alert");
+    function().handle(&aws, &alert, "alert").await.unwrap_err();
+    assert_eq!(model(&aws).stage(), Stage::Starting);
+    aws.pass(jiff::SignedDuration::from_mins(10));
+    aws.fail("sagemaker:ListPipelineExecutions", Fault::Before(Kind::Transient));
+    let swept = function().sweep(&aws, "churn-endpoint", [].into(), "sweep").await;
+    swept.unwrap_err();
+    assert!(aws.executions().is_empty(), "it may no longer be wanted");
+    // An input that makes no decision reviews the start, too.
+    aws.pass(jiff::SignedDuration::from_mins(10));
+    let resumed = "paused = true\n[[alarm]]\nname = 'x'\nmodel = 'y'\n";
+    aws.put_document("policy.toml", resumed);
+    let change = event("pipeline-execution-executing").replace("churn-endpoint-1", "churn-endpoint-9");
+    function().handle(&aws, &change, "other").await.unwrap();
+    assert!(aws.executions().is_empty());
+    assert_eq!(model(&aws).stage(), Stage::Holding);
+}
+
+#[tokio::test]
+async fn nothing_starts_on_unreadable_ledger() {
+    for ledger in ["none", r#"{"version": 9}"#] {
+        let aws = aws();
+        aws.put_document("monitors/churn-data-quality.json", ledger);
+        let alert = event("alert-in-alert");
+        assert!(alert.contains("churn-data-quality"));
+        for request in ["alert", "again"] {
+            function().handle(&aws, &alert, request).await.unwrap_err();
+        }
+        assert!(aws.executions().is_empty(), "its window may have broken data");
+        assert_eq!(model(&aws).stage(), Stage::Deciding);
+    }
+}
+
+#[tokio::test]
 async fn sweep_finds_unreported_end_of_retraining() {
     let aws = aws();
     function()

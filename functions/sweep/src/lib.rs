@@ -650,25 +650,31 @@ impl Sweep {
         };
         let known = ledger.monitor.model.clone();
         let model = context.policy.monitor(&MonitorRef::from(&ledger.monitor));
-        if !is_retired && model.model == known {
-            return Ok(());
-        }
-        let loaded = load::<ModelDocument>(clients, &model_key(&known)).await?;
+        // A monitor that moved and was deleted had been reported to the model that it monitored last.
+        let left = if is_retired {
+            BTreeSet::from([known, model.model.clone()])
+        } else {
+            BTreeSet::from_iter(Some(known).filter(|known| *known != model.model))
+        };
         let key = schedule_key(&ledger.monitor.schedule);
-        if loaded
-            .document()
-            .is_some_and(|document| document.alerts.contains_key(&key))
-        {
-            let input = Input::Retired {
-                monitoring_schedule: ledger.monitor.schedule.clone(),
-            };
-            tracing::warn!(monitoring_schedule = %candidate.name, model = %known, is_retired, "monitor retired from its model");
-            self.remediate.take(clients, known, input, context.request_id).await?;
+        for known in left {
+            let loaded = load::<ModelDocument>(clients, &model_key(&known)).await?;
+            if loaded
+                .document()
+                .is_some_and(|document| document.alerts.contains_key(&key))
+            {
+                let input = Input::Retired {
+                    monitoring_schedule: ledger.monitor.schedule.clone(),
+                };
+                tracing::warn!(monitoring_schedule = %candidate.name, model = %known, is_retired, "monitor retired from its model");
+                self.remediate.take(clients, known, input, context.request_id).await?;
+            }
         }
         if is_retired {
             work.ledger = None;
         } else {
-            // The model that it monitors now learns its level in this sweep.
+            // The model that it monitors now learns its level in this sweep, also if the alert began under another model. That
+            // one retires the monitor when it is swept.
             level.alert.model.clone_from(&model.model);
             ledger.monitor.model.clone_from(&model.model);
             if let Some(change) = &mut ledger.last_change {

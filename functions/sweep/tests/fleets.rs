@@ -348,6 +348,54 @@ async fn lost_alert_of_every_model_is_delivered_despite_failure() {
 }
 
 #[tokio::test]
+async fn deleted_monitor_stays_retired() {
+    let aws = fleet(2, "CompletedWithViolations");
+    // Two monitors of one model.
+    let policy = format!("{POLICY}[[monitor]]\nschedule = 'dq-001'\nmodel = 'm000'\n");
+    aws.put_document("policy.toml", policy);
+    sweep_for(&aws, 600).await.unwrap();
+    assert_eq!(json(&aws, "models/m000.json")["alerts"].as_object().unwrap().len(), 2);
+    aws.delete_schedule("dq-001").unwrap();
+    for _ in 0..4 {
+        aws.pass(SignedDuration::from_mins(61));
+        sweep_for(&aws, 600).await.unwrap();
+    }
+    let alerts = json(&aws, "models/m000.json")["alerts"].clone();
+    assert_eq!(alerts.as_object().unwrap().keys().collect::<Vec<_>>(), ["dq-000"]);
+}
+
+#[tokio::test]
+async fn moved_monitor_in_alert_is_known_to_its_model() {
+    let aws = fleet(1, "CompletedWithViolations");
+    sweep_for(&aws, 600).await.unwrap();
+    assert_eq!(stage(&aws, "m000"), Some(Stage::Retraining));
+    let policy = format!("{POLICY}[[monitor]]\nschedule = 'dq-000'\nmodel = 'churn'\n");
+    aws.put_document("policy.toml", policy);
+    // An execution is recorded under the new model before the next sweep. The alert lasts.
+    let mut ledger = json(&aws, "monitors/dq-000.json");
+    ledger["monitor"]["model"] = "churn".into();
+    aws.put_document("monitors/dq-000.json", ledger.to_string());
+    sweep_for(&aws, 600).await.unwrap();
+    assert_eq!(json(&aws, "models/m000.json")["alerts"], json!({}));
+    assert_eq!(json(&aws, "models/churn.json")["alerts"]["dq-000"]["status"], "InAlert");
+}
+
+#[tokio::test]
+async fn moved_monitor_that_is_deleted_retires() {
+    let aws = fleet(1, "CompletedWithViolations");
+    sweep_for(&aws, 600).await.unwrap();
+    let policy = format!("{POLICY}[[monitor]]\nschedule = 'dq-000'\nmodel = 'churn'\n");
+    aws.put_document("policy.toml", policy);
+    aws.delete_schedule("dq-000").unwrap();
+    // No execution has been recorded under the new model.
+    sweep_for(&aws, 600).await.unwrap();
+    assert_eq!(json(&aws, "models/churn.json")["alerts"]["dq-000"]["status"], "InAlert");
+    aws.pass(SignedDuration::from_mins(61));
+    sweep_for(&aws, 600).await.unwrap();
+    assert_eq!(json(&aws, "models/churn.json")["alerts"], json!({}));
+}
+
+#[tokio::test]
 async fn deleted_policy_is_measured_and_stays_effective() {
     let aws = fleet(1, "CompletedWithViolations");
     aws.put_document("policy.toml", "paused = true\n[remediation]\nautomation = 'observe'\n");

@@ -1,5 +1,10 @@
 //! One history, derived from its seed: scheduled events, the interleaving of invocations, and their crashes.
 
+mod invariants;
+mod stages;
+mod troubles;
+mod truth;
+
 use crate::{
     candidates::{self, Candidates, MODEL, OperatorAction},
     world::{BUCKET, Monitor, after, check, check_event, check_executions, event, midnight},
@@ -26,6 +31,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use sweep::Sweep;
+use troubles::{Trouble, Troubles};
+use truth::Truth;
 
 /// Timeout of `ingest` and `remediate` in seconds.
 const TIMEOUT: i64 = 60;
@@ -41,6 +48,8 @@ const EVIDENCE_CALL: &str = "cloudwatch:GetMetricData";
 const VERIFICATION_HOURS: usize = 3;
 /// One of this number of histories tests candidates. It takes several times as long as the others.
 const PROMOTION_INTERVAL: u64 = 10;
+/// One of this number of histories has lasting troubles, unless it tests candidates.
+const TROUBLE_INTERVAL: u64 = 4;
 /// Number of steps after which a history is considered endless.
 const MAX_STEPS: u64 = 200_000;
 
@@ -67,7 +76,13 @@ pub struct Statistics {
     pub experiments: u64,
     /// Number of promoted candidates.
     pub promoted: u64,
+    /// Counts of histories with lasting troubles.
+    pub troubles: TroubleCounts,
+    /// The transitions of stages that were taken: bit n is row n of [`remediation::TRANSITIONS`].
+    pub transitions: u64,
 }
+
+pub use troubles::TroubleCounts;
 
 impl Statistics {
     /// Adds the counts of other histories.
@@ -82,6 +97,8 @@ impl Statistics {
         self.executions += other.executions;
         self.experiments += other.experiments;
         self.promoted += other.promoted;
+        self.troubles.add(&other.troubles);
+        self.transitions |= other.transitions;
     }
 }
 
@@ -90,7 +107,7 @@ impl fmt::Display for Statistics {
         write!(
             f,
             "{} histories: {} invocations in {} steps, {} crashed, {} failed; {} events lost, {} duplicated; \
-             {} pipeline executions; {} experiments, {} promoted",
+             {} pipeline executions; {} experiments, {} promoted; {}",
             self.histories,
             self.invocations,
             self.steps,
@@ -100,7 +117,8 @@ impl fmt::Display for Statistics {
             self.duplicates,
             self.executions,
             self.experiments,
-            self.promoted
+            self.promoted,
+            self.troubles
         )
     }
 }
@@ -152,6 +170,16 @@ enum Function {
 }
 
 impl Function {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Remediate => "remediate",
+            Self::Operator => "operator",
+            Self::Sweep => "sweep",
+            Self::Promote => "promote",
+        }
+    }
+
     /// Timeout of the function in seconds.
     fn timeout(self) -> i64 {
         match self {
@@ -195,6 +223,8 @@ enum Occurrence {
     Updated,
     /// The operator acts on an experiment.
     Act(OperatorAction),
+    /// A lasting trouble begins or ends, or an operator acts.
+    Trouble(Trouble),
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
@@ -268,7 +298,8 @@ impl Functions {
                 handled.map(drop).map_err(|error| error.to_string())
             }),
             Function::Sweep => Box::pin(async move {
-                let deadline = after(world.time(), SWEEP_TIMEOUT);
+                let timeout = payload.parse().unwrap_or(SWEEP_TIMEOUT);
+                let deadline = after(world.time(), timeout);
                 let swept = self.sweep.run(world, &request, deadline).await;
                 swept.map(drop).map_err(|error| error.to_string())
             }),
@@ -278,19 +309,24 @@ impl Functions {
 
 /// A random policy.
 fn random_policy(random: &mut Rng, monitors: usize) -> String {
+    let mut text = random_settings(random);
+    let monitors = (0..monitors).map(|number| format!("[[monitor]]\nschedule = 'monitor-{number}'\nmodel = 'churn'\n"));
+    text.extend(monitors);
+    text
+}
+
+/// The settings of a random policy. The last table is `[remediation]`.
+fn random_settings(random: &mut Rng) -> String {
     let n = random.u8(1..=3);
     let m = random.u8(1..=n);
     let automation = if random.u8(0..10) < 8 { "auto" } else { "approve" };
     let cooldown = random.u8(0..3);
     let paused = random.u8(0..20) == 0;
-    let mut text = format!(
+    format!(
         "paused = {paused}\n[alert]\ndatapoints_to_alert = {m}\nevaluation_period = {n}\n\
          [remediation]\nautomation = '{automation}'\ncooldown = '{cooldown}h'\nretrainings_per_day = 50\n\
          retrainings_per_month = 50\nclose_after = 1\nverify_executions = 1\n"
-    );
-    let monitors = (0..monitors).map(|number| format!("[[monitor]]\nschedule = 'monitor-{number}'\nmodel = 'churn'\n"));
-    text.extend(monitors);
-    text
+    )
 }
 
 struct History<'a> {
@@ -315,6 +351,11 @@ struct History<'a> {
     policy: String,
     statistics: Statistics,
     trace: Option<Vec<String>>,
+    bug: Option<PlantedBug>,
+    /// Versions of the documents in the last minutes, if the history checks them.
+    truth: Option<Truth>,
+    /// Lasting troubles, if this history has any.
+    troubles: Option<Troubles>,
 }
 
 /// Simulates the history of a seed, optionally with a planted bug. `record` keeps its trace.
@@ -324,23 +365,17 @@ struct History<'a> {
 pub fn simulate(seed: u64, bug: Option<PlantedBug>, record: bool) -> Result<Statistics, Failure> {
     // The jitter after a lost conditional write uses this generator.
     fastrand::seed(seed);
-    let mut random = Rng::with_seed(seed);
-    let world = Memory::at(midnight());
-    world.interleave();
-    world.fail_randomly(seed, if random.u8(0..4) == 0 { 0 } else { random.u16(5..60) });
-    if let Some(bug) = bug {
-        world.plant(bug);
+    let promotes = seed % PROMOTION_INTERVAL == PROMOTION_INTERVAL - 1;
+    if seed % TROUBLE_INTERVAL == 1 && !promotes {
+        return troubles::simulate(seed, bug, record);
     }
-    let fail = |what: String, trace: Option<Vec<String>>| Failure {
-        seed,
-        what,
-        trace: trace.unwrap_or_default(),
-    };
-    let functions = Functions::new().ok_or_else(|| fail("failed to configure the functions".into(), None))?;
+    let mut random = Rng::with_seed(seed);
+    let world = new_world(bug);
+    world.fail_randomly(seed, if random.u8(0..4) == 0 { 0 } else { random.u16(5..60) });
+    let functions = Functions::new().ok_or_else(|| configuration_failed(seed))?;
     let monitors: Vec<Monitor> = (0..random.usize(1..=2))
         .map(|number| Monitor::new(number, &mut random))
         .collect();
-    let promotes = seed % PROMOTION_INTERVAL == PROMOTION_INTERVAL - 1;
     let shared_monitors = if random.u8(0..4) > 0 || promotes {
         monitors.len()
     } else {
@@ -352,32 +387,74 @@ pub fn simulate(seed: u64, bug: Option<PlantedBug>, record: bool) -> Result<Stat
         Candidates::new(&mut random, &world)
     });
     world.put_document("policy.toml", policy.as_str());
-    let mut history = History {
-        random,
-        world: &world,
-        functions: &functions,
-        monitors,
-        candidates,
-        due: BinaryHeap::new(),
-        occurrences: BTreeMap::new(),
-        next: 0,
-        requests: 0,
-        active: Vec::new(),
-        dead_letters: Vec::new(),
-        events_seen: 0,
-        executions_seen: 0,
-        published: BTreeMap::new(),
-        settling: false,
-        policy,
-        statistics: Statistics {
-            histories: 1,
-            ..Statistics::default()
-        },
-        trace: record.then(Vec::new),
-    };
+    let mut history = History::new(random, &world, &functions, bug, record);
+    history.monitors = monitors;
+    history.policy = policy;
+    if promotes {
+        world.record_writes();
+        history.truth = Some(Truth::default());
+    }
+    history.candidates = candidates;
     match history.play(shared_monitors) {
         Ok(()) => Ok(history.statistics),
-        Err(what) => Err(fail(what, history.trace.take())),
+        Err(what) => Err(history.failure(seed, what)),
+    }
+}
+
+fn new_world(bug: Option<PlantedBug>) -> Memory {
+    let world = Memory::at(midnight());
+    world.interleave();
+    if let Some(bug) = bug {
+        world.plant(bug);
+    }
+    world
+}
+
+fn configuration_failed(seed: u64) -> Failure {
+    Failure {
+        seed,
+        what: "failed to configure the functions".into(),
+        trace: Vec::new(),
+    }
+}
+
+impl<'a> History<'a> {
+    /// A history without monitors and plans.
+    fn new(random: Rng, world: &'a Memory, functions: &'a Functions, bug: Option<PlantedBug>, record: bool) -> Self {
+        Self {
+            random,
+            world,
+            functions,
+            monitors: Vec::new(),
+            candidates: None,
+            due: BinaryHeap::new(),
+            occurrences: BTreeMap::new(),
+            next: 0,
+            requests: 0,
+            active: Vec::new(),
+            dead_letters: Vec::new(),
+            events_seen: 0,
+            executions_seen: 0,
+            published: BTreeMap::new(),
+            settling: false,
+            policy: String::new(),
+            statistics: Statistics {
+                histories: 1,
+                ..Statistics::default()
+            },
+            trace: record.then(Vec::new),
+            bug,
+            truth: None,
+            troubles: None,
+        }
+    }
+
+    fn failure(&mut self, seed: u64, what: String) -> Failure {
+        Failure {
+            seed,
+            what,
+            trace: self.trace.take().unwrap_or_default(),
+        }
     }
 }
 
@@ -449,19 +526,7 @@ impl History<'_> {
                 .updates(jiff::SignedDuration::from_mins(candidates.update_minutes), 0);
             self.tick_at(1);
         }
-        for invocation in std::mem::take(&mut self.dead_letters) {
-            self.record(|| format!("redriven: {:?} request-{}", invocation.function, invocation.request));
-            let request = self.request();
-            let at = after(self.world.time(), 1);
-            self.plan(
-                at,
-                Occurrence::Invoke(Invocation {
-                    request,
-                    attempt: 1,
-                    ..invocation
-                }),
-            );
-        }
+        self.redrive();
         for _ in 0..3 {
             let at = after(self.world.time(), 900);
             self.plan_sweep(at);
@@ -475,6 +540,23 @@ impl History<'_> {
             self.run()?;
         }
         Ok(())
+    }
+
+    /// Sends the events in the dead-letter queue to their functions again.
+    fn redrive(&mut self) {
+        for invocation in std::mem::take(&mut self.dead_letters) {
+            self.record(|| format!("redriven: {:?} request-{}", invocation.function, invocation.request));
+            let request = self.request();
+            let at = after(self.world.time(), 1);
+            self.plan(
+                at,
+                Occurrence::Invoke(Invocation {
+                    request,
+                    attempt: 1,
+                    ..invocation
+                }),
+            );
+        }
     }
 
     /// Acts on experiments that wait for the operator. They would not end otherwise.
@@ -635,6 +717,7 @@ impl History<'_> {
                     let event = serde_json::from_str(payload).map_or_else(|_| String::new(), |event| describe(&event));
                     format!("request-{request} starts, attempt {attempt}: {function:?} {event}")
                 });
+                self.note_command(&invocation);
                 self.active.push(Active {
                     began: self.world.time(),
                     stalled_until: Timestamp::MIN,
@@ -643,6 +726,9 @@ impl History<'_> {
                 });
             }
             Occurrence::Execute(number, at) => {
+                if !self.is_scheduled(number) {
+                    return;
+                }
                 let Some(monitor) = self.monitors.get(number) else {
                     return;
                 };
@@ -682,6 +768,7 @@ impl History<'_> {
                 self.send(&event, Function::Promote, 10);
             }
             Occurrence::Act(action) => self.act(action),
+            Occurrence::Trouble(trouble) => self.trouble(trouble),
         }
     }
 
@@ -751,8 +838,18 @@ impl History<'_> {
     }
 
     fn finish(&mut self, arn: &str, status: ExecutionStatus) {
+        // It may have been stopped or deleted meanwhile.
+        if self.world.execution_status(arn).is_none_or(ExecutionStatus::is_final) {
+            return;
+        }
         self.world.finish(arn, status);
         self.record(|| format!("{arn} ends: {}", status.as_str()));
+        self.note_end(arn);
+        self.announce_execution(arn);
+    }
+
+    /// Sends the event about the status of a pipeline execution.
+    fn announce_execution(&mut self, arn: &str) {
         let executions = self.world.runs();
         let Some((name, execution)) = executions.iter().find(|(_, execution)| execution.arn == arn) else {
             return;
@@ -761,15 +858,18 @@ impl History<'_> {
             "pipelineArn": "arn:aws:sagemaker:us-east-1:000000000000:pipeline/retraining",
             "pipelineExecutionArn": arn,
             "pipelineExecutionDisplayName": name,
-            "currentPipelineExecutionStatus": status.as_str(),
+            "currentPipelineExecutionStatus": execution.status.as_str(),
             "executionStartTime": execution.start_time.map(|time| time.to_string()),
             "executionEndTime": execution.end_time.map(|time| time.to_string()),
         });
-        let event = event(
+        let mut event = event(
             "aws.sagemaker",
             "SageMaker Model Building Pipeline Execution Status Change",
             &detail,
         );
+        if let Some(time) = event.get_mut("time") {
+            *time = self.world.time().to_string().into();
+        }
         self.send(&event, Function::Remediate, 10);
     }
 
@@ -804,6 +904,8 @@ impl History<'_> {
         } else {
             let mut context = Context::from_waker(Waker::noop());
             let calls = self.world.call_count();
+            let function = active.invocation.function;
+            self.world.act_as(function.name());
             match active.future.as_mut().poll(&mut context) {
                 Poll::Pending => {
                     // Reading evidence can take long; other invocations continue meanwhile.
@@ -813,7 +915,11 @@ impl History<'_> {
                         active.stalled_until = after(self.world.time(), self.random.i64(20..PROMOTE_TIMEOUT));
                         self.record(|| format!("{name}: reading evidence takes long"));
                     }
-                    self.active.push(active);
+                    if self.stops_at_first(function) {
+                        self.record(|| format!("{name} stops at an unreadable document"));
+                    } else {
+                        self.active.push(active);
+                    }
                 }
                 Poll::Ready(Ok(())) => self.record(|| format!("{name} succeeds")),
                 Poll::Ready(Err(error)) => {
@@ -876,6 +982,7 @@ impl History<'_> {
 
     /// Processes the events that the last step published, and the pipeline executions and endpoint updates that it started.
     fn process_new_events(&mut self) -> Result<(), String> {
+        self.check_writes()?;
         if let Some(candidates) = &mut self.candidates {
             if let Some(error) = self.world.endpoint_problem(MODEL) {
                 return Err(error);
@@ -903,12 +1010,9 @@ impl History<'_> {
                 self.published.insert(execution.arn.clone(), String::new());
                 self.statistics.executions += u64::from(name.starts_with("driftwarden-"));
                 self.record(|| format!("pipeline execution {name} starts: {}", execution.arn));
-                let status = if self.random.u8(0..5) > 0 {
-                    ExecutionStatus::Succeeded
-                } else {
-                    ExecutionStatus::Failed
-                };
-                let at = after(self.world.time(), self.random.i64(60..2 * 3600));
+                self.check_start(&name, &execution)?;
+                let (status, seconds) = self.fate(&name);
+                let at = after(self.world.time(), seconds);
                 // A pipeline execution can succeed without registering a model.
                 let registers = status == ExecutionStatus::Succeeded
                     && self.candidates.is_some()
@@ -920,12 +1024,18 @@ impl History<'_> {
                 self.plan(at, Occurrence::Finish(execution.arn, status));
             }
         }
+        self.process_published()
+    }
+
+    /// Processes the events that the last step published.
+    fn process_published(&mut self) -> Result<(), String> {
         for (detail_type, detail) in self.world.events_after(self.events_seen) {
             self.events_seen += 1;
             check_event(&mut self.published, &detail)?;
             let Ok(detail) = serde_json::from_str::<Value>(&detail) else {
                 continue;
             };
+            self.check_published(&detail_type, &detail)?;
             match detail_type.as_str() {
                 "Model Monitor Alert State Change" | "Model Monitor Level Change" => {
                     let event = event("driftwarden", &detail_type, &detail);
@@ -956,8 +1066,24 @@ impl History<'_> {
         Ok(())
     }
 
+    /// Final status of a pipeline execution, and the seconds until its end.
+    fn fate(&mut self, name: &str) -> (ExecutionStatus, i64) {
+        // What happens in the twin of a history does not depend on the order of the steps.
+        let mut named = self.troubles.as_ref().map(|troubles| troubles.generator_for(name));
+        let random = named.as_mut().unwrap_or(&mut self.random);
+        let status = if random.u8(0..5) > 0 {
+            ExecutionStatus::Succeeded
+        } else {
+            ExecutionStatus::Failed
+        };
+        (status, random.i64(60..2 * 3600))
+    }
+
     /// The operator approves, denies, or does not respond.
     fn respond(&mut self, decided: &Value) {
+        if self.is_twin() {
+            return;
+        }
         let answer = self.random.u8(0..10);
         if answer == 9 {
             return;
@@ -971,12 +1097,15 @@ impl History<'_> {
             "decision": decided.get("decision"),
         });
         let payload = url_request(request, time, &command.to_string().into());
-        let payload: Rc<str> = payload.to_string().into();
+        self.plan_command(time, request, &payload);
+    }
+
+    fn plan_command(&mut self, at: Timestamp, request: u64, payload: &Value) {
         self.plan(
-            time,
+            at,
             Occurrence::Invoke(Invocation {
                 function: Function::Operator,
-                payload,
+                payload: payload.to_string().into(),
                 request,
                 attempt: 1,
             }),

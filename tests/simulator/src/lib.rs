@@ -4,7 +4,7 @@ mod candidates;
 mod history;
 mod world;
 
-pub use history::{Failure, Statistics, simulate};
+pub use history::{Failure, Statistics, TroubleCounts, simulate};
 
 use shell::memory::PlantedBug;
 use std::sync::{

@@ -36,6 +36,28 @@ enum Bug {
     LooseEtag,
     /// Endpoint updates are repeated without observing the endpoint
     BlindUpdate,
+    /// Starts that failed are executed again later, without a check
+    FrozenStart,
+    /// Decisions use the facts with which an alert began
+    EdgeFacts,
+    /// A deleted policy counts as the default policy
+    FailOpen,
+    /// A sweep stops at the first unreadable document
+    StopAtFirst,
+    /// Each sweep begins with the same monitors
+    NoRotation,
+    /// A list of schedules that fails counts as empty
+    RetireOnError,
+    /// Fields of a newer release are dropped
+    DropUnknown,
+    /// A ledger that was lost continues with its old epoch
+    SameEpoch,
+    /// An approval counts for later decisions, too
+    StaleApproval,
+    /// The pause of all models is not read
+    IgnorePause,
+    /// The state of the fleet is not written
+    SkipFleet,
 }
 
 impl From<Bug> for PlantedBug {
@@ -45,6 +67,17 @@ impl From<Bug> for PlantedBug {
             Bug::SkipOutbox => Self::SkipOutbox,
             Bug::LooseEtag => Self::LooseETag,
             Bug::BlindUpdate => Self::BlindUpdate,
+            Bug::FrozenStart => Self::FrozenStart,
+            Bug::EdgeFacts => Self::EdgeFacts,
+            Bug::FailOpen => Self::FailOpen,
+            Bug::StopAtFirst => Self::StopAtFirst,
+            Bug::NoRotation => Self::NoRotation,
+            Bug::RetireOnError => Self::RetireOnError,
+            Bug::DropUnknown => Self::DropUnknown,
+            Bug::SameEpoch => Self::SameEpoch,
+            Bug::StaleApproval => Self::StaleApproval,
+            Bug::IgnorePause => Self::IgnorePause,
+            Bug::SkipFleet => Self::SkipFleet,
         }
     }
 }

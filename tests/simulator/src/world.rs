@@ -13,8 +13,46 @@ use shell::{
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const BUCKET: &str = "reports";
-const REPORT: &str = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
-    "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
+
+/// Content of a violation report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// The distribution of a feature changed.
+    #[default]
+    Drift,
+    /// The distribution of another feature changed, which the policies rate as critical.
+    CriticalDrift,
+    /// A column is missing: the input data is broken.
+    BrokenData,
+    /// The distribution of a feature changed, and values are missing.
+    DriftOfBrokenData,
+}
+
+impl Report {
+    /// The report as Model Monitor writes it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Drift => {
+                r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
+    "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#
+            }
+            Self::CriticalDrift => {
+                r#"{"violations": [{"feature_name": "income", "constraint_check_type": "baseline_drift_check",
+    "description": "Numerical distance: 0.7 exceeds numerical threshold: 0.1"}]}"#
+            }
+            Self::BrokenData => {
+                r#"{"violations": [{"feature_name": "age", "constraint_check_type": "missing_column_check",
+    "description": "There are missing columns in current dataset. Number of missing columns: 1"}]}"#
+            }
+            Self::DriftOfBrokenData => {
+                r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
+    "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"},
+    {"feature_name": "age", "constraint_check_type": "completeness_check",
+    "description": "Data completeness: 0.5 is less than threshold: 1.0"}]}"#
+            }
+        }
+    }
+}
 
 /// Midnight before the first execution.
 pub(crate) fn midnight() -> Timestamp {
@@ -32,6 +70,8 @@ pub(crate) struct Monitor {
     pub(crate) schedule: String,
     pub(crate) endpoint: String,
     pub(crate) states: Vec<DatapointState>,
+    /// Report of each execution with violations. Missing: [`Report::Drift`].
+    pub(crate) reports: Vec<Report>,
 }
 
 impl Monitor {
@@ -50,6 +90,7 @@ impl Monitor {
             schedule: format!("Monitor-{number}"),
             endpoint: format!("endpoint-{}", number % 2),
             states: (0..executions).map(|_| state(random)).collect(),
+            reports: Vec::new(),
         }
     }
 
@@ -68,7 +109,14 @@ impl Monitor {
         after(midnight(), (i64::try_from(at).unwrap_or_default() + 1) * 3600)
     }
 
-    fn folder(&self, at: usize) -> String {
+    /// Writes the report of an execution. Returns the event.
+    pub(crate) fn write_report(&self, at: usize, world: &Memory) -> Value {
+        let report = self.reports.get(at).copied().unwrap_or_default().text();
+        write_report(&self.folder(at), report, world)
+    }
+
+    /// Key prefix of the report of an execution.
+    pub(crate) fn folder(&self, at: usize) -> String {
         let hour = Self::hour(at).strftime("%Y/%m/%d/%H");
         format!("out/{}/{}/{hour}", self.endpoint, self.schedule)
     }
@@ -126,13 +174,7 @@ impl Monitor {
         );
         let mut events = Vec::new();
         if *state == DatapointState::Violations {
-            let key = format!("{}/constraint_violations.json", self.folder(at));
-            world.put_object(&format!("s3://{BUCKET}/{key}"), REPORT);
-            events.push(event(
-                "aws.s3",
-                "Object Created",
-                &json!({"version": "0", "bucket": {"name": BUCKET}, "object": {"key": key, "size": REPORT.len()}}),
-            ));
+            events.push(self.write_report(at, world));
         }
         let mut detail = json!({
             "ProcessingJobName": name,
@@ -148,6 +190,17 @@ impl Monitor {
         events.push(event("aws.sagemaker", "SageMaker Processing Job State Change", &detail));
         events
     }
+}
+
+/// Writes a violation report into a folder. Returns the event.
+pub(crate) fn write_report(folder: &str, report: &str, world: &Memory) -> Value {
+    let key = format!("{folder}/constraint_violations.json");
+    world.put_object(&format!("s3://{BUCKET}/{key}"), report);
+    event(
+        "aws.s3",
+        "Object Created",
+        &json!({"version": "0", "bucket": {"name": BUCKET}, "object": {"key": key, "size": report.len()}}),
+    )
 }
 
 /// An event as EventBridge delivers it.

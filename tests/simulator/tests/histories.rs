@@ -1,7 +1,8 @@
 //! No history violates an invariant, and each planted bug is found.
 
+use remediation::{Cause, Stage, TRANSITIONS};
 use shell::memory::PlantedBug;
-use simulator::{simulate, simulate_all};
+use simulator::{TroubleCounts, simulate, simulate_all};
 
 /// Number of histories, unless the environment variable `SIMULATOR_SEEDS` is set (at least 1,000).
 const SEEDS: u64 = 10_000;
@@ -32,6 +33,52 @@ fn histories_violate_no_invariant() {
         statistics.experiments > statistics.promoted + seeds / 125,
         "{statistics}"
     );
+    assert_troubles(&statistics.troubles, seeds);
+    if seeds >= SEEDS {
+        assert_transitions(statistics.transitions);
+    }
+}
+
+/// Troubles are frequent enough for the invariants to be meaningful.
+fn assert_troubles(troubles: &TroubleCounts, seeds: u64) {
+    let TroubleCounts { histories, .. } = *troubles;
+    assert!(histories > seeds / 6, "{troubles}");
+    for (count, interval) in [
+        (troubles.twins, 16),
+        (troubles.fleets, 32),
+        (troubles.commands, 1),
+        (troubles.accepted, 3),
+        (troubles.refused, 8),
+        (troubles.held_by_fleet, 16),
+        (troubles.disturbed_runs, 8),
+        (troubles.deleted_schedules, 8),
+        (troubles.retired, 16),
+        (troubles.unreadable, 16),
+        (troubles.resolved, 4),
+    ] {
+        assert!(count > histories / interval, "{count} of {histories}: {troubles}");
+    }
+}
+
+/// Transitions that these histories do not take: operators resolve no incident with a candidate, and no pipeline execution is seen
+/// after its start was withdrawn.
+const NOT_TAKEN: [(Stage, Cause); 5] = [
+    (Stage::Deciding, Cause::RunSeen),
+    (Stage::AwaitingApproval, Cause::RunSeen),
+    (Stage::Holding, Cause::RunSeen),
+    (Stage::AwaitingData, Cause::RunSeen),
+    (Stage::Candidate, Cause::Resolved),
+];
+
+/// Every other transition of stages was taken.
+fn assert_transitions(taken: u64) {
+    let rows = TRANSITIONS.iter().enumerate();
+    let rows = rows.filter(|(_, (from, cause, _))| !NOT_TAKEN.contains(&(*from, *cause)));
+    let missing: Vec<_> = rows
+        .filter(|(at, _)| taken & (1 << at) == 0)
+        .map(|(_, row)| row)
+        .collect();
+    assert!(missing.is_empty(), "never taken: {missing:?}");
 }
 
 #[test]
@@ -41,8 +88,19 @@ fn each_planted_bug_is_found() {
         PlantedBug::SkipOutbox,
         PlantedBug::LooseETag,
         PlantedBug::BlindUpdate,
+        PlantedBug::FrozenStart,
+        PlantedBug::EdgeFacts,
+        PlantedBug::FailOpen,
+        PlantedBug::StopAtFirst,
+        PlantedBug::NoRotation,
+        PlantedBug::RetireOnError,
+        PlantedBug::DropUnknown,
+        PlantedBug::SameEpoch,
+        PlantedBug::StaleApproval,
+        PlantedBug::IgnorePause,
+        PlantedBug::SkipFleet,
     ] {
-        let found = simulate_all(0, 2000, Some(bug), |_| {}).unwrap_err();
+        let found = simulate_all(0, 4000, Some(bug), |_| {}).unwrap_err();
         assert!(!found.trace.is_empty(), "{bug:?} has a trace");
         // The seed reproduces the failure.
         let again = simulate(found.seed, Some(bug), true).unwrap_err();

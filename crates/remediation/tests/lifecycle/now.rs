@@ -256,6 +256,19 @@ fn retired_monitor_holds_no_incident_open() {
 }
 
 #[test]
+fn level_of_retired_monitor_is_not_needed() {
+    let mut scenario = Scenario::after([in_alert("dq", 1), in_alert("mq", 1)]);
+    let retired = Input::Retired {
+        monitoring_schedule: "dq".into(),
+    };
+    scenario.apply_at(200, retired);
+    assert!(scenario.document.incident.is_some());
+    // Its ledger still says that it is in alert.
+    let needs = scenario.document.needs(&tick(), &caller(300));
+    assert_eq!(needs.levels, ["mq"]);
+}
+
+#[test]
 fn every_stage_ends() {
     // Retraining.
     let mut scenario = Scenario::after([in_alert("dq", 1)]);
