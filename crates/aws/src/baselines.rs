@@ -1,7 +1,7 @@
 //! Baselines of Model Monitor's schedules. A job definition cannot be changed: the schedule gets a copy of its job definition with
 //! another baseline.
 
-use super::{Aws, sagemaker::Schedules};
+use super::{Aws, json::set, sagemaker::Schedules};
 use promotion::MonitorBaseline;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -16,14 +16,14 @@ const MAX_STEM_CHARS: usize = 50;
 #[serde(rename_all = "PascalCase")]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct DescribedSchedule {
-    monitoring_schedule_config: Option<ScheduleConfig>,
+    monitoring_schedule_config: Option<MonitoringConfig>,
     monitoring_type: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[cfg_attr(test, derive(serde::Serialize))]
-struct ScheduleConfig {
+struct MonitoringConfig {
     monitoring_type: Option<String>,
     monitoring_job_definition_name: Option<String>,
     monitoring_job_definition: Option<Map<String, Value>>,
@@ -146,7 +146,7 @@ impl Aws {
         let mut input = json!({"JobDefinitionName": next, kind.baseline_config(): kind.baseline(baseline_uri)});
         for member in kind.kept() {
             let value = definition.remove(&member).unwrap_or_default();
-            input[member] = value;
+            set(&mut input, &member, value);
         }
         match self.sagemaker::<Value>(kind.create, &next, input).await {
             // `ResourceInUse`: an earlier attempt created the copy.
@@ -206,12 +206,12 @@ impl MonitoringBaselines for Aws {
         match (config.monitoring_job_definition_name, config.monitoring_job_definition) {
             (Some(name), _) => {
                 let copy = self.copy_definition(kind, &name, baseline_uri).await?;
-                changed["MonitoringJobDefinitionName"] = copy.into();
+                set(&mut changed, "MonitoringJobDefinitionName", copy);
             }
             (None, Some(mut job)) => {
                 let baseline = DATA_QUALITY.baseline(baseline_uri);
                 job.insert("BaselineConfig".to_owned(), baseline);
-                changed["MonitoringJobDefinition"] = job.into();
+                set(&mut changed, "MonitoringJobDefinition", job);
             }
             (None, None) => {}
         }

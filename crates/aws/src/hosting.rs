@@ -1,6 +1,10 @@
 //! SageMaker's hosting and model registry, and their CloudWatch metrics.
 
-use super::{Aws, failed, json::Time, seconds};
+use super::{
+    Aws, failed,
+    json::{Time, set},
+    seconds,
+};
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
 use aws_sdk_s3::primitives::DateTime;
 use jiff::Timestamp;
@@ -289,7 +293,7 @@ impl Hosting for Aws {
             "ShadowProductionVariants": shadow,
         });
         for member in KEPT {
-            input[member] = base.other.get(member).cloned().unwrap_or_default();
+            set(&mut input, member, base.other.get(member).cloned().unwrap_or_default());
         }
         self.create(operation, &new.name, input).await
     }
@@ -301,13 +305,13 @@ impl Hosting for Aws {
         blue_green: Option<&BlueGreen>,
     ) -> Result<(), AwsError> {
         let mut input = json!({"EndpointName": endpoint, "EndpointConfigName": config});
-        match blue_green {
-            Some(blue_green) => input["DeploymentConfig"] = deployment(blue_green),
+        if let Some(blue_green) = blue_green {
+            set(&mut input, "DeploymentConfig", deployment(blue_green));
+        } else {
             // Instances that autoscaling added stay. The weights become those of the configuration.
-            None => {
-                input["RetainAllVariantProperties"] = true.into();
-                input["ExcludeRetainedVariantProperties"] = json!([{"VariantPropertyType": "DesiredWeight"}]);
-            }
+            set(&mut input, "RetainAllVariantProperties", true);
+            let excluded = json!([{"VariantPropertyType": "DesiredWeight"}]);
+            set(&mut input, "ExcludeRetainedVariantProperties", excluded);
         }
         let updated: Result<Value, _> = self.sagemaker("sagemaker:UpdateEndpoint", endpoint, input).await;
         updated.map(drop)

@@ -154,9 +154,11 @@ impl JsonClient {
     /// Client with the credentials, time limits, and retries of a configuration.
     pub(crate) fn new(service: &'static Service, config: &SdkConfig) -> Self {
         let region = config.region().cloned();
-        let mut signing = SigV4OperationSigningConfig::default();
-        signing.name = Some(SigningName::from_static(service.signing_name));
-        signing.region = region.clone().map(SigningRegion::from);
+        let signing = SigV4OperationSigningConfig {
+            name: Some(SigningName::from_static(service.signing_name)),
+            region: region.clone().map(SigningRegion::from),
+            ..SigV4OperationSigningConfig::default()
+        };
         let mut layer = Layer::new("signature");
         layer.store_put(signing);
         layer.store_put(AuthSchemeOptionResolverParams::new(()));
@@ -253,6 +255,13 @@ impl JsonClient {
                 error.path()
             ),
         })
+    }
+}
+
+/// Sets a member of a request.
+pub(crate) fn set(input: &mut Value, member: &str, value: impl Into<Value>) {
+    if let Some(members) = input.as_object_mut() {
+        members.insert(member.to_owned(), value.into());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Aws,
-    json::{JsonClient, SAGEMAKER, Time},
+    json::{JsonClient, SAGEMAKER, Time, set},
 };
 use alerting::{AlertStatus, ExecutionWindow};
 use jiff::Timestamp;
@@ -51,7 +51,9 @@ impl Aws {
             let Page { page, next_token } = self.sagemaker(operation, resource, input.clone()).await?;
             pages.push(page);
             match next_token.filter(|token| !token.is_empty()) {
-                Some(token) if input["NextToken"] != *token => input["NextToken"] = token.into(),
+                Some(token) if input.get("NextToken") != Some(&Value::from(token.as_str())) => {
+                    set(&mut input, "NextToken", token);
+                }
                 _ => return Ok(pages),
             }
         }
@@ -62,7 +64,7 @@ impl Aws {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[cfg_attr(test, derive(serde::Serialize))]
-pub(crate) struct ProcessingJob {
+pub(crate) struct JobDescription {
     processing_job_arn: Option<String>,
     processing_job_status: Option<String>,
     processing_output_config: Option<OutputConfig>,
@@ -104,7 +106,7 @@ struct AppSpecification {
 impl ProcessingJobs for Aws {
     async fn describe(&self, name: &str) -> Result<DescribedJob, AwsError> {
         let input = json!({"ProcessingJobName": name});
-        let job: ProcessingJob = self.sagemaker("sagemaker:DescribeProcessingJob", name, input).await?;
+        let job: JobDescription = self.sagemaker("sagemaker:DescribeProcessingJob", name, input).await?;
         let outputs = job.processing_output_config.and_then(|config| config.outputs);
         let uris = outputs
             .into_iter()

@@ -2,9 +2,10 @@
 //! (`tests/sagemaker.json`, written by `tests/peers/botocore/shapes.py`).
 
 use super::{
+    Aws,
     baselines::{DATA_QUALITY, MODEL_BIAS, MODEL_EXPLAINABILITY, MODEL_QUALITY},
     hosting::KEPT,
-    recorded,
+    recorded::{self, Sent},
 };
 use jiff::Timestamp;
 use promotion::BlueGreen;
@@ -48,37 +49,38 @@ fn compare(path: &str, request: &Value, model: &Value) {
     }
 }
 
-#[tokio::test]
-async fn requests_have_members_of_the_model() {
-    let (aws, sent) = recorded::aws(|request| {
-        let mut response = response(&request.operation);
-        // Lists end with their second page.
-        if !request.input["NextToken"].is_null() {
-            response["NextToken"] = Value::Null;
+/// Answers a request with every member of the model's response. Lists have two pages.
+fn answer(request: &Sent) -> (u16, String) {
+    let mut response = response(&request.operation);
+    // Lists end with their second page.
+    if !request.input["NextToken"].is_null() {
+        response["NextToken"] = Value::Null;
+    }
+    if request.operation == "DescribeEndpointConfig" {
+        response["ProductionVariants"][0]["VariantName"] = "champion".into();
+    }
+    if request.operation == "DescribeMonitoringSchedule" {
+        let name = request.input["MonitoringScheduleName"].as_str().unwrap();
+        let config = &mut response["MonitoringScheduleConfig"];
+        config["MonitoringType"] = name.trim_end_matches("Inline").into();
+        if name.ends_with("Inline") {
+            config["MonitoringJobDefinitionName"] = Value::Null;
         }
-        if request.operation == "DescribeEndpointConfig" {
-            response["ProductionVariants"][0]["VariantName"] = "champion".into();
-        }
-        if request.operation == "DescribeMonitoringSchedule" {
-            let name = request.input["MonitoringScheduleName"].as_str().unwrap();
-            let config = &mut response["MonitoringScheduleConfig"];
-            config["MonitoringType"] = name.trim_end_matches("Inline").into();
-            if name.ends_with("Inline") {
-                config["MonitoringJobDefinitionName"] = Value::Null;
-            }
-        }
-        if request.operation == "ListMonitoringSchedules" {
-            response["MonitoringScheduleSummaries"][0]["MonitoringScheduleName"] = "DataQuality".into();
-        }
-        if request.operation == "QueryLineage" {
-            let mut other = response["Vertices"][0].clone();
-            response["Vertices"][0]["Arn"] = "arn:aws:sagemaker:eu-central-1:1:artifact/1".into();
-            other["Arn"] = "arn:aws:sagemaker:eu-central-1:1:context/1".into();
-            response["Vertices"].as_array_mut().unwrap().push(other);
-        }
-        (200, response.to_string())
-    });
+    }
+    if request.operation == "ListMonitoringSchedules" {
+        response["MonitoringScheduleSummaries"][0]["MonitoringScheduleName"] = "DataQuality".into();
+    }
+    if request.operation == "QueryLineage" {
+        let mut other = response["Vertices"][0].clone();
+        response["Vertices"][0]["Arn"] = "arn:aws:sagemaker:eu-central-1:1:artifact/1".into();
+        other["Arn"] = "arn:aws:sagemaker:eu-central-1:1:context/1".into();
+        response["Vertices"].as_array_mut().unwrap().push(other);
+    }
+    (200, response.to_string())
+}
 
+/// Calls every operation of pipelines, processing jobs, and Model Monitor.
+async fn call_monitoring(aws: &Aws) {
     let start = StartPipelineExecution {
         pipeline: "churn".to_owned(),
         client_request_token: "t".repeat(32),
@@ -113,7 +115,10 @@ async fn requests_have_members_of_the_model() {
     ] {
         aws.set_baseline(schedule, "s3://bucket/baseline").await.unwrap();
     }
+}
 
+/// Calls every operation of hosting, the model registry, and lineage.
+async fn call_hosting(aws: &Aws) {
     aws.endpoint("churn").await.unwrap();
     assert_eq!(
         aws.served_package("config", "champion").await.unwrap().as_deref(),
@@ -158,6 +163,13 @@ async fn requests_have_members_of_the_model() {
         use shell::operator::Deployment as _;
         assert!(aws.pipeline_parameters("churn").await.is_err());
     }
+}
+
+#[tokio::test]
+async fn requests_have_members_of_the_model() {
+    let (aws, sent) = recorded::aws(answer);
+    call_monitoring(&aws).await;
+    call_hosting(&aws).await;
 
     let model = model();
     let mut called = BTreeSet::new();
@@ -196,7 +208,7 @@ fn reads<T: DeserializeOwned + Serialize>(operation: &str) {
 #[test]
 fn responses_have_the_members_that_are_read() {
     use super::{baselines, hosting, lineage, sagemaker};
-    reads::<sagemaker::ProcessingJob>("DescribeProcessingJob");
+    reads::<sagemaker::JobDescription>("DescribeProcessingJob");
     reads::<sagemaker::StartedExecution>("StartPipelineExecution");
     reads::<sagemaker::PipelineExecutions>("ListPipelineExecutions");
     reads::<sagemaker::DescribedExecution>("DescribePipelineExecution");
