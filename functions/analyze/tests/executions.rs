@@ -1,5 +1,5 @@
 //! Ticks and the executions that they request: each runs once, and none delays the others.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::common;
 

@@ -1,6 +1,5 @@
 //! Files in a temporary folder, read and analyzed as on the command line.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(dead_code, clippy::allow_attributes, reason = "not every test uses all of it")]
 
 use analysis::Profile;
 use analyzer::{

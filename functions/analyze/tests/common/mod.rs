@@ -1,5 +1,5 @@
 //! Delivery of events to the function, as EventBridge and Lambda do it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use analyze::{Analyze, Handled};
 use jiff::{SignedDuration, Timestamp};

@@ -1,4 +1,5 @@
 //! The function under test, configured by the variables of a test.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ingest::{Config, Ingest};
 use remediate::Remediate;
