@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 const BASE: &str = "base";
 
-fn policy(mode: Mode) -> PromotionPolicy {
+pub(crate) fn policy(mode: Mode) -> PromotionPolicy {
     PromotionPolicy {
         mode,
         endpoint: "churn".into(),
@@ -232,7 +232,7 @@ fn evidence(document: &ExperimentDocument, policy: &PromotionPolicy, now: Timest
     })
 }
 
-fn package(version: u64, status: &str) -> ModelPackage {
+pub(crate) fn package(version: u64, status: &str) -> ModelPackage {
     ModelPackage {
         arn: format!("arn:aws:sagemaker:us-east-1:111122223333:model-package/churn/{version}"),
         version,
