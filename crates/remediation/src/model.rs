@@ -408,6 +408,23 @@ impl ModelDocument {
         format!("models/{model}.json")
     }
 
+    /// Whether the retraining of an incident is in progress. It continues if an operator closes its incident.
+    pub fn retrains_for(&self, incident: u64) -> bool {
+        let open = self.incident.iter();
+        let may_start = open
+            .clone()
+            .any(|open| open.number == incident && open.stage() == Stage::Starting);
+        let closed = self.closed.iter().map(|closed| &closed.incident);
+        let mut known = closed.chain(open).filter(|known| known.number == incident);
+        may_start
+            || known.any(|known| {
+                known
+                    .execution
+                    .as_ref()
+                    .is_some_and(|execution| !execution.status.is_final())
+            })
+    }
+
     /// What an input needs to know.
     pub fn needs(&self, input: &Input, caller: &Caller) -> Needs {
         let stage = self.stage();

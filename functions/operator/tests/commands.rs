@@ -427,3 +427,40 @@ fn configuration_errors_name_variable_and_value() {
     insta::assert_snapshot!(error("").unwrap_err(), @"environment variable `ACCEPTED_COMMANDS` is not set: expected `all` or `approvals`");
     insta::assert_snapshot!(error("approve").unwrap_err(), @"environment variable `ACCEPTED_COMMANDS` has the invalid value `approve`: expected `all` or `approvals`");
 }
+
+/// The retraining of an incident continues when an operator closes the incident.
+#[tokio::test]
+async fn closed_incident_keeps_its_place_in_the_fleet_until_its_retraining_ends() {
+    let aws = Memory::at("2026-11-23T03:16:22Z".parse().unwrap());
+    aws.put_document(
+        "policy.toml",
+        "[fleet]\nretrainings_at_once = 1\n[remediation]\nautomation = 'auto'\n",
+    );
+    let alert = sample("remediate", "alert-in-alert").to_string();
+    remediate().handle(&aws, &alert, "alert").await.unwrap();
+    assert_eq!(model(&aws).stage(), Stage::Retraining);
+    aws.set_time("2026-11-23T03:18:20.2Z".parse().unwrap());
+    accepted(&aws, &request("resolve", &json!({"stage": "Retraining", "inAlert": "accept"}))).await;
+    assert_eq!(model(&aws).stage(), Stage::Healthy);
+
+    let other = alert.replace("churn", "fraud");
+    remediate().handle(&aws, &other, "other").await.unwrap();
+    assert_eq!(
+        aws.executions().len(),
+        1,
+        "the retraining of the closed incident is in progress"
+    );
+    let ended = sample("remediate", "pipeline-execution-succeeded").to_string();
+    let arn = &aws.executions()[0].1;
+    let sample_arn = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/driftwarden-retraining/execution/k3v9q2m7x1ab";
+    remediate()
+        .handle(&aws, &ended.replace(sample_arn, arn), "ended")
+        .await
+        .unwrap();
+    aws.pass(SignedDuration::from_mins(5));
+    remediate()
+        .sweep(&aws, "fraud-endpoint", [].into(), "sweep")
+        .await
+        .unwrap();
+    assert_eq!(aws.executions().len(), 2);
+}

@@ -723,10 +723,9 @@ async fn free_ended(clients: &impl Documents, fleet: &mut Fleet) -> Result<(), A
     let slots = fleet.slots.clone();
     let in_progress = join_all(slots.iter().map(async |slot| {
         match load::<ModelDocument>(clients, &model_key(&slot.model)).await {
-            Ok(loaded) => loaded.document().is_some_and(|document| {
-                let open = document.incident.as_ref().filter(|open| open.number == slot.incident);
-                open.is_some_and(|open| matches!(open.stage(), Stage::Starting | Stage::Retraining))
-            }),
+            Ok(loaded) => loaded
+                .document()
+                .is_some_and(|document| document.retrains_for(slot.incident)),
             // Its retraining may be in progress.
             Err(_) => true,
         }

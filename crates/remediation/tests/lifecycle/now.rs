@@ -422,3 +422,43 @@ fn alert_of_a_restarted_ledger_is_later() {
     change.epoch = Some(at(200));
     assert_ne!(scenario.apply_at(210, Input::Alert(change)), Stage::Healthy);
 }
+
+/// A hold has the same reasons if the severity changes. The answer to it would count for the former severity.
+#[test]
+fn changed_facts_of_a_hold_are_another_decision() {
+    // The default automation level suggests a retraining.
+    let mut scenario = Scenario::with_policy("");
+    assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
+    let number = |scenario: &Scenario| {
+        scenario
+            .document
+            .incident
+            .as_ref()
+            .unwrap()
+            .decision
+            .as_ref()
+            .unwrap()
+            .number
+    };
+    assert_eq!(number(&scenario), 1);
+    scenario.apply_at(15, tick());
+    assert_eq!(number(&scenario), 1, "nothing has changed");
+    let critical = revised(1, &["baseline_drift_check"], Severity::Critical);
+    scenario.apply_at(20, Input::Alert(Box::new(critical)));
+    assert_eq!(number(&scenario), 2);
+    let answer = |decision| {
+        let Input::Approval(approval) = approval(true, 30) else {
+            panic!("an approval")
+        };
+        Input::Approval(RemediationApproval {
+            decision: Some(decision),
+            ..approval
+        })
+    };
+    assert_eq!(
+        scenario.apply_at(30, answer(1)),
+        Stage::Holding,
+        "an answer to the former decision"
+    );
+    assert_eq!(scenario.apply_at(31, answer(2)), Stage::Retraining);
+}
