@@ -1,4 +1,4 @@
-//! Single experiments, step by step, on an endpoint that does what it is asked to do.
+//! Single experiments, step by step, on an endpoint whose updates succeed at once unless a test says otherwise.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::histories::{package, policy};

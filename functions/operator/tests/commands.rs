@@ -430,7 +430,7 @@ fn configuration_errors_name_variable_and_value() {
 
 /// The retraining of an incident continues when an operator closes the incident.
 #[tokio::test]
-async fn closed_incident_keeps_its_place_in_the_fleet_until_its_retraining_ends() {
+async fn retraining_of_closed_incident_counts_until_it_ends() {
     let aws = Memory::at("2026-11-23T03:16:22Z".parse().unwrap());
     aws.put_document(
         "policy.toml",
@@ -440,7 +440,11 @@ async fn closed_incident_keeps_its_place_in_the_fleet_until_its_retraining_ends(
     remediate().handle(&aws, &alert, "alert").await.unwrap();
     assert_eq!(model(&aws).stage(), Stage::Retraining);
     aws.set_time("2026-11-23T03:18:20.2Z".parse().unwrap());
-    accepted(&aws, &request("resolve", &json!({"stage": "Retraining", "inAlert": "accept"}))).await;
+    accepted(
+        &aws,
+        &request("resolve", &json!({"stage": "Retraining", "inAlert": "accept"})),
+    )
+    .await;
     assert_eq!(model(&aws).stage(), Stage::Healthy);
 
     let other = alert.replace("churn", "fraud");
