@@ -16,18 +16,18 @@ const MAX_STEM_CHARS: usize = 50;
 #[serde(rename_all = "PascalCase")]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct DescribedSchedule {
-    monitoring_schedule_config: Option<MonitoringConfig>,
+    pub(crate) monitoring_schedule_config: Option<MonitoringConfig>,
     monitoring_type: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[cfg_attr(test, derive(serde::Serialize))]
-struct MonitoringConfig {
+pub(crate) struct MonitoringConfig {
     monitoring_type: Option<String>,
     monitoring_job_definition_name: Option<String>,
     monitoring_job_definition: Option<Map<String, Value>>,
-    schedule_config: Option<Value>,
+    pub(crate) schedule_config: Option<Value>,
 }
 
 /// Kind of a job definition.
@@ -128,7 +128,7 @@ fn copy_name(name: &str, baseline_uri: &str) -> String {
 }
 
 impl Aws {
-    async fn describe_schedule(&self, schedule: &str) -> Result<DescribedSchedule, AwsError> {
+    pub(crate) async fn describe_schedule(&self, schedule: &str) -> Result<DescribedSchedule, AwsError> {
         let input = json!({"MonitoringScheduleName": schedule});
         self.sagemaker("sagemaker:DescribeMonitoringSchedule", schedule, input)
             .await

@@ -3,6 +3,7 @@
 use super::{
     Aws, failed,
     json::{Time, set},
+    sagemaker::known,
     seconds,
 };
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
@@ -485,7 +486,7 @@ impl ModelPackages for Aws {
             group: described.model_package_group_name.unwrap_or_default(),
             status: described.model_package_status.unwrap_or_default(),
             model_quality: quality.and_then(|quality| quality.statistics?.s3_uri),
-            created: described.creation_time.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            created: known(described.creation_time),
         }))
     }
 

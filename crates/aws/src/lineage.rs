@@ -1,7 +1,6 @@
 //! SageMaker's lineage and batch transform jobs, for the dashboard.
 
-use super::{Aws, json::Time};
-use jiff::Timestamp;
+use super::{Aws, json::Time, sagemaker::known};
 use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use serde::Deserialize;
 use serde_json::json;
@@ -123,7 +122,7 @@ impl TransformJobs for Aws {
         Ok(newest.map(|job| TransformJob {
             name: job.transform_job_name.unwrap_or_default(),
             status: job.transform_job_status.unwrap_or_default(),
-            created: job.creation_time.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            created: known(job.creation_time),
             ended: job.transform_end_time.map(|time| time.0),
             failure_reason: job.failure_reason,
         }))

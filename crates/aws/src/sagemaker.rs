@@ -367,28 +367,6 @@ pub(crate) struct ScheduleSummary {
     last_modified_time: Option<Time>,
 }
 
-/// Response of `DescribeMonitoringSchedule`: the expression of the schedule.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub(crate) struct DescribedSchedule {
-    monitoring_schedule_config: Option<DescribedScheduleConfig>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[cfg_attr(test, derive(serde::Serialize))]
-struct DescribedScheduleConfig {
-    schedule_config: Option<ScheduleConfig>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[cfg_attr(test, derive(serde::Serialize))]
-struct ScheduleConfig {
-    schedule_expression: Option<String>,
-}
-
 /// Response of `ListMonitoringExecutions`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -433,12 +411,11 @@ impl MonitoringSchedules for Aws {
     }
 
     async fn schedule_expression(&self, schedule: &str) -> Result<String, AwsError> {
-        let input = json!({"MonitoringScheduleName": schedule});
-        let operation = "sagemaker:DescribeMonitoringSchedule";
-        let described: DescribedSchedule = self.sagemaker(operation, schedule, input).await?;
+        let described = self.describe_schedule(schedule).await?;
         let config = described.monitoring_schedule_config;
-        let config = config.and_then(|config| config.schedule_config);
-        Ok(config.and_then(|config| config.schedule_expression).unwrap_or_default())
+        let config = config.and_then(|config| config.schedule_config).unwrap_or_default();
+        let expression = config.get("ScheduleExpression").and_then(Value::as_str);
+        Ok(expression.unwrap_or_default().to_owned())
     }
 
     async fn executions(
@@ -499,6 +476,7 @@ fn listed_execution(summary: MonitoringExecutionSummary) -> Option<(String, Moni
     Some((summary.monitoring_schedule_name.unwrap_or_default(), execution))
 }
 
-fn known(time: Option<Time>) -> Timestamp {
+/// The time, or 1970 if it is missing.
+pub(crate) fn known(time: Option<Time>) -> Timestamp {
     time.map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }

@@ -98,7 +98,7 @@ async fn call_monitoring(aws: &Aws) {
     assert!(aws.monitoring_alert("schedule").await.unwrap().is_some());
     assert_eq!(aws.monitoring_alert_history("schedule").await.unwrap().len(), 1);
     assert_eq!(aws.schedules().await.unwrap().len(), 2);
-    aws.schedule_expression("DataQuality").await.unwrap();
+    assert_eq!(aws.schedule_expression("DataQuality").await.unwrap(), "text");
     let time = Timestamp::UNIX_EPOCH;
     assert_eq!(aws.executions("schedule", time).await.unwrap().len(), 2);
     let page = aws.executions_of_all(time, None).await.unwrap();
@@ -217,7 +217,6 @@ fn responses_have_the_members_that_are_read() {
     reads::<sagemaker::Alerts>("ListMonitoringAlerts");
     reads::<sagemaker::AlertHistory>("ListMonitoringAlertHistory");
     reads::<sagemaker::Schedules>("ListMonitoringSchedules");
-    reads::<sagemaker::DescribedSchedule>("DescribeMonitoringSchedule");
     reads::<sagemaker::MonitoringExecutions>("ListMonitoringExecutions");
     reads::<baselines::DescribedSchedule>("DescribeMonitoringSchedule");
     reads::<hosting::DescribedEndpoint>("DescribeEndpoint");

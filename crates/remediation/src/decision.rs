@@ -524,10 +524,12 @@ impl Decision {
         }
     }
 
-    /// Whether another decision has the same verdict and equivalent reasons.
+    /// Whether a later decision has the same verdict, the same facts that an approval counts for, and equivalent reasons. Decisions of
+    /// the first release do not contain the facts.
     pub(crate) fn is_equivalent_to(&self, other: &Self) -> bool {
         let mut pairs = self.reasons.iter().zip(&other.reasons);
         self.verdict == other.verdict
+            && (self.fingerprint.is_empty() || self.fingerprint == other.fingerprint)
             && self.reasons.len() == other.reasons.len()
             && pairs.all(|(reason, other)| reason.is_equivalent_to(other))
     }

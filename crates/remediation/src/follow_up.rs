@@ -230,9 +230,7 @@ impl ModelDocument {
             return false;
         };
         let is_repeat = incident.decision.as_ref().is_some_and(|last| {
-            // An approval counts for a decision and its facts: other facts are another decision.
-            let has_same_facts = last.fingerprint.is_empty() || last.fingerprint == decision.fingerprint;
-            has_same_facts && last.is_equivalent_to(&decision) && after(last.time, REMINDER_INTERVAL) > decision.time
+            last.is_equivalent_to(&decision) && after(last.time, REMINDER_INTERVAL) > decision.time
         });
         // A start that was withdrawn is renewed, though the decision is the same.
         if is_repeat && stage == incident.stage() && cause != Cause::Retrain {

@@ -411,18 +411,14 @@ impl ModelDocument {
     /// Whether the retraining of an incident is in progress. It continues if an operator closes its incident.
     pub fn retrains_for(&self, incident: u64) -> bool {
         let open = self.incident.iter();
-        let may_start = open
-            .clone()
-            .any(|open| open.number == incident && open.stage() == Stage::Starting);
-        let closed = self.closed.iter().map(|closed| &closed.incident);
-        let mut known = closed.chain(open).filter(|known| known.number == incident);
-        may_start
-            || known.any(|known| {
-                known
-                    .execution
-                    .as_ref()
-                    .is_some_and(|execution| !execution.status.is_final())
-            })
+        let open = open.map(|open| (open, open.stage() == Stage::Starting));
+        // The start of a closed incident was withdrawn.
+        let closed = self.closed.iter().map(|closed| (&closed.incident, false));
+        open.chain(closed).any(|(known, may_start)| {
+            let execution = known.execution.as_ref();
+            let is_running = execution.is_some_and(|execution| !execution.status.is_final());
+            known.number == incident && (may_start || is_running)
+        })
     }
 
     /// What an input needs to know.
