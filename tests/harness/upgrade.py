@@ -4,9 +4,6 @@ The other release begins: it records executions and starts the retraining. This 
 other release reads the documents that this one wrote, and this release ends the incident.
 """
 
-import os
-import signal
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -39,12 +36,7 @@ def deploy(world: World, binaries: Path) -> None:
         code = world.stack.folder / "code" / f"{world.name}-{function}"
         code.unlink()
         code.symlink_to(binaries / function)
-    # New invocations start new processes at once.
-    old = set(world.stack.functions(world.name))
-    for pid in old:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not old & set(world.stack.functions(world.name)), "the end of the functions' processes")
+    world._restart({})
 
 
 def play(before: Path) -> int:

@@ -235,10 +235,12 @@ class World:
         folder.mkdir(exist_ok=True)
         for function in FUNCTIONS:
             (folder / f"{self.name}-{function}.json").write_text(json.dumps(environment))
-        for pid in self.stack.functions(self.name):
+        old = set(self.stack.functions(self.name))
+        for pid in old:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not self.stack.functions(self.name), "the end of the functions' processes")
+        # Events in flight start new processes at once.
+        eventually(lambda: not old & set(self.stack.functions(self.name)), "the end of the functions' processes")
 
     def silence(self, but: str | None = None) -> None:
         """Disables the rules of the deployment, except those with `but` in their names, because every deployment gets all events of the
