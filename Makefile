@@ -16,7 +16,7 @@ EVENT ?= events/$(FUNCTION)/$(shell ls events/$(FUNCTION) 2>/dev/null | head -n 
 # All packages that compile without the AWS SDK.
 NO_AWS := --workspace --exclude driftwarden-aws --exclude driftwarden-lambda --no-default-features
 # The crates that `make mutants` tests: pure, and fast to compile.
-MUTATED := text alerting outbox experiment model-monitor analysis remediation promotion backtest model-dashboard analyzer
+MUTATED := text alerting machine experiment model-monitor analysis remediation promotion backtest model-dashboard analyzer
 CARGO_MUTANTS := 27.1.0
 # The branch that `make mutants-diff` compares with.
 BASE ?= origin/main

@@ -23,7 +23,7 @@ from harness.world import eventually
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("README.md", "*/README.md", "docs/**/*.md", "crates/*/README.md", "functions/*/README.md", "benches/*/README.md")
+    for pattern in ("README.md", "*/README.md", "docs/**/*.md", "crates/*/README.md", "functions/src/*/README.md", "benches/*/README.md")
     for path in ROOT.glob(pattern)
 )
 # The exit code of `analyze` is its result: clean or violations.
@@ -88,7 +88,7 @@ def is_a_rust_target(command: str) -> None:
 
 
 def is_a_function(command: str) -> None:
-    assert (ROOT / "functions/lambda/src/bin" / f"{command.split(' --bin ')[1]}.rs").is_file()
+    assert (ROOT / "crates/lambda/src/bin" / f"{command.split(' --bin ')[1]}.rs").is_file()
 
 
 def is_a_package(command: str) -> None:

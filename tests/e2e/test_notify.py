@@ -113,12 +113,12 @@ secret = "ssm:/{name}/webhook"
 
     chat = eventually(lambda: (seen := as_chat.bodies()) and len(seen) == 4 and seen, "four chat messages")
     for message in chat:
-        jsonschema.validate(message, schema("functions/notify/tests/schemas/amazon-q-custom-notification.json"))
+        jsonschema.validate(message, schema("functions/tests/notify/schemas/amazon-q-custom-notification.json"))
     assert {m["metadata"]["threadId"] for m in chat} == {notifications[0]["thread"]}
 
     pages = eventually(lambda: (seen := receiver.bodies("/pagerduty")) and len(seen) == 4 and seen, "four PagerDuty events")
     for page in pages:
-        jsonschema.validate(page, schema("functions/notify/tests/schemas/pagerduty-events-v2.json"))
+        jsonschema.validate(page, schema("functions/tests/notify/schemas/pagerduty-events-v2.json"))
         assert page["routing_key"] == ROUTING_KEY
     assert sorted(p["event_action"] for p in pages) == ["acknowledge", "trigger", "trigger", "trigger"]
 

@@ -2,7 +2,7 @@
 
 use crate::{AlertStatus, DatapointState, HealthStatus, ReportedViolation, Severity};
 use jiff::Timestamp;
-use outbox::correlation_id;
+use machine::correlation_id;
 use serde::{Deserialize, Serialize};
 
 /// Source of the events that Driftwarden publishes.

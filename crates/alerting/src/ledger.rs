@@ -7,8 +7,8 @@ use crate::{
     execution_correlation_id, is_ahead,
 };
 use jiff::{SignedDuration, Timestamp};
+use machine::{Caller, Outbox, OutboxDocument};
 use model_monitor::MonitorType;
-use outbox::{Caller, Outbox};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
@@ -475,6 +475,14 @@ impl MonitorLedger {
         }
         self.evaluate(None, rules, caller);
         self.bound(rules);
+    }
+
+    /// Whether only an execution, a changed policy, or a changed baseline can change the ledger: it is OK and healthy, nothing is
+    /// pending, and its window does not depend on the time.
+    pub fn waits_for_executions(&self, rules: &MonitorRules) -> bool {
+        let is_ok = self.alert.status != AlertStatus::InAlert && self.health.status == HealthStatus::Healthy;
+        let depends_on_time = matches!(rules.window, AlertWindow::Time { .. }) || rules.follow_monitoring_alert;
+        is_ok && self.outbox.is_empty() && !depends_on_time
     }
 
     /// Restarts the alert window because the baseline of the monitor changed: earlier datapoints no longer take a slot.
@@ -1017,5 +1025,14 @@ impl From<&Datapoint> for EventDatapoint {
             violations: datapoint.evidence.violations(),
             report_uri: datapoint.evidence.report.as_ref().map(|report| report.uri.clone()),
         }
+    }
+}
+
+impl OutboxDocument for MonitorLedger {
+    type Effect = MonitorEffect;
+    type Done = ();
+
+    fn outbox(&mut self) -> &mut Outbox<MonitorEffect> {
+        &mut self.outbox
     }
 }

@@ -9,8 +9,8 @@ use alerting::{
     Treatment, Unit, compare, execution_correlation_id,
 };
 use jiff::{SignedDuration, Timestamp};
+use machine::Caller;
 use model_monitor::{ConstraintCheckType, MonitorType, Quantity, Subject, Violation, ViolationReport};
-use outbox::Caller;
 
 use DatapointState::{Clean, Failed, Missing, NoData, Violations};
 
@@ -300,7 +300,7 @@ fn names_are_as_serialized() {
 fn correlation_id_depends_on_schedule_and_hour() {
     let minute = SignedDuration::from_mins(1);
     let id = execution_correlation_id("Churn-DQ", hour(0));
-    assert_eq!(id, outbox::correlation_id("execution", "churn-dq/2026-09-21T14"));
+    assert_eq!(id, machine::correlation_id("execution", "churn-dq/2026-09-21T14"));
     assert_eq!(id, execution_correlation_id("churn-dq", hour(0) + minute));
     assert_ne!(id, execution_correlation_id("churn-dq", hour(1)));
 }
@@ -839,7 +839,7 @@ fn late_datapoint_publishes_its_own_metrics() {
     for at in 0..300 {
         record(&mut ledger, 2 * at, evidence(Clean), &rules);
     }
-    ledger.outbox = outbox::Outbox::default();
+    ledger.outbox = machine::Outbox::default();
     // The ledger is full: the oldest datapoint makes room.
     assert_eq!(record(&mut ledger, 5, evidence(Failed), &rules), Recorded::New);
     assert_eq!(ledger.datapoints.len(), 300);

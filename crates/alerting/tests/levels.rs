@@ -7,7 +7,7 @@ use alerting::{
     ReportEvidence, Severity, ViolationRule,
 };
 use jiff::{SignedDuration, Timestamp};
-use outbox::Caller;
+use machine::Caller;
 
 fn hour(at: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 / 3600 * 3600 + at * 3600).unwrap()
@@ -202,7 +202,7 @@ fn ledger_that_starts_again_has_new_ids() {
     // Ledgers of the first release have no epoch, and are earlier than any.
     let mut old = first.clone();
     old.epoch = None;
-    old.outbox = outbox::Outbox::default();
+    old.outbox = machine::Outbox::default();
     record(&mut old, 1, CLEAN, &rules);
     assert_eq!(changes(&old)[0].id, "alert-churn-dq-2");
     assert!(changes(&old)[0].position() < changes(&first)[0].position());

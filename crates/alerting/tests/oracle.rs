@@ -6,7 +6,7 @@ use alerting::{
     MonitorRules, PeriodLength, TimeWindow, TreatAs, TreatMissingData, Treatment,
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-use outbox::Caller;
+use machine::Caller;
 use std::collections::BTreeMap;
 
 const HISTORIES: u64 = 1_000_000;

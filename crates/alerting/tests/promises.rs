@@ -7,7 +7,7 @@ use alerting::{
     Observation, PeriodLength, Recorded, ReportEvidence, TimeWindow, TreatMissingData,
 };
 use jiff::{SignedDuration, Timestamp};
-use outbox::Caller;
+use machine::Caller;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -299,7 +299,7 @@ fn restart_ends_the_alert() {
     assert_eq!(ledger.alert.status, AlertStatus::InAlert);
     let text = serde_json::to_string(&ledger).unwrap();
     assert!(!text.contains("restarted_at"), "an unset time is not written");
-    ledger.outbox = outbox::Outbox::default();
+    ledger.outbox = machine::Outbox::default();
     assert!(ledger.restart(half_past(2), &rules, &caller("a")));
     let [entry] = ledger.outbox.entries() else {
         panic!("one effect")
@@ -492,7 +492,7 @@ fn ledger_is_bounded_and_rejects_older_executions() {
             &window((1, 1)),
             &caller("a"),
         );
-        ledger.outbox = outbox::Outbox::default();
+        ledger.outbox = machine::Outbox::default();
     }
     assert_eq!(ledger.datapoints.len(), MAX_DATAPOINTS);
     let late = observation(10, evidence(DatapointState::Violations));
@@ -508,7 +508,7 @@ fn clean_execution_publishes_zeros() {
         &window((2, 2)),
         &caller("a"),
     );
-    ledger.outbox = outbox::Outbox::default();
+    ledger.outbox = machine::Outbox::default();
     ledger.record(
         observation(1, evidence(DatapointState::Clean)),
         &window((2, 2)),

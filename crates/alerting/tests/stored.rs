@@ -8,8 +8,8 @@ use alerting::{
     Recorded, ReportEvidence, Severity, TimeWindow, TreatMissingData, ViolationRule,
 };
 use jiff::{SignedDuration, Timestamp};
+use machine::Caller;
 use model_monitor::{ConstraintCheckType, MonitorType, Quantity, Subject, Violation, ViolationReport};
-use outbox::Caller;
 
 use DatapointState::{Clean, Failed, Missing, NoData, Violations};
 

@@ -2,11 +2,12 @@
 //! another baseline.
 
 use super::{Aws, json::set, sagemaker::Schedules};
+use machine::{AwsError, Kind};
 use promotion::MonitorBaseline;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use shell::{AwsError, Kind, ports::MonitoringBaselines};
+use shell::ports::MonitoringBaselines;
 
 /// Number of characters of a job definition's name that the name of its copy keeps (API: names have at most 63 characters).
 const MAX_STEM_CHARS: usize = 50;

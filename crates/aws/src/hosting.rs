@@ -9,13 +9,11 @@ use super::{
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy};
 use aws_sdk_s3::primitives::DateTime;
 use jiff::Timestamp;
+use machine::{AwsError, Clock as _, Kind};
 use promotion::{BlueGreen, Endpoint, EndpointStatus, ModelPackage, Variant};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shell::{
-    AwsError, Kind,
-    ports::{Clock as _, DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, NewEndpointConfig},
-};
+use shell::ports::{DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, NewEndpointConfig};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Maximum number of queries per request (API, `GetMetricData`).

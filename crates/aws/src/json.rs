@@ -35,9 +35,9 @@ use aws_smithy_types::{
 };
 use aws_types::{SigningName, region::SigningRegion, service_config::ServiceConfigKey};
 use jiff::Timestamp;
+use machine::{AwsError, Kind};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
-use shell::{AwsError, Kind};
 use std::{error::Error, fmt};
 
 /// A service with this protocol.

@@ -13,7 +13,7 @@ mod sagemaker;
 #[cfg(test)]
 mod shapes;
 
-use alerting::{EVENT_SOURCE, Metric, Unit};
+use alerting::{Metric, Unit};
 use analysis::metric::{AnalysisMetric, MetricValue};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit, StatisticSet};
@@ -27,16 +27,18 @@ use aws_smithy_http_client::{
     Connector,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use events::Event;
 use jiff::{SignedDuration, Timestamp};
 use json::JsonClient;
-use remediation::{ExecutionStatus, OPERATOR_SOURCE, PipelineExecution, StartStateMachine};
+use machine::{
+    AwsError, Clock, Documents, ETag, Fetched, Kind, ListedDocument, Precondition, invocation::trace_header,
+};
+use remediation::{ExecutionStatus, PipelineExecution, StartStateMachine};
 use shell::{
-    AwsError, Kind, POLICY_KEY,
-    invocation::trace_header,
+    POLICY_KEY,
     ports::{
-        Clock, Datasets, DatedDocuments, Documents, ETag, Endpoints, EventBus, Fetched, FetchedObject, ListedObject,
-        Marks, Metrics, ModelEndpoint, MonitorMetrics, Object, OperatorBus, Part, Precondition, Reports, StateMachines,
-        Topics,
+        Datasets, DatedDocuments, Endpoints, EventBus, FetchedObject, ListedObject, Marks, Metrics, ModelEndpoint,
+        MonitorMetrics, Object, Part, Reports, StateMachines, Topics, unwritable_event,
     },
 };
 use std::{sync::OnceLock, time::Duration};
@@ -269,7 +271,7 @@ impl Documents for Aws {
         Ok(Fetched::Found(body, etag))
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, AwsError> {
+    async fn list(&self, prefix: &str) -> Result<Vec<ListedDocument>, AwsError> {
         let mut pages = self
             .s3()
             .list_objects_v2()
@@ -277,13 +279,19 @@ impl Documents for Aws {
             .prefix(prefix)
             .into_paginator()
             .send();
-        let mut keys = Vec::new();
+        let mut documents = Vec::new();
         while let Some(page) = pages.next().await {
             let resource = || format!("s3://{}/{prefix}", self.state_bucket);
             let page = page.map_err(|error| failed("s3:ListBucket", resource(), &error))?;
-            keys.extend(page.contents.into_iter().flatten().filter_map(|object| object.key));
+            let objects = page.contents.into_iter().flatten();
+            documents.extend(objects.filter_map(|object| {
+                Some(ListedDocument {
+                    key: object.key?,
+                    etag: ETag(object.e_tag.unwrap_or_default()),
+                })
+            }));
         }
-        Ok(keys)
+        Ok(documents)
     }
 
     async fn earlier_versions(&self, key: &str) -> Result<Vec<Vec<u8>>, AwsError> {
@@ -579,21 +587,10 @@ impl MonitorMetrics for Aws {
 }
 
 impl EventBus for Aws {
-    async fn put(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
-        self.put_from(EVENT_SOURCE, detail_type, detail).await
-    }
-}
-
-impl OperatorBus for Aws {
-    async fn put_as_operator(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
-        self.put_from(OPERATOR_SOURCE, detail_type, detail).await
-    }
-}
-
-impl Aws {
-    async fn put_from(&self, source: &str, detail_type: &str, detail: String) -> Result<(), AwsError> {
+    async fn put(&self, event: &Event) -> Result<(), AwsError> {
         let operation = "events:PutEvents";
-        let entry = entry(&self.event_bus, source, detail_type, detail);
+        let detail = event.detail().map_err(|error| unwritable_event(event, &error))?;
+        let entry = entry(&self.event_bus, event, detail);
         let response = self
             .eventbridge()
             .put_events()
@@ -624,11 +621,11 @@ impl Aws {
 
 /// An entry of `PutEvents` in the X-Ray trace of the current invocation. EventBridge passes the header to the event's targets, so
 /// that one trace spans all functions.
-fn entry(event_bus: &str, source: &str, detail_type: &str, detail: String) -> PutEventsRequestEntry {
+fn entry(event_bus: &str, event: &Event, detail: String) -> PutEventsRequestEntry {
     PutEventsRequestEntry::builder()
         .event_bus_name(event_bus)
-        .source(source)
-        .detail_type(detail_type)
+        .source(event.source())
+        .detail_type(event.detail_type())
         .detail(detail)
         .set_trace_header(trace_header())
         .build()
@@ -742,17 +739,31 @@ impl Clock for Aws {
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+
+    fn jitter(&self, longest: Duration) -> Duration {
+        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(6);
+        Duration::from_millis(fastrand::u64(5..longest))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shell::invocation::Invocation;
+    use alerting::MonitorDatapointDrop;
+    use machine::invocation::Invocation;
 
     #[tokio::test]
     async fn event_carries_trace_of_its_invocation() {
         let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
-        let put = || entry("bus", EVENT_SOURCE, "Remediation Decided", "{}".to_owned());
+        let drop = MonitorDatapointDrop {
+            monitoring_schedule: "churn-dq".into(),
+            scheduled_time: Timestamp::UNIX_EPOCH,
+            by: "ada".into(),
+            time: Timestamp::UNIX_EPOCH,
+            reason: "wrong file".into(),
+        };
+        let event = Event::DatapointDrop(Box::new(drop));
+        let put = || entry("bus", &event, "{}".to_owned());
         let traced = Invocation::new(Some(header.to_owned())).scope(async { put() }).await;
         assert_eq!(traced.trace_header(), Some(header));
         assert_eq!(put().trace_header(), None);

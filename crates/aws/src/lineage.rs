@@ -1,13 +1,11 @@
 //! SageMaker's lineage and batch transform jobs, for the dashboard.
 
 use super::{Aws, json::Time, sagemaker::known};
+use machine::{AwsError, Kind};
 use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use serde::Deserialize;
 use serde_json::json;
-use shell::{
-    AwsError, Kind,
-    ports::{Lineage, TransformJobs},
-};
+use shell::ports::{Lineage, TransformJobs};
 use std::collections::BTreeMap;
 
 /// Depth of a lineage query: data, training job, model, model package, endpoint, and the entities between them (API,

@@ -11,10 +11,8 @@ use aws_sdk_sqs::{
     types::{Message, MessageSystemAttributeName},
 };
 use jiff::Timestamp;
-use shell::{
-    AwsError,
-    operator::{DeadLetter, DeadLetters, Functions},
-};
+use machine::AwsError;
+use shell::operator::{DeadLetter, DeadLetters, Functions};
 use std::time::Duration;
 
 /// Maximum number of messages that SQS returns per request (API, `ReceiveMessage`).

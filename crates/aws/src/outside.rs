@@ -18,12 +18,12 @@ use aws_smithy_runtime_api::{
     client::{http::HttpConnector as _, identity::Identity, orchestrator::HttpRequest},
     http::HttpError,
 };
+use machine::{AwsError, Clock as _, Kind};
 use serde::Deserialize;
 use serde_json::json;
 use shell::{
-    AwsError, Kind,
     operator::FunctionUrls,
-    ports::{Clock as _, Post, PostResponse, Secret, Secrets, Web},
+    ports::{Post, PostResponse, Secret, Secrets, Web},
 };
 use std::{error::Error, time::Duration};
 

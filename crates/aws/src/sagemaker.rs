@@ -6,15 +6,13 @@ use super::{
 };
 use alerting::{AlertStatus, ExecutionWindow};
 use jiff::Timestamp;
+use machine::{AwsError, Kind};
 use remediation::{ExecutionStatus, PipelineExecution, RiskRating, StartPipelineExecution};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use shell::{
-    AwsError, Kind,
-    ports::{
-        DescribedJob, ExecutionPage, ModelCards, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
-        PipelineExecutionSummary, Pipelines, ProcessingJobs, Schedule,
-    },
+use shell::ports::{
+    DescribedJob, ExecutionPage, ModelCards, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
+    PipelineExecutionSummary, Pipelines, ProcessingJobs, Schedule,
 };
 use std::collections::BTreeMap;
 

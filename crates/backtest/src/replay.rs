@@ -6,7 +6,7 @@
 use crate::{Delay, ModelReport, Monitor, Recorded};
 use alerting::{AlertStateChange, AlertStatus, MonitorLedger, MonitorRules};
 use jiff::{SignedDuration, Timestamp};
-use outbox::{Caller, Outbox};
+use machine::{Caller, Outbox};
 use remediation::{
     Automation, ExecutionStatus, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome,
     PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationDecided, RiskRating, Settings,

@@ -305,7 +305,7 @@ fn policy(file: Option<&str>) -> Result<Policy, Failure> {
         return Ok(Policy::default());
     };
     let bytes = fs::read(file).map_err(|error| format!("{file}: failed to read: {error}"))?;
-    let policy = Policy::parse(&bytes).map_err(|error| format!("{file}: {}", shell::chain(&error)))?;
+    let policy = Policy::parse(&bytes).map_err(|error| format!("{file}: {}", machine::chain(&error)))?;
     Ok(policy)
 }
 

@@ -8,16 +8,13 @@ use crate::{
 };
 use alerting::{Monitor, MonitorLedger};
 use futures_util::future::join_all;
+use machine::{AwsError, Documents, Fetched};
 use promotion::ExperimentDocument;
 use remediation::ModelDocument;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shell::{
-    AwsError,
     operator::{DeadLetters, Deployment, FunctionUrls, Functions, Stack, Stacks},
-    ports::{
-        Datasets, DatedDocuments, Documents, Endpoints, Fetched, MetricData, MonitoringAlerts, MonitoringSchedules,
-        OperatorBus, Reports,
-    },
+    ports::{Datasets, DatedDocuments, Endpoints, MetricData, MonitoringAlerts, MonitoringSchedules, Reports},
 };
 use std::{io, sync::Arc};
 
@@ -30,7 +27,7 @@ pub trait Clients:
     + DatedDocuments
     + Datasets
     + Reports
-    + OperatorBus
+    + shell::ports::EventBus
     + FunctionUrls
     + MonitoringAlerts
     + MonitoringSchedules
@@ -40,7 +37,7 @@ pub trait Clients:
     + Functions
     + Stacks
     + Deployment
-    + dashboard::DashboardClients
+    + functions::dashboard::DashboardClients
 {
 }
 
@@ -49,7 +46,7 @@ impl<W> Clients for W where
         + DatedDocuments
         + Datasets
         + Reports
-        + OperatorBus
+        + shell::ports::EventBus
         + FunctionUrls
         + MonitoringAlerts
         + MonitoringSchedules
@@ -59,7 +56,7 @@ impl<W> Clients for W where
         + Functions
         + Stacks
         + Deployment
-        + dashboard::DashboardClients
+        + functions::dashboard::DashboardClients
 {
 }
 
@@ -431,7 +428,7 @@ async fn documents<T: DeserializeOwned>(
     clients: &impl Documents,
     prefix: &str,
 ) -> Result<Vec<(String, Result<T, Message>)>, AwsError> {
-    let mut keys = clients.list(prefix).await?;
+    let mut keys = clients.keys(prefix).await?;
     keys.retain(|key| key.strip_suffix(".json").is_some());
     let mut documents = Vec::new();
     for some in keys.chunks(CONCURRENT_READS) {

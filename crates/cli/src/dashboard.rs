@@ -7,17 +7,15 @@ use crate::{
     table::plain,
     terminal::{progress, progress_ended},
 };
-use dashboard::{ModelState, Page};
+use functions::dashboard::{self, ModelState, Page};
 use jiff::Timestamp;
+use machine::{AwsError, Clock as _, Documents, ETag, Fetched, Kind, ListedDocument, Precondition};
 use model_dashboard::{
     Comparison, Console, Deployment, ExecutionMetrics, Facts, OVERVIEW, Summary, overview, page_path,
 };
 use remediation::Policy;
 use serde::Serialize;
-use shell::{
-    AwsError, Kind, PolicyStore,
-    ports::{Clock as _, Documents, ETag, Fetched, Precondition},
-};
+use shell::PolicyStore;
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -89,7 +87,7 @@ impl Documents for Folder {
         }
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, AwsError> {
+    async fn list(&self, prefix: &str) -> Result<Vec<ListedDocument>, AwsError> {
         let entries = match fs::read_dir(self.0.join(prefix)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -99,7 +97,12 @@ impl Documents for Folder {
             .filter_map(|entry| Some(format!("{prefix}{}", entry.ok()?.file_name().to_str()?)))
             .collect();
         keys.sort();
-        Ok(keys)
+        let etag = ETag(String::new());
+        let listed = keys.into_iter().map(|key| ListedDocument {
+            key,
+            etag: etag.clone(),
+        });
+        Ok(listed.collect())
     }
 
     async fn earlier_versions(&self, _: &str) -> Result<Vec<Vec<u8>>, AwsError> {
@@ -185,7 +188,7 @@ impl Dashboard {
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
         let policy = PolicyStore::default();
-        let policy = policy.load(clients).await.map_err(|error| shell::chain(&error))?;
+        let policy = policy.load(clients).await.map_err(|error| machine::chain(&error))?;
         let (mut models, notes) = dashboard::models(clients).await?;
         for note in &notes {
             warn(streams.err, note)?;

@@ -7,9 +7,10 @@ use crate::{
     operator::{Confirmation, OperatorArgs},
     table::plain,
 };
-use alerting::{DroppedDatapoint, MONITOR_DATAPOINT_DROP, MonitorDatapointDrop};
+use alerting::{DroppedDatapoint, MonitorDatapointDrop};
+use events::Event;
 use jiff::Timestamp;
-use shell::ports::Clock as _;
+use machine::Clock as _;
 
 /// Drop a datapoint of a monitor.
 #[derive(Debug, clap::Args)]
@@ -89,7 +90,12 @@ impl DropArgs {
             operator: &operator,
         };
         self.operator
-            .send(clients.as_ref(), streams, MONITOR_DATAPOINT_DROP, &event, confirmation)
+            .send(
+                clients.as_ref(),
+                streams,
+                &Event::DatapointDrop(Box::new(event)),
+                confirmation,
+            )
             .await
     }
 

@@ -1,7 +1,7 @@
 //! Errors of commands: what is wrong, what to do about it, and how both are printed.
 
 use crate::{Exit, cloud::plain_lines};
-use shell::{AwsError, Kind};
+use machine::{AwsError, Kind};
 use std::{
     fmt,
     io::{self, Write},

@@ -7,9 +7,9 @@ use crate::{
     table::{Table, plain},
 };
 use jiff::Timestamp;
+use machine::{Clock as _, load_shared, update_shared};
 use remediation::{FLEET_KEY, Fleet as FleetState};
 use serde_json::json;
-use shell::{load_shared, ports::Clock as _, update_shared};
 use std::io::{self, Write};
 
 /// Show and release the limits of retrainings over all models.
@@ -64,13 +64,13 @@ impl Fleet {
                 }
             };
             let released = update_shared(clients, FLEET_KEY, release).await;
-            released.map_err(|error| shell::chain(&error))?
+            released.map_err(|error| machine::chain(&error))?
         } else {
             false
         };
         let fleet: FleetState = load_shared(clients, FLEET_KEY)
             .await
-            .map_err(|error| shell::chain(&error))?;
+            .map_err(|error| machine::chain(&error))?;
         if args.json {
             json_line(streams.out, &json!({"fleet": fleet, "released": released}))?;
             return Ok(Exit::Done);

@@ -10,10 +10,10 @@ use crate::{
     terminal::{colored, hang_indent},
 };
 use jiff::Timestamp;
+use machine::Clock as _;
 use remediation::{ClosedIncident, Decision, Incident, ModelDocument, Pause, Reason};
 use serde::Serialize;
 use serde_json::Value;
-use shell::ports::Clock as _;
 use std::io::{self, Write};
 
 /// Show the stage of each model and its open incident.

@@ -10,14 +10,16 @@ use crate::{
     error::{Failure, Message},
     table::plain,
 };
+use events::Event;
 use jiff::{SignedDuration, Timestamp};
+use machine::Clock as _;
 use remediation::{
-    InAlertChoice, Incident, OPERATOR_SOURCE, OperatorAction, OperatorAnswer, OperatorCommand, OperatorRefusal,
-    duration, incident_model, nearest_name,
+    InAlertChoice, Incident, OperatorAction, OperatorAnswer, OperatorCommand, OperatorRefusal, duration,
+    incident_model, nearest_name,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use shell::ports::{Clock as _, PostResponse};
+use shell::ports::PostResponse;
 
 /// Approve or deny an incident's retraining.
 ///
@@ -295,18 +297,19 @@ impl OperatorArgs {
         &self,
         clients: &impl Clients,
         streams: &mut Streams<'_>,
-        detail_type: &str,
-        event: &impl Serialize,
+        event: &Event,
         confirmation: Confirmation<'_>,
     ) -> Result<Exit, Failure> {
-        let detail = serde_json::to_value(event).map_err(|error| error.to_string())?;
-        let event: Value = json!({"source": OPERATOR_SOURCE, "detail-type": detail_type, "detail": detail});
+        let detail = event.detail().and_then(|detail| serde_json::from_str(&detail));
+        let detail: Value = detail.map_err(|error| error.to_string())?;
+        let detail_type = event.detail_type();
+        let shown = json!({"source": event.source(), "detail-type": detail_type, "detail": detail});
         if self.dry_run && !self.json {
-            writeln!(streams.out, "{event:#}\ndry run: the event was not sent")?;
+            writeln!(streams.out, "{shown:#}\ndry run: the event was not sent")?;
             return Ok(Exit::Done);
         }
         if !self.dry_run {
-            clients.put_as_operator(detail_type, detail.to_string()).await?;
+            clients.put(event).await?;
         }
         let Confirmation {
             action,
@@ -314,7 +317,7 @@ impl OperatorArgs {
             operator,
         } = confirmation;
         if self.json {
-            let line = json!({"event": event, "event_bus": operator.event_bus, "put": !self.dry_run});
+            let line = json!({"event": shown, "event_bus": operator.event_bus, "put": !self.dry_run});
             json_line(streams.out, &line)?;
             return Ok(Exit::Done);
         }

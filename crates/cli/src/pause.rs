@@ -8,12 +8,10 @@ use crate::{
     table::plain,
 };
 use jiff::Timestamp;
+use machine::{AwsError, Clock as _, Fetched, Kind, Precondition};
 use remediation::{OperatorAction, PAUSE_KEY, Pause as PauseState, duration};
 use serde_json::json;
-use shell::{
-    AwsError, Kind,
-    ports::{Clock as _, DatedDocuments, Fetched, Precondition},
-};
+use shell::ports::DatedDocuments;
 
 /// Pause retraining for one model or for all models.
 ///

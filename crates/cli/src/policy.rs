@@ -8,12 +8,10 @@ use crate::{
     table::{Table, plain},
 };
 use alerting::Monitor;
+use machine::{AwsError, Documents as _, Fetched, Kind, Precondition};
 use remediation::{Explanation, MonitorRef, Policy, PolicyWarning, Setting};
 use serde_json::json;
-use shell::{
-    AwsError, Kind, LoadPolicyError, POLICY_KEY, PolicyStore,
-    ports::{Documents as _, Fetched, Precondition},
-};
+use shell::{LoadPolicyError, POLICY_KEY, PolicyStore};
 use similar::TextDiff;
 use std::{
     io::{self, Read, Write},
@@ -171,7 +169,7 @@ fn read(name: &str, input: &mut dyn Read) -> Result<(Vec<u8>, Policy), Message> 
     }
     match Policy::parse(&bytes) {
         Ok(policy) => Ok((bytes, policy)),
-        Err(error) => Err(format!("{}: {}", display_name(name), shell::chain(&error)).into()),
+        Err(error) => Err(format!("{}: {}", display_name(name), machine::chain(&error)).into()),
     }
 }
 
@@ -220,7 +218,7 @@ impl Explain {
 pub(crate) async fn effective_policy(clients: &impl Clients) -> Result<Arc<Policy>, Failure> {
     PolicyStore::default().load(clients).await.map_err(|error| match error {
         LoadPolicyError::Aws(error) => error.into(),
-        error => shell::chain(&error).into(),
+        error => machine::chain(&error).into(),
     })
 }
 

@@ -10,12 +10,10 @@ use crate::{
 };
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use machine::Kind;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shell::{
-    Kind,
-    operator::{DeadLetter, DeadLetters, Functions},
-};
+use shell::operator::{DeadLetter, DeadLetters, Functions};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,

@@ -1,25 +1,24 @@
 //! The operator commands on a deployment in memory.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use ::operator::{AcceptedCommands, Operator};
 use alerting::{
     AlertHistoryItem, AlertStateChange, AlertStatus, Datapoint, Evidence, ExecutionWindow, HealthStatus, Level,
     Monitor, MonitorLedger, Severity,
 };
 use clap::Parser as _;
 use cli::{AwsTargets, Cli, Environment, Streams};
+use functions::operator::{AcceptedCommands, Operator};
+use functions::remediate::Remediate;
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
+use machine::{Caller, Kind};
 use model_monitor::MonitorType;
-use outbox::Caller;
-use remediate::Remediate;
 use remediation::{
     Automation, ExecutionStatus, Facts, InAlertChoice, Input, Levels, ModelDocument, PipelineExecution, PipelineStart,
     Policy, RemediationResolution, RiskRating, Settings, Stage, StepContext,
 };
 use serde_json::json;
 use shell::{
-    Kind,
     memory::{Fault, Memory},
     operator::DeadLetter,
     ports::PostResponse,

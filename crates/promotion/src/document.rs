@@ -7,7 +7,7 @@ use crate::{
 };
 use experiment::{Allocation, Difference, Guardrail, Interval, Outcome, Posterior, Reason, Sample, Verdict, judge};
 use jiff::{SignedDuration, Timestamp};
-use outbox::{Caller, Outbox};
+use machine::{Caller, Outbox, OutboxDocument};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -788,7 +788,7 @@ impl ExperimentDocument {
         let id = format!("{}-ab-{number}", self.model);
         let mut token = hex::encode(Sha256::digest(format!("driftwarden/experiment/{id}/{}", package.arn)));
         token.truncate(8);
-        let correlation_id = correlation_id.unwrap_or_else(|| outbox::correlation_id("model-package", &package.arn));
+        let correlation_id = correlation_id.unwrap_or_else(|| machine::correlation_id("model-package", &package.arn));
         let approved = package.approval_status == "Approved" || given.policy.unapproved;
         let stage = if approved {
             ExperimentStage::Preparing
@@ -1696,4 +1696,17 @@ fn guardrails(evidence: &Evidence, policy: &PromotionPolicy, champion: &str, can
         .zip(&evidence.guardrails)
         .map(with_values)
         .collect()
+}
+
+impl OutboxDocument for ExperimentDocument {
+    type Effect = ExperimentEffect;
+    type Done = EffectOutcome;
+
+    fn outbox(&mut self) -> &mut Outbox<ExperimentEffect> {
+        &mut self.outbox
+    }
+
+    fn note(&mut self, effect: &ExperimentEffect, record_outcome: EffectOutcome) {
+        self.record_outcome(effect, record_outcome);
+    }
 }

@@ -4,7 +4,7 @@
 use crate::histories::{package, policy};
 use experiment::Sample;
 use jiff::{SignedDuration, Timestamp};
-use outbox::Caller;
+use machine::Caller;
 use promotion::{
     AllocationPolicy, BaselineDocument, BaselinesCreated, BaselinesPolicy, BaselinesRequested, Candidate, Conclusion,
     EffectOutcome, Endpoint, EndpointStatus, Evidence, Experiment, ExperimentCommand, ExperimentDocument,

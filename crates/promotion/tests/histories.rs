@@ -10,7 +10,7 @@
 use experiment::Sample;
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
-use outbox::Caller;
+use machine::Caller;
 use promotion::{
     Assignment, Candidate, Conclusion, EffectOutcome, Endpoint, EndpointStatus, Evidence, ExperimentCommand,
     ExperimentDocument, ExperimentEffect, ExperimentStage, GuardrailMetric, GuardrailPolicy, Inconclusive, Input,
@@ -414,7 +414,7 @@ fn experiment_has_correlation_id_of_incident_or_package() {
             champion: None,
             correlation_id: incident.clone(),
         };
-        let derived = outbox::correlation_id("model-package", &candidate.package.arn);
+        let derived = machine::correlation_id("model-package", &candidate.package.arn);
         history.invoke(&Input::Candidate(Box::new(candidate)));
         assert_eq!(
             history.document.correlation_id(),

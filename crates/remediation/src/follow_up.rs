@@ -9,7 +9,7 @@ use crate::{
 };
 use alerting::{AlertStatus, Level};
 use jiff::{SignedDuration, Timestamp};
-use outbox::Caller;
+use machine::Caller;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 

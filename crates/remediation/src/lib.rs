@@ -2,6 +2,7 @@
 
 mod command;
 mod decision;
+mod effects;
 mod event;
 mod execution;
 mod fleet;

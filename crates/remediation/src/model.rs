@@ -13,7 +13,7 @@ use crate::{
 };
 use alerting::{AlertPosition, AlertStateChange, AlertStatus, DatapointState, Level};
 use jiff::{SignedDuration, Timestamp};
-use outbox::{Caller, Outbox};
+use machine::{Caller, Outbox};
 use promotion::{Conclusion, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

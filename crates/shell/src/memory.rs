@@ -12,18 +12,17 @@ mod trouble;
 pub use trouble::{DocumentWrite, NEWER_FIELD};
 
 use crate::operator::{DeadLetter, DeadLetters, FunctionUrls, Functions};
-use crate::{
-    AwsError, Kind,
-    ports::{
-        Clock, Datasets, DatedDocuments, DescribedJob, Documents, ETag, Endpoints, EventBus, ExecutionPage, Fetched,
-        FetchedObject, ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, Object, OperatorBus, Part, PipelineExecutionSummary, Pipelines,
-        PostResponse, Precondition, ProcessingJobs, Reports, Schedule, StateMachines,
-    },
+use crate::ports::{
+    Datasets, DatedDocuments, DescribedJob, Endpoints, EventBus, ExecutionPage, FetchedObject, ListedObject, Marks,
+    Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
+    Object, Part, PipelineExecutionSummary, Pipelines, PostResponse, ProcessingJobs, Reports, Schedule, StateMachines,
+    unwritable_event,
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
 use analysis::metric::AnalysisMetric;
+use events::Event;
 use jiff::{SignedDuration, Timestamp};
+use machine::{AwsError, Clock, Documents, ETag, Fetched, Kind, ListedDocument, Precondition};
 use remediation::{ExecutionStatus, PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{
     cmp::Reverse,
@@ -129,6 +128,7 @@ struct Inner {
     throttled: usize,
     /// Random generator, and number of calls that fail, per thousand.
     trouble: (fastrand::Rng, u16),
+    jitter: fastrand::Rng,
     planted: Option<PlantedBug>,
     jobs: BTreeMap<String, DescribedJob>,
     outside: outside::Outside,
@@ -173,6 +173,7 @@ impl Memory {
                 latency: SignedDuration::ZERO,
                 throttled: 0,
                 trouble: (fastrand::Rng::with_seed(0), 0),
+                jitter: fastrand::Rng::with_seed(0),
                 planted: None,
                 jobs: BTreeMap::new(),
                 outside: outside::Outside::default(),
@@ -563,10 +564,14 @@ impl Documents for Memory {
         .await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, AwsError> {
+    async fn list(&self, prefix: &str) -> Result<Vec<ListedDocument>, AwsError> {
         self.call("s3:ListBucket", prefix, |inner| {
-            let keys = inner.documents.keys().filter(|key| key.starts_with(prefix));
-            Ok(keys.cloned().collect())
+            let documents = inner.documents.iter().filter(|(key, _)| key.starts_with(prefix));
+            let listed = documents.map(|(key, (_, etag))| ListedDocument {
+                key: key.clone(),
+                etag: etag.clone(),
+            });
+            Ok(listed.collect())
         })
         .await
     }
@@ -758,10 +763,11 @@ impl MonitorMetrics for Memory {
 }
 
 impl EventBus for Memory {
-    async fn put(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
-        self.call("events:PutEvents", detail_type, |inner| {
-            let detail = inner.published(detail);
-            inner.events.push((detail_type.to_owned(), detail));
+    async fn put(&self, event: &Event) -> Result<(), AwsError> {
+        let detail = event.detail().map_err(|error| unwritable_event(event, &error))?;
+        self.call("events:PutEvents", event.detail_type(), |inner| {
+            let detail = inner.published(detail.clone());
+            inner.events.push((event.detail_type().to_owned(), detail));
             Ok(())
         })
         .await
@@ -955,12 +961,6 @@ impl FunctionUrls for Memory {
     }
 }
 
-impl OperatorBus for Memory {
-    async fn put_as_operator(&self, detail_type: &str, detail: String) -> Result<(), AwsError> {
-        self.put(detail_type, detail).await
-    }
-}
-
 /// Prefix of the ARNs of pipeline executions.
 const EXECUTION_PREFIX: &str = "arn:aws:sagemaker:us-east-1:000000000000:pipeline/retraining/execution";
 
@@ -1068,5 +1068,10 @@ impl Clock for Memory {
 
     async fn sleep(&self, duration: Duration) {
         self.pass(SignedDuration::try_from(duration).unwrap_or_default());
+    }
+
+    fn jitter(&self, longest: Duration) -> Duration {
+        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(6);
+        Duration::from_millis(self.inner().jitter.u64(5..longest))
     }
 }

@@ -7,8 +7,9 @@ pub use deployment::{
     Subscription,
 };
 
-use crate::{AwsError, ports::PostResponse};
+use crate::ports::PostResponse;
 use jiff::Timestamp;
+use machine::AwsError;
 use std::{collections::BTreeMap, time::Duration};
 
 /// A message of the dead-letter queue.

@@ -1,7 +1,7 @@
 //! Pacing of requests to an API whose rate limit all programs of an account share, such as SageMaker's `List…` and `Describe…`.
 
-use crate::{AwsError, Kind, ports::Clock};
 use jiff::Timestamp;
+use machine::{AwsError, Clock, Kind};
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,

@@ -6,11 +6,8 @@
 //!
 //! **Invariant.** If it is unknown whether there was a policy, loading fails: nothing is decided by the defaults.
 
-use crate::{
-    AwsError, ErrorType, Kind,
-    ports::{Documents, ETag, Fetched, Precondition},
-};
 use futures_util::future::join;
+use machine::{AwsError, Documents, ETag, ErrorType, Fetched, Kind, Precondition};
 use remediation::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -252,7 +249,7 @@ fn fall_back(
     } else {
         return Err(problem.into());
     };
-    let error = crate::chain(&LoadPolicyError::from(problem));
+    let error = machine::chain(&LoadPolicyError::from(problem));
     if is_missing {
         tracing::error!(
             policy.version = policy.version(),

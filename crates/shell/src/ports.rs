@@ -1,56 +1,13 @@
 //! Ports to AWS, one trait per concern. The bounds of a function show which AWS APIs it uses.
 
-use crate::AwsError;
 use alerting::{AlertStatus, ExecutionWindow, Metric};
 use analysis::metric::AnalysisMetric;
+use events::Event;
 use jiff::Timestamp;
+use machine::{AwsError, ETag, Kind};
 use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use remediation::{PipelineExecution, RiskRating, StartPipelineExecution, StartStateMachine};
 use std::{collections::BTreeMap, time::Duration};
-
-/// Entity tag of an S3 object, as S3 wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ETag(pub String);
-
-/// Condition of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Precondition {
-    /// `If-None-Match: *`: the document does not exist.
-    Absent,
-    /// `If-Match`: the document still has this entity tag.
-    Unchanged(ETag),
-}
-
-/// Result of a read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fetched {
-    /// The document does not exist.
-    Absent,
-    /// The document still has the known entity tag.
-    Unchanged,
-    /// Content and entity tag of the document.
-    Found(Vec<u8>, ETag),
-}
-
-/// The documents in the state bucket.
-pub trait Documents {
-    /// Reads a document, unless it still has the `known` entity tag.
-    fn read(&self, key: &str, known: Option<&ETag>) -> impl Future<Output = Result<Fetched, AwsError>>;
-
-    /// Lists the keys of all documents with this prefix, in order.
-    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, AwsError>>;
-
-    /// Reads some earlier versions of a document, newest first.
-    fn earlier_versions(&self, key: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, AwsError>>;
-
-    /// Writes a document if the precondition is met. Otherwise the error is [`crate::Kind::Conflict`].
-    fn write(
-        &self,
-        key: &str,
-        body: Vec<u8>,
-        precondition: &Precondition,
-    ) -> impl Future<Output = Result<ETag, AwsError>>;
-}
 
 /// Deletion of marks: empty documents in the state bucket whose key says what has to be done.
 pub trait Marks {
@@ -115,7 +72,7 @@ pub trait Datasets {
     /// Lists the objects with this prefix, ordered by key.
     fn objects(&self, bucket: &str, prefix: &str) -> impl Future<Output = Result<Vec<ListedObject>, AwsError>>;
 
-    /// Reads `bytes` bytes of an object, starting at `from`. The error is [`crate::Kind::Conflict`] if the object no longer has the
+    /// Reads `bytes` bytes of an object, starting at `from`. The error is [`machine::Kind::Conflict`] if the object no longer has the
     /// `known` entity tag.
     fn part(
         &self,
@@ -155,8 +112,8 @@ pub trait MonitorMetrics {
 
 /// The event bus.
 pub trait EventBus {
-    /// Publishes an event with the source `driftwarden`.
-    fn put(&self, detail_type: &str, detail: String) -> impl Future<Output = Result<(), AwsError>>;
+    /// Publishes an event with its source.
+    fn put(&self, event: &Event) -> impl Future<Output = Result<(), AwsError>>;
 }
 
 /// SageMaker's processing jobs.
@@ -303,12 +260,6 @@ pub struct MonitoringExecution {
     pub failure_reason: Option<String>,
     /// Time of the last modification.
     pub last_modified: Timestamp,
-}
-
-/// Events from operators.
-pub trait OperatorBus {
-    /// Publishes an event with the source [`remediation::OPERATOR_SOURCE`].
-    fn put_as_operator(&self, detail_type: &str, detail: String) -> impl Future<Output = Result<(), AwsError>>;
 }
 
 /// An endpoint that returns predictions.
@@ -561,11 +512,12 @@ pub trait Web {
     fn post(&self, request: &Post) -> impl Future<Output = Result<PostResponse, AwsError>>;
 }
 
-/// The clock.
-pub trait Clock {
-    /// Current time.
-    fn now(&self) -> Timestamp;
-
-    /// Waits for a duration.
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+/// An event whose detail cannot be written as JSON. EventBridge would reject it.
+pub fn unwritable_event(event: &Event, error: &serde_json::Error) -> AwsError {
+    AwsError {
+        operation: "events:PutEvents",
+        resource: event.detail_type().to_owned(),
+        kind: Kind::Rejected,
+        message: error.to_string(),
+    }
 }

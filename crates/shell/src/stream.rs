@@ -1,11 +1,9 @@
 //! AWS for blocking code: S3 objects as streams that are downloaded in parts, a few objects ahead of the reader; and queries
 //! that wait for their results.
 
-use crate::{
-    AwsError,
-    ports::{Datasets, ListedObject},
-};
+use crate::ports::{Datasets, ListedObject};
 use futures_util::stream::{self, StreamExt as _};
+use machine::AwsError;
 use std::io::{self, Read};
 use tokio::sync::{
     mpsc::{Receiver, Sender, channel},

@@ -1,8 +1,9 @@
 //! Which policy is effective while `policy.toml` changes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use machine::{ErrorType as _, Kind};
 use shell::{
-    ErrorType as _, Kind, POLICY_IN_FORCE_KEY, POLICY_KEY, PolicyStore,
+    POLICY_IN_FORCE_KEY, POLICY_KEY, PolicyStore,
     memory::{Fault, Memory},
 };
 

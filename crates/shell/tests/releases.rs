@@ -3,11 +3,11 @@
 
 use alerting::{Monitor, MonitorLedger};
 use jiff::{SignedDuration, Timestamp};
-use outbox::Caller;
+use machine::{Caller, ErrorType as _, LEASE, OutboxDocument, load, update_document};
 use promotion::ExperimentDocument;
 use remediation::ModelDocument;
 use serde_json::{Value, json};
-use shell::{ErrorType as _, LEASE, OutboxDocument, load, memory::Memory, update_document};
+use shell::memory::Memory;
 
 const KEY: &str = "documents/one.json";
 

@@ -1,14 +1,14 @@
 //! Updates of a document, with faults at every call.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use alerting::MonitorDatapointDrop;
+use events::Event;
 use jiff::{SignedDuration, Timestamp};
-use outbox::{Caller, Outbox};
+use machine::{AwsError, Caller, ErrorType as _, Kind, Outbox, OutboxDocument, UpdateError, load, update_document};
 use serde::{Deserialize, Serialize};
 use shell::{
-    AwsError, ErrorType as _, Kind, OutboxDocument, UpdateError, load,
     memory::{Fault, Memory},
     ports::{EventBus as _, Metrics as _},
-    update_document,
 };
 
 /// A counter with an effect for every number.
@@ -34,12 +34,23 @@ fn aws() -> Memory {
 }
 
 fn caller(aws: &Memory, id: &str) -> Caller {
-    use shell::ports::Clock as _;
+    use machine::Clock as _;
     Caller {
         id: id.into(),
         now: aws.now(),
         lease: SignedDuration::from_secs(120),
     }
+}
+
+/// The event of a number.
+fn event(number: u64) -> Event {
+    Event::DatapointDrop(Box::new(MonitorDatapointDrop {
+        monitoring_schedule: number.to_string(),
+        scheduled_time: Timestamp::UNIX_EPOCH,
+        by: "ada".into(),
+        time: Timestamp::UNIX_EPOCH,
+        reason: "wrong file".into(),
+    }))
 }
 
 /// Counts a number once, with two effects: an event and a metric request.
@@ -58,7 +69,7 @@ async fn count(aws: &Memory, number: u64, request: &str) -> Result<bool, UpdateE
     };
     let execute = async |effect: &u64| -> Result<(), AwsError> {
         if *effect < 1000 {
-            aws.put("Counted", effect.to_string()).await
+            aws.put(&event(*effect)).await
         } else {
             aws.publish("n", &[]).await
         }
@@ -169,8 +180,13 @@ async fn expired_claim_is_taken_over() {
 
     aws.pass(SignedDuration::from_secs(121));
     count(&aws, 2, "late").await.unwrap();
-    let published: Vec<String> = aws.events().into_iter().map(|(_, detail)| detail).collect();
-    assert_eq!(published, ["2", "1"]);
+    let published: Vec<serde_json::Value> = aws
+        .events()
+        .iter()
+        .map(|(_, detail)| serde_json::from_str(detail).unwrap())
+        .collect();
+    let numbers: Vec<_> = published.iter().map(|detail| &detail["monitoringSchedule"]).collect();
+    assert_eq!(numbers, ["2", "1"]);
     assert!(counter(&aws).outbox.is_empty());
 }
 

@@ -9,16 +9,17 @@ use std::{
 };
 
 /// Crates without AWS, clock, environment, and I/O.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "text",
     "model-monitor",
-    "outbox",
+    "machine",
     "alerting",
     "remediation",
     "backtest",
     "analysis",
     "experiment",
     "promotion",
+    "events",
     "model-dashboard",
 ];
 
@@ -121,16 +122,39 @@ fn pure_crates_reach_nothing_impure() {
 }
 
 #[test]
-fn function_libraries_reach_no_aws_sdk_or_lambda_runtime() {
+fn functions_reach_no_aws_sdk_or_lambda_runtime() {
     let graph = graph(&metadata(&[]));
-    for entry in std::fs::read_dir(root().join("functions")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let reached = reached(&graph, &package(&name));
-        let found: Vec<_> = reached
-            .iter()
-            .filter(|name| is_aws_sdk(name) || *name == "lambda_runtime")
-            .collect();
-        assert_eq!(found.is_empty(), name != "lambda", "{name} reaches {found:?}");
+    let reached = reached(&graph, &package("functions"));
+    let found: Vec<_> = reached
+        .iter()
+        .filter(|name| is_aws_sdk(name) || *name == "lambda_runtime")
+        .collect();
+    assert!(found.is_empty(), "functions reaches {found:?}");
+}
+
+/// The functions whose code a function may use.
+const USED_FUNCTIONS: [(&str, &[&str]); 8] = [
+    ("analyze", &[]),
+    ("dashboard", &[]),
+    ("ingest", &[]),
+    ("notify", &[]),
+    ("operator", &["remediate"]),
+    ("promote", &["analyze"]),
+    ("remediate", &[]),
+    ("sweep", &["ingest", "remediate"]),
+];
+
+#[test]
+fn functions_use_each_other_in_one_direction() {
+    for (function, used) in USED_FUNCTIONS {
+        for file in rust_files(&root().join("functions/src").join(function)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for (other, _) in USED_FUNCTIONS {
+                let is_used = text.contains(&format!("crate::{other}::")) || text.contains(&format!("    {other}::"));
+                let may_use = other == function || used.contains(&other);
+                assert!(!is_used || may_use, "{} uses the function {other}", file.display());
+            }
+        }
     }
 }
 

@@ -11,11 +11,12 @@ use crate::{
 };
 use alerting::DatapointState;
 use fastrand::Rng;
-use ingest::{Config, Ingest};
+use functions::ingest::{Config, Ingest};
+use functions::operator::{AcceptedCommands, Operator};
+use functions::promote::Promote;
+use functions::remediate::Remediate;
+use functions::sweep::Sweep;
 use jiff::Timestamp;
-use operator::{AcceptedCommands, Operator};
-use promote::Promote;
-use remediate::Remediate;
 use remediation::{ExecutionStatus, PipelineStart, Policy, Settings};
 use serde_json::{Value, json};
 use shell::{
@@ -30,7 +31,6 @@ use std::{
     rc::Rc,
     task::{Context, Poll, Waker},
 };
-use sweep::Sweep;
 use troubles::{Trouble, Troubles};
 use truth::Truth;
 

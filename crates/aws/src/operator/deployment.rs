@@ -7,13 +7,11 @@ use aws_sdk_cloudwatch::types::AlarmType;
 use aws_sdk_eventbridge::types::RuleState;
 use aws_sdk_s3::types::BucketVersioningStatus;
 use aws_sdk_sqs::types::QueueAttributeName;
+use machine::{AwsError, Kind};
 use serde::Deserialize;
-use shell::{
-    AwsError, Kind,
-    operator::{
-        Alarm, BucketSettings, Deployment, FunctionConfiguration, Rule, RuleTarget, Stack, StackResource, Stacks,
-        Subscription,
-    },
+use shell::operator::{
+    Alarm, BucketSettings, Deployment, FunctionConfiguration, Rule, RuleTarget, Stack, StackResource, Stacks,
+    Subscription,
 };
 
 /// Maximum number of alarm names per request (API, `DescribeAlarms`).

@@ -10,9 +10,9 @@ use alerting::{DatapointState, ReportEvidence};
 use backtest::{Execution, History, Recorded};
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
+use machine::{Documents as _, Fetched};
 use model_monitor::{Limits, ReportFolder, VIOLATION_FILE_NAMES, ViolationReport};
 use serde::Deserialize;
-use shell::ports::{Documents as _, Fetched};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -179,7 +179,7 @@ impl Reader {
     ) -> Result<(), Failure> {
         let (bucket, prefix) = location.split_once('/').unwrap_or((location, ""));
         let clients = connect(env, Some(bucket.to_owned())).await?;
-        let keys = clients.list(prefix).await?;
+        let keys = clients.keys(prefix).await?;
         let clients = clients.as_ref();
         let mut objects = stream::iter(keys.iter().map(async |key| {
             let wanted = file_name(key).is_some_and(|file| VIOLATION_FILE_NAMES.contains(&file)) || is_json_lines(key);
@@ -290,7 +290,7 @@ impl Reader {
             }
             Err(error) => {
                 self.from_reports.add(execution(DatapointState::Failed, None, None));
-                self.skip(err, &shell::chain(&error))
+                self.skip(err, &machine::chain(&error))
             }
         }
     }

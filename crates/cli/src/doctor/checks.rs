@@ -11,13 +11,14 @@ use crate::{
 use alerting::{DOCTOR_SCHEDULE, HealthStatus, MonitorLedger};
 use futures_util::future::{join_all, try_join_all};
 use jiff::{SignedDuration, Timestamp};
+use machine::{AwsError, Fetched, Kind};
 use model_monitor::ScheduleExpression;
 use remediation::{Policy, StartKind};
 use serde_json::json;
 use shell::{
-    AwsError, Kind, LoadPolicyError, POLICY_KEY, PolicyStore,
+    LoadPolicyError, POLICY_KEY, PolicyStore,
     operator::{FunctionConfiguration, Rule, StackResource},
-    ports::{Fetched, MetricQuery, Schedule},
+    ports::{MetricQuery, Schedule},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -169,7 +170,7 @@ impl<W: Clients> CheckedDeployment<W> {
             }
             Err(error) => return vec![Finding::unknown(check, &error)],
         };
-        let documents = match self.clients.list("").await {
+        let documents = match self.clients.keys("").await {
             Ok(keys) => text::count(keys.len(), "document"),
             Err(error) => return vec![Finding::unknown(check, &error)],
         };
@@ -221,7 +222,7 @@ impl<W: Clients> CheckedDeployment<W> {
             Err(error) => {
                 let seen = format!(
                     "{POLICY_KEY} is invalid, and its last valid version stays effective if there is one: {}",
-                    shell::chain(&error)
+                    machine::chain(&error)
                 );
                 let bucket = self.state_bucket.as_deref().unwrap_or_default();
                 let remedy = format!(
@@ -257,7 +258,7 @@ impl<W: Clients> CheckedDeployment<W> {
                 )
             }
             Err(LoadPolicyError::Aws(error)) => (vec![Finding::unknown(check, &error)], Policy::default()),
-            Err(error) => (vec![Finding::broken(check, shell::chain(&error))], Policy::default()),
+            Err(error) => (vec![Finding::broken(check, machine::chain(&error))], Policy::default()),
         }
     }
 

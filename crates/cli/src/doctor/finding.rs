@@ -7,8 +7,8 @@ use crate::{
     table::plain,
     terminal::{colored, hang_indent},
 };
+use machine::AwsError;
 use serde::Serialize;
-use shell::AwsError;
 use std::{
     borrow::Cow,
     io::{self, Write},

@@ -7,12 +7,10 @@ use crate::{
     operator::{Confirmation, OperatorArgs},
     table::plain,
 };
-use promotion::{
-    Conclusion, EXPERIMENT_COMMAND, Ended, Experiment, ExperimentCommand, ExperimentDocument, ExperimentStage, Mode,
-    Order,
-};
+use events::Event;
+use machine::{Clock as _, Documents};
+use promotion::{Conclusion, Ended, Experiment, ExperimentCommand, ExperimentDocument, ExperimentStage, Mode, Order};
 use serde_json::json;
-use shell::ports::{Clock as _, Documents};
 
 /// Arguments of all commands on an experiment.
 #[derive(Debug, clap::Args)]
@@ -103,7 +101,12 @@ impl OrderArgs {
                     operator: &operator,
                 };
                 self.operator
-                    .send(clients.as_ref(), streams, EXPERIMENT_COMMAND, &command, confirmation)
+                    .send(
+                        clients.as_ref(),
+                        streams,
+                        &Event::ExperimentCommand(Box::new(command)),
+                        confirmation,
+                    )
                     .await
             }
         }

@@ -11,12 +11,12 @@ use crate::{
 };
 use experiment::Sample;
 use jiff::Timestamp;
+use machine::Clock as _;
 use promotion::{
     Ended, Experiment, ExperimentDocument, ExperimentStage, Look, Mode, ModelPackage, Opinion, describe_outcome,
     plot::{self, Plot},
 };
 use serde::Serialize;
-use shell::ports::Clock as _;
 use std::{
     fs,
     io::{self, Write},

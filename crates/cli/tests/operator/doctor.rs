@@ -2,10 +2,10 @@
 
 use super::{APPROVE_URL, Deployment, OPERATOR_URL, POLICY, caller, hour, ledger};
 use alerting::{DOCTOR_SCHEDULE, Evidence, HealthStatus, Monitor, MonitorLedger, Observation, ReportEvidence};
+use machine::Kind;
 use model_monitor::ViolationReport;
 use remediation::{MonitorRef, Policy};
 use shell::{
-    Kind,
     memory::Fault,
     operator::{Alarm, BucketSettings, FunctionConfiguration, Rule, RuleTarget, Stack, StackResource, Subscription},
     ports::Schedule,
@@ -84,7 +84,7 @@ fn recorded(schedule: &str, at: i64, etag: &str) -> MonitorLedger {
         },
     };
     ledger.record(observation, &rules.rules, &caller(hour(at)));
-    ledger.outbox = outbox::Outbox::default();
+    ledger.outbox = machine::Outbox::default();
     ledger
 }
 

@@ -8,12 +8,12 @@ use alerting::{
 use experiment::{ConfidenceSequence, Difference, Outcome as LookOutcome, Sample};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
+use machine::Caller;
 use model_dashboard::{
     Comparison, Console, EndpointFacts, ExecutionMetrics, Facts, LineageArtifact, LineageAssociation, ModelView,
     Summary, TransformJob, VariantFacts, model_page,
 };
 use model_monitor::{Limits, MonitorType, Statistics, ViolationReport};
-use outbox::Caller;
 use promotion::{Comparison as ExperimentComparison, ExperimentDocument, Look};
 use remediation::{
     ExecutionStatus, Facts as RemediationFacts, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome,

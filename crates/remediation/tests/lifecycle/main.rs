@@ -5,7 +5,7 @@ mod now;
 
 use alerting::{AlertStateChange, AlertStatus, DatapointState, EventDatapoint, HealthStatus, Level, Severity};
 use jiff::{SignedDuration, Timestamp};
-use outbox::{Caller, Outbox};
+use machine::{Caller, Outbox};
 use promotion::Conclusion;
 use proptest::prelude::*;
 use remediation::{

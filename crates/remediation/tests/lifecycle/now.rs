@@ -49,7 +49,7 @@ fn refused_start_escalates_and_is_forgotten() {
     assert_eq!(verdict, Verdict::Escalate);
     assert!(matches!(&reasons[..], [Reason::StartRefused { error }] if error.contains("ReportUri")));
     assert!(scenario.document.retrainings.is_empty(), "it counts toward no budget");
-    let is_start = |entry: &outbox::Entry<ModelEffect>| entry.effect.is_start();
+    let is_start = |entry: &machine::Entry<ModelEffect>| entry.effect.is_start();
     assert!(!scenario.document.outbox.entries().iter().any(is_start));
     // An operator can end it, and a later alert is a new incident.
     let accept = resolution(1, Some(InAlertChoice::Accept));

@@ -1,12 +1,10 @@
 //! A deployment in memory. Tests configure its stack and resources.
 
 use super::Memory;
-use crate::{
-    AwsError, Kind,
-    operator::{
-        Alarm, BucketSettings, Deployment, FunctionConfiguration, Rule, Stack, StackResource, Stacks, Subscription,
-    },
+use crate::operator::{
+    Alarm, BucketSettings, Deployment, FunctionConfiguration, Rule, Stack, StackResource, Stacks, Subscription,
 };
+use machine::{AwsError, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// State of the deployment.

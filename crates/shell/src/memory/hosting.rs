@@ -2,13 +2,11 @@
 //! and then leaves the endpoint unchanged. During an update the endpoint accepts no other change.
 
 use super::{Inner, Memory, PlantedBug, not_found};
-use crate::{
-    AwsError, Kind,
-    ports::{
-        DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, MonitoringBaselines, NewEndpointConfig,
-    },
+use crate::ports::{
+    DescribedModelPackage, Hosting, MetricData, MetricQuery, ModelPackages, MonitoringBaselines, NewEndpointConfig,
 };
 use jiff::{SignedDuration, Timestamp};
+use machine::{AwsError, Kind};
 use promotion::{BlueGreen, Endpoint, EndpointStatus, MonitorBaseline, Variant};
 use std::{
     collections::{BTreeMap, BTreeSet},

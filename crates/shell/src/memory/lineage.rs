@@ -1,10 +1,8 @@
 //! Lineage and batch transform jobs in memory.
 
 use super::Memory;
-use crate::{
-    AwsError,
-    ports::{Lineage, TransformJobs},
-};
+use crate::ports::{Lineage, TransformJobs};
+use machine::AwsError;
 use model_dashboard::{LineageArtifact, LineageAssociation, TransformJob};
 use std::collections::BTreeMap;
 

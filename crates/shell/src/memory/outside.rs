@@ -1,11 +1,9 @@
 //! Topics, secrets, and servers outside AWS, in memory.
 
 use super::Memory;
-use crate::{
-    AwsError, Kind,
-    ports::{Post, PostResponse, Secret, Secrets, Topics, Web},
-};
+use crate::ports::{Post, PostResponse, Secret, Secrets, Topics, Web};
 use jiff::{SignedDuration, Timestamp};
+use machine::{AwsError, Kind};
 use std::{collections::BTreeMap, future::poll_fn, task::Poll, time::Duration};
 
 /// Messages and requests sent, secrets, and responses of servers.

@@ -1,11 +1,9 @@
 //! Lasting troubles of AWS in memory, the record of all writes, and the planted bugs of documents.
 
 use super::{Inner, Memory, PlantedBug, executing};
-use crate::{
-    AwsError, Kind,
-    ports::{ETag, Fetched, Schedule},
-};
+use crate::ports::Schedule;
 use jiff::{SignedDuration, Timestamp};
+use machine::{AwsError, ETag, Fetched, Kind};
 use remediation::{ExecutionStatus, FLEET_KEY, PAUSE_KEY, StartPipelineExecution};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

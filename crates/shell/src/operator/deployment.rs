@@ -1,7 +1,7 @@
 //! Configuration of a deployment: its `CloudFormation` stack and the settings of the stack's resources. Read-only, except that
 //! one object can be deleted.
 
-use crate::AwsError;
+use machine::AwsError;
 use std::collections::BTreeMap;
 
 /// A `CloudFormation` stack.

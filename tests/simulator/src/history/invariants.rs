@@ -9,7 +9,7 @@ use super::{
 use crate::world::{after, midnight, read};
 use alerting::{AlertStatus, MonitorLedger};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use outbox::Outbox;
+use machine::Outbox;
 use remediation::{
     FLEET_KEY, Fleet, ModelDocument, ModelEffect, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, Policy, Reason,
     Stage, StartPipelineExecution, Verdict, parse_display_name, schedule_key,

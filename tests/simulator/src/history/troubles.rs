@@ -12,10 +12,10 @@ use crate::world::{Monitor, Report, after, midnight, write_report};
 use alerting::DatapointState;
 use fastrand::Rng;
 use jiff::Timestamp;
+use machine::Kind;
 use remediation::{ExecutionStatus, ModelDocument, PAUSE_KEY, Policy, Stage};
 use serde_json::{Value, json};
 use shell::{
-    Kind,
     memory::{NEWER_FIELD, PlantedBug},
     ports::Schedule,
 };

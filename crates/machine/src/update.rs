@@ -1,0 +1,137 @@
+//! Updates of state documents: load, apply, write conditionally, execute the effects, settle them.
+//!
+//! Pending effects are stored in the document in S3. If an invocation stops in between, its retry continues with the pending
+//! effects. Other invocations take over after the claim has expired.
+
+use crate::{
+    AwsError, Caller, Clock, Documents, Entry, Kind, LoadedDocument, OutboxDocument, UpdateError,
+    document::{back_off, load, write},
+    invocation::effects_executed,
+};
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+
+/// Lifetime of a claim. It is longer than an update can take, so that no other invocation takes over while the first one is
+/// still active. Functions time out after 60 s (`infra/template.yaml`). The sweep may run longer, but claims again with each update.
+pub const LEASE: SignedDuration = SignedDuration::from_secs(120);
+
+/// Time after which an effect that always fails is given up.
+const EFFECT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Updates a document: applies a change, writes the document, executes the effects that the caller claims, and settles them.
+///
+/// If another writer was faster, `apply` is called again on the newer document. The result of the last call is returned.
+/// Effects are executed concurrently. If one fails, the others are settled anyway, and the failure is recorded in the document. The
+/// effects of the change decide the result: a retry of the same invocation continues with them. The failure of an effect that the
+/// invocation only took over is no error.
+///
+/// # Errors
+/// If a call to AWS fails, or the document cannot be parsed.
+pub async fn update_document<D: OutboxDocument, R>(
+    clients: &(impl Documents + Clock),
+    key: &str,
+    mut loaded: LoadedDocument<D>,
+    caller: &Caller,
+    new: impl Fn() -> D,
+    mut apply: impl FnMut(&mut D) -> R,
+    execute: impl AsyncFn(&D::Effect) -> Result<D::Done, AwsError>,
+) -> Result<R, UpdateError> {
+    let (mut document, mut etag, result, taken_over) = {
+        let mut attempt = 0;
+        loop {
+            let (before, etag) = match loaded.document {
+                Some((document, etag)) => (Some(document), Some(etag)),
+                None => (None, None),
+            };
+            let mut document = before.clone().unwrap_or_else(&new);
+            let result = apply(&mut document);
+            let taken_over = document.outbox().take_over(caller);
+            // A new document without changes and effects is not written.
+            if before.as_ref() == Some(&document) || (before.is_none() && document == new()) {
+                break (document, etag, result, taken_over);
+            }
+            match write(clients, key, &document, etag.as_ref()).await {
+                Ok(etag) => break (document, Some(etag), result, taken_over),
+                Err(UpdateError::Aws(AwsError {
+                    kind: Kind::Conflict, ..
+                })) => {
+                    back_off(clients, key, &mut attempt).await?;
+                    loaded = load(clients, key).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+
+    let claimed: Vec<Entry<D::Effect>> = document.outbox().claimed_by(caller).cloned().collect();
+    if claimed.is_empty() {
+        return Ok(result);
+    }
+    let results = join_all(claimed.iter().map(|entry| execute(&entry.effect))).await;
+    let mut outcomes = Vec::with_capacity(claimed.len());
+    let mut failure = None;
+    for (entry, outcome) in claimed.iter().zip(results) {
+        let since = entry.failures.as_ref().map_or(caller.now, |failures| failures.since);
+        let outcome = match outcome {
+            Ok(done) => Outcome::Done(done),
+            Err(error) => match D::refusal(&entry.effect, &error, since, caller.now) {
+                Some(done) => Outcome::Done(done),
+                None if D::is_given_up(&entry.effect) && caller.now.duration_since(since) >= EFFECT_LIMIT => {
+                    tracing::error!(error = %error, effect = %entry.id, key, "pending effect given up");
+                    Outcome::GivenUp
+                }
+                None => {
+                    let outcome = Outcome::Failed(error.to_string());
+                    if taken_over.contains(&entry.id) {
+                        tracing::warn!(error = %error, effect = %entry.id, key, "pending effect failed again");
+                    } else {
+                        failure = failure.or(Some(error));
+                    }
+                    outcome
+                }
+            },
+        };
+        outcomes.push((entry, outcome));
+    }
+    let is_done = |(_, outcome): &&(_, Outcome<D::Done>)| matches!(outcome, Outcome::Done(_));
+    effects_executed(outcomes.iter().filter(is_done).count());
+    let mut attempt = 0;
+    loop {
+        for (entry, outcome) in &outcomes {
+            match outcome {
+                Outcome::Failed(message) => document.outbox().fail(&entry.id, message, caller),
+                Outcome::GivenUp => drop(document.outbox().settle(&entry.id)),
+                Outcome::Done(done) => {
+                    if document.outbox().settle(&entry.id).is_some() {
+                        document.note(&entry.effect, done.clone());
+                    }
+                }
+            }
+        }
+        match write(clients, key, &document, etag.as_ref()).await {
+            Ok(_) => break,
+            Err(UpdateError::Aws(AwsError {
+                kind: Kind::Conflict, ..
+            })) => {
+                back_off(clients, key, &mut attempt).await?;
+                match load(clients, key).await?.document {
+                    Some((newer, newer_etag)) => (document, etag) = (newer, Some(newer_etag)),
+                    // The document was deleted: there is nothing to settle.
+                    None => break,
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(result),
+    }
+}
+
+/// Outcome of an attempt to execute an effect.
+enum Outcome<T> {
+    Done(T),
+    Failed(String),
+    GivenUp,
+}

@@ -1,4 +1,0 @@
-//! All integration tests of the package, in one binary: each binary is linked separately.
-
-mod candidates;
-mod samples;

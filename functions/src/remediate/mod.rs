@@ -1,0 +1,805 @@
+#![doc = include_str!("README.md")]
+
+use crate::{Error, Function, Request, Resources};
+use alerting::{AlertStateChange, AlertStatus, MonitorLedger};
+use events::{Event, Incoming, ReceivedEvent};
+use futures_util::future::{join, join_all, join4};
+use jiff::Timestamp;
+use machine::{
+    AwsError, Caller, Clock, Documents, Fetched, Kind, LEASE, LoadedDocument, UpdateError, correlation_id, load,
+    load_shared, update_document, update_shared,
+};
+use model_monitor::{AlarmStateChange, Detail, PipelineExecutionStatusChange};
+use promotion::ExperimentDocument;
+use remediation::{
+    CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
+    ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, Refusal,
+    RetrainingStatusReported, RiskRating, Settings, Stage, StartKind, StepContext, StepOutcome, parse_display_name,
+};
+use serde::Serialize;
+use serde_json::Value;
+use shell::{
+    PolicyStore,
+    config::{ConfigError, Vars},
+    ports::{EventBus, ModelCards, PipelineExecutionSummary, Pipelines, StateMachines},
+    telemetry,
+};
+use std::cell::Cell;
+use tracing::Instrument as _;
+
+/// Detail-type of Step Functions' event (developer guide, page *eventbridge-integration*).
+const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution Status Change";
+
+/// Maximum number of steps of one invocation: the input, the answer to a start, and changes by faster writers.
+const MAX_STEPS: usize = 5;
+
+/// AWS APIs that the function uses.
+pub trait RemediateClients: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
+
+impl<W: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock> RemediateClients for W {}
+
+/// An event as the input of a model, or the reason why it concerns no model.
+type RoutedEvent = Result<(String, Input), String>;
+
+/// The `remediate` function.
+#[derive(Debug)]
+pub struct Remediate {
+    settings: Settings,
+    policy: PolicyStore,
+}
+
+/// Outcome of an event: the response of the function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Handled {
+    /// The event changed the model's document.
+    Changed {
+        /// Name of the model.
+        model: String,
+    },
+    /// The model's document already contains the event, or a later one.
+    Known {
+        /// Name of the model.
+        model: String,
+    },
+    /// The command of an operator was refused.
+    Refused {
+        /// Name of the model.
+        model: String,
+        /// Why the command was refused.
+        refusal: Refusal,
+    },
+    /// The event does not concern remediation.
+    Ignored {
+        /// Why the event was ignored.
+        reason: String,
+    },
+}
+
+impl<C: RemediateClients> Function<C> for Remediate {
+    type Response = Handled;
+
+    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
+        Self::from_vars(vars)
+    }
+
+    async fn invoke(&self, clients: &C, request: Request<'_>) -> Result<Handled, Error> {
+        self.handle(clients, request.payload, request.request_id).await
+    }
+}
+
+impl Remediate {
+    /// Creates the function from its settings.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            policy: PolicyStore::recording(),
+        }
+    }
+
+    /// Shares a policy cache with other functions of this process.
+    #[must_use]
+    pub fn with_policy(self, policy: PolicyStore) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Creates the function from environment variables. Also returns the resources that its clients use.
+    ///
+    /// | variable | value |
+    /// | --- | --- |
+    /// | `STATE_BUCKET` | name of the state bucket; required |
+    /// | `EVENT_BUS_NAME` | name of Driftwarden's event bus; required |
+    /// | `RETRAINING_PIPELINE` | name or ARN of the SageMaker pipeline; required |
+    /// | `PIPELINE_START` | `remediate` (default): this function starts the pipeline; `rule`: an EventBridge rule starts it |
+    ///
+    /// # Errors
+    /// If a variable is missing or invalid.
+    pub fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
+        let pipeline_start = match vars.optional("PIPELINE_START").as_deref() {
+            None | Some("remediate") => PipelineStart::Remediate,
+            Some("rule") => PipelineStart::Rule,
+            Some(other) => {
+                return Err(ConfigError::Invalid {
+                    name: "PIPELINE_START",
+                    value: other.to_owned(),
+                    expected: "`remediate` (this function starts the pipeline) or `rule` (an EventBridge rule starts it)",
+                });
+            }
+        };
+        let pipeline = vars.required("RETRAINING_PIPELINE", "the name or ARN of a SageMaker pipeline")?;
+        let settings = Settings {
+            pipeline,
+            pipeline_start,
+        };
+        Ok((Self::new(settings), Resources::with_event_bus(vars)?))
+    }
+
+    /// Handles one event.
+    ///
+    /// # Errors
+    /// If the event cannot be parsed, or a call to AWS fails. Lambda retries the event, then sends it to the dead-letter queue.
+    pub async fn handle<W: RemediateClients>(
+        &self,
+        clients: &W,
+        payload: &str,
+        request_id: &str,
+    ) -> Result<Handled, Error> {
+        let event = ReceivedEvent::parse(payload)?;
+        let at = event.time.unwrap_or_else(|| clients.now());
+        let routed = match event.incoming {
+            Incoming::Own(Event::AlertStateChange(alert) | Event::LevelChange(alert)) => {
+                Ok((alert.model.clone(), Input::Alert(alert)))
+            }
+            Incoming::Own(Event::ExperimentStateChange(change)) => {
+                let status = CandidateStatus::from_change(&change);
+                Ok((change.model, Input::Experiment(status)))
+            }
+            Incoming::Own(Event::RetrainingStatusReported(reported)) => route_reported(*reported),
+            Incoming::Aws(Detail::PipelineExecution(change)) => self.route_pipeline(clients, &change, at).await?,
+            Incoming::Aws(Detail::Alarm(alarm)) => self.route_alarm(clients, &alarm).await?,
+            Incoming::Aws(Detail::Other(detail)) if event.detail_type == STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => {
+                route_state_machine(&detail, at)
+            }
+            _ => Err(format!("`{}` does not concern remediation", event.detail_type)),
+        };
+        match routed {
+            Ok((model, input)) => self.take(clients, model, input, request_id).await,
+            Err(reason) => Ok(ignored(reason)),
+        }
+    }
+
+    /// Applies one input to a model: collects the facts for the decision, updates the document, and executes its effects.
+    ///
+    /// # Errors
+    /// If a call to AWS fails, or no valid policy is available. An alert without a decision is kept: the retry or the sweep
+    /// decides.
+    pub async fn take<W: RemediateClients>(
+        &self,
+        clients: &W,
+        model: String,
+        input: Input,
+        request_id: &str,
+    ) -> Result<Handled, Error> {
+        let (schedule, correlation_id) = match &input {
+            Input::Alert(alert) => (
+                Some(alert.monitoring_schedule.as_str()),
+                alert.correlation_id.as_deref(),
+            ),
+            _ => (None, None),
+        };
+        let span = telemetry::span_for(Some(&model), schedule, correlation_id);
+        let taken = self.take_known(clients, model, None, Levels::new(), input, request_id);
+        taken.instrument(span).await
+    }
+
+    /// Applies an input. `known` is the model's document, if it has just been loaded, and `levels` are the levels of its monitors
+    /// that have just been determined.
+    async fn take_known<W: RemediateClients>(
+        &self,
+        clients: &W,
+        model: String,
+        known: Option<LoadedDocument<ModelDocument>>,
+        mut levels: Levels,
+        mut input: Input,
+        request_id: &str,
+    ) -> Result<Handled, Error> {
+        let key = model_key(&model);
+        let loaded = async {
+            match known {
+                Some(known) => Ok(known),
+                None => load::<ModelDocument>(clients, &key).await,
+            }
+        };
+        let (policy, loaded) = join(self.policy.load(clients), loaded).await;
+        let policy = policy.map_err(Error::Policy)?;
+        let mut loaded = loaded?;
+        let mut outcome = StepOutcome::Unchanged;
+        for _ in 0..MAX_STEPS {
+            let caller = Caller {
+                id: request_id.to_owned(),
+                now: clients.now(),
+                lease: LEASE,
+            };
+            let new = ModelDocument::new(&model);
+            let document = loaded.document().unwrap_or(&new);
+            let needs = document.needs(&input, &caller);
+            let number = document.incident.as_ref().map_or(0, |open| open.number);
+            let unread = needs.levels.iter().filter(|schedule| !levels.contains_key(*schedule));
+            let unread = join_all(unread.map(|schedule| self.level(clients, schedule, &policy, caller.now)));
+            let facts = async {
+                if needs.facts {
+                    Some(self.facts(clients, &model, number, &policy, caller.now).await)
+                } else {
+                    None
+                }
+            };
+            let (read, mut facts) = join(unread, facts).await;
+            for level in read {
+                match level {
+                    Ok(level) => levels.extend(level),
+                    Err(error) => facts = facts.map(|_| Err(error)),
+                }
+            }
+            let facts = facts.map(|facts| facts.map_err(|error: AwsError| (error.to_string(), error)));
+            let context = StepContext {
+                policy: &policy,
+                settings: &self.settings,
+                levels: &levels,
+                facts: facts
+                    .as_ref()
+                    .map(|facts| facts.as_ref().map_err(|(message, _)| message.as_str())),
+            };
+            let has_open_start = Cell::new(false);
+            let (stepped, stage, lacks_facts, waits_for_fleet) = update_document(
+                clients,
+                &key,
+                loaded,
+                &caller,
+                || ModelDocument::new(&model),
+                |document| {
+                    // Log lines belong to the incident, also if another alert joins it.
+                    telemetry::record_correlation_id(document.correlation_id());
+                    let stepped = document.step(input.clone(), context, &caller);
+                    telemetry::record_correlation_id(document.correlation_id());
+                    let lacks_facts = facts.is_none() && document.is_deciding();
+                    (stepped, document.stage(), lacks_facts, document.waits_for_fleet())
+                },
+                async |effect| {
+                    let executed = match &facts {
+                        // Without facts, the start was not reviewed: what it rests on may have changed.
+                        Some(Err((_, error))) if effect.is_start() => Err(error.clone()),
+                        _ => self.execute(clients, &model, effect, &policy).await,
+                    };
+                    let is_started = matches!(executed, Ok(ModelEffectOutcome::Started(_)));
+                    has_open_start.set(has_open_start.get() || (effect.is_start() && !is_started));
+                    executed
+                },
+            )
+            .await?;
+            if stepped != StepOutcome::Unchanged {
+                outcome = stepped;
+            }
+            tracing::info!(model = %model, stepped = ?stepped, stage = stage.as_str(), "model handled");
+            if let Some(Err((_, error))) = facts {
+                // The input is stored. The retry or the sweep decides.
+                return Err(UpdateError::from(error).into());
+            }
+            if waits_for_fleet {
+                // So that many waiting models are noticed.
+                let record = |fleet: &mut Fleet| fleet.record(&model, &policy.fleet(), caller.now);
+                update_shared(clients, FLEET_KEY, record).await?;
+            }
+            if !(lacks_facts || has_open_start.get()) {
+                break;
+            }
+            loaded = load(clients, &key).await?;
+            // Another writer was faster, and its change requires a decision, for which no facts have been collected; or the start
+            // of the retraining was answered with a refusal.
+            if !(lacks_facts || loaded.document().is_some_and(ModelDocument::has_start_answer)) {
+                break;
+            }
+            input = Input::Tick;
+            levels.clear();
+        }
+        Ok(match outcome {
+            StepOutcome::Changed => Handled::Changed { model },
+            StepOutcome::Unchanged => Handled::Known { model },
+            StepOutcome::Refused(refusal) => Handled::Refused { model, refusal },
+        })
+    }
+
+    /// The level of a monitor now. `None` if its ledger does not exist: then its last event counts. A ledger that cannot be parsed is
+    /// an error, because it may contain broken data: nothing is decided and nothing is started.
+    async fn level(
+        &self,
+        clients: &impl Documents,
+        schedule: &str,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Option<(String, alerting::Level)>, AwsError> {
+        let key = MonitorLedger::key(schedule);
+        let loaded = load::<MonitorLedger>(clients, &key)
+            .await
+            .map_err(|error| match error {
+                UpdateError::Aws(error) => error,
+                error => AwsError {
+                    operation: "s3:GetObject",
+                    resource: key.clone(),
+                    kind: Kind::Rejected,
+                    message: machine::chain(&error),
+                },
+            })?;
+        let Some(ledger) = loaded.document() else {
+            return Ok(None);
+        };
+        let rules = policy.monitor(&MonitorRef::from(&ledger.monitor));
+        Ok(Some((schedule.to_owned(), ledger.level(&rules.rules, now))))
+    }
+
+    /// Sweeps a model: checks the status of its pipeline execution, in case its event was lost; decides again or verifies; executes
+    /// pending effects. Does nothing if the model has no document and no monitor in alert. Returns whether the model had an open
+    /// incident or pending effects.
+    ///
+    /// # Errors
+    /// As [`Remediate::take`].
+    pub async fn sweep<W: RemediateClients>(
+        &self,
+        clients: &W,
+        model: &str,
+        levels: Levels,
+        request_id: &str,
+    ) -> Result<bool, Error> {
+        let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
+        let mut inputs = Vec::new();
+        let mut is_open = false;
+        if let Some(document) = loaded.document() {
+            is_open = document.incident.is_some() || !document.outbox.is_empty();
+            inputs = self.lost_inputs(clients, document).await?;
+        }
+        // After an applied input, the loaded document is outdated.
+        let mut known = Some(loaded).filter(|_| inputs.is_empty());
+        inputs.push(Input::Tick);
+        for input in inputs {
+            let span = telemetry::span_for(Some(model), None, None);
+            let taken = self.take_known(
+                clients,
+                model.to_owned(),
+                known.take(),
+                levels.clone(),
+                input,
+                request_id,
+            );
+            taken.instrument(span).await?;
+        }
+        Ok(is_open)
+    }
+
+    /// What happened to the retraining of the open incident and to its candidate, in case an event was lost.
+    async fn lost_inputs<W: RemediateClients>(
+        &self,
+        clients: &W,
+        document: &ModelDocument,
+    ) -> Result<Vec<Input>, Error> {
+        let mut inputs = Vec::new();
+        let snapshots = document.alerts.values().filter_map(|alert| alert.snapshot.as_ref());
+        let snapshots: Vec<_> = snapshots.collect();
+        if !snapshots.is_empty() {
+            let policy = self.policy.load(clients).await.map_err(Error::Policy)?;
+            // An alarm that left the policy, or a monitor that belongs to another model by now.
+            let left = snapshots.into_iter().filter(|alert| {
+                let schedule = alert.monitoring_schedule.as_str();
+                if let Some(name) = schedule.strip_prefix("alarm:") {
+                    return policy.alarm(name).is_none_or(|alarm| alarm.model != document.model);
+                }
+                let monitor = MonitorRef {
+                    schedule,
+                    endpoint: alert.endpoint.as_deref(),
+                    monitor_type: alert.monitor_type.as_deref(),
+                };
+                policy.monitor(&monitor).model != document.model
+            });
+            inputs.extend(left.map(|alert| Input::Retired {
+                monitoring_schedule: alert.monitoring_schedule.clone(),
+            }));
+        }
+        let Some(open) = &document.incident else {
+            return Ok(inputs);
+        };
+        let stage = open.stage();
+        let run = open.execution.as_ref();
+        // An execution that failed may have been retried.
+        if let Some(run) = run.filter(|_| matches!(stage, Stage::Retraining | Stage::Escalated)) {
+            let arn = &run.arn;
+            let described = if arn.contains(":states:") {
+                clients.describe_execution(arn).await
+            } else if arn.starts_with("arn:") {
+                clients.execution(arn).await
+            } else {
+                // An external retraining service reports it.
+                Ok(None)
+            };
+            match described {
+                Ok(Some(execution)) if execution.status != run.status => inputs.push(Input::PipelineExecution {
+                    incident: open.number,
+                    execution,
+                    at: clients.now(),
+                }),
+                Ok(_) => {}
+                Err(error) if error.kind == Kind::NotFound => inputs.push(Input::RunUnknown {
+                    execution_arn: arn.clone(),
+                }),
+                Err(error) => {
+                    tracing::warn!(error = %error, model = document.model, "failed to read the status of the retraining");
+                }
+            }
+        }
+        if matches!(stage, Stage::Retraining | Stage::Candidate) {
+            let experiments = load::<ExperimentDocument>(clients, &ExperimentDocument::key(&document.model)).await?;
+            let statuses = experiments.document().map(CandidateStatus::all_from_document);
+            inputs.extend(statuses.unwrap_or_default().into_iter().map(Input::Experiment));
+        }
+        Ok(inputs)
+    }
+
+    /// Executes an effect. A start takes a slot of the fleet first.
+    async fn execute<W: RemediateClients>(
+        &self,
+        clients: &W,
+        model: &str,
+        effect: &ModelEffect,
+        policy: &Policy,
+    ) -> Result<ModelEffectOutcome, AwsError> {
+        if let Some(incident) = effect.start_of() {
+            let now = clients.now();
+            let within = policy.model(model).retraining_within;
+            let until = now.saturating_add(within).unwrap_or(Timestamp::MAX);
+            let take = |fleet: &mut Fleet| fleet.take(model, incident, until, &policy.fleet(), now);
+            let mut taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
+            if taken.is_err() {
+                let mut ended: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
+                free_ended(clients, &mut ended).await?;
+                let take = |fleet: &mut Fleet| {
+                    fleet
+                        .slots
+                        .retain(|slot| ended.slots.contains(slot) || slot.since >= now);
+                    fleet.take(model, incident, until, &policy.fleet(), now)
+                };
+                taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
+            }
+            if let Err(reason) = taken {
+                return Ok(ModelEffectOutcome::Held(reason));
+            }
+        }
+        match effect {
+            ModelEffect::StartPipelineExecution(start) => {
+                let arn = clients.start(start).await?;
+                tracing::info!(pipeline.execution = %arn, pipeline.name = %start.pipeline, "retraining pipeline started");
+                return Ok(ModelEffectOutcome::Started(arn));
+            }
+            ModelEffect::StartStateMachine(start) => {
+                let arn = clients.start_execution(start).await?;
+                tracing::info!(execution = %arn, "retraining state machine started");
+                return Ok(ModelEffectOutcome::Started(arn));
+            }
+            ModelEffect::PutIncidentClosed(closed) => clients.put(&Event::IncidentClosed(closed.clone())).await?,
+            ModelEffect::PutRemediationDecided(decided) => {
+                clients.put(&Event::RemediationDecided(decided.clone())).await?;
+                tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decision made");
+            }
+            ModelEffect::PutRetrainingStatusChange(change) => {
+                clients.put(&Event::RetrainingStatusChange(change.clone())).await?;
+            }
+        }
+        Ok(ModelEffectOutcome::Published)
+    }
+
+    /// Facts for a decision that only AWS knows.
+    async fn facts<W: Documents + Pipelines + ModelCards>(
+        &self,
+        clients: &W,
+        model: &str,
+        incident: u64,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Facts, AwsError> {
+        let rules = policy.model(model);
+        let executions = async {
+            match rules.retraining.start {
+                StartKind::Pipeline => {
+                    let pipeline = rules.retraining.pipeline.as_deref().unwrap_or(&self.settings.pipeline);
+                    let own = rules.retraining.parameters.iter();
+                    let own: Vec<&str> = own
+                        .filter(|(_, template)| *template == "{model}")
+                        .map(|(name, _)| name.as_str())
+                        .collect();
+                    let listed = clients.executions_of_pipeline(pipeline).await?;
+                    let is_own = |known: &&PipelineExecutionSummary| {
+                        parse_display_name(&known.display_name) == Some((model, incident))
+                    };
+                    let own_execution = listed.iter().find(is_own).map(|known| known.execution.clone());
+                    Ok((in_progress(clients, model, listed, &own).await?, own_execution))
+                }
+                StartKind::StateMachine | StartKind::Event => Ok((Vec::new(), None)),
+            }
+        };
+        let risk_rating = async {
+            match rules.risk_rating {
+                Some(rating) => Ok(rating),
+                None if rules.automation.is_some() => Ok(RiskRating::Unknown),
+                None => clients.risk_rating(&rules.model_card).await,
+            }
+        };
+        let fleet = async {
+            let mut fleet: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
+            let check = |fleet: &Fleet| fleet.check(model, incident, &policy.fleet(), now).err();
+            if check(&fleet).is_none() {
+                return Ok(None);
+            }
+            free_ended(clients, &mut fleet).await?;
+            Ok(check(&fleet))
+        };
+        let (executions, risk_rating, paused, fleet) = join4(executions, risk_rating, read_pause(clients), fleet).await;
+        let (in_flight, own_execution) = executions?;
+        Ok(Facts {
+            in_flight,
+            own_execution,
+            risk_rating: risk_rating?,
+            paused: paused?,
+            fleet: fleet?,
+        })
+    }
+
+    /// Finds the incident of a pipeline execution: by the display name if this function started it, or by the parameters if a rule
+    /// started it.
+    async fn route_pipeline(
+        &self,
+        clients: &impl Pipelines,
+        change: &PipelineExecutionStatusChange,
+        at: Timestamp,
+    ) -> Result<RoutedEvent, Error> {
+        let Some(status) = ExecutionStatus::parse(&change.status) else {
+            return Ok(Err(format!("`{}` is not a known status", change.status)));
+        };
+        let execution = PipelineExecution {
+            arn: change.execution_arn.clone(),
+            status,
+            start_time: change.start_time,
+            end_time: change.end_time,
+        };
+        let by_name = change.display_name.as_deref().and_then(parse_display_name);
+        if let Some((model, incident)) = by_name {
+            return Ok(Ok((
+                model.to_owned(),
+                Input::PipelineExecution {
+                    incident,
+                    execution,
+                    at,
+                },
+            )));
+        }
+        let foreign = || Err(format!("Driftwarden did not start `{}`", change.execution_arn));
+        if self.settings.pipeline_start == PipelineStart::Remediate {
+            return Ok(foreign());
+        }
+        let parameters = match clients.parameters(&change.execution_arn).await {
+            Ok(parameters) => parameters,
+            Err(AwsError {
+                kind: Kind::NotFound, ..
+            }) => return Ok(foreign()),
+            Err(error) => return Err(UpdateError::from(error).into()),
+        };
+        Ok(parameters
+            .get("DriftwardenModel")
+            .zip(parameters.get("DriftwardenIncident"))
+            .and_then(|(model, incident)| {
+                let incident = incident.strip_prefix(model.as_str())?.strip_prefix('-')?.parse().ok()?;
+                Some((
+                    model.clone(),
+                    Input::PipelineExecution {
+                        incident,
+                        execution,
+                        at,
+                    },
+                ))
+            })
+            .map_or_else(foreign, Ok))
+    }
+
+    /// Treats a CloudWatch alarm that the policy names as the alert of a monitor.
+    async fn route_alarm(&self, clients: &impl Documents, alarm: &AlarmStateChange) -> Result<RoutedEvent, Error> {
+        let policy = self.policy.load(clients).await.map_err(Error::Policy)?;
+        let name = &alarm.alarm_name;
+        let Some(rules) = policy.alarm(name) else {
+            return Ok(Err(format!("the policy has no [[alarm]] for `{name}`")));
+        };
+        let status = |state: &str| match state {
+            "OK" => Some(AlertStatus::Ok),
+            "ALARM" => Some(AlertStatus::InAlert),
+            "INSUFFICIENT_DATA" => Some(AlertStatus::InsufficientData),
+            _ => None,
+        };
+        let (Some(alert_status), Some(time)) = (status(&alarm.state), alarm.timestamp) else {
+            return Ok(Err(format!(
+                "the event of alarm `{name}` has no known state or no time"
+            )));
+        };
+        let previous = alarm.previous_state.as_deref().and_then(status);
+        let in_alert = alert_status == AlertStatus::InAlert;
+        // The time orders the events of an alarm.
+        let transition = u64::try_from(time.as_millisecond()).unwrap_or_default();
+        let change = AlertStateChange {
+            version: "1".into(),
+            id: format!("alarm-{name}-{transition}"),
+            correlation_id: Some(correlation_id("alarm", &format!("{name}/{time}"))),
+            model: rules.model.clone(),
+            endpoint: None,
+            monitoring_schedule: format!("alarm:{name}"),
+            monitor_type: None,
+            epoch: None,
+            transition,
+            revision: 0,
+            alert_status,
+            previous_alert_status: previous.unwrap_or_default(),
+            severity: in_alert.then_some(rules.severity),
+            datapoints_to_alert: 1,
+            evaluation_period: 1,
+            period: None,
+            breaching: usize::from(in_alert),
+            datapoints: Vec::new(),
+            violations: Vec::new(),
+            check_types: Vec::new(),
+            report_uri: None,
+            reason: alarm
+                .reason
+                .clone()
+                .unwrap_or_else(|| format!("the alarm is {}", alarm.state)),
+            policy_version: policy.version().to_owned(),
+            time,
+        };
+        Ok(Ok((rules.model, Input::Alert(Box::new(change)))))
+    }
+}
+
+/// Reads the pause of all models. If it cannot be read, there is no decision: an unreadable kill switch does not count as off.
+async fn read_pause(clients: &impl Documents) -> Result<Option<Pause>, AwsError> {
+    match clients.read(PAUSE_KEY, None).await? {
+        Fetched::Absent | Fetched::Unchanged => Ok(None),
+        Fetched::Found(body, _) => serde_json::from_slice(&body).map(Some).map_err(|error| AwsError {
+            operation: "s3:GetObject",
+            resource: PAUSE_KEY.to_owned(),
+            kind: Kind::Rejected,
+            message: format!(
+                "failed to parse it: {error}; run `driftwarden pause` or `driftwarden resume` to rewrite it"
+            ),
+        }),
+    }
+}
+
+/// Key of a model's document in the state bucket.
+pub fn model_key(model: &str) -> String {
+    ModelDocument::key(model)
+}
+
+/// An error of the state over all models. A start is attempted again when it can be read.
+fn fleet_error(error: UpdateError) -> AwsError {
+    match error {
+        UpdateError::Aws(error) => error,
+        error => AwsError {
+            operation: "s3:GetObject",
+            resource: FLEET_KEY.to_owned(),
+            kind: Kind::Transient,
+            message: machine::chain(&error),
+        },
+    }
+}
+
+/// Frees the slots of retrainings that have ended. Their models know.
+async fn free_ended(clients: &impl Documents, fleet: &mut Fleet) -> Result<(), AwsError> {
+    let slots = fleet.slots.clone();
+    let in_progress = join_all(slots.iter().map(async |slot| {
+        match load::<ModelDocument>(clients, &model_key(&slot.model)).await {
+            Ok(loaded) => loaded
+                .document()
+                .is_some_and(|document| document.retrains_for(slot.incident)),
+            // Its retraining may be in progress.
+            Err(_) => true,
+        }
+    }))
+    .await;
+    for (slot, in_progress) in slots.iter().zip(in_progress) {
+        if !in_progress {
+            fleet.free(&slot.model, slot.incident, true);
+        }
+    }
+    Ok(())
+}
+
+/// Executions of a pipeline in progress that belong, or may belong, to a model: those of its incidents, and those that an operator
+/// or another process started, unless their parameters name another model. `own` are the names of the parameters with the name of
+/// the model.
+async fn in_progress(
+    clients: &impl Pipelines,
+    model: &str,
+    listed: Vec<PipelineExecutionSummary>,
+    own: &[&str],
+) -> Result<Vec<String>, AwsError> {
+    let running = listed.into_iter().filter(|listed| !listed.execution.status.is_final());
+    let runs = join_all(running.map(async |listed| {
+        let arn = listed.execution.arn;
+        let is_other = if let Some((other, _)) = parse_display_name(&listed.display_name) {
+            other != model
+        } else {
+            let parameters = clients.parameters(&arn).await?;
+            let names = own.iter().copied().chain(["DriftwardenModel"]);
+            let mut values = names.filter_map(|name| parameters.get(name));
+            values.next().is_some_and(|other| other != model && other != "none")
+        };
+        Ok((!is_other).then_some(arn))
+    }))
+    .await;
+    runs.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// The status of a retraining outside of AWS, as its service reported it.
+fn route_reported(reported: RetrainingStatusReported) -> RoutedEvent {
+    let (model, incident) = parse_incident_id(&reported.incident_id)?;
+    let execution = PipelineExecution {
+        arn: reported.execution_arn,
+        status: reported.status,
+        start_time: None,
+        end_time: reported.status.is_final().then_some(reported.time),
+    };
+    let at = reported.time;
+    Ok((
+        model,
+        Input::PipelineExecution {
+            incident,
+            execution,
+            at,
+        },
+    ))
+}
+
+/// Splits an incident ID into model and number.
+fn parse_incident_id(incident_id: &str) -> Result<(String, u64), String> {
+    let parts = incident_id
+        .rsplit_once('-')
+        .and_then(|(model, number)| Some((model, number.parse().ok()?)));
+    let (model, number) = parts.ok_or_else(|| format!("`{incident_id}` is not an incident ID"))?;
+    Ok((model.to_owned(), number))
+}
+
+/// Finds the incident of a Step Functions execution in its input.
+fn route_state_machine(detail: &Value, at: Timestamp) -> RoutedEvent {
+    let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
+    let time = |pointer: &str| {
+        let millisecond = detail.pointer(pointer).and_then(Value::as_i64)?;
+        Timestamp::from_millisecond(millisecond).ok()
+    };
+    let input: Option<Value> = text("/input").and_then(|input| serde_json::from_str(input).ok());
+    let ids = input.as_ref().and_then(|input| input.get("driftwarden"));
+    let ids = ids.and_then(|ids| Some((ids.get("model")?.as_str()?, ids.get("incident")?.as_u64()?)));
+    let status = text("/status").and_then(ExecutionStatus::from_state_machine);
+    let (Some((model, incident)), Some(arn), Some(status)) = (ids, text("/executionArn"), status) else {
+        return Err("Driftwarden did not start the Step Functions execution".to_owned());
+    };
+    let execution = PipelineExecution {
+        arn: arn.to_owned(),
+        status,
+        start_time: time("/startDate"),
+        end_time: time("/stopDate"),
+    };
+    Ok((
+        model.to_owned(),
+        Input::PipelineExecution {
+            incident,
+            execution,
+            at,
+        },
+    ))
+}
+
+fn ignored(reason: String) -> Handled {
+    tracing::debug!(reason = %reason, "event ignored");
+    Handled::Ignored { reason }
+}

@@ -1,0 +1,7 @@
+//! Tests of analyze.
+
+mod analyses;
+mod baselines;
+mod common;
+mod executions;
+mod predictions;

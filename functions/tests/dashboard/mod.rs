@@ -1,0 +1,4 @@
+//! Tests of dashboard.
+
+mod bursts;
+mod pages;

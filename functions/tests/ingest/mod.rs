@@ -1,0 +1,3 @@
+//! Tests of ingest.
+
+mod executions;

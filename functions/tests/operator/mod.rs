@@ -1,0 +1,3 @@
+//! Tests of operator.
+
+mod commands;

@@ -1,0 +1,4 @@
+//! Tests of promote.
+
+mod candidates;
+mod samples;

@@ -1,0 +1,3 @@
+//! Tests of remediate.
+
+mod incidents;

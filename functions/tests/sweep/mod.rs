@@ -1,0 +1,6 @@
+//! Tests of sweep.
+
+mod common;
+mod due;
+mod fleets;
+mod sweeps;
