@@ -29,27 +29,34 @@ fn quoted_variables(text: &str, open: &str, close: char) -> BTreeSet<String> {
 #[test]
 fn template_sets_the_variables_that_functions_read() {
     let template = read("infra/template.yaml");
-    for function in ["ingest", "remediate", "operator", "notify", "analyze", "promote"] {
-        let mut code = String::new();
-        for entry in std::fs::read_dir(root().join("functions").join(function).join("src")).unwrap() {
-            code.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
-        }
-        for call in [".required(\"", ".optional(\"", ".bucket(\"", ".parsed(\""] {
-            for name in quoted_variables(&code, call, '"')
-                .iter()
-                .filter(|name| !name.starts_with("AWS_"))
-            {
-                let optional = ["MAX_REPORT_BYTES", "TOP_FEATURES"].contains(&name.as_str());
-                assert!(
-                    optional || template.contains(&format!("{name}:")),
-                    "infra/template.yaml does not set {name}"
-                );
-                assert!(
-                    read("docs/reference/configuration.md").contains(name.as_str()),
-                    "docs/reference/configuration.md does not list {name}"
-                );
+    let mut folders = vec![root().join("functions/src")];
+    let mut code = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                code.push_str(&std::fs::read_to_string(path).unwrap());
             }
         }
+    }
+    let mut names = BTreeSet::new();
+    for call in [".required(\"", ".optional(\"", ".bucket(\"", ".parsed(\""] {
+        names.append(&mut quoted_variables(&code, call, '"'));
+    }
+    names.retain(|name| !name.starts_with("AWS_"));
+    assert!(names.len() > 8, "{names:?}");
+    for name in names {
+        let optional = ["MAX_REPORT_BYTES", "TOP_FEATURES"].contains(&name.as_str());
+        assert!(
+            optional || template.contains(&format!("{name}:")),
+            "infra/template.yaml does not set {name}"
+        );
+        assert!(
+            read("docs/reference/configuration.md").contains(name.as_str()),
+            "docs/reference/configuration.md does not list {name}"
+        );
     }
 }
 

@@ -1095,6 +1095,13 @@ impl History<'_> {
         if let Some(troubles) = &mut self.troubles {
             troubles.swept.clear();
         }
+        // A sweep does not read what has not changed.
+        let ledgers: Vec<String> = self.monitors.iter().map(ledger_key).collect();
+        for key in ledgers {
+            if let Some(body) = self.world.document(&key) {
+                self.world.put_document(&key, body);
+            }
+        }
         for _ in 0..SHORT_SWEEPS {
             let request = self.request();
             let sweep = Invocation {
