@@ -391,3 +391,39 @@ async fn native_monitor_restarts_and_bad_document_fails() {
     changed_baseline(&aws, "05:30:00");
     sweep(&aws).await;
 }
+
+#[tokio::test]
+async fn what_has_not_changed_is_not_read_again() {
+    let aws = aws();
+    for hour in 1..=5 {
+        execution(&aws, hour, "Completed");
+    }
+    for _ in 0..3 {
+        sweep(&aws).await;
+    }
+    let reads = |aws: &Memory, from: usize| {
+        let calls = aws.calls().split_off(from);
+        calls.iter().filter(|call| **call == "s3:GetObject").count()
+    };
+    let calls = || aws.calls().len();
+    // The policy and the documents that all sweeps read.
+    let idle = calls();
+    sweep(&aws).await;
+    assert_eq!(reads(&aws, idle), 4);
+    // A change of what the monitor depends on leads to a read: its ledger, the policy, the list, or a due execution.
+    let ledger = aws.document("monitors/churn-dq.json").unwrap();
+    let changes: [&dyn Fn(); 4] = [
+        &|| aws.put_document("monitors/churn-dq.json", ledger.clone()),
+        &|| aws.put_document("policy.toml", format!("{POLICY}retrainings_per_week = 3\n")),
+        &|| execution(&aws, 6, "Completed"),
+        &|| aws.pass(SignedDuration::from_hours(1)),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let from = calls();
+        change();
+        sweep(&aws).await;
+        assert!(reads(&aws, from) > 4, "change {number}");
+        sweep(&aws).await;
+        sweep(&aws).await;
+    }
+}
