@@ -73,7 +73,7 @@ check: needs-rust ## Run the checks before a commit: formatting, clippy, unit an
 	@bash tests/setup.sh rust
 	cargo fmt --all --check
 	cargo clippy --locked $(NO_AWS) --all-targets --quiet -- -D warnings
-	$(NEXTEST) run --locked $(NO_AWS)
+	SIMULATOR_SEEDS=1000 $(NEXTEST) run --locked $(NO_AWS)
 	cargo test --locked $(NO_AWS) --doc --quiet
 
 test: unit sdk e2e ## Run all tests: Rust, reports in the SageMaker SDK, end to end on LocalStack

@@ -1076,7 +1076,10 @@ impl History<'_> {
         } else {
             ExecutionStatus::Failed
         };
-        (status, random.i64(60..2 * 3600))
+        // Some end after the deadline of the stage.
+        let is_late = random.u8(0..32) == 0;
+        let seconds = if is_late { 49 * 3600..60 * 3600 } else { 60..2 * 3600 };
+        (status, random.i64(seconds))
     }
 
     /// The operator approves, denies, or does not respond.
