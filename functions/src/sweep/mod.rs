@@ -629,7 +629,7 @@ impl Sweep {
         }
         match failure {
             None => Ok(delivered),
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
         }
     }
 
@@ -642,7 +642,7 @@ impl Sweep {
     ) -> Result<MonitorWork, Error> {
         let request_id = context.request_id;
         let mut work = MonitorWork::default();
-        if self.is_quiet(candidate, state, context, clients.now()) {
+        if is_quiet(candidate, state, context, clients.now()) {
             return Ok(work);
         }
         let changed_at = if candidate.baseline.is_some() {
@@ -698,36 +698,6 @@ impl Sweep {
             state.quiet = fingerprint.map(|fingerprint| Quiet::new(now, &ledger.monitor.model, fingerprint));
         }
         Ok(work)
-    }
-
-    /// Whether nothing has happened since the monitor was last read that could lead to work: its documents, its schedule, the
-    /// policy, and the list of its executions are as they were, and no further execution is due.
-    fn is_quiet(
-        &self,
-        candidate: &Candidate,
-        state: &mut MonitorState,
-        context: &MonitorContext<'_>,
-        now: Timestamp,
-    ) -> bool {
-        let (Some(quiet), Some(compared_until)) = (&state.quiet, state.compared_until) else {
-            return false;
-        };
-        let fingerprint = monitor_fingerprint(candidate, &quiet.model, quiet.since, context);
-        if !fingerprint.is_some_and(|fingerprint| quiet.holds(&fingerprint, now)) {
-            return false;
-        }
-        let delay = candidate
-            .analysis
-            .as_ref()
-            .map_or(SignedDuration::ZERO, |analysis| analysis.delay);
-        let until = now
-            .saturating_sub(GRACE.saturating_add(delay))
-            .unwrap_or(Timestamp::MIN);
-        if !state.due(compared_until, until).is_empty() {
-            return false;
-        }
-        state.compared_until = Some(until.max(compared_until));
-        true
     }
 
     /// Takes a monitor from its model that no longer exists, or that monitors another model by now. A monitor is gone when it is
@@ -1162,6 +1132,30 @@ async fn list_models(clients: &impl Documents, failures: &mut Failures) -> Optio
 fn by_key(listed: Vec<ListedDocument>) -> BTreeMap<String, ETag> {
     let listed = listed.into_iter();
     listed.map(|document| (document.key, document.etag)).collect()
+}
+
+/// Whether nothing has happened since the monitor was last read that could lead to work: its documents, its schedule, the
+/// policy, and the list of its executions are as they were, and no further execution is due.
+fn is_quiet(candidate: &Candidate, state: &mut MonitorState, context: &MonitorContext<'_>, now: Timestamp) -> bool {
+    let (Some(quiet), Some(compared_until)) = (&state.quiet, state.compared_until) else {
+        return false;
+    };
+    let fingerprint = monitor_fingerprint(candidate, &quiet.model, quiet.since, context);
+    if !fingerprint.is_some_and(|fingerprint| quiet.holds(&fingerprint, now)) {
+        return false;
+    }
+    let delay = candidate
+        .analysis
+        .as_ref()
+        .map_or(SignedDuration::ZERO, |analysis| analysis.delay);
+    let until = now
+        .saturating_sub(GRACE.saturating_add(delay))
+        .unwrap_or(Timestamp::MIN);
+    if !state.due(compared_until, until).is_empty() {
+        return false;
+    }
+    state.compared_until = Some(until.max(compared_until));
+    true
 }
 
 /// Hash of all that could lead to work for a monitor, beside the passing of time. `None` if a list is unknown, or the monitor is not
