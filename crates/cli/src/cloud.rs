@@ -97,17 +97,6 @@ impl Environment for NoAws {
     }
 }
 
-/// External text of several lines, without control characters.
-pub(crate) fn plain_lines(text: &str) -> String {
-    let mut lines = String::new();
-    for (at, line) in text.trim_end().lines().enumerate() {
-        let separator = if at == 0 { "" } else { "\n" };
-        lines.push_str(separator);
-        lines.extend(line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }));
-    }
-    lines
-}
-
 /// Runs a command to its end on its own runtime, and prints its error.
 pub(crate) fn run(streams: Streams<'_>, command: impl AsyncFnOnce(&mut Streams<'_>) -> Result<Exit, Failure>) -> Exit {
     let mut streams = streams;

@@ -1,6 +1,6 @@
 //! Errors of commands: what is wrong, what to do about it, and how both are printed.
 
-use crate::{Exit, cloud::plain_lines};
+use crate::{Exit, table::plain_lines};
 use machine::{AwsError, Kind};
 use std::{
     fmt,

@@ -2,11 +2,11 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Clients, Environment, StateBucket, json_line, model, models, plain_lines, show_all},
+    cloud::{Clients, Environment, StateBucket, json_line, model, models, show_all},
     error::{Failure, Message},
     pause::{self, all_paused},
     state::State,
-    table::{Cell, Table, plain},
+    table::{Cell, Table, plain, plain_lines},
     terminal::{colored, hang_indent},
 };
 use jiff::Timestamp;

@@ -2,10 +2,10 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{Clients, Environment, StateBucket, connect, json_line, monitors, plain_lines},
+    cloud::{Clients, Environment, StateBucket, connect, json_line, monitors},
     error::{Failure, Message},
     input,
-    table::{Table, plain},
+    table::{Table, plain, plain_lines},
 };
 use alerting::Monitor;
 use machine::{AwsError, Documents as _, Fetched, Kind, Precondition};

@@ -144,6 +144,17 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
+/// External text of several lines, without control characters.
+pub(crate) fn plain_lines(text: &str) -> String {
+    let mut lines = String::new();
+    for (at, line) in text.trim_end().lines().enumerate() {
+        let separator = if at == 0 { "" } else { "\n" };
+        lines.push_str(separator);
+        lines.extend(line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

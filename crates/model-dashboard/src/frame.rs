@@ -1,6 +1,5 @@
 //! Frame, style, and small parts that all pages share.
 
-use crate::summary::letter;
 use alerting::DatapointState;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -154,6 +153,17 @@ pub(crate) fn legend() -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Letter of a state: `C`lean, `V`iolations, `N`oData, `F`ailed, `M`issing.
+pub(crate) fn letter(state: DatapointState) -> char {
+    match state {
+        DatapointState::Clean => 'C',
+        DatapointState::Violations => 'V',
+        DatapointState::NoData => 'N',
+        DatapointState::Failed => 'F',
+        DatapointState::Missing => 'M',
     }
 }
 

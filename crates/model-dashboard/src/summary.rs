@@ -1,6 +1,6 @@
 //! Summary of a model for the overview. Summaries are small: the overview reads those of all models at once.
 
-use crate::{Facts, reason};
+use crate::{Facts, frame::letter, reason};
 use alerting::{AlertStatus, Datapoint, DatapointState, HealthStatus, MonitorLedger, Period};
 use jiff::Timestamp;
 use promotion::{Conclusion, ExperimentDocument, ExperimentStage};
@@ -155,17 +155,6 @@ pub struct ExperimentSummary {
     pub sentence: String,
     /// Time at which the experiment entered its stage, or ended.
     pub since: Timestamp,
-}
-
-/// Letter of a state: `C`lean, `V`iolations, `N`oData, `F`ailed, `M`issing.
-pub(crate) fn letter(state: DatapointState) -> char {
-    match state {
-        DatapointState::Clean => 'C',
-        DatapointState::Violations => 'V',
-        DatapointState::NoData => 'N',
-        DatapointState::Failed => 'F',
-        DatapointState::Missing => 'M',
-    }
 }
 
 impl Summary {

@@ -4,9 +4,8 @@
 use crate::{
     Documents,
     chart::Span,
-    frame::{STATES, describe_states},
+    frame::{STATES, describe_states, letter},
     history::{Bar, alerts, lanes},
-    summary::letter,
 };
 use alerting::{DatapointState, MonitorLedger};
 use jiff::Timestamp;

@@ -2,8 +2,8 @@
 //! experiment status` shows the steps in between.
 
 use crate::notify::{
-    notification::{Action, Notification, ThreadStatus},
-    words::{Links, monitor_name, new_notification},
+    links::{Links, monitor_name},
+    notification::{Action, Notification, ThreadStatus, new_notification},
 };
 use promotion::{Conclusion, ExperimentStage, ExperimentStateChange, MonitorBaselineChange};
 use remediation::{NotificationKind, NotificationSeverity};

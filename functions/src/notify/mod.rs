@@ -4,6 +4,7 @@ mod chat;
 mod deliver;
 mod experiment;
 mod held;
+mod links;
 mod notification;
 mod pagerduty;
 mod queue;

@@ -1,7 +1,6 @@
 //! The notification from which all forms are rendered. It is also the JSON for machines and the input of user
 //! templates.
 
-use crate::notify::words::remove_distance;
 use jiff::Timestamp;
 use remediation::{NotificationKind, NotificationSeverity};
 use serde::{Deserialize, Serialize};
@@ -341,4 +340,21 @@ pub(crate) fn shorten(text: &mut String, max_chars: usize) {
         text.pop();
         text.push('…');
     }
+}
+
+/// A notification about one event of a model.
+pub(crate) fn new_notification(id: &str, kind: NotificationKind, model: &str, time: Timestamp) -> Notification {
+    let mut notification = Notification::new(id, Form::Single, time);
+    notification.kind = Some(kind);
+    notification.model = Some(model.to_owned());
+    notification
+}
+
+/// Removes the distances that `words::format_deadline` wrote, for a message that is sent later.
+pub(crate) fn remove_distance(line: &str) -> String {
+    let parts = line.split_once(" UTC (in ").and_then(|(head, tail)| {
+        let (_, rest) = tail.split_once(')')?;
+        Some(format!("{head} UTC{rest}"))
+    });
+    parts.unwrap_or_else(|| line.to_owned())
 }

@@ -2,7 +2,8 @@
 
 use crate::notify::{
     experiment::{baseline_notification, experiment_notification},
-    notification::{Form, Notification, SourceEvent, ThreadStatus},
+    links::{Links, monitor_name},
+    notification::{Notification, SourceEvent, ThreadStatus, new_notification},
 };
 use alerting::{
     AlertStateChange, AlertStatus, DatapointState, EventDatapoint, HealthStateChange, HealthStatus, ReportedViolation,
@@ -114,14 +115,6 @@ impl IncomingNotification {
         incoming.notification.limit_size();
         Some(incoming)
     }
-}
-
-/// A notification about one event of a model.
-pub(crate) fn new_notification(id: &str, kind: NotificationKind, model: &str, time: Timestamp) -> Notification {
-    let mut notification = Notification::new(id, Form::Single, time);
-    notification.kind = Some(kind);
-    notification.model = Some(model.to_owned());
-    notification
 }
 
 fn alert(alert: &AlertStateChange, links: &Links<'_>) -> IncomingNotification {
@@ -631,19 +624,6 @@ fn retraining(change: &RetrainingStatusChange) -> IncomingNotification {
     IncomingNotification::new(model, notification, scope)
 }
 
-/// A monitor type in prose.
-pub(crate) fn monitor_name(monitor_type: Option<&str>) -> String {
-    match monitor_type {
-        Some("DataQuality") => "data quality monitor".to_owned(),
-        Some("ModelQuality") => "model quality monitor".to_owned(),
-        Some("ModelBias") => "bias monitor".to_owned(),
-        Some("ModelExplainability") => "explainability monitor".to_owned(),
-        Some("Custom") => "custom monitor".to_owned(),
-        Some(other) => format!("{other} monitor"),
-        None => "monitor".to_owned(),
-    }
-}
-
 /// The severity, and the violation that exceeds its threshold most.
 fn describe_severity(severity: NotificationSeverity, violations: &[ReportedViolation]) -> String {
     let severity = severity.as_str();
@@ -709,15 +689,6 @@ fn format_deadline(deadline: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", text::time(deadline), text::distance(deadline, now))
 }
 
-/// Removes the distances that [`format_deadline`] wrote, for a message that is sent later.
-pub(crate) fn remove_distance(line: &str) -> String {
-    let parts = line.split_once(" UTC (in ").and_then(|(head, tail)| {
-        let (_, rest) = tail.split_once(')')?;
-        Some(format!("{head} UTC{rest}"))
-    });
-    parts.unwrap_or_else(|| line.to_owned())
-}
-
 fn execution_line(datapoint: &EventDatapoint) -> String {
     let time = text::minute(datapoint.scheduled_time);
     let state = datapoint.state.as_str();
@@ -765,49 +736,10 @@ fn add_places(notification: &mut Notification, report_uri: Option<&str>, endpoin
     }
 }
 
-/// Links into the AWS console.
-pub(crate) struct Links<'a> {
-    region: Option<&'a str>,
-}
-
-impl Links<'_> {
-    fn console(&self) -> Option<(&str, &'static str)> {
-        let region = self.region?;
-        Some((
-            region,
-            if region.starts_with("cn-") {
-                "amazonaws.cn"
-            } else {
-                "aws.amazon.com"
-            },
-        ))
-    }
-
-    pub(crate) fn object(&self, uri: &str) -> Option<String> {
-        let (region, domain) = self.console()?;
-        let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
-        let prefix = key
-            .replace('%', "%25")
-            .replace(' ', "%20")
-            .replace('&', "%26")
-            .replace('#', "%23")
-            .replace('+', "%2B");
-        Some(format!(
-            "https://{region}.console.{domain}/s3/object/{bucket}?region={region}&prefix={prefix}"
-        ))
-    }
-
-    pub(crate) fn endpoint(&self, name: &str) -> Option<String> {
-        let (region, domain) = self.console()?;
-        Some(format!(
-            "https://{region}.console.{domain}/sagemaker/home?region={region}#/endpoints/{name}"
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notify::notification::remove_distance;
 
     #[test]
     fn counts_have_plurals_and_thousands_separators() {

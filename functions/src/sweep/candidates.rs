@@ -15,6 +15,21 @@ const SHARED_LOOK_BACK: SignedDuration = SignedDuration::from_hours(27);
 /// Maximum number of pages with executions of all schedules.
 const MAX_SHARED_PAGES: usize = 1000;
 
+/// Time after which a due execution counts as missing. Executions may start up to 20 minutes late (developer guide), and are listed
+/// with a delay.
+pub(super) const GRACE: SignedDuration = SignedDuration::from_mins(60);
+
+/// Input of all monitors of one sweep.
+pub(super) struct MonitorContext<'a> {
+    pub(super) policy: &'a Policy,
+    /// Whether the list of monitors is complete.
+    pub(super) is_complete: bool,
+    /// Entity tags of the documents of all models, by key. `None` if they could not be listed.
+    pub(super) models: Option<&'a BTreeMap<String, ETag>>,
+    pub(super) shared: Option<&'a SharedExecutions>,
+    pub(super) request_id: &'a str,
+}
+
 /// A monitor to sweep: its schedule in SageMaker's list or in the policy, and its documents.
 pub(super) struct Candidate {
     /// Key of the monitor in `sweep.json`.

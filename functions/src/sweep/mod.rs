@@ -12,13 +12,13 @@ use crate::{
     remediate::{Remediate, RemediateClients, model_key},
 };
 use alerting::{AlertStateChange, AlertStatus, Metric, MetricName};
-use candidates::{Candidate, count_models, list_models};
+use candidates::{Candidate, MonitorContext, count_models, list_models};
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use machine::{Clock, ETag, load};
-use monitors::{MonitorContext, MonitorWork};
+use monitors::MonitorWork;
 use paced::Paced;
-use quiet::{Quiet, fingerprint};
+use quiet::fingerprint;
 use remediation::{Input, Levels, ModelDocument, schedule_key};
 use serde::Serialize;
 use shell::{
@@ -28,7 +28,7 @@ use shell::{
     ports::{Metrics, MonitoringAlerts, MonitoringSchedules, ProcessingJobs, Reports},
     telemetry,
 };
-use state::{Item as _, LoadedState, MonitorState, SWEEP_KEY};
+use state::{Item as _, LoadedState, MonitorState, Quiet, SWEEP_KEY};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::Instrument as _;
 

@@ -2,9 +2,9 @@
 
 use super::{
     Sweep, SweepClients,
-    candidates::{Candidate, SharedExecutions},
-    quiet::{Quiet, is_quiet, monitor_fingerprint},
-    state::MonitorState,
+    candidates::{Candidate, GRACE, MonitorContext},
+    quiet::{is_quiet, monitor_fingerprint},
+    state::{MonitorState, Quiet},
 };
 use crate::{
     Error,
@@ -13,12 +13,12 @@ use crate::{
 };
 use alerting::{ExecutionEvidence, ExecutionStatus, Level, MonitorLedger};
 use jiff::{SignedDuration, Timestamp};
-use machine::{Documents, ETag, Fetched, LoadedDocument, load, parse_document};
+use machine::{Documents, Fetched, LoadedDocument, load, parse_document};
 use model_monitor::{EndpointName, ProcessingJobStateChange, ScheduleExpression};
 use promotion::BaselineDocument;
-use remediation::{AnalysisSchedule, Input, ModelDocument, MonitorRef, Policy, schedule_key};
+use remediation::{AnalysisSchedule, Input, ModelDocument, MonitorRef, schedule_key};
 use shell::ports::{DescribedJob, MonitoringExecution, MonitoringSchedules, Schedule};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Minimum time range in which executions are searched, in case they are listed late.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(26);
@@ -34,9 +34,6 @@ const MAX_LOOK_BACK: SignedDuration = SignedDuration::from_hours(30 * 24);
 const MAX_FOREIGN_JOBS: usize = 3;
 /// Time for which a foreign schedule is not examined again.
 const FOREIGN_FOR: SignedDuration = SignedDuration::from_hours(24);
-/// Time after which a due execution counts as missing. Executions may start up to 20 minutes late (developer guide), and are listed
-/// with a delay.
-pub(super) const GRACE: SignedDuration = SignedDuration::from_mins(60);
 
 /// Work that was done for one monitor.
 #[derive(Default)]
@@ -51,17 +48,6 @@ pub(super) struct MonitorWork {
     pub(super) is_quiet: bool,
     /// Executions that could not be recorded. The others were.
     pub(super) failures: Vec<String>,
-}
-
-/// Input of all monitors of one sweep.
-pub(super) struct MonitorContext<'a> {
-    pub(super) policy: &'a Policy,
-    /// Whether the list of monitors is complete.
-    pub(super) is_complete: bool,
-    /// Entity tags of the documents of all models, by key. `None` if they could not be listed.
-    pub(super) models: Option<&'a BTreeMap<String, ETag>>,
-    pub(super) shared: Option<&'a SharedExecutions>,
-    pub(super) request_id: &'a str,
 }
 
 impl MonitorWork {

@@ -1,48 +1,16 @@
 //! What is not read again, because nothing has changed since nothing was left to do for it.
 
 use super::{
-    candidates::Candidate,
-    monitors::{GRACE, MonitorContext},
+    candidates::{Candidate, GRACE, MonitorContext},
     state::MonitorState,
 };
 use jiff::{SignedDuration, Timestamp};
 use machine::ETag;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Time after which an item is read again, even if nothing has changed.
-const QUIET_FOR: SignedDuration = SignedDuration::from_hours(18);
 /// Time range before a monitor was read in which a change of the list of its executions is noticed. With the time for which a monitor is
 /// not read again ([`state::QUIET_FOR`]), it is shorter than [`SHARED_LOOK_BACK`].
 const QUIET_LOOK_BACK: SignedDuration = SignedDuration::from_hours(8);
-
-/// What was true when an item was last read and nothing was left to do for it. While it is true, the item is not read again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Quiet {
-    /// Time at which the item was read.
-    pub(crate) since: Timestamp,
-    /// The model of the item.
-    pub(crate) model: String,
-    /// Hash of all that could lead to work: entity tags, policy version, lists.
-    pub(crate) fingerprint: String,
-}
-
-impl Quiet {
-    /// Nothing was left to do for an item.
-    pub(crate) fn new(since: Timestamp, model: &str, fingerprint: String) -> Self {
-        Self {
-            since,
-            model: model.to_owned(),
-            fingerprint,
-        }
-    }
-
-    /// Whether all is as it was, so that the item need not be read again.
-    pub(crate) fn holds(&self, fingerprint: &str, now: Timestamp) -> bool {
-        self.fingerprint == fingerprint && now.duration_since(self.since) < QUIET_FOR
-    }
-}
 
 /// Whether nothing has happened since the monitor was last read that could lead to work: its documents, its schedule, the
 /// policy, and the list of its executions are as they were, and no further execution is due.

@@ -3,7 +3,6 @@
 //! The document decides the order of a sweep. A pass sweeps every item once, also over several invocations. Losing it costs no
 //! result: the next sweep starts a new pass, and takes the present settings of a schedule for those of the past.
 
-use super::quiet::Quiet;
 use jiff::{SignedDuration, Timestamp};
 use machine::{AwsError, Documents, ETag, Fetched, Kind, Precondition, UpdateError, parse_document};
 use model_monitor::ScheduleExpression;
@@ -21,6 +20,9 @@ const MAX_SETTINGS: usize = 16;
 const RETIRED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// Executions may start up to 20 minutes late (developer guide). If a schedule was stopped before, they never start.
 const MAX_START_DELAY: SignedDuration = SignedDuration::from_mins(20);
+
+/// Time after which an item is read again, even if nothing has changed.
+const QUIET_FOR: SignedDuration = SignedDuration::from_hours(18);
 
 /// The document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,6 +123,34 @@ pub(crate) struct MonitorState {
     /// Set if nothing was left to do for the monitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quiet: Option<Quiet>,
+}
+
+/// What was true when an item was last read and nothing was left to do for it. While it is true, the item is not read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Quiet {
+    /// Time at which the item was read.
+    pub(crate) since: Timestamp,
+    /// The model of the item.
+    pub(crate) model: String,
+    /// Hash of all that could lead to work: entity tags, policy version, lists.
+    pub(crate) fingerprint: String,
+}
+
+impl Quiet {
+    /// Nothing was left to do for an item.
+    pub(crate) fn new(since: Timestamp, model: &str, fingerprint: String) -> Self {
+        Self {
+            since,
+            model: model.to_owned(),
+            fingerprint,
+        }
+    }
+
+    /// Whether all is as it was, so that the item need not be read again.
+    pub(crate) fn holds(&self, fingerprint: &str, now: Timestamp) -> bool {
+        self.fingerprint == fingerprint && now.duration_since(self.since) < QUIET_FOR
+    }
 }
 
 /// Settings of a schedule in a time range.

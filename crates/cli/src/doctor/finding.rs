@@ -1,10 +1,10 @@
 //! Findings of checks, and how they are printed.
 
 use crate::{
-    cloud::plain_lines,
     error::Message,
     state::{State, Tone},
     table::plain,
+    table::plain_lines,
     terminal::{colored, hang_indent},
 };
 use machine::AwsError;

@@ -3,10 +3,10 @@
 use super::order::{model_name, no_experiments, unknown_experiment};
 use crate::{
     Exit, Streams,
-    cloud::{Clients, Environment, StateBucket, experiments, json_line, model_experiments, plain_lines, show_all},
+    cloud::{Clients, Environment, StateBucket, experiments, json_line, model_experiments, show_all},
     error::Failure,
     state::State,
-    table::{Cell, Table, plain},
+    table::{Cell, Table, plain, plain_lines},
     terminal::{colored, hang_indent},
 };
 use experiment::Sample;
