@@ -1,41 +1,19 @@
-//! Ground truth: labels that arrive later than the predictions and are matched to them by inference ID.
+//! Reads ground truth: labels that arrive later than the predictions and are matched to them by inference ID.
 //!
 //! Source: developer guide, page `model-monitor-model-quality-merge`: the `eventId` of a label is the `inferenceId` of
 //! the request, or its `eventId` if the request has no inference ID.
 
 use crate::{
-    findings::{Finding, Findings, Kind},
+    findings::{Finding, Kind},
+    labels::GroundTruth,
     object::{Object, Opened},
-    read::{EventMetadata, ReadError, Record, Side, one_value_each},
+    read::{EventMetadata, ReadError, Side, one_value_each},
     split::{Blocks, Rows},
 };
 use serde::Deserialize;
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-};
 
 /// Maximum number of labels, because they are held in memory.
 const MAX_LABELS: usize = 20_000_000;
-
-/// Labels by inference ID.
-#[derive(Debug, Default)]
-pub struct GroundTruth {
-    labels: HashMap<String, Label>,
-    /// Problems of the files.
-    pub findings: Findings,
-    /// Number of labels whose ID already had a label. The last one is used.
-    pub repeated: u64,
-    matched: AtomicU64,
-    unlabeled: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Label {
-    records: Vec<Record>,
-    /// Whether a request has used the label.
-    used: AtomicBool,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,17 +22,6 @@ struct Line<'a> {
     ground_truth_data: Side<'a>,
     #[serde(borrow)]
     event_metadata: EventMetadata<'a>,
-}
-
-/// Result of matching labels to predictions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MatchCounts {
-    /// Requests with a label.
-    pub matched: u64,
-    /// Requests without a label: it is late or missing.
-    pub unlabeled: u64,
-    /// Labels that match no request of this window.
-    pub unused: u64,
 }
 
 impl GroundTruth {
@@ -109,11 +76,7 @@ impl GroundTruth {
             });
         match read {
             Ok((id, records)) => {
-                let used = AtomicBool::new(false);
-                if self.labels.insert(id, Label { records, used }).is_some() {
-                    self.repeated += 1;
-                }
-                if self.labels.len() > MAX_LABELS {
+                if self.insert(id, records) > MAX_LABELS {
                     return Err(ReadError::Object {
                         object: object.to_owned(),
                         message: format!("there are more than {MAX_LABELS} labels: analyze a shorter window"),
@@ -129,29 +92,5 @@ impl GroundTruth {
             }),
         }
         Ok(())
-    }
-
-    /// Labels of a request, one for each of its records.
-    pub(crate) fn label(&self, id: &str) -> Option<&[Record]> {
-        let label = self.labels.get(id);
-        let counter = if label.is_some() {
-            &self.matched
-        } else {
-            &self.unlabeled
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        let label = label?;
-        label.used.store(true, Ordering::Relaxed);
-        Some(&label.records)
-    }
-
-    /// Result of the match, after all requests were read.
-    pub fn merged(&self) -> MatchCounts {
-        let unused = self.labels.values().filter(|label| !label.used.load(Ordering::Relaxed));
-        MatchCounts {
-            matched: self.matched.load(Ordering::Relaxed),
-            unlabeled: self.unlabeled.load(Ordering::Relaxed),
-            unused: unused.count() as u64,
-        }
     }
 }

@@ -20,7 +20,7 @@ pub use predictor::{Invoke, ModelRequest};
 
 use crate::{
     findings::Findings,
-    ground_truth::GroundTruth,
+    labels::GroundTruth,
     read::{Dataset, ReadError},
     report::{ReportFile, json},
     table::{MAX_CELLS, Table},

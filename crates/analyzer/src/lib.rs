@@ -4,6 +4,7 @@ pub mod container;
 pub mod findings;
 mod ground_truth;
 pub mod job;
+mod labels;
 mod object;
 mod read;
 mod report;
@@ -11,7 +12,7 @@ mod sink;
 mod split;
 mod table;
 
-pub use ground_truth::{GroundTruth, MatchCounts};
+pub use labels::{GroundTruth, MatchCounts};
 pub use object::Object;
 pub use read::{CaptureColumns, Dataset, Header, LABEL, OutputColumns, ReadError, ReadOptions, read};
 pub use report::{Outcome, Report, ReportFile};

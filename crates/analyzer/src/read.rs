@@ -5,7 +5,7 @@
 
 mod capture;
 mod csv;
-mod json;
+pub(crate) mod json;
 mod parquet;
 
 use crate::{

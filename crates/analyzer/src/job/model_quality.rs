@@ -8,7 +8,7 @@ use super::{
     notes, truth_notes,
 };
 use crate::{
-    ground_truth::GroundTruth,
+    labels::GroundTruth,
     read::Dataset,
     report::{Report, ReportFile, json},
     table::{Cell, Table},

@@ -6,7 +6,7 @@ use super::{
     config::{AnalysisConfig, ConfigError},
 };
 use crate::{
-    ground_truth::GroundTruth,
+    labels::GroundTruth,
     read::{Dataset, ReadOptions},
     report::Report,
     table::Table,

@@ -7,7 +7,7 @@ use super::{
     Notebook, csv,
     json::{self, Cell, Columns, Name, Record},
 };
-use crate::{findings::Kind, ground_truth::GroundTruth, sink::Sink, split::leaves_quote_open};
+use crate::{findings::Kind, labels::GroundTruth, sink::Sink, split::leaves_quote_open};
 use analysis::TooManyColumns;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;

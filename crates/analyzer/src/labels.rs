@@ -1,0 +1,72 @@
+//! Labels, matched to predictions by inference ID.
+
+use crate::{findings::Findings, read::json::Record};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+/// Labels by inference ID.
+#[derive(Debug, Default)]
+pub struct GroundTruth {
+    labels: HashMap<String, Label>,
+    /// Problems of the files.
+    pub findings: Findings,
+    /// Number of labels whose ID already had a label. The last one is used.
+    pub repeated: u64,
+    matched: AtomicU64,
+    unlabeled: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Label {
+    records: Vec<Record>,
+    /// Whether a request has used the label.
+    used: AtomicBool,
+}
+
+/// Result of matching labels to predictions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatchCounts {
+    /// Requests with a label.
+    pub matched: u64,
+    /// Requests without a label: it is late or missing.
+    pub unlabeled: u64,
+    /// Labels that match no request of this window.
+    pub unused: u64,
+}
+
+impl GroundTruth {
+    /// Adds the label of a request, or replaces it. Returns the number of labels.
+    pub(crate) fn insert(&mut self, id: String, records: Vec<Record>) -> usize {
+        let used = AtomicBool::new(false);
+        if self.labels.insert(id, Label { records, used }).is_some() {
+            self.repeated += 1;
+        }
+        self.labels.len()
+    }
+
+    /// Labels of a request, one for each of its records.
+    pub(crate) fn label(&self, id: &str) -> Option<&[Record]> {
+        let label = self.labels.get(id);
+        let counter = if label.is_some() {
+            &self.matched
+        } else {
+            &self.unlabeled
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let label = label?;
+        label.used.store(true, Ordering::Relaxed);
+        Some(&label.records)
+    }
+
+    /// Result of the match, after all requests were read.
+    pub fn merged(&self) -> MatchCounts {
+        let unused = self.labels.values().filter(|label| !label.used.load(Ordering::Relaxed));
+        MatchCounts {
+            matched: self.matched.load(Ordering::Relaxed),
+            unlabeled: self.unlabeled.load(Ordering::Relaxed),
+            unused: unused.count() as u64,
+        }
+    }
+}
