@@ -70,3 +70,10 @@ pub trait Function<C>: Sized {
     /// queue.
     fn invoke(&self, clients: &C, request: Request<'_>) -> impl Future<Output = Result<Self::Response, Error>>;
 }
+
+/// What an event means to a function, or that it does not concern the function, which is no failure.
+pub(crate) type Routed<T> = Result<T, Ignored>;
+
+/// Why an event does not concern a function.
+#[derive(Debug)]
+pub(crate) struct Ignored(pub(crate) String);

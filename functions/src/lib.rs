@@ -13,3 +13,4 @@ pub mod sweep;
 
 pub use error::{Error, Incomplete};
 pub use function::{Function, Request, Resources};
+use function::{Ignored, Routed};

@@ -1,7 +1,7 @@
 //! Finds the monitoring execution of an event, and reads the evidence of its result.
 
-use crate::Error;
 use crate::ingest::Config;
+use crate::{Error, Ignored, Routed};
 use alerting::{
     DOCTOR_SCHEDULE, Evidence, ExecutionEvidence, ExecutionStatus, JobEvidence, JobStatus,
     MonitoringExecutionStateChange, ReportEvidence,
@@ -37,13 +37,15 @@ pub(crate) struct Finding {
 
 impl Source {
     /// The execution for a report object, or the reason why the object is not a violation report.
-    pub(crate) fn from_object(object: ObjectCreated, config: &Config) -> Result<(ReportFolder, Self), String> {
+    pub(crate) fn from_object(object: ObjectCreated, config: &Config) -> Routed<(ReportFolder, Self)> {
         let ObjectCreated { bucket, key, .. } = &object;
         match ReportFolder::from_key(bucket, key, &config.report_prefixes)
             .filter(|folder| config.is_report_bucket(&folder.bucket))
         {
             Some(folder) => Ok((folder, Self::Report(object))),
-            None => Err(format!("s3://{bucket}/{key} is not a violation report of a monitor")),
+            None => Err(Ignored(format!(
+                "s3://{bucket}/{key} is not a violation report of a monitor"
+            ))),
         }
     }
 
@@ -51,34 +53,34 @@ impl Source {
     pub(crate) fn from_execution(
         execution: MonitoringExecutionStateChange,
         config: &Config,
-    ) -> Result<(ReportFolder, Self), String> {
+    ) -> Routed<(ReportFolder, Self)> {
         let uri = &execution.report_uri;
         let folder = ReportFolder::from_uri(uri, &config.report_prefixes);
         match folder.filter(|folder| config.is_report_bucket(&folder.bucket)) {
             Some(folder) => Ok((folder, Self::Execution(execution))),
-            None => Err(format!(
+            None => Err(Ignored(format!(
                 "`{uri}` is not a report folder in the report bucket and prefixes of this deployment"
-            )),
+            ))),
         }
     }
 
     /// The execution for a processing job, or the reason why the job is not an analysis.
-    pub(crate) fn from_job(job: ProcessingJobStateChange, config: &Config) -> Result<(ReportFolder, Self), String> {
+    pub(crate) fn from_job(job: ProcessingJobStateChange, config: &Config) -> Routed<(ReportFolder, Self)> {
         let name = &job.name;
         let status = match job.status.as_str() {
             "Completed" => JobStatus::Completed,
             "Stopped" => JobStatus::Stopped,
             "Failed" => JobStatus::Failed,
             other => {
-                return Err(format!(
+                return Err(Ignored(format!(
                     "processing job `{name}` has the status `{other}`: it has not ended"
-                ));
+                )));
             }
         };
         if job.is_ground_truth_merge() {
-            return Err(format!(
+            return Err(Ignored(format!(
                 "processing job `{name}` merges ground truth: an analysis job follows it"
-            ));
+            )));
         }
         let mut folders = job
             .outputs
@@ -86,18 +88,20 @@ impl Source {
             .filter_map(|uri| ReportFolder::from_uri(uri, &config.report_prefixes));
         match folders.find(|folder| config.is_report_bucket(&folder.bucket)) {
             Some(folder) => Ok((folder, Self::Job { job, status })),
-            None => Err(format!("processing job `{name}` does not write to a report folder")),
+            None => Err(Ignored(format!(
+                "processing job `{name}` does not write to a report folder"
+            ))),
         }
     }
 }
 
-/// Reads the evidence. The inner error is the reason why the event is not that of a finished monitoring execution.
+/// Reads the evidence. The event may not be that of a finished monitoring execution.
 pub(crate) async fn gather(
     clients: &(impl Reports + ProcessingJobs),
     folder: &ReportFolder,
     source: Source,
     config: &Config,
-) -> Result<Result<Finding, String>, Error> {
+) -> Result<Routed<Finding>, Error> {
     match source {
         Source::Report(ObjectCreated {
             bucket,
@@ -119,9 +123,9 @@ pub(crate) async fn gather(
                 monitor_type,
             })),
             // `driftwarden doctor` deletes its report after it has seen the datapoint. S3 may deliver the event again.
-            None if folder.schedule.as_str() == DOCTOR_SCHEDULE => {
-                Ok(Err(format!("`driftwarden doctor` has deleted s3://{bucket}/{key}")))
-            }
+            None if folder.schedule.as_str() == DOCTOR_SCHEDULE => Ok(Err(Ignored(format!(
+                "`driftwarden doctor` has deleted s3://{bucket}/{key}"
+            )))),
             None => Err(Error::ReportGone {
                 uri: format!("s3://{bucket}/{key}"),
             }),
@@ -129,9 +133,9 @@ pub(crate) async fn gather(
         Source::Execution(execution) => {
             let Some(status) = ExecutionStatus::parse(&execution.monitoring_execution_status) else {
                 let status = execution.monitoring_execution_status;
-                return Ok(Err(format!(
+                return Ok(Err(Ignored(format!(
                     "the execution has the status `{status}`: it has not ended"
-                )));
+                ))));
             };
             let report = match status {
                 ExecutionStatus::CompletedWithViolations => find(clients, folder, config).await?,
@@ -162,10 +166,10 @@ pub(crate) async fn gather(
                 ..DescribedJob::default()
             });
             if job.monitoring_schedule_arn.is_none() && described.monitoring_schedule_arn.is_none() {
-                return Ok(Err(format!(
+                return Ok(Err(Ignored(format!(
                     "processing job `{}` was not started by a monitoring schedule",
                     job.name
-                )));
+                ))));
             }
             let exit_message = job.exit_message.clone().or(described.exit_message);
             let (report, monitor_type) = match reported.transpose()?.flatten() {

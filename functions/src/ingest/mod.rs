@@ -5,7 +5,7 @@ mod evidence;
 
 pub use config::Config;
 
-use crate::{Error, Function, Request, Resources};
+use crate::{Error, Function, Ignored, Request, Resources};
 use alerting::{
     DropOutcome, Evidence, ExecutionEvidence, FollowedAlert, Metric, MetricName, Monitor, MonitorDatapointDrop,
     MonitorEffect, MonitorLedger, MonitorRules, Observation, Recorded, execution_correlation_id, is_ahead,
@@ -144,10 +144,10 @@ impl Ingest {
                 let dropped = self.drop_datapoint(clients, &command, request_id);
                 return dropped.instrument(span).await;
             }
-            _ => Err(format!(
+            _ => Err(Ignored(format!(
                 "`{}` does not concern monitoring executions",
                 event.detail_type
-            )),
+            ))),
         };
         match source {
             Ok((folder, source)) => {
@@ -155,7 +155,7 @@ impl Ingest {
                 let observed = self.observe(clients, folder, source, request_id);
                 observed.instrument(span).await
             }
-            Err(reason) => Ok(ignored(reason)),
+            Err(Ignored(reason)) => Ok(ignored(reason)),
         }
     }
 
@@ -178,7 +178,7 @@ impl Ingest {
                 let observed = self.observe(clients, folder, source, request_id);
                 observed.instrument(span).await
             }
-            Err(reason) => Ok(ignored(reason)),
+            Err(Ignored(reason)) => Ok(ignored(reason)),
         }
     }
 
@@ -417,7 +417,7 @@ impl Ingest {
         };
         let finding = match finding {
             Ok(finding) => finding,
-            Err(reason) => return Ok(ignored(reason)),
+            Err(Ignored(reason)) => return Ok(ignored(reason)),
         };
         let policy = policy.map_err(Error::Policy)?;
         let endpoint = folder.endpoint.as_ref().map(EndpointName::as_str);

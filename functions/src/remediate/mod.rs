@@ -1,6 +1,6 @@
 #![doc = include_str!("README.md")]
 
-use crate::{Error, Function, Request, Resources};
+use crate::{Error, Function, Ignored, Request, Resources, Routed};
 use alerting::{AlertStateChange, AlertStatus, MonitorLedger};
 use events::{Event, Incoming, ReceivedEvent};
 use futures_util::future::{join, join_all, join4};
@@ -37,9 +37,6 @@ const MAX_STEPS: usize = 5;
 pub trait RemediateClients: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
 
 impl<W: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock> RemediateClients for W {}
-
-/// An event as the input of a model, or the reason why it concerns no model.
-type RoutedEvent = Result<(String, Input), String>;
 
 /// The `remediate` function.
 #[derive(Debug)]
@@ -160,11 +157,11 @@ impl Remediate {
             Incoming::Aws(Detail::Other(detail)) if event.detail_type == STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => {
                 route_state_machine(&detail, at)
             }
-            _ => Err(format!("`{}` does not concern remediation", event.detail_type)),
+            _ => Err(Ignored(format!("`{}` does not concern remediation", event.detail_type))),
         };
         match routed {
             Ok((model, input)) => self.take(clients, model, input, request_id).await,
-            Err(reason) => Ok(ignored(reason)),
+            Err(Ignored(reason)) => Ok(ignored(reason)),
         }
     }
 
@@ -556,9 +553,9 @@ impl Remediate {
         clients: &impl Pipelines,
         change: &PipelineExecutionStatusChange,
         at: Timestamp,
-    ) -> Result<RoutedEvent, Error> {
+    ) -> Result<Routed<(String, Input)>, Error> {
         let Some(status) = ExecutionStatus::parse(&change.status) else {
-            return Ok(Err(format!("`{}` is not a known status", change.status)));
+            return Ok(Err(Ignored(format!("`{}` is not a known status", change.status))));
         };
         let execution = PipelineExecution {
             arn: change.execution_arn.clone(),
@@ -577,7 +574,7 @@ impl Remediate {
                 },
             )));
         }
-        let foreign = || Err(format!("Driftwarden did not start `{}`", change.execution_arn));
+        let foreign = || Err(Ignored(format!("Driftwarden did not start `{}`", change.execution_arn)));
         if self.settings.pipeline_start == PipelineStart::Remediate {
             return Ok(foreign());
         }
@@ -606,11 +603,15 @@ impl Remediate {
     }
 
     /// Treats a CloudWatch alarm that the policy names as the alert of a monitor.
-    async fn route_alarm(&self, clients: &impl Documents, alarm: &AlarmStateChange) -> Result<RoutedEvent, Error> {
+    async fn route_alarm(
+        &self,
+        clients: &impl Documents,
+        alarm: &AlarmStateChange,
+    ) -> Result<Routed<(String, Input)>, Error> {
         let policy = self.policy.load(clients).await.map_err(Error::Policy)?;
         let name = &alarm.alarm_name;
         let Some(rules) = policy.alarm(name) else {
-            return Ok(Err(format!("the policy has no [[alarm]] for `{name}`")));
+            return Ok(Err(Ignored(format!("the policy has no [[alarm]] for `{name}`"))));
         };
         let status = |state: &str| match state {
             "OK" => Some(AlertStatus::Ok),
@@ -619,9 +620,9 @@ impl Remediate {
             _ => None,
         };
         let (Some(alert_status), Some(time)) = (status(&alarm.state), alarm.timestamp) else {
-            return Ok(Err(format!(
+            return Ok(Err(Ignored(format!(
                 "the event of alarm `{name}` has no known state or no time"
-            )));
+            ))));
         };
         let previous = alarm.previous_state.as_deref().and_then(status);
         let in_alert = alert_status == AlertStatus::InAlert;
@@ -741,7 +742,7 @@ async fn in_progress(
 }
 
 /// The status of a retraining outside of AWS, as its service reported it.
-fn route_reported(reported: RetrainingStatusReported) -> RoutedEvent {
+fn route_reported(reported: RetrainingStatusReported) -> Routed<(String, Input)> {
     let (model, incident) = parse_incident_id(&reported.incident_id)?;
     let execution = PipelineExecution {
         arn: reported.execution_arn,
@@ -761,16 +762,16 @@ fn route_reported(reported: RetrainingStatusReported) -> RoutedEvent {
 }
 
 /// Splits an incident ID into model and number.
-fn parse_incident_id(incident_id: &str) -> Result<(String, u64), String> {
+fn parse_incident_id(incident_id: &str) -> Routed<(String, u64)> {
     let parts = incident_id
         .rsplit_once('-')
         .and_then(|(model, number)| Some((model, number.parse().ok()?)));
-    let (model, number) = parts.ok_or_else(|| format!("`{incident_id}` is not an incident ID"))?;
+    let (model, number) = parts.ok_or_else(|| Ignored(format!("`{incident_id}` is not an incident ID")))?;
     Ok((model.to_owned(), number))
 }
 
 /// Finds the incident of a Step Functions execution in its input.
-fn route_state_machine(detail: &Value, at: Timestamp) -> RoutedEvent {
+fn route_state_machine(detail: &Value, at: Timestamp) -> Routed<(String, Input)> {
     let text = |pointer: &str| detail.pointer(pointer).and_then(Value::as_str);
     let time = |pointer: &str| {
         let millisecond = detail.pointer(pointer).and_then(Value::as_i64)?;
@@ -781,7 +782,9 @@ fn route_state_machine(detail: &Value, at: Timestamp) -> RoutedEvent {
     let ids = ids.and_then(|ids| Some((ids.get("model")?.as_str()?, ids.get("incident")?.as_u64()?)));
     let status = text("/status").and_then(ExecutionStatus::from_state_machine);
     let (Some((model, incident)), Some(arn), Some(status)) = (ids, text("/executionArn"), status) else {
-        return Err("Driftwarden did not start the Step Functions execution".to_owned());
+        return Err(Ignored(
+            "Driftwarden did not start the Step Functions execution".to_owned(),
+        ));
     };
     let execution = PipelineExecution {
         arn: arn.to_owned(),
