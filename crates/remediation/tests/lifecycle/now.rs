@@ -6,7 +6,7 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 /// The alert of `dq` as it is now, with a later revision.
-fn revised(revision: u64, check_types: &[&str], severity: Severity) -> AlertStateChange {
+pub(super) fn revised(revision: u64, check_types: &[&str], severity: Severity) -> AlertStateChange {
     let Input::Alert(change) = in_alert("dq", 1) else {
         panic!("an alert")
     };
@@ -136,7 +136,7 @@ fn execution_of_an_earlier_incident_is_not_its_own() {
     });
     scenario.start = None;
     assert_eq!(scenario.apply_at(20, tick()), Stage::Starting);
-    assert_eq!(scenario.document.incident.unwrap().execution, None);
+    assert_eq!(scenario.document.incident.unwrap().execution(), None);
 }
 
 #[test]
