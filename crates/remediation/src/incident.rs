@@ -4,11 +4,15 @@ use crate::{
     Approval, Decision, Outcome, PipelineExecution, Stage,
     state::{Past, State, WaitsFor},
     stored::StoredIncident,
+    time::after,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+
+/// Time after which the decision of an incident is published again.
+pub(crate) const REMINDER_INTERVAL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Drift of one model, from the first alert until every monitor has been OK for some executions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +159,13 @@ impl Incident {
                 self.monitors.push(monitor);
             }
         }
+    }
+
+    /// Whether a decision only repeats the last one, and is not due again.
+    pub(crate) fn has_decided(&self, decision: &Decision) -> bool {
+        self.decision
+            .as_ref()
+            .is_some_and(|last| last.is_equivalent_to(decision) && after(last.time, REMINDER_INTERVAL) > decision.time)
     }
 
     /// Moves to a state. The only way to change the stage of an open incident.

@@ -8,23 +8,24 @@ mod execution;
 mod fleet;
 mod incident;
 mod input;
-mod judgment;
 mod lifecycle;
 mod model;
 mod monitor;
 mod policy;
+mod reason;
 mod situation;
 mod stages;
 mod start;
 mod state;
 mod step;
 mod stored;
+mod time;
 
 pub use command::{
     CommandTarget, OPERATOR_COMMAND_ACCEPTED, OperatorAction, OperatorAnswer, OperatorCommand, OperatorCommandAccepted,
     OperatorRefusal, PIPELINE_SOURCE, incident_model, nearest_name,
 };
-pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Reason, Verdict};
+pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Verdict};
 pub use effect::{ModelEffect, ModelEffectOutcome, StartAnswer};
 pub use event::{
     AlertSnapshot, InAlertChoice, IncidentClosed, OPERATOR_SOURCE, Outcome, REMEDIATION_APPROVAL, REMEDIATION_DECIDED,
@@ -46,6 +47,7 @@ pub use policy::{
     MonitorPolicy, MonitorRef, NotificationKind, NotificationRoute, NotificationSeverity, Paused, Policy, PolicyError,
     PolicyWarning, QuietHours, RetrainingPolicy, RiskRating, SecretReference, Setting, StartKind, duration,
 };
+pub use reason::Reason;
 pub use start::{
     DISPLAY_NAME_PREFIX, PipelineStart, Settings, StartPipelineExecution, StartStateMachine, parse_display_name,
 };

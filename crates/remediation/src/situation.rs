@@ -2,10 +2,10 @@
 
 use crate::{
     AlertSnapshot, Decision, Incident, ModelEffect, ModelPolicy, MonitorAlert, Pause, Reason, StepContext, Verdict,
-    monitor::is_alarm, schedule_key,
+    monitor::is_alarm, schedule_key, time::after,
 };
 use alerting::{AlertStatus, Level};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use outbox::{Caller, Entry};
 use std::collections::BTreeMap;
 
@@ -106,9 +106,4 @@ fn is_clean(level: &Level, close_after: u32) -> bool {
         required => required,
     };
     level.judged_since_transition >= usize::try_from(required).unwrap_or(usize::MAX)
-}
-
-/// The time after a duration.
-pub(crate) fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {
-    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }

@@ -3,12 +3,13 @@
 //! Stages return what follows ([`crate::stages`]). This file applies it, and no other file opens, moves, or closes an incident.
 
 use crate::{
-    Cause, ClosedIncident, InAlertChoice, Incident, Input, ModelDocument, ModelPolicy, MonitorAlert, Outcome, Pause,
-    PipelineExecution, Refusal, RemediationApproval, RemediationPause, RemediationResolution, Stage, StartAnswer,
-    StepContext, StepOutcome, effect,
-    situation::{Situation, after},
-    stages::{self, Change, REMINDER_INTERVAL, Transition},
+    Cause, ClosedIncident, InAlertChoice, Incident, Input, ModelDocument, ModelEffect, ModelPolicy, MonitorAlert,
+    Outcome, Pause, PipelineExecution, Refusal, RemediationApproval, RemediationPause, RemediationResolution, Stage,
+    StartAnswer, StepContext, StepOutcome, effect,
+    situation::Situation,
+    stages::{self, Change, Transition},
     state::{Starting, State},
+    time::after,
 };
 use alerting::AlertStatus;
 use jiff::{SignedDuration, Timestamp};
@@ -98,6 +99,7 @@ impl<'a> Step<'a> {
         match reaction(open, &self.situation()) {
             Change::Stay => false,
             Change::Update(state) => {
+                self.withdraw_start(None);
                 if let Some(open) = &mut self.document.incident {
                     open.advance(state, self.caller.now);
                 }
@@ -219,7 +221,8 @@ impl<'a> Step<'a> {
         incident.last_alert_at = in_alert.iter().map(|alert| alert.since).max();
         incident.add_monitors(snapshots.map(|alert| alert.monitoring_schedule.clone()));
         document.incident = Some(incident);
-        self.record(Stage::Healthy, Cause::InAlert)
+        self.record(Stage::Healthy, Cause::InAlert);
+        true
     }
 
     /// Makes a transition of the open incident. Returns false if it only repeats the last decision.
@@ -229,8 +232,9 @@ impl<'a> Step<'a> {
             to,
             decision,
             consent,
-            effects,
+            mut effects,
         } = transition;
+        let now = self.caller.now;
         let Some(open) = &mut self.document.incident else {
             return false;
         };
@@ -238,54 +242,43 @@ impl<'a> Step<'a> {
             open.consent = consent;
         }
         let from = open.stage();
-        let is_repeat = decision
-            .as_ref()
-            .zip(open.decision.as_ref())
-            .is_some_and(|(decision, last)| {
-                last.is_equivalent_to(decision) && after(last.time, REMINDER_INTERVAL) > decision.time
-            });
+        let is_repeat = decision.as_ref().is_some_and(|decision| open.has_decided(decision));
         // A start that was withdrawn is renewed, though the decision is the same.
         if is_repeat && from == to.stage() && cause != Cause::Retrain {
             return false;
         }
-        self.withdraw_start(cause);
+        self.withdraw_start(Some(cause));
         let document = &mut *self.document;
-        let Some(open) = &mut document.incident else {
-            return false;
-        };
         if let State::Starting(starting) = &to {
-            let oldest = self
-                .caller
-                .now
-                .saturating_sub(RETRAINING_RETENTION)
-                .unwrap_or(Timestamp::MIN);
+            let oldest = now.saturating_sub(RETRAINING_RETENTION).unwrap_or(Timestamp::MIN);
             document.retrainings.push(starting.decided_at);
             document.retrainings.retain(|time| *time >= oldest);
         }
-        open.advance(to, self.caller.now);
-        let mut effects = effects;
-        if let Some(mut decision) = decision {
-            open.decisions += 1;
-            decision.number = open.decisions;
-            open.decision = Some(decision.clone());
-            let decided = effect::decided(
-                open,
-                decision,
-                &document.model,
-                &self.policy.retraining,
-                self.given.settings,
-            );
-            effects.extend(decided);
+        if let Some(open) = &mut document.incident {
+            open.advance(to, now);
+            effects.extend(decision.into_iter().flat_map(|mut decision| {
+                open.decisions += 1;
+                decision.number = open.decisions;
+                open.decision = Some(decision.clone());
+                effect::decided(
+                    open,
+                    decision,
+                    &document.model,
+                    &self.policy.retraining,
+                    self.given.settings,
+                )
+            }));
         }
         for (id, effect) in effects {
             document.outbox.enqueue(id, effect, self.caller);
         }
-        self.record(from, cause)
+        self.record(from, cause);
+        true
     }
 
     /// Closes the open incident.
     fn close(&mut self, cause: Cause, outcome: Outcome, by: Option<&str>) -> bool {
-        self.withdraw_start(cause);
+        self.withdraw_start(Some(cause));
         let document = &mut *self.document;
         let Some(incident) = document.incident.take() else {
             return false;
@@ -301,33 +294,32 @@ impl<'a> Step<'a> {
         if document.closed.len() > MAX_CLOSED_INCIDENTS {
             document.closed.remove(0);
         }
-        self.record(from, cause)
+        self.record(from, cause);
+        true
     }
 
-    /// Withdraws the start before the incident leaves `Starting` or renews the start. A retraining that never began counts toward
-    /// no cooldown or budget. A start that another invocation is executing at this moment stays, and counts.
-    fn withdraw_start(&mut self, cause: Cause) {
+    /// Withdraws the pending start: a change makes it outdated. If the incident leaves `Starting` before the retraining was
+    /// seen, it never began, and counts toward no cooldown or budget. A start that another invocation is executing at this
+    /// moment stays, and counts.
+    fn withdraw_start(&mut self, cause: Option<Cause>) {
         let document = &mut *self.document;
         let Some(open) = &mut document.incident else { return };
-        let State::Starting(Starting { decided_at, answer }) = &open.state else {
-            return;
-        };
-        let is_executing = document
-            .outbox
-            .withdraw(|effect| effect.start_of() == Some(open.number), self.caller);
-        if !is_executing && cause != Cause::RunSeen {
-            document.retrainings.retain(|time| time != decided_at);
-        }
-        if matches!(answer, Some(StartAnswer::Refused(_))) && cause == Cause::NotStarted {
-            open.refused_starts = open.refused_starts.saturating_add(1);
+        let is_own = |effect: &ModelEffect| effect.start_of() == Some(open.number);
+        let is_executing = document.outbox.withdraw(is_own, self.caller);
+        if let State::Starting(Starting { decided_at, answer }) = &open.state {
+            if !is_executing && cause != Some(Cause::RunSeen) {
+                document.retrainings.retain(|time| time != decided_at);
+            }
+            if matches!(answer, Some(StartAnswer::Refused(_))) && cause == Some(Cause::NotStarted) {
+                open.refused_starts = open.refused_starts.saturating_add(1);
+            }
         }
     }
 
     /// Records a transition to the present stage.
-    fn record(&mut self, from: Stage, cause: Cause) -> bool {
+    fn record(&mut self, from: Stage, cause: Cause) {
         let to = self.document.stage();
         debug_assert_eq!(from.after(cause), Some(to), "{from:?} {cause:?} is a row of the table");
         self.transitions.push((from, cause, to));
-        true
     }
 }

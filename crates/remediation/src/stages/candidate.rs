@@ -3,8 +3,9 @@
 use super::{Change, Deadline, Transition};
 use crate::{
     CandidateStatus, Cause, Incident, Reason,
-    situation::{Situation, after},
+    situation::Situation,
     state::{Candidate, CandidateTest, Past, State, Verifying},
+    time::after,
 };
 use jiff::SignedDuration;
 use promotion::Conclusion;

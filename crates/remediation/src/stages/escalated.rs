@@ -1,10 +1,7 @@
 //! `Escalated`: an operator has to investigate. The incident ends if every monitor is OK again, or if the retraining is retried.
 
-use super::{Change, Deadline, REMINDER_INTERVAL};
-use crate::{
-    Cause, Incident, Outcome, Reason,
-    situation::{Situation, after},
-};
+use super::{Change, Deadline};
+use crate::{Cause, Incident, Outcome, Reason, incident::REMINDER_INTERVAL, situation::Situation, time::after};
 
 pub(super) fn follow_up(open: &Incident, now: &Situation<'_>) -> Change {
     if now.is_quiet(open) {

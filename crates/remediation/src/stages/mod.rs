@@ -5,6 +5,7 @@
 
 mod candidate;
 mod escalated;
+mod judgment;
 mod retraining;
 mod starting;
 mod undecided;
@@ -14,15 +15,12 @@ use crate::{
     Cause, Decision, Incident, ModelEffect, Outcome, Reason, Verdict, incident::Consent, situation::Situation,
     state::State,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 pub(crate) use candidate::on_experiment;
 pub(crate) use retraining::{on_execution, on_retraining_end, on_run_unknown};
 pub(crate) use starting::has_start_to_review;
 pub(crate) use undecided::on_approval;
-
-/// Time after which the decision of an incident is published again.
-pub(crate) const REMINDER_INTERVAL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What follows from an input, or from what is true now.
 #[derive(Debug)]

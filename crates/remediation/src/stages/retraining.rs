@@ -3,8 +3,9 @@
 use super::{Change, Deadline, Transition};
 use crate::{
     Cause, ExecutionStatus, Incident, PipelineExecution, Reason, effect,
-    situation::{Situation, after},
+    situation::Situation,
     state::{Candidate, CandidateTest, Retraining, State, Verifying},
+    time::after,
 };
 use jiff::Timestamp;
 use promotion::Mode;

@@ -1,12 +1,12 @@
 //! `Starting`: the retraining is decided, and no execution of it is known yet.
 
-use super::{Change, Deadline, Transition};
+use super::{Change, Deadline, Transition, judgment::judge};
 use crate::{
     Cause, Facts, Incident, ModelEffect, PipelineExecution, Reason, StartAnswer, StartKind, Verdict,
-    judgment::judge,
-    situation::{Situation, after},
+    situation::Situation,
     start::Target,
     state::{Past, Retraining, Starting, State, WaitsFor},
+    time::after,
 };
 use jiff::{SignedDuration, Timestamp};
 use outbox::{Caller, Entry};

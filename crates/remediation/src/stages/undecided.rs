@@ -3,12 +3,12 @@
 //! They are in one file because they are one state: each decides again on what is true now, and the decision says which of
 //! them is next. They differ in their deadlines alone.
 
-use super::{Change, Deadline, Transition};
+use super::{Change, Deadline, Transition, judgment::judge};
 use crate::{
     Approval, Cause, Incident, Outcome, Reason, Refusal, RemediationApproval,
-    judgment::judge,
-    situation::{Situation, after},
+    situation::Situation,
     state::{State, Undecided, WaitsFor},
+    time::after,
 };
 use jiff::SignedDuration;
 
@@ -23,7 +23,8 @@ impl Undecided {
             return Change::Stay;
         };
         if self.past.has_execution() {
-            // Only a reopened incident has had its retraining, and a reopened incident has no decision.
+            // A reopened incident has had its retraining. In the other stages, the execution was recorded after its start was
+            // withdrawn, and the next report about it leads to `Retraining`.
             return match self.waits_for {
                 WaitsFor::Facts => {
                     let reasons = vec![Reason::DriftReturned { returns: open.returns }];
@@ -66,10 +67,11 @@ impl Undecided {
             (WaitsFor::Data, Some(Ok(_))) => {
                 Some(Deadline::overdue(open, after(open.stage_since, now.policy.data_within)))
             }
-            // With facts, the incident is decided now. Without them, the next sweep reads them.
-            (WaitsFor::Facts, Some(Ok(_)) | None) | (WaitsFor::Data, Some(Err(_)) | None) => None,
-            // An approval request expires, and a reason to hold ends: then the incident is decided again.
-            (WaitsFor::Approval | WaitsFor::Release, _) => None,
+            // A first decision and a check of the data follow from facts, which the next sweep reads if they are missing. An
+            // approval request expires, and a reason to hold ends: then the incident is decided again.
+            (WaitsFor::Facts, Some(Ok(_)) | None)
+            | (WaitsFor::Data, Some(Err(_)) | None)
+            | (WaitsFor::Approval | WaitsFor::Release, _) => None,
         }
     }
 }

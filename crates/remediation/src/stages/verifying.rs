@@ -2,11 +2,8 @@
 
 use super::{Change, Deadline, Transition};
 use crate::{
-    Cause, Incident, Outcome, Reason,
-    monitor::is_alarm,
-    schedule_key,
-    situation::{Situation, after},
-    state::Verifying,
+    Cause, Incident, Outcome, Reason, monitor::is_alarm, schedule_key, situation::Situation, state::Verifying,
+    time::after,
 };
 use alerting::AlertStatus;
 use jiff::SignedDuration;

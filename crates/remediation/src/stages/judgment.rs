@@ -1,13 +1,14 @@
 //! The decision that follows from what is true now, and what an approval of it counts for.
 
+use super::Transition;
 use crate::{
     AlertSnapshot, Cause, Facts, ModelPolicy, Reason, Verdict,
     decision::DecisionInput,
     incident::{ApprovalRequest, Consent},
-    situation::{Situation, after},
-    stages::Transition,
+    situation::Situation,
     start::Target,
     state::{Past, Starting, State, WaitsFor},
+    time::after,
 };
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
