@@ -335,7 +335,7 @@ impl<'a> ModelReplay<'a> {
         self.decision_due = self.document.incident.as_ref().and_then(|incident| {
             let decision = incident.decision.as_ref().filter(|_| incident.stage().is_undecided())?;
             let expires_at = incident
-                .approval_expires_at
+                .approval_expires_at()
                 .filter(|_| incident.stage() == Stage::AwaitingApproval);
             decision.until.or(expires_at).filter(|until| *until > now)
         });

@@ -179,7 +179,7 @@ fn detail(out: &mut dyn Write, document: &ModelDocument, now: Timestamp) -> io::
     ]);
     for closed in document.closed.iter().rev() {
         let incident = &closed.incident;
-        let execution = incident.execution.as_ref();
+        let execution = incident.execution();
         table.row([
             Cell::from(incident.id.as_str()),
             text::time(incident.opened_at).into(),
@@ -209,7 +209,7 @@ fn show(out: &mut dyn Write, incident: &Incident, now: Timestamp) -> io::Result<
     if let Some(id) = &incident.correlation_id {
         field("correlation ID", id.clone());
     }
-    if let Some(approval) = &incident.approval {
+    if let Some(approval) = incident.approval() {
         let answer = if approval.granted {
             format!("approved, valid until {},", text::time(approval.valid_until))
         } else {
@@ -223,10 +223,10 @@ fn show(out: &mut dyn Write, incident: &Incident, now: Timestamp) -> io::Result<
             "approval",
             format!("{answer} by {} at {}{why}", approval.by, text::time(approval.at)),
         );
-    } else if let Some(expires_at) = incident.approval_expires_at {
+    } else if let Some(expires_at) = incident.approval_expires_at() {
         field("approval", format!("pending, expires at {}", text::time(expires_at)));
     }
-    if let Some(execution) = &incident.execution {
+    if let Some(execution) = incident.execution() {
         field(
             "pipeline execution",
             format!("{}, {}", execution.arn, execution.status.as_str()),
@@ -236,7 +236,7 @@ fn show(out: &mut dyn Write, incident: &Incident, now: Timestamp) -> io::Result<
             field(name, time.map_or_else(|| "-".to_owned(), text::time));
         }
     }
-    if let Some(since) = incident.verifying_since {
+    if let Some(since) = incident.verifying_since() {
         field("verifying", format!("executions scheduled after {}", text::time(since)));
     }
     table.write(out)?;

@@ -351,7 +351,7 @@ impl Approve {
     /// Runs the command.
     pub(crate) async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let id = &self.args.incident_id;
-        let check = |incident: &Incident, now: Timestamp| match incident.approval_expires_at {
+        let check = |incident: &Incident, now: Timestamp| match incident.approval_expires_at() {
             _ if !incident.stage().is_undecided() => Err(Message::new(
                 "it does not wait for an approval",
                 "`driftwarden incidents MODEL` shows the decision of the open incident",

@@ -437,7 +437,7 @@ fn approval_takes_effect_before_command_ends() {
     assert_eq!(document.stage(), Stage::Retraining);
     assert_eq!(document.retrainings.len(), 1);
     assert_eq!(
-        document.incident.unwrap().approval.unwrap().by,
+        document.incident.unwrap().approval().unwrap().by,
         CALLER,
         "the name is a note"
     );
@@ -600,16 +600,15 @@ fn incidents_verified_or_denied() {
             (14, execution(1, ExecutionStatus::Succeeded)),
         ],
     ));
-    let mut denied = awaiting_approval();
-    let incident = denied.incident.as_mut().unwrap();
-    incident.approval = Some(remediation::Approval {
-        granted: false,
-        by: "bob".into(),
-        fingerprint: None,
-        at: hour(95),
-        valid_until: hour(96),
-        reason: Some("the campaign ends tomorrow".into()),
+    let mut denied = serde_json::to_value(awaiting_approval()).unwrap();
+    denied["incident"]["approval"] = json!({
+        "granted": false,
+        "by": "bob",
+        "at": hour(95),
+        "validUntil": hour(96),
+        "reason": "the campaign ends tomorrow",
     });
+    let denied: ModelDocument = serde_json::from_value(denied).unwrap();
     deployment.put_model(&denied);
     insta::assert_snapshot!(deployment.run_all(&[&["incidents", "fraud"], &["incidents", "churn"]]));
 }

@@ -160,8 +160,8 @@ fn add_incident(entries: &mut Vec<Entry>, model: &str, incident: &Incident, is_c
         };
         entries.push(Entry::new(decision.time, Cause::Decision, Kind::Decision, "", text));
     }
-    let Some(execution) = &incident.execution else { return };
-    let cause = incident.retrain_decided_at;
+    let Some(execution) = incident.execution() else { return };
+    let cause = incident.retrain_decided_at();
     if let Some(at) = execution.start_time.or(cause) {
         let text = format!("{}: retraining started", incident.id);
         let entry = Entry::new(at, Cause::Start, Kind::Retraining, "", text);
@@ -233,10 +233,10 @@ pub(crate) fn lanes(documents: &Documents<'_>) -> [(&'static str, Vec<Bar>); 3] 
                 label: incident.id.clone(),
                 class: if to.is_some() { "n" } else { "v" },
             });
-            let Some(execution) = &incident.execution else {
+            let Some(execution) = incident.execution() else {
                 continue;
             };
-            let from = execution.start_time.or(incident.retrain_decided_at);
+            let from = execution.start_time.or(incident.retrain_decided_at());
             retrainings.extend(from.map(|from| Bar {
                 from,
                 to: execution.end_time.or(to),

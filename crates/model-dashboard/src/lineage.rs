@@ -246,7 +246,7 @@ fn add_incident(graph: &mut Graph, view: &ModelView<'_>, incident: &Incident) {
             graph.edge(&monitor, &id, "InAlert");
         }
     }
-    let Some(execution) = &incident.execution else {
+    let Some(execution) = incident.execution() else {
         return;
     };
     let retraining = graph.add(

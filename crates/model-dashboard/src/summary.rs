@@ -170,12 +170,12 @@ impl Summary {
         let described_endpoint = facts.endpoint.as_ref().map(|endpoint| endpoint.name.clone());
         let rating = settings.risk_rating.or(facts.risk_rating);
         let incidents = all_incidents(document);
-        let executions = incidents.iter().filter_map(|incident| incident.execution.as_ref());
+        let executions = incidents.iter().filter_map(|incident| incident.execution());
         let durations =
             executions.filter_map(|execution| Some(execution.end_time?.duration_since(execution.start_time?)));
         let decided = incidents
             .iter()
-            .filter(|incident| incident.retrain_decided_at.is_some());
+            .filter(|incident| incident.retrain_decided_at().is_some());
         let retrainings = u32::try_from(decided.count()).unwrap_or(u32::MAX);
         Self {
             model: documents.model.to_owned(),
@@ -355,8 +355,8 @@ fn last_retraining(document: Option<&ModelDocument>) -> Option<LastRetraining> {
     let document = document?;
     let last = |incident: &Incident, verified: Option<bool>| {
         Some(LastRetraining {
-            time: incident.retrain_decided_at?,
-            status: incident.execution.as_ref().map(|execution| execution.status),
+            time: incident.retrain_decided_at()?,
+            status: incident.execution().map(|execution| execution.status),
             verified,
         })
     };

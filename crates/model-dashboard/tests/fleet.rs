@@ -178,11 +178,18 @@ fn log_puts_causes_before_effects() {
     let fixture = fleet.first_mut().unwrap();
     let document = fixture.document.as_mut().unwrap();
     let incident = &mut document.closed.first_mut().unwrap().incident;
-    let decided = incident.retrain_decided_at.unwrap();
-    incident.opened_at = decided;
-    incident.decision.as_mut().unwrap().time = decided;
+    let decided = incident.retrain_decided_at().unwrap();
+    let mut stored = serde_json::to_value(&incident).unwrap();
     // SageMaker's clock is slow: its start is in the second before the decision.
-    incident.execution.as_mut().unwrap().start_time = Some(decided - SignedDuration::from_millis(400));
+    let started = decided - SignedDuration::from_millis(400);
+    for (field, time) in [
+        ("/opened_at", decided),
+        ("/decision/time", decided),
+        ("/execution/start_time", started),
+    ] {
+        *stored.pointer_mut(field).unwrap() = serde_json::to_value(time).unwrap();
+    }
+    *incident = serde_json::from_value(stored).unwrap();
     let page = fixture.page();
     let log = page.split("id=\"log\"").nth(1).unwrap();
     // Latest first.

@@ -1,6 +1,6 @@
 //! Limits of retrainings over all models: at a time, a day, and while many models drift for one cause.
 
-use crate::{FleetPolicy, Reason, decision::midnight};
+use crate::{FleetPolicy, Reason, time::midnight};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

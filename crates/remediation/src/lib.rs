@@ -2,21 +2,31 @@
 
 mod command;
 mod decision;
-mod effects;
+mod effect;
 mod event;
 mod execution;
 mod fleet;
-mod follow_up;
+mod incident;
+mod input;
 mod lifecycle;
 mod model;
+mod monitor;
 mod policy;
+mod reason;
+mod situation;
+mod stages;
 mod start;
+mod state;
+mod step;
+mod stored;
+mod time;
 
 pub use command::{
     CommandTarget, OPERATOR_COMMAND_ACCEPTED, OperatorAction, OperatorAnswer, OperatorCommand, OperatorCommandAccepted,
     OperatorRefusal, PIPELINE_SOURCE, incident_model, nearest_name,
 };
-pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Reason, Verdict};
+pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Verdict};
+pub use effect::{ModelEffect, ModelEffectOutcome, StartAnswer};
 pub use event::{
     AlertSnapshot, InAlertChoice, IncidentClosed, OPERATOR_SOURCE, Outcome, REMEDIATION_APPROVAL, REMEDIATION_DECIDED,
     REMEDIATION_INCIDENT_CLOSED, REMEDIATION_PAUSE, REMEDIATION_RESOLUTION,
@@ -25,11 +35,11 @@ pub use event::{
 };
 pub use execution::{CandidateStatus, ExecutionStatus, PipelineExecution};
 pub use fleet::{CommonCause, FLEET_KEY, Fleet, Slot, StartRequest};
+pub use incident::{ClosedIncident, Incident};
+pub use input::{Facts, Input, Levels, Needs, Refusal, StepContext, StepOutcome};
 pub use lifecycle::{Cause, Stage, TRANSITIONS, diagram};
-pub use model::{
-    ClosedIncident, Facts, Incident, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome, MonitorAlert,
-    Needs, Refusal, StartAnswer, StepContext, StepOutcome, schedule_key,
-};
+pub use model::ModelDocument;
+pub use monitor::{MonitorAlert, schedule_key};
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;
 pub use policy::{
@@ -37,6 +47,7 @@ pub use policy::{
     MonitorPolicy, MonitorRef, NotificationKind, NotificationRoute, NotificationSeverity, Paused, Policy, PolicyError,
     PolicyWarning, QuietHours, RetrainingPolicy, RiskRating, SecretReference, Setting, StartKind, duration,
 };
+pub use reason::Reason;
 pub use start::{
     DISPLAY_NAME_PREFIX, PipelineStart, Settings, StartPipelineExecution, StartStateMachine, parse_display_name,
 };

@@ -1,6 +1,6 @@
 //! The start of a retraining: its target and its parameters.
 
-use crate::{AlertSnapshot, Decision, Incident, ModelEffect, RetrainingPolicy, StartKind, policy::PIPELINE_PARAMETERS};
+use crate::{AlertSnapshot, Incident, ModelEffect, RetrainingPolicy, StartKind, policy::PIPELINE_PARAMETERS};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -119,12 +119,12 @@ impl Target {
         }
     }
 
-    /// The effect that starts the retraining. `None` if another component starts it.
+    /// The effect that starts the retraining, with the sentence of its decision. `None` if another component starts it.
     pub(crate) fn start(
         &self,
         parameters: &BTreeMap<String, String>,
         incident: &Incident,
-        decision: &Decision,
+        sentence: &str,
         model: &str,
     ) -> Option<ModelEffect> {
         let token = attempt_token(incident);
@@ -133,7 +133,7 @@ impl Target {
                 pipeline: pipeline.clone(),
                 client_request_token: token,
                 display_name: format!("{DISPLAY_NAME_PREFIX}{}", incident.id),
-                description: one_line(&decision.sentence, MAX_DESCRIPTION_CHARS),
+                description: one_line(sentence, MAX_DESCRIPTION_CHARS),
                 parameters: parameters.clone(),
                 incident: incident.number,
             })),
@@ -142,7 +142,7 @@ impl Target {
                 Some(ModelEffect::StartStateMachine(StartStateMachine {
                     state_machine_arn: arn.clone(),
                     name: format!("{DISPLAY_NAME_PREFIX}{token}"),
-                    input: state_machine_input(parameters, incident, model, &decision.sentence),
+                    input: state_machine_input(parameters, incident, model, sentence),
                     incident: incident.number,
                 }))
             }

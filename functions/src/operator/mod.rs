@@ -215,7 +215,7 @@ impl Operator {
                 let incident = open_incident(document, id)?;
                 check_expectations(&command, document, Some(incident))?;
                 check_incident(&command, document, incident, received)?;
-                (Some(document), incident.approval.as_ref().map(|approval| approval.at))
+                (Some(document), incident.approval().map(|approval| approval.at))
             }
             CommandTarget::Model(model) => {
                 if document.is_none() && !command.new_model && !has_experiment(clients, model).await? {
@@ -339,7 +339,7 @@ impl Received<'_> {
                     .chain(closed)
                     .filter(|incident| incident.id == id);
                 incidents.any(|incident| {
-                    incident.approval.as_ref().is_some_and(|approval| {
+                    incident.approval().is_some_and(|approval| {
                         approval.at == self.time
                             && approval.by == self.caller
                             && approval.granted == (action == OperatorAction::Approve)
@@ -561,7 +561,7 @@ fn check_incident(
             return Err(Refused::new(409, "NotAwaitingApproval", message, Some(hint)));
         }
         if let Some(expired) = incident
-            .approval_expires_at
+            .approval_expires_at()
             .filter(|expires_at| *expires_at <= received)
         {
             let message = format!("the approval request of incident `{id}` expired at {expired}");

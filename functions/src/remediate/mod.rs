@@ -403,7 +403,7 @@ impl Remediate {
             return Ok(inputs);
         };
         let stage = open.stage();
-        let run = open.execution.as_ref();
+        let run = open.execution();
         // An execution that failed may have been retried.
         if let Some(run) = run.filter(|_| matches!(stage, Stage::Retraining | Stage::Escalated)) {
             let arn = &run.arn;

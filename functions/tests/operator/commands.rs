@@ -134,7 +134,7 @@ async fn approval_is_by_the_caller_that_aws_names() {
         1,
         "the retraining has started when the command is answered"
     );
-    let approval = model(&aws).incident.unwrap().approval.unwrap();
+    let approval = model(&aws).incident.unwrap().approval().unwrap().clone();
     assert_eq!(approval.by, CALLER);
     assert_eq!(approval.at, "2026-11-23T03:18:20.123Z".parse().unwrap());
     let (_, detail) = aws.events().pop().unwrap();
@@ -387,7 +387,7 @@ async fn fault_at_any_call_is_reported_as_it_is() {
             let aws = aws().await;
             aws.fail(operation, fault);
             let response = send(&aws, &sample("operator", "approve")).await;
-            let stored = model(&aws).incident.unwrap().approval.is_some();
+            let stored = model(&aws).incident.unwrap().approval().is_some();
             // Status 200 if and only if the document contains the approval.
             assert_eq!(
                 response.status_code == 200,

@@ -142,7 +142,7 @@ async fn fault_at_any_call_starts_one_retraining() {
             assert_eq!(aws.executions().len(), 1, "{operation} {fault:?}");
             let document = model(&aws);
             assert!(document.outbox.is_empty(), "{operation} {fault:?}");
-            let known = document.incident.unwrap().execution.unwrap();
+            let known = document.incident.as_ref().unwrap().execution().unwrap();
             assert_eq!(known.arn, aws.executions()[0].1, "{operation} {fault:?}");
         }
     }

@@ -409,7 +409,7 @@ impl Candidates {
 
 /// Checks that an incident has the result of its candidate.
 fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &ExperimentDocument) -> Result<(), String> {
-    if incident.candidate_since.is_none() {
+    if incident.candidate_since().is_none() {
         return Ok(());
     }
     let (id, stage) = (&incident.id, incident.stage());
@@ -417,11 +417,11 @@ fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &Expe
         return Err(format!("incident {id} is still waiting for its candidate"));
     }
     let mut ended = document.ended.iter();
-    let ended = match &incident.experiment_id {
+    let ended = match incident.experiment_id() {
         None => None,
         Some(experiment) => Some(
             ended
-                .find(|ended| ended.experiment.id == *experiment)
+                .find(|ended| ended.experiment.id == experiment)
                 .ok_or_else(|| format!("incident {id} refers to experiment {experiment}, which does not exist"))?,
         ),
     };
@@ -436,7 +436,7 @@ fn check_incident(incident: &Incident, outcome: Option<Outcome>, document: &Expe
     let is_late = reasons
         .clone()
         .any(|reason| matches!(reason, Reason::DriftReturned { .. } | Reason::StageOverdue { .. }));
-    let verifies = stage == Stage::Verifying && incident.verifying_since.is_some();
+    let verifies = stage == Stage::Verifying && incident.verifying_since().is_some();
     let fits = match outcome {
         Some(Outcome::Repaired) => promoted,
         _ if promoted => verifies || (stage == Stage::Escalated && (is_unverified || is_late)),

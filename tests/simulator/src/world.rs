@@ -419,7 +419,7 @@ fn check_model(
         }
         let name = format!("driftwarden-{id}");
         let count = executions.iter().filter(|execution| **execution == name).count();
-        let expected = usize::from(incident.execution.is_some());
+        let expected = usize::from(incident.execution().is_some());
         // SageMaker did not say at the deadline whether the execution of a lost answer exists.
         let mut reasons = incident.decision.iter().flat_map(|decision| &decision.reasons);
         let is_unknown = reasons.any(|reason| matches!(reason, Reason::StartMissing { error: Some(_), .. }));

@@ -2,6 +2,8 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod now;
+mod stored;
+mod table;
 
 use alerting::{AlertStateChange, AlertStatus, DatapointState, EventDatapoint, HealthStatus, Level, Severity};
 use jiff::{SignedDuration, Timestamp};
@@ -46,6 +48,8 @@ struct Scenario {
     start: Option<ModelEffectOutcome>,
     /// All calls that started a pipeline.
     started: Vec<StartPipelineExecution>,
+    /// All transitions between stages.
+    transitions: Vec<(Stage, Cause, Stage)>,
     second: i64,
 }
 
@@ -62,6 +66,7 @@ impl Scenario {
             facts: Some(Facts::default()),
             start: Some(ModelEffectOutcome::Started(EXECUTION.into())),
             started: Vec::new(),
+            transitions: Vec::new(),
             second: 0,
         }
     }
@@ -96,7 +101,8 @@ impl Scenario {
             levels: &levels,
             facts: needs.facts.then_some(facts),
         };
-        let outcome = self.document.step(input, given, &caller);
+        let (outcome, transitions) = self.document.step_with_transitions(input, given, &caller);
+        self.transitions.extend(transitions);
         let pending = self.document.outbox.clone();
         for entry in pending.claimed_by(&caller).filter(|entry| entry.effect.is_start()) {
             let Some(outcome) = self.start.clone() else { continue };
@@ -805,7 +811,7 @@ fn resolution_says_what_becomes_of_alerts() {
     assert_eq!(scenario.starts().len(), 2);
     // The end of the first retraining is recorded.
     scenario.apply(execution(1, ExecutionStatus::Failed));
-    let ended = scenario.document.closed[0].incident.execution.as_ref().unwrap();
+    let ended = scenario.document.closed[0].incident.execution().unwrap();
     assert_eq!(ended.status, ExecutionStatus::Failed);
 }
 
@@ -1037,7 +1043,7 @@ proptest! {
                 let quiet = document.alerts.values().all(is_quiet);
                 prop_assert!(quiet || document.incident.is_some(), "a monitor in alert has an incident");
                 let undecided = document.incident.as_ref().is_some_and(|incident| incident.decision.is_none());
-                let has_run = document.incident.as_ref().is_some_and(|incident| incident.execution.is_some());
+                let has_run = document.incident.as_ref().is_some_and(|incident| incident.execution().is_some());
                 prop_assert!(!undecided || document.is_deciding() || has_run, "only in the stage Deciding");
             }
         }

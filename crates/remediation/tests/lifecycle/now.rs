@@ -6,7 +6,7 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 /// The alert of `dq` as it is now, with a later revision.
-fn revised(revision: u64, check_types: &[&str], severity: Severity) -> AlertStateChange {
+pub(super) fn revised(revision: u64, check_types: &[&str], severity: Severity) -> AlertStateChange {
     let Input::Alert(change) = in_alert("dq", 1) else {
         panic!("an alert")
     };
@@ -136,7 +136,7 @@ fn execution_of_an_earlier_incident_is_not_its_own() {
     });
     scenario.start = None;
     assert_eq!(scenario.apply_at(20, tick()), Stage::Starting);
-    assert_eq!(scenario.document.incident.unwrap().execution, None);
+    assert_eq!(scenario.document.incident.unwrap().execution(), None);
 }
 
 #[test]
@@ -421,6 +421,28 @@ fn alert_of_a_restarted_ledger_is_later() {
     };
     change.epoch = Some(at(200));
     assert_ne!(scenario.apply_at(210, Input::Alert(change)), Stage::Healthy);
+}
+
+/// Approval was requested for other facts, and the policy no longer requires it. An answer to the present decision counts.
+#[test]
+fn answer_counts_after_a_request_for_other_facts() {
+    let requested = || {
+        let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'approve'\n");
+        assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::AwaitingApproval);
+        let critical = revised(1, &["baseline_drift_check"], Severity::Critical);
+        (scenario, Input::Alert(Box::new(critical)))
+    };
+    let (mut scenario, critical) = requested();
+    scenario.policy = Policy::parse(b"[remediation]\nautomation = 'suggest'\n").unwrap();
+    assert_eq!(scenario.apply_at(20, critical), Stage::Holding);
+    assert_eq!(scenario.apply_at(30, approval(true, 30)), Stage::Retraining);
+    let (mut scenario, critical) = requested();
+    scenario.policy = Policy::parse(AUTO.as_bytes()).unwrap();
+    scenario.facts = Some(paused());
+    assert_eq!(scenario.apply_at(20, critical), Stage::Holding);
+    assert_eq!(scenario.apply_at(30, approval(false, 30)), Stage::Holding);
+    scenario.facts = Some(Facts::default());
+    assert_eq!(scenario.apply_at(40, tick()), Stage::Holding, "denied");
 }
 
 /// A hold has the same reasons if the severity changes. The answer to it would count for the former severity.

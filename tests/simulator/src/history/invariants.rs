@@ -397,7 +397,7 @@ impl History<'_> {
         );
         if must_end || !is_recent {
             return Err(format!(
-                "R1: incident {} is {stage:?} since {:?}; last notification: {notified:?}; now: {now}",
+                "R1: incident {} is {stage:?} since {}; last notification: {notified:?}; now: {now}",
                 open.id, open.stage_since
             ));
         }
