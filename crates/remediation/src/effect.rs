@@ -90,7 +90,7 @@ pub(crate) fn status_change(incident: &Incident, model: &str, now: Timestamp) ->
     Some((id, ModelEffect::PutRetrainingStatusChange(Box::new(change))))
 }
 
-/// The effects of a decision, with their IDs: the start of the retraining if it is decided, and the event. The incident is in
+/// The effects of a decision, with their IDs: the start of a retraining after a decision to retrain, and the event. The incident is in
 /// the stage after the decision.
 pub(crate) fn decided(
     incident: &Incident,

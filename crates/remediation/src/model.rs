@@ -7,8 +7,8 @@
 //! time.
 
 use crate::{
-    Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, ModelEffectOutcome, MonitorAlert, Needs, Pause,
-    PipelineExecution, Reason, Stage, StartAnswer, StepContext, StepOutcome,
+    Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, MonitorAlert, Needs, Pause, Reason, Stage,
+    StepContext, StepOutcome,
     monitor::is_alarm,
     schedule_key, stages,
     state::{Starting, State},
@@ -189,31 +189,6 @@ impl ModelDocument {
         caller: &Caller,
     ) -> (StepOutcome, Vec<(Stage, Cause, Stage)>) {
         Step::new(self, given, caller).take(input)
-    }
-
-    /// Records the outcome of an effect.
-    pub fn record_outcome(&mut self, effect: &ModelEffect, outcome: ModelEffectOutcome) {
-        let Some(number) = effect.start_of() else { return };
-        let open = self.incident.as_mut().filter(|open| open.number == number);
-        let closed = self.closed.iter_mut().map(|closed| &mut closed.incident);
-        // A start may succeed just after its incident was closed. Its run is recorded anyway.
-        let Some(incident) = open.or_else(|| closed.rev().find(|closed| closed.number == number)) else {
-            return;
-        };
-        let answer = match outcome {
-            ModelEffectOutcome::Published => return,
-            ModelEffectOutcome::Started(arn) => {
-                if incident.execution().is_none() {
-                    incident.state.record_execution(PipelineExecution::started(arn));
-                }
-                return;
-            }
-            ModelEffectOutcome::Refused(error) => StartAnswer::Refused(error),
-            ModelEffectOutcome::Held(reason) => StartAnswer::Held(reason),
-        };
-        if let State::Starting(starting) = &mut incident.state {
-            starting.answer = Some(answer);
-        }
     }
 
     /// Whether the next step opens an incident.

@@ -1,11 +1,12 @@
 //! One step of a model's document: it applies an input, then it follows up on what is true now.
 //!
-//! Stages return what follows ([`crate::stages`]). This file applies it, and no other file opens, moves, or closes an incident.
+//! Stages return what follows ([`crate::stages`]). This file applies it, and no other file opens, moves, or closes an incident. The
+//! answer of AWS to a start comes between two steps: a retraining that was started has begun.
 
 use crate::{
-    Cause, ClosedIncident, InAlertChoice, Incident, Input, ModelDocument, ModelEffect, ModelPolicy, MonitorAlert,
-    Outcome, Pause, PipelineExecution, Refusal, RemediationApproval, RemediationPause, RemediationResolution, Stage,
-    StartAnswer, StepContext, StepOutcome, effect,
+    Cause, ClosedIncident, InAlertChoice, Incident, Input, ModelDocument, ModelEffect, ModelEffectOutcome, ModelPolicy,
+    MonitorAlert, Outcome, Pause, PipelineExecution, Refusal, RemediationApproval, RemediationPause,
+    RemediationResolution, Stage, StartAnswer, StepContext, StepOutcome, effect,
     situation::Situation,
     stages::{self, Change, Transition},
     state::{Starting, State},
@@ -21,6 +22,33 @@ const MAX_CLOSED_INCIDENTS: usize = 20;
 const ACCEPTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Time for which a document keeps retrainings: longer than a month, the period of the longest budget.
 const RETRAINING_RETENTION: SignedDuration = SignedDuration::from_hours(32 * 24);
+
+impl ModelDocument {
+    /// Records the outcome of an effect.
+    pub fn record_outcome(&mut self, effect: &ModelEffect, outcome: ModelEffectOutcome) {
+        let Some(number) = effect.start_of() else { return };
+        let open = self.incident.as_mut().filter(|open| open.number == number);
+        let closed = self.closed.iter_mut().map(|closed| &mut closed.incident);
+        // A start may succeed just after its incident was closed. Its run is recorded anyway.
+        let Some(incident) = open.or_else(|| closed.rev().find(|closed| closed.number == number)) else {
+            return;
+        };
+        let answer = match outcome {
+            ModelEffectOutcome::Published => return,
+            ModelEffectOutcome::Started(arn) => {
+                if incident.execution().is_none() {
+                    incident.state.record_execution(PipelineExecution::started(arn));
+                }
+                return;
+            }
+            ModelEffectOutcome::Refused(error) => StartAnswer::Refused(error),
+            ModelEffectOutcome::Held(reason) => StartAnswer::Held(reason),
+        };
+        if let State::Starting(starting) = &mut incident.state {
+            starting.answer = Some(answer);
+        }
+    }
+}
 
 /// A step in progress.
 pub(crate) struct Step<'a> {

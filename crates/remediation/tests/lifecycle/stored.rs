@@ -80,7 +80,7 @@ fn assert_readable_by_released(incident: &Incident) {
 
 proptest! {
     #[test]
-    fn incidents_of_histories_have_the_stored_form_of_earlier_releases(
+    fn incident_has_the_stored_form_of_earlier_releases(
         inputs in proptest::collection::vec((some_input(), some_policy(), some_start(), some_candidate()), 0..40),
     ) {
         let mut scenario = Scenario::with_policy(AUTO);
