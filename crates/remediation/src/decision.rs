@@ -840,6 +840,8 @@ impl DecisionInput<'_> {
 mod tests {
     use super::*;
 
+    mod verdicts;
+
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
