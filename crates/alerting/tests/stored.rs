@@ -922,3 +922,26 @@ fn latest_breaching_report_keeps_its_violations() {
     let size = serde_json::to_vec(&ledger.datapoints).unwrap().len();
     assert!((160_000..=200_000).contains(&size), "{size} bytes");
 }
+
+#[test]
+fn ledger_keeps_as_many_datapoints_as_fit() {
+    let rules = window(1, 1);
+    for length in (900..1000).step_by(5) {
+        let mut ledger = MonitorLedger::new(monitor());
+        for at in 0..300 {
+            let report = ReportEvidence {
+                uri: format!("s3://reports/{}", "k".repeat(length)),
+                ..report(at, 0)
+            };
+            let evidence = Evidence {
+                report: Some(report),
+                ..Evidence::default()
+            };
+            ledger.replay(hour(at), evidence, &rules, hour(at));
+        }
+        ledger.sweep(&rules, &caller(hour(300)));
+        // All have the same size, and a comma each.
+        let size = serde_json::to_vec(&ledger.datapoints[0]).unwrap().len() + 1;
+        assert_eq!(ledger.datapoints.len(), 200_000 / size, "{size} bytes each");
+    }
+}
