@@ -436,7 +436,8 @@ impl MonitorLedger {
             if at >= detailed && Some(at) != latest_report {
                 datapoint.condense(rules);
                 let condensed = datapoint.size();
-                total = total.saturating_sub(size.saturating_sub(condensed));
+                // The result of the rules may take more than what is removed.
+                total = (total + condensed).saturating_sub(*size);
                 *size = condensed;
             }
         }

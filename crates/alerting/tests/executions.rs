@@ -2,11 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
-    AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, Evidence, ExecutionEvidence,
-    ExecutionStatus, ExecutionWindow, FollowedAlert, HealthStateChange, HealthStatus, JobEvidence, JobStatus,
-    MaintenanceWindow, Metric, MetricName, MismatchReason, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
-    Observation, PeriodLength, Recorded, ReportEvidence, Severity, TimeWindow, Transition, TreatAs, TreatMissingData,
-    Treatment, Unit, compare, execution_correlation_id,
+    AlertHistoryItem, AlertStateChange, AlertStatus, AlertWindow, Datapoint, DatapointState, Evidence,
+    ExecutionEvidence, ExecutionStatus, ExecutionWindow, FollowedAlert, HealthStateChange, HealthStatus, JobEvidence,
+    JobStatus, MaintenanceWindow, Metric, MetricName, MismatchReason, Monitor, MonitorDatapointDrop, MonitorEffect,
+    MonitorLedger, MonitorRules, Observation, PeriodLength, Recorded, ReportEvidence, Severity, TimeWindow, Transition,
+    TreatAs, TreatMissingData, Treatment, Unit, compare, execution_correlation_id,
 };
 use jiff::{SignedDuration, Timestamp};
 use machine::Caller;
@@ -290,6 +290,8 @@ fn names_are_as_serialized() {
         MetricName::ExecutionFailed,
         MetricName::ObservedValue,
         MetricName::UnreadableReports,
+        MetricName::SweepAge,
+        MetricName::PolicyFallback,
     ] {
         assert_eq!(metric.as_str(), name(metric));
     }
@@ -923,4 +925,199 @@ fn sagemaker_transition_at_edge_of_ledger_is_comparable() {
         only(hour(4)),
         Transition::SageMakerOnly(theirs, MismatchReason::OutsideHistory)
     );
+}
+
+#[test]
+fn own_transition_at_edge_of_sagemaker_history_is_comparable() {
+    let only = |at| {
+        let ours = AlertHistoryItem {
+            status: AlertStatus::InAlert,
+            scheduled_time: hour(at),
+            time: hour(at),
+        };
+        let theirs = [(hour(5), AlertStatus::Ok)];
+        let lines = compare(&[ours], &theirs, Some(hour(0)), SignedDuration::from_hours(2));
+        match lines.first() {
+            Some(Transition::LedgerOnly(_, reason)) => *reason,
+            other => unreachable!("{other:?}"),
+        }
+    };
+    assert_eq!(only(3), MismatchReason::DifferentRules);
+    assert_eq!(only(2), MismatchReason::OutsideHistory);
+    // A ledger without executions has no history to compare with.
+    let theirs = (hour(5), AlertStatus::InAlert);
+    assert_eq!(
+        compare(&[], &[theirs], None, SignedDuration::from_hours(2)),
+        [Transition::SageMakerOnly(theirs, MismatchReason::OutsideHistory)]
+    );
+}
+
+#[test]
+fn metric_of_function_has_one_dimension() {
+    let metric = |name, value| Metric::for_function("sweep", name, hour(0), value);
+    let age = metric(MetricName::SweepAge, 90.0);
+    assert_eq!(age.dimensions, [("FunctionName".to_owned(), "sweep".to_owned())]);
+    assert_eq!(
+        (age.name, age.timestamp, age.unit),
+        (MetricName::SweepAge, hour(0), Unit::Seconds)
+    );
+    let unit = metric(MetricName::PolicyFallback, 1.0).unit;
+    assert_eq!(
+        (unit, lines([&age])),
+        (Unit::Count, vec!["SweepAge{} 90 Seconds".to_owned()])
+    );
+    for value in [f64::NAN, f64::INFINITY] {
+        assert_eq!(lines([&metric(MetricName::SweepAge, value)]), ["SweepAge{} 0 Seconds"]);
+    }
+}
+
+#[test]
+fn ledger_is_found_in_any_case_of_the_schedule() {
+    assert_eq!(MonitorLedger::key("Churn-DQ"), "monitors/churn-dq.json");
+}
+
+#[test]
+fn datapoint_is_found_by_its_scheduled_time() {
+    let ledger = ledger(&[Clean, Violations], &window(1, 1));
+    let state = |time| ledger.datapoint(time).map(Datapoint::state);
+    assert_eq!(
+        [0, 1, 2].map(|at| state(hour(at))),
+        [Some(Clean), Some(Violations), None]
+    );
+    assert_eq!(state(hour(0) + SignedDuration::from_mins(1)), None);
+}
+
+#[test]
+fn reasons_of_short_histories_are_described() {
+    let reason = |ledger: &MonitorLedger| ledger.last_change.as_ref().unwrap().reason.clone();
+    let mut executions = ledger(&[Violations], &window(1, 1));
+    insta::assert_snapshot!(reason(&executions), @"the last execution had violations; alert at 1 of 1");
+    record(&mut executions, 1, evidence(Clean), &window(1, 1));
+    insta::assert_snapshot!(reason(&executions), @"the last execution had no violations; alert at 1 of 1");
+    let mut muted = ledger(&[Violations], &window(1, 1));
+    let maintenance = vec![MaintenanceWindow::Once {
+        start: hour(0),
+        end: hour(1),
+    }];
+    let rules = MonitorRules {
+        maintenance,
+        ..window(1, 1)
+    };
+    muted.sweep(&rules, &caller(hour(1)));
+    insta::assert_snapshot!(reason(&muted), @"no execution counts; alert at 1 of 1");
+    let rules = hourly(1, 1, TreatMissingData::Missing);
+    let mut periods = ledger(&[Violations], &rules);
+    insta::assert_snapshot!(reason(&periods), @"the last period of 1h with a result breached; alert at 1 of 1 periods, missing periods are treated as missing");
+    record(&mut periods, 1, evidence(Clean), &rules);
+    insta::assert_snapshot!(reason(&periods), @"the last period of 1h with a result did not breach; alert at 1 of 1 periods, missing periods are treated as missing");
+    periods.sweep(&rules, &caller(hour(9)));
+    insta::assert_snapshot!(reason(&periods), @"no period of 1h has a result; alert at 1 of 1 periods, missing periods are treated as missing");
+}
+
+#[test]
+fn health_event_describes_executions() {
+    let rules = |unhealthy_after| MonitorRules {
+        unhealthy_after,
+        ..window(1, 1)
+    };
+    let reasons = |states: &[DatapointState], after| {
+        let ledger = ledger(states, &rules(after));
+        let events = health_events(&ledger);
+        events.into_iter().map(|event| event.reason.clone()).collect::<Vec<_>>()
+    };
+    let [one, recovered] = &reasons(&[Failed, Clean], 1)[..] else {
+        unreachable!("two transitions")
+    };
+    insta::assert_snapshot!(one, @"the last execution failed, had no data, or never ran; drift is not detected until the monitor recovers");
+    insta::assert_snapshot!(recovered, @"the latest execution has a result again");
+    insta::assert_snapshot!(reasons(&[Failed, NoData], 2).join("; "), @"the last 2 executions failed, had no data, or never ran; drift is not detected until the monitor recovers");
+}
+
+#[test]
+fn event_lists_hundred_datapoints_and_twenty_reports() {
+    let rules = hourly(1, 100, TreatMissingData::Missing);
+    let mut ledger = MonitorLedger::new(monitor());
+    for at in 0..110 {
+        record(&mut ledger, at, violations(1), &rules);
+    }
+    let alert = ledger.level(&rules, hour(110)).alert;
+    // The window evaluates 102 periods.
+    let (first, last) = (alert.datapoints.first().unwrap(), alert.datapoints.last().unwrap());
+    assert_eq!((first.scheduled_time, last.scheduled_time), (hour(10), hour(109)));
+    assert_eq!((alert.datapoints.len(), alert.breaching), (100, 100));
+    let with_report = alert
+        .datapoints
+        .iter()
+        .filter(|datapoint| datapoint.report_uri.is_some());
+    assert_eq!(with_report.clone().count(), 20);
+    assert_eq!(
+        with_report.map(|datapoint| datapoint.scheduled_time).min(),
+        Some(hour(90))
+    );
+    // A short window lists all reports.
+    let alert = ledger.level(&window(1, 2), hour(110)).alert;
+    assert!(alert.datapoints.iter().all(|datapoint| datapoint.report_uri.is_some()));
+}
+
+#[test]
+fn oldest_breaching_execution_is_one_of_the_window() {
+    let ledger = ledger(&[Violations, Violations, Clean, Violations, Clean], &window(1, 1));
+    let oldest = |m, n| ledger.oldest_breaching(&window(m, n), hour(4));
+    assert_eq!(oldest(1, 1), None);
+    assert_eq!(oldest(1, 3), Some(hour(3)));
+    assert_eq!(oldest(1, 4), Some(hour(1)));
+    // A window over time has N + 2 periods.
+    let over_time = hourly(1, 2, TreatMissingData::Missing);
+    assert_eq!(ledger.oldest_breaching(&over_time, hour(4)), Some(hour(1)));
+    assert_eq!(ledger.oldest_breaching(&over_time, hour(5)), Some(hour(3)));
+}
+
+#[test]
+fn time_windows_have_a_maximum_evaluation_range() {
+    let most = |text| PeriodLength::parse(text).map(PeriodLength::max_evaluation_range);
+    // 4,800 hours, or 4,800 days for periods of whole days.
+    assert_eq!(most("15m"), Some(4 * 4_800));
+    assert_eq!(most("1h"), Some(4_800));
+    assert_eq!(most("36h"), Some(133));
+    assert_eq!(most("1d"), Some(4_800));
+    assert_eq!(most("1w"), Some(685));
+    assert_eq!(most("1mo"), Some(154));
+    assert_eq!(most("12mo"), Some(12));
+}
+
+#[test]
+fn period_lengths_are_parsed_and_shown() {
+    let shown = |text| PeriodLength::parse(text).map(|length| length.to_string());
+    for (text, same) in [
+        ("90min", "90m"),
+        (" 60 m ", "1h"),
+        ("24h", "1d"),
+        ("168h", "1w"),
+        ("10d", "10d"),
+        ("36h", "36h"),
+    ] {
+        assert_eq!(shown(text).as_deref(), Some(same), "{text}");
+    }
+    assert_eq!(shown("4294967295m").as_deref(), Some("4294967295m"));
+    assert_eq!(shown("4294967295h"), None);
+}
+
+#[test]
+fn transitions_without_new_evidence_name_latest_execution() {
+    let mut ledger = ledger(&[Clean, Failed, Failed, Violations], &window(1, 1));
+    let drop = MonitorDatapointDrop {
+        monitoring_schedule: "Churn-DQ".into(),
+        scheduled_time: hour(3),
+        by: "ada".into(),
+        time: hour(4),
+        reason: "wrong baseline".into(),
+    };
+    let rules = MonitorRules {
+        unhealthy_after: 2,
+        ..window(1, 1)
+    };
+    ledger.drop_datapoint(&drop, &rules, &caller(hour(4)));
+    let latest = Some(execution_correlation_id("churn-dq", hour(2)));
+    assert_eq!(alert_events(&ledger).last().unwrap().correlation_id, latest);
+    assert_eq!(health_events(&ledger).last().unwrap().correlation_id, latest);
 }

@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
-    AlertStateChange, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow,
-    MODEL_MONITOR_LEVEL_CHANGE, Monitor, MonitorEffect, MonitorLedger, MonitorRules, Observation, Pattern,
-    ReportEvidence, Severity, ViolationRule,
+    AlertStateChange, AlertStatus, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow, Level,
+    MODEL_MONITOR_ALERT_STATE_CHANGE, MODEL_MONITOR_LEVEL_CHANGE, Monitor, MonitorEffect, MonitorLedger, MonitorRules,
+    Observation, Pattern, ReportEvidence, Severity, ViolationRule,
 };
 use jiff::{SignedDuration, Timestamp};
 use machine::Caller;
@@ -206,4 +206,80 @@ fn ledger_that_starts_again_has_new_ids() {
     record(&mut old, 1, CLEAN, &rules);
     assert_eq!(changes(&old)[0].id, "alert-churn-dq-2");
     assert!(changes(&old)[0].position() < changes(&first)[0].position());
+}
+
+#[test]
+fn monitor_without_ledger_is_silent_after_three_days() {
+    let silent = |seconds| Level::silent_without_ledger(hour(0), hour(74) + SignedDuration::from_secs(seconds));
+    // Three intervals of a daily schedule and the time of an execution.
+    assert_eq!(silent(0), None);
+    assert_eq!(silent(1), Some(hour(0)));
+}
+
+#[test]
+fn level_repeats_facts_of_last_transition() {
+    let rules = rules(1, 1);
+    let mut ledger = ledger(&[CLEAN, DRIFT, DRIFT], &rules);
+    let level = ledger.level(&rules, hour(9));
+    assert!(level.is_in_alert());
+    let transition = changes(&ledger)[0];
+    assert_eq!(
+        (level.alert.id.as_str(), level.alert.time),
+        (transition.id.as_str(), hour(1))
+    );
+    assert_eq!(level.alert.correlation_id, transition.correlation_id);
+    assert_eq!(level.alert.previous_alert_status, AlertStatus::Ok);
+    record(&mut ledger, 3, CLEAN, &rules);
+    let level = ledger.level(&rules, hour(9));
+    assert!(!level.is_in_alert());
+    assert_eq!(level.alert.previous_alert_status, AlertStatus::InAlert);
+    assert_eq!((level.alert.time, level.alert.severity), (hour(3), None));
+}
+
+#[test]
+fn level_counts_executions_since_change_of_policy() {
+    let mut ledger = ledger(&[DRIFT, CLEAN, CLEAN], &rules(1, 3));
+    let count = |ledger: &MonitorLedger| ledger.level(&rules(1, 1), hour(9)).judged_since_transition;
+    // The changed policy ends the alert without an execution: the latest one led to it.
+    ledger.sweep(&rules(1, 1), &caller(5));
+    assert!(!ledger.level(&rules(1, 1), hour(9)).is_in_alert());
+    assert_eq!(count(&ledger), 1);
+    record(&mut ledger, 6, CLEAN, &rules(1, 1));
+    assert_eq!(count(&ledger), 2);
+    // Executions before a restart do not count.
+    assert!(ledger.restart(hour(7), &rules(1, 1), &caller(8)));
+    assert_eq!(count(&ledger), 0);
+}
+
+#[test]
+fn interval_is_the_median() {
+    let rules = rules(1, 1);
+    let interval = |hours: &[i64]| {
+        let mut ledger = ledger(&[], &rules);
+        for at in hours {
+            record(&mut ledger, *at, CLEAN, &rules);
+        }
+        ledger
+            .level(&rules, hour(99))
+            .interval
+            .map(|interval| interval.as_hours())
+    };
+    assert_eq!(interval(&[0]), None);
+    assert_eq!(interval(&[0, 24]), Some(24));
+    assert_eq!(interval(&[0, 1, 4, 6, 10]), Some(3));
+    // A pause of the schedule does not change it, and only the latest executions count.
+    assert_eq!(interval(&[0, 10, 20, 30, 40, 50, 51, 52, 53, 54, 80, 81]), Some(1));
+}
+
+#[test]
+fn event_of_transition_has_no_revision() {
+    let rules = rules(1, 1);
+    let ledger = ledger(&[DRIFT, BROKEN], &rules);
+    let [alert, revised] = changes(&ledger)[..] else {
+        panic!("two events")
+    };
+    let revision = |change: &AlertStateChange| serde_json::to_value(change).unwrap().get("revision").cloned();
+    assert_eq!(revision(alert), None);
+    assert_eq!(revision(revised), Some(1.into()));
+    assert_eq!(alert.detail_type(), MODEL_MONITOR_ALERT_STATE_CHANGE);
 }

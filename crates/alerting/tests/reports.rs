@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::{
-    AlertStateChange, AlertWindow, Datapoint, DatapointState, Evidence, ExecutionWindow, Monitor, MonitorLedger,
-    MonitorRules, Pattern, Period, REPORTED_VIOLATIONS, ReportEvidence, SUMMARIZED_VIOLATIONS, Severity,
-    ViolationFacts, ViolationRule, ViolationSummary,
+    AlertStateChange, AlertWindow, Datapoint, DatapointState, Evidence, ExecutionWindow, JobEvidence, JobStatus,
+    Monitor, MonitorLedger, MonitorRules, Pattern, Period, REPORTED_VIOLATIONS, ReportEvidence, SUMMARIZED_VIOLATIONS,
+    Severity, ViolationFacts, ViolationRule, ViolationSummary,
 };
 use jiff::Timestamp;
 use model_monitor::{ConstraintCheckType, Quantity, Subject, Violation, ViolationReport};
@@ -257,6 +257,48 @@ fn subjects_become_cloudwatch_dimensions() {
             ": {}",
         ]
     );
+}
+
+#[test]
+fn violations_of_report_have_a_maximum_size() {
+    // Each control character takes six bytes of JSON.
+    let long = |name: &str| "\u{1}".repeat(300) + name;
+    let subject = |name: &str| Subject::Facet {
+        facet: long(name),
+        value: long(name),
+        metric: long(name),
+    };
+    let mut violations = vec![violation(subject("a"), &long("c"), 9.0, 1.0); 2];
+    violations.extend((0..240).map(|at| drift(&format!("customer_service_calls_number_{at:03}"), 2.0, 1.0)));
+    for top in [2, 10] {
+        let report = evidence_with(violations.clone(), top);
+        assert_eq!(report.top.len(), top);
+        assert!(
+            report.rest.len() < SUMMARIZED_VIOLATIONS,
+            "{} summaries",
+            report.rest.len()
+        );
+        let [top, rest] = [serde_json::to_string(&report.top), serde_json::to_string(&report.rest)].map(Result::unwrap);
+        let size = top.len() + rest.len() - "[][]".len();
+        assert!((31_880..=32_000).contains(&size), "{size} bytes");
+    }
+}
+
+#[test]
+fn violations_in_exit_message_only_count_as_warnings() {
+    let mut datapoint = datapoint(evidence(Vec::new()));
+    datapoint.evidence.job = Some(JobEvidence {
+        processing_job_arn: "arn:aws:sagemaker:us-east-1:111122223333:processing-job/1".into(),
+        status: JobStatus::Completed,
+        violations: Some(9),
+        reason: None,
+        ended_at: TIME,
+    });
+    // No rule can match violations that are not listed.
+    for rules in [rules(vec![ignored()]), rules(vec![critical()]), rules(Vec::new())] {
+        assert_eq!(rules.severity(&datapoint), Some(Severity::Warning));
+        assert_eq!(rules.judge(&datapoint), Period::Breaching);
+    }
 }
 
 #[test]
@@ -534,6 +576,7 @@ fn ratio_needs_value_above_positive_threshold() {
     assert_eq!(ratio(0.4172, 0.1).as_deref(), Some("4.2×"));
     assert_eq!(ratio(5.0, 0.1).as_deref(), Some("50×"));
     assert_eq!(ratio(0.05, 0.1), None);
+    assert_eq!(ratio(0.1, 0.1), None);
     assert_eq!(ratio(0.5, 0.0), None);
     assert_eq!(ratio(f64::INFINITY, 0.1), None);
 }

@@ -559,3 +559,389 @@ fn policy_may_lengthen_the_window_later() {
         );
     }
 }
+
+/// Evidence with one report of these check types, one violation each.
+fn custom_report(check_types: &[&str]) -> Evidence {
+    let violations = check_types.iter().map(|check_type| Violation {
+        subject: Subject::Feature("age".into()),
+        check_type: ConstraintCheckType::new(check_type),
+        observed: Some(Quantity::Number(0.2)),
+        threshold: Some(Quantity::Number(0.1)),
+        description: None,
+        extra: serde_json::Map::new(),
+    });
+    let report = ViolationReport {
+        version: None,
+        monitor_type: None,
+        violations: violations.collect(),
+        extra: serde_json::Map::new(),
+    };
+    Evidence {
+        report: Some(ReportEvidence::new(
+            "s3://reports/0".into(),
+            "0".into(),
+            hour(0),
+            &report,
+            20,
+        )),
+        ..Evidence::default()
+    }
+}
+
+fn failure(reason: &str) -> Evidence {
+    Evidence {
+        execution: Some(ExecutionEvidence {
+            status: ExecutionStatus::Failed,
+            reason: Some(reason.to_owned()),
+            last_modified: hour(0),
+        }),
+        ..Evidence::default()
+    }
+}
+
+/// A ledger in which 60 later executions have condensed the first one.
+fn condensed_ledger(first: Evidence, rules: &MonitorRules) -> MonitorLedger {
+    let mut ledger = MonitorLedger::new(monitor());
+    record(&mut ledger, 0, first, rules, 0);
+    for at in 1..=60 {
+        record(&mut ledger, at, clean(at), rules, at);
+    }
+    ledger
+}
+
+#[test]
+fn duplicate_of_any_condensed_evidence_is_recognized() {
+    let only_job = |status| Evidence {
+        job: Some(JobEvidence { status, ..job(0, 9) }),
+        ..Evidence::default()
+    };
+    for evidence in [
+        Evidence {
+            report: Some(report(0, 30)),
+            ..Evidence::default()
+        },
+        only_job(JobStatus::Completed),
+        only_job(JobStatus::Failed),
+        failure(&"x".repeat(300)),
+    ] {
+        let mut ledger = condensed_ledger(evidence.clone(), &window(1, 1));
+        assert_ne!(ledger.datapoints[0].evidence, evidence);
+        let before = ledger.datapoints.clone();
+        // A later policy does not change that.
+        for version in ["0123456789ab", "new"] {
+            let rules = MonitorRules {
+                policy_version: version.into(),
+                ..window(1, 1)
+            };
+            let again = record(&mut ledger, 0, evidence.clone(), &rules, 60);
+            assert_eq!(again, Recorded::Duplicate, "{evidence:?}");
+        }
+        assert_eq!(ledger.datapoints, before);
+    }
+}
+
+#[test]
+fn condensed_datapoint_keeps_reasons_of_failures() {
+    let reason = format!("Algorithm\nError {}", "x".repeat(300));
+    let short = format!("Algorithm Error {}…", "x".repeat(200 - "Algorithm Error ".len()));
+    let condensed = |evidence: Evidence| condensed_ledger(evidence, &window(1, 1)).datapoints[0].clone();
+    let job = |status| {
+        let evidence = JobEvidence {
+            status,
+            reason: Some(reason.clone()),
+            ..job(0, 0)
+        };
+        let condensed = condensed(Evidence {
+            job: Some(evidence),
+            ..Evidence::default()
+        });
+        (condensed.state(), condensed.evidence.job.unwrap().reason)
+    };
+    assert_eq!(job(JobStatus::Failed), (Failed, Some(short.clone())));
+    assert_eq!(job(JobStatus::Stopped), (Failed, Some(short.clone())));
+    assert_eq!(job(JobStatus::Completed), (Clean, None));
+    let failed = condensed(failure(&reason));
+    assert_eq!(
+        (failed.state(), failed.evidence.execution.unwrap().reason),
+        (Failed, Some(short))
+    );
+    // The words that make it `NoData` may be at the end.
+    let no_data = condensed(failure(&format!("{reason}: job inputs had no data")));
+    let expected = Some("Job inputs had no data".to_owned());
+    assert_eq!(
+        (no_data.state(), no_data.evidence.execution.unwrap().reason),
+        (NoData, expected)
+    );
+}
+
+#[test]
+fn condensed_report_counts_all_check_types() {
+    let name = |letter: &str| letter.repeat(150);
+    let [a, b, c] = ["a", "b", "c"].map(name);
+    let check_types: [&str; 7] = [&a, &b, &b, &c, &c, &c, "z"];
+    let counts = |evidence: &Evidence| -> Vec<(String, u64)> {
+        let by_check_type = evidence.report.as_ref().unwrap().by_check_type.iter();
+        by_check_type
+            .map(|(name, count)| (name.chars().take(5).collect(), *count))
+            .collect()
+    };
+    let pairs = |pairs: &[(&str, u64)]| -> Vec<(String, u64)> {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    // Names that are too long together are counted as `other`.
+    let ledger = condensed_ledger(custom_report(&check_types), &window(1, 1));
+    let expected = [("aaaaa", 1), ("bbbbb", 2), ("other", 3), ("z", 1)];
+    assert_eq!(counts(&ledger.datapoints[0].evidence), pairs(&expected));
+    let short = condensed_ledger(custom_report(&["p", "q", "q"]), &window(1, 1));
+    assert_eq!(counts(&short.datapoints[0].evidence), pairs(&[("p", 1), ("q", 2)]));
+    // The same holds for the check types that count.
+    let counting = |ignored: &str, check_types: &[&str]| -> Vec<String> {
+        let rules = MonitorRules {
+            violations: vec![rule(Some(ignored), None, false, Severity::Warning)],
+            ..window(1, 1)
+        };
+        let ledger = condensed_ledger(custom_report(check_types), &rules);
+        let report = ledger.datapoints[0].evidence.report.as_ref().unwrap();
+        let names = rules.check_types(report).into_iter();
+        names.map(|name| name.chars().take(5).collect()).collect()
+    };
+    assert_eq!(counting("a*", &check_types), ["bbbbb", "z", "other"]);
+    assert_eq!(counting("c*", &check_types), ["aaaaa", "bbbbb", "z"]);
+    assert_eq!(counting("a*", &[&a, &b, &c, "other"]), ["bbbbb", "other"]);
+    assert_eq!(counting("z", &["p", "z"]), ["p"]);
+    assert_eq!(counting("*", &["p", "z"]), [""; 0]);
+}
+
+#[test]
+fn condensed_report_keeps_severity_of_removed_check_type() {
+    let name = |letter: &str| letter.repeat(250);
+    let rules = MonitorRules {
+        violations: vec![rule(Some("b*"), None, true, Severity::Critical)],
+        ..window(1, 1)
+    };
+    let ledger = condensed_ledger(custom_report(&[&name("a"), &name("b")]), &rules);
+    let datapoint = &ledger.datapoints[0];
+    let names = datapoint.evidence.report.as_ref().unwrap().by_check_type.keys();
+    assert_eq!(names.collect::<Vec<_>>(), [&name("a"), &"other".to_owned()]);
+    assert_eq!(rules.severity(datapoint), Some(Severity::Critical));
+    assert_eq!(rules.check_types(datapoint.evidence.report.as_ref().unwrap()).len(), 2);
+}
+
+#[test]
+fn later_policy_judges_condensed_report_by_check_type_only() {
+    let judged = MonitorRules {
+        violations: vec![rule(None, Some("customer_*"), false, Severity::Warning)],
+        ..window(1, 1)
+    };
+    let datapoint = condensed(199, &judged);
+    let report = datapoint.evidence.report.as_ref().unwrap();
+    assert_eq!(judged.check_types(report), [""; 0]);
+    let later = |rule: ViolationRule| MonitorRules {
+        violations: vec![rule],
+        policy_version: "new".into(),
+        ..window(1, 1)
+    };
+    let critical = |check_type| rule(Some(check_type), None, true, Severity::Critical);
+    let far = |rule| ViolationRule {
+        minimum_exceedance: 0.5,
+        ..rule
+    };
+    let any = |pattern: &str| Some(Pattern::new(pattern));
+    for (rule, severity) in [
+        // These need the check type only.
+        (critical("baseline_*"), Some(Severity::Critical)),
+        (critical("*"), Some(Severity::Critical)),
+        (rule(None, None, true, Severity::Critical), Some(Severity::Critical)),
+        (critical("completeness_*"), Some(Severity::Warning)),
+        (rule(Some("baseline_*"), None, false, Severity::Warning), None),
+        (far(rule(Some("baseline_*"), None, false, Severity::Warning)), None),
+        // These need the violations, which are lost: the result stays.
+        (far(critical("baseline_*")), None),
+        (rule(Some("baseline_*"), Some("*"), true, Severity::Critical), None),
+        (
+            ViolationRule {
+                metric: any("*"),
+                ..critical("baseline_*")
+            },
+            None,
+        ),
+        (
+            ViolationRule {
+                facet: any("*"),
+                ..critical("baseline_*")
+            },
+            None,
+        ),
+    ] {
+        let later = later(rule.clone());
+        assert_eq!(later.severity(&datapoint), severity, "{rule:?}");
+        let check_types = later.check_types(report);
+        assert_eq!(check_types.len(), usize::from(severity.is_some()), "{rule:?}");
+    }
+}
+
+#[test]
+fn earlier_results_survive_storage() {
+    for rules in [window(1, 1), over_time(1, 1, "12h")] {
+        let mut ledger = MonitorLedger::new(monitor());
+        for at in 0..330 {
+            record(&mut ledger, at, clean(at), &rules, at);
+            settle(&mut ledger);
+        }
+        assert!(!ledger.past.is_empty());
+        let read: MonitorLedger = serde_json::from_slice(&serde_json::to_vec(&ledger).unwrap()).unwrap();
+        assert_eq!(read, ledger);
+    }
+}
+
+#[test]
+fn earlier_results_start_at_the_restart() {
+    let rules = over_time(1, 1, "1h");
+    let mut ledger = MonitorLedger::new(monitor());
+    for at in 0..=310 {
+        if at == 20 {
+            // The next midnight after the first execution.
+            assert!(ledger.restart(hour(10), &rules, &caller(hour(at))));
+        }
+        record(&mut ledger, at, violations(at, 1), &rules, at);
+        settle(&mut ledger);
+    }
+    let past = |ledger: &MonitorLedger| serde_json::to_value(ledger).unwrap().get("past").cloned();
+    // Executions 0 to 10 are no datapoints any more.
+    let hours = past(&ledger).unwrap();
+    assert_eq!(hours.pointer("/hours/since").unwrap(), "2026-09-22T00:00:00Z");
+    assert_eq!(hours.pointer("/hours/results").unwrap(), "X");
+    assert_eq!(record(&mut ledger, 9, violations(9, 1), &rules, 310), Recorded::TooOld);
+    assert_eq!(past(&ledger).unwrap(), hours);
+}
+
+#[test]
+fn oldest_breaching_execution_may_be_older_than_datapoints() {
+    let first_clean = |clean_until: i64| {
+        let mut ledger = MonitorLedger::new(monitor());
+        for at in 0..330 {
+            let evidence = if at < clean_until { clean(at) } else { violations(at, 1) };
+            record(&mut ledger, at, evidence, &over_time(1, 1, "1d"), at);
+            settle(&mut ledger);
+        }
+        ledger
+    };
+    let oldest = |ledger: &MonitorLedger, n, period| ledger.oldest_breaching(&over_time(1, n, period), hour(329));
+    let ledger = first_clean(0);
+    assert_eq!(ledger.datapoints[0].scheduled_time, hour(30));
+    let start_of_day: Timestamp = "2026-09-21T00:00:00Z".parse().unwrap();
+    assert_eq!(oldest(&ledger, 4, "1w"), Some(start_of_day));
+    // The range of 1 of 1 days has three days, and ends on October 5.
+    assert_eq!(oldest(&ledger, 1, "1d"), Some("2026-10-03T00:00:00Z".parse().unwrap()));
+    // The range of 13 days starts on September 21, that of 12 days on September 22.
+    assert_eq!(oldest(&ledger, 13, "1d"), Some(start_of_day));
+    assert_eq!(oldest(&ledger, 12, "1d"), Some("2026-09-22T00:00:00Z".parse().unwrap()));
+    assert_eq!(oldest(&first_clean(100), 4, "1w"), Some(hour(100)));
+}
+
+#[test]
+fn evidence_as_old_as_a_drop_does_not_count() {
+    let rules = window(1, 1);
+    let changed_at = |at: i64| {
+        let mut evidence = clean(0);
+        evidence.execution.as_mut().unwrap().last_modified = hour(at);
+        evidence
+    };
+    let mut ledger = MonitorLedger::new(monitor());
+    record(&mut ledger, 0, changed_at(3), &rules, 3);
+    let drop = |ledger: &mut MonitorLedger, time| ledger.drop_datapoint(&command(0, time), &rules, &caller(hour(5)));
+    assert_eq!(drop(&mut ledger, 2), DropOutcome::Newer);
+    assert_eq!(drop(&mut ledger, 3), DropOutcome::Dropped);
+    assert_eq!(record(&mut ledger, 0, changed_at(3), &rules, 5), Recorded::Dropped);
+    assert!(ledger.is_dropped(hour(0)) && !ledger.is_dropped(hour(1)));
+    assert_eq!(record(&mut ledger, 0, changed_at(4), &rules, 5), Recorded::New);
+}
+
+#[test]
+fn ledger_of_first_release_gets_no_epoch() {
+    let rules = window(1, 1);
+    // A ledger of the first release has executions, or had a transition.
+    let mut with_executions = MonitorLedger::new(monitor());
+    with_executions.replay(hour(0), clean(0), &rules, hour(0));
+    let mut with_transition = MonitorLedger::new(monitor());
+    with_transition.alert.transition = 2;
+    for mut ledger in [with_executions, with_transition] {
+        record(&mut ledger, 1, clean(1), &rules, 1);
+        assert_eq!(ledger.epoch, None);
+    }
+    let mut new = MonitorLedger::new(monitor());
+    record(&mut new, 0, clean(0), &rules, 1);
+    record(&mut new, 1, clean(1), &rules, 2);
+    assert_eq!(new.epoch, Some(hour(1)));
+}
+
+#[test]
+fn dashboard_shows_details_of_latest_executions() {
+    let rules = window(1, 1);
+    let mut ledger = MonitorLedger::new(monitor());
+    for at in 0..60 {
+        record(&mut ledger, at, violations(at, 2), &rules, at);
+    }
+    let detailed = |ledger: &MonitorLedger| {
+        let reports = ledger
+            .datapoints
+            .iter()
+            .filter_map(|datapoint| datapoint.evidence.report.as_ref());
+        reports.filter(|report| report.judged.is_none()).count()
+    };
+    assert_eq!(detailed(&ledger), 48);
+    // A longer window needs more.
+    let mut ledger = MonitorLedger::new(monitor());
+    for at in 0..80 {
+        record(&mut ledger, at, violations(at, 2), &window(1, 55), at);
+    }
+    assert_eq!(detailed(&ledger), 55);
+}
+
+#[test]
+fn latest_breaching_report_keeps_its_violations() {
+    let rules = MonitorRules {
+        violations: vec![rule(None, Some("customer_*"), false, Severity::Warning)],
+        ..window(1, 100)
+    };
+    let mut ledger = MonitorLedger::new(monitor());
+    record(&mut ledger, 0, custom_report(&["baseline_drift_check"]), &rules, 0);
+    // These are large, and none of their violations counts.
+    for at in 1..20 {
+        record(&mut ledger, at, violations(at, 199), &rules, at);
+        settle(&mut ledger);
+    }
+    assert_eq!(ledger.alert.status, AlertStatus::InAlert);
+    let judged: Vec<bool> = ledger
+        .datapoints
+        .iter()
+        .map(|datapoint| datapoint.evidence.report.as_ref().unwrap().judged.is_some())
+        .collect();
+    assert_eq!((judged[0], judged[1], judged[19]), (false, true, false));
+    assert_eq!(ledger.level(&rules, hour(20)).alert.violations.len(), 1);
+    let size = serde_json::to_vec(&ledger.datapoints).unwrap().len();
+    assert!((160_000..=200_000).contains(&size), "{size} bytes");
+}
+
+#[test]
+fn ledger_keeps_as_many_datapoints_as_fit() {
+    let rules = window(1, 1);
+    for length in (900..1000).step_by(5) {
+        let mut ledger = MonitorLedger::new(monitor());
+        for at in 0..300 {
+            let report = ReportEvidence {
+                uri: format!("s3://reports/{}", "k".repeat(length)),
+                ..report(at, 0)
+            };
+            let evidence = Evidence {
+                report: Some(report),
+                ..Evidence::default()
+            };
+            ledger.replay(hour(at), evidence, &rules, hour(at));
+        }
+        ledger.sweep(&rules, &caller(hour(300)));
+        // All have the same size, and a comma each.
+        let size = serde_json::to_vec(&ledger.datapoints[0]).unwrap().len() + 1;
+        assert_eq!(ledger.datapoints.len(), 200_000 / size, "{size} bytes each");
+    }
+}

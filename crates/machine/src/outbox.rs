@@ -345,6 +345,32 @@ mod tests {
     }
 
     #[test]
+    fn outbox_survives_storage() {
+        let mut outbox: Outbox<String> = Outbox::default();
+        outbox.enqueue("a", "effect".to_owned(), &caller("one", 0));
+        let stored = serde_json::to_string(&outbox).unwrap();
+        let mut read: Outbox<String> = serde_json::from_str(&stored).unwrap();
+        assert_eq!((&read, read.unknown()), (&outbox, 0));
+        // With an effect of a newer release.
+        let newer = r#"{"id":"n","effect":{"Page":1},"claim":{"by":"one","until":"1970-01-01T00:01:00Z"}}"#;
+        read = serde_json::from_str(&stored.replacen('[', &format!("[{newer},"), 1)).unwrap();
+        assert_eq!((read.entries().len(), read.unknown()), (1, 1));
+        let stored = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<Outbox<String>>(&stored).unwrap(), read);
+    }
+
+    #[test]
+    fn message_of_failure_is_cut() {
+        let mut outbox = Outbox::default();
+        outbox.enqueue("a", "effect", &caller("one", 0));
+        outbox.fail("a", &"ä".repeat(MAX_MESSAGE_CHARS + 1), &caller("one", 0));
+        outbox.fail("b", "no such effect", &caller("one", 0));
+        let failures = outbox.get("a").unwrap().failures.clone().unwrap();
+        assert_eq!(failures.last, "ä".repeat(MAX_MESSAGE_CHARS));
+        assert_eq!(outbox.get("b"), None);
+    }
+
+    #[test]
     fn claim_without_end_is_never_taken_over() {
         let endless = Caller {
             lease: SignedDuration::MAX,

@@ -407,4 +407,158 @@ mod tests {
         assert_eq!(nearest_name(names, "b"), None);
         assert_eq!(nearest_name([], "churn"), None);
     }
+
+    fn target(json: &str) -> Result<(), String> {
+        command(json).unwrap().target().map(|_| ())
+    }
+
+    #[test]
+    fn settings_belong_to_their_commands() {
+        let required = |action: &str| match action {
+            "pause" => r#""model":"churn","reason":"labels are late""#,
+            "resume" => r#""model":"churn""#,
+            _ => r#""incidentId":"churn-1","decision":1"#,
+        };
+        let fields = [
+            (r#""validUntil":"2026-12-01T00:00:00Z""#, vec!["approve"]),
+            (r#""until":"2026-12-01T00:00:00Z""#, vec!["pause"]),
+            (r#""newModel":true"#, vec!["pause"]),
+            (r#""inAlert":"accept""#, vec!["resolve"]),
+            (
+                r#""stage":"Holding""#,
+                vec!["approve", "deny", "resolve", "pause", "resume"],
+            ),
+            (r#""by":"ada""#, vec!["approve", "deny", "resolve", "pause", "resume"]),
+        ];
+        for action in ["approve", "deny", "resolve", "pause", "resume"] {
+            let json = format!(r#"{{"id":"1","command":"{action}",{}}}"#, required(action));
+            assert_eq!(target(&json), Ok(()), "{json}");
+            for (field, allowed) in &fields {
+                let json = format!(r#"{{"id":"1","command":"{action}",{},{field}}}"#, required(action));
+                let result = target(&json);
+                assert_eq!(result.is_ok(), allowed.contains(&action), "{json}: {result:?}");
+                let name = field.split('"').nth(1).unwrap();
+                assert!(
+                    result.is_ok() || result.unwrap_err().starts_with(&format!("`{name}`")),
+                    "{json}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn command_is_about_an_incident_or_a_model() {
+        for (json, error) in [
+            (
+                r#"{"id":"1","command":"approve","incidentId":"churn-1","model":"churn","decision":1}"#,
+                "`model`: not allowed for `approve`, which requires `incidentId`",
+            ),
+            (
+                r#"{"id":"1","command":"pause","reason":"x","incidentId":"churn-1","model":"churn"}"#,
+                "`incidentId`: not allowed for `pause`, which requires `model`",
+            ),
+            (
+                r#"{"id":"1","command":"resume"}"#,
+                "`model`: expected the name of a model for `resume`, found ``",
+            ),
+            (
+                r#"{"id":"1","command":"resolve","stage":"Holding"}"#,
+                "`incidentId`: expected MODEL-NUMBER for `resolve`, found ``",
+            ),
+            (
+                r#"{"id":"1","command":"resolve","stage":"Holding","incidentId":"a\nb"}"#,
+                "`incidentId`: expected MODEL-NUMBER for `resolve`, found `ab`",
+            ),
+            (
+                r#"{"id":"1","command":"pause","model":"churn","reason":" "}"#,
+                "`reason`: required for `pause`; Driftwarden reports it with every retraining that it holds",
+            ),
+            (
+                r#"{"id":"1","command":"deny","incidentId":"churn-1","stage":"Holding"}"#,
+                "`decision`: required for `deny`: the number of the decision that it answers",
+            ),
+        ] {
+            assert_eq!(target(json).unwrap_err(), error);
+        }
+        // A resolution names the decision or the stage.
+        for known in [r#""decision":0"#, r#""stage":"Escalated""#] {
+            let json = format!(r#"{{"id":"1","command":"resolve","incidentId":"churn-1",{known}}}"#);
+            assert_eq!(target(&json), Ok(()), "{json}");
+        }
+    }
+
+    #[test]
+    fn ids_and_names_have_a_maximum_length() {
+        let resume =
+            |id: &str, model: &str| target(&format!(r#"{{"id":"{id}","command":"resume","model":"{model}"}}"#));
+        let is_refused = |result: Result<(), String>, field: &str| result.unwrap_err().starts_with(field);
+        assert_eq!(resume(&"x".repeat(64), &"m".repeat(63)), Ok(()));
+        assert!(is_refused(resume(&"x".repeat(65), "churn"), "`id`"));
+        assert!(is_refused(resume("a b", "churn"), "`id`"));
+        assert_eq!(resume("-", "churn"), Ok(()));
+        assert!(is_refused(resume("1", &"m".repeat(64)), "`model`"));
+        for name in ["-churn", "churn-", "-", "", "churn_1", "größe"] {
+            assert!(is_refused(resume("1", name), "`model`"), "{name}");
+        }
+        let with = |by: usize, reason: usize| {
+            let command = OperatorCommand {
+                by: Some("ä".repeat(by)),
+                reason: Some("ä".repeat(reason)),
+                ..command(r#"{"id":"1","command":"resume","model":"churn"}"#).unwrap()
+            };
+            command.target().map(|_| ())
+        };
+        assert_eq!(with(128, 1024), Ok(()));
+        assert!(is_refused(with(129, 1024), "`by`"));
+        assert!(is_refused(with(128, 1025), "`reason`"));
+        // An error shows the start of a long text.
+        let error = resume("1", &"m".repeat(100)).unwrap_err();
+        assert!(error.ends_with(&format!("found `{}`", "m".repeat(64))), "{error}");
+    }
+
+    #[test]
+    fn incident_id_is_model_and_number() {
+        for (id, model) in [
+            ("churn-1", Some("churn")),
+            ("churn-eu-18446744073709551615", Some("churn-eu")),
+            ("churn-eu-18446744073709551616", None),
+            ("churn", None),
+            ("churn-", None),
+            ("churn-x", None),
+            ("churn--1", None),
+            ("a_b-1", None),
+        ] {
+            assert_eq!(incident_model(id), model, "{id}");
+        }
+    }
+
+    #[test]
+    fn target_names_its_model() {
+        let incident = CommandTarget::Incident {
+            id: "churn-1",
+            model: "churn",
+        };
+        assert_eq!(
+            (incident.model(), CommandTarget::Model("fraud").model()),
+            ("churn", "fraud")
+        );
+    }
+
+    #[test]
+    fn actions_are_named_as_in_commands() {
+        use OperatorAction::{Approve, Deny, Pause, Resolve, Resume};
+        for action in [Approve, Deny, Resolve, Pause, Resume] {
+            assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
+            assert_eq!(action.is_answer(), matches!(action, Approve | Deny), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn suggested_name_differs_in_three_characters_at_most() {
+        let nearest = |name, unknown| nearest_name([name], unknown).is_some();
+        assert!(nearest("churn", "churnxyz") && !nearest("churn", "churnwxyz"));
+        // A name that differs completely is not similar.
+        assert!(nearest("abcd", "axyz") && !nearest("abc", "xyz"));
+        assert_eq!(nearest_name(["fraud-eu", "fraud-us"], "fraud-ux"), Some("fraud-us"));
+    }
 }

@@ -409,6 +409,8 @@ mod tests {
     use super::*;
     use alerting::Severity;
 
+    mod verdicts;
+
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
     }

@@ -334,4 +334,189 @@ mod tests {
         };
         assert_eq!(request(&mut fleet, "m21", &off, 0), Ok(()));
     }
+
+    const UNLIMITED: FleetPolicy = FleetPolicy {
+        retrainings_at_once: 10_000,
+        retrainings_per_day: 10_000,
+        common_cause: true,
+    };
+
+    fn named(count: i64) -> impl Iterator<Item = (i64, String)> {
+        (0..count).map(|number| (number, format!("m{number}")))
+    }
+
+    #[test]
+    fn slot_is_free_at_its_end() {
+        let mut fleet = Fleet::default();
+        assert_eq!(request(&mut fleet, "a", &POLICY, 0), Ok(()));
+        assert_eq!(request(&mut fleet, "b", &POLICY, 1), Ok(()));
+        let check = |fleet: &Fleet, minute| fleet.check("c", 1, &POLICY, at(minute));
+        assert!(check(&fleet, 59).is_err());
+        assert_eq!(check(&fleet, 60), Ok(()));
+        // The slot of another incident of the same model is another one.
+        assert!(fleet.check("a", 2, &POLICY, at(59)).is_err());
+        assert_eq!(fleet.check("a", 1, &POLICY, at(59)), Ok(()));
+        // A check changes nothing; a start removes slots that have ended.
+        assert_eq!(fleet.slots.len(), 2);
+        assert_eq!(request(&mut fleet, "c", &POLICY, 60), Ok(()));
+        let models: Vec<&str> = fleet.slots.iter().map(|slot| slot.model.as_str()).collect();
+        assert_eq!(models, ["b", "c"]);
+    }
+
+    #[test]
+    fn limit_per_day_counts_starts_since_midnight() {
+        let midnight: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+        let mut fleet = Fleet {
+            starts: [-3600, -1, 0, 0]
+                .map(|second| midnight + SignedDuration::from_secs(second))
+                .to_vec(),
+            ..Fleet::default()
+        };
+        let noon = midnight + SignedDuration::from_hours(12);
+        let check = |fleet: &Fleet, limit| {
+            let policy = FleetPolicy {
+                retrainings_per_day: limit,
+                ..POLICY
+            };
+            fleet.check("a", 1, &policy, noon)
+        };
+        let reached = Reason::FleetPerDay {
+            retrainings: 2,
+            limit: 2,
+            until: midnight + SignedDuration::from_hours(24),
+        };
+        assert_eq!(check(&fleet, 2), Err(reached));
+        assert_eq!(check(&fleet, 3), Ok(()));
+        // Starts are kept for two days.
+        fleet.starts = vec![
+            noon - SignedDuration::from_hours(48),
+            noon - SignedDuration::from_secs(48 * 3600 - 1),
+        ];
+        assert_eq!(fleet.take("a", 1, noon, &POLICY, noon), Ok(()));
+        assert_eq!(fleet.starts, [noon - SignedDuration::from_secs(48 * 3600 - 1), noon]);
+    }
+
+    #[test]
+    fn end_frees_only_the_slot_of_its_incident() {
+        let mut fleet = Fleet::default();
+        for (model, incident, minute) in [("a", 1, 0), ("a", 2, 1), ("b", 1, 2)] {
+            let until = at(minute + 60);
+            assert_eq!(fleet.take(model, incident, until, &UNLIMITED, at(minute)), Ok(()));
+        }
+        // Only a start that AWS refused is forgotten.
+        fleet.free("a", 1, true);
+        assert_eq!(fleet.starts, [at(0), at(1), at(2)]);
+        let slots = |fleet: &Fleet| -> Vec<(String, u64)> {
+            fleet
+                .slots
+                .iter()
+                .map(|slot| (slot.model.clone(), slot.incident))
+                .collect()
+        };
+        assert_eq!(slots(&fleet), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+        fleet.free("b", 1, false);
+        assert_eq!(fleet.starts, [at(0), at(1)]);
+        assert_eq!(slots(&fleet), [("a".to_owned(), 2)]);
+        fleet.free("a", 3, false);
+        assert_eq!((fleet.starts.len(), fleet.slots.len()), (2, 1));
+    }
+
+    #[test]
+    fn model_is_counted_once_an_hour() {
+        let mut fleet = Fleet::default();
+        assert!(fleet.record("a", &UNLIMITED, at(0)));
+        assert!(!fleet.record("a", &UNLIMITED, at(59)));
+        assert!(fleet.record("b", &UNLIMITED, at(59)));
+        assert_eq!(fleet.requests.len(), 2);
+        // After an hour, it counts again, and the old request no longer does.
+        assert!(fleet.record("a", &UNLIMITED, at(60)));
+        let requests: Vec<_> = fleet
+            .requests
+            .iter()
+            .map(|request| (request.model.as_str(), request.at))
+            .collect();
+        assert_eq!(requests, [("b", at(59)), ("a", at(60))]);
+        // A release starts the count again.
+        assert!(!fleet.release(at(60)));
+        assert!(fleet.record("a", &UNLIMITED, at(61)));
+        assert_eq!(fleet.requests.len(), 1);
+    }
+
+    #[test]
+    fn common_cause_names_models_that_made_the_number() {
+        let mut fleet = Fleet::default();
+        for (number, model) in named(5) {
+            fleet.record(&model, &UNLIMITED, at(number));
+            assert_eq!(fleet.common_cause, None);
+        }
+        fleet.record("last", &UNLIMITED, at(30));
+        let cause = CommonCause {
+            since: at(30),
+            models: ["m0", "m1", "m2", "m3", "m4", "last"].map(String::from).to_vec(),
+        };
+        assert_eq!(fleet.common_cause.as_ref(), Some(&cause));
+        // Later requests do not change it.
+        fleet.record("later", &UNLIMITED, at(31));
+        assert_eq!(fleet.common_cause, Some(cause));
+        // The policy may turn the hold off.
+        let off = FleetPolicy {
+            common_cause: false,
+            ..UNLIMITED
+        };
+        assert!(fleet.check("a", 1, &UNLIMITED, at(32)).is_err());
+        assert_eq!(fleet.check("a", 1, &off, at(32)), Ok(()));
+        let mut fleet = Fleet::default();
+        for (number, model) in named(10) {
+            fleet.record(&model, &off, at(number));
+        }
+        assert_eq!(fleet.common_cause, None);
+    }
+
+    #[test]
+    fn reason_lists_the_latest_twenty_models() {
+        let mut fleet = Fleet {
+            models: 240,
+            ..Fleet::default()
+        };
+        for (_, model) in named(25) {
+            fleet.record(&model, &UNLIMITED, at(0));
+        }
+        let reason = fleet.check("a", 1, &UNLIMITED, at(1)).unwrap_err();
+        let models = (5..25).map(|number| format!("m{number}")).collect();
+        let expected = Reason::CommonCause {
+            since: at(0),
+            count: 25,
+            models,
+        };
+        assert_eq!(reason, expected);
+    }
+
+    #[test]
+    fn number_of_models_is_kept_until_it_changes_the_limit() {
+        let mut fleet = Fleet::default();
+        let kept = [50, 59, 60, 69, 75, 0, 3].map(|models| {
+            fleet.count_models(models);
+            fleet.models
+        });
+        assert_eq!(kept, [0, 0, 60, 60, 75, 0, 0]);
+    }
+
+    #[test]
+    fn number_of_requests_is_bounded() {
+        let requests = named(4_999).map(|(_, model)| StartRequest { model, at: at(0) });
+        let mut fleet = Fleet {
+            requests: requests.collect(),
+            ..Fleet::default()
+        };
+        fleet.record("last", &UNLIMITED, at(1));
+        assert_eq!(
+            (fleet.requests.len(), fleet.requests[0].model.as_str()),
+            (MAX_REQUESTS, "m0")
+        );
+        fleet.record("one-more", &UNLIMITED, at(1));
+        assert_eq!(
+            (fleet.requests.len(), fleet.requests[0].model.as_str()),
+            (MAX_REQUESTS, "m1")
+        );
+    }
 }

@@ -7,8 +7,8 @@
 //! time.
 
 use crate::{
-    Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, MonitorAlert, Needs, Pause, Reason, Stage,
-    StepContext, StepOutcome,
+    Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, ModelEffectOutcome, MonitorAlert, Needs, Pause,
+    Reason, Stage, StepContext, StepOutcome,
     monitor::is_alarm,
     schedule_key, stages,
     state::{Starting, State},

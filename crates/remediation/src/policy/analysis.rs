@@ -62,15 +62,18 @@ impl HourlyUri {
             (false, false) => format!("{key}/{HOURLY_FOLDERS}"),
         };
         let uri = Self { bucket, template };
-        // Rejects a template that cannot be filled in.
-        jiff::fmt::strtime::format(&uri.template, Timestamp::UNIX_EPOCH).ok()?;
+        // Rejects a template that cannot be filled in, such as one with a time zone.
+        uri.folder(Timestamp::UNIX_EPOCH)?;
         Some(uri)
+    }
+
+    fn folder(&self, hour: Timestamp) -> Option<String> {
+        jiff::fmt::strtime::format(&self.template, TimeZone::UTC.to_datetime(hour)).ok()
     }
 
     /// Prefix for an hour, with a slash at the end.
     pub fn prefix(&self, hour: Timestamp) -> String {
-        let civil = TimeZone::UTC.to_datetime(hour);
-        let mut prefix = jiff::fmt::strtime::format(&self.template, civil).unwrap_or_default();
+        let mut prefix = self.folder(hour).unwrap_or_default();
         prefix.push('/');
         prefix
     }

@@ -215,8 +215,7 @@ pub(crate) struct RemediationTable {
     pub(crate) approval_valid_for: Option<Length>,
     /// Number of executions on the retrained model after which a monitor that is still in alert escalates the incident.
     /// 0 to 100; 0 takes the monitor's evaluation period. Default: 0.
-    #[cfg_attr(feature = "schema", schemars(range(max = 100)))]
-    pub(crate) verify_executions: Option<Count>,
+    pub(crate) verify_executions: Option<Number<0, 100>>,
     /// Time to wait after the latest new alert of a model before a decision, so that alerts that arrive together lead to
     /// one decision. Less than `decide_within`. Default: 0s; decisions are made immediately.
     pub(crate) decide_after: Option<Length>,
@@ -365,8 +364,7 @@ pub(crate) struct PromotionTable {
     /// candidate is promoted.
     pub(crate) margin: Option<Positive>,
     /// Minimum number of outcomes per variant before a comparison. Default: 500.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
-    pub(crate) minimum_sample: Option<Count>,
+    pub(crate) minimum_sample: Option<Number<1, { u32::MAX }>>,
     /// Who assigns requests to variants: SageMaker, by `weights`, or your application, by
     /// `target-variant`. Default: weights.
     pub(crate) assignment: Option<Assignment>,

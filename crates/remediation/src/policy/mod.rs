@@ -427,7 +427,12 @@ impl Policy {
         let approval_expires_after =
             layers.length("approval_expires_after", 3 * 24, |t| t.approval_expires_after.clone());
         let approval_valid_for = layers.length("approval_valid_for", 24, |t| t.approval_valid_for.clone());
-        let verify_executions = layers.count("verify_executions", 0, |t| t.verify_executions);
+        let verify_executions = layers.setting(
+            "verify_executions",
+            Number(0),
+            |t| t.verify_executions,
+            |executions| executions.0.to_string(),
+        );
         let decide_after = layers.length("decide_after", 0, |t| t.decide_after.clone());
         let decide_within = layers.deadline("decide_within", 1, |t| t.decide_within.clone());
         let start_within = layers.deadline("start_within", 1, |t| t.start_within.clone());
@@ -465,7 +470,7 @@ impl Policy {
             retrainings_per_month,
             approval_expires_after,
             approval_valid_for,
-            verify_executions,
+            verify_executions: verify_executions.0,
             decide_after,
             decide_within,
             start_within,

@@ -4,7 +4,9 @@ use super::{
     Layers, Policy, PolicyError,
     explain::Setting,
     file::{GateTable, GuardrailTable, PromotionTable},
-    values::{Guardrails, Length, MetricName, MetricsPeriod, Name, NonNegative, Positive, Probability, Traffic},
+    values::{
+        Guardrails, Length, MetricName, MetricsPeriod, Name, NonNegative, Number, Positive, Probability, Traffic,
+    },
 };
 use jiff::SignedDuration;
 use promotion::{
@@ -54,7 +56,12 @@ impl Policy {
         let alpha = layers.setting("alpha", Probability(0.05), |t| t.alpha, |alpha| alpha.0.to_string());
         let effect = layers.setting("effect", Positive(0.02), |t| t.effect, |effect| effect.0.to_string());
         let margin = layers.optional("margin", "none", |t| t.margin, |margin| margin.0.to_string());
-        let minimum_sample = layers.count("minimum_sample", 500, |t| t.minimum_sample);
+        let minimum_sample = layers.setting(
+            "minimum_sample",
+            Number(500),
+            |t| t.minimum_sample,
+            |sample| sample.0.to_string(),
+        );
         let assignment = layers.setting(
             "assignment",
             Assignment::default(),
@@ -84,7 +91,7 @@ impl Policy {
             alpha: alpha.0,
             effect: effect.0,
             margin: margin.map(|margin| margin.0),
-            minimum_sample: minimum_sample.into(),
+            minimum_sample: minimum_sample.0.into(),
             guardrails: guardrails(&mut layers),
             alarms: layers.setting("alarms", Vec::new(), |t| t.alarms.clone(), |alarms| alarms.join(", ")),
             assignment,

@@ -3,6 +3,11 @@ use ::promotion::Mode;
 use alerting::{AlertWindow, PeriodLength};
 use jiff::Timestamp;
 
+mod analyses;
+mod destinations;
+mod explanations;
+mod settings;
+
 fn rejected(text: &str) -> String {
     let error = Policy::parse(text.as_bytes()).unwrap_err();
     let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));

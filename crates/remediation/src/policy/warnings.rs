@@ -58,9 +58,10 @@ impl Policy {
 
     fn warn_about_promotion(&self, model: &str, promotion: &PromotionPolicy, warnings: &mut Vec<PolicyWarning>) {
         let (_, settings) = self.promotion_settings(model);
-        let place = |name: &str| self.place_of(&settings, name);
+        let full_name = |name: &str| format!("promotion.{name}");
+        let place = |name: &str| self.place_of(&settings, &full_name(name));
         let is_set = |name: &str| {
-            let mut named = settings.iter().filter(|setting| setting.name == name);
+            let mut named = settings.iter().filter(|setting| setting.name == full_name(name));
             named.any(|setting| setting.place.is_some())
         };
         let mut warn = |place: String, message: String| warnings.push(PolicyWarning { place, message });

@@ -156,3 +156,86 @@ fn answers_and_results_are_described() {
         ),
     ]);
 }
+
+#[test]
+fn reasons_of_the_fleet_and_of_stages_are_described() {
+    let (at, until) = times();
+    assert_described([
+        (
+            Reason::NothingInFlight,
+            "no pipeline execution of this model is in progress",
+        ),
+        (Reason::NoMonitorInAlert, "no monitor is in alert at present"),
+        (
+            Reason::MonitorSilent {
+                monitoring_schedule: "dq".into(),
+                since: at,
+            },
+            "monitor `dq` has judged no execution since 2026-11-23 15:00 UTC, so its alert no longer shows drift",
+        ),
+        (
+            Reason::FleetAtOnce {
+                retrainings: 5,
+                limit: 5,
+            },
+            "the limit of 5 retrainings at a time over all models is reached (5 in progress)",
+        ),
+        (
+            Reason::FleetPerDay {
+                retrainings: 20,
+                limit: 20,
+                until,
+            },
+            "the limit of 20 retrainings per day over all models is reached (20 started); it resets at 2026-11-24 15:00 UTC",
+        ),
+        (
+            Reason::CommonCause {
+                since: at,
+                count: 6,
+                models: vec!["churn".into()],
+            },
+            "6 models drifted within an hour of 2026-11-23 15:00 UTC, which has one cause more likely than many; \
+             `driftwarden fleet release` ends the hold",
+        ),
+        (
+            Reason::StartRefused {
+                error: "AccessDenied".into(),
+            },
+            "AWS refused to start the retraining: AccessDenied",
+        ),
+        (
+            Reason::StartMissing { until, error: None },
+            "no retraining was seen by 2026-11-24 15:00 UTC",
+        ),
+        (
+            Reason::StartMissing {
+                until,
+                error: Some("throttled".into()),
+            },
+            "no retraining was seen by 2026-11-24 15:00 UTC (last error: throttled)",
+        ),
+        (
+            Reason::FactsMissing {
+                error: "throttled".into(),
+            },
+            "the facts for a decision could not be read: throttled",
+        ),
+        (
+            Reason::StageOverdue {
+                stage: Stage::Retraining,
+                until,
+            },
+            "stage Retraining lasted longer than permitted, until 2026-11-24 15:00 UTC",
+        ),
+        (
+            Reason::RunUnknown {
+                execution_arn: "arn:1".into(),
+            },
+            "AWS does not know the retraining arn:1",
+        ),
+        (
+            Reason::DriftReturned { returns: 1 },
+            "the drift returned 1 time after the incident had ended, and the incident has had its retraining",
+        ),
+    ]);
+}
