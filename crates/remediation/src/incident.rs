@@ -3,7 +3,6 @@
 use crate::{
     Approval, Decision, Outcome, PipelineExecution, Stage,
     state::{Past, State, WaitsFor},
-    stored::StoredIncident,
     time::after,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -15,8 +14,7 @@ use sha2::{Digest, Sha256};
 pub(crate) const REMINDER_INTERVAL: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Drift of one model, from the first alert until every monitor has been OK for some executions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "StoredIncident", into = "StoredIncident")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Incident {
     /// Sequence number within the model, starting at 1.
     pub number: u64,

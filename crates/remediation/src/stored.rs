@@ -8,12 +8,12 @@ use crate::{
     state::{Candidate, CandidateTest, Past, Retraining, Starting, State, Verifying, WaitsFor},
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value};
 
 /// An incident as stored. The fields are described at [`Incident`] and its state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct StoredIncident {
+struct StoredIncident {
     number: u64,
     id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +60,19 @@ pub(crate) struct StoredIncident {
     verifying_since: Option<Timestamp>,
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+impl Serialize for Incident {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        StoredIncident::from(self.clone()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Incident {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = StoredIncident::deserialize(deserializer)?;
+        Self::try_from(stored).map_err(D::Error::custom)
+    }
 }
 
 impl From<Incident> for StoredIncident {

@@ -6,7 +6,7 @@ use super::values::{
     Number, Parameters, Period, Positive, Probability, S3Text, Traffic, TypeName,
 };
 use alerting::{Severity, TreatAs, TreatMissingData};
-use promotion::{AllocationPolicy, Assignment, GuardrailMetric, Inconclusive, Mode};
+use promotion::{AllocationPolicy, Assignment, Inconclusive, Mode};
 use serde::{Deserialize, Serialize};
 
 /// Policy of Driftwarden. All settings are optional. The defaults never start a retraining without a low risk rating or
@@ -399,20 +399,6 @@ pub(crate) struct GateTable {
     pub(crate) lower_is_better: Option<bool>,
     /// Maximum amount by which the candidate may be worse. Default: 0.
     pub(crate) worse_by: Option<NonNegative>,
-}
-
-/// Limit of an endpoint metric that stops an experiment.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GuardrailTable {
-    /// Metric to limit: `latency_p50`, `latency_p90`, `latency_p99`, `errors_4xx`, `errors_5xx`, or `model_errors`.
-    pub(crate) metric: GuardrailMetric,
-    /// Maximum amount by which the candidate may be worse than the champion: a fraction of the champion's latency (0.2
-    /// is 20% slower), or a fraction of the requests (0.01 is 1 percentage point more errors).
-    pub(crate) margin: NonNegative,
-    /// Absolute limit for the candidate, in microseconds or as a fraction of the requests. Default: none.
-    pub(crate) limit: Option<Positive>,
 }
 
 /// Source of the outcomes per variant.

@@ -3,9 +3,10 @@
 use super::{
     Layers, Policy, PolicyError,
     explain::Setting,
-    file::{GateTable, GuardrailTable, PromotionTable},
+    file::{GateTable, PromotionTable},
     values::{
-        Guardrails, Length, MetricName, MetricsPeriod, Name, NonNegative, Number, Positive, Probability, Traffic,
+        GuardrailTable, Guardrails, Length, MetricName, MetricsPeriod, Name, NonNegative, Number, Positive,
+        Probability, Traffic,
     },
 };
 use jiff::SignedDuration;

@@ -3,10 +3,11 @@
 //! Each type keeps what was written, where people read it again, next to what it means. Its error completes the sentence
 //! "SETTING, line N: …" and shows the value, unless the value may be a secret.
 
-use super::{NAME_RULE, PIPELINE_PARAMETERS, PLACEHOLDERS, duration, file::GuardrailTable, is_name};
+use super::{NAME_RULE, PIPELINE_PARAMETERS, PLACEHOLDERS, duration, is_name};
 use alerting::PeriodLength;
 use jiff::SignedDuration;
 use model_monitor::{MonitorType, S3Uri};
+use promotion::GuardrailMetric;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
@@ -306,6 +307,20 @@ impl fmt::Display for Traffic {
         let steps: Vec<String> = self.0.iter().map(f64::to_string).collect();
         f.write_str(&steps.join(", "))
     }
+}
+
+/// Limit of an endpoint metric that stops an experiment.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GuardrailTable {
+    /// Metric to limit: `latency_p50`, `latency_p90`, `latency_p99`, `errors_4xx`, `errors_5xx`, or `model_errors`.
+    pub(crate) metric: GuardrailMetric,
+    /// Maximum amount by which the candidate may be worse than the champion: a fraction of the champion's latency (0.2
+    /// is 20% slower), or a fraction of the requests (0.01 is 1 percentage point more errors).
+    pub(crate) margin: NonNegative,
+    /// Absolute limit for the candidate, in microseconds or as a fraction of the requests. Default: none.
+    pub(crate) limit: Option<Positive>,
 }
 
 /// Guardrails, each metric at most once.
