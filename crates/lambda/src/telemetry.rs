@@ -18,19 +18,7 @@ use tracing_subscriber::{
 
 /// Crates that log at the level of the function. All others log warnings and errors only, because the SDK and the HTTP stack log
 /// payloads at debug level. Names match by prefix: `aws` would also match `aws_smithy_runtime`.
-const CRATES: [&str; 11] = [
-    "analyze",
-    "dashboard",
-    "driftwarden_aws",
-    "driftwarden_lambda",
-    "ingest",
-    "notify",
-    "operator",
-    "promote",
-    "remediate",
-    "shell",
-    "sweep",
-];
+const CRATES: [&str; 5] = ["driftwarden_aws", "driftwarden_lambda", "functions", "machine", "shell"];
 
 /// Starts logging: one JSON object per line, at the level of Lambda's `AWS_LAMBDA_LOG_LEVEL`. Default: `info`.
 pub(crate) fn init(level: Option<&str>) {
@@ -181,7 +169,7 @@ mod tests {
             tracing::info!(violations = 3, failed = false, "before");
             record_correlation_id(None);
             record_correlation_id(Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-            tracing::info!(target: "sweep", model = %"other", "after");
+            tracing::info!(target: "functions::sweep", model = %"other", "after");
         });
         let [before, after] = &lines[..] else {
             panic!("{lines:?}")
@@ -198,13 +186,13 @@ mod tests {
         assert_eq!(after["correlation_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
         // Fields of the event override those of its spans.
         assert_eq!(after["model"], "other");
-        assert_eq!(after["target"], "sweep");
+        assert_eq!(after["target"], "functions::sweep");
     }
 
     #[test]
     fn other_crates_log_warnings_only() {
         let lines = lines("debug", || {
-            tracing::debug!(target: "promote", "own");
+            tracing::debug!(target: "functions::promote", "own");
             tracing::info!(target: "aws_smithy_runtime", "foreign");
             tracing::info!(target: "lambda_runtime", "foreign");
             tracing::warn!(target: "aws_smithy_runtime", "foreign warning");
