@@ -55,9 +55,13 @@ const OBJECTS_PER_REPORT: f64 = 4.0;
 const SWEEPS: f64 = 30.4 * 24.0 * 4.0;
 /// Duration of a sweep per monitor; eight run at the same time.
 const SWEEP_SECONDS: f64 = 0.15 / 8.0;
-/// Per monitor the ledger twice and the policy; per model its document and the policy.
+/// Per monitor that has changed the ledger, its model, and the policy.
 const GETS_PER_SWEPT_MONITOR: f64 = 3.0;
-const GETS_PER_SWEPT_MODEL: f64 = 2.0;
+/// Twice an hour: after an execution was recorded, and when the next one is due.
+const SHARE_OF_SWEPT_MONITORS: f64 = 0.5;
+/// Of ledgers, baselines, and twice of models; a list has 1,000 keys.
+const LISTS_PER_SWEEP: f64 = 4.0;
+const KEYS_PER_LIST: f64 = 1000.0;
 /// Events of remediate, promote, and notify together.
 const EVENTS_PER_INCIDENT: f64 = 20.0;
 const MINUTES: f64 = 30.4 * 24.0 * 60.0;
@@ -138,18 +142,19 @@ const LINES: [CostLine; 13] = [
     },
     CostLine {
         item: "S3, reads",
-        formula: "3 per event; 3 per monitor and 2 per model in each of 2,918 sweeps; × $0.0004 per 1,000",
+        formula: "3 per event; 3 per monitor in half of 2,918 sweeps; × $0.0004 per 1,000",
         dollars: |models| {
-            let swept = SWEEPS * models * (MONITORS * GETS_PER_SWEPT_MONITOR + GETS_PER_SWEPT_MODEL);
+            let swept = SWEEPS * SHARE_OF_SWEPT_MONITORS * models * MONITORS * GETS_PER_SWEPT_MONITOR;
             (executions(models) * EVENTS_PER_EXECUTION * GETS_PER_EVENT + swept) * S3_GET
         },
     },
     CostLine {
         item: "S3, writes and lists",
-        formula: "2 per execution, 40 per incident; one list per minute (promote) and three per sweep; × $0.005 per 1,000",
+        formula: "2 per execution, 40 per incident; one list per minute (promote) and four per sweep, each of 1,000 keys; × $0.005 per 1,000",
         dollars: |models| {
             let writes = executions(models) * PUTS_PER_EXECUTION + models * INCIDENTS * EVENTS_PER_INCIDENT * 2.0;
-            (writes + MINUTES + SWEEPS * 3.0) * S3_PUT
+            let lists = SWEEPS * LISTS_PER_SWEEP * (models / KEYS_PER_LIST).max(1.0);
+            (writes + MINUTES + lists) * S3_PUT
         },
     },
     CostLine {
