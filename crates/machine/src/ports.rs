@@ -56,7 +56,7 @@ pub trait Documents {
     /// Reads some earlier versions of a document, newest first.
     fn earlier_versions(&self, key: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, AwsError>>;
 
-    /// Writes a document if the precondition is met. Otherwise the error is [`machine::Kind::Conflict`].
+    /// Writes a document if the precondition is met. Otherwise the error is [`crate::Kind::Conflict`].
     fn write(
         &self,
         key: &str,

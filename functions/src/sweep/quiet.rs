@@ -9,7 +9,7 @@ use machine::ETag;
 use sha2::{Digest as _, Sha256};
 
 /// Time range before a monitor was read in which a change of the list of its executions is noticed. With the time for which a monitor is
-/// not read again ([`state::QUIET_FOR`]), it is shorter than [`SHARED_LOOK_BACK`].
+/// not read again (`QUIET_FOR`), it is shorter than `SHARED_LOOK_BACK`.
 const QUIET_LOOK_BACK: SignedDuration = SignedDuration::from_hours(8);
 
 /// Whether nothing has happened since the monitor was last read that could lead to work: its documents, its schedule, the
