@@ -623,6 +623,8 @@ fn duplicate_of_any_condensed_evidence_is_recognized() {
         only_job(JobStatus::Completed),
         only_job(JobStatus::Failed),
         failure(&"x".repeat(300)),
+        // The cut reason is less than this one, and would lose against it.
+        failure(&"漢".repeat(300)),
     ] {
         let mut ledger = condensed_ledger(evidence.clone(), &window(1, 1));
         assert_ne!(ledger.datapoints[0].evidence, evidence);

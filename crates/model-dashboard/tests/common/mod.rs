@@ -689,11 +689,16 @@ impl Fixture {
 /// The overview of a fleet.
 pub(crate) fn overview(fleet: &[Fixture]) -> String {
     let models: Vec<Summary> = fleet.iter().map(Fixture::summary).collect();
+    overview_of(&models)
+}
+
+/// The overview of these models.
+pub(crate) fn overview_of(models: &[Summary]) -> String {
     model_dashboard::overview(&model_dashboard::Deployment {
         name: "driftwarden",
         now: now(),
         policy_version: "1f3a9c5b7d1e",
-        models: &models,
+        models,
         notes: &[],
         console: &Console::new(Some("eu-west-1")),
     })
