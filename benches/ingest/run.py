@@ -91,7 +91,9 @@ def stand_in(port_of: Any) -> None:
             path = self.path.split("?")[0]
             if path == "/_seen":
                 with lock:
-                    answer = json.dumps({"seen": seen, "totals": totals, "objects": len(objects)}).encode()
+                    # The peer reads no policy, and so records none.
+                    ledgers = sum(not path.endswith("/policy-in-force.json") for path in objects)
+                    answer = json.dumps({"seen": seen, "totals": totals, "objects": ledgers}).encode()
                     seen.clear()
                 self.reply(200, answer)
                 return None
@@ -120,7 +122,10 @@ def stand_in(port_of: Any) -> None:
                     self.reply(200, b"<PutMetricDataResponse/>", Content_Type="text/xml")
                 return "PutMetricData"
             if self.command == "GET":
-                if "violations.json" in path:
+                if path.endswith("/policy.toml"):
+                    known = self.headers.get("If-None-Match") == '"policy"'
+                    self.reply(304 if known else 200, b"" if known else b"# The defaults.", ETag='"policy"')
+                elif "violations.json" in path:
                     last = "Mon, 23 Nov 2026 03:16:20 GMT"
                     self.reply(200, REPORT, ETag='"report"', Last_Modified=last, Content_Type="application/json")
                 elif held := objects.get(path):
