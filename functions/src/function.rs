@@ -53,15 +53,9 @@ impl Resources {
 }
 
 /// A Lambda function. Its bounds on the clients `C` show which AWS APIs it uses.
-pub trait Function<C>: Sized {
+pub trait Function<C> {
     /// Response of the function.
     type Response: Serialize;
-
-    /// Creates the function from environment variables. Also returns the resources that its clients use.
-    ///
-    /// # Errors
-    /// If a variable is missing or invalid.
-    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError>;
 
     /// Processes one invocation.
     ///

@@ -38,10 +38,10 @@ use shell::{
     POLICY_KEY,
     ports::{
         Datasets, DatedDocuments, Endpoints, EventBus, FetchedObject, ListedObject, Marks, Metrics, ModelEndpoint,
-        MonitorMetrics, Object, Part, Reports, StateMachines, Topics, unwritable_event,
+        MonitorMetrics, Object, Part, Reports, StateMachines, Topics, detail_of,
     },
 };
-use std::{sync::OnceLock, time::Duration};
+use std::{ops::Range, sync::OnceLock, time::Duration};
 
 /// Number of listed versions when earlier versions of a document are read.
 const MAX_VERSIONS: i32 = 10;
@@ -589,7 +589,7 @@ impl MonitorMetrics for Aws {
 impl EventBus for Aws {
     async fn put(&self, event: &Event) -> Result<(), AwsError> {
         let operation = "events:PutEvents";
-        let detail = event.detail().map_err(|error| unwritable_event(event, &error))?;
+        let detail = detail_of(event)?;
         let entry = entry(&self.event_bus, event, detail);
         let response = self
             .eventbridge()
@@ -740,9 +740,8 @@ impl Clock for Aws {
         tokio::time::sleep(duration).await;
     }
 
-    fn jitter(&self, longest: Duration) -> Duration {
-        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(6);
-        Duration::from_millis(fastrand::u64(5..longest))
+    fn random(&self, range: Range<u64>) -> u64 {
+        fastrand::u64(range)
     }
 }
 

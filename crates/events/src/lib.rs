@@ -20,6 +20,7 @@ use remediation::{
     REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE,
     RETRAINING_STATUS_REPORTED, RemediationDecided, RetrainingStatusChange, RetrainingStatusReported,
 };
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Declares [`Event`]: for each variant the type of the detail, the detail-type, and the source.
@@ -63,10 +64,10 @@ macro_rules! events {
             ///
             /// # Errors
             /// If the detail does not have the layout of its detail-type.
-            pub fn parse(source: &str, detail_type: &str, detail: Value) -> Result<Option<Self>, serde_json::Error> {
+            pub fn parse(source: &str, detail_type: &str, detail: &Value) -> Result<Option<Self>, serde_json::Error> {
                 match detail_type {
                     $($detail_type if is_from(source, $source, detail_type) => {
-                        serde_json::from_value(detail).map(|detail| Some(Self::$variant(detail)))
+                        Box::deserialize(detail).map(|detail| Some(Self::$variant(detail)))
                     })*
                     _ => Ok(None),
                 }
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn event_is_parsed_as_it_was_written() {
-        let event = Event::parse(OPERATOR_SOURCE, MONITOR_DATAPOINT_DROP, drop_event());
+        let event = Event::parse(OPERATOR_SOURCE, MONITOR_DATAPOINT_DROP, &drop_event());
         let event = event.unwrap().unwrap();
         assert_eq!(
             (event.source(), event.detail_type()),
@@ -156,20 +157,20 @@ mod tests {
     #[test]
     fn event_from_another_source_is_not_driftwardens() {
         for source in [EVENT_SOURCE, PIPELINE_SOURCE, "aws.s3"] {
-            let event = Event::parse(source, MONITOR_DATAPOINT_DROP, drop_event());
+            let event = Event::parse(source, MONITOR_DATAPOINT_DROP, &drop_event());
             assert_eq!(event.unwrap(), None, "{source}");
         }
         let reported = json!({"incidentId": "churn-1", "executionArn": "job-17", "status": "Succeeded",
             "time": "2026-11-23T15:00:00Z"});
         for source in [PIPELINE_SOURCE, OPERATOR_SOURCE] {
-            let event = Event::parse(source, RETRAINING_STATUS_REPORTED, reported.clone()).unwrap();
+            let event = Event::parse(source, RETRAINING_STATUS_REPORTED, &reported).unwrap();
             assert!(matches!(event, Some(Event::RetrainingStatusReported(_))), "{source}");
         }
     }
 
     #[test]
     fn invalid_detail_is_an_error() {
-        let error = Event::parse(EVENT_SOURCE, REMEDIATION_DECIDED, json!({"model": "churn"}));
+        let error = Event::parse(EVENT_SOURCE, REMEDIATION_DECIDED, &json!({"model": "churn"}));
         assert!(error.unwrap_err().to_string().contains("missing field"));
     }
 

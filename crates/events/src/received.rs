@@ -58,7 +58,7 @@ impl ReceivedEvent {
         let incoming = match event.detail {
             Detail::Other(_) if event.detail_type == "Scheduled Event" => Incoming::Tick,
             Detail::Other(detail) if event.source.starts_with("driftwarden") => {
-                let own = Event::parse(&event.source, &event.detail_type, detail.clone());
+                let own = Event::parse(&event.source, &event.detail_type, &detail);
                 let own = own.map_err(|source| ReceiveError::Detail {
                     detail_type: event.detail_type.clone(),
                     source,

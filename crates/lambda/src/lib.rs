@@ -11,7 +11,7 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent, run, service_fn};
 use machine::{Clock as _, ErrorType as _, chain, invocation::Invocation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
-use shell::config::Vars;
+use shell::config::{ConfigError, Vars};
 use std::{
     io::{self, Write as _},
     process::ExitCode,
@@ -19,11 +19,13 @@ use std::{
 use tracing::Instrument as _;
 
 /// The environment of a function.
-type Environment = Vars<fn(&str) -> Option<String>>;
+pub type Environment = Vars<fn(&str) -> Option<String>>;
 
-/// Runs a function until its execution environment ends: creates it and its AWS clients from environment variables, and processes
+/// Runs a function until its execution environment ends: creates it with `configure` and its AWS clients, and processes
 /// one invocation after another.
-pub async fn serve<F: Function<Aws>>() -> ExitCode {
+pub async fn serve<F: Function<Aws>>(
+    configure: impl FnOnce(&Environment) -> Result<(F, Resources), ConfigError>,
+) -> ExitCode {
     #[expect(
         clippy::disallowed_methods,
         reason = "the only place that reads the environment of the functions"
@@ -38,7 +40,7 @@ pub async fn serve<F: Function<Aws>>() -> ExitCode {
             vars.optional("METRIC_NAMESPACE").as_deref().unwrap_or("Driftwarden")
         )),
     };
-    let (function, resources) = match F::from_vars(&vars) {
+    let (function, resources) = match configure(&vars) {
         Ok(configured) => configured,
         Err(error) => return telemetry::cannot_start(&error),
     };

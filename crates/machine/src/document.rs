@@ -44,11 +44,6 @@ pub struct LoadedDocument<D> {
 }
 
 impl<D> LoadedDocument<D> {
-    /// Entity tag of the document. `None` if it does not exist.
-    pub fn etag(&self) -> Option<&ETag> {
-        self.document.as_ref().map(|(_, etag)| etag)
-    }
-
     /// The document. `None` if it does not exist.
     pub fn document(&self) -> Option<&D> {
         self.document.as_ref().map(|(document, _)| document)
@@ -83,9 +78,7 @@ pub enum UpdateError {
         source: serde_json::Error,
     },
     /// Too many concurrent writers.
-    #[error(
-        "failed to write document `{key}` in the state bucket: other writers changed it at each of {MAX_ATTEMPTS} attempts"
-    )]
+    #[error("failed to write document `{key}` in the state bucket: other writers changed it at every attempt")]
     Contended {
         /// Key of the document.
         key: String,

@@ -2,7 +2,7 @@
 
 use crate::AwsError;
 use jiff::Timestamp;
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 /// Entity tag of an S3 object, as S3 wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,12 @@ pub trait Clock {
     /// Waits for a duration.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 
+    /// A random number in a range.
+    fn random(&self, range: Range<u64>) -> u64;
+
     /// A random duration of 5 ms up to `longest`, so that writers that conflict do not conflict again.
-    fn jitter(&self, longest: Duration) -> Duration;
+    fn jitter(&self, longest: Duration) -> Duration {
+        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(6);
+        Duration::from_millis(self.random(5..longest))
+    }
 }

@@ -16,7 +16,7 @@ use crate::ports::{
     Datasets, DatedDocuments, DescribedJob, Endpoints, EventBus, ExecutionPage, FetchedObject, ListedObject, Marks,
     Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
     Object, Part, PipelineExecutionSummary, Pipelines, PostResponse, ProcessingJobs, Reports, Schedule, StateMachines,
-    unwritable_event,
+    detail_of,
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
 use analysis::metric::AnalysisMetric;
@@ -28,6 +28,7 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     future::poll_fn,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
@@ -764,7 +765,7 @@ impl MonitorMetrics for Memory {
 
 impl EventBus for Memory {
     async fn put(&self, event: &Event) -> Result<(), AwsError> {
-        let detail = event.detail().map_err(|error| unwritable_event(event, &error))?;
+        let detail = detail_of(event)?;
         self.call("events:PutEvents", event.detail_type(), |inner| {
             let detail = inner.published(detail.clone());
             inner.events.push((event.detail_type().to_owned(), detail));
@@ -1070,8 +1071,7 @@ impl Clock for Memory {
         self.pass(SignedDuration::try_from(duration).unwrap_or_default());
     }
 
-    fn jitter(&self, longest: Duration) -> Duration {
-        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(6);
-        Duration::from_millis(self.inner().jitter.u64(5..longest))
+    fn random(&self, range: Range<u64>) -> u64 {
+        self.inner().jitter.u64(range)
     }
 }

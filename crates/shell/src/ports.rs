@@ -512,12 +512,15 @@ pub trait Web {
     fn post(&self, request: &Post) -> impl Future<Output = Result<PostResponse, AwsError>>;
 }
 
-/// An event whose detail cannot be written as JSON. EventBridge would reject it.
-pub fn unwritable_event(event: &Event, error: &serde_json::Error) -> AwsError {
-    AwsError {
+/// The detail of an event as JSON.
+///
+/// # Errors
+/// If it cannot be written: EventBridge would reject it.
+pub fn detail_of(event: &Event) -> Result<String, AwsError> {
+    event.detail().map_err(|error| AwsError {
         operation: "events:PutEvents",
         resource: event.detail_type().to_owned(),
         kind: Kind::Rejected,
         message: error.to_string(),
-    }
+    })
 }

@@ -101,10 +101,6 @@ pub fn page(
 impl<C: DashboardClients> Function<C> for Dashboard {
     type Response = Handled;
 
-    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
-        Self::from_vars(vars)
-    }
-
     async fn invoke(&self, clients: &C, request: Request<'_>) -> Result<Handled, Error> {
         self.handle(clients, request.payload, request.request_id, request.deadline)
             .await

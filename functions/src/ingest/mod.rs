@@ -80,10 +80,6 @@ pub enum Handled {
 impl<C: IngestClients> Function<C> for Ingest {
     type Response = Handled;
 
-    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
-        Self::from_vars(vars)
-    }
-
     async fn invoke(&self, clients: &C, request: Request<'_>) -> Result<Handled, Error> {
         self.handle(clients, request.payload, request.request_id).await
     }

@@ -117,10 +117,6 @@ fn is_zero(count: &usize) -> bool {
 impl<C: Clients> Function<C> for Notify {
     type Response = Handled;
 
-    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
-        Self::from_vars(vars)
-    }
-
     async fn invoke(&self, clients: &C, request: Request<'_>) -> Result<Handled, Error> {
         self.handle(clients, request.payload, request.request_id, request.deadline)
             .await

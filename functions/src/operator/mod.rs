@@ -88,10 +88,6 @@ struct Received<'a> {
 impl<C: RemediateClients> Function<C> for Operator {
     type Response = Response;
 
-    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
-        Self::from_vars(vars)
-    }
-
     async fn invoke(&self, clients: &C, request: Request<'_>) -> Result<Response, Error> {
         self.handle(clients, request.payload, request.request_id).await
     }

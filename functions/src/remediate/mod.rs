@@ -76,10 +76,6 @@ pub enum Handled {
 impl<C: RemediateClients> Function<C> for Remediate {
     type Response = Handled;
 
-    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
-        Self::from_vars(vars)
-    }
-
     async fn invoke(&self, clients: &C, request: Request<'_>) -> Result<Handled, Error> {
         self.handle(clients, request.payload, request.request_id).await
     }

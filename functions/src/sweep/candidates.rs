@@ -5,11 +5,14 @@ use futures_util::future::join3;
 use jiff::{SignedDuration, Timestamp};
 use machine::{Clock, Documents, ETag, ListedDocument, update_shared};
 use model_monitor::EndpointName;
-use promotion::BaselineDocument;
 use remediation::{AnalysisSchedule, FLEET_KEY, Fleet, MonitorRef, Policy, schedule_key};
 use shell::ports::{MonitoringExecution, MonitoringSchedules, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Folders of the documents in the state bucket.
+const MONITORS: &str = "monitors/";
+const BASELINES: &str = "baselines/";
+const MODELS: &str = "models/";
 /// Time range for which the executions of all schedules are listed together. It covers the usual look-back of a monitor.
 const SHARED_LOOK_BACK: SignedDuration = SignedDuration::from_hours(27);
 /// Maximum number of pages with executions of all schedules.
@@ -24,7 +27,7 @@ pub(super) struct MonitorContext<'a> {
     pub(super) policy: &'a Policy,
     /// Whether the list of monitors is complete.
     pub(super) is_complete: bool,
-    /// Entity tags of the documents of all models, by key. `None` if they could not be listed.
+    /// Entity tags of the documents of all models, by model. `None` if they could not be listed.
     pub(super) models: Option<&'a BTreeMap<String, ETag>>,
     pub(super) shared: Option<&'a SharedExecutions>,
     pub(super) request_id: &'a str,
@@ -70,12 +73,8 @@ impl Sweep {
         policy: &Policy,
         failures: &mut Failures,
     ) -> (Vec<Candidate>, bool) {
-        let (schedules, ledgers, baselines) = join3(
-            clients.schedules(),
-            clients.list("monitors/"),
-            clients.list("baselines/"),
-        )
-        .await;
+        let (schedules, ledgers, baselines) =
+            join3(clients.schedules(), clients.list(MONITORS), clients.list(BASELINES)).await;
         let is_complete = schedules.is_ok() && ledgers.is_ok();
         for error in [
             schedules.as_ref().err(),
@@ -87,41 +86,31 @@ impl Sweep {
         {
             failures.add(error.operation.to_owned() + " " + &error.resource, &error.to_string());
         }
-        let baselines = by_key(baselines.unwrap_or_default());
+        let ledgers = by_name(ledgers.unwrap_or_default(), MONITORS);
+        let baselines = by_name(baselines.unwrap_or_default(), BASELINES);
         let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
         let mut candidate = |key: String, name: &str| {
-            let baseline = baselines.get(&BaselineDocument::key(&key)).cloned();
             let new = Candidate {
                 key: key.clone(),
                 name: name.to_owned(),
                 listed: None,
                 analysis: None,
-                ledger: None,
-                baseline,
+                ledger: ledgers.get(&key).cloned(),
+                baseline: baselines.get(&key).cloned(),
             };
             // The closure returns a reference into the map, so the entry is looked up by the caller.
             candidates.entry(key).or_insert(new);
         };
-        let ledgers = ledgers.unwrap_or_default();
-        let ledgers: Vec<(&str, &ETag)> = ledgers
-            .iter()
-            .filter_map(|listed| Some((strip_key(&listed.key, "monitors/")?, &listed.etag)))
-            .collect();
         let schedules = schedules.unwrap_or_default();
         let analyses = policy.analyses();
-        for (key, _) in &ledgers {
-            candidate((*key).to_owned(), key);
+        for key in ledgers.keys() {
+            candidate(key.clone(), key);
         }
         for analysis in &analyses {
             candidate(analysis.schedule.key(), analysis.schedule.as_str());
         }
         for schedule in &schedules {
             candidate(schedule_key(&schedule.name), &schedule.name);
-        }
-        for (key, etag) in ledgers {
-            if let Some(candidate) = candidates.get_mut(key) {
-                candidate.ledger = Some(etag.clone());
-            }
         }
         for analysis in analyses {
             if let Some(candidate) = candidates.get_mut(&analysis.schedule.key()) {
@@ -207,29 +196,20 @@ pub(super) async fn count_models(clients: &(impl Documents + Clock), policy: &Po
 
 /// Entity tags of the documents of all models. `None` if they cannot be listed.
 pub(super) async fn list_models(clients: &impl Documents, failures: &mut Failures) -> Option<BTreeMap<String, ETag>> {
-    match clients.list("models/").await {
-        Ok(listed) => {
-            let model = |listed: &ListedDocument| strip_key(&listed.key, "models/").map(ToOwned::to_owned);
-            let listed = listed.into_iter();
-            Some(
-                listed
-                    .filter_map(|listed| Some((model(&listed)?, listed.etag)))
-                    .collect(),
-            )
-        }
+    match clients.list(MODELS).await {
+        Ok(listed) => Some(by_name(listed, MODELS)),
         Err(error) => {
-            failures.add("s3:ListBucket models/".to_owned(), &error.to_string());
+            failures.add(format!("s3:ListBucket {MODELS}"), &error.to_string());
             None
         }
     }
 }
 
-/// Entity tags by key.
-pub(super) fn by_key(listed: Vec<ListedDocument>) -> BTreeMap<String, ETag> {
+/// Entity tags of the documents in a folder, by the name of what they are about.
+fn by_name(listed: Vec<ListedDocument>, folder: &str) -> BTreeMap<String, ETag> {
+    let name = |key: &str| Some(key.strip_prefix(folder)?.strip_suffix(".json")?.to_owned());
     let listed = listed.into_iter();
-    listed.map(|document| (document.key, document.etag)).collect()
-}
-
-pub(super) fn strip_key<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {
-    key.strip_prefix(prefix)?.strip_suffix(".json")
+    listed
+        .filter_map(|document| Some((name(&document.key)?, document.etag)))
+        .collect()
 }

@@ -119,10 +119,6 @@ impl Failures {
 impl<C: SweepClients> Function<C> for Sweep {
     type Response = SweepSummary;
 
-    fn from_vars(vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(Self, Resources), ConfigError> {
-        Self::from_vars(vars)
-    }
-
     async fn invoke(&self, clients: &C, request: Request<'_>) -> Result<SweepSummary, Error> {
         self.run(clients, request.request_id, request.deadline).await
     }

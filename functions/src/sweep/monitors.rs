@@ -44,8 +44,6 @@ pub(super) struct MonitorWork {
     /// Scheduled time up to which SageMaker's list and the ledger agree.
     pub(super) compared_until: Option<Timestamp>,
     pub(super) ledger: Option<(MonitorLedger, Level)>,
-    /// Whether its ledger is as listed, and only an event, a change, or a due execution can lead to work.
-    pub(super) is_quiet: bool,
     /// Executions that could not be recorded. The others were.
     pub(super) failures: Vec<String>,
 }
@@ -87,16 +85,14 @@ impl Sweep {
                 .compare(clients, schedule, named, changed_at, state, context, &mut work)
                 .await?;
             // After a change, the loaded ledger is outdated.
-            work.is_quiet = loaded.etag() == candidate.ledger.as_ref();
             known = Some(loaded).filter(|_| work.is_unchanged());
         } else if let Some(analysis) = &candidate.analysis {
             let loaded = self
                 .compare_analysis(clients, analysis, state, context, &mut work)
                 .await?;
-            work.is_quiet = loaded.etag() == candidate.ledger.as_ref();
             known = Some(loaded).filter(|_| work.is_unchanged());
         }
-        let before = known.as_ref().and_then(LoadedDocument::document).cloned();
+        let mut waits_for_executions = false;
         // Also for a new ledger: it has been evaluated, but its model has not received the alert.
         if candidate.ledger.is_some() || work.repaired + work.missing > 0 {
             if work.compared_until.is_some() {
@@ -111,14 +107,18 @@ impl Sweep {
             work.restarted |= ledger.as_ref().is_some_and(|swept| swept.restarted);
             work.ledger = ledger.map(|MonitorSweep { ledger, rules, .. }| {
                 let level = ledger.level(&rules, clients.now());
-                work.is_quiet &= before.as_ref() == Some(&ledger) && ledger.waits_for_executions(&rules);
+                waits_for_executions = ledger.waits_for_executions(&rules);
                 (ledger, level)
             });
         }
         self.retire(clients, candidate, state, context, &mut work).await?;
         state.quiet = None;
-        if let Some((ledger, _)) = work.ledger.as_ref().filter(|_| work.is_quiet && work.is_unchanged()) {
+        if let Some((ledger, _)) = &work.ledger
+            && waits_for_executions
+            && work.is_unchanged()
+        {
             let now = clients.now();
+            // If the ledger was written after the list, its next entity tag differs.
             let fingerprint = monitor_fingerprint(candidate, &ledger.monitor.model, now, context);
             state.quiet = fingerprint.map(|fingerprint| Quiet::new(now, &ledger.monitor.model, fingerprint));
         }

@@ -13,7 +13,7 @@ use shell::{
         Schedule, StateMachines,
     },
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 /// AWS clients with a token bucket for the requests that SageMaker limits per account.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl<W: Clock> Clock for Paced<'_, W> {
         self.clients.sleep(duration).await;
     }
 
-    fn jitter(&self, longest: Duration) -> Duration {
-        self.clients.jitter(longest)
+    fn random(&self, range: Range<u64>) -> u64 {
+        self.clients.random(range)
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn is_quiet(
         return false;
     }
     state.compared_until = Some(until.max(compared_until));
+    state.observe_no_change(now);
     true
 }
 

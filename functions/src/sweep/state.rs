@@ -319,6 +319,13 @@ impl MonitorState {
         self.settings.drain(..excess);
     }
 
+    /// Records that the settings are as they were at the last sweep.
+    pub(crate) fn observe_no_change(&mut self, now: Timestamp) {
+        if let Some(latest) = self.settings.last_mut() {
+            latest.seen_at = latest.seen_at.max(now);
+        }
+    }
+
     /// Full hours after `after`, up to and including `until`, at which executions were due by the settings of that time.
     pub(crate) fn due(&self, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
         let mut due = Vec::new();

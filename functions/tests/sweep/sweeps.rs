@@ -427,3 +427,27 @@ async fn what_has_not_changed_is_not_read_again() {
         sweep(&aws).await;
     }
 }
+
+#[tokio::test]
+async fn execution_missing_before_a_stop_is_found_after_quiet_sweeps() {
+    let aws = aws();
+    for hour in 1..=6 {
+        execution(&aws, hour, "Completed");
+    }
+    // The execution of 07:00 never ran. No sweep from 07:10 to 07:40 has to read the ledger.
+    for minutes in [0, 0, 40, 0, 15, 15] {
+        aws.pass(SignedDuration::from_mins(minutes));
+        assert_eq!(sweep(&aws).await.missing, 0);
+    }
+    aws.pass(SignedDuration::from_mins(10));
+    let stopped = Schedule {
+        name: "Churn-DQ".into(),
+        endpoint: Some("churn".into()),
+        status: "Stopped".into(),
+        created: at("00:30:00"),
+        last_modified: at("07:50:00"),
+    };
+    aws.put_schedule(stopped, "cron(0 * ? * * *)");
+    aws.pass(SignedDuration::from_mins(30));
+    assert_eq!(sweep(&aws).await.missing, 1);
+}

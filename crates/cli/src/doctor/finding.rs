@@ -3,8 +3,7 @@
 use crate::{
     error::Message,
     state::{State, Tone},
-    table::plain,
-    table::plain_lines,
+    table::{plain, plain_lines},
     terminal::{colored, hang_indent},
 };
 use machine::AwsError;

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    driftwarden_lambda::serve::<Ingest>().await
+    driftwarden_lambda::serve(Ingest::from_vars).await
 }

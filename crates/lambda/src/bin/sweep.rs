@@ -5,5 +5,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    driftwarden_lambda::serve::<Sweep>().await
+    driftwarden_lambda::serve(Sweep::from_vars).await
 }
