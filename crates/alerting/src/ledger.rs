@@ -508,8 +508,8 @@ impl MonitorLedger {
         newest_first.take_while(move |datapoint| since.is_none_or(|since| datapoint.scheduled_time >= since))
     }
 
-    /// Records and evaluates like [`MonitorLedger::record`], at the time `now`, but returns the transition instead of
-    /// enqueuing it. So a replay uses the same code as live executions.
+    /// Records and evaluates like [`MonitorLedger::record`], at the time `now`, but returns the transition of the alert instead
+    /// of enqueuing effects. So a replay uses the same code as live executions.
     pub fn replay(
         &mut self,
         scheduled_time: Timestamp,
@@ -518,7 +518,9 @@ impl MonitorLedger {
         now: Timestamp,
     ) -> Option<Box<AlertStateChange>> {
         self.merge(scheduled_time, evidence, rules);
-        self.update_alert(Some(scheduled_time), rules, now, false)
+        let change = self.update_alert(Some(scheduled_time), rules, now, false);
+        self.update_health(Some(scheduled_time), rules, now);
+        change
     }
 
     /// Whether the settings of the schedule's `MonitoringAlert` have to be read, at most every 10 minutes.

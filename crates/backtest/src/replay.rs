@@ -10,7 +10,7 @@ use machine::{Caller, Outbox};
 use remediation::{
     Automation, ExecutionStatus, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome,
     PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationDecided, RiskRating, Settings,
-    Stage, StepContext, Verdict, schedule_key,
+    StepContext, Verdict, schedule_key,
 };
 use std::{
     cmp::Reverse,
@@ -335,15 +335,8 @@ impl<'a> ModelReplay<'a> {
         if self.document.waits_for_fleet() {
             let _changed = fleet.record(&self.document.model, &self.policy.fleet(), now);
         }
-        let settles_at = self.document.settles_at(&self.policy.model(&self.document.model), now);
-        self.decision_due = settles_at.or_else(|| {
-            let incident = self.document.incident.as_ref()?;
-            let decision = incident.decision.as_ref().filter(|_| incident.stage().is_undecided())?;
-            let expires_at = incident
-                .approval_expires_at()
-                .filter(|_| incident.stage() == Stage::AwaitingApproval);
-            decision.until.or(expires_at).filter(|until| *until > now)
-        });
+        let policy = self.policy.model(&self.document.model);
+        self.decision_due = self.document.next_decision_at(&policy, now);
     }
 
     /// Starts the retraining of an incident, if the limits of the fleet allow it.

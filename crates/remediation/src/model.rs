@@ -143,9 +143,17 @@ impl ModelDocument {
         Needs { facts, levels }
     }
 
-    /// Time at which the latest alert is decided on, if more alerts may join it until then.
-    pub fn settles_at(&self, policy: &ModelPolicy, now: Timestamp) -> Option<Timestamp> {
-        stages::settled_at(self.incident.as_ref()?, policy.decide_after, now)
+    /// Time at which an undecided incident is decided again without new input: after more alerts could have joined the latest one,
+    /// when a reason to hold ends, or when the approval request expires. `None` if time alone changes nothing.
+    pub fn next_decision_at(&self, policy: &ModelPolicy, now: Timestamp) -> Option<Timestamp> {
+        let open = self.incident.as_ref().filter(|open| open.stage().is_undecided())?;
+        stages::settled_at(open, policy.decide_after, now).or_else(|| {
+            let expires_at = open
+                .approval_expires_at()
+                .filter(|_| open.stage() == Stage::AwaitingApproval);
+            let until = open.decision.as_ref()?.until.or(expires_at);
+            until.filter(|until| *until > now)
+        })
     }
 
     /// Whether a decision waits for [`Facts`](crate::Facts).

@@ -1,5 +1,5 @@
 //! Many events at the same time: each leaves a mark, and one invocation renders.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use functions::{
     Error, Incomplete,
@@ -164,6 +164,52 @@ async fn repeated_event_leaves_one_mark() {
         assert_eq!(handle(&aws, &changed("e1", "m000")).await.unwrap(), Handled::Marked);
     }
     assert_eq!(marks(&aws), ["dirty/2026-11-29T02:10:00.000Z/e1/m000"]);
+}
+
+/// Invariant R10 of the simulator: events, ticks, and faults in any order.
+#[tokio::test(flavor = "current_thread")]
+async fn last_page_shows_last_state() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let aws = aws(4).await;
+        aws.record_writes();
+        let mut changed_at = BTreeMap::new();
+        for step in 0..60 {
+            aws.pass(SignedDuration::from_secs(random.i64(1..90)));
+            if random.u8(0..4) == 0 {
+                let operations = ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject"];
+                let fault = [Fault::Before(Kind::Transient), Fault::After][random.usize(0..2)];
+                aws.fail(operations[random.usize(0..4)], fault);
+            }
+            if random.bool() {
+                let name = model(random.usize(0..4));
+                changed_at.insert(name.clone(), aws.time());
+                let event = changed(&format!("e{step}"), &name);
+                // Lambda repeats a failed invocation.
+                while handle(&aws, &event).await.is_err() {}
+            } else {
+                let marked = marks(&aws).len();
+                aws.take_writes();
+                let _failed = render(&aws).await;
+                let is_page = |write: &shell::memory::DocumentWrite| write.key.starts_with("dashboard/models/");
+                let pages = aws.take_writes().into_iter().filter(is_page).count();
+                assert!(pages <= marked, "seed {seed}: {pages} pages for {marked} marks");
+            }
+        }
+        // The claim of an invocation that failed expires.
+        for _ in 0..3 {
+            aws.pass(SignedDuration::from_mins(20));
+            let _failed = render(&aws).await;
+        }
+        assert!(marks(&aws).is_empty(), "seed {seed}");
+        let rendered = rendered(&aws);
+        for (model, at) in changed_at {
+            assert!(
+                rendered.get(&model) >= Some(&at),
+                "seed {seed}: {model} changed at {at}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -7,7 +7,7 @@ mod truth;
 
 use crate::{
     candidates::{self, Candidates, MODEL, OperatorAction},
-    world::{BUCKET, Monitor, after, check, check_event, check_executions, event, midnight},
+    world::{BUCKET, Monitor, after, check, check_executions, event, midnight},
 };
 use alerting::DatapointState;
 use fastrand::Rng;
@@ -1031,7 +1031,7 @@ impl History<'_> {
     fn process_published(&mut self) -> Result<(), String> {
         for (detail_type, detail) in self.world.events_after(self.events_seen) {
             self.events_seen += 1;
-            check_event(&mut self.published, &detail)?;
+            invariants::a10_id_names_one_event(&mut self.published, &detail)?;
             let Ok(detail) = serde_json::from_str::<Value>(&detail) else {
                 continue;
             };

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod agreement;
 mod candidates;
 mod history;
 mod world;
 
+pub use agreement::r11_backtest_agrees;
 pub use history::{Failure, Statistics, TroubleCounts, simulate};
 
 use shell::memory::PlantedBug;

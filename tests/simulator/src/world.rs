@@ -232,20 +232,6 @@ pub(crate) fn check_executions(world: &Memory) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that all published events with the same ID are equal.
-pub(crate) fn check_event(known: &mut BTreeMap<String, String>, detail: &str) -> Result<(), String> {
-    let id = serde_json::from_str::<Value>(detail)
-        .ok()
-        .and_then(|detail| detail.get("id")?.as_str().map(ToOwned::to_owned))
-        .ok_or_else(|| format!("an event has no ID: {detail}"))?;
-    match known.insert(id.clone(), detail.to_owned()) {
-        Some(before) if before != detail => Err(format!(
-            "two different events have the ID `{id}`:\n  {before}\n  {detail}"
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// Checks the invariants at the end of a history.
 pub(crate) fn check(
     world: &Memory,

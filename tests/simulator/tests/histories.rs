@@ -2,10 +2,18 @@
 
 use remediation::{Cause, Stage, TRANSITIONS};
 use shell::memory::PlantedBug;
-use simulator::{TroubleCounts, simulate, simulate_all};
+use simulator::{TroubleCounts, r11_backtest_agrees, simulate, simulate_all};
 
 /// Number of histories, unless the environment variable `SIMULATOR_SEEDS` is set (at least 1,000).
 const SEEDS: u64 = 4000;
+
+#[test]
+fn backtest_makes_the_decisions_of_the_functions() {
+    for seed in 0..100 {
+        let difference = r11_backtest_agrees(seed).err();
+        assert_eq!(difference, None, "{}", difference.as_deref().unwrap_or_default());
+    }
+}
 
 #[test]
 fn histories_violate_no_invariant() {

@@ -97,7 +97,7 @@ pub(crate) fn settled_at(open: &Incident, decide_after: SignedDuration, now: Tim
     let is_undecided = !open.decision.as_ref().is_some_and(is_decided);
     // The clocks of AWS and of this function may differ.
     let settled = after(last_alert_at.min(now), decide_after);
-    (open.stage().is_undecided() && is_undecided && settled > now).then_some(settled)
+    (is_undecided && settled > now).then_some(settled)
 }
 
 /// Checks the answer of an approver to an open incident.

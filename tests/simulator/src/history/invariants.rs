@@ -8,7 +8,7 @@ use super::{
 };
 use crate::world::{after, midnight, read};
 use alerting::{AlertStatus, MonitorLedger};
-use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
 use machine::Outbox;
 use remediation::{
     FLEET_KEY, Fleet, ModelDocument, ModelEffect, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, Policy, Reason,
@@ -22,6 +22,9 @@ use std::{collections::BTreeMap, rc::Rc};
 const FACT_SECONDS: i64 = 60;
 /// Seconds within which an open incident must have been notified.
 const NOTIFIED_SECONDS: i64 = 7 * 24 * 3600 + 2 * 3600;
+
+/// Maximum size of a document in bytes. It is loaded and written with each change.
+const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// A start that AWS accepted.
 struct Accepted<'a> {
@@ -125,6 +128,7 @@ impl History<'_> {
                 if let Some(before) = &before {
                     a9_newer_release_loses_nothing(before, body, &write.key)?;
                 }
+                a11_documents_are_bounded(&write)?;
                 if write.key.starts_with("models/") {
                     self.check_model_write(before.as_deref(), body, &write)?;
                 }
@@ -142,6 +146,9 @@ impl History<'_> {
             return Ok(());
         };
         a4_closed_incident_starts_nothing(&document, write)?;
+        if let (Some(before), Some(policy)) = (&before, troubles.policy_at(write.at)) {
+            a11_burst_leads_to_one_decision(before, &document, policy.model(&document.model).decide_after)?;
+        }
         if let Some((open, decision)) = document
             .incident
             .as_ref()
@@ -649,6 +656,55 @@ fn a9_newer_release_loses_nothing(before: &[u8], body: &[u8], key: &str) -> Resu
     let (before, after) = (parse(before), parse(body));
     if before.get(NEWER_FIELD) != after.get(NEWER_FIELD) || before.get("version") != after.get("version") {
         return Err(format!("A9: a write of {key} changed what a newer release wrote"));
+    }
+    Ok(())
+}
+
+/// **A10** An ID never names two different events, also across lost documents.
+pub(super) fn a10_id_names_one_event(known: &mut BTreeMap<String, String>, detail: &str) -> Result<(), String> {
+    let id = serde_json::from_str::<Value>(detail)
+        .ok()
+        .and_then(|detail| detail.get("id")?.as_str().map(ToOwned::to_owned))
+        .ok_or_else(|| format!("an event has no ID: {detail}"))?;
+    match known.insert(id.clone(), detail.to_owned()) {
+        Some(before) if before != detail => Err(format!(
+            "two different events have the ID `{id}`:\n  {before}\n  {detail}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// **A11** Every document is within its size, and alerts that join an undecided incident within `decide_after` lead to one decision.
+fn a11_documents_are_bounded(write: &DocumentWrite) -> Result<(), String> {
+    let bytes = write.body.as_ref().map_or(0, Vec::len);
+    if bytes > MAX_DOCUMENT_BYTES {
+        return Err(format!(
+            "{} has {bytes} bytes, more than {MAX_DOCUMENT_BYTES}",
+            write.key
+        ));
+    }
+    Ok(())
+}
+
+fn a11_burst_leads_to_one_decision(
+    before: &ModelDocument,
+    document: &ModelDocument,
+    decide_after: SignedDuration,
+) -> Result<(), String> {
+    let (Some(open), Some(now)) = (&before.incident, &document.incident) else {
+        return Ok(());
+    };
+    let (Some(last), Some(decision), Some(joined)) = (&open.decision, &now.decision, now.last_alert_at) else {
+        return Ok(());
+    };
+    let is_new = open.id == now.id && decision.number > last.number;
+    let is_undecided = open.stage().is_undecided() && open.approval().or(now.approval()).is_none();
+    let joins = joined > last.time && joined <= decision.time;
+    if is_new && is_undecided && joins && decision.time.duration_since(joined) < decide_after {
+        return Err(format!(
+            "decision {} of {} at {} does not wait for alerts that join the one of {joined}",
+            decision.number, now.id, decision.time
+        ));
     }
     Ok(())
 }
