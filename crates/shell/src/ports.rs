@@ -151,11 +151,12 @@ pub trait Pipelines {
     /// Parameters with which an execution was started.
     fn parameters(&self, execution_arn: &str) -> impl Future<Output = Result<BTreeMap<String, String>, AwsError>>;
 
-    /// The newest hundred executions of a pipeline, newest first.
+    /// One page of the executions of a pipeline, newest first. `next` continues the list of an earlier page.
     fn executions_of_pipeline(
         &self,
         pipeline: &str,
-    ) -> impl Future<Output = Result<Vec<PipelineExecutionSummary>, AwsError>>;
+        next: Option<&str>,
+    ) -> impl Future<Output = Result<PipelineExecutionPage, AwsError>>;
 
     /// Status of an execution. `None` if SageMaker reports an unknown status.
     fn execution(&self, execution_arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
@@ -168,6 +169,15 @@ pub struct PipelineExecutionSummary {
     pub display_name: String,
     /// The execution. SageMaker does not list its end.
     pub execution: PipelineExecution,
+}
+
+/// One page of the executions of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PipelineExecutionPage {
+    /// The executions.
+    pub executions: Vec<PipelineExecutionSummary>,
+    /// Token of the next page. `None` on the last page.
+    pub next: Option<String>,
 }
 
 /// Step Functions' state machines of type STANDARD.

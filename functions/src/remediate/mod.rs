@@ -33,6 +33,9 @@ const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution S
 /// Maximum number of steps of one invocation: the input, the answer to a start, and changes by faster writers.
 const MAX_STEPS: usize = 5;
 
+/// Maximum number of pages of pipeline executions, of 100 each.
+const MAX_EXECUTION_PAGES: usize = 10;
+
 /// AWS APIs that the function uses.
 pub trait RemediateClients: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
 
@@ -505,7 +508,8 @@ impl Remediate {
                         .filter(|(_, template)| *template == "{model}")
                         .map(|(name, _)| name.as_str())
                         .collect();
-                    let listed = clients.executions_of_pipeline(pipeline).await?;
+                    let oldest = now.saturating_sub(rules.retraining_within).unwrap_or(Timestamp::MIN);
+                    let listed = recent_executions(clients, pipeline, oldest).await?;
                     let is_own = |known: &&PipelineExecutionSummary| {
                         parse_display_name(&known.display_name) == Some((model, incident))
                     };
@@ -709,6 +713,32 @@ async fn free_ended(clients: &impl Documents, fleet: &mut Fleet) -> Result<(), A
         }
     }
     Ok(())
+}
+
+/// Executions of a pipeline that began after a time, and some earlier ones, newest first. Other models may share the pipeline.
+async fn recent_executions(
+    clients: &impl Pipelines,
+    pipeline: &str,
+    oldest: Timestamp,
+) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
+    let mut executions = Vec::new();
+    let mut next = None;
+    for _ in 0..MAX_EXECUTION_PAGES {
+        let page = clients.executions_of_pipeline(pipeline, next.as_deref()).await?;
+        executions.extend(page.executions);
+        let last: Option<&PipelineExecutionSummary> = executions.last();
+        let is_old = last.is_some_and(|last| last.execution.start_time.is_some_and(|start| start < oldest));
+        next = page.next.filter(|_| !is_old);
+        if next.is_none() {
+            return Ok(executions);
+        }
+    }
+    tracing::warn!(
+        pipeline,
+        executions = executions.len(),
+        "older executions of the pipeline not listed"
+    );
+    Ok(executions)
 }
 
 /// Executions of a pipeline in progress that belong, or may belong, to a model: those of its incidents, and those that an operator

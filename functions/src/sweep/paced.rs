@@ -9,8 +9,8 @@ use shell::{
     pace::TokenBucket,
     ports::{
         DescribedJob, EventBus, ExecutionPage, FetchedObject, Metrics, ModelCards, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, PipelineExecutionSummary, Pipelines, ProcessingJobs, Reports,
-        Schedule, StateMachines,
+        MonitoringExecution, MonitoringSchedules, PipelineExecutionPage, Pipelines, ProcessingJobs, Reports, Schedule,
+        StateMachines,
     },
 };
 use std::{collections::BTreeMap, ops::Range, time::Duration};
@@ -61,8 +61,12 @@ impl<W: Pipelines + Clock> Pipelines for Paced<'_, W> {
         self.send(async || self.clients.parameters(execution_arn).await).await
     }
 
-    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
-        self.send(async || self.clients.executions_of_pipeline(pipeline).await)
+    async fn executions_of_pipeline(
+        &self,
+        pipeline: &str,
+        next: Option<&str>,
+    ) -> Result<PipelineExecutionPage, AwsError> {
+        self.send(async || self.clients.executions_of_pipeline(pipeline, next).await)
             .await
     }
 

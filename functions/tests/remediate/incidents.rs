@@ -291,6 +291,65 @@ async fn manual_execution_of_model_holds_retraining() {
 }
 
 #[tokio::test]
+async fn execution_behind_many_newer_ones_holds_retraining() {
+    let aws = aws();
+    let long = aws.start_manually("manual", [].into());
+    let lists = || {
+        aws.calls()
+            .iter()
+            .filter(|call| **call == "sagemaker:ListPipelineExecutions")
+            .count()
+    };
+    for _ in 0..250 {
+        aws.pass(jiff::SignedDuration::from_mins(1));
+        let other = aws.start_manually("driftwarden-other-1", [].into());
+        aws.finish(&other, ExecutionStatus::Succeeded);
+    }
+    function()
+        .handle(&aws, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    assert_eq!((model(&aws).stage(), lists()), (Stage::Holding, 3));
+    aws.finish(&long, ExecutionStatus::Succeeded);
+    // Executions that are older than the longest retraining are not listed.
+    aws.pass(jiff::SignedDuration::from_hours(48));
+    function()
+        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
+        .await
+        .unwrap();
+    assert_eq!((model(&aws).stage(), lists()), (Stage::Retraining, 4));
+}
+
+#[tokio::test]
+async fn parameter_names_the_model_of_an_execution() {
+    let aws = aws();
+    aws.put_document(
+        "policy.toml",
+        format!("{POLICY}[retraining]\nparameters = {{ ModelName = '{{model}}' }}\n"),
+    );
+    let run = |model: &str| aws.start_manually("nightly", [("ModelName".to_owned(), model.to_owned())].into());
+    run("upsell");
+    let own = run("churn-endpoint");
+    function()
+        .handle(&aws, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    assert_eq!(model(&aws).stage(), Stage::Holding);
+    let held = model(&aws).incident.unwrap().decision.unwrap();
+    assert!(held.sentence.contains(&own), "{}", held.sentence);
+    aws.finish(&own, ExecutionStatus::Succeeded);
+    function()
+        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
+        .await
+        .unwrap();
+    assert_eq!(
+        model(&aws).stage(),
+        Stage::Retraining,
+        "the run of `upsell` does not hold it"
+    );
+}
+
+#[tokio::test]
 async fn alert_without_facts_is_decided_by_sweep() {
     let aws = aws();
     aws.fail("sagemaker:ListPipelineExecutions", Fault::Before(Kind::Transient));
