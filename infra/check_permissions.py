@@ -162,7 +162,7 @@ START, READ_PARAMETERS = ("sagemaker:StartPipelineExecution", PIPELINE), (
     "sagemaker:ListPipelineParametersForExecution", f"{PIPELINE}/execution/abcdefghijkl")
 # Read calls of a decision, with both values of PipelineStart.
 READ_PIPELINE = [READ_PARAMETERS, ("sagemaker:ListPipelineExecutions", PIPELINE), ("sagemaker:DescribeModelCard", f"{SAGEMAKER}:model-card/churn"),
-                 ("sagemaker:DescribePipelineExecution", f"{PIPELINE}/execution/abcdefghijkl")]
+                 ("cloudwatch:DescribeAlarms", "*"), ("sagemaker:DescribePipelineExecution", f"{PIPELINE}/execution/abcdefghijkl")]
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:retrain"
 MACHINE_START = [("states:StartExecution", MACHINE),
                  ("states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:retrain:driftwarden-1")]

@@ -9,7 +9,7 @@
 use crate::{
     Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, ModelEffectOutcome, MonitorAlert, Needs, Pause,
     Reason, Stage, StepContext, StepOutcome,
-    monitor::is_alarm,
+    monitor::{alarm_name, is_alarm},
     schedule_key, stages,
     state::{Starting, State},
     step::Step,
@@ -132,7 +132,29 @@ impl ModelDocument {
             levels.dedup();
             levels.retain(|key| !is_alarm(key));
         }
-        Needs { facts, levels }
+        let mut alarms = Vec::new();
+        if facts {
+            let in_alert = self.alarms().filter(|(_, alert)| alert.status == AlertStatus::InAlert);
+            alarms.extend(in_alert.map(|(name, _)| name.to_owned()));
+            // Its event may be old, too.
+            if let Input::Alert(alert) = input {
+                alarms.extend(alarm_name(&alert.monitoring_schedule).map(ToOwned::to_owned));
+            }
+            alarms.sort_unstable();
+            alarms.dedup();
+        }
+        Needs { facts, levels, alarms }
+    }
+
+    /// Names and alerts of the CloudWatch alarms of the model.
+    pub fn alarms(&self) -> impl Iterator<Item = (&str, &MonitorAlert)> {
+        self.alerts.iter().filter_map(|(key, alert)| {
+            let name = alarm_name(key)?;
+            // Of an alert that the first release recorded.
+            let of_snapshot = alert.snapshot.as_deref();
+            let of_snapshot = of_snapshot.and_then(|snapshot| alarm_name(&snapshot.monitoring_schedule));
+            Some((alert.alarm.as_deref().or(of_snapshot).unwrap_or(name), alert))
+        })
     }
 
     /// Whether a decision waits for [`Facts`](crate::Facts).

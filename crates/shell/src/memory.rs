@@ -3,6 +3,7 @@
 //!
 //! With [`Memory::interleave`] every operation yields once before and once after it is executed. A test that polls several
 //! handlers thereby controls their order, and where one of them stops.
+mod alarms;
 mod deployment;
 mod hosting;
 mod lineage;
@@ -13,10 +14,10 @@ pub use trouble::{DocumentWrite, NEWER_FIELD};
 
 use crate::operator::{DeadLetter, DeadLetters, FunctionUrls, Functions};
 use crate::ports::{
-    Datasets, DatedDocuments, DescribedJob, Endpoints, EventBus, ExecutionPage, FetchedObject, ListedObject, Marks,
-    Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
-    Object, Part, PipelineExecutionPage, PipelineExecutionSummary, Pipelines, PostResponse, ProcessingJobs, Reports,
-    Schedule, StateMachines, detail_of,
+    CloudWatchAlarm, Datasets, DatedDocuments, DescribedJob, Endpoints, EventBus, ExecutionPage, FetchedObject,
+    ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
+    MonitoringSchedules, Object, Part, PipelineExecutionPage, PipelineExecutionSummary, Pipelines, PostResponse,
+    ProcessingJobs, Reports, Schedule, StateMachines, detail_of,
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
 use analysis::metric::AnalysisMetric;
@@ -121,6 +122,7 @@ struct Inner {
     monitoring_executions: BTreeMap<String, Vec<MonitoringExecution>>,
     monitoring_alerts: BTreeMap<String, (ExecutionWindow, Vec<(Timestamp, AlertStatus)>)>,
     risk_ratings: BTreeMap<String, RiskRating>,
+    alarms: BTreeMap<String, CloudWatchAlarm>,
     interleaved: bool,
     /// Maximum number of calls per second to SageMaker's `List…` and `Describe…`, and the calls of the current second.
     rate_limit: Option<(u32, i64, u32)>,
@@ -169,6 +171,7 @@ impl Memory {
                 monitoring_executions: BTreeMap::new(),
                 monitoring_alerts: BTreeMap::new(),
                 risk_ratings: BTreeMap::new(),
+                alarms: BTreeMap::new(),
                 interleaved: false,
                 rate_limit: None,
                 latency: SignedDuration::ZERO,

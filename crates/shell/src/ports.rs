@@ -189,6 +189,52 @@ pub trait StateMachines {
     fn describe_execution(&self, arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
 }
 
+/// CloudWatch alarms: metric alarms, composite alarms, and log alarms.
+pub trait Alarms {
+    /// One page of the alarms with these names. Alarms that do not exist are missing. `next` continues the list of an earlier page.
+    fn describe_alarms(
+        &self,
+        names: AlarmNames<'_>,
+        next: Option<&str>,
+    ) -> impl Future<Output = Result<AlarmPage, AwsError>>;
+}
+
+/// Names of alarms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlarmNames<'a> {
+    /// These names, at most [`AlarmNames::MAX_LISTED`].
+    Listed(&'a [String]),
+    /// All names that begin with a text.
+    Prefix(&'a str),
+}
+
+impl AlarmNames<'_> {
+    /// Maximum number of listed names (API, `DescribeAlarms`).
+    pub const MAX_LISTED: usize = 100;
+}
+
+/// One page of alarms.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AlarmPage {
+    /// The alarms.
+    pub alarms: Vec<CloudWatchAlarm>,
+    /// Token of the next page. `None` on the last page.
+    pub next: Option<String>,
+}
+
+/// The state of an alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudWatchAlarm {
+    /// Name of the alarm.
+    pub name: String,
+    /// State of the alarm.
+    pub status: AlertStatus,
+    /// Reason for the state.
+    pub reason: String,
+    /// Time at which the alarm entered the state.
+    pub since: Timestamp,
+}
+
 /// SageMaker's model cards.
 pub trait ModelCards {
     /// Risk rating of a model card. `Unknown` if the card does not exist.
