@@ -191,7 +191,8 @@ ALLOWED = {
         ("s3:GetObject", f"{STATE}/pause.json"), *FLEET, ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
         ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
-        ("events:PutEvents", BUS, event("Remediation Incident Closed")), *READ_PIPELINE,
+        ("events:PutEvents", BUS, event("Remediation Incident Closed")),
+        ("events:PutEvents", BUS, event("Model Monitor Health State Change")), *READ_PIPELINE,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
     ],
     "OperatorRole": [
@@ -199,7 +200,8 @@ ALLOWED = {
         ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("s3:GetObject", f"{STATE}/pause.json"),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
-            "Operator Command Accepted", "Remediation Decided", "Retraining Pipeline Execution Status Change", "Remediation Incident Closed")),
+            "Operator Command Accepted", "Remediation Decided", "Retraining Pipeline Execution Status Change", "Remediation Incident Closed",
+            "Model Monitor Health State Change")),
         *READ_PIPELINE, ("logs:CreateLogStream", logs("operator")), ("logs:PutLogEvents", logs("operator")),
     ],
     "SweepRole": [

@@ -164,6 +164,8 @@ pub enum HealthStatus {
     Healthy,
     /// The latest executions failed, had no data, or never ran.
     Unhealthy,
+    /// The monitor no longer exists, or monitors another model by now. Only events have this status.
+    Retired,
 }
 
 impl HealthStatus {
@@ -172,6 +174,7 @@ impl HealthStatus {
         match self {
             Self::Healthy => "Healthy",
             Self::Unhealthy => "Unhealthy",
+            Self::Retired => "Retired",
         }
     }
 }
@@ -996,7 +999,7 @@ impl MonitorLedger {
                 "the last {in_a_row} executions failed, had no data, or never ran; drift is not detected until the monitor \
                  recovers"
             ),
-            HealthStatus::Healthy => "the latest execution has a result again".to_owned(),
+            HealthStatus::Healthy | HealthStatus::Retired => "the latest execution has a result again".to_owned(),
         };
         Some(Box::new(HealthStateChange {
             version: "1".into(),

@@ -247,11 +247,6 @@ impl ModelDocument {
         }
         true
     }
-
-    /// Removes a monitor that no longer exists, or monitors another model. Returns false if it is not known.
-    pub(crate) fn retire(&mut self, monitoring_schedule: &str) -> bool {
-        self.alerts.remove(&schedule_key(monitoring_schedule)).is_some()
-    }
 }
 
 impl OutboxDocument for ModelDocument {

@@ -488,6 +488,7 @@ impl Remediate {
                 clients.put(&Event::RemediationDecided(decided.clone())).await?;
                 tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decision made");
             }
+            ModelEffect::PutHealthStateChange(change) => clients.put(&Event::HealthStateChange(change.clone())).await?,
             ModelEffect::PutRetrainingStatusChange(change) => {
                 clients.put(&Event::RetrainingStatusChange(change.clone())).await?;
             }
