@@ -7,7 +7,7 @@ use crate::{
     execution_correlation_id, is_ahead,
 };
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, Outbox, OutboxDocument};
+use machine::{Caller, GivenUp, Outbox, OutboxDocument};
 use model_monitor::MonitorType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -258,6 +258,9 @@ pub struct MonitorLedger {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<MonitorEffect>,
+    /// Latest effects that were given up, oldest first. At most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
     /// Fields of a newer release. They survive a rewrite.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -283,6 +286,7 @@ impl MonitorLedger {
             compared_until: None,
             restarted_at: None,
             outbox: Outbox::default(),
+            given_up: Vec::new(),
             rest: Map::new(),
         }
     }
@@ -1038,5 +1042,9 @@ impl OutboxDocument for MonitorLedger {
 
     fn outbox(&mut self) -> &mut Outbox<MonitorEffect> {
         &mut self.outbox
+    }
+
+    fn note_given_up(&mut self, given_up: GivenUp) {
+        given_up.record(&mut self.given_up);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 use alerting::{AlertStateChange, AlertStatus};
 use jiff::{SignedDuration, Timestamp};
-use machine::{AwsError, Caller, Kind, Outbox, OutboxDocument};
+use machine::{AwsError, Caller, GivenUp, Kind, Outbox, OutboxDocument};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -53,6 +53,9 @@ pub struct ModelDocument {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ModelEffect>,
+    /// Latest effects that were given up, oldest first. At most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
     /// Fields of a newer release. They survive a rewrite.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -71,6 +74,7 @@ impl ModelDocument {
             incident: None,
             closed: Vec::new(),
             outbox: Outbox::default(),
+            given_up: Vec::new(),
             rest: Map::new(),
         }
     }
@@ -255,6 +259,10 @@ impl OutboxDocument for ModelDocument {
 
     fn outbox(&mut self) -> &mut Outbox<ModelEffect> {
         &mut self.outbox
+    }
+
+    fn note_given_up(&mut self, given_up: GivenUp) {
+        given_up.record(&mut self.given_up);
     }
 
     fn note(&mut self, effect: &ModelEffect, outcome: ModelEffectOutcome) {
