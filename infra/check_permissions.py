@@ -198,7 +198,10 @@ ALLOWED = {
     "OperatorRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
         ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
-        ("s3:GetObject", f"{STATE}/pause.json"),
+        ("s3:GetObject", f"{STATE}/pause.json"), ("s3:GetObject", f"{STATE}/experiments/churn.json"),
+        ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
+        *(("events:PutEvents", BUS, event(detail_type, source="driftwarden.operator")) for detail_type in (
+            "Experiment Command", "Monitor Datapoint Drop")),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
             "Operator Command Accepted", "Remediation Decided", "Retraining Pipeline Execution Status Change", "Remediation Incident Closed",
             "Model Monitor Health State Change")),
@@ -332,11 +335,12 @@ DENIED = {
     ],
     "OperatorRole": FOR_ALL + [
         ("s3:GetObject", REPORT), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"), ("s3:ListBucket", REPORTS),
-        ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("sqs:SendMessage", QUEUE), ("sns:Publish", TOPIC),
+        ("s3:PutObject", f"{STATE}/experiments/churn.json"), ("sqs:SendMessage", QUEUE), ("sns:Publish", TOPIC),
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}), ("logs:PutLogEvents", logs("remediate")),
         ("sagemaker:StopPipelineExecution", PIPELINE), ("sagemaker:UpdateModelCard", f"{SAGEMAKER}:model-card/churn"),
         ("events:PutEvents", BUS, event("Model Monitor Alert State Change")),
         ("events:PutEvents", BUS, event("Operator Command Accepted", source="driftwarden.operator")),
+        ("events:PutEvents", BUS, event("Experiment Command")), ("events:PutEvents", BUS, event("Monitor Datapoint Drop")),
         ("events:PutEvents", BUS, event("Retraining Status Reported", source="driftwarden.pipeline")),
         ("kms:GenerateDataKey", KEY, via("sqs")),
     ],
@@ -550,9 +554,7 @@ FOR_PEOPLE = [
     *calls("arn:aws:s3:::other/models/churn.json", "s3", "GetObject PutObject"), ("s3:ListBucket", "arn:aws:s3:::other"),
     *(send(detail_type, source=source) for source in ("driftwarden", "driftwarden.operator", "driftwarden.pipeline") for detail_type in (
         "Remediation Approval", "Remediation Resolution", "Remediation Pause", "Retraining Status Reported", "Experiment Outcomes Reported",
-        "Remediation Decided", "Operator Command Accepted", ["Experiment Command", "Remediation Approval"])),
-    send("Experiment Command", bus=f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"), send("Experiment Command", bus=f"{BUS}-2"),
-    send("Experiment Command", source="driftwarden"), *FORGED, *command("remediate")[:1], *((f"events:{action}", rule) for action in ("PutRule", "DisableRule") for rule in RULES),
+        "Experiment Command", "Monitor Datapoint Drop", "Remediation Decided", "Operator Command Accepted")), *FORGED, *command("remediate")[:1], *((f"events:{action}", rule) for action in ("PutRule", "DisableRule") for rule in RULES),
     *calls(STACK_QUEUE, "sqs", "SendMessage PurgeQueue DeleteQueue"), ("sqs:ReceiveMessage", QUEUE),
     *calls(STACK_TOPIC, "sns", "Publish Subscribe SetTopicAttributes"),
     *calls(function(f"{STACK}-remediate"), "lambda", "UpdateFunctionCode UpdateFunctionConfiguration DeleteFunction GetFunction"),
@@ -604,7 +606,7 @@ PEOPLE = {
         *(("s3:GetObject", key) for key in (*RESTORED, *PUBLISHED, f"{STATE}/dashboard/index.html")),
         *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED)), ALERTS, ("sagemaker:ListMonitoringAlertHistory", "*"),
         # approve, resolve, pause MODEL, datapoint drop, and experiment.
-        *command("operator"), *command("operator-approve"), send("Monitor Datapoint Drop"), send("Experiment Command"),
+        *command("operator"), *command("operator-approve"),
         # redrive. Lambda names the version of the function.
         *calls(STACK_QUEUE, "sqs", "ReceiveMessage DeleteMessage ChangeMessageVisibility"),
         *(("lambda:InvokeFunction", function(f"{STACK}-{name}")) for name in (
@@ -638,7 +640,7 @@ PEOPLE = {
         *command("operator-approve"),
     ], [
         *FOR_PEOPLE, *(("s3:PutObject", key) for key in (*RESTORED, *PUBLISHED, *DOCTOR_REPORTS)), *VERSIONS,
-        *command("operator"), send("Monitor Datapoint Drop"), send("Experiment Command"),
+        *command("operator"),
         *(("s3:GetObject", key) for key in (f"{STATE}/monitors/churn.json", f"{STATE}/policy.toml", REPORT, f"{DATA}/churn/1.jsonl")),
         *(("s3:ListBucket", bucket) for bucket in (REPORTS, DATA)), ("cloudformation:ListStackResources", stack(STACK)),
         ("cloudformation:DescribeStacks", stack(f"{STACK}-2")), ("lambda:InvokeFunction", function(f"{STACK}-remediate")),

@@ -60,6 +60,19 @@ def test_failed_event_is_redriven_after_fix(world, reports):
     assert len(world.ledger("churn-dq")["datapoints"]) == 1
 
 
+def test_datapoint_is_dropped_by_caller(world, reports):
+    world.put_report(folder("churn", "churn-dq", hour(2)), reports("data-quality-drift"))
+    eventually(lambda: world.ledger("churn-dq"), "the datapoint")
+    time = hour(2).strftime("%Y-%m-%dT%H:%M:%SZ")
+    done = driftwarden(world, "datapoint", "drop", "churn-dq", time, "--reason", "report of another model")
+    assert done.returncode == 0 and "dropped: datapoint" in done.stdout, done
+    ledger = world.ledger("churn-dq")
+    assert ledger["datapoints"] == []
+    assert [(dropped["by"], dropped["reason"]) for dropped in ledger["dropped"]] == [(CALLER, "report of another model")]
+    again = driftwarden(world, "datapoint", "drop", "churn-dq", time, "--reason", "report of another model")
+    assert again.returncode == 1 and "already dropped" in again.stderr, again
+
+
 def test_operator_approves_retraining(make_world, reports, tmp_path):
     world = make_world(ASKING)
     world.card("churn", "Medium")

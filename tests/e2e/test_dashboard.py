@@ -18,6 +18,7 @@ NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
 SCREENSHOTS = ROOT / "target/screenshots"
 POLICY = """
 [remediation]
+decide_after = "0s"
 close_after = 1
 automation = "approve"
 [alert]

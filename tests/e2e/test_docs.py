@@ -156,6 +156,7 @@ DATA, REPORTS = "my-data", "my-reports"
 SCHEDULE = "churn-data-quality"
 POLICY = """
 [remediation]
+decide_after = "0s"
 cooldown = "0h"
 
 [[model]]

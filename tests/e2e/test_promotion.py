@@ -19,7 +19,7 @@ from harness.demo import Screen
 from harness.demo_ab import Containers, Story, check, show
 from harness.experiments import Callers, Hosted, answering, synthetic, ticked
 from harness.faults import Fault, killing
-from harness.world import AUTO, World, eventually, folder
+from harness.world import AUTO, CALLER, World, eventually, folder
 from test_cli import driftwarden
 
 GOOD, POOR = 0.95, 0.7
@@ -328,6 +328,7 @@ def test_custom_metric_decides(lab):
     for variant, converted in (("champion", 200), (f"candidate-{found['token']}", 400)):
         lab.world.put_operator_event(
             "Experiment Outcomes Reported",
+            "driftwarden.pipeline",
             model=hosted.name,
             variantName=variant,
             metric="conversion",
@@ -338,7 +339,7 @@ def test_custom_metric_decides(lab):
 
 
 def where(world: World) -> list[str]:
-    return ["--event-bus", world.outputs["EventBusName"], "--state-bucket", world.state]
+    return ["--url", world.outputs["OperatorUrl"], "--state-bucket", world.state]
 
 
 @pytest.mark.parametrize(("order", "conclusion"), [("stop", "Stopped"), ("rollback", "RolledBack"), ("promote", "Promoted")])
@@ -357,7 +358,7 @@ def test_operator_ends_experiment(lab, tmp_path, order, conclusion):
         promoted(hosted, package, ended)
     else:
         undone(hosted, conclusion, ended)
-    assert any("the season has begun" in change["sentence"] and "ada" in change["sentence"] for change in hosted.changes())
+    assert any("the season has begun" in change["sentence"] and CALLER in change["sentence"] for change in hosted.changes())
     shown = driftwarden(lab.world, "experiment", "status", hosted.name, "--state-bucket", lab.world.state, "--plot", tmp_path / "plot.svg")
     assert shown.returncode == 0 and conclusion in shown.stdout, shown
     assert "<svg" in (tmp_path / "plot.svg").read_text()

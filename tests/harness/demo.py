@@ -18,6 +18,7 @@ ENDPOINT, DATA_QUALITY, MODEL_QUALITY = "churn", "churn-data-quality", "churn-mo
 POLICY = f"""\
 [remediation]
 automation = "auto"
+decide_after = "0s"
 verify_executions = 2
 close_after = 1
 reopen_within = "0m"

@@ -29,6 +29,7 @@ ROWS, ROWS_A_REQUEST = 600, 20
 POLICY = FLEET + """
 [remediation]
 automation = "auto"
+decide_after = "0s"
 verify_executions = 1
 close_after = 1
 reopen_within = "0m"

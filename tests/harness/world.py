@@ -31,13 +31,14 @@ retrainings_per_day = 10000
 common_cause = false
 """
 # A policy without automation level: the risk rating of the model card decides.
-ASKING = FLEET + "[remediation]\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n"
+ASKING = FLEET + "[remediation]\ndecide_after = '0s'\nclose_after = 1\nreopen_within = '0m'\ncooldown = '0h'\n"
 # The event of EventBridge's schedules.
 TICK = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 # Default policy of the tests: every alert leads to a retraining.
 AUTO = FLEET + """
 [remediation]
 automation = "auto"
+decide_after = "0s"
 close_after = 1
 reopen_within = "0m"
 cooldown = "0h"

@@ -268,9 +268,9 @@ pub struct MonitorDatapointDrop {
     /// Scheduled time of the execution.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub scheduled_time: Timestamp,
-    /// Name of the operator.
+    /// ARN of the caller, as AWS authenticated it.
     pub by: String,
-    /// Time of the command. Evidence that is newer stays, and newer evidence about the execution counts again.
+    /// Time at which AWS received the command. Evidence that is newer stays, and newer evidence about the execution counts again.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
     /// Reason, recorded in the ledger.

@@ -10,7 +10,7 @@ use machine::{Caller, Outbox};
 use remediation::{
     Automation, ExecutionStatus, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect, ModelEffectOutcome,
     PipelineExecution, PipelineStart, Policy, Reason, RemediationApproval, RemediationDecided, RiskRating, Settings,
-    Stage, StartKind, StepContext, Verdict, schedule_key,
+    Stage, StepContext, Verdict, schedule_key,
 };
 use std::{
     cmp::Reverse,
@@ -313,17 +313,20 @@ impl<'a> ModelReplay<'a> {
         self.document.step(input, given, &caller);
         let pending = std::mem::take(&mut self.document.outbox);
         for entry in Outbox::entries(&pending) {
+            if let Some(incident) = entry.effect.start_of() {
+                let outcome = self.start(incident, now, fleet);
+                let is_held = matches!(outcome, ModelEffectOutcome::Held(_));
+                self.document.record_outcome(&entry.effect, outcome);
+                if is_held {
+                    continue;
+                }
+            }
             match &entry.effect {
                 ModelEffect::PutRemediationDecided(decided) => self.on_decision(decided, now, fleet),
                 ModelEffect::PutIncidentClosed(closed) => {
                     *self.report.incidents_closed.entry(closed.outcome.as_str()).or_default() += 1;
                 }
-                effect => {
-                    if let Some(incident) = effect.start_of() {
-                        let outcome = self.start(incident, now, fleet);
-                        self.document.record_outcome(effect, outcome);
-                    }
-                }
+                _ => {}
             }
         }
         if self.document.has_start_answer() {
@@ -332,7 +335,9 @@ impl<'a> ModelReplay<'a> {
         if self.document.waits_for_fleet() {
             let _changed = fleet.record(&self.document.model, &self.policy.fleet(), now);
         }
-        self.decision_due = self.document.incident.as_ref().and_then(|incident| {
+        let settles_at = self.document.settles_at(&self.policy.model(&self.document.model), now);
+        self.decision_due = settles_at.or_else(|| {
+            let incident = self.document.incident.as_ref()?;
             let decision = incident.decision.as_ref().filter(|_| incident.stage().is_undecided())?;
             let expires_at = incident
                 .approval_expires_at()
@@ -360,9 +365,6 @@ impl<'a> ModelReplay<'a> {
 
     fn on_decision(&mut self, decided: &RemediationDecided, now: Timestamp, fleet: &mut Fleet) {
         *self.report.decisions.entry(decided.verdict.as_str()).or_default() += 1;
-        if decided.start == Some(StartKind::Event) {
-            self.start(decided.incident, now, fleet);
-        }
         let needs_approval_only = decided.verdict == Verdict::Hold
             && decided.reasons.iter().all(|reason| {
                 matches!(

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use remediation::Policy;
 
-const AUTO: &str =
-    "[remediation]\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 99\nretrainings_per_month = 999\n";
+const AUTO: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 99\nretrainings_per_month = 999\n";
 
 fn hour(n: usize) -> Timestamp {
     Timestamp::from_second(1_790_000_400 + i64::try_from(n).unwrap() * 3600).unwrap()
@@ -81,7 +80,7 @@ fn monitors_of_a_model_share_an_incident() {
 
 #[test]
 fn approval_requests_are_counted_or_granted() {
-    let approve = "[remediation]\nautomation = 'approve'\ncooldown = '0h'\n";
+    let approve = "[remediation]\ndecide_after = '0s'\nautomation = 'approve'\ncooldown = '0h'\n";
     let waiting = run(&history(&["0XXXX000"]), approve, &Assumptions::default());
     assert_eq!((waiting.waiting_for_people, waiting.retrainings), (1, 0));
     assert_eq!(waiting.incidents_closed["Recovered"], 1);
@@ -95,7 +94,7 @@ fn approval_requests_are_counted_or_granted() {
 
 #[test]
 fn cooldown_ends_between_executions() {
-    let policy = "[remediation]\nautomation = 'auto'\ncooldown = '5h'\nretrainings_per_day = 9\nreopen_within = '0m'\nclose_after = 1\n";
+    let policy = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '5h'\nretrainings_per_day = 9\nreopen_within = '0m'\nclose_after = 1\n";
     // The second drift starts during the cooldown after the first retraining, and lasts longer than the cooldown.
     let report = run(&history(&["X000XXXXXX00000"]), policy, &Assumptions::default());
     assert_eq!((report.incidents, report.retrainings), (2, 2));

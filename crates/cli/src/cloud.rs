@@ -299,11 +299,6 @@ impl EventBus {
     pub(crate) async fn optional(&self, stack: &StackName, env: &impl Environment) -> Result<Option<String>, Failure> {
         EVENT_BUS.find(self.event_bus.as_ref(), stack, env).await
     }
-
-    /// The event bus, or the error if none is configured.
-    pub(crate) async fn required(&self, stack: &StackName, env: &impl Environment) -> Result<String, Failure> {
-        self.optional(stack, env).await?.ok_or_else(|| EVENT_BUS.missing())
-    }
 }
 
 /// `--url` of commands on incidents and models.

@@ -2,15 +2,16 @@
 
 use crate::{
     Exit, Streams,
-    cloud::{AwsTargets, Clients, Environment, StateBucket, ledger},
+    cloud::{Clients, Environment, OperatorUrl, StateBucket, ledger},
     error::{Failure, Message},
-    operator::{Confirmation, OperatorArgs},
+    operator::{CommandArgs, Effect},
     table::plain,
 };
-use alerting::{DroppedDatapoint, MonitorDatapointDrop};
-use events::Event;
+use alerting::{DroppedDatapoint, MonitorLedger};
 use jiff::Timestamp;
 use machine::Clock as _;
+use remediation::OperatorAction;
+use serde_json::json;
 
 /// Drop a datapoint of a monitor.
 #[derive(Debug, clap::Args)]
@@ -26,13 +27,12 @@ enum Command {
 
 /// Drop a datapoint, and evaluate the alert of its monitor again.
 ///
-/// Sends the event `Monitor Datapoint Drop` to the event bus. Use it for an execution whose report is wrong, for example a
-/// report in the folder of another hour or model. The ledger records who dropped the datapoint, when, and why. If the alert
-/// changes, its event is sent. Published metrics stay in CloudWatch.
+/// Sends a signed command to the deployment, and waits until the datapoint is dropped. Use it for an execution whose report is
+/// wrong, for example a report in the folder of another hour or model. The ledger records who dropped the datapoint, when, and
+/// why. If the alert changes, its event is sent. Published metrics stay in CloudWatch.
 ///
 /// Evidence about the execution that is older than the command is ignored from then on. A report that is written later counts.
-/// If the state bucket is known, the command first checks that the ledger has the datapoint, and sends nothing if not. You can
-/// repeat the command: a datapoint is dropped once.
+/// You can repeat the command: a datapoint is dropped once.
 #[derive(Debug, clap::Args)]
 struct DropArgs {
     /// Name of the monitoring schedule.
@@ -44,7 +44,9 @@ struct DropArgs {
     #[command(flatten)]
     state_bucket: StateBucket,
     #[command(flatten)]
-    operator: OperatorArgs,
+    command: CommandArgs,
+    #[command(flatten)]
+    url: OperatorUrl,
 }
 
 impl DatapointCommand {
@@ -57,46 +59,40 @@ impl DatapointCommand {
 
 impl DropArgs {
     async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let reason = self.operator.reason.clone().unwrap_or_default();
-        if reason.trim().is_empty() {
-            return Err(Failure::usage(
-                "no reason for the drop",
-                "pass --reason TEXT; the ledger of the monitor records it",
-            ));
+        let url = self
+            .url
+            .find(self.command.dry_run, &self.state_bucket.stack, env)
+            .await?;
+        let clients = self.state_bucket.connect(env).await?;
+        let mut command = self.command.command(OperatorAction::Drop, clients.now(), env);
+        command.monitoring_schedule = Some(self.schedule.clone());
+        command.scheduled_time = Some(self.time);
+        command.target().map_err(|error| Failure::Usage(error.into()))?;
+        let found = self.check(clients.as_ref()).await?;
+        if !self.command.json {
+            writeln!(streams.out, "{}: {found}", plain(&self.schedule))?;
         }
-        let operator = self.operator.operator(&self.state_bucket.stack, env).await?;
-        let state_bucket = self.state_bucket.optional(env).await?;
-        let targets = AwsTargets {
-            state_bucket: state_bucket.clone(),
-            event_bus: operator.event_bus.clone(),
+        let effect = async || {
+            let ledger = ledger(clients.as_ref(), &self.schedule).await?;
+            let dropped = ledger.as_ref().and_then(|ledger| self.dropped(ledger));
+            Ok(dropped.map(|dropped| Effect {
+                text: format!(
+                    "dropped: datapoint {} of {}",
+                    text::time(self.time),
+                    plain(&self.schedule)
+                ),
+                json: json!({"dropped": dropped}),
+            }))
         };
-        let clients = env.connect(targets).await?;
-        if state_bucket.is_some() {
-            let found = self.check(clients.as_ref()).await?;
-            if !self.operator.json {
-                writeln!(streams.out, "{}: {found}", plain(&self.schedule))?;
-            }
-        }
-        let event = MonitorDatapointDrop {
-            monitoring_schedule: self.schedule.clone(),
-            scheduled_time: self.time,
-            by: operator.by.clone(),
-            time: clients.now(),
-            reason,
-        };
-        let confirmation = Confirmation {
-            action: "dropped",
-            subject: &format!("datapoint {} of {}", text::time(self.time), self.schedule),
-            operator: &operator,
-        };
-        self.operator
-            .send(
-                clients.as_ref(),
-                streams,
-                &Event::DatapointDrop(Box::new(event)),
-                confirmation,
-            )
+        self.command
+            .send_and_wait(clients.as_ref(), url.as_deref(), &command, streams, effect)
             .await
+    }
+
+    /// What the ledger has about the drop of the datapoint.
+    fn dropped<'a>(&self, ledger: &'a MonitorLedger) -> Option<&'a DroppedDatapoint> {
+        let mut dropped = ledger.dropped.iter();
+        dropped.find(|dropped| dropped.scheduled_time == self.time)
     }
 
     /// Checks that the ledger has the datapoint. Returns its description.
@@ -109,18 +105,15 @@ impl DropArgs {
                 "a ledger exists after the first execution; check the name of the schedule",
             )
         })?;
-        let mut datapoints = ledger.datapoints.iter();
-        if let Some(datapoint) = datapoints.find(|datapoint| datapoint.scheduled_time == self.time) {
+        if let Some(datapoint) = ledger.datapoint(self.time) {
             let violations = datapoint.evidence.violations().filter(|count| *count > 0);
             let violations =
                 violations.map_or_else(String::new, |count| format!(", {}", text::count(count, "violation")));
             return Ok(format!("{time} {}{violations}", datapoint.state().as_str()));
         }
-        let mut dropped = ledger.dropped.iter();
-        let dropped = dropped.find(|dropped| dropped.scheduled_time == self.time);
         if let Some(DroppedDatapoint {
             by, time: at, reason, ..
-        }) = dropped
+        }) = self.dropped(&ledger)
         {
             return Err(Failure::failed(
                 format!("the datapoint {time} of schedule `{schedule}` is already dropped"),

@@ -28,24 +28,24 @@ enum Command {
     Status(Status),
     /// Stop an experiment and keep the champion.
     ///
-    /// Sends the event `Experiment Command` to the event bus. The champion gets all traffic again, and the resources of the
-    /// candidate are deleted. If the experiment has ended or is being rolled back, nothing is sent.
+    /// Sends a signed command to the deployment, and waits until it has taken effect. The champion gets all traffic again, and
+    /// the resources of the candidate are deleted. If the experiment has ended or is being rolled back, nothing is sent.
     Stop(OrderArgs),
     /// Promote the candidate, regardless of the results.
     ///
-    /// Sends the event `Experiment Command` to the event bus. The candidate gets all traffic. The previous champion stays ready
-    /// for the bake period of the policy; during that time `rollback` restores it within seconds. If the candidate is already
-    /// promoted, nothing is sent.
+    /// Sends a signed command to the deployment, and waits until it has taken effect. The candidate gets all traffic. The
+    /// previous champion stays ready for the bake period of the policy; during that time `rollback` restores it within seconds.
+    /// If the candidate is already promoted, nothing is sent.
     Promote(OrderArgs),
     /// Restore the champion and record that the candidate lost.
     ///
-    /// Sends the event `Experiment Command` to the event bus. Works while the previous champion is ready. If the experiment is
-    /// already rolled back, nothing is sent.
+    /// Sends a signed command to the deployment, and waits until it has taken effect. Works while the previous champion is
+    /// ready. If the experiment is already rolled back, nothing is sent.
     Rollback(OrderArgs),
     /// Resume a paused experiment.
     ///
-    /// Sends the event `Experiment Command` to the event bus. The current step starts from scratch, and so does the time limit
-    /// of the test. If the experiment is not paused, nothing is sent.
+    /// Sends a signed command to the deployment, and waits until it has taken effect. The current step starts from scratch, and
+    /// so does the time limit of the test. If the experiment is not paused, nothing is sent.
     Resume(OrderArgs),
 }
 

@@ -4,22 +4,21 @@
 use crate::{
     Exit, Streams,
     cloud::{
-        ApproveUrl, AwsTargets, Clients, Environment, EventBus, OperatorUrl, StackName, StateBucket, json_line, model,
-        models, option, warn,
+        ApproveUrl, AwsTargets, Clients, Environment, OperatorUrl, StateBucket, json_line, model, models, option, warn,
     },
     error::{Failure, Message},
     table::plain,
 };
-use events::Event;
 use jiff::{SignedDuration, Timestamp};
 use machine::Clock as _;
 use remediation::{
-    InAlertChoice, Incident, OperatorAction, OperatorAnswer, OperatorCommand, OperatorRefusal, duration,
-    incident_model, nearest_name,
+    CommandResult, InAlertChoice, Incident, ModelState, OperatorAction, OperatorAnswer, OperatorCommand,
+    OperatorRefusal, duration, incident_model, nearest_name,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shell::ports::PostResponse;
+use std::time::Duration;
 
 /// Approve or deny an incident's retraining.
 ///
@@ -112,42 +111,11 @@ pub(crate) struct CommandArgs {
     pub(crate) json: bool,
 }
 
-/// Arguments of all commands that send an event of an operator.
-#[derive(Debug, clap::Args)]
-pub(crate) struct OperatorArgs {
-    /// Reason, recorded and included in notifications.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Name of the operator [env: USER].
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    #[command(flatten)]
-    event_bus: EventBus,
-    /// Print the event without sending it.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print one JSON object.
-    #[arg(long, display_order = 110)]
-    pub(crate) json: bool,
-}
-
-/// An operator, and the event bus that gets the event.
-pub(crate) struct Operator {
-    /// Name of the operator.
-    pub(crate) by: String,
-    /// The event bus. `None` for a dry run without one.
-    pub(crate) event_bus: Option<String>,
-}
-
-/// The name of the operator, or the error if there is none.
-fn operator_name(by: Option<&String>, env: &impl Environment) -> Result<String, Failure> {
-    option(by, "USER", env).ok_or_else(|| Failure::usage("no operator name", "pass --by NAME or set USER"))
-}
-
 impl CommandArgs {
-    /// Name of the operator.
+    /// Name of the operator, or the error if there is none.
     pub(crate) fn by(&self, env: &impl Environment) -> Result<String, Failure> {
-        operator_name(self.by.as_ref(), env)
+        let name = option(self.by.as_ref(), "USER", env);
+        name.ok_or_else(|| Failure::usage("no operator name", "pass --by NAME or set USER"))
     }
 
     /// A command with the notes of the operator.
@@ -157,6 +125,9 @@ impl CommandArgs {
             command,
             incident_id: None,
             model: None,
+            experiment_id: None,
+            monitoring_schedule: None,
+            scheduled_time: None,
             decision: None,
             stage: None,
             valid_until: None,
@@ -168,7 +139,7 @@ impl CommandArgs {
         }
     }
 
-    /// Sends a command to the URL of its function, and prints the answer. For a dry run, prints the command.
+    /// Sends a command to the URL of its function, and prints what it did. For a dry run, prints the command.
     pub(crate) async fn send(
         &self,
         clients: &impl Clients,
@@ -176,32 +147,93 @@ impl CommandArgs {
         command: &OperatorCommand,
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
+        self.send_and_wait(clients, url, command, streams, async || Ok(None))
+            .await
+    }
+
+    /// As [`Self::send`]. If another function executes the command, waits until `effect` finds in the state bucket that it has.
+    pub(crate) async fn send_and_wait(
+        &self,
+        clients: &impl Clients,
+        url: Option<&str>,
+        command: &OperatorCommand,
+        streams: &mut Streams<'_>,
+        effect: impl AsyncFn() -> Result<Option<Effect>, Failure>,
+    ) -> Result<Exit, Failure> {
         // The function checks it too. Without it, a mistake would be found only after the request.
         command.target().map_err(|error| Failure::Usage(error.into()))?;
-        let answer = match url.filter(|_| !self.dry_run) {
-            Some(url) => {
-                let body = serde_json::to_string(command).map_err(|error| error.to_string())?;
-                Some(read_answer(url, &clients.invoke_url(url, body).await?)?)
+        let Some(url) = url.filter(|_| !self.dry_run) else {
+            if self.json {
+                json_line(streams.out, &json!({"command": command, "url": url, "answer": null}))?;
+            } else {
+                let shown = serde_json::to_value(command).map_err(|error| error.to_string())?;
+                writeln!(streams.out, "{shown:#}\ndry run: the command was not sent")?;
             }
-            None => None,
+            return Ok(Exit::Done);
         };
-        if self.json {
-            json_line(streams.out, &json!({"command": command, "url": url, "answer": answer}))?;
-        } else {
-            match &answer {
-                Some(answer) => writeln!(streams.out, "{}", describe_answer(command, answer))?,
-                None => writeln!(
-                    streams.out,
-                    "{:#}\ndry run: the command was not sent",
-                    serde_json::to_value(command).map_err(|error| error.to_string())?
-                )?,
+        let body = serde_json::to_string(command).map_err(|error| error.to_string())?;
+        let answer = read_answer(url, &clients.invoke_url(url, body).await?)?;
+        let state = match &answer.result {
+            CommandResult::Done(state) => Some(state),
+            CommandResult::Sent { .. } => None,
+        };
+        if !self.json {
+            writeln!(streams.out, "{}", describe_answer(command, &answer))?;
+            if let Some(state) = state {
+                writeln!(streams.out, "{}", describe_state(command, state))?;
             }
         }
-        if let Some(warning) = answer.as_ref().and_then(|answer| answer.warning.as_ref()) {
+        let effect = match state {
+            Some(_) => None,
+            None => Some(wait(clients, effect).await?),
+        };
+        match effect {
+            effect if self.json => {
+                let mut line = json!({"command": command, "url": url, "answer": answer});
+                if let (Some(effect), Some(line)) = (effect, line.as_object_mut()) {
+                    line.insert("effect".to_owned(), effect.json);
+                }
+                json_line(streams.out, &line)?;
+            }
+            Some(effect) => writeln!(streams.out, "{}", effect.text)?,
+            None => {}
+        }
+        if let Some(warning) = &answer.warning {
             warn(streams.err, warning)?;
         }
         Ok(Exit::Done)
     }
+}
+
+/// What the state bucket says after a command that another function executed.
+pub(crate) struct Effect {
+    /// For people.
+    pub(crate) text: String,
+    /// For programs.
+    pub(crate) json: Value,
+}
+
+/// Pause between two looks at the state bucket.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of looks until the command gives up.
+const MAX_LOOKS: usize = 60;
+
+/// Waits for the effect of a command.
+async fn wait(
+    clients: &impl Clients,
+    effect: impl AsyncFn() -> Result<Option<Effect>, Failure>,
+) -> Result<Effect, Failure> {
+    for _ in 0..MAX_LOOKS {
+        if let Some(effect) = effect().await? {
+            return Ok(effect);
+        }
+        clients.sleep(LOOK_INTERVAL).await;
+    }
+    Err(Failure::failed(
+        format!("the command was accepted, but has had no effect within {MAX_LOOKS} s"),
+        "it takes effect when the function that executes it succeeds; the log of the function has the error, and `driftwarden \
+         doctor` shows dead letters",
+    ))
 }
 
 /// An error of AWS, which does not come from the function (Lambda developer guide, page *urls-auth*).
@@ -246,13 +278,21 @@ fn read_answer(url: &str, response: &PostResponse) -> Result<OperatorAnswer, Fai
 /// What the output says about an answer.
 fn describe_answer(command: &OperatorCommand, answer: &OperatorAnswer) -> String {
     let caller = plain(&answer.caller);
-    let subject = plain(command.incident_id.as_deref().unwrap_or(&answer.model));
+    let subject = match &answer.result {
+        CommandResult::Done(state) => plain(command.incident_id.as_deref().unwrap_or(&state.model)),
+        CommandResult::Sent { .. } => {
+            let subject = command.experiment_id.as_ref().or(command.monitoring_schedule.as_ref());
+            let subject = plain(subject.map_or("", String::as_str));
+            return format!("accepted: {} {subject}, by {caller}", command.command.as_str());
+        }
+    };
     let action = match command.command {
         OperatorAction::Approve => "approved",
         OperatorAction::Deny => "denied",
         OperatorAction::Resolve => "resolved",
         OperatorAction::Pause => "paused",
         OperatorAction::Resume => "resumed",
+        action => action.as_str(),
     };
     let until = match (command.command, command.until.or(command.valid_until)) {
         (OperatorAction::Pause, None) => ", until `driftwarden resume`".to_owned(),
@@ -260,87 +300,24 @@ fn describe_answer(command: &OperatorCommand, answer: &OperatorAnswer) -> String
         (_, Some(until)) => format!(", valid until {}", text::time(until)),
         (_, None) => String::new(),
     };
-    let incident = match &answer.incident_id {
-        Some(id) if *id != subject => format!(" (incident {})", plain(id)),
+    format!("{action}: {subject}, by {caller}{until}")
+}
+
+/// What the output says about a model after a command.
+fn describe_state(command: &OperatorCommand, state: &ModelState) -> String {
+    let incident = match &state.incident_id {
+        Some(id) if command.incident_id.as_ref() != Some(id) => format!(" (incident {})", plain(id)),
         _ => String::new(),
     };
-    let sentence = match &answer.sentence {
+    let sentence = match &state.sentence {
         Some(sentence) => format!("\n  {}", plain(sentence)),
         None => String::new(),
     };
     format!(
-        "{action}: {subject}, by {caller}{until}\nmodel {}: {}{incident}{sentence}",
-        plain(&answer.model),
-        answer.stage.as_str()
+        "model {}: {}{incident}{sentence}",
+        plain(&state.model),
+        state.stage.as_str()
     )
-}
-
-impl OperatorArgs {
-    /// Name of the operator.
-    pub(crate) fn by(&self, env: &impl Environment) -> Result<String, Failure> {
-        operator_name(self.by.as_ref(), env)
-    }
-
-    /// The operator, and the event bus.
-    pub(crate) async fn operator(&self, stack: &StackName, env: &impl Environment) -> Result<Operator, Failure> {
-        let by = self.by(env)?;
-        let event_bus = if self.dry_run {
-            self.event_bus.optional(stack, env).await?
-        } else {
-            Some(self.event_bus.required(stack, env).await?)
-        };
-        Ok(Operator { by, event_bus })
-    }
-
-    /// Sends an event to the event bus, or prints it for a dry run.
-    pub(crate) async fn send(
-        &self,
-        clients: &impl Clients,
-        streams: &mut Streams<'_>,
-        event: &Event,
-        confirmation: Confirmation<'_>,
-    ) -> Result<Exit, Failure> {
-        let detail = event.detail().and_then(|detail| serde_json::from_str(&detail));
-        let detail: Value = detail.map_err(|error| error.to_string())?;
-        let detail_type = event.detail_type();
-        let shown = json!({"source": event.source(), "detail-type": detail_type, "detail": detail});
-        if self.dry_run && !self.json {
-            writeln!(streams.out, "{shown:#}\ndry run: the event was not sent")?;
-            return Ok(Exit::Done);
-        }
-        if !self.dry_run {
-            clients.put(event).await?;
-        }
-        let Confirmation {
-            action,
-            subject,
-            operator,
-        } = confirmation;
-        if self.json {
-            let line = json!({"event": shown, "event_bus": operator.event_bus, "put": !self.dry_run});
-            json_line(streams.out, &line)?;
-            return Ok(Exit::Done);
-        }
-        writeln!(
-            streams.out,
-            "{action}: {}, by {}; sent `{detail_type}` to event bus `{}`",
-            plain(subject),
-            plain(&operator.by),
-            plain(operator.event_bus.as_deref().unwrap_or_default())
-        )?;
-        Ok(Exit::Done)
-    }
-}
-
-/// What the output says after an event was sent.
-#[derive(Clone, Copy)]
-pub(crate) struct Confirmation<'a> {
-    /// The action, as a past participle: `approved`.
-    pub(crate) action: &'a str,
-    /// The incident, model, or experiment.
-    pub(crate) subject: &'a str,
-    /// The operator.
-    pub(crate) operator: &'a Operator,
 }
 
 pub(crate) fn parse_duration(text: &str) -> Result<SignedDuration, String> {

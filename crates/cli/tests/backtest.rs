@@ -62,7 +62,7 @@ fn lines() -> String {
     text
 }
 
-const POLICY: &str = "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\nautomation = 'auto'\ncooldown = '4h'\nretrainings_per_day = 5\n";
+const POLICY: &str = "[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '4h'\nretrainings_per_day = 5\n";
 
 #[test]
 fn json_lines_with_policies_and_sweep() {

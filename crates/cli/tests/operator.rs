@@ -45,8 +45,41 @@ const APPROVE_URL: &str = "https://b.lambda-url.eu-west-1.on.aws/";
 /// The caller, as AWS names it.
 const CALLER: &str = "arn:aws:sts::1:assumed-role/Operator/alice";
 
-/// Puts the function `operator` behind its URLs, with the caller and the time that AWS adds.
-fn put_functions(aws: &Arc<Memory>) {
+/// Executes the latest command that the function `operator` has sent, as `promote` and `ingest` do.
+fn execute_sent(aws: &Memory) {
+    let Some((detail_type, detail)) = aws.events().pop() else {
+        return;
+    };
+    let read = |key: &str| serde_json::from_slice(&aws.document(key).unwrap()).unwrap();
+    match detail_type.as_str() {
+        promotion::EXPERIMENT_COMMAND => {
+            let command: promotion::ExperimentCommand = serde_json::from_str(&detail).unwrap();
+            let key = format!("experiments/{}.json", command.model);
+            let mut document: serde_json::Value = read(&key);
+            let open = document.get_mut("experiment").unwrap();
+            let stage: promotion::ExperimentStage = serde_json::from_value(open["stage"].clone()).unwrap();
+            let executed = json!({
+                "stage": stage.after(command.order.cause()),
+                "since": aws.time(),
+                "sentence": format!("{} by {}", command.order.as_str(), command.by),
+            });
+            *open = with(open.take(), executed);
+            aws.put_document(&key, document.to_string());
+        }
+        alerting::MONITOR_DATAPOINT_DROP => {
+            let command: alerting::MonitorDatapointDrop = serde_json::from_str(&detail).unwrap();
+            let key = MonitorLedger::key(&command.monitoring_schedule);
+            let mut ledger: MonitorLedger = serde_json::from_value(read(&key)).unwrap();
+            ledger.drop_datapoint(&command, &alerting::MonitorRules::default(), &caller(aws.time()));
+            aws.put_document(&key, serde_json::to_vec(&ledger).unwrap());
+        }
+        _ => {}
+    }
+}
+
+/// Puts the function `operator` behind its URLs, with the caller and the time that AWS adds. The commands that it sends are
+/// executed, or not.
+fn put_functions(aws: &Arc<Memory>, executed: bool) {
     for (url, accepted) in [
         (OPERATOR_URL, AcceptedCommands::All),
         (APPROVE_URL, AcceptedCommands::Approvals),
@@ -69,8 +102,12 @@ fn put_functions(aws: &Arc<Memory>) {
                 },
                 "body": body,
             });
+            let sent = aws.events().len();
             let handled = operator.handle(aws.as_ref(), &request.to_string(), &id).now_or_never();
             let response = handled.unwrap().unwrap();
+            if executed && aws.events().len() > sent {
+                execute_sent(&aws);
+            }
             PostResponse {
                 status: response.status_code,
                 body: response.body,
@@ -82,7 +119,7 @@ fn put_functions(aws: &Arc<Memory>) {
 impl Deployment {
     fn new() -> Self {
         let aws = Arc::new(Memory::at(hour(100)));
-        put_functions(&aws);
+        put_functions(&aws, true);
         Self {
             aws,
             variables: BTreeMap::from([
@@ -195,7 +232,9 @@ fn alert(model: &str, schedule: &str, transition: u64, status: AlertStatus, at: 
 
 /// The document of a model after some inputs, with an automation level.
 fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocument {
-    let policy = format!("[remediation]\nautomation = \"{automation}\"\ncooldown = \"0h\"\nclose_after = 1\n");
+    let policy = format!(
+        "[remediation]\ndecide_after = '0s'\nautomation = \"{automation}\"\ncooldown = \"0h\"\nclose_after = 1\n"
+    );
     let policy = Policy::parse(policy.as_bytes()).unwrap();
     assert_ne!(policy.model(name).automation(RiskRating::Low), Automation::Observe);
     let settings = Settings {
@@ -375,7 +414,7 @@ fn policy_push() {
 /// A model whose third incident waits for an approval, and the policy that requires it.
 fn asking() -> Deployment {
     let deployment = Deployment::new();
-    let policy = "[remediation]\nautomation = 'approve'\ncooldown = '0h'\n";
+    let policy = "[remediation]\ndecide_after = '0s'\nautomation = 'approve'\ncooldown = '0h'\n";
     deployment.aws.put_document("policy.toml", policy);
     deployment.put_model(&awaiting_approval());
     deployment
@@ -1056,22 +1095,24 @@ fn experiment_status_writes_plots() {
 #[test]
 fn experiment_commands() {
     let deployment = Deployment::at_stage("Testing", json!({}));
-    let mut output = deployment.run_all(&[
-        &[
-            "experiment",
-            "stop",
-            "churn-ab-3",
-            "--dry-run",
-            "--reason",
-            "the campaign ends",
-        ],
-        &["experiment", "stop", "churn-ab-3", "--reason", "the campaign ends"],
-        &["experiment", "rollback", "churn-ab-3"],
-        &["experiment", "promote", "churn-ab-3", "--by", "bob"],
-    ]);
-    deployment.put_experiments(&tested("churn", "Paused", json!({})));
-    output += "\n";
-    output += &deployment.run(&["experiment", "resume", "churn-ab-3"]);
+    let mut output = String::new();
+    for (stage, line) in [
+        ("Testing", &["experiment", "stop", "churn-ab-3", "--dry-run"][..]),
+        (
+            "Testing",
+            &["experiment", "stop", "churn-ab-3", "--reason", "the campaign ends"],
+        ),
+        ("Testing", &["experiment", "rollback", "churn-ab-3"]),
+        (
+            "Testing",
+            &["experiment", "promote", "churn-ab-3", "--by", "bob", "--json"],
+        ),
+        ("Paused", &["experiment", "resume", "churn-ab-3"]),
+    ] {
+        deployment.put_experiments(&tested("churn", stage, json!({})));
+        output += &deployment.run(line);
+        output += "\n";
+    }
     insta::assert_snapshot!(output);
     let details: Vec<String> = deployment
         .aws
@@ -1090,6 +1131,19 @@ fn experiment_commands() {
 }
 
 #[test]
+fn command_that_is_not_executed_is_an_error() {
+    let deployment = Deployment::at_stage("Testing", json!({}));
+    put_functions(&deployment.aws, false);
+    let began = deployment.aws.time();
+    let output = deployment.run(&["experiment", "stop", "churn-ab-3"]);
+    assert!(
+        output.contains("exit 1") && output.contains("has had no effect within 60 s"),
+        "{output}"
+    );
+    assert_eq!(deployment.aws.time().duration_since(began).as_secs(), 60);
+}
+
+#[test]
 fn experiment_commands_in_every_stage() {
     let mut output = Vec::new();
     for stage in promotion::ExperimentStage::ALL {
@@ -1102,7 +1156,7 @@ fn experiment_commands_in_every_stage() {
             let deployment = Deployment::at_stage(stage.as_str(), more.clone());
             let answer = deployment.run(&["experiment", order, "churn-ab-3"]);
             let sent = deployment.aws.events().len();
-            // The event is sent if and only if the state machine accepts the command.
+            // The command is sent if and only if the state machine accepts it.
             let cause = match order {
                 "promote" => promotion::Cause::Promote,
                 "resume" => promotion::Cause::Resume,
@@ -1151,7 +1205,7 @@ fn rejects_experiment_commands_in_the_wrong_stage() {
     output += &bare.run_all(&[
         &["experiment", "stop", "churn-ab-3"],
         &["experiment", "stop", "churn-ab-3", "--by", "bob"],
-        &["experiment", "stop", "churn-ab-3", "--by", "bob", "--event-bus", "bus"],
+        &["experiment", "stop", "churn-ab-3", "--by", "bob", "--url", OPERATOR_URL],
         &["experiment", "status"],
     ]);
     deployment.aws.fail("events:PutEvents", Fault::Before(Kind::Denied));

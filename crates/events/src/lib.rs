@@ -43,7 +43,7 @@ macro_rules! events {
                 }
             }
 
-            /// Source of the event: Driftwarden, an operator, or a retraining service.
+            /// Source of the event: Driftwarden, an operator, or an external service.
             pub fn source(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $source,)*
@@ -104,7 +104,7 @@ events! {
     /// An operator controls an experiment.
     ExperimentCommand(ExperimentCommand): EXPERIMENT_COMMAND from OPERATOR_SOURCE,
     /// Outcomes of a custom metric.
-    OutcomesReported(OutcomesReported): EXPERIMENT_OUTCOMES_REPORTED from OPERATOR_SOURCE,
+    OutcomesReported(OutcomesReported): EXPERIMENT_OUTCOMES_REPORTED from PIPELINE_SOURCE,
     /// The monitors of a promoted model need baselines.
     BaselinesRequested(BaselinesRequested): MODEL_BASELINES_REQUESTED from EVENT_SOURCE,
     /// Baselines of a promoted model were created.
@@ -115,8 +115,9 @@ events! {
 
 /// Whether an event comes from the source that may send it.
 fn is_from(source: &str, expected: &str, detail_type: &str) -> bool {
-    // The source of the previous release.
-    source == expected || (source == OPERATOR_SOURCE && detail_type == RETRAINING_STATUS_REPORTED)
+    // External services had the source of operators in the previous release.
+    let is_external = [RETRAINING_STATUS_REPORTED, EXPERIMENT_OUTCOMES_REPORTED].contains(&detail_type);
+    source == expected || (is_external && source == OPERATOR_SOURCE)
 }
 
 impl From<Box<AlertStateChange>> for Event {

@@ -861,6 +861,10 @@ impl ExperimentDocument {
         let Some(open) = self.experiment.as_ref().filter(|open| open.id == command.experiment_id) else {
             return;
         };
+        // A late or repeated delivery, after the command or something else changed the stage.
+        if command.stage_since.is_some_and(|since| since != open.since) {
+            return;
+        }
         let reason = command
             .reason
             .as_ref()

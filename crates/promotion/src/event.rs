@@ -1,6 +1,6 @@
 //! Events of experiments. Their JSON Schemas in `events/schemas/` are generated from these types.
 
-use crate::{Conclusion, ExperimentStage};
+use crate::{Cause, Conclusion, ExperimentStage};
 use experiment::{Interval, Outcome, Reason, Sample};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,15 @@ impl Order {
             Self::Resume => "resumed",
         }
     }
+
+    /// Cause of the transition that the command orders.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::Stop | Self::Rollback => Cause::RollBack,
+            Self::Promote => Cause::Promote,
+            Self::Resume => Cause::Resume,
+        }
+    }
 }
 
 /// Detail of `Experiment Command`, version 1: an operator controls an experiment.
@@ -108,11 +117,15 @@ pub struct ExperimentCommand {
     pub experiment_id: String,
     /// Command of the operator.
     pub order: Order,
-    /// Name of the operator.
+    /// ARN of the caller, as AWS authenticated it.
     pub by: String,
-    /// Time of the command.
+    /// Time at which AWS received the command.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
+    /// Time at which the experiment reached its stage when the command was accepted. The command has no effect in a later stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub stage_since: Option<Timestamp>,
     /// Reason for the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -152,15 +152,20 @@ impl Case {
     }
 
     fn order(&mut self, order: Order) {
-        let command = ExperimentCommand {
+        let command = self.command(order);
+        self.step(&Input::Command(command));
+    }
+
+    fn command(&self, order: Order) -> ExperimentCommand {
+        ExperimentCommand {
             model: "churn".into(),
             experiment_id: self.open().id.clone(),
             order,
             by: "ada".into(),
             time: self.now(),
+            stage_since: Some(self.open().since),
             reason: None,
-        };
-        self.step(&Input::Command(command));
+        }
     }
 
     /// Evidence since the start of the step: successes of champion and candidate out of the number of requests.
@@ -381,6 +386,29 @@ fn paused_experiment_waits_for_the_operator() {
     assert_eq!(case.stage(), Some(ExperimentStage::Testing));
     case.order(Order::Promote);
     assert_eq!(case.open().conclusion, Some(Conclusion::Promoted));
+}
+
+#[test]
+fn late_order_has_no_effect_in_a_later_stage() {
+    let mut case = Case::in_test_with(Mode::Variants, |policy| policy.traffic = vec![50.0]);
+    let pause = |case: &mut Case| {
+        case.ticks(1);
+        for variant in &mut case.endpoint.variants {
+            variant.weight = 1.0;
+        }
+        case.ticks(1);
+        assert_eq!(case.stage(), Some(ExperimentStage::Paused));
+    };
+    pause(&mut case);
+    let resume = case.command(Order::Resume);
+    case.step(&Input::Command(resume.clone()));
+    assert_eq!(case.stage(), Some(ExperimentStage::Testing));
+    pause(&mut case);
+    // The event of the first order is delivered again.
+    case.step(&Input::Command(resume));
+    assert_eq!(case.stage(), Some(ExperimentStage::Paused));
+    case.order(Order::Resume);
+    assert_eq!(case.stage(), Some(ExperimentStage::Testing));
 }
 
 #[test]

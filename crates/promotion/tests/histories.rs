@@ -510,6 +510,7 @@ fn equal_candidate_pauses_until_operator_promotes() {
         order: Order::Promote,
         by: "ada".into(),
         time: history.sage.now,
+        stage_since: Some(open.since),
         reason: None,
     }));
     assert_eq!(
@@ -648,6 +649,7 @@ fn histories_keep_champion_and_promote_no_loser() {
                         order: [Order::Stop, Order::Rollback][rng.usize(..2)],
                         by: "ada".into(),
                         time: history.sage.now,
+                        stage_since: Some(open.since),
                         reason: None,
                     };
                     ordered = true;

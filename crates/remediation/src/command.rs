@@ -34,8 +34,16 @@ pub enum OperatorAction {
     Resolve,
     /// Pauses the retraining of a model.
     Pause,
-    /// Resumes the retraining of a model.
+    /// Resumes the retraining of a model, or a paused experiment.
     Resume,
+    /// Stops an experiment; the champion stays.
+    Stop,
+    /// Promotes the candidate of an experiment, regardless of the comparison.
+    Promote,
+    /// Restores the champion of an experiment.
+    Rollback,
+    /// Removes a datapoint of a monitor.
+    Drop,
 }
 
 impl OperatorAction {
@@ -47,6 +55,10 @@ impl OperatorAction {
             Self::Resolve => "resolve",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Stop => "stop",
+            Self::Promote => "promote",
+            Self::Rollback => "rollback",
+            Self::Drop => "drop",
         }
     }
 
@@ -67,9 +79,18 @@ pub struct OperatorCommand {
     /// ID of the incident, `MODEL-NUMBER`. Required for `approve`, `deny`, and `resolve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident_id: Option<String>,
-    /// Name of the model. Required for `pause` and `resume`.
+    /// Name of the model. Required for `pause` and for the `resume` of a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// ID of the experiment, `MODEL-ab-NUMBER`. Required for `stop`, `promote`, `rollback`, and for the `resume` of an experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment_id: Option<String>,
+    /// Name of the monitoring schedule. Required for `drop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring_schedule: Option<String>,
+    /// Scheduled time of the execution whose datapoint is dropped. Required for `drop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<Timestamp>,
     /// Number of the decision that the operator saw; 0 before the first one. Required for `approve` and `deny`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<u64>,
@@ -91,7 +112,7 @@ pub struct OperatorCommand {
     /// Name that the operator gives. A note: the caller is what AWS says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Reason that the operator gives. Required for `pause`.
+    /// Reason that the operator gives. Required for `pause` and `drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -99,6 +120,27 @@ pub struct OperatorCommand {
 /// What a command is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandTarget<'a> {
+    /// The retraining of a model.
+    Model(ModelTarget<'a>),
+    /// An experiment.
+    Experiment {
+        /// ID of the experiment.
+        id: &'a str,
+        /// Name of its model.
+        model: &'a str,
+    },
+    /// A datapoint.
+    Datapoint {
+        /// Name of the monitoring schedule.
+        schedule: &'a str,
+        /// Scheduled time of the execution.
+        scheduled_time: Timestamp,
+    },
+}
+
+/// What a command on the retraining of a model is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelTarget<'a> {
     /// An incident.
     Incident {
         /// ID of the incident.
@@ -106,15 +148,15 @@ pub enum CommandTarget<'a> {
         /// Name of its model.
         model: &'a str,
     },
-    /// A model.
-    Model(&'a str),
+    /// The pause of a model.
+    Pause(&'a str),
 }
 
-impl<'a> CommandTarget<'a> {
+impl<'a> ModelTarget<'a> {
     /// Name of the model.
     pub fn model(self) -> &'a str {
         match self {
-            Self::Incident { model, .. } | Self::Model(model) => model,
+            Self::Incident { model, .. } | Self::Pause(model) => model,
         }
     }
 }
@@ -125,6 +167,7 @@ impl OperatorCommand {
     /// # Errors
     /// The field that is missing, not allowed, or invalid, and what was expected.
     pub fn target(&self) -> Result<CommandTarget<'_>, String> {
+        use OperatorAction::{Approve, Deny, Drop, Pause, Promote, Resolve, Resume, Rollback, Stop};
         let name = self.command.as_str();
         if !is_id(&self.id) {
             return Err(format!(
@@ -139,60 +182,38 @@ impl OperatorCommand {
                 return Err(format!("`{field}`: expected at most {limit} characters"));
             }
         }
-        let is_pause = self.command == OperatorAction::Pause;
-        for (field, is_set, is_allowed) in [
+        let allowed: [(&str, bool, &[OperatorAction]); 9] = [
+            ("incidentId", self.incident_id.is_some(), &[Approve, Deny, Resolve]),
+            ("model", self.model.is_some(), &[Pause, Resume]),
             (
-                "validUntil",
-                self.valid_until.is_some(),
-                self.command == OperatorAction::Approve,
+                "experimentId",
+                self.experiment_id.is_some(),
+                &[Stop, Promote, Rollback, Resume],
             ),
-            ("until", self.until.is_some(), is_pause),
-            ("newModel", self.new_model, is_pause),
-            (
-                "inAlert",
-                self.in_alert.is_some(),
-                self.command == OperatorAction::Resolve,
-            ),
-        ] {
-            if is_set && !is_allowed {
+            ("monitoringSchedule", self.monitoring_schedule.is_some(), &[Drop]),
+            ("scheduledTime", self.scheduled_time.is_some(), &[Drop]),
+            ("validUntil", self.valid_until.is_some(), &[Approve]),
+            ("until", self.until.is_some(), &[Pause]),
+            ("newModel", self.new_model, &[Pause]),
+            ("inAlert", self.in_alert.is_some(), &[Resolve]),
+        ];
+        for (field, is_set, actions) in allowed {
+            if is_set && !actions.contains(&self.command) {
                 return Err(format!("`{field}`: not allowed for `{name}`"));
             }
         }
-        if is_pause && self.reason.as_deref().unwrap_or_default().trim().is_empty() {
-            return Err(
-                "`reason`: required for `pause`; Driftwarden reports it with every retraining that it holds".to_owned(),
-            );
-        }
+        let has_reason = self.reason.as_ref().is_some_and(|reason| !reason.trim().is_empty());
         match self.command {
-            OperatorAction::Approve | OperatorAction::Deny | OperatorAction::Resolve => {
-                if self.model.is_some() {
-                    return Err(format!(
-                        "`model`: not allowed for `{name}`, which requires `incidentId`"
-                    ));
-                }
-                let id = self.incident_id.as_deref().unwrap_or_default();
-                let model = incident_model(id).ok_or_else(|| {
-                    format!(
-                        "`incidentId`: expected MODEL-NUMBER for `{name}`, found `{}`",
-                        shorten(id)
-                    )
-                })?;
-                if self.command.is_answer() && self.decision.is_none() {
-                    return Err(format!(
-                        "`decision`: required for `{name}`: the number of the decision that it answers"
-                    ));
-                }
-                if self.decision.is_none() && self.stage.is_none() {
-                    return Err(format!("`stage`: required for `{name}`, unless `decision` is given"));
-                }
-                Ok(CommandTarget::Incident { id, model })
+            Pause if !has_reason => {
+                let use_of_it = "Driftwarden reports it with every retraining that it holds";
+                Err(format!("`reason`: required for `pause`; {use_of_it}"))
             }
-            OperatorAction::Pause | OperatorAction::Resume => {
-                if self.incident_id.is_some() {
-                    return Err(format!(
-                        "`incidentId`: not allowed for `{name}`, which requires `model`"
-                    ));
-                }
+            Drop if !has_reason => {
+                Err("`reason`: required for `drop`; the ledger of the monitor records it".to_owned())
+            }
+            Approve | Deny | Resolve => self.incident(),
+            Resume if self.experiment_id.is_some() => self.experiment(),
+            Pause | Resume => {
                 let model = self.model.as_deref().unwrap_or_default();
                 if !is_name(model) {
                     return Err(format!(
@@ -200,9 +221,59 @@ impl OperatorCommand {
                         shorten(model)
                     ));
                 }
-                Ok(CommandTarget::Model(model))
+                Ok(CommandTarget::Model(ModelTarget::Pause(model)))
+            }
+            Stop | Promote | Rollback => self.experiment(),
+            Drop => {
+                let schedule = self.monitoring_schedule.as_deref().unwrap_or_default();
+                if !is_name(schedule) {
+                    return Err(format!(
+                        "`monitoringSchedule`: expected the name of a monitoring schedule for `drop`, found `{}`",
+                        shorten(schedule)
+                    ));
+                }
+                let scheduled_time = self.scheduled_time.ok_or("`scheduledTime`: required for `drop`")?;
+                Ok(CommandTarget::Datapoint {
+                    schedule,
+                    scheduled_time,
+                })
             }
         }
+    }
+
+    fn incident(&self) -> Result<CommandTarget<'_>, String> {
+        let name = self.command.as_str();
+        let id = self.incident_id.as_deref().unwrap_or_default();
+        let model = incident_model(id).ok_or_else(|| {
+            format!(
+                "`incidentId`: expected MODEL-NUMBER for `{name}`, found `{}`",
+                shorten(id)
+            )
+        })?;
+        if self.command.is_answer() && self.decision.is_none() {
+            return Err(format!(
+                "`decision`: required for `{name}`: the number of the decision that it answers"
+            ));
+        }
+        if self.decision.is_none() && self.stage.is_none() {
+            return Err(format!("`stage`: required for `{name}`, unless `decision` is given"));
+        }
+        Ok(CommandTarget::Model(ModelTarget::Incident { id, model }))
+    }
+
+    fn experiment(&self) -> Result<CommandTarget<'_>, String> {
+        if self.model.is_some() {
+            return Err("`model`: not allowed beside `experimentId`".to_owned());
+        }
+        let id = self.experiment_id.as_deref().unwrap_or_default();
+        let model = experiment_model(id).ok_or_else(|| {
+            format!(
+                "`experimentId`: expected MODEL-ab-NUMBER for `{}`, found `{}`",
+                self.command.as_str(),
+                shorten(id)
+            )
+        })?;
+        Ok(CommandTarget::Experiment { id, model })
     }
 }
 
@@ -227,6 +298,12 @@ pub fn incident_model(incident_id: &str) -> Option<&str> {
     (is_name(model) && number.parse::<u64>().is_ok()).then_some(model)
 }
 
+/// The model in an experiment ID. `None` if the text is not an experiment ID.
+pub fn experiment_model(experiment_id: &str) -> Option<&str> {
+    let (model, number) = experiment_id.rsplit_once("-ab-")?;
+    (is_name(model) && number.parse::<u64>().is_ok()).then_some(model)
+}
+
 /// The name that is most similar to an unknown one, if one is similar.
 pub fn nearest_name<'a>(names: impl IntoIterator<Item = &'a str>, unknown: &str) -> Option<&'a str> {
     let unknown = unknown.to_lowercase();
@@ -236,18 +313,43 @@ pub fn nearest_name<'a>(names: impl IntoIterator<Item = &'a str>, unknown: &str)
     (distance <= MAX_DISTANCE && distance < name.chars().count()).then_some(name)
 }
 
-/// Answer to a command that has taken effect: what the document of the model says now.
+/// Answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OperatorAnswer {
     /// ID of the command.
     pub id: String,
-    /// What the command did.
+    /// What the command does.
     pub command: OperatorAction,
     /// ARN of the caller, as AWS authenticated it.
     pub caller: String,
     /// Time at which AWS received the command.
     pub time: Timestamp,
+    /// What the command did.
+    #[serde(flatten)]
+    pub result: CommandResult,
+    /// What did not work although the command has taken effect, and who retries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// What an accepted command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CommandResult {
+    /// It has taken effect.
+    Done(ModelState),
+    /// Another function executes it.
+    Sent {
+        /// Detail-type of the event that orders it.
+        event: String,
+    },
+}
+
+/// What the document of a model says after a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelState {
     /// Name of the model.
     pub model: String,
     /// Stage of the model.
@@ -264,9 +366,6 @@ pub struct OperatorAnswer {
     /// Latest pause or resume of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
-    /// What did not work although the command has taken effect, and who retries it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warning: Option<String>,
 }
 
 /// Answer to a command that changed nothing.
@@ -383,19 +482,35 @@ mod tests {
         let error =
             command(r#"{"id":"1","command":"pause","model":"churn","reason":"x","ends":"2026-12-01T00:00:00Z"}"#);
         assert!(error.unwrap_err().to_string().contains("ends"));
-        assert!(command(r#"{"id":"1","command":"promote"}"#).is_err());
+        assert!(command(r#"{"id":"1","command":"restart"}"#).is_err());
     }
 
     #[test]
-    fn targets_name_model_and_incident() {
+    fn targets_name_what_a_command_is_about() {
         let approve = command(r#"{"id":"1","command":"approve","incidentId":"churn-eu-3","decision":2}"#).unwrap();
-        let target = CommandTarget::Incident {
+        let target = ModelTarget::Incident {
             id: "churn-eu-3",
             model: "churn-eu",
         };
-        assert_eq!(approve.target(), Ok(target));
+        assert_eq!(approve.target(), Ok(CommandTarget::Model(target)));
+        assert_eq!(target.model(), "churn-eu");
         let resume = command(r#"{"id":"1","command":"resume","model":"churn"}"#).unwrap();
-        assert_eq!(resume.target(), Ok(CommandTarget::Model("churn")));
+        assert_eq!(resume.target(), Ok(CommandTarget::Model(ModelTarget::Pause("churn"))));
+        assert_eq!(ModelTarget::Pause("churn").model(), "churn");
+        let target = CommandTarget::Experiment {
+            id: "churn-eu-ab-3",
+            model: "churn-eu",
+        };
+        for action in ["stop", "promote", "rollback", "resume"] {
+            let json = format!(r#"{{"id":"1","command":"{action}","experimentId":"churn-eu-ab-3"}}"#);
+            assert_eq!(command(&json).unwrap().target(), Ok(target));
+        }
+        let drop = r#"{"id":"1","command":"drop","reason":"x","monitoringSchedule":"churn-dq","scheduledTime":"2026-11-23T03:00:00Z"}"#;
+        let target = CommandTarget::Datapoint {
+            schedule: "churn-dq",
+            scheduled_time: "2026-11-23T03:00:00Z".parse().unwrap(),
+        };
+        assert_eq!(command(drop).unwrap().target(), Ok(target));
     }
 
     #[test]
@@ -417,20 +532,24 @@ mod tests {
         let required = |action: &str| match action {
             "pause" => r#""model":"churn","reason":"labels are late""#,
             "resume" => r#""model":"churn""#,
+            "stop" | "promote" | "rollback" => r#""experimentId":"churn-ab-1""#,
+            "drop" => {
+                r#""monitoringSchedule":"churn-dq","scheduledTime":"2026-11-23T03:00:00Z","reason":"wrong report""#
+            }
             _ => r#""incidentId":"churn-1","decision":1"#,
         };
+        let actions = [
+            "approve", "deny", "resolve", "pause", "resume", "stop", "promote", "rollback", "drop",
+        ];
         let fields = [
             (r#""validUntil":"2026-12-01T00:00:00Z""#, vec!["approve"]),
             (r#""until":"2026-12-01T00:00:00Z""#, vec!["pause"]),
             (r#""newModel":true"#, vec!["pause"]),
             (r#""inAlert":"accept""#, vec!["resolve"]),
-            (
-                r#""stage":"Holding""#,
-                vec!["approve", "deny", "resolve", "pause", "resume"],
-            ),
-            (r#""by":"ada""#, vec!["approve", "deny", "resolve", "pause", "resume"]),
+            (r#""stage":"Holding""#, actions.to_vec()),
+            (r#""by":"ada""#, actions.to_vec()),
         ];
-        for action in ["approve", "deny", "resolve", "pause", "resume"] {
+        for action in actions {
             let json = format!(r#"{{"id":"1","command":"{action}",{}}}"#, required(action));
             assert_eq!(target(&json), Ok(()), "{json}");
             for (field, allowed) in &fields {
@@ -447,15 +566,15 @@ mod tests {
     }
 
     #[test]
-    fn command_is_about_an_incident_or_a_model() {
+    fn command_is_about_one_thing() {
         for (json, error) in [
             (
                 r#"{"id":"1","command":"approve","incidentId":"churn-1","model":"churn","decision":1}"#,
-                "`model`: not allowed for `approve`, which requires `incidentId`",
+                "`model`: not allowed for `approve`",
             ),
             (
                 r#"{"id":"1","command":"pause","reason":"x","incidentId":"churn-1","model":"churn"}"#,
-                "`incidentId`: not allowed for `pause`, which requires `model`",
+                "`incidentId`: not allowed for `pause`",
             ),
             (
                 r#"{"id":"1","command":"resume"}"#,
@@ -476,6 +595,30 @@ mod tests {
             (
                 r#"{"id":"1","command":"deny","incidentId":"churn-1","stage":"Holding"}"#,
                 "`decision`: required for `deny`: the number of the decision that it answers",
+            ),
+            (
+                r#"{"id":"1","command":"resume","model":"churn","experimentId":"churn-ab-1"}"#,
+                "`model`: not allowed beside `experimentId`",
+            ),
+            (
+                r#"{"id":"1","command":"promote","model":"churn"}"#,
+                "`model`: not allowed for `promote`",
+            ),
+            (
+                r#"{"id":"1","command":"promote","experimentId":"churn-3"}"#,
+                "`experimentId`: expected MODEL-ab-NUMBER for `promote`, found `churn-3`",
+            ),
+            (
+                r#"{"id":"1","command":"drop","monitoringSchedule":"churn-dq","scheduledTime":"2026-11-23T03:00:00Z"}"#,
+                "`reason`: required for `drop`; the ledger of the monitor records it",
+            ),
+            (
+                r#"{"id":"1","command":"drop","reason":"x","monitoringSchedule":"a/b","scheduledTime":"2026-11-23T03:00:00Z"}"#,
+                "`monitoringSchedule`: expected the name of a monitoring schedule for `drop`, found `a/b`",
+            ),
+            (
+                r#"{"id":"1","command":"drop","reason":"x","monitoringSchedule":"churn-dq"}"#,
+                "`scheduledTime`: required for `drop`",
             ),
         ] {
             assert_eq!(target(json).unwrap_err(), error);
@@ -533,21 +676,51 @@ mod tests {
     }
 
     #[test]
-    fn target_names_its_model() {
-        let incident = CommandTarget::Incident {
-            id: "churn-1",
-            model: "churn",
+    fn experiment_id_is_model_and_number() {
+        for (id, model) in [
+            ("churn-ab-1", Some("churn")),
+            ("churn-ab-ab-2", Some("churn-ab")),
+            ("churn-1", None),
+            ("-ab-1", None),
+            ("churn-ab-x", None),
+        ] {
+            assert_eq!(experiment_model(id), model, "{id}");
+        }
+    }
+
+    #[test]
+    fn answers_say_what_the_command_did() {
+        let answer = |result| OperatorAnswer {
+            id: "1".to_owned(),
+            command: OperatorAction::Promote,
+            caller: "arn:aws:iam::111122223333:user/ada".to_owned(),
+            time: Timestamp::UNIX_EPOCH,
+            result,
+            warning: None,
         };
-        assert_eq!(
-            (incident.model(), CommandTarget::Model("fraud").model()),
-            ("churn", "fraud")
-        );
+        for result in [
+            CommandResult::Sent {
+                event: "Experiment Command".to_owned(),
+            },
+            CommandResult::Done(ModelState {
+                model: "churn".to_owned(),
+                stage: Stage::Holding,
+                incident_id: None,
+                decision: Some(2),
+                sentence: None,
+                pause: None,
+            }),
+        ] {
+            let answer = answer(result);
+            let json = serde_json::to_string(&answer).unwrap();
+            assert_eq!(serde_json::from_str::<OperatorAnswer>(&json).unwrap(), answer);
+        }
     }
 
     #[test]
     fn actions_are_named_as_in_commands() {
-        use OperatorAction::{Approve, Deny, Pause, Resolve, Resume};
-        for action in [Approve, Deny, Resolve, Pause, Resume] {
+        use OperatorAction::{Approve, Deny, Drop, Pause, Promote, Resolve, Resume, Rollback, Stop};
+        for action in [Approve, Deny, Resolve, Pause, Resume, Stop, Promote, Rollback, Drop] {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
             assert_eq!(action.is_answer(), matches!(action, Approve | Deny), "{action:?}");
         }

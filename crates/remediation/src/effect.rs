@@ -9,7 +9,12 @@ use crate::{
 use alerting::{DatapointState, HealthStateChange, HealthStatus, MODEL_MONITOR_HEALTH_STATE_CHANGE};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
+
+/// Maximum number of alerts in an event.
+const MAX_ALERTS: usize = 20;
+/// Maximum size of the alerts in an event. `EventBridge` limits an event to 256 KiB (`PutEvents`).
+const MAX_ALERTS_BYTES: usize = 160 * 1024;
 
 /// Side effect of a change of the document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,11 +39,13 @@ impl ModelEffect {
         self.start_of().is_some()
     }
 
-    /// Sequence number of the incident whose retraining the effect starts.
+    /// Sequence number of the incident whose retraining the effect starts. An EventBridge rule, or another service, starts it on
+    /// the event about the decision.
     pub fn start_of(&self) -> Option<u64> {
         match self {
             Self::StartPipelineExecution(start) => Some(start.incident),
             Self::StartStateMachine(start) => Some(start.incident),
+            Self::PutRemediationDecided(decided) if decided.is_start() => Some(decided.incident),
             _ => None,
         }
     }
@@ -55,6 +62,13 @@ pub enum ModelEffectOutcome {
     Refused(String),
     /// The start has to wait for other models.
     Held(Reason),
+}
+
+impl ModelEffectOutcome {
+    /// Whether AWS did what the effect asks for.
+    pub fn is_executed(&self) -> bool {
+        matches!(self, Self::Published | Self::Started(_))
+    }
 }
 
 /// Answer to the start of a retraining that the incident has not followed up on yet.
@@ -113,6 +127,7 @@ pub(crate) fn decided(
     }
     // Part of the token makes the ID unique after the loss of a document, when the count restarts.
     let token = incident.token.get(..8).unwrap_or_default();
+    let (alerts, more_alerts) = most_severe(decision.alerts);
     let decided = RemediationDecided {
         version: "1".into(),
         id: format!("decision-{}-{}-{token}", incident.id, decision.number),
@@ -131,10 +146,15 @@ pub(crate) fn decided(
         pipeline: target.name().filter(|_| retrains).map(ToOwned::to_owned),
         pipeline_parameters: parameters,
         policy_version: decision.policy_version,
-        alerts: decision.alerts,
+        alerts,
+        more_alerts,
         time: decision.time,
     };
-    let id = format!("{REMEDIATION_DECIDED}/{}", decided.id);
+    let id = if decided.is_start() {
+        incident.start_effect_id()
+    } else {
+        format!("{REMEDIATION_DECIDED}/{}", decided.id)
+    };
     effects.push((id, ModelEffect::PutRemediationDecided(Box::new(decided))));
     effects
 }
@@ -166,6 +186,20 @@ pub(crate) fn retired(
     };
     let id = format!("{MODEL_MONITOR_HEALTH_STATE_CHANGE}/{}", change.id);
     (id, ModelEffect::PutHealthStateChange(Box::new(change)))
+}
+
+/// The most severe alerts, as many as fit into an event, and the number of the others.
+fn most_severe(mut alerts: Vec<AlertSnapshot>) -> (Vec<AlertSnapshot>, usize) {
+    alerts.sort_by_key(|alert| Reverse(alert.severity));
+    let mut bytes = 0;
+    let fits = |alert: &&AlertSnapshot| {
+        bytes += serde_json::to_vec(alert).map_or(MAX_ALERTS_BYTES, |json| json.len());
+        bytes <= MAX_ALERTS_BYTES
+    };
+    let listed = alerts.iter().take(MAX_ALERTS).take_while(fits).count();
+    let more = alerts.len() - listed;
+    alerts.truncate(listed);
+    (alerts, more)
 }
 
 /// The event about the end of an incident, with the ID of the effect. `by` is the operator who closed it.

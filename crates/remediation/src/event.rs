@@ -24,8 +24,7 @@ pub const REMEDIATION_PAUSE: &str = "Remediation Pause";
 /// Detail-type of [`RetrainingStatusReported`].
 pub const RETRAINING_STATUS_REPORTED: &str = "Retraining Status Reported";
 
-/// Maximum number of report URIs in the snapshot of an alert, for the latest datapoints. A decision contains the
-/// snapshots of all alerts of a model, and EventBridge limits an event to 256 KiB.
+/// Maximum number of report URIs in the snapshot of an alert, for the latest datapoints.
 const MAX_SNAPSHOT_REPORTS: usize = 10;
 /// Maximum number of violations in the snapshot of an alert.
 const MAX_SNAPSHOT_VIOLATIONS: usize = 10;
@@ -157,11 +156,26 @@ pub struct RemediationDecided {
     pub pipeline_parameters: BTreeMap<String, String>,
     /// Version of the policy that was applied.
     pub policy_version: String,
-    /// Alerts that the decision is based on.
+    /// Alerts that the decision is based on, the most severe ones first: at most 20, and as many as fit into an event.
     pub alerts: Vec<AlertSnapshot>,
+    /// Number of further alerts. `reasons` names their monitors. Absent if all are listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_alerts: usize,
     /// Time of the decision.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub time: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl RemediationDecided {
+    /// Whether another component starts the retraining when it gets the event: an EventBridge rule, or an external service.
+    pub fn is_start(&self) -> bool {
+        self.start == Some(StartKind::Event) || self.pipeline_start == Some(PipelineStart::Rule)
+    }
 }
 
 /// Detail of `Retraining Pipeline Execution Status Change`, version 1: the pipeline execution of an incident ended.

@@ -208,13 +208,18 @@ impl Fleet {
     /// Frees the slot of an incident whose retraining ended or was never accepted. `started` distinguishes them: a start that
     /// AWS refused does not count toward the limit per day.
     pub fn free(&mut self, model: &str, incident: u64, started: bool) {
-        let Some(slot) = self.slot(model, incident) else {
-            return;
-        };
-        let since = slot.since;
-        self.slots
-            .retain(|slot| slot.model != model || slot.incident != incident);
-        if let (false, Some(at)) = (started, self.starts.iter().rposition(|start| *start == since)) {
+        if let Some(slot) = self.slot(model, incident).cloned() {
+            self.free_slot(&slot, started);
+        }
+    }
+
+    /// As [`Self::free`], unless the incident has taken another slot since.
+    pub fn free_slot(&mut self, slot: &Slot, started: bool) {
+        let before = self.slots.len();
+        self.slots.retain(|known| known != slot);
+        let is_freed = self.slots.len() < before;
+        let start = self.starts.iter().rposition(|start| *start == slot.since);
+        if let (true, false, Some(at)) = (is_freed, started, start) {
             self.starts.remove(at);
         }
     }

@@ -7,8 +7,8 @@
 //! time.
 
 use crate::{
-    Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, ModelEffectOutcome, MonitorAlert, Needs, Pause,
-    Reason, Stage, StepContext, StepOutcome,
+    Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, ModelEffectOutcome, ModelPolicy, MonitorAlert, Needs,
+    Pause, Reason, Stage, StepContext, StepOutcome,
     monitor::{alarm_name, is_alarm},
     schedule_key, stages,
     state::{Starting, State},
@@ -97,6 +97,14 @@ impl ModelDocument {
         })
     }
 
+    /// Whether the retraining of an incident has begun. True if the incident is no longer known.
+    pub fn has_retrained_for(&self, incident: u64) -> bool {
+        let closed = self.closed.iter().map(|closed| &closed.incident);
+        let mut known = self.incident.iter().chain(closed);
+        let known = known.find(|known| known.number == incident);
+        known.is_none_or(|known| known.execution().is_some())
+    }
+
     /// What an input needs to know.
     pub fn needs(&self, input: &Input, caller: &Caller) -> Needs {
         let stage = self.stage();
@@ -159,6 +167,11 @@ impl ModelDocument {
             let of_snapshot = of_snapshot.and_then(|snapshot| alarm_name(&snapshot.monitoring_schedule));
             Some((alert.alarm.as_deref().or(of_snapshot).unwrap_or(name), alert))
         })
+    }
+
+    /// Time at which the latest alert is decided on, if more alerts may join it until then.
+    pub fn settles_at(&self, policy: &ModelPolicy, now: Timestamp) -> Option<Timestamp> {
+        stages::settled_at(self.incident.as_ref()?, policy.decide_after, now)
     }
 
     /// Whether a decision waits for [`Facts`](crate::Facts).

@@ -24,8 +24,8 @@ pub enum Reason {
     },
     /// SageMaker lists no pipeline execution of this model that is in progress.
     NothingInFlight,
-    /// A monitor that is in alert has fallen silent: it is unhealthy, or has judged no execution for three of its intervals.
-    /// Its alert shows no longer that the drift lasts.
+    /// A monitor has fallen silent: it is unhealthy, or has judged no execution for three of its intervals. It no longer shows
+    /// whether the drift lasts.
     MonitorSilent {
         /// Name of the monitoring schedule.
         monitoring_schedule: String,
@@ -287,7 +287,7 @@ impl Reason {
                 monitoring_schedule,
                 since,
             } => format!(
-                "monitor `{monitoring_schedule}` has judged no execution since {}, so its alert no longer shows drift",
+                "monitor `{monitoring_schedule}` has judged no execution since {}, so it no longer shows whether the drift lasts",
                 text::time(*since)
             ),
             Self::NoMonitorInAlert => "no monitor is in alert at present".into(),

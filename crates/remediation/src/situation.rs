@@ -54,15 +54,50 @@ impl Situation<'_> {
     pub(crate) fn silent(&self) -> Vec<(String, Timestamp)> {
         let in_alert = self.in_alert().filter(|(key, _)| !is_alarm(key));
         let silent = in_alert.filter_map(|(key, alert)| {
-            let since = match self.given.levels.get(key) {
-                Some(level) => level.silent_since(self.now())?,
-                None => Level::silent_without_ledger(alert.since, self.now())?,
-            };
             let snapshot = alert.snapshot.as_ref();
             let schedule = snapshot.map_or(key, |snapshot| &snapshot.monitoring_schedule);
-            Some((schedule.clone(), since))
+            Some((schedule.clone(), self.silent_since(key, alert)?))
         });
         silent.collect()
+    }
+
+    /// Time of the last judged execution of a silent monitor. `None` if it is not silent.
+    fn silent_since(&self, key: &String, alert: &MonitorAlert) -> Option<Timestamp> {
+        match self.given.levels.get(key) {
+            Some(level) => level.silent_since(self.now()),
+            None => Level::silent_without_ledger(alert.since, self.now()),
+        }
+    }
+
+    /// Why the next executions do not show whether an incident has ended: monitors that are not in alert and have fallen silent.
+    pub(crate) fn silence(&self, open: &Incident) -> Vec<Reason> {
+        let concerned = self
+            .concerned(open)
+            .filter(|(key, alert)| !alert.is_in_alert(self.now()) && !self.is_monitor_quiet(key, alert));
+        let silent = concerned.filter_map(|(key, alert)| {
+            let schedules = open.monitors.iter();
+            let schedule = schedules.clone().find(|name| schedule_key(name) == *key);
+            Some(Reason::MonitorSilent {
+                monitoring_schedule: schedule.unwrap_or(key).clone(),
+                since: self.silent_since(key, alert)?,
+            })
+        });
+        silent.collect()
+    }
+
+    /// The monitors on which the end of an incident depends: those that were in alert during it, and all that are not OK.
+    fn concerned(&self, open: &Incident) -> impl Iterator<Item = (&String, &MonitorAlert)> {
+        let monitors: Vec<String> = open.monitors.iter().map(|name| schedule_key(name)).collect();
+        let alerts = self.alerts.iter();
+        alerts.filter(move |(key, alert)| alert.status != AlertStatus::Ok || monitors.contains(key))
+    }
+
+    /// Whether a monitor has been OK for some executions, or an operator has accepted its alert.
+    fn is_monitor_quiet(&self, key: &String, alert: &MonitorAlert) -> bool {
+        let level = self.given.levels.get(key);
+        alert.accepted_until.is_some_and(|until| until > self.now())
+            || (alert.status == AlertStatus::Ok
+                && (is_alarm(key) || level.is_some_and(|level| is_clean(level, self.policy.close_after))))
     }
 
     /// Whether every monitor has been OK for some executions, so that the incident ends. Silence is not recovery. After the
@@ -70,20 +105,10 @@ impl Situation<'_> {
     pub(crate) fn is_quiet(&self, open: &Incident) -> bool {
         let is_recent = |at| after(at, self.policy.reopen_within) > self.now();
         let may_return = open.returns > 0 && open.last_alert_at.is_some_and(is_recent);
-        let is_quiet = |key: &String, alert: &MonitorAlert| {
-            let level = self.given.levels.get(key);
-            alert.accepted_until.is_some_and(|until| until > self.now())
-                || (alert.status == AlertStatus::Ok
-                    && (is_alarm(key) || level.is_some_and(|level| is_clean(level, self.policy.close_after))))
-        };
-        let monitors: Vec<String> = open.monitors.iter().map(|name| schedule_key(name)).collect();
-        let is_concerned =
-            |key: &String, alert: &MonitorAlert| alert.status != AlertStatus::Ok || monitors.contains(key);
         !may_return
             && self
-                .alerts
-                .iter()
-                .all(|(key, alert)| !is_concerned(key, alert) || is_quiet(key, alert))
+                .concerned(open)
+                .all(|(key, alert)| self.is_monitor_quiet(key, alert))
     }
 
     /// Whether another invocation is executing the start of the retraining at this moment.

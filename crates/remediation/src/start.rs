@@ -103,6 +103,11 @@ impl Target {
         }
     }
 
+    /// Whether another component starts the retraining, on the event about the decision.
+    pub(crate) fn is_started_by_event(&self) -> bool {
+        matches!(self, Self::PipelineByRule(_) | Self::Event)
+    }
+
     /// The parameters for the retraining of an incident.
     pub(crate) fn parameters(
         &self,

@@ -76,6 +76,7 @@ impl<'a> Step<'a> {
         let observed = self.document.observe_levels(self.given.levels);
         let applied = self.apply_input(input);
         let followed = self.open() | self.react(stages::follow_up);
+        self.drop_outdated_starts();
         let outcome = match applied {
             Err(refusal) => StepOutcome::Refused(refusal),
             Ok(changed) if changed || observed || followed => StepOutcome::Changed,
@@ -354,6 +355,18 @@ impl<'a> Step<'a> {
                 open.refused_starts = open.refused_starts.saturating_add(1);
             }
         }
+    }
+
+    /// Removes starts that another invocation was executing when their incident left `Starting`. Once its claim has expired, no
+    /// other invocation may execute them.
+    fn drop_outdated_starts(&mut self) {
+        let document = &mut *self.document;
+        let open = document.incident.as_ref();
+        let starting = open
+            .filter(|open| open.stage() == Stage::Starting)
+            .map(|open| open.number);
+        let is_outdated = |effect: &ModelEffect| effect.is_start() && effect.start_of() != starting;
+        document.outbox.withdraw(is_outdated, self.caller);
     }
 
     /// Records a transition to the present stage.

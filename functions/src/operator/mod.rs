@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 mod request;
+mod sent;
 
 pub use request::Response;
 
@@ -13,10 +14,11 @@ use base64::Engine as _;
 use events::Event;
 use jiff::{SignedDuration, Timestamp};
 use machine::{AwsError, ErrorType as _, UpdateError, chain, load};
+use promotion::ExperimentDocument;
 use remediation::{
-    CommandTarget, Incident, Input, ModelDocument, OperatorAction, OperatorAnswer, OperatorCommand,
-    OperatorCommandAccepted, OperatorRefusal, Outcome, RemediationApproval, RemediationPause, RemediationResolution,
-    nearest_name,
+    CommandResult, CommandTarget, Incident, Input, ModelDocument, ModelState, ModelTarget, OperatorAction,
+    OperatorAnswer, OperatorCommand, OperatorCommandAccepted, OperatorRefusal, Outcome, RemediationApproval,
+    RemediationPause, RemediationResolution, nearest_name,
 };
 use request::UrlRequest;
 use shell::config::{ConfigError, Vars};
@@ -199,28 +201,52 @@ impl Operator {
         request: &UrlRequest,
         request_id: &str,
     ) -> Result<OperatorAnswer, Refused> {
-        let (caller, received, command) = self.admit(request, clients.now())?;
-        let target = target(&command)?;
+        let (caller, time, command) = self.admit(request, clients.now())?;
+        let received = Received {
+            command: &command,
+            caller,
+            time,
+            aws_request_id: &request.request_context.request_id,
+        };
+        match target(&command)? {
+            CommandTarget::Model(target) => self.take(clients, target, received, request_id).await,
+            CommandTarget::Experiment { id, model } => received.order(clients, id, model).await,
+            CommandTarget::Datapoint {
+                schedule,
+                scheduled_time,
+            } => received.drop_datapoint(clients, schedule, scheduled_time).await,
+        }
+    }
+
+    /// Takes the step that a command orders on the document of its model.
+    async fn take<W: RemediateClients>(
+        &self,
+        clients: &W,
+        target: ModelTarget<'_>,
+        received: Received<'_>,
+        request_id: &str,
+    ) -> Result<OperatorAnswer, Refused> {
+        let command = received.command;
         let document = load::<ModelDocument>(clients, &ModelDocument::key(target.model())).await?;
         let document = document.document();
         let (document, known_time) = match target {
-            CommandTarget::Incident { id, .. } => {
+            ModelTarget::Incident { id, .. } => {
                 let Some(document) = document else {
                     return Err(unknown_model(clients, target.model(), None).await?);
                 };
                 let incident = open_incident(document, id)?;
-                check_expectations(&command, document, Some(incident))?;
-                check_incident(&command, document, incident, received)?;
+                check_expectations(command, document, Some(incident))?;
+                check_incident(command, document, incident, received.time)?;
                 (Some(document), incident.approval().map(|approval| approval.at))
             }
-            CommandTarget::Model(model) => {
+            ModelTarget::Pause(model) => {
                 if document.is_none() && !command.new_model && !has_experiment(clients, model).await? {
                     return Err(unknown_model(clients, model, Some(command.command)).await?);
                 }
                 if let Some(document) = document {
-                    check_expectations(&command, document, document.incident.as_ref())?;
+                    check_expectations(command, document, document.incident.as_ref())?;
                 }
-                check_until(&command, received)?;
+                check_until(command, received.time)?;
                 (
                     document,
                     document
@@ -231,10 +257,8 @@ impl Operator {
         };
         let correlation_id = document.and_then(ModelDocument::correlation_id).map(str::to_owned);
         let received = Received {
-            command: &command,
-            caller,
-            time: step_time(received, known_time, clients.now()),
-            aws_request_id: &request.request_context.request_id,
+            time: step_time(received.time, known_time, clients.now()),
+            ..received
         };
         let input = received.input(target);
         let model = target.model().to_owned();
@@ -259,7 +283,9 @@ impl Operator {
                 ),
             });
         };
-        let mut answer = received.answer(document);
+        let now = state(document);
+        let stage = now.stage;
+        let mut answer = received.answer(CommandResult::Done(now));
         answer.warning = taken.err().map(|error| {
             tracing::error!(error_type = error.error_type(), error = %chain(&error), "step incomplete");
             format!(
@@ -278,10 +304,10 @@ impl Operator {
             );
         }
         tracing::info!(
-            caller,
+            caller = received.caller,
             command = command.command.as_str(),
             model = target.model(),
-            stage = answer.stage.as_str(),
+            stage = stage.as_str(),
             "operator command accepted"
         );
         Ok(answer)
@@ -290,11 +316,11 @@ impl Operator {
 
 impl Received<'_> {
     /// The input of the model's state machine. `by` is the caller.
-    fn input(&self, target: CommandTarget<'_>) -> Input {
+    fn input(&self, target: ModelTarget<'_>) -> Input {
         let by = self.caller.to_owned();
-        let reason = self.command.reason.clone().filter(|reason| !reason.trim().is_empty());
+        let reason = self.reason();
         match target {
-            CommandTarget::Incident { id, .. } if self.command.command.is_answer() => {
+            ModelTarget::Incident { id, .. } if self.command.command.is_answer() => {
                 Input::Approval(RemediationApproval {
                     incident_id: id.to_owned(),
                     granted: self.command.command == OperatorAction::Approve,
@@ -305,14 +331,14 @@ impl Received<'_> {
                     reason,
                 })
             }
-            CommandTarget::Incident { id, .. } => Input::Resolution(RemediationResolution {
+            ModelTarget::Incident { id, .. } => Input::Resolution(RemediationResolution {
                 incident_id: id.to_owned(),
                 in_alert: self.command.in_alert,
                 by,
                 time: self.time,
                 reason,
             }),
-            CommandTarget::Model(model) => Input::Pause(RemediationPause {
+            ModelTarget::Pause(model) => Input::Pause(RemediationPause {
                 model: model.to_owned(),
                 paused: self.command.command == OperatorAction::Pause,
                 by,
@@ -324,10 +350,10 @@ impl Received<'_> {
     }
 
     /// Whether the document of the model contains the command.
-    fn has_effect(&self, target: CommandTarget<'_>, document: &ModelDocument) -> bool {
+    fn has_effect(&self, target: ModelTarget<'_>, document: &ModelDocument) -> bool {
         let action = self.command.command;
         match target {
-            CommandTarget::Incident { id, .. } if action.is_answer() => {
+            ModelTarget::Incident { id, .. } if action.is_answer() => {
                 let closed = document.closed.iter().map(|closed| &closed.incident);
                 let mut incidents = document
                     .incident
@@ -342,11 +368,11 @@ impl Received<'_> {
                     })
                 })
             }
-            CommandTarget::Incident { id, .. } => {
+            ModelTarget::Incident { id, .. } => {
                 let mut closed = document.closed.iter();
                 closed.any(|closed| closed.incident.id == id && closed.outcome == Outcome::Resolved)
             }
-            CommandTarget::Model(_) => document.pause.as_ref().is_some_and(|pause| {
+            ModelTarget::Pause(_) => document.pause.as_ref().is_some_and(|pause| {
                 pause.time == self.time
                     && pause.by == self.caller
                     && pause.paused == (action == OperatorAction::Pause)
@@ -355,45 +381,40 @@ impl Received<'_> {
         }
     }
 
-    /// What the document of the model says now.
-    fn answer(&self, document: &ModelDocument) -> OperatorAnswer {
-        let decision = document
-            .incident
-            .as_ref()
-            .and_then(|incident| incident.decision.as_ref());
+    fn answer(&self, result: CommandResult) -> OperatorAnswer {
         OperatorAnswer {
             id: self.command.id.clone(),
             command: self.command.command,
             caller: self.caller.to_owned(),
             time: self.time,
-            model: document.model.clone(),
-            stage: document.stage(),
-            incident_id: document.incident.as_ref().map(|incident| incident.id.clone()),
-            decision: decision.map(|decision| decision.number),
-            sentence: decision.map(|decision| decision.sentence.clone()),
-            pause: document.pause.clone(),
+            result,
             warning: None,
         }
+    }
+
+    /// Reason that the operator gave.
+    fn reason(&self) -> Option<String> {
+        self.command.reason.clone().filter(|reason| !reason.trim().is_empty())
     }
 
     /// The record of the command.
     fn record(
         &self,
-        target: CommandTarget<'_>,
+        target: ModelTarget<'_>,
         document: &ModelDocument,
         correlation_id: Option<String>,
     ) -> OperatorCommandAccepted {
         let incident_id = match target {
-            CommandTarget::Incident { id, .. } => Some(id.to_owned()),
-            CommandTarget::Model(_) => None,
+            ModelTarget::Incident { id, .. } => Some(id.to_owned()),
+            ModelTarget::Pause(_) => None,
         };
-        let OperatorAnswer {
+        let ModelState {
             stage,
             decision,
             sentence,
             model,
             ..
-        } = self.answer(document);
+        } = state(document);
         OperatorCommandAccepted {
             version: "1".into(),
             id: format!("command-{}", self.aws_request_id),
@@ -412,6 +433,22 @@ impl Received<'_> {
             decision,
             sentence,
         }
+    }
+}
+
+/// What the document of a model says.
+fn state(document: &ModelDocument) -> ModelState {
+    let decision = document
+        .incident
+        .as_ref()
+        .and_then(|incident| incident.decision.as_ref());
+    ModelState {
+        model: document.model.clone(),
+        stage: document.stage(),
+        incident_id: document.incident.as_ref().map(|incident| incident.id.clone()),
+        decision: decision.map(|decision| decision.number),
+        sentence: decision.map(|decision| decision.sentence.clone()),
+        pause: document.pause.clone(),
     }
 }
 
@@ -556,6 +593,12 @@ fn check_incident(
             let hint = "`driftwarden incidents MODEL` shows the decision of the open incident".to_owned();
             return Err(Refused::new(409, "NotAwaitingApproval", message, Some(hint)));
         }
+        if incident.decision.is_none() {
+            let message =
+                format!("incident `{id}` is in stage {stage}: there is no decision yet that an answer could count for");
+            let hint = "wait for the decision; `driftwarden incidents MODEL` shows it".to_owned();
+            return Err(Refused::new(409, "NotAwaitingApproval", message, Some(hint)));
+        }
         if let Some(expired) = incident
             .approval_expires_at()
             .filter(|expires_at| *expires_at <= received)
@@ -596,7 +639,7 @@ fn check_until(command: &OperatorCommand, received: Timestamp) -> Result<(), Ref
 
 /// Whether a model without a document has had an experiment.
 async fn has_experiment(clients: &impl RemediateClients, model: &str) -> Result<bool, AwsError> {
-    let key = format!("experiments/{model}.json");
+    let key = ExperimentDocument::key(model);
     Ok(clients.keys(&key).await?.contains(&key))
 }
 
@@ -606,22 +649,31 @@ async fn unknown_model(
     model: &str,
     action: Option<OperatorAction>,
 ) -> Result<Refused, AwsError> {
-    let keys = clients.keys("models/").await?;
+    let message = format!("model `{model}` does not exist");
+    let mut refused = unknown_name(clients, "models/", model, "UnknownModel", message).await?;
+    if action == Some(OperatorAction::Pause) {
+        let new = "to pause a model that has had no alert yet, pass --new (field `newModel`)";
+        let hint = &mut refused.1.hint;
+        *hint = Some(match hint.take() {
+            Some(nearest) => format!("{nearest} {new}"),
+            None => new.to_owned(),
+        });
+    }
+    Ok(refused)
+}
+
+/// The refusal of a name that has no document in a folder, with the most similar one that has.
+async fn unknown_name(
+    clients: &impl RemediateClients,
+    folder: &str,
+    name: &str,
+    error: &str,
+    message: String,
+) -> Result<Refused, AwsError> {
+    let keys = clients.keys(folder).await?;
     let names = keys
         .iter()
-        .filter_map(|key| key.strip_prefix("models/")?.strip_suffix(".json"));
-    let nearest = nearest_name(names, model).map(|name| format!("did you mean `{name}`?"));
-    let new = (action == Some(OperatorAction::Pause))
-        .then_some("to pause a model that has had no alert yet, pass --new (field `newModel`)");
-    let hint = match (nearest, new) {
-        (Some(nearest), Some(new)) => Some(format!("{nearest} {new}")),
-        (Some(nearest), None) => Some(nearest),
-        (None, new) => new.map(str::to_owned),
-    };
-    Ok(Refused::new(
-        404,
-        "UnknownModel",
-        format!("model `{model}` does not exist"),
-        hint,
-    ))
+        .filter_map(|key| key.strip_prefix(folder)?.strip_suffix(".json"));
+    let nearest = nearest_name(names, name).map(|nearest| format!("did you mean `{nearest}`?"));
+    Ok(Refused::new(404, error, message, nearest))
 }

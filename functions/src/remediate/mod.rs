@@ -18,7 +18,7 @@ use promotion::ExperimentDocument;
 use remediation::{
     CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
     ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, Refusal,
-    RetrainingStatusReported, RiskRating, Settings, Stage, StartKind, StepContext, StepOutcome, alarm_name,
+    RetrainingStatusReported, RiskRating, Settings, Slot, Stage, StartKind, StepContext, StepOutcome, alarm_name,
     parse_display_name,
 };
 use serde::Serialize;
@@ -276,8 +276,8 @@ impl Remediate {
                         Some(Err((_, error))) if effect.is_start() => Err(error.clone()),
                         _ => self.execute(clients, &model, effect, &policy).await,
                     };
-                    let is_started = matches!(executed, Ok(ModelEffectOutcome::Started(_)));
-                    has_open_start.set(has_open_start.get() || (effect.is_start() && !is_started));
+                    let is_open = effect.is_start() && !executed.as_ref().is_ok_and(ModelEffectOutcome::is_executed);
+                    has_open_start.set(has_open_start.get() || is_open);
                     executed
                 },
             )
@@ -458,12 +458,12 @@ impl Remediate {
             let take = |fleet: &mut Fleet| fleet.take(model, incident, until, &policy.fleet(), now);
             let mut taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
             if taken.is_err() {
-                let mut ended: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
-                free_ended(clients, &mut ended).await?;
+                let known: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
+                let ended = ended(clients, &known).await;
                 let take = |fleet: &mut Fleet| {
-                    fleet
-                        .slots
-                        .retain(|slot| ended.slots.contains(slot) || slot.since >= now);
+                    for (slot, has_begun) in &ended {
+                        fleet.free_slot(slot, *has_begun);
+                    }
                     fleet.take(model, incident, until, &policy.fleet(), now)
                 };
                 taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
@@ -539,7 +539,9 @@ impl Remediate {
             if check(&fleet).is_none() {
                 return Ok(None);
             }
-            free_ended(clients, &mut fleet).await?;
+            for (slot, has_begun) in ended(clients, &fleet).await {
+                fleet.free_slot(&slot, has_begun);
+            }
             Ok(check(&fleet))
         };
         let (executions, risk_rating, paused, fleet) = join4(executions, risk_rating, read_pause(clients), fleet).await;
@@ -643,25 +645,18 @@ fn fleet_error(error: UpdateError) -> AwsError {
     }
 }
 
-/// Frees the slots of retrainings that have ended. Their models know.
-async fn free_ended(clients: &impl Documents, fleet: &mut Fleet) -> Result<(), AwsError> {
-    let slots = fleet.slots.clone();
-    let in_progress = join_all(slots.iter().map(async |slot| {
-        match load::<ModelDocument>(clients, &model_key(&slot.model)).await {
-            Ok(loaded) => loaded
-                .document()
-                .is_some_and(|document| document.retrains_for(slot.incident)),
-            // Its retraining may be in progress.
-            Err(_) => true,
-        }
-    }))
-    .await;
-    for (slot, in_progress) in slots.iter().zip(in_progress) {
-        if !in_progress {
-            fleet.free(&slot.model, slot.incident, true);
-        }
-    }
-    Ok(())
+/// The slots of retrainings that have ended or never began, and whether they had begun. Their models know.
+async fn ended(clients: &impl Documents, fleet: &Fleet) -> Vec<(Slot, bool)> {
+    let ended = join_all(fleet.slots.iter().map(async |slot| {
+        // If the document cannot be read, the retraining may be in progress.
+        let loaded = load::<ModelDocument>(clients, &model_key(&slot.model)).await.ok()?;
+        let Some(document) = loaded.document() else {
+            return Some((slot.clone(), true));
+        };
+        let is_in_progress = document.retrains_for(slot.incident);
+        (!is_in_progress).then(|| (slot.clone(), document.has_retrained_for(slot.incident)))
+    }));
+    ended.await.into_iter().flatten().collect()
 }
 
 /// Executions of a pipeline that began after a time, and some earlier ones, newest first. Other models may share the pipeline.

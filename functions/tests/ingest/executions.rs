@@ -195,7 +195,10 @@ async fn operator_drops_datapoint_and_ends_its_alert() {
     let details: Vec<String> = aws.events().into_iter().map(|(_, detail)| detail).collect();
     assert!(details[1].contains(r#""alertStatus":"OK""#), "{details:?}");
     let dropped = ledger(&aws, "churn-data-quality").dropped;
-    assert_eq!((dropped.len(), dropped[0].by.as_str()), (1, "ada"));
+    assert_eq!(
+        (dropped.len(), dropped[0].by.as_str()),
+        (1, "arn:aws:sts::111122223333:assumed-role/Operator/ada")
+    );
     assert_eq!(dropped[0].reason, "the report belongs to another model");
     assert!(ledger(&aws, "churn-data-quality").outbox.is_empty());
     // The same report again, and the same command again.

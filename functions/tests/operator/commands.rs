@@ -1,13 +1,20 @@
 //! Runs the function on AWS in memory: all sample requests, and everything that it refuses.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
+use alerting::{MonitorDatapointDrop, MonitorLedger};
 use functions::operator::{AcceptedCommands, MAX_COMMAND_BYTES, Operator, Response};
 use functions::remediate::Remediate;
 use jiff::{SignedDuration, Timestamp};
 use machine::{ErrorType as _, Kind};
+use promotion::{ExperimentCommand, Order};
 use remediation::{
-    ModelDocument, OperatorAnswer, OperatorCommandAccepted, OperatorRefusal, Outcome, Pause, PipelineStart, RiskRating,
-    Settings, Stage,
+    CommandResult, ModelDocument, ModelState, OperatorAnswer, OperatorCommandAccepted, OperatorRefusal, Outcome, Pause,
+    PipelineStart, RiskRating, Settings, Stage,
 };
 use serde_json::{Value, json};
 use shell::{
@@ -33,7 +40,7 @@ fn remediate() -> Remediate {
 /// AWS with a model whose retraining waits for an approval, at the time of the sample requests.
 async fn aws() -> Memory {
     let aws = Memory::at("2026-11-23T03:16:22Z".parse().unwrap());
-    aws.put_document("policy.toml", "# defaults\n");
+    aws.put_document("policy.toml", "[remediation]\ndecide_after = '0s'\n");
     aws.put_risk_rating("churn-endpoint", RiskRating::Medium);
     let alert = sample("remediate", "alert-in-alert").to_string();
     remediate().handle(&aws, &alert, "alert").await.unwrap();
@@ -83,6 +90,14 @@ async fn accepted(aws: &Memory, request: &Value) -> OperatorAnswer {
     serde_json::from_str(&response.body).unwrap()
 }
 
+/// What the model's document says after an accepted request.
+async fn done(aws: &Memory, request: &Value) -> ModelState {
+    match accepted(aws, request).await.result {
+        CommandResult::Done(state) => state,
+        CommandResult::Sent { event } => panic!("sent as {event}"),
+    }
+}
+
 /// Sends a request that is refused. The document of the model and the events stay as they are.
 async fn refused(aws: &Memory, request: &Value) -> (u16, OperatorRefusal) {
     let keys = aws.documents();
@@ -116,17 +131,22 @@ async fn every_sample_request_is_accepted() {
         let answer = accepted(&aws, &serde_json::from_str(&request).unwrap()).await;
         assert_eq!(answer.caller, CALLER);
         let (detail_type, detail) = aws.events().pop().unwrap();
-        assert_eq!(detail_type, "Operator Command Accepted");
-        let record: OperatorCommandAccepted = serde_json::from_str(&detail).unwrap();
-        assert_eq!((record.command_id, record.caller), (answer.id, answer.caller));
-        assert_eq!(record.stage, answer.stage);
+        match answer.result {
+            CommandResult::Done(state) => {
+                assert_eq!(detail_type, "Operator Command Accepted");
+                let record: OperatorCommandAccepted = serde_json::from_str(&detail).unwrap();
+                assert_eq!((record.command_id, record.caller), (answer.id, answer.caller));
+                assert_eq!(record.stage, state.stage);
+            }
+            CommandResult::Sent { event } => assert_eq!(event, detail_type),
+        }
     }
 }
 
 #[tokio::test]
 async fn approval_is_by_the_caller_that_aws_names() {
     let aws = aws().await;
-    let answer = accepted(&aws, &request("approve", &json!({"by": "Chief Risk Officer"}))).await;
+    let answer = done(&aws, &request("approve", &json!({"by": "Chief Risk Officer"}))).await;
     assert_eq!((answer.stage, answer.decision), (Stage::Retraining, Some(2)));
     assert!(answer.sentence.unwrap().contains(CALLER));
     assert_eq!(
@@ -144,10 +164,10 @@ async fn approval_is_by_the_caller_that_aws_names() {
 #[tokio::test]
 async fn denial_holds_and_resolution_closes() {
     let aws = aws().await;
-    let answer = accepted(&aws, &request("deny", &json!({}))).await;
+    let answer = done(&aws, &request("deny", &json!({}))).await;
     assert_eq!(answer.stage, Stage::Holding);
     let resolve = request("resolve", &json!({"stage": "Holding", "inAlert": "reopen"}));
-    let answer = accepted(&aws, &at(resolve, "2026-11-23T03:18:21Z")).await;
+    let answer = done(&aws, &at(resolve, "2026-11-23T03:18:21Z")).await;
     let document = model(&aws);
     assert_eq!(document.closed[0].outcome, Outcome::Resolved);
     // The monitor is still in alert.
@@ -198,7 +218,7 @@ async fn misspelled_model_is_refused_with_nearest_name() {
 async fn new_model_is_paused_on_request() {
     let aws = aws().await;
     let pause = request("pause", &json!({"model": "lifetime-value", "newModel": true}));
-    let answer = accepted(&aws, &pause).await;
+    let answer = done(&aws, &pause).await;
     assert_eq!(
         (answer.model.as_str(), answer.stage),
         ("lifetime-value", Stage::Healthy)
@@ -206,7 +226,7 @@ async fn new_model_is_paused_on_request() {
     assert!(answer.pause.unwrap().paused);
     // A model with an experiment exists.
     aws.put_document("experiments/fraud.json", "{}");
-    let answer = accepted(&aws, &request("pause", &json!({"model": "fraud"}))).await;
+    let answer = done(&aws, &request("pause", &json!({"model": "fraud"}))).await;
     assert!(answer.pause.unwrap().paused);
 }
 
@@ -296,7 +316,7 @@ async fn base64_body_is_decoded() {
     let body = base64::engine::general_purpose::STANDARD.encode(request["body"].as_str().unwrap());
     request["body"] = body.into();
     request["isBase64Encoded"] = true.into();
-    assert_eq!(accepted(&aws, &request).await.stage, Stage::Retraining);
+    assert_eq!(done(&aws, &request).await.stage, Stage::Retraining);
 }
 
 #[tokio::test]
@@ -328,13 +348,13 @@ async fn approvers_url_accepts_answers_only() {
 #[tokio::test]
 async fn commands_are_ordered_by_time_of_receipt() {
     let aws = aws().await;
-    let paused = accepted(&aws, &request("pause", &json!({}))).await;
+    let paused = done(&aws, &request("pause", &json!({}))).await;
     // A resume that AWS received before the pause, and that arrives after it.
     let resume = at(request("resume", &json!({})), "2026-11-23T03:18:19Z");
     assert_eq!(error(&aws, &resume).await, as_expected(409, "Overtaken"));
     assert_eq!(model(&aws).pause, paused.pause);
     let resume = at(request("resume", &json!({})), "2026-11-23T03:18:20.150Z");
-    assert!(!accepted(&aws, &resume).await.pause.unwrap().paused);
+    assert!(!done(&aws, &resume).await.pause.unwrap().paused);
 }
 
 #[tokio::test]
@@ -350,7 +370,7 @@ async fn pause_overrides_time_from_fast_clock() {
         reason: None,
     });
     aws.put_document("models/churn-endpoint.json", serde_json::to_vec(&document).unwrap());
-    let answer = accepted(&aws, &request("pause", &json!({}))).await;
+    let answer = done(&aws, &request("pause", &json!({}))).await;
     assert!(answer.pause.unwrap().is_active(aws.time()));
     assert!(model(&aws).pause.unwrap().is_active(aws.time()));
 }
@@ -434,7 +454,7 @@ async fn retraining_of_closed_incident_counts_until_it_ends() {
     let aws = Memory::at("2026-11-23T03:16:22Z".parse().unwrap());
     aws.put_document(
         "policy.toml",
-        "[fleet]\nretrainings_at_once = 1\n[remediation]\nautomation = 'auto'\n",
+        "[fleet]\nretrainings_at_once = 1\n[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n",
     );
     let alert = sample("remediate", "alert-in-alert").to_string();
     remediate().handle(&aws, &alert, "alert").await.unwrap();
@@ -467,4 +487,140 @@ async fn retraining_of_closed_incident_counts_until_it_ends() {
         .await
         .unwrap();
     assert_eq!(aws.executions().len(), 2);
+}
+
+/// A request for an experiment of `churn-endpoint`.
+fn order(action: &str, experiment: &str) -> Value {
+    let command = json!({"id": "1", "command": action, "experimentId": experiment, "reason": "checked by hand"});
+    let mut request = sample("operator", "approve");
+    request["body"] = command.to_string().into();
+    request
+}
+
+#[tokio::test]
+async fn order_for_experiment_is_sent_with_caller_and_time() {
+    let aws = aws().await;
+    let since = aws.time();
+    let experiment = aws_experiment("Paused", since);
+    aws.put_document("experiments/churn-endpoint.json", experiment.to_string());
+    for (action, sent) in [
+        ("resume", Order::Resume),
+        ("promote", Order::Promote),
+        ("stop", Order::Stop),
+        ("rollback", Order::Rollback),
+    ] {
+        let answer = accepted(&aws, &order(action, "churn-endpoint-ab-2")).await;
+        let event = "Experiment Command".to_owned();
+        assert_eq!(answer.result, CommandResult::Sent { event: event.clone() });
+        let (detail_type, detail) = aws.events().pop().unwrap();
+        let expected = ExperimentCommand {
+            model: "churn-endpoint".to_owned(),
+            experiment_id: "churn-endpoint-ab-2".to_owned(),
+            order: sent,
+            by: CALLER.to_owned(),
+            time: answer.time,
+            stage_since: Some(since),
+            reason: Some("checked by hand".to_owned()),
+        };
+        let command: ExperimentCommand = serde_json::from_str(&detail).unwrap();
+        assert_eq!((detail_type, command), (event, expected));
+    }
+}
+
+/// Experiments of `churn-endpoint`: the second is open in a stage.
+fn aws_experiment(stage: &str, since: Timestamp) -> Value {
+    let package = json!({
+        "arn": "arn:aws:sagemaker:us-east-1:111122223333:model-package/churn/12",
+        "version": 12,
+        "approval_status": "Approved",
+    });
+    let experiment = |number: u64, stage: &str| {
+        json!({
+            "number": number,
+            "id": format!("churn-endpoint-ab-{number}"),
+            "token": "1a2b3c4d",
+            "stage": stage,
+            "step": 0,
+            "mode": "variants",
+            "endpoint": "churn-endpoint",
+            "package": package,
+            "sentence": "an operator decides",
+            "opened_at": since,
+            "since": since,
+        })
+    };
+    json!({
+        "version": 1,
+        "model": "churn-endpoint",
+        "experiments": 2,
+        "experiment": experiment(2, stage),
+        "ended": [{"experiment": experiment(1, "Ended"), "conclusion": "Promoted", "ended_at": since}],
+    })
+}
+
+#[tokio::test]
+async fn order_without_effect_is_refused() {
+    let aws = aws().await;
+    let missing = error(&aws, &order("stop", "churn-endpoint-ab-2")).await;
+    assert_eq!(missing, as_expected(404, "UnknownExperiment"));
+    let experiment = aws_experiment("RollingBack", aws.time());
+    aws.put_document("experiments/churn-endpoint.json", experiment.to_string());
+    for (action, id, expected) in [
+        ("promote", "churn-endpoint-ab-2", (409, "NoEffect")),
+        ("resume", "churn-endpoint-ab-2", (409, "NoEffect")),
+        ("stop", "churn-endpoint-ab-1", (409, "ExperimentEnded")),
+        ("stop", "churn-endpoint-ab-9", (404, "UnknownExperiment")),
+        ("stop", "chrun-endpoint-ab-2", (404, "UnknownExperiment")),
+    ] {
+        let (status, error) = expected;
+        assert_eq!(
+            error_of(&aws, action, id).await,
+            as_expected(status, error),
+            "{action} {id}"
+        );
+    }
+    let (_, refusal) = refused(&aws, &order("stop", "chrun-endpoint-ab-2")).await;
+    assert_eq!(refusal.hint.unwrap(), "did you mean `churn-endpoint`?");
+}
+
+async fn error_of(aws: &Memory, action: &str, id: &str) -> (u16, String) {
+    error(aws, &order(action, id)).await
+}
+
+#[tokio::test]
+async fn datapoint_is_dropped_by_caller() {
+    let aws = aws().await;
+    let drop = |schedule: &str, time: &str| {
+        let command = json!({
+            "id": "1",
+            "command": "drop",
+            "monitoringSchedule": schedule,
+            "scheduledTime": time,
+            "reason": "report of another model",
+        });
+        let mut request = sample("operator", "approve");
+        request["body"] = command.to_string().into();
+        request
+    };
+    let time = "2026-11-23T02:00:00Z";
+    let mut ledger = MonitorLedger::new(alerting::Monitor {
+        schedule: "Churn-DQ".to_owned(),
+        endpoint: Some("churn-endpoint".to_owned()),
+        model: "churn-endpoint".to_owned(),
+        monitor_type: None,
+    });
+    ledger.datapoints.push_back(alerting::Datapoint {
+        scheduled_time: time.parse().unwrap(),
+        evidence: alerting::Evidence::default(),
+    });
+    aws.put_document("monitors/churn-dq.json", serde_json::to_vec(&ledger).unwrap());
+    let answer = accepted(&aws, &drop("Churn-DQ", time)).await;
+    let (detail_type, detail) = aws.events().pop().unwrap();
+    assert_eq!(detail_type, "Monitor Datapoint Drop");
+    let command: MonitorDatapointDrop = serde_json::from_str(&detail).unwrap();
+    assert_eq!((command.by.as_str(), command.time), (CALLER, answer.time));
+    let unknown = error(&aws, &drop("churn-dp", time)).await;
+    assert_eq!(unknown, as_expected(404, "UnknownMonitor"));
+    let unknown = error(&aws, &drop("Churn-DQ", "2026-11-23T01:00:00Z")).await;
+    assert_eq!(unknown, as_expected(404, "UnknownDatapoint"));
 }

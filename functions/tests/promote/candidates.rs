@@ -599,7 +599,7 @@ async fn custom_metric_is_reported_by_events() {
                 "model": "churn", "variantName": variant, "metric": "purchases", "periodStart": play.aws.time().to_string(),
                 "outcomes": {"count": 1000, "sum": sum, "sumOfSquares": sum}, "time": play.aws.time().to_string(),
             });
-            let event = Play::event("driftwarden.operator", "Experiment Outcomes Reported", &reported);
+            let event = Play::event("driftwarden.pipeline", "Experiment Outcomes Reported", &reported);
             // A repeated report counts once.
             play.deliver(&event).await;
             play.deliver(&event).await;

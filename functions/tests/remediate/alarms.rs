@@ -10,7 +10,7 @@ use shell::memory::{Fault, Memory};
 
 const ALARM: &str = "churn-latency-p99";
 const EVENT: &str = include_str!("../../../events/remediate/alarm.json");
-const POLICY: &str = "[remediation]\nautomation = 'auto'\n\
+const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n\
     [[alarm]]\nname = 'churn-latency-*'\nmodel = 'churn-endpoint'\n";
 
 fn function() -> Remediate {

@@ -27,7 +27,7 @@ fn function() -> Remediate {
 }
 
 /// A policy that retrains automatically, with an alarm.
-const POLICY: &str = "[remediation]\nautomation = 'auto'\nclose_after = 1\nverify_executions = 1\n\
+const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\nclose_after = 1\nverify_executions = 1\n\
     [[alarm]]\nname = 'churn-latency-*'\nmodel = 'churn-endpoint'\nseverity = 'critical'\n";
 
 fn aws() -> Memory {
@@ -152,6 +152,28 @@ async fn fault_at_any_call_starts_one_retraining() {
 }
 
 #[tokio::test]
+async fn refused_start_leaves_its_place_to_other_models() {
+    let policy = "[fleet]\nretrainings_per_day = 1\n[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n";
+    let aws = aws();
+    aws.put_document("policy.toml", policy);
+    let refused = Fault::Before(Kind::Rejected);
+    aws.fail("sagemaker:StartPipelineExecution", refused);
+    function()
+        .handle(&aws, &event("alert-in-alert"), "request-1")
+        .await
+        .unwrap();
+    assert_eq!(model(&aws).stage(), Stage::Escalated);
+    let other = event("alert-in-alert")
+        .replace("churn-endpoint", "fraud")
+        .replace("churn-", "fraud-");
+    function().handle(&aws, &other, "request-2").await.unwrap();
+    assert_eq!(aws.executions().len(), 1, "the day has one start");
+    let third = other.replace("fraud", "upsell");
+    function().handle(&aws, &third, "request-3").await.unwrap();
+    assert_eq!(aws.executions().len(), 1);
+}
+
+#[tokio::test]
 async fn end_before_recorded_start_counts() {
     let aws = aws();
     // The start is answered, and the answer cannot be recorded.
@@ -227,6 +249,13 @@ async fn medium_risk_model_is_retrained_after_approval() {
     aws.put_risk_rating("churn-endpoint", RiskRating::Medium);
     function()
         .handle(&aws, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    // Without a policy, more alerts may join for ten minutes. The next sweep decides.
+    assert_eq!(model(&aws).stage(), Stage::Deciding);
+    aws.pass(jiff::SignedDuration::from_mins(11));
+    function()
+        .sweep(&aws, "churn-endpoint", Levels::new(), None, "sweep")
         .await
         .unwrap();
     assert_eq!(model(&aws).stage(), Stage::AwaitingApproval);

@@ -10,7 +10,7 @@ use machine::Kind;
 use remediation::{ModelDocument, Stage};
 use shell::memory::Memory;
 
-const POLICY: &str = "[remediation]\nautomation = 'auto'\n";
+const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n";
 const TABLE: &str = "[[alarm]]\nname = 'Latency-*'\nmodel = 'churn'\n";
 
 fn aws() -> Memory {

@@ -18,7 +18,7 @@ use shell::{
 };
 use std::collections::BTreeMap;
 
-const POLICY: &str = "[remediation]\nautomation = 'auto'\n";
+const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n";
 const REPORT: &str = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
     "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
 
@@ -401,7 +401,10 @@ async fn moved_monitor_that_is_deleted_retires() {
 #[tokio::test]
 async fn deleted_policy_is_measured_and_stays_effective() {
     let aws = fleet(1, "CompletedWithViolations");
-    aws.put_document("policy.toml", "paused = true\n[remediation]\nautomation = 'observe'\n");
+    aws.put_document(
+        "policy.toml",
+        "paused = true\n[remediation]\ndecide_after = '0s'\nautomation = 'observe'\n",
+    );
     sweep_for(&aws, 600).await.unwrap();
     assert!(metric(&aws, MetricName::PolicyFallback).abs() < f64::EPSILON);
     aws.delete_document("policy.toml");

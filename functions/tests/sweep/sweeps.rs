@@ -13,7 +13,7 @@ use shell::{
     ports::{DescribedJob, MonitoringExecution, Schedule},
 };
 
-const POLICY: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 9\nclose_after = 1\nverify_executions = 1\nreopen_within = '0m'\n";
+const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 9\nclose_after = 1\nverify_executions = 1\nreopen_within = '0m'\n";
 const REPORT: &str = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
     "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
 
@@ -340,7 +340,10 @@ fn changed_baseline(aws: &Memory, time: &str) {
 #[tokio::test]
 async fn lost_baseline_change_restarts_window() {
     let aws = aws();
-    aws.put_document("policy.toml", "[remediation]\nautomation = 'observe'\n");
+    aws.put_document(
+        "policy.toml",
+        "[remediation]\ndecide_after = '0s'\nautomation = 'observe'\n",
+    );
     execution(&aws, 4, "CompletedWithViolations");
     assert_eq!(sweep(&aws).await.restarted, 0);
     assert_eq!(ledger(&aws).alert.status, AlertStatus::InAlert);

@@ -309,7 +309,7 @@ impl Functions {
 
 /// A random policy.
 fn random_policy(random: &mut Rng, monitors: usize) -> String {
-    let mut text = random_settings(random);
+    let mut text = random_settings(random) + "decide_after = '0s'\n";
     let monitors = (0..monitors).map(|number| format!("[[monitor]]\nschedule = 'monitor-{number}'\nmodel = 'churn'\n"));
     text.extend(monitors);
     text

@@ -1,15 +1,16 @@
-//! `driftwarden experiment stop|promote|rollback|resume`: commands of operators on experiments, sent as events.
+//! `driftwarden experiment stop|promote|rollback|resume`: commands of operators on experiments. They are sent, signed, to the
+//! function `operator`, which passes them to `promote`.
 
 use crate::{
     Exit, Streams,
-    cloud::{AwsTargets, Environment, StateBucket, experiments, json_line, model_experiments},
+    cloud::{Environment, OperatorUrl, StateBucket, experiments, json_line, model_experiments},
     error::{Failure, Message},
-    operator::{Confirmation, OperatorArgs},
+    operator::{CommandArgs, Effect},
     table::plain,
 };
-use events::Event;
 use machine::{Clock as _, Documents};
-use promotion::{Conclusion, Ended, Experiment, ExperimentCommand, ExperimentDocument, ExperimentStage, Mode, Order};
+use promotion::{Conclusion, Ended, Experiment, ExperimentDocument, ExperimentStage, Mode, Order};
+use remediation::{OperatorAction, experiment_model};
 use serde_json::json;
 
 /// Arguments of all commands on an experiment.
@@ -21,12 +22,14 @@ pub(super) struct OrderArgs {
     #[command(flatten)]
     state_bucket: StateBucket,
     #[command(flatten)]
-    operator: OperatorArgs,
+    command: CommandArgs,
+    #[command(flatten)]
+    url: OperatorUrl,
 }
 
 /// Result of checking a command.
 enum Answer {
-    /// The event is sent. The text says what happens next.
+    /// The command is sent. The text says what happens next.
     Send(String),
     /// Nothing has to be done. The text says why.
     Nothing(String),
@@ -41,23 +44,22 @@ impl OrderArgs {
         streams: &mut Streams<'_>,
     ) -> Result<Exit, Failure> {
         let id = &self.experiment_id;
-        let model = model_name(id).ok_or_else(|| {
+        let model = experiment_model(id).ok_or_else(|| {
             Failure::usage(
                 format!("`{id}` is not an experiment ID"),
                 "an experiment ID is MODEL-ab-NUMBER, for example churn-ab-3; `driftwarden experiment status` lists them",
             )
         })?;
-        let operator = self.operator.operator(&self.state_bucket.stack, env).await?;
-        let targets = AwsTargets {
-            state_bucket: Some(self.state_bucket.required(env).await?),
-            event_bus: operator.event_bus.clone(),
-        };
-        let clients = env.connect(targets).await?;
+        let url = self
+            .url
+            .find(self.command.dry_run, &self.state_bucket.stack, env)
+            .await?;
+        let clients = self.state_bucket.connect(env).await?;
         let Some(document) = model_experiments(clients.as_ref(), model).await? else {
             return Err(no_experiments(clients.as_ref(), model).await?);
         };
         let answer = if let Some(open) = document.experiment.as_ref().filter(|open| open.id == *id) {
-            if !self.operator.json {
+            if !self.command.json {
                 writeln!(
                     streams.out,
                     "{}: {} since {}\n  {}",
@@ -75,8 +77,8 @@ impl OrderArgs {
             return Err(unknown_experiment(id, model, &document));
         };
         match answer {
-            Answer::Nothing(why) if self.operator.json => {
-                json_line(streams.out, &json!({"event": null, "put": false, "why": why}))?;
+            Answer::Nothing(why) if self.command.json => {
+                json_line(streams.out, &json!({"command": null, "answer": null, "why": why}))?;
                 Ok(Exit::Done)
             }
             Answer::Nothing(why) => {
@@ -84,39 +86,42 @@ impl OrderArgs {
                 Ok(Exit::Done)
             }
             Answer::Send(then) => {
-                if !self.operator.json {
+                if !self.command.json {
                     writeln!(streams.out, "next: {}", plain(&then))?;
                 }
-                let command = ExperimentCommand {
-                    model: model.to_owned(),
-                    experiment_id: id.clone(),
-                    order,
-                    by: operator.by.clone(),
-                    time: clients.now(),
-                    reason: self.operator.reason.clone(),
+                let action = match order {
+                    Order::Stop => OperatorAction::Stop,
+                    Order::Promote => OperatorAction::Promote,
+                    Order::Rollback => OperatorAction::Rollback,
+                    Order::Resume => OperatorAction::Resume,
                 };
-                let confirmation = Confirmation {
-                    action: "requested",
-                    subject: id,
-                    operator: &operator,
+                let mut command = self.command.command(action, clients.now(), env);
+                command.experiment_id = Some(id.clone());
+                let since = document.experiment.as_ref().map(|open| open.since);
+                let effect = async || {
+                    let document = model_experiments(clients.as_ref(), model).await?;
+                    let mut experiments = document.iter().flat_map(|document| {
+                        let ended = document.ended.iter().map(|ended| &ended.experiment);
+                        document.experiment.iter().chain(ended)
+                    });
+                    let changed =
+                        experiments.find(|experiment| experiment.id == *id && Some(experiment.since) != since);
+                    Ok(changed.map(|experiment| Effect {
+                        text: format!(
+                            "{}: {}\n  {}",
+                            plain(id),
+                            experiment.stage.as_str(),
+                            plain(&experiment.sentence)
+                        ),
+                        json: json!({"stage": experiment.stage, "sentence": experiment.sentence}),
+                    }))
                 };
-                self.operator
-                    .send(
-                        clients.as_ref(),
-                        streams,
-                        &Event::ExperimentCommand(Box::new(command)),
-                        confirmation,
-                    )
+                self.command
+                    .send_and_wait(clients.as_ref(), url.as_deref(), &command, streams, effect)
                     .await
             }
         }
     }
-}
-
-/// The model in an experiment ID.
-pub(super) fn model_name(experiment_id: &str) -> Option<&str> {
-    let (model, number) = experiment_id.rsplit_once("-ab-")?;
-    (!model.is_empty() && number.parse::<u64>().is_ok()).then_some(model)
 }
 
 /// The error for an ID that the model's document does not have.

@@ -1,6 +1,6 @@
 //! `driftwarden experiment status`: the stage of each experiment, and why.
 
-use super::order::{model_name, no_experiments, unknown_experiment};
+use super::order::{no_experiments, unknown_experiment};
 use crate::{
     Exit, Streams,
     cloud::{Clients, Environment, StateBucket, experiments, json_line, model_experiments, show_all},
@@ -133,7 +133,7 @@ impl Status {
         };
         let mut document = model_experiments(clients.as_ref(), name).await?;
         if document.is_none()
-            && let Some(model) = model_name(name)
+            && let Some(model) = remediation::experiment_model(name)
         {
             document = model_experiments(clients.as_ref(), model).await?;
             if let Some(document) = &mut document {

@@ -122,7 +122,7 @@ fn policy(scenario: Scenario) -> Policy {
         ""
     };
     let text = format!(
-        "{paused}[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\nautomation = \"{automation}\"\nclose_after = 1\nfix_data_check_types = [\"data_type_check\", \"completeness_check\"]\n[retraining]\ncost = 42.5\n"
+        "{paused}[alert]\ndatapoints_to_alert = 2\nevaluation_period = 3\n[remediation]\nautomation = \"{automation}\"\ndecide_after = \"0s\"\nclose_after = 1\nfix_data_check_types = [\"data_type_check\", \"completeness_check\"]\n[retraining]\ncost = 42.5\n"
     );
     Policy::parse(text.as_bytes()).unwrap()
 }

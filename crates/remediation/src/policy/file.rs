@@ -217,13 +217,14 @@ pub(crate) struct RemediationTable {
     /// 0 to 100; 0 takes the monitor's evaluation period. Default: 0.
     pub(crate) verify_executions: Option<Number<0, 100>>,
     /// Time to wait after the latest new alert of a model before a decision, so that alerts that arrive together lead to
-    /// one decision. Less than `decide_within`. Default: 0s; decisions are made immediately.
+    /// one decision, and drift of many models is noticed before they retrain. The next sweep then decides. 0s: decide
+    /// immediately. Less than `decide_within`. Default: 10m, or 0s if `decide_within` is at most 10m.
     pub(crate) decide_after: Option<Length>,
     /// Maximum time for a decision. If a fact that it needs cannot be read in this time, the incident is escalated. At
     /// least 1m. Default: 1h.
     pub(crate) decide_within: Option<Deadline>,
     /// Maximum time from the decision to retrain until the pipeline execution exists. Then the incident is escalated. At
-    /// least 1m. Default: 1h.
+    /// least 1m. Does not apply to `start = "event"`: `retraining_within` does. Default: 1h.
     pub(crate) start_within: Option<Deadline>,
     /// Maximum duration of a retraining. Then the incident is escalated; the pipeline execution is not stopped. At least
     /// 1m. Default: 48h.
@@ -237,7 +238,7 @@ pub(crate) struct RemediationTable {
     /// Number of clean executions of each monitor after which an incident closes. 0 to 100; 0 takes the monitor's
     /// evaluation period, but at least 3. Default: 0.
     pub(crate) close_after: Option<Number<0, 100>>,
-    /// Minimum severity of alerts that start a response. Alerts below it are ignored. Default: warning.
+    /// Minimum severity of alerts that start a retraining. If all alerts are below it, the incident is held. Default: warning.
     pub(crate) minimum_severity: Option<Severity>,
     /// Check types that indicate broken input data. They lead to `FixData` instead of
     /// `Retrain`. Default: `data_type_check`, `completeness_check`, `missing_column_check`, `extra_column_check`.
@@ -253,7 +254,7 @@ pub(crate) struct FleetTable {
     pub(crate) retrainings_at_once: Option<Number<1, 1000>>,
     /// Maximum number of retrainings of all models per day (UTC). 1 to 10000. Default: 20.
     pub(crate) retrainings_per_day: Option<Number<1, 10000>>,
-    /// Whether retrainings are held if many models get an alert within an hour, because the cause is probably a common
+    /// Whether retrainings are held if many models want to start one within an hour, because the cause is probably a common
     /// one. Default: true.
     pub(crate) common_cause: Option<bool>,
 }

@@ -50,6 +50,9 @@ const PLACEHOLDERS: [&str; 7] = [
     "monitor_type",
 ];
 
+/// Default of `decide_after`.
+const DECIDE_AFTER_MINUTES: i64 = 10;
+
 /// Check types that indicate broken input data.
 const FIX_DATA_CHECK_TYPES: [&str; 4] = [
     "data_type_check",
@@ -438,8 +441,18 @@ impl Policy {
             |t| t.verify_executions,
             |executions| executions.0.to_string(),
         );
-        let decide_after = layers.length("decide_after", 0, |t| t.decide_after.clone());
         let decide_within = layers.deadline("decide_within", 1, |t| t.decide_within.clone());
+        let decide_after = match DECIDE_AFTER_MINUTES {
+            minutes if decide_within > SignedDuration::from_mins(minutes) => minutes,
+            _ => 0,
+        };
+        let decide_after = layers.setting(
+            "decide_after",
+            Length::from_minutes(decide_after),
+            |t| t.decide_after.clone(),
+            |length| length.text.clone(),
+        );
+        let decide_after = decide_after.duration;
         let start_within = layers.deadline("start_within", 1, |t| t.start_within.clone());
         let retraining_within = layers.deadline("retraining_within", 48, |t| t.retraining_within.clone());
         let data_within = layers.deadline("data_within", 7 * 24, |t| t.data_within.clone());

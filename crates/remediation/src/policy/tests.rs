@@ -199,16 +199,23 @@ fn deadlines_of_stages_have_defaults_and_can_be_set_per_model() {
     let hours = SignedDuration::from_hours;
     let policy = Policy::parse(
         b"[remediation]\nretraining_within = '12h'\nreopen_within = '0s'\n\
-          [[model]]\nname = 'churn'\nremediation = { decide_after = '10m', data_within = '2d', close_after = 6 }\n",
+          [[model]]\nname = 'churn'\nremediation = { decide_after = '5m', data_within = '2d', close_after = 6 }\n",
     )
     .unwrap();
     let default = Policy::default().model("any");
-    assert_eq!((default.decide_after, default.decide_within), (hours(0), hours(1)));
+    let minutes = SignedDuration::from_mins;
+    assert_eq!((default.decide_after, default.decide_within), (minutes(10), hours(1)));
+    let hasty = Policy::parse(b"[remediation]\ndecide_within = '10m'\n").unwrap();
+    assert_eq!(
+        hasty.model("any").decide_after,
+        hours(0),
+        "it is less than `decide_within`"
+    );
     assert_eq!((default.start_within, default.retraining_within), (hours(1), hours(48)));
     assert_eq!((default.data_within, default.reopen_within), (hours(7 * 24), hours(24)));
     assert_eq!(default.close_after, 0);
     let churn = policy.model("churn");
-    assert_eq!(churn.decide_after, SignedDuration::from_mins(10));
+    assert_eq!(churn.decide_after, minutes(5));
     assert_eq!((churn.retraining_within, churn.reopen_within), (hours(12), hours(0)));
     assert_eq!((churn.data_within, churn.close_after), (hours(48), 6));
     assert_eq!(policy.model("fraud").data_within, hours(7 * 24));

@@ -71,6 +71,17 @@ pub(crate) struct Length {
 }
 
 impl Length {
+    /// A default, in minutes.
+    pub(super) fn from_minutes(minutes: i64) -> Self {
+        match minutes {
+            0 => Self::from_hours(0),
+            minutes => Self {
+                text: format!("{minutes}m"),
+                duration: SignedDuration::from_mins(minutes),
+            },
+        }
+    }
+
     /// A default, in whole hours.
     pub(super) fn from_hours(hours: i64) -> Self {
         let text = match hours {

@@ -171,7 +171,7 @@ fn reasons_of_the_fleet_and_of_stages_are_described() {
                 monitoring_schedule: "dq".into(),
                 since: at,
             },
-            "monitor `dq` has judged no execution since 2026-11-23 15:00 UTC, so its alert no longer shows drift",
+            "monitor `dq` has judged no execution since 2026-11-23 15:00 UTC, so it no longer shows whether the drift lasts",
         ),
         (
             Reason::FleetAtOnce {

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 pub(crate) use candidate::on_experiment;
 pub(crate) use retraining::{on_execution, on_retraining_end, on_run_unknown};
 pub(crate) use starting::has_start_to_review;
-pub(crate) use undecided::on_approval;
+pub(crate) use undecided::{on_approval, settled_at};
 
 /// What follows from an input, or from what is true now.
 #[derive(Debug)]

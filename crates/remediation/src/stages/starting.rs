@@ -113,6 +113,11 @@ fn on_answer(answer: &StartAnswer, open: &Incident, now: &Situation<'_>) -> Tran
 fn is_same_start(pending: &ModelEffect, open: &Incident, now: &Situation<'_>) -> bool {
     let target = Target::new(&now.policy.retraining, now.given.settings);
     let parameters = target.parameters(&now.policy.retraining, open, &now.snapshots(), now.model);
+    if let ModelEffect::PutRemediationDecided(decided) = pending {
+        return target.is_started_by_event()
+            && decided.pipeline.as_deref() == target.name()
+            && decided.pipeline_parameters == parameters;
+    }
     match (target.start(&parameters, open, "", now.model), pending) {
         (Some(ModelEffect::StartPipelineExecution(new)), ModelEffect::StartPipelineExecution(start)) => {
             new.pipeline == start.pipeline && new.parameters == start.parameters

@@ -5,21 +5,22 @@
 
 use super::{Change, Deadline, Transition, judgment::judge};
 use crate::{
-    Approval, Cause, Incident, Outcome, Reason, Refusal, RemediationApproval,
+    Approval, Cause, Decision, Incident, Outcome, Reason, Refusal, RemediationApproval, Verdict,
     situation::Situation,
     state::{State, Undecided, WaitsFor},
     time::after,
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 impl Undecided {
     pub(super) fn follow_up(&self, open: &Incident, now: &Situation<'_>) -> Change {
         if now.is_quiet(open) {
             return Change::Close(Outcome::Recovered);
         }
-        // The monitors may be in alert again in the next hour: the incident waits for some executions.
-        let is_waiting = now.in_alert().next().is_none() || self.is_settling(open, now);
-        let Some(Ok(facts)) = now.given.facts.filter(|_| !is_waiting) else {
+        if now.in_alert().next().is_none() {
+            return self.without_alert(open, now);
+        }
+        let Some(Ok(facts)) = now.given.facts.filter(|_| !Self::is_settling(open, now)) else {
             return Change::Stay;
         };
         if self.past.has_execution() {
@@ -44,13 +45,26 @@ impl Undecided {
         }
     }
 
-    /// Whether alerts of other monitors may still join before the first decision.
-    fn is_settling(&self, open: &Incident, now: &Situation<'_>) -> bool {
-        // The clocks of AWS and of this function may differ.
-        let settled = open
-            .last_alert_at
-            .map(|at| after(at.min(now.now()), now.policy.decide_after));
-        self.waits_for == WaitsFor::Facts && settled.is_some_and(|settled| settled > now.now())
+    /// No monitor is in alert, and not every one has been OK for long enough: the incident waits for their next executions. If
+    /// there are none, the decision says so.
+    fn without_alert(&self, open: &Incident, now: &Situation<'_>) -> Change {
+        let silence = now.silence(open);
+        if silence.is_empty() {
+            return Change::Stay;
+        }
+        let reasons = [Reason::NoMonitorInAlert].into_iter().chain(silence).collect();
+        Transition {
+            decision: Some(now.decision(Verdict::Hold, reasons)),
+            ..Transition::new(Cause::Hold, State::undecided(WaitsFor::Release, self.past.clone()))
+        }
+        .into()
+    }
+
+    /// Whether alerts of other monitors may still join before the decision on the latest one. The answer of an approver counts
+    /// at once.
+    fn is_settling(open: &Incident, now: &Situation<'_>) -> bool {
+        let is_answered = open.consent.answer.is_some();
+        !is_answered && settled_at(open, now.policy.decide_after, now.now()).is_some()
     }
 
     pub(super) fn deadline(&self, open: &Incident, now: &Situation<'_>) -> Option<Deadline> {
@@ -76,6 +90,16 @@ impl Undecided {
     }
 }
 
+/// Time at which an alert that joined after the last decision is decided on. `None` without such an alert, and in the past.
+pub(crate) fn settled_at(open: &Incident, decide_after: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    let last_alert_at = open.last_alert_at?;
+    let is_decided = |decision: &Decision| decision.time >= last_alert_at;
+    let is_undecided = !open.decision.as_ref().is_some_and(is_decided);
+    // The clocks of AWS and of this function may differ.
+    let settled = after(last_alert_at.min(now), decide_after);
+    (open.stage().is_undecided() && is_undecided && settled > now).then_some(settled)
+}
+
 /// Checks the answer of an approver to an open incident.
 ///
 /// # Errors
@@ -85,12 +109,13 @@ pub(crate) fn on_approval(
     approval: RemediationApproval,
     valid_for: SignedDuration,
 ) -> Result<Approval, Refusal> {
-    let decision = open.decision.as_ref();
     let is_known = |known: &Approval| known.at >= approval.time;
     if !matches!(open.state, State::Undecided(_)) {
         return Err(Refusal::Decided);
     }
-    if approval.decision.is_some() && approval.decision != decision.map(|decision| decision.number) {
+    // Without a decision, there is nothing yet that the approval could be bound to.
+    let decision = open.decision.as_ref().ok_or(Refusal::OtherDecision)?;
+    if approval.decision.is_some_and(|number| number != decision.number) {
         return Err(Refusal::OtherDecision);
     }
     if open
@@ -102,12 +127,11 @@ pub(crate) fn on_approval(
     if open.approval().is_some_and(is_known) {
         return Err(Refusal::Outdated);
     }
-    // Without a decision, there is nothing yet that the approval could be bound to.
-    let fingerprint = decision.map(|decision| decision.fingerprint.clone());
     Ok(Approval {
         granted: approval.granted,
         by: approval.by,
-        fingerprint: fingerprint.filter(|fingerprint| !fingerprint.is_empty()),
+        // Decisions of the first release have none.
+        fingerprint: Some(decision.fingerprint.clone()).filter(|fingerprint| !fingerprint.is_empty()),
         at: approval.time,
         valid_until: approval.valid_until.unwrap_or_else(|| after(approval.time, valid_for)),
         reason: approval.reason,

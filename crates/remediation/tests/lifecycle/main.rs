@@ -19,7 +19,7 @@ use remediation::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A policy that starts every retraining immediately, and closes an incident after one clean execution.
-const AUTO: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0m'\nretrainings_per_day = 1000\n\
+const AUTO: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '0m'\nretrainings_per_day = 1000\n\
     retrainings_per_month = 1000\nclose_after = 1\nverify_executions = 1\nreopen_within = '0m'\n";
 /// Settings with which an incident is closed after one clean execution, and is not reopened.
 const QUICK: &str = "close_after = 1\nverify_executions = 1\nreopen_within = '0m'\n";
@@ -323,8 +323,8 @@ fn execution_description_is_one_short_line() {
 #[test]
 fn event_about_large_alerts_fits_eventbridge() {
     let mut scenario = Scenario::with_policy(AUTO);
-    for monitor in 0..6 {
-        let Input::Alert(mut change) = in_alert(&format!("monitor-{monitor}"), 1) else {
+    for monitor in 0..100 {
+        let Input::Alert(mut change) = in_alert(&format!("monitor-{monitor:02}"), 1) else {
             panic!("an alert")
         };
         let datapoint = EventDatapoint {
@@ -332,6 +332,9 @@ fn event_about_large_alerts_fits_eventbridge() {
             ..change.datapoints.remove(0)
         };
         change.datapoints = vec![datapoint; 100];
+        if monitor == 99 {
+            change.severity = Some(Severity::Critical);
+        }
         let name = "y".repeat(256);
         change.violations = vec![
             alerting::ReportedViolation {
@@ -351,18 +354,26 @@ fn event_about_large_alerts_fits_eventbridge() {
         });
         scenario.apply(Input::Alert(change));
     }
-    let largest = scenario
-        .document
-        .outbox
-        .entries()
-        .iter()
-        .filter_map(|entry| match &entry.effect {
-            ModelEffect::PutRemediationDecided(decided) => Some(serde_json::to_vec(decided).unwrap().len()),
-            _ => None,
-        });
-    let largest = largest.max().unwrap();
-    assert!(largest > 64 << 10, "{largest} bytes: the alerts are large");
-    assert!(largest < 256 << 10, "{largest} bytes");
+    let decided = scenario.document.outbox.entries().iter();
+    let decided = decided.filter_map(|entry| match &entry.effect {
+        ModelEffect::PutRemediationDecided(decided) => Some(decided),
+        _ => None,
+    });
+    let mut alerts = 0;
+    for decided in decided {
+        let bytes = serde_json::to_vec(decided).unwrap().len();
+        assert!(bytes < 256 << 10, "{bytes} bytes");
+        alerts = decided.alerts.len() + decided.more_alerts;
+        assert!(decided.alerts.len() >= alerts.min(6) && decided.alerts.len() <= 20);
+        if alerts == 100 {
+            assert_eq!(
+                decided.alerts.first().unwrap().monitoring_schedule,
+                "monitor-99",
+                "the most severe one"
+            );
+        }
+    }
+    assert_eq!(alerts, 100, "the others are counted");
 }
 
 #[test]
@@ -492,7 +503,7 @@ fn broken_data_prevents_retraining() {
 
 #[test]
 fn medium_risk_requires_approval() {
-    let mut scenario = Scenario::with_policy("");
+    let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\n");
     scenario.facts = Some(Facts {
         risk_rating: RiskRating::Medium,
         ..Facts::default()
@@ -520,7 +531,7 @@ fn medium_risk_requires_approval() {
 #[test]
 fn expired_request_is_renewed_by_another_monitor() {
     let day = 24 * 3600;
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'approve'\n");
+    let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'approve'\n");
     scenario.apply_at(10, in_alert("dq", 1));
     assert_eq!(scenario.apply_at(3 * day + 11, tick()), Stage::Holding);
     assert!(matches!(
@@ -543,7 +554,8 @@ fn expired_request_is_renewed_by_another_monitor() {
 
 #[test]
 fn approval_during_cooldown_expires() {
-    let policy = "[remediation]\nautomation = 'approve'\ncooldown = '10h'\napproval_valid_for = '1h'\n";
+    let policy =
+        "[remediation]\ndecide_after = '0s'\nautomation = 'approve'\ncooldown = '10h'\napproval_valid_for = '1h'\n";
     let mut scenario = Scenario::with_policy(policy);
     scenario.document.retrainings = vec![at(-1)];
     assert_eq!(
@@ -571,7 +583,7 @@ fn approval_during_cooldown_expires() {
 fn denial_is_valid_until_another_monitor_alerts() {
     for automation in ["auto", "approve", "suggest"] {
         let mut scenario = Scenario::with_policy(&format!(
-            "[remediation]\nautomation = '{automation}'\ncooldown = '10h'\n"
+            "[remediation]\ndecide_after = '0s'\nautomation = '{automation}'\ncooldown = '10h'\n"
         ));
         scenario.document.retrainings = vec![at(-1)];
         scenario.apply_at(10, in_alert("dq", 1));
@@ -597,14 +609,14 @@ fn denial_is_valid_until_another_monitor_alerts() {
 
 #[test]
 fn approval_starts_suggested_but_not_observed_retraining() {
-    let mut scenario = Scenario::with_policy("");
+    let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\n");
     assert_eq!(
         scenario.apply_at(10, in_alert("dq", 1)),
         Stage::Holding,
         "the level for an unknown risk is suggest"
     );
     assert_eq!(scenario.apply_at(20, approval(true, 20)), Stage::Retraining);
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'observe'\n");
+    let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'observe'\n");
     scenario.apply_at(10, in_alert("dq", 1));
     assert_eq!(scenario.apply_at(20, approval(true, 20)), Stage::Holding);
 }
@@ -713,7 +725,9 @@ fn pipeline_execution_started_by_hand_holds_retraining() {
 #[test]
 fn cooldown_and_budgets_hold_retraining() {
     let hour = 3600;
-    let mut scenario = Scenario::with_policy(&format!("[remediation]\nautomation = 'auto'\n{QUICK}"));
+    let mut scenario = Scenario::with_policy(&format!(
+        "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n{QUICK}"
+    ));
     scenario.apply_at(10, in_alert("dq", 1));
     scenario.apply_at(20, execution(1, ExecutionStatus::Succeeded));
     scenario.apply_at(30, ok("dq", 2));
@@ -744,7 +758,7 @@ fn cooldown_and_budgets_hold_retraining() {
     assert_eq!(scenario.apply_at(10 + 24 * hour, tick()), Stage::Retraining);
     // The budget per month.
     let mut scenario = Scenario::with_policy(
-        "[remediation]\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 9\nretrainings_per_month = 2\n",
+        "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '0h'\nretrainings_per_day = 9\nretrainings_per_month = 2\n",
     );
     scenario.document.retrainings = vec![at(-2 * hour), at(-hour)];
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
@@ -836,7 +850,7 @@ fn accepted_alert_opens_no_incident_until_it_returns() {
 
 #[test]
 fn changed_policy_applies_to_undecided_incident() {
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'suggest'\n");
+    let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'suggest'\n");
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
     scenario.policy = Policy::parse(AUTO.as_bytes()).unwrap();
     assert_eq!(scenario.apply_at(20, tick()), Stage::Retraining);
@@ -880,6 +894,7 @@ fn late_and_unrelated_executions_are_ignored() {
 fn rule_start_publishes_parameters_in_decision() {
     let mut scenario = Scenario::with_policy(&format!("{AUTO}[retraining]\nparameters = []\n"));
     scenario.settings.pipeline_start = PipelineStart::Rule;
+    scenario.start = None;
     scenario.apply(in_alert("dq", 1));
     assert!(scenario.starts().is_empty());
     let [entry] = scenario.document.outbox.entries() else {
@@ -927,6 +942,7 @@ fn state_machine_and_event_get_custom_parameters() {
     assert_eq!(input["driftwarden"]["incident"], 1);
 
     let mut scenario = Scenario::with_policy(&format!("{AUTO}[retraining]\nstart = 'event'\n"));
+    scenario.start = None;
     scenario.apply(in_alert("dq", 1));
     assert_eq!(scenario.stage(), Stage::Starting);
     assert_eq!(scenario.document.outbox.entries().len(), 1, "only the event");
@@ -1000,7 +1016,7 @@ fn some_policy() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => Just(AUTO.to_owned()),
         1 => Just("paused = true".to_owned()),
-        1 => Just("[remediation]\nautomation = 'approve'\ncooldown = '0m'".to_owned()),
+        1 => Just("[remediation]\ndecide_after = '0s'\nautomation = 'approve'\ncooldown = '0m'".to_owned()),
         1 => Just(String::new()),
     ]
 }
@@ -1061,7 +1077,7 @@ proptest! {
 }
 
 /// A policy with experiments.
-const WITH_EXPERIMENTS: &str = "[remediation]\nautomation = 'auto'\ncooldown = '0m'\nverify_executions = 2\nclose_after = 1\n\
+const WITH_EXPERIMENTS: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '0m'\nverify_executions = 2\nclose_after = 1\n\
     [promotion]\nmode = 'variants'\nmetric = 'purchases'\ncandidate_within = '6h'\n";
 
 const EXECUTION: &str = "arn:aws:sagemaker:us-east-1:111122223333:pipeline/churn/execution/e1";

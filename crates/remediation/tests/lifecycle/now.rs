@@ -162,8 +162,123 @@ fn start_waits_for_other_models() {
 }
 
 #[test]
+fn event_that_starts_a_retraining_waits_like_a_start() {
+    let full = Reason::FleetAtOnce {
+        retrainings: 5,
+        limit: 5,
+    };
+    let decided = |scenario: &Scenario| {
+        let entries = scenario.document.outbox.entries().iter();
+        let verdicts = entries.filter_map(|entry| match &entry.effect {
+            ModelEffect::PutRemediationDecided(decided) => Some(decided.verdict),
+            _ => None,
+        });
+        verdicts.collect::<Vec<_>>()
+    };
+    for (policy, pipeline_start) in [
+        (
+            format!("{AUTO}[retraining]\nstart = 'event'\n"),
+            PipelineStart::Remediate,
+        ),
+        (AUTO.to_owned(), PipelineStart::Rule),
+    ] {
+        let mut scenario = Scenario::with_policy(&policy);
+        scenario.settings.pipeline_start = pipeline_start;
+        scenario.start = Some(ModelEffectOutcome::Held(full.clone()));
+        assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
+        assert_eq!(scenario.last_decision(), (Verdict::Hold, vec![full.clone()]));
+        assert_eq!(
+            decided(&scenario),
+            [Verdict::Hold],
+            "the decision to retrain was not published"
+        );
+        // An invocation dies before it publishes the event. Meanwhile retraining is paused.
+        scenario.start = None;
+        assert_eq!(scenario.apply_at(20, tick()), Stage::Starting);
+        assert_eq!(decided(&scenario), [Verdict::Hold, Verdict::Retrain]);
+        scenario.facts = Some(paused());
+        assert_eq!(scenario.apply_at(200, tick()), Stage::Holding);
+        assert!(!decided(&scenario).contains(&Verdict::Retrain), "it is withdrawn");
+        scenario.facts = Some(Facts::default());
+        scenario.start = Some(ModelEffectOutcome::Published);
+        assert_eq!(scenario.apply_at(300, tick()), Stage::Starting);
+        assert_eq!(scenario.document.outbox.get("start/churn-1"), None, "it is published");
+        // Published once: the report about the retraining comes next.
+        assert_eq!(scenario.apply_at(400, tick()), Stage::Starting);
+        assert!(!decided(&scenario).contains(&Verdict::Retrain));
+        let running = execution(1, ExecutionStatus::Executing);
+        assert_eq!(scenario.apply_at(500, running), Stage::Retraining);
+    }
+}
+
+#[test]
+fn start_that_a_dead_invocation_left_is_not_executed() {
+    // An operator closes the incident while an invocation executes the start. The invocation dies.
+    let mut scenario = with_pending_start();
+    let accept = resolution(1, Some(InAlertChoice::Accept));
+    assert_eq!(scenario.apply_at(20, accept), Stage::Healthy);
+    let pending = scenario.document.outbox.get("start/churn-1");
+    assert!(pending.is_some(), "it may be in progress");
+    scenario.apply_at(10 + 121, tick());
+    assert!(scenario.starts().is_empty());
+    assert_eq!(scenario.document.outbox.get("start/churn-1"), None);
+}
+
+#[test]
+fn incident_without_alert_is_announced_if_monitors_are_silent() {
+    let policy = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '10h'\nclose_after = 3\n";
+    let mut scenario = Scenario::with_policy(policy);
+    scenario.document.retrainings = vec![at(0)];
+    assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
+    // One clean execution, and then nothing more.
+    assert_eq!(scenario.apply_at(HOUR, ok("dq", 2)), Stage::Holding);
+    assert_eq!(scenario.document.incident.as_ref().unwrap().decisions, 1);
+    let known = scenario.levels.get_mut("dq").unwrap();
+    known.interval = Some(SignedDuration::from_hours(1));
+    assert_eq!(scenario.apply_at(12 * HOUR, tick()), Stage::Holding);
+    let (verdict, reasons) = scenario.last_decision();
+    let since = at(HOUR);
+    assert_eq!(verdict, Verdict::Hold);
+    assert!(
+        matches!(&reasons[..], [Reason::NoMonitorInAlert, Reason::MonitorSilent { since: known, .. }] if *known == since),
+        "{reasons:?}"
+    );
+    // Announced again every week, and decided when the monitor is in alert again.
+    let decisions = |scenario: &Scenario| scenario.document.incident.as_ref().unwrap().decisions;
+    scenario.apply_at(DAY, tick());
+    assert_eq!(decisions(&scenario), 2);
+    scenario.apply_at(8 * DAY, tick());
+    assert_eq!(decisions(&scenario), 3);
+    assert_eq!(scenario.apply_at(9 * DAY, in_alert("dq", 3)), Stage::Retraining);
+
+    // An alarm of CloudWatch that has no data.
+    let mut scenario = Scenario::with_policy(policy);
+    scenario.document.retrainings = vec![at(0)];
+    scenario.apply_at(10, in_alert("alarm:latency", 1));
+    scenario.apply_at(HOUR, alert("alarm:latency", 2, AlertStatus::InsufficientData));
+    assert_eq!(decisions(&scenario), 1);
+    scenario.apply_at(4 * DAY, tick());
+    assert_eq!(decisions(&scenario), 2);
+}
+
+#[test]
+fn answer_before_the_first_decision_has_no_effect() {
+    let mut scenario = Scenario::with_policy(AUTO);
+    scenario.facts = None;
+    assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Deciding);
+    for decision in [None, Some(0)] {
+        let Input::Approval(answer) = approval(true, 20) else {
+            panic!("an approval")
+        };
+        let outcome = scenario.apply(Input::Approval(RemediationApproval { decision, ..answer }));
+        assert_eq!(outcome, StepOutcome::Refused(Refusal::OtherDecision));
+    }
+}
+
+#[test]
 fn feed_that_breaks_while_held_is_not_retrained_on() {
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'auto'\ncooldown = '10h'\n");
+    let mut scenario =
+        Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '10h'\n");
     scenario.document.retrainings = vec![at(0)];
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
     let broken = revised(1, &["baseline_drift_check", "missing_column_check"], Severity::Warning);
@@ -178,7 +293,8 @@ fn feed_that_breaks_while_held_is_not_retrained_on() {
 
 #[test]
 fn silent_monitor_supports_no_retraining() {
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'auto'\ncooldown = '10h'\n");
+    let mut scenario =
+        Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '10h'\n");
     scenario.document.retrainings = vec![at(0)];
     scenario.apply_at(10, in_alert("dq", 1));
     let known = scenario.levels.get_mut("dq").unwrap();
@@ -199,7 +315,8 @@ fn silent_monitor_supports_no_retraining() {
 
 #[test]
 fn alarm_without_data_supports_no_retraining() {
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'auto'\ncooldown = '10h'\n");
+    let mut scenario =
+        Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '10h'\n");
     scenario.document.retrainings = vec![at(0)];
     assert_eq!(scenario.apply_at(10, in_alert("alarm:latency", 1)), Stage::Holding);
     let unknown = alert("alarm:latency", 2, AlertStatus::InsufficientData);
@@ -214,7 +331,7 @@ fn alarm_without_data_supports_no_retraining() {
 
 #[test]
 fn approval_counts_for_the_facts_it_was_given_for() {
-    let policy = "[remediation]\nautomation = 'approve'\ncooldown = '10h'\n";
+    let policy = "[remediation]\ndecide_after = '0s'\nautomation = 'approve'\ncooldown = '10h'\n";
     let mut scenario = Scenario::with_policy(policy);
     scenario.document.retrainings = vec![at(0)];
     scenario.apply_at(10, in_alert("dq", 1));
@@ -395,7 +512,8 @@ fn retried_run_continues_the_incident() {
 
 #[test]
 fn drift_that_comes_and_goes_is_one_incident() {
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'auto'\ncooldown = '0m'\n");
+    let mut scenario =
+        Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '0m'\n");
     scenario.apply_at(10, in_alert("dq", 1));
     scenario.apply_at(20, execution(1, ExecutionStatus::Succeeded));
     for night in 0..14_i64 {
@@ -426,7 +544,7 @@ fn drift_that_comes_and_goes_is_one_incident() {
 
 #[test]
 fn incident_ends_after_three_clean_executions() {
-    let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'suggest'\n");
+    let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'suggest'\n");
     scenario.apply_at(10, in_alert("dq", 1));
     assert_eq!(scenario.apply_at(20, ok("dq", 2)), Stage::Holding);
     for (clean, stage) in [(1, Stage::Holding), (2, Stage::Holding), (3, Stage::Healthy)] {
@@ -450,13 +568,13 @@ fn alert_of_a_restarted_ledger_is_later() {
 #[test]
 fn answer_counts_after_a_request_for_other_facts() {
     let requested = || {
-        let mut scenario = Scenario::with_policy("[remediation]\nautomation = 'approve'\n");
+        let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'approve'\n");
         assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::AwaitingApproval);
         let critical = revised(1, &["baseline_drift_check"], Severity::Critical);
         (scenario, Input::Alert(Box::new(critical)))
     };
     let (mut scenario, critical) = requested();
-    scenario.policy = Policy::parse(b"[remediation]\nautomation = 'suggest'\n").unwrap();
+    scenario.policy = Policy::parse(b"[remediation]\ndecide_after = '0s'\nautomation = 'suggest'\n").unwrap();
     assert_eq!(scenario.apply_at(20, critical), Stage::Holding);
     assert_eq!(scenario.apply_at(30, approval(true, 30)), Stage::Retraining);
     let (mut scenario, critical) = requested();
@@ -472,7 +590,7 @@ fn answer_counts_after_a_request_for_other_facts() {
 #[test]
 fn changed_facts_of_a_hold_are_another_decision() {
     // The default automation level suggests a retraining.
-    let mut scenario = Scenario::with_policy("");
+    let mut scenario = Scenario::with_policy("[remediation]\ndecide_after = '0s'\n");
     assert_eq!(scenario.apply_at(10, in_alert("dq", 1)), Stage::Holding);
     let number = |scenario: &Scenario| {
         scenario

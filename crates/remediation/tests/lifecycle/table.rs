@@ -9,8 +9,8 @@ const DAY: i64 = 24 * 3600;
 fn reach(stage: Stage, cause: Cause) -> Scenario {
     use ExecutionStatus::{Failed, Succeeded};
     let mut scenario = Scenario::with_policy(match stage {
-        Stage::AwaitingApproval => "[remediation]\nautomation = 'approve'\n",
-        Stage::Holding => "[remediation]\nautomation = 'suggest'\n",
+        Stage::AwaitingApproval => "[remediation]\ndecide_after = '0s'\nautomation = 'approve'\n",
+        Stage::Holding => "[remediation]\ndecide_after = '0s'\nautomation = 'suggest'\n",
         Stage::Candidate => WITH_EXPERIMENTS,
         _ => AUTO,
     });
@@ -71,8 +71,8 @@ fn provoke(cause: Cause, scenario: &mut Scenario) {
     let drift = ["baseline_drift_check"];
     match cause {
         Cause::Retrain => with_policy(&format!("{AUTO}[retraining]\nparameters = {{ Model = '{{model}}' }}\n")),
-        Cause::AskApproval => with_policy("[remediation]\nautomation = 'approve'\n"),
-        Cause::Hold => with_policy("[remediation]\nautomation = 'suggest'\n"),
+        Cause::AskApproval => with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'approve'\n"),
+        Cause::Hold => with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'suggest'\n"),
         Cause::AllOk => with_policy(AUTO),
         Cause::CandidateMade => with_policy(WITH_EXPERIMENTS),
         _ => {}
