@@ -162,7 +162,7 @@ START, READ_PARAMETERS = ("sagemaker:StartPipelineExecution", PIPELINE), (
     "sagemaker:ListPipelineParametersForExecution", f"{PIPELINE}/execution/abcdefghijkl")
 # Read calls of a decision, with both values of PipelineStart.
 READ_PIPELINE = [READ_PARAMETERS, ("sagemaker:ListPipelineExecutions", PIPELINE), ("sagemaker:DescribeModelCard", f"{SAGEMAKER}:model-card/churn"),
-                 ("sagemaker:DescribePipelineExecution", f"{PIPELINE}/execution/abcdefghijkl")]
+                 ("cloudwatch:DescribeAlarms", "*"), ("sagemaker:DescribePipelineExecution", f"{PIPELINE}/execution/abcdefghijkl")]
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:retrain"
 MACHINE_START = [("states:StartExecution", MACHINE),
                  ("states:DescribeExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:retrain:driftwarden-1")]
@@ -191,7 +191,8 @@ ALLOWED = {
         ("s3:GetObject", f"{STATE}/pause.json"), *FLEET, ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
         ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
-        ("events:PutEvents", BUS, event("Remediation Incident Closed")), *READ_PIPELINE,
+        ("events:PutEvents", BUS, event("Remediation Incident Closed")),
+        ("events:PutEvents", BUS, event("Model Monitor Health State Change")), *READ_PIPELINE,
         ("sqs:SendMessage", QUEUE), ("logs:CreateLogStream", logs("remediate")), ("logs:PutLogEvents", logs("remediate")),
     ],
     "OperatorRole": [
@@ -202,7 +203,8 @@ ALLOWED = {
         *(("events:PutEvents", BUS, event(detail_type, source="driftwarden.operator")) for detail_type in (
             "Experiment Command", "Monitor Datapoint Drop")),
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
-            "Operator Command Accepted", "Remediation Decided", "Retraining Pipeline Execution Status Change", "Remediation Incident Closed")),
+            "Operator Command Accepted", "Remediation Decided", "Retraining Pipeline Execution Status Change", "Remediation Incident Closed",
+            "Model Monitor Health State Change")),
         *READ_PIPELINE, ("logs:CreateLogStream", logs("operator")), ("logs:PutLogEvents", logs("operator")),
     ],
     "SweepRole": [

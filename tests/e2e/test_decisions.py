@@ -234,6 +234,11 @@ def test_policy_can_follow_schedule_alert(make_world, reports):
 def test_cloudwatch_alarm_triggers_remediation(world):
     alarm = f"{world.name}-alarm-latency"
     world.put_policy(AUTO + f"[[alarm]]\nname = '{alarm}'\nmodel = 'churn'\n")
+    # `ignore`: LocalStack's own evaluation must not replace the state that the test sets.
+    limit = {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold", "Statistic": "Sum", "TreatMissingData": "ignore"}
+    cloudwatch = world.stack.client("cloudwatch")
+    cloudwatch.put_metric_alarm(AlarmName=alarm, Namespace="n", MetricName="m", Period=60, EvaluationPeriods=1, **limit)
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
     detail = json.loads((ROOT / "events/remediate/alarm.json").read_text())["detail"] | {"alarmName": alarm}
     entry = {"Source": "aws.cloudwatch", "DetailType": "CloudWatch Alarm State Change", "Detail": json.dumps(detail)}
     world.put_events(entry, entry, {**entry, "Detail": json.dumps(detail | {"alarmName": f"{world.name}-alarm-other"})})

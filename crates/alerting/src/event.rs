@@ -221,7 +221,7 @@ pub struct EventDatapoint {
     pub report_uri: Option<String>,
 }
 
-/// Detail of `Model Monitor Health State Change`, version 1: a monitor became unhealthy, or recovered.
+/// Detail of `Model Monitor Health State Change`, version 1: a monitor became unhealthy, recovered, or retired from its model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -240,11 +240,11 @@ pub struct HealthStateChange {
     pub endpoint: Option<String>,
     /// Name of the monitoring schedule.
     pub monitoring_schedule: String,
-    /// Number of health transitions of this monitor so far.
+    /// Number of health transitions of this monitor so far. 0 if it retired.
     pub transition: u64,
     /// New health status of the monitor.
     pub health_status: HealthStatus,
-    /// Number of latest consecutive executions that failed, had no data, or never ran.
+    /// Number of latest consecutive executions that failed, had no data, or never ran. 0 if the monitor retired.
     pub in_a_row: usize,
     /// Datapoints of the latest executions, oldest first. At most 10.
     pub datapoints: Vec<EventDatapoint>,

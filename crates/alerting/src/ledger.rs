@@ -7,7 +7,7 @@ use crate::{
     execution_correlation_id, is_ahead,
 };
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, Outbox, OutboxDocument};
+use machine::{Caller, GivenUp, Outbox, OutboxDocument};
 use model_monitor::MonitorType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -164,6 +164,8 @@ pub enum HealthStatus {
     Healthy,
     /// The latest executions failed, had no data, or never ran.
     Unhealthy,
+    /// The monitor no longer exists, or monitors another model by now. Only events have this status.
+    Retired,
 }
 
 impl HealthStatus {
@@ -172,6 +174,7 @@ impl HealthStatus {
         match self {
             Self::Healthy => "Healthy",
             Self::Unhealthy => "Unhealthy",
+            Self::Retired => "Retired",
         }
     }
 }
@@ -255,6 +258,9 @@ pub struct MonitorLedger {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<MonitorEffect>,
+    /// Latest effects that were given up, oldest first. At most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
     /// Fields of a newer release. They survive a rewrite.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -280,6 +286,7 @@ impl MonitorLedger {
             compared_until: None,
             restarted_at: None,
             outbox: Outbox::default(),
+            given_up: Vec::new(),
             rest: Map::new(),
         }
     }
@@ -998,7 +1005,7 @@ impl MonitorLedger {
                 "the last {in_a_row} executions failed, had no data, or never ran; drift is not detected until the monitor \
                  recovers"
             ),
-            HealthStatus::Healthy => "the latest execution has a result again".to_owned(),
+            HealthStatus::Healthy | HealthStatus::Retired => "the latest execution has a result again".to_owned(),
         };
         Some(Box::new(HealthStateChange {
             version: "1".into(),
@@ -1037,5 +1044,9 @@ impl OutboxDocument for MonitorLedger {
 
     fn outbox(&mut self) -> &mut Outbox<MonitorEffect> {
         &mut self.outbox
+    }
+
+    fn note_given_up(&mut self, given_up: GivenUp) {
+        given_up.record(&mut self.given_up);
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use shell::ports::{
     DescribedJob, ExecutionPage, ModelCards, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
-    PipelineExecutionSummary, Pipelines, ProcessingJobs, Schedule,
+    PipelineExecutionPage, PipelineExecutionSummary, Pipelines, ProcessingJobs, Schedule,
 };
 use std::collections::BTreeMap;
 
@@ -205,13 +205,26 @@ impl Pipelines for Aws {
         })
     }
 
-    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
-        let input = json!({"PipelineName": pipeline, "MaxResults": 100});
+    async fn executions_of_pipeline(
+        &self,
+        pipeline: &str,
+        next: Option<&str>,
+    ) -> Result<PipelineExecutionPage, AwsError> {
+        let input = json!({
+            "PipelineName": pipeline,
+            "SortBy": "CreationTime",
+            "SortOrder": "Descending",
+            "MaxResults": 100,
+            "NextToken": next,
+        });
         let listed = self
             .sagemaker("sagemaker:ListPipelineExecutions", pipeline, input)
             .await;
-        let listed: PipelineExecutions = listed?;
-        let summaries = listed.pipeline_execution_summaries.into_iter().flatten();
+        let Page { page, next_token } = listed?;
+        let PipelineExecutions {
+            pipeline_execution_summaries: summaries,
+        } = page;
+        let summaries = summaries.into_iter().flatten();
         let executions = summaries.filter_map(|summary| {
             Some(PipelineExecutionSummary {
                 display_name: summary.pipeline_execution_display_name.unwrap_or_default(),
@@ -223,7 +236,10 @@ impl Pipelines for Aws {
                 },
             })
         });
-        Ok(executions.collect())
+        Ok(PipelineExecutionPage {
+            executions: executions.collect(),
+            next: next_token.filter(|token| !token.is_empty()),
+        })
     }
 
     async fn execution(&self, execution_arn: &str) -> Result<Option<PipelineExecution>, AwsError> {

@@ -90,7 +90,10 @@ async fn call_monitoring(aws: &Aws) {
         incident: 1,
     };
     assert_eq!(aws.start(&start).await.unwrap(), "text");
-    aws.executions_of_pipeline("churn").await.unwrap();
+    let page = aws.executions_of_pipeline("churn", None).await.unwrap();
+    assert_eq!((page.executions.len(), page.next.as_deref()), (1, Some("text")));
+    let last = aws.executions_of_pipeline("churn", Some("text")).await.unwrap();
+    assert_eq!(last.next, None);
     aws.execution("arn").await.unwrap();
     assert_eq!(aws.parameters("arn").await.unwrap().len(), 1);
     aws.describe("job").await.unwrap();

@@ -81,7 +81,7 @@ events! {
     AlertStateChange(AlertStateChange): MODEL_MONITOR_ALERT_STATE_CHANGE from EVENT_SOURCE,
     /// The facts of an alert changed, but not its status.
     LevelChange(AlertStateChange): MODEL_MONITOR_LEVEL_CHANGE from EVENT_SOURCE,
-    /// A monitor became unhealthy, or recovered.
+    /// A monitor became unhealthy, recovered, or retired from its model.
     HealthStateChange(HealthStateChange): MODEL_MONITOR_HEALTH_STATE_CHANGE from EVENT_SOURCE,
     /// An execution of a native analysis is due.
     ExecutionRequested(MonitoringExecutionRequested): MONITORING_EXECUTION_REQUESTED from EVENT_SOURCE,

@@ -1,6 +1,8 @@
 //! State documents: format versions, loading, and conditional writes.
 
-use crate::{AwsError, Clock, Documents, ETag, ErrorType, Fetched, Outbox, Precondition, invocation::conflict_retried};
+use crate::{
+    AwsError, Clock, Documents, ETag, ErrorType, Fetched, GivenUp, Outbox, Precondition, invocation::conflict_retried,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
@@ -30,6 +32,9 @@ pub trait OutboxDocument: Serialize + DeserializeOwned + Clone + PartialEq {
     fn refusal(_effect: &Self::Effect, _error: &AwsError, _since: Timestamp, _now: Timestamp) -> Option<Self::Done> {
         None
     }
+
+    /// Records an effect that was given up in the document.
+    fn note_given_up(&mut self, _given_up: GivenUp) {}
 
     /// Whether an effect that has failed for 24 hours is given up.
     fn is_given_up(_effect: &Self::Effect) -> bool {
@@ -77,6 +82,16 @@ pub enum UpdateError {
         /// The parse error.
         source: serde_json::Error,
     },
+    /// An effect failed until its limit passed. The change of the invocation is stored, and all other effects are settled.
+    #[error("pending effect `{id}` of document `{key}` failed for 24 hours and was given up: {error}")]
+    GivenUp {
+        /// Key of the document.
+        key: String,
+        /// ID of the effect.
+        id: String,
+        /// The last failure.
+        error: AwsError,
+    },
     /// Too many concurrent writers.
     #[error("failed to write document `{key}` in the state bucket: other writers changed it at every attempt")]
     Contended {
@@ -91,6 +106,7 @@ impl ErrorType for UpdateError {
             Self::Aws(error) => error.error_type(),
             Self::Newer { .. } => "StateNewer",
             Self::Unreadable { .. } => "StateUnreadable",
+            Self::GivenUp { .. } => "EffectGivenUp",
             Self::Contended { .. } => "StateContended",
         }
     }

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 /// Pause after the first failed attempt, before another caller takes the effect over. It doubles up to 16 times this.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(2);
+/// Maximum number of effects that were given up, in a document.
+const MAX_GIVEN_UP: usize = 10;
 /// Maximum length of the message of a failure in a document.
 const MAX_MESSAGE_CHARS: usize = 500;
 
@@ -69,6 +71,27 @@ pub struct Failures {
     pub since: Timestamp,
     /// Message of the last failure.
     pub last: String,
+}
+
+/// An effect that was given up: it failed until its limit passed, and is attempted no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// [`Entry::id`] of the effect.
+    pub id: String,
+    /// Time at which it was given up.
+    pub at: Timestamp,
+    /// The failed attempts.
+    #[serde(flatten)]
+    pub failures: Failures,
+}
+
+impl GivenUp {
+    /// Adds an effect to those of a document, which keeps the latest.
+    pub fn record(self, known: &mut Vec<Self>) {
+        known.push(self);
+        let excess = known.len().saturating_sub(MAX_GIVEN_UP);
+        known.drain(..excess);
+    }
 }
 
 /// The pending effects of a document, oldest first.
@@ -176,6 +199,18 @@ impl<E> Outbox<E> {
     /// Effects that the caller has to execute.
     pub fn claimed_by(&self, caller: &Caller) -> impl Iterator<Item = &Entry<E>> {
         self.entries.iter().filter(|entry| entry.claim.by == caller.id)
+    }
+
+    /// Removes an effect that failed once more, and is attempted no more. `None` if no effect with the ID is pending.
+    pub fn give_up(&mut self, id: &str, message: &str, caller: &Caller) -> Option<GivenUp> {
+        self.fail(id, message, caller);
+        let failures = self.get(id)?.failures.clone()?;
+        self.settle(id);
+        Some(GivenUp {
+            id: id.to_owned(),
+            at: caller.now,
+            failures,
+        })
     }
 
     /// Removes an executed effect and returns it.

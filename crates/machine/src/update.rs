@@ -23,10 +23,11 @@ const EFFECT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 /// If another writer was faster, `apply` is called again on the newer document. The result of the last call is returned.
 /// Effects are executed concurrently. If one fails, the others are settled anyway, and the failure is recorded in the document. The
 /// effects of the change decide the result: a retry of the same invocation continues with them. The failure of an effect that the
-/// invocation only took over is no error.
+/// invocation only took over is no error, until it is given up: then the document records it, and one invocation fails, so that an
+/// alarm reports it. The retry of that invocation succeeds.
 ///
 /// # Errors
-/// If a call to AWS fails, or the document cannot be parsed.
+/// If a call to AWS fails, an effect is given up, or the document cannot be parsed.
 pub async fn update_document<D: OutboxDocument, R>(
     clients: &(impl Documents + Clock),
     key: &str,
@@ -69,7 +70,7 @@ pub async fn update_document<D: OutboxDocument, R>(
     }
     let results = join_all(claimed.iter().map(|entry| execute(&entry.effect))).await;
     let mut outcomes = Vec::with_capacity(claimed.len());
-    let mut failure = None;
+    let (mut failure, mut given_up) = (None, None);
     for (entry, outcome) in claimed.iter().zip(results) {
         let since = entry.failures.as_ref().map_or(caller.now, |failures| failures.since);
         let outcome = match outcome {
@@ -78,7 +79,10 @@ pub async fn update_document<D: OutboxDocument, R>(
                 Some(done) => Outcome::Done(done),
                 None if D::is_given_up(&entry.effect) && caller.now.duration_since(since) >= EFFECT_LIMIT => {
                     tracing::error!(error = %error, effect = %entry.id, key, "pending effect given up");
-                    Outcome::GivenUp
+                    let outcome = Outcome::GivenUp(error.to_string());
+                    let (key, id) = (key.to_owned(), entry.id.clone());
+                    given_up = given_up.or(Some(UpdateError::GivenUp { key, id, error }));
+                    outcome
                 }
                 None => {
                     let outcome = Outcome::Failed(error.to_string());
@@ -100,7 +104,11 @@ pub async fn update_document<D: OutboxDocument, R>(
         for (entry, outcome) in &outcomes {
             match outcome {
                 Outcome::Failed(message) => document.outbox().fail(&entry.id, message, caller),
-                Outcome::GivenUp => drop(document.outbox().settle(&entry.id)),
+                Outcome::GivenUp(message) => {
+                    if let Some(given_up) = document.outbox().give_up(&entry.id, message, caller) {
+                        document.note_given_up(given_up);
+                    }
+                }
                 Outcome::Done(done) => {
                     if document.outbox().settle(&entry.id).is_some() {
                         document.note(&entry.effect, done.clone());
@@ -123,8 +131,8 @@ pub async fn update_document<D: OutboxDocument, R>(
             Err(error) => return Err(error),
         }
     }
-    match failure {
-        Some(error) => Err(error.into()),
+    match failure.map(UpdateError::from).or(given_up) {
+        Some(error) => Err(error),
         None => Ok(result),
     }
 }
@@ -133,5 +141,5 @@ pub async fn update_document<D: OutboxDocument, R>(
 enum Outcome<T> {
     Done(T),
     Failed(String),
-    GivenUp,
+    GivenUp(String),
 }

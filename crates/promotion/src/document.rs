@@ -7,7 +7,7 @@ use crate::{
 };
 use experiment::{Allocation, Difference, Guardrail, Interval, Outcome, Posterior, Reason, Sample, Verdict, judge};
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, Outbox, OutboxDocument};
+use machine::{Caller, GivenUp, Outbox, OutboxDocument};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -476,6 +476,9 @@ pub struct ExperimentDocument {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ExperimentEffect>,
+    /// Latest effects that were given up, oldest first. At most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
     /// Fields of a newer release. They survive a rewrite.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -647,6 +650,7 @@ impl ExperimentDocument {
             next: None,
             ended: Vec::new(),
             outbox: Outbox::default(),
+            given_up: Vec::new(),
             rest: Map::new(),
         }
     }
@@ -1708,6 +1712,10 @@ impl OutboxDocument for ExperimentDocument {
 
     fn outbox(&mut self) -> &mut Outbox<ExperimentEffect> {
         &mut self.outbox
+    }
+
+    fn note_given_up(&mut self, given_up: GivenUp) {
+        given_up.record(&mut self.given_up);
     }
 
     fn note(&mut self, effect: &ExperimentEffect, record_outcome: EffectOutcome) {

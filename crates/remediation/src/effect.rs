@@ -1,11 +1,12 @@
 //! Side effects of changes of a model's document.
 
 use crate::{
-    AlertSnapshot, Decision, Incident, IncidentClosed, Outcome, REMEDIATION_DECIDED, REMEDIATION_INCIDENT_CLOSED,
-    RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationDecided, RetrainingStatusChange, Settings,
-    StartKind, StartPipelineExecution, StartStateMachine, Verdict, policy::RetrainingPolicy, start::Target,
+    AlertSnapshot, Decision, Incident, IncidentClosed, MonitorAlert, Outcome, REMEDIATION_DECIDED,
+    REMEDIATION_INCIDENT_CLOSED, RETRAINING_PIPELINE_EXECUTION_STATUS_CHANGE, Reason, RemediationDecided,
+    RetrainingStatusChange, Settings, StartKind, StartPipelineExecution, StartStateMachine, Verdict,
+    policy::RetrainingPolicy, start::Target,
 };
-use alerting::DatapointState;
+use alerting::{DatapointState, HealthStateChange, HealthStatus, MODEL_MONITOR_HEALTH_STATE_CHANGE};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -28,6 +29,8 @@ pub enum ModelEffect {
     PutRetrainingStatusChange(Box<RetrainingStatusChange>),
     /// Publishes `Remediation Incident Closed`.
     PutIncidentClosed(Box<IncidentClosed>),
+    /// Publishes `Model Monitor Health State Change`: a monitor retired.
+    PutHealthStateChange(Box<HealthStateChange>),
 }
 
 impl ModelEffect {
@@ -154,6 +157,35 @@ pub(crate) fn decided(
     };
     effects.push((id, ModelEffect::PutRemediationDecided(Box::new(decided))));
     effects
+}
+
+/// The event that a monitor retired from its model, with the ID of the effect.
+pub(crate) fn retired(
+    monitoring_schedule: &str,
+    alert: &MonitorAlert,
+    model: &str,
+    policy_version: &str,
+    now: Timestamp,
+) -> (String, ModelEffect) {
+    let snapshot = alert.snapshot.as_ref();
+    let change = HealthStateChange {
+        version: "1".into(),
+        // A monitor may return and retire again.
+        id: format!("retired-{model}-{monitoring_schedule}-{}", now.as_second()),
+        correlation_id: snapshot.and_then(|snapshot| snapshot.correlation_id.clone()),
+        model: model.to_owned(),
+        endpoint: snapshot.and_then(|snapshot| snapshot.endpoint.clone()),
+        monitoring_schedule: monitoring_schedule.to_owned(),
+        transition: 0,
+        health_status: HealthStatus::Retired,
+        in_a_row: 0,
+        datapoints: Vec::new(),
+        reason: "the monitor no longer exists, or monitors another model by now".to_owned(),
+        policy_version: policy_version.to_owned(),
+        time: now,
+    };
+    let id = format!("{MODEL_MONITOR_HEALTH_STATE_CHANGE}/{}", change.id);
+    (id, ModelEffect::PutHealthStateChange(Box::new(change)))
 }
 
 /// The most severe alerts, as many as fit into an event, and the number of the others.

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Levels of the monitors of a model, by [`crate::schedule_key`]. A monitor whose level was not read is missing.
+/// Levels of the monitors of a model, by [`crate::schedule_key`]. A monitor whose level was not read is missing. The level of a
+/// CloudWatch alarm is its present state.
 pub type Levels = BTreeMap<String, Level>;
 
 /// Input of the state machine.
@@ -83,6 +84,8 @@ pub struct Needs {
     pub facts: bool,
     /// Names of the monitoring schedules of which it needs the [`Level`].
     pub levels: Vec<String>,
+    /// Names of the CloudWatch alarms of which it needs the present state, because they may support a retraining.
+    pub alarms: Vec<String>,
 }
 
 /// Why a command changed nothing.

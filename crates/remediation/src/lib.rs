@@ -40,7 +40,7 @@ pub use incident::{ClosedIncident, Incident};
 pub use input::{Facts, Input, Levels, Needs, Refusal, StepContext, StepOutcome};
 pub use lifecycle::{Cause, Stage, TRANSITIONS, diagram};
 pub use model::ModelDocument;
-pub use monitor::{MonitorAlert, schedule_key};
+pub use monitor::{MonitorAlert, alarm_name, schedule_key};
 #[cfg(feature = "schema")]
 pub use policy::policy_schema;
 pub use policy::{

@@ -9,14 +9,14 @@
 use crate::{
     Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, ModelEffectOutcome, ModelPolicy, MonitorAlert, Needs,
     Pause, Reason, Stage, StepContext, StepOutcome,
-    monitor::is_alarm,
+    monitor::{alarm_name, is_alarm},
     schedule_key, stages,
     state::{Starting, State},
     step::Step,
 };
 use alerting::{AlertStateChange, AlertStatus};
 use jiff::{SignedDuration, Timestamp};
-use machine::{AwsError, Caller, Kind, Outbox, OutboxDocument};
+use machine::{AwsError, Caller, GivenUp, Kind, Outbox, OutboxDocument};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -53,6 +53,9 @@ pub struct ModelDocument {
     /// Pending effects.
     #[serde(default)]
     pub outbox: Outbox<ModelEffect>,
+    /// Latest effects that were given up, oldest first. At most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
     /// Fields of a newer release. They survive a rewrite.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -71,6 +74,7 @@ impl ModelDocument {
             incident: None,
             closed: Vec::new(),
             outbox: Outbox::default(),
+            given_up: Vec::new(),
             rest: Map::new(),
         }
     }
@@ -140,7 +144,29 @@ impl ModelDocument {
             levels.dedup();
             levels.retain(|key| !is_alarm(key));
         }
-        Needs { facts, levels }
+        let mut alarms = Vec::new();
+        if facts {
+            let in_alert = self.alarms().filter(|(_, alert)| alert.status == AlertStatus::InAlert);
+            alarms.extend(in_alert.map(|(name, _)| name.to_owned()));
+            // Its event may be old, too.
+            if let Input::Alert(alert) = input {
+                alarms.extend(alarm_name(&alert.monitoring_schedule).map(ToOwned::to_owned));
+            }
+            alarms.sort_unstable();
+            alarms.dedup();
+        }
+        Needs { facts, levels, alarms }
+    }
+
+    /// Names and alerts of the CloudWatch alarms of the model.
+    pub fn alarms(&self) -> impl Iterator<Item = (&str, &MonitorAlert)> {
+        self.alerts.iter().filter_map(|(key, alert)| {
+            let name = alarm_name(key)?;
+            // Of an alert that the first release recorded.
+            let of_snapshot = alert.snapshot.as_deref();
+            let of_snapshot = of_snapshot.and_then(|snapshot| alarm_name(&snapshot.monitoring_schedule));
+            Some((alert.alarm.as_deref().or(of_snapshot).unwrap_or(name), alert))
+        })
     }
 
     /// Time at which an undecided incident is decided again without new input: after more alerts could have joined the latest one,
@@ -246,11 +272,6 @@ impl ModelDocument {
         }
         true
     }
-
-    /// Removes a monitor that no longer exists, or monitors another model. Returns false if it is not known.
-    pub(crate) fn retire(&mut self, monitoring_schedule: &str) -> bool {
-        self.alerts.remove(&schedule_key(monitoring_schedule)).is_some()
-    }
 }
 
 impl OutboxDocument for ModelDocument {
@@ -259,6 +280,10 @@ impl OutboxDocument for ModelDocument {
 
     fn outbox(&mut self) -> &mut Outbox<ModelEffect> {
         &mut self.outbox
+    }
+
+    fn note_given_up(&mut self, given_up: GivenUp) {
+        given_up.record(&mut self.given_up);
     }
 
     fn note(&mut self, effect: &ModelEffect, outcome: ModelEffectOutcome) {

@@ -20,6 +20,10 @@ pub struct MonitorAlert {
     pub revision: u64,
     /// Time of the transition.
     pub since: Timestamp,
+    /// Name of the CloudWatch alarm, because the key of the alert is in lower case. `None` for a monitoring schedule, and in
+    /// documents of the first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
     /// Snapshot of the alert. `None` unless the monitor is in alert.
     #[serde(rename = "told", default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Box<AlertSnapshot>>,
@@ -38,6 +42,7 @@ impl MonitorAlert {
             transition: change.transition,
             revision: change.revision,
             since: change.time,
+            alarm: alarm_name(&change.monitoring_schedule).map(ToOwned::to_owned),
             snapshot: in_alert.then(|| Box::new(AlertSnapshot::new(change))),
             accepted_until: known.and_then(|known| known.accepted_until).filter(|_| in_alert),
         }
@@ -63,7 +68,12 @@ pub fn schedule_key(schedule: &str) -> String {
     schedule.to_lowercase()
 }
 
-/// Whether the key of a monitor is that of a CloudWatch alarm. An alarm has no ledger: its events are its level.
+/// Name of the CloudWatch alarm that a monitor stands for. `None` for a monitoring schedule.
+pub fn alarm_name(monitoring_schedule: &str) -> Option<&str> {
+    monitoring_schedule.strip_prefix("alarm:")
+}
+
+/// Whether the key of a monitor is that of a CloudWatch alarm. An alarm has no ledger: its state in CloudWatch is its level.
 pub(crate) fn is_alarm(key: &str) -> bool {
-    key.starts_with("alarm:")
+    alarm_name(key).is_some()
 }

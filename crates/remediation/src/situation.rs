@@ -50,7 +50,7 @@ impl Situation<'_> {
     }
 
     /// The monitors in alert that are silent, with the time of their last judged execution. Of a monitor without a ledger, the
-    /// last event counts. The alarms of CloudWatch are in alert as long as CloudWatch says so.
+    /// last event counts. The alarms of CloudWatch are in alert as long as CloudWatch says so, which is read before each decision.
     pub(crate) fn silent(&self) -> Vec<(String, Timestamp)> {
         let in_alert = self.in_alert().filter(|(key, _)| !is_alarm(key));
         let silent = in_alert.filter_map(|(key, alert)| {

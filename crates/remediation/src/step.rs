@@ -6,7 +6,7 @@
 use crate::{
     Cause, ClosedIncident, InAlertChoice, Incident, Input, ModelDocument, ModelEffect, ModelEffectOutcome, ModelPolicy,
     MonitorAlert, Outcome, Pause, PipelineExecution, Refusal, RemediationApproval, RemediationPause,
-    RemediationResolution, Stage, StartAnswer, StepContext, StepOutcome, effect,
+    RemediationResolution, Stage, StartAnswer, StepContext, StepOutcome, effect, schedule_key,
     situation::Situation,
     stages::{self, Change, Transition},
     state::{Starting, State},
@@ -88,7 +88,7 @@ impl<'a> Step<'a> {
     fn apply_input(&mut self, input: Input) -> Result<bool, Refusal> {
         let changed = match input {
             Input::Alert(alert) => self.document.observe(&alert),
-            Input::Retired { monitoring_schedule } => self.document.retire(&monitoring_schedule),
+            Input::Retired { monitoring_schedule } => self.retire(&monitoring_schedule),
             Input::PipelineExecution {
                 incident,
                 execution,
@@ -104,6 +104,18 @@ impl<'a> Step<'a> {
             Input::Tick => false,
         };
         Ok(changed)
+    }
+
+    /// Removes a monitor that no longer exists, or monitors another model, and reports it. Returns false if it is not known.
+    fn retire(&mut self, monitoring_schedule: &str) -> bool {
+        let document = &mut *self.document;
+        let Some(alert) = document.alerts.remove(&schedule_key(monitoring_schedule)) else {
+            return false;
+        };
+        let version = self.given.policy.version();
+        let (id, effect) = effect::retired(monitoring_schedule, &alert, &document.model, version, self.caller.now);
+        document.outbox.enqueue(id, effect, self.caller);
+        true
     }
 
     fn situation(&self) -> Situation<'_> {

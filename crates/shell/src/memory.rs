@@ -3,6 +3,7 @@
 //!
 //! With [`Memory::interleave`] every operation yields once before and once after it is executed. A test that polls several
 //! handlers thereby controls their order, and where one of them stops.
+mod alarms;
 mod deployment;
 mod hosting;
 mod lineage;
@@ -13,10 +14,10 @@ pub use trouble::{DocumentWrite, NEWER_FIELD};
 
 use crate::operator::{DeadLetter, DeadLetters, FunctionUrls, Functions};
 use crate::ports::{
-    Datasets, DatedDocuments, DescribedJob, Endpoints, EventBus, ExecutionPage, FetchedObject, ListedObject, Marks,
-    Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution, MonitoringSchedules,
-    Object, Part, PipelineExecutionSummary, Pipelines, PostResponse, ProcessingJobs, Reports, Schedule, StateMachines,
-    detail_of,
+    CloudWatchAlarm, Datasets, DatedDocuments, DescribedJob, Endpoints, EventBus, ExecutionPage, FetchedObject,
+    ListedObject, Marks, Metrics, ModelCards, ModelEndpoint, MonitorMetrics, MonitoringAlerts, MonitoringExecution,
+    MonitoringSchedules, Object, Part, PipelineExecutionPage, PipelineExecutionSummary, Pipelines, PostResponse,
+    ProcessingJobs, Reports, Schedule, StateMachines, detail_of,
 };
 use alerting::{AlertStatus, ExecutionWindow, Metric};
 use analysis::metric::AnalysisMetric;
@@ -121,6 +122,7 @@ struct Inner {
     monitoring_executions: BTreeMap<String, Vec<MonitoringExecution>>,
     monitoring_alerts: BTreeMap<String, (ExecutionWindow, Vec<(Timestamp, AlertStatus)>)>,
     risk_ratings: BTreeMap<String, RiskRating>,
+    alarms: BTreeMap<String, CloudWatchAlarm>,
     interleaved: bool,
     /// Maximum number of calls per second to SageMaker's `List…` and `Describe…`, and the calls of the current second.
     rate_limit: Option<(u32, i64, u32)>,
@@ -169,6 +171,7 @@ impl Memory {
                 monitoring_executions: BTreeMap::new(),
                 monitoring_alerts: BTreeMap::new(),
                 risk_ratings: BTreeMap::new(),
+                alarms: BTreeMap::new(),
                 interleaved: false,
                 rate_limit: None,
                 latency: SignedDuration::ZERO,
@@ -809,7 +812,11 @@ impl Pipelines for Memory {
         .await
     }
 
-    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
+    async fn executions_of_pipeline(
+        &self,
+        pipeline: &str,
+        next: Option<&str>,
+    ) -> Result<PipelineExecutionPage, AwsError> {
         self.call("sagemaker:ListPipelineExecutions", pipeline, |inner| {
             let listed = inner
                 .runs
@@ -823,8 +830,8 @@ impl Pipelines for Memory {
                 });
             let mut listed: Vec<PipelineExecutionSummary> = listed.collect();
             listed.sort_by_key(|listed| Reverse(listed.execution.start_time));
-            listed.truncate(100);
-            Ok(listed)
+            let (executions, next) = page_of(&listed, next);
+            Ok(PipelineExecutionPage { executions, next })
         })
         .await
     }
@@ -935,12 +942,8 @@ impl MonitoringSchedules for Memory {
                 .filter(|(_, execution)| execution.scheduled_time > scheduled_after)
                 .collect();
             listed.sort_by_key(|(_, execution)| Reverse(execution.scheduled_time));
-            let from = next.and_then(|next| next.parse::<usize>().ok()).unwrap_or_default();
-            let until = listed.len().min(from.saturating_add(100));
-            Ok(ExecutionPage {
-                executions: listed.get(from..until).unwrap_or_default().to_vec(),
-                next: (until < listed.len()).then(|| until.to_string()),
-            })
+            let (executions, next) = page_of(&listed, next);
+            Ok(ExecutionPage { executions, next })
         })
         .await
     }
@@ -972,6 +975,14 @@ fn executing(arn: &str, now: Timestamp) -> PipelineExecution {
         start_time: Some(now),
         end_time: None,
     }
+}
+
+/// The page of a list that a token begins, of at most 100 items, and the token of the next page.
+fn page_of<T: Clone>(listed: &[T], token: Option<&str>) -> (Vec<T>, Option<String>) {
+    let from = token.and_then(|token| token.parse().ok()).unwrap_or_default();
+    let until = listed.len().min(usize::saturating_add(from, 100));
+    let page = listed.get(from..until).unwrap_or_default().to_vec();
+    (page, (until < listed.len()).then(|| until.to_string()))
 }
 
 fn not_found(operation: &'static str, resource: &str) -> AwsError {

@@ -151,11 +151,12 @@ pub trait Pipelines {
     /// Parameters with which an execution was started.
     fn parameters(&self, execution_arn: &str) -> impl Future<Output = Result<BTreeMap<String, String>, AwsError>>;
 
-    /// The newest hundred executions of a pipeline, newest first.
+    /// One page of the executions of a pipeline, newest first. `next` continues the list of an earlier page.
     fn executions_of_pipeline(
         &self,
         pipeline: &str,
-    ) -> impl Future<Output = Result<Vec<PipelineExecutionSummary>, AwsError>>;
+        next: Option<&str>,
+    ) -> impl Future<Output = Result<PipelineExecutionPage, AwsError>>;
 
     /// Status of an execution. `None` if SageMaker reports an unknown status.
     fn execution(&self, execution_arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
@@ -170,6 +171,15 @@ pub struct PipelineExecutionSummary {
     pub execution: PipelineExecution,
 }
 
+/// One page of the executions of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PipelineExecutionPage {
+    /// The executions.
+    pub executions: Vec<PipelineExecutionSummary>,
+    /// Token of the next page. `None` on the last page.
+    pub next: Option<String>,
+}
+
 /// Step Functions' state machines of type STANDARD.
 pub trait StateMachines {
     /// Starts an execution and returns its ARN. If one was started with the same name, returns that one's ARN.
@@ -177,6 +187,52 @@ pub trait StateMachines {
 
     /// Status of an execution.
     fn describe_execution(&self, arn: &str) -> impl Future<Output = Result<Option<PipelineExecution>, AwsError>>;
+}
+
+/// CloudWatch alarms: metric alarms, composite alarms, and log alarms.
+pub trait Alarms {
+    /// One page of the alarms with these names. Alarms that do not exist are missing. `next` continues the list of an earlier page.
+    fn describe_alarms(
+        &self,
+        names: AlarmNames<'_>,
+        next: Option<&str>,
+    ) -> impl Future<Output = Result<AlarmPage, AwsError>>;
+}
+
+/// Names of alarms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlarmNames<'a> {
+    /// These names, at most [`AlarmNames::MAX_LISTED`].
+    Listed(&'a [String]),
+    /// All names that begin with a text.
+    Prefix(&'a str),
+}
+
+impl AlarmNames<'_> {
+    /// Maximum number of listed names (API, `DescribeAlarms`).
+    pub const MAX_LISTED: usize = 100;
+}
+
+/// One page of alarms.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AlarmPage {
+    /// The alarms.
+    pub alarms: Vec<CloudWatchAlarm>,
+    /// Token of the next page. `None` on the last page.
+    pub next: Option<String>,
+}
+
+/// The state of an alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudWatchAlarm {
+    /// Name of the alarm.
+    pub name: String,
+    /// State of the alarm.
+    pub status: AlertStatus,
+    /// Reason for the state.
+    pub reason: String,
+    /// Time at which the alarm entered the state.
+    pub since: Timestamp,
 }
 
 /// SageMaker's model cards.

@@ -1,10 +1,12 @@
 //! Updates of a document, with faults at every call.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::MonitorDatapointDrop;
 use events::Event;
 use jiff::{SignedDuration, Timestamp};
-use machine::{AwsError, Caller, ErrorType as _, Kind, Outbox, OutboxDocument, UpdateError, load, update_document};
+use machine::{
+    AwsError, Caller, ErrorType as _, GivenUp, Kind, Outbox, OutboxDocument, UpdateError, load, update_document,
+};
 use serde::{Deserialize, Serialize};
 use shell::{
     memory::{Fault, Memory},
@@ -16,6 +18,8 @@ use shell::{
 struct Counter {
     seen: Vec<u64>,
     outbox: Outbox<u64>,
+    #[serde(default)]
+    given_up: Vec<GivenUp>,
 }
 
 impl OutboxDocument for Counter {
@@ -24,6 +28,10 @@ impl OutboxDocument for Counter {
 
     fn outbox(&mut self) -> &mut Outbox<u64> {
         &mut self.outbox
+    }
+
+    fn note_given_up(&mut self, given_up: GivenUp) {
+        given_up.record(&mut self.given_up);
     }
 }
 
@@ -188,6 +196,89 @@ async fn expired_claim_is_taken_over() {
     let numbers: Vec<_> = published.iter().map(|detail| &detail["monitoringSchedule"]).collect();
     assert_eq!(numbers, ["2", "1"]);
     assert!(counter(&aws).outbox.is_empty());
+}
+
+#[tokio::test]
+async fn effect_taken_over_that_fails_again_is_no_error() {
+    let aws = aws();
+    aws.break_operation("events:PutEvents", "", Kind::Denied);
+    count(&aws, 1, "dead").await.unwrap_err();
+    // Later invocations publish a metric, and only take over the event.
+    let publish = async |number: u64| {
+        let caller = caller(&aws, &format!("later-{number}"));
+        let apply = |counter: &mut Counter| {
+            counter
+                .outbox
+                .enqueue(format!("metrics-{number}"), number + 1000, &caller)
+        };
+        let execute = async |effect: &u64| match *effect {
+            ..1000 => aws.put(&event(*effect)).await,
+            _ => aws.publish("n", &[]).await,
+        };
+        let loaded = load(&aws, KEY).await.unwrap();
+        update_document(&aws, KEY, loaded, &caller, Counter::default, apply, execute).await
+    };
+    for number in 2..5 {
+        aws.pass(SignedDuration::from_hours(1));
+        publish(number).await.unwrap();
+        let failures = counter(&aws).outbox.entries()[0].failures.clone().unwrap();
+        assert_eq!(u64::from(failures.attempts), number);
+    }
+    assert_eq!(times(&aws, "cloudwatch:PutMetricData"), 4);
+}
+
+#[tokio::test]
+async fn effect_that_always_fails_is_given_up_once() {
+    let aws = aws();
+    aws.break_operation("events:PutEvents", "", Kind::Denied);
+    count(&aws, 1, "a").await.unwrap_err();
+    aws.pass(SignedDuration::from_hours(24) - SignedDuration::from_secs(1));
+    count(&aws, 1, "early").await.unwrap();
+    assert_eq!(counter(&aws).outbox.entries().len(), 1);
+    aws.pass(SignedDuration::from_hours(1));
+    let error = count(&aws, 1, "late").await.unwrap_err();
+    assert_eq!(error.error_type(), "EffectGivenUp");
+    assert!(
+        error
+            .to_string()
+            .starts_with("pending effect `event-1` of document `counters/one.json` failed"),
+        "{error}"
+    );
+    let counter = counter(&aws);
+    assert!(counter.outbox.is_empty());
+    let [given_up] = &counter.given_up[..] else {
+        panic!("one effect")
+    };
+    assert_eq!(
+        (given_up.id.as_str(), given_up.at, given_up.failures.attempts),
+        ("event-1", aws.time(), 3)
+    );
+    assert!(
+        given_up.failures.last.contains("events:PutEvents"),
+        "{}",
+        given_up.failures.last
+    );
+    // The retry of the invocation, and every later one, succeed.
+    count(&aws, 1, "late").await.unwrap();
+    aws.repair("events:PutEvents");
+    count(&aws, 2, "next").await.unwrap();
+    assert_eq!(aws.events().len(), 1);
+}
+
+#[tokio::test]
+async fn document_keeps_ten_effects_that_were_given_up() {
+    let aws = aws();
+    aws.break_operation("events:PutEvents", "", Kind::Denied);
+    for number in 0..12 {
+        count(&aws, number, &format!("{number}")).await.unwrap_err();
+    }
+    aws.pass(SignedDuration::from_hours(25));
+    count(&aws, 0, "late").await.unwrap_err();
+    let ids: Vec<String> = counter(&aws).given_up.into_iter().map(|given_up| given_up.id).collect();
+    assert_eq!(
+        (ids.len(), ids[0].as_str(), ids[9].as_str()),
+        (10, "event-2", "event-11")
+    );
 }
 
 #[tokio::test]

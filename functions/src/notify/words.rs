@@ -221,7 +221,15 @@ fn health(change: &HealthStateChange, links: &Links<'_>) -> IncomingNotification
     let status = change.health_status.as_str();
     notification.why = Some(format!("{}.", change.reason));
     let executions = change.datapoints.iter().map(execution_line).collect();
-    if change.health_status == HealthStatus::Unhealthy {
+    if change.health_status == HealthStatus::Retired {
+        notification.status = ThreadStatus::Closed;
+        notification.subject = format!("{model}: monitor {schedule} has retired");
+        notification.what = format!("The monitor {schedule} has retired from {model}, and its alert no longer counts.");
+        notification.add_next(
+            "If you did not delete, rename, or move it, create it again. Drift that only this monitor detects is not detected.",
+        );
+        notification.add_action("Show the model", &[format!("driftwarden incidents {model}")]);
+    } else if change.health_status == HealthStatus::Unhealthy {
         notification.status = ThreadStatus::Open;
         notification.severity = NotificationSeverity::Warning;
         notification.subject = format!("{model}: monitor {schedule} has stopped producing results");

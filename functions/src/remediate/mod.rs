@@ -1,20 +1,24 @@
 #![doc = include_str!("README.md")]
 
+mod alarms;
+
+pub use alarms::ListedAlarms;
+
 use crate::{Error, Function, Ignored, Request, Resources, Routed};
-use alerting::{AlertStateChange, AlertStatus, MonitorLedger};
+use alerting::MonitorLedger;
 use events::{Event, Incoming, ReceivedEvent};
-use futures_util::future::{join, join_all, join4};
+use futures_util::future::{join, join_all, join3, join4};
 use jiff::Timestamp;
 use machine::{
-    AwsError, Caller, Clock, Documents, Fetched, Kind, LEASE, LoadedDocument, UpdateError, correlation_id, load,
-    load_shared, update_document, update_shared,
+    AwsError, Caller, Clock, Documents, Fetched, Kind, LEASE, LoadedDocument, UpdateError, load, load_shared,
+    update_document, update_shared,
 };
-use model_monitor::{AlarmStateChange, Detail, PipelineExecutionStatusChange};
+use model_monitor::{Detail, PipelineExecutionStatusChange};
 use promotion::ExperimentDocument;
 use remediation::{
     CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
     ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, Refusal,
-    RetrainingStatusReported, RiskRating, Settings, Slot, Stage, StartKind, StepContext, StepOutcome,
+    RetrainingStatusReported, RiskRating, Settings, Slot, Stage, StartKind, StepContext, StepOutcome, alarm_name,
     parse_display_name,
 };
 use serde::Serialize;
@@ -22,7 +26,7 @@ use serde_json::Value;
 use shell::{
     PolicyStore,
     config::{ConfigError, Vars},
-    ports::{EventBus, ModelCards, PipelineExecutionSummary, Pipelines, StateMachines},
+    ports::{Alarms, EventBus, ModelCards, PipelineExecutionSummary, Pipelines, StateMachines},
     telemetry,
 };
 use std::cell::Cell;
@@ -34,10 +38,13 @@ const STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE: &str = "Step Functions Execution S
 /// Maximum number of steps of one invocation: the input, the answer to a start, and changes by faster writers.
 const MAX_STEPS: usize = 5;
 
-/// AWS APIs that the function uses.
-pub trait RemediateClients: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock {}
+/// Maximum number of pages of pipeline executions, of 100 each.
+const MAX_EXECUTION_PAGES: usize = 10;
 
-impl<W: Documents + EventBus + Pipelines + StateMachines + ModelCards + Clock> RemediateClients for W {}
+/// AWS APIs that the function uses.
+pub trait RemediateClients: Documents + EventBus + Pipelines + StateMachines + ModelCards + Alarms + Clock {}
+
+impl<W: Documents + EventBus + Pipelines + StateMachines + ModelCards + Alarms + Clock> RemediateClients for W {}
 
 /// The `remediate` function.
 #[derive(Debug)]
@@ -150,7 +157,10 @@ impl Remediate {
             }
             Incoming::Own(Event::RetrainingStatusReported(reported)) => route_reported(*reported),
             Incoming::Aws(Detail::PipelineExecution(change)) => self.route_pipeline(clients, &change, at).await?,
-            Incoming::Aws(Detail::Alarm(alarm)) => self.route_alarm(clients, &alarm).await?,
+            Incoming::Aws(Detail::Alarm(alarm)) => {
+                let policy = self.policy.load(clients).await.map_err(Error::Policy)?;
+                alarms::route(&alarm, &policy)
+            }
             Incoming::Aws(Detail::Other(detail)) if event.detail_type == STEP_FUNCTIONS_EXECUTION_STATUS_CHANGE => {
                 route_state_machine(&detail, at)
             }
@@ -227,8 +237,10 @@ impl Remediate {
                     None
                 }
             };
-            let (read, mut facts) = join(unread, facts).await;
-            for level in read {
+            let alarms = alarms::levels(clients, &needs.alarms, &model, &policy, caller.now);
+            let (read, mut facts, alarms) = join3(unread, facts, alarms).await;
+            let read = read.into_iter().map(|level| level.map(Levels::from_iter));
+            for level in read.chain([alarms]) {
                 match level {
                     Ok(level) => levels.extend(level),
                     Err(error) => facts = facts.map(|_| Err(error)),
@@ -332,7 +344,7 @@ impl Remediate {
 
     /// Sweeps a model: checks the status of its pipeline execution, in case its event was lost; decides again or verifies; executes
     /// pending effects. Does nothing if the model has no document and no monitor in alert. Returns whether the model had an open
-    /// incident or pending effects.
+    /// incident or pending effects. `alarms` is the list of CloudWatch, if it could be read.
     ///
     /// # Errors
     /// As [`Remediate::take`].
@@ -341,14 +353,16 @@ impl Remediate {
         clients: &W,
         model: &str,
         levels: Levels,
+        alarms: Option<&ListedAlarms>,
         request_id: &str,
     ) -> Result<bool, Error> {
         let loaded = load::<ModelDocument>(clients, &model_key(model)).await?;
-        let mut inputs = Vec::new();
+        let policy = self.policy.load(clients).await.map_err(Error::Policy)?;
+        let mut inputs = alarms::lost_inputs(loaded.document(), model, &policy, alarms);
         let mut is_open = false;
         if let Some(document) = loaded.document() {
             is_open = document.incident.is_some() || !document.outbox.is_empty();
-            inputs = self.lost_inputs(clients, document).await?;
+            inputs.extend(self.lost_inputs(clients, document, &policy).await?);
         }
         // After an applied input, the loaded document is outdated.
         let mut known = Some(loaded).filter(|_| inputs.is_empty());
@@ -368,34 +382,28 @@ impl Remediate {
         Ok(is_open)
     }
 
-    /// What happened to the retraining of the open incident and to its candidate, in case an event was lost.
+    /// What happened to the monitors of a model, to the retraining of the open incident, and to its candidate, in case an event was
+    /// lost.
     async fn lost_inputs<W: RemediateClients>(
         &self,
         clients: &W,
         document: &ModelDocument,
+        policy: &Policy,
     ) -> Result<Vec<Input>, Error> {
         let mut inputs = Vec::new();
         let snapshots = document.alerts.values().filter_map(|alert| alert.snapshot.as_ref());
-        let snapshots: Vec<_> = snapshots.collect();
-        if !snapshots.is_empty() {
-            let policy = self.policy.load(clients).await.map_err(Error::Policy)?;
-            // An alarm that left the policy, or a monitor that belongs to another model by now.
-            let left = snapshots.into_iter().filter(|alert| {
-                let schedule = alert.monitoring_schedule.as_str();
-                if let Some(name) = schedule.strip_prefix("alarm:") {
-                    return policy.alarm(name).is_none_or(|alarm| alarm.model != document.model);
-                }
-                let monitor = MonitorRef {
-                    schedule,
-                    endpoint: alert.endpoint.as_deref(),
-                    monitor_type: alert.monitor_type.as_deref(),
-                };
-                policy.monitor(&monitor).model != document.model
-            });
-            inputs.extend(left.map(|alert| Input::Retired {
-                monitoring_schedule: alert.monitoring_schedule.clone(),
-            }));
-        }
+        // Monitors that belong to another model by now. Alarms are compared with the list of CloudWatch.
+        let left = snapshots.filter(|alert| {
+            let monitor = MonitorRef {
+                schedule: &alert.monitoring_schedule,
+                endpoint: alert.endpoint.as_deref(),
+                monitor_type: alert.monitor_type.as_deref(),
+            };
+            alarm_name(&alert.monitoring_schedule).is_none() && policy.monitor(&monitor).model != document.model
+        });
+        inputs.extend(left.map(|alert| Input::Retired {
+            monitoring_schedule: alert.monitoring_schedule.clone(),
+        }));
         let Some(open) = &document.incident else {
             return Ok(inputs);
         };
@@ -480,6 +488,7 @@ impl Remediate {
                 clients.put(&Event::RemediationDecided(decided.clone())).await?;
                 tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decision made");
             }
+            ModelEffect::PutHealthStateChange(change) => clients.put(&Event::HealthStateChange(change.clone())).await?,
             ModelEffect::PutRetrainingStatusChange(change) => {
                 clients.put(&Event::RetrainingStatusChange(change.clone())).await?;
             }
@@ -506,7 +515,8 @@ impl Remediate {
                         .filter(|(_, template)| *template == "{model}")
                         .map(|(name, _)| name.as_str())
                         .collect();
-                    let listed = clients.executions_of_pipeline(pipeline).await?;
+                    let oldest = now.saturating_sub(rules.retraining_within).unwrap_or(Timestamp::MIN);
+                    let listed = recent_executions(clients, pipeline, oldest).await?;
                     let is_own = |known: &&PipelineExecutionSummary| {
                         parse_display_name(&known.display_name) == Some((model, incident))
                     };
@@ -600,64 +610,6 @@ impl Remediate {
             })
             .map_or_else(foreign, Ok))
     }
-
-    /// Treats a CloudWatch alarm that the policy names as the alert of a monitor.
-    async fn route_alarm(
-        &self,
-        clients: &impl Documents,
-        alarm: &AlarmStateChange,
-    ) -> Result<Routed<(String, Input)>, Error> {
-        let policy = self.policy.load(clients).await.map_err(Error::Policy)?;
-        let name = &alarm.alarm_name;
-        let Some(rules) = policy.alarm(name) else {
-            return Ok(Err(Ignored(format!("the policy has no [[alarm]] for `{name}`"))));
-        };
-        let status = |state: &str| match state {
-            "OK" => Some(AlertStatus::Ok),
-            "ALARM" => Some(AlertStatus::InAlert),
-            "INSUFFICIENT_DATA" => Some(AlertStatus::InsufficientData),
-            _ => None,
-        };
-        let (Some(alert_status), Some(time)) = (status(&alarm.state), alarm.timestamp) else {
-            return Ok(Err(Ignored(format!(
-                "the event of alarm `{name}` has no known state or no time"
-            ))));
-        };
-        let previous = alarm.previous_state.as_deref().and_then(status);
-        let in_alert = alert_status == AlertStatus::InAlert;
-        // The time orders the events of an alarm.
-        let transition = u64::try_from(time.as_millisecond()).unwrap_or_default();
-        let change = AlertStateChange {
-            version: "1".into(),
-            id: format!("alarm-{name}-{transition}"),
-            correlation_id: Some(correlation_id("alarm", &format!("{name}/{time}"))),
-            model: rules.model.clone(),
-            endpoint: None,
-            monitoring_schedule: format!("alarm:{name}"),
-            monitor_type: None,
-            epoch: None,
-            transition,
-            revision: 0,
-            alert_status,
-            previous_alert_status: previous.unwrap_or_default(),
-            severity: in_alert.then_some(rules.severity),
-            datapoints_to_alert: 1,
-            evaluation_period: 1,
-            period: None,
-            breaching: usize::from(in_alert),
-            datapoints: Vec::new(),
-            violations: Vec::new(),
-            check_types: Vec::new(),
-            report_uri: None,
-            reason: alarm
-                .reason
-                .clone()
-                .unwrap_or_else(|| format!("the alarm is {}", alarm.state)),
-            policy_version: policy.version().to_owned(),
-            time,
-        };
-        Ok(Ok((rules.model, Input::Alert(Box::new(change)))))
-    }
 }
 
 /// Reads the pause of all models. If it cannot be read, there is no decision: an unreadable kill switch does not count as off.
@@ -705,6 +657,32 @@ async fn ended(clients: &impl Documents, fleet: &Fleet) -> Vec<(Slot, bool)> {
         (!is_in_progress).then(|| (slot.clone(), document.has_retrained_for(slot.incident)))
     }));
     ended.await.into_iter().flatten().collect()
+}
+
+/// Executions of a pipeline that began after a time, and some earlier ones, newest first. Other models may share the pipeline.
+async fn recent_executions(
+    clients: &impl Pipelines,
+    pipeline: &str,
+    oldest: Timestamp,
+) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
+    let mut executions = Vec::new();
+    let mut next = None;
+    for _ in 0..MAX_EXECUTION_PAGES {
+        let page = clients.executions_of_pipeline(pipeline, next.as_deref()).await?;
+        executions.extend(page.executions);
+        let last: Option<&PipelineExecutionSummary> = executions.last();
+        let is_old = last.is_some_and(|last| last.execution.start_time.is_some_and(|start| start < oldest));
+        next = page.next.filter(|_| !is_old);
+        if next.is_none() {
+            return Ok(executions);
+        }
+    }
+    tracing::warn!(
+        pipeline,
+        executions = executions.len(),
+        "older executions of the pipeline not listed"
+    );
+    Ok(executions)
 }
 
 /// Executions of a pipeline in progress that belong, or may belong, to a model: those of its incidents, and those that an operator

@@ -1,6 +1,7 @@
 //! The monitors to sweep, from the lists of SageMaker, the policy, and the state bucket.
 
 use super::{Failures, Sweep};
+use crate::remediate::ListedAlarms;
 use futures_util::future::join3;
 use jiff::{SignedDuration, Timestamp};
 use machine::{Clock, Documents, ETag, ListedDocument, update_shared};
@@ -22,7 +23,7 @@ const MAX_SHARED_PAGES: usize = 1000;
 /// with a delay.
 pub(super) const GRACE: SignedDuration = SignedDuration::from_mins(60);
 
-/// Input of all monitors of one sweep.
+/// Input of all monitors and models of one sweep.
 pub(super) struct MonitorContext<'a> {
     pub(super) policy: &'a Policy,
     /// Whether the list of monitors is complete.
@@ -30,6 +31,8 @@ pub(super) struct MonitorContext<'a> {
     /// Entity tags of the documents of all models, by model. `None` if they could not be listed.
     pub(super) models: Option<&'a BTreeMap<String, ETag>>,
     pub(super) shared: Option<&'a SharedExecutions>,
+    /// The alarms of the policy. `None` if they could not be listed.
+    pub(super) alarms: Option<&'a ListedAlarms>,
     pub(super) request_id: &'a str,
 }
 

@@ -9,7 +9,7 @@ mod state;
 use crate::{
     Error, Function, Incomplete, Request, Resources,
     ingest::Ingest,
-    remediate::{Remediate, RemediateClients, model_key},
+    remediate::{ListedAlarms, Remediate, RemediateClients, model_key},
 };
 use alerting::{AlertStateChange, AlertStatus, Metric, MetricName};
 use candidates::{Candidate, MonitorContext, count_models, list_models};
@@ -188,6 +188,10 @@ impl Sweep {
         }
         let shared = self.shared_executions(clients, &candidates).await;
         let models = list_models(clients, &mut progress.failures).await;
+        let alarms = ListedAlarms::read(clients, &policy, started).await;
+        if let Err(error) = &alarms {
+            progress.failures.add(error.operation.to_owned(), &error.to_string());
+        }
 
         // Models have their own half of the time, and monitors what models leave of it.
         let end = deadline.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
@@ -197,6 +201,7 @@ impl Sweep {
             is_complete,
             models: models.as_ref(),
             shared: shared.as_ref(),
+            alarms: alarms.as_ref().ok(),
             request_id,
         };
         let mut monitors: Vec<&Candidate> = candidates.iter().collect();
@@ -320,7 +325,13 @@ impl Sweep {
         // Again: the alerts of this sweep may have changed some.
         let listed = list_models(clients, &mut progress.failures).await;
         let is_complete = listed.is_some();
-        let listed = listed.unwrap_or_default();
+        let mut listed = listed.unwrap_or_default();
+        if let Some(alarms) = context.alarms {
+            // The event of an alarm may have been lost before its model has a document.
+            for model in alarms.models_in_alert(context.policy) {
+                listed.entry(model).or_insert_with(|| ETag(String::new()));
+            }
+        }
         let mut models: Vec<(&str, &ETag)> = listed.iter().map(|(model, etag)| (model.as_str(), etag)).collect();
         let pass = &mut state.document.models;
         let names = models.iter().map(|(model, _)| (*model).to_owned());
@@ -328,7 +339,8 @@ impl Sweep {
         models.sort_by_cached_key(|(model, _)| pass.rank(model, progress.in_alert.contains(*model)));
         let (mut work, mut left) = (Vec::new(), 0);
         for (model, etag) in models {
-            let fingerprint = fingerprint(&[context.policy.version(), &etag.0]);
+            let alarms = context.alarms.map(|alarms| alarms.describe(model, context.policy));
+            let fingerprint = fingerprint(&[context.policy.version(), &etag.0, &alarms.unwrap_or_default()]);
             let levels = progress.levels.remove(model).unwrap_or_default();
             let Some(item) = pass.items.get_mut(model) else {
                 continue;
@@ -345,7 +357,10 @@ impl Sweep {
             if clients.now() >= until {
                 return (model, fingerprint, None);
             }
-            let swept = Box::pin(self.remediate.sweep(clients, model, levels, context.request_id)).await;
+            let swept = self
+                .remediate
+                .sweep(clients, model, levels, context.alarms, context.request_id);
+            let swept = Box::pin(swept).await;
             (model, fingerprint, Some((swept, clients.now())))
         }))
         .buffer_unordered(SWEEPS_AT_ONCE);

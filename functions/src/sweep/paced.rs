@@ -1,4 +1,5 @@
-//! AWS with paced requests: SageMaker's `List…` and `Describe…` wait for a token, and are repeated if they are throttled.
+//! AWS with paced requests: SageMaker's `List…` and `Describe…`, and those of CloudWatch, wait for a token, and are repeated if they
+//! are throttled.
 
 use alerting::{AlertStatus, ExecutionWindow, Metric};
 use events::Event;
@@ -8,14 +9,14 @@ use remediation::{PipelineExecution, RiskRating, StartPipelineExecution, StartSt
 use shell::{
     pace::TokenBucket,
     ports::{
-        DescribedJob, EventBus, ExecutionPage, FetchedObject, Metrics, ModelCards, MonitoringAlerts,
-        MonitoringExecution, MonitoringSchedules, PipelineExecutionSummary, Pipelines, ProcessingJobs, Reports,
-        Schedule, StateMachines,
+        AlarmNames, AlarmPage, Alarms, DescribedJob, EventBus, ExecutionPage, FetchedObject, Metrics, ModelCards,
+        MonitoringAlerts, MonitoringExecution, MonitoringSchedules, PipelineExecutionPage, Pipelines, ProcessingJobs,
+        Reports, Schedule, StateMachines,
     },
 };
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-/// AWS clients with a token bucket for the requests that SageMaker limits per account.
+/// AWS clients with a token bucket for the requests that AWS limits per account.
 #[derive(Debug)]
 pub(crate) struct Paced<'a, W> {
     pub(crate) clients: &'a W,
@@ -61,13 +62,24 @@ impl<W: Pipelines + Clock> Pipelines for Paced<'_, W> {
         self.send(async || self.clients.parameters(execution_arn).await).await
     }
 
-    async fn executions_of_pipeline(&self, pipeline: &str) -> Result<Vec<PipelineExecutionSummary>, AwsError> {
-        self.send(async || self.clients.executions_of_pipeline(pipeline).await)
+    async fn executions_of_pipeline(
+        &self,
+        pipeline: &str,
+        next: Option<&str>,
+    ) -> Result<PipelineExecutionPage, AwsError> {
+        self.send(async || self.clients.executions_of_pipeline(pipeline, next).await)
             .await
     }
 
     async fn execution(&self, execution_arn: &str) -> Result<Option<PipelineExecution>, AwsError> {
         self.send(async || self.clients.execution(execution_arn).await).await
+    }
+}
+
+impl<W: Alarms + Clock> Alarms for Paced<'_, W> {
+    async fn describe_alarms(&self, names: AlarmNames<'_>, next: Option<&str>) -> Result<AlarmPage, AwsError> {
+        self.send(async || self.clients.describe_alarms(names, next).await)
+            .await
     }
 }
 

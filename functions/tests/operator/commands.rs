@@ -483,7 +483,7 @@ async fn retraining_of_closed_incident_counts_until_it_ends() {
         .unwrap();
     aws.pass(SignedDuration::from_mins(5));
     remediate()
-        .sweep(&aws, "fraud-endpoint", [].into(), "sweep")
+        .sweep(&aws, "fraud-endpoint", [].into(), None, "sweep")
         .await
         .unwrap();
     assert_eq!(aws.executions().len(), 2);

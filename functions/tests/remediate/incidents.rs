@@ -1,7 +1,7 @@
 //! Runs the function on AWS in memory: all sample events, and a fault at every call.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use alerting::{HealthStatus, Level};
+use alerting::{AlertStatus, HealthStatus, Level};
 use functions::remediate::{Handled, Remediate};
 use jiff::Timestamp;
 use machine::{ErrorType as _, Kind};
@@ -94,7 +94,10 @@ async fn incident_runs_from_alert_to_closure() {
         ]
     );
     let levels = Levels::from([("churn-data-quality".to_owned(), clean_level(&aws))]);
-    function().sweep(&aws, "churn-endpoint", levels, "sweep").await.unwrap();
+    function()
+        .sweep(&aws, "churn-endpoint", levels, None, "sweep")
+        .await
+        .unwrap();
     assert_eq!(model(&aws).stage(), Stage::Healthy);
     assert_eq!(aws.executions().len(), 1);
     let published: Vec<String> = aws.events().into_iter().map(|(detail_type, _)| detail_type).collect();
@@ -175,7 +178,7 @@ async fn end_before_recorded_start_counts() {
     let aws = aws();
     // The start is answered, and the answer cannot be recorded.
     let function = function();
-    function.sweep(&aws, "other", [].into(), "policy").await.unwrap();
+    function.sweep(&aws, "other", [].into(), None, "policy").await.unwrap();
     aws.fail("s3:PutObject", Fault::Before(Kind::Transient));
     let arn_unknown = event("alert-in-alert");
     function.handle(&aws, &arn_unknown, "request").await.unwrap_err();
@@ -230,6 +233,7 @@ async fn invalid_alert_is_an_error() {
 #[tokio::test]
 async fn only_alarms_in_policy_open_incidents() {
     let aws = aws();
+    aws.set_alarm_state("churn-latency-p99", AlertStatus::InAlert);
     let handled = function().handle(&aws, &event("alarm"), "request").await.unwrap();
     assert!(matches!(handled, Handled::Changed { .. }));
     assert_eq!(model(&aws).incident.unwrap().monitors, ["alarm:churn-latency-p99"]);
@@ -251,7 +255,7 @@ async fn medium_risk_model_is_retrained_after_approval() {
     assert_eq!(model(&aws).stage(), Stage::Deciding);
     aws.pass(jiff::SignedDuration::from_mins(11));
     function()
-        .sweep(&aws, "churn-endpoint", Levels::new(), "sweep")
+        .sweep(&aws, "churn-endpoint", Levels::new(), None, "sweep")
         .await
         .unwrap();
     assert_eq!(model(&aws).stage(), Stage::AwaitingApproval);
@@ -312,11 +316,70 @@ async fn manual_execution_of_model_holds_retraining() {
     assert_eq!(model(&aws).stage(), Stage::Holding);
     aws.finish(&by_hand, ExecutionStatus::Succeeded);
     function()
-        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
+        .sweep(&aws, "churn-endpoint", [].into(), None, "sweep")
         .await
         .unwrap();
     assert_eq!(model(&aws).stage(), Stage::Retraining);
     assert_eq!(aws.executions().len(), 1);
+}
+
+#[tokio::test]
+async fn execution_behind_many_newer_ones_holds_retraining() {
+    let aws = aws();
+    let long = aws.start_manually("manual", [].into());
+    let lists = || {
+        aws.calls()
+            .iter()
+            .filter(|call| **call == "sagemaker:ListPipelineExecutions")
+            .count()
+    };
+    for _ in 0..250 {
+        aws.pass(jiff::SignedDuration::from_mins(1));
+        let other = aws.start_manually("driftwarden-other-1", [].into());
+        aws.finish(&other, ExecutionStatus::Succeeded);
+    }
+    function()
+        .handle(&aws, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    assert_eq!((model(&aws).stage(), lists()), (Stage::Holding, 3));
+    aws.finish(&long, ExecutionStatus::Succeeded);
+    // Executions that are older than the longest retraining are not listed.
+    aws.pass(jiff::SignedDuration::from_hours(48));
+    function()
+        .sweep(&aws, "churn-endpoint", [].into(), None, "sweep")
+        .await
+        .unwrap();
+    assert_eq!((model(&aws).stage(), lists()), (Stage::Retraining, 4));
+}
+
+#[tokio::test]
+async fn parameter_names_the_model_of_an_execution() {
+    let aws = aws();
+    aws.put_document(
+        "policy.toml",
+        format!("{POLICY}[retraining]\nparameters = {{ ModelName = '{{model}}' }}\n"),
+    );
+    let run = |model: &str| aws.start_manually("nightly", [("ModelName".to_owned(), model.to_owned())].into());
+    run("upsell");
+    let own = run("churn-endpoint");
+    function()
+        .handle(&aws, &event("alert-in-alert"), "alert")
+        .await
+        .unwrap();
+    assert_eq!(model(&aws).stage(), Stage::Holding);
+    let held = model(&aws).incident.unwrap().decision.unwrap();
+    assert!(held.sentence.contains(&own), "{}", held.sentence);
+    aws.finish(&own, ExecutionStatus::Succeeded);
+    function()
+        .sweep(&aws, "churn-endpoint", [].into(), None, "sweep")
+        .await
+        .unwrap();
+    assert_eq!(
+        model(&aws).stage(),
+        Stage::Retraining,
+        "the run of `upsell` does not hold it"
+    );
 }
 
 #[tokio::test]
@@ -329,7 +392,7 @@ async fn alert_without_facts_is_decided_by_sweep() {
         .unwrap_err();
     assert_eq!(model(&aws).stage(), Stage::Deciding);
     function()
-        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
+        .sweep(&aws, "churn-endpoint", [].into(), None, "sweep")
         .await
         .unwrap();
     assert_eq!(model(&aws).stage(), Stage::Retraining);
@@ -344,7 +407,7 @@ async fn pending_start_without_facts_is_not_executed() {
     assert_eq!(model(&aws).stage(), Stage::Starting);
     aws.pass(jiff::SignedDuration::from_mins(10));
     aws.fail("sagemaker:ListPipelineExecutions", Fault::Before(Kind::Transient));
-    let swept = function().sweep(&aws, "churn-endpoint", [].into(), "sweep").await;
+    let swept = function().sweep(&aws, "churn-endpoint", [].into(), None, "sweep").await;
     swept.unwrap_err();
     assert!(aws.executions().is_empty(), "it may no longer be wanted");
     // An input that makes no decision reviews the start, too.
@@ -382,7 +445,7 @@ async fn sweep_finds_unreported_end_of_retraining() {
     let arn = aws.executions()[0].1.clone();
     aws.finish(&arn, ExecutionStatus::Succeeded);
     function()
-        .sweep(&aws, "churn-endpoint", [].into(), "sweep")
+        .sweep(&aws, "churn-endpoint", [].into(), None, "sweep")
         .await
         .unwrap();
     assert_eq!(model(&aws).stage(), Stage::Verifying);
@@ -448,7 +511,7 @@ async fn every_decision_reads_global_pause() {
     // An unreadable pause does not count as off: there is no decision.
     aws.put_document("pause.json", "{");
     let swept = function
-        .sweep(&aws, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
+        .sweep(&aws, "churn-endpoint", std::collections::BTreeMap::new(), None, "sweep")
         .await;
     assert!(swept.is_err());
     assert_eq!(model(&aws).stage(), Stage::Holding);
@@ -456,7 +519,7 @@ async fn every_decision_reads_global_pause() {
     aws.put_document("pause.json", paused);
     aws.pass(jiff::SignedDuration::from_hours(24));
     let swept = function
-        .sweep(&aws, "churn-endpoint", std::collections::BTreeMap::new(), "sweep")
+        .sweep(&aws, "churn-endpoint", std::collections::BTreeMap::new(), None, "sweep")
         .await;
     assert!(swept.is_ok(), "{swept:?}");
     assert_eq!(model(&aws).stage(), Stage::Retraining);

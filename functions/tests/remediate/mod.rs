@@ -1,3 +1,4 @@
 //! Tests of remediate.
 
+mod alarms;
 mod incidents;

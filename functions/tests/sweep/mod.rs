@@ -1,5 +1,6 @@
 //! Tests of sweep.
 
+mod alarms;
 mod common;
 mod due;
 mod fleets;

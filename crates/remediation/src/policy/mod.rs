@@ -343,6 +343,11 @@ impl Policy {
         })
     }
 
+    /// Names of the CloudWatch alarms in the policy, in which `*` stands for any characters.
+    pub fn alarm_names(&self) -> impl Iterator<Item = &str> {
+        self.file.alarm.iter().map(|table| table.name.as_str())
+    }
+
     /// Names of the models in the policy, in the order of their tables.
     pub fn models(&self) -> Vec<&str> {
         let named = self.file.model.iter().map(|table| table.name.as_str());

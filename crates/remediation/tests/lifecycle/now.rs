@@ -373,6 +373,29 @@ fn retired_monitor_holds_no_incident_open() {
 }
 
 #[test]
+fn retirement_is_published_once() {
+    let mut scenario = Scenario::with_policy(AUTO);
+    let retired = || Input::Retired {
+        monitoring_schedule: "DQ".into(),
+    };
+    let published = |scenario: &Scenario| {
+        let entries = scenario.document.outbox.entries().iter();
+        let changes = entries.filter_map(|entry| match &entry.effect {
+            ModelEffect::PutHealthStateChange(change) => Some((change.id.clone(), change.health_status)),
+            _ => None,
+        });
+        changes.collect::<Vec<_>>()
+    };
+    scenario.apply_at(10, retired());
+    assert_eq!(published(&scenario), [], "the model does not know the monitor");
+    scenario.apply_at(20, in_alert("dq", 1));
+    scenario.apply_at(200, retired());
+    scenario.apply_at(300, retired());
+    let id = "retired-churn-DQ-1790000200".to_owned();
+    assert_eq!(published(&scenario), [(id, HealthStatus::Retired)]);
+}
+
+#[test]
 fn level_of_retired_monitor_is_not_needed() {
     let mut scenario = Scenario::after([in_alert("dq", 1), in_alert("mq", 1)]);
     let retired = Input::Retired {
