@@ -32,15 +32,15 @@ impl Alarms for Aws {
         let page = page.map_err(|error| failed("cloudwatch:DescribeAlarms", "*", &error))?;
         let metric = page.metric_alarms.into_iter().flatten().map(|alarm| {
             let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
-            described(alarm.alarm_name, alarm.state_value, alarm.state_reason, since)
+            described(alarm.alarm_name, alarm.state_value.as_ref(), alarm.state_reason, since)
         });
         let composite = page.composite_alarms.into_iter().flatten().map(|alarm| {
             let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
-            described(alarm.alarm_name, alarm.state_value, alarm.state_reason, since)
+            described(alarm.alarm_name, alarm.state_value.as_ref(), alarm.state_reason, since)
         });
         let log = page.log_alarms.into_iter().flatten().map(|alarm| {
             let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
-            described(alarm.alarm_name, alarm.state_value, alarm.state_reason, since)
+            described(alarm.alarm_name, alarm.state_value.as_ref(), alarm.state_reason, since)
         });
         Ok(AlarmPage {
             alarms: metric.chain(composite).chain(log).collect(),
@@ -51,7 +51,7 @@ impl Alarms for Aws {
 
 fn described(
     name: Option<String>,
-    state: Option<StateValue>,
+    state: Option<&StateValue>,
     reason: Option<String>,
     since: Option<DateTime>,
 ) -> CloudWatchAlarm {

@@ -1,5 +1,5 @@
 //! Updates of a document, with faults at every call.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alerting::MonitorDatapointDrop;
 use events::Event;
@@ -209,7 +209,7 @@ async fn effect_taken_over_that_fails_again_is_no_error() {
         let apply = |counter: &mut Counter| {
             counter
                 .outbox
-                .enqueue(format!("metrics-{number}"), number + 1000, &caller)
+                .enqueue(format!("metrics-{number}"), number + 1000, &caller);
         };
         let execute = async |effect: &u64| match *effect {
             ..1000 => aws.put(&event(*effect)).await,

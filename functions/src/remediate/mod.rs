@@ -7,7 +7,7 @@ pub use alarms::ListedAlarms;
 use crate::{Error, Function, Ignored, Request, Resources, Routed};
 use alerting::MonitorLedger;
 use events::{Event, Incoming, ReceivedEvent};
-use futures_util::future::{join, join_all, join3, join4};
+use futures_util::future::{join, join_all, join4};
 use jiff::Timestamp;
 use machine::{
     AwsError, Caller, Clock, Documents, Fetched, Kind, LEASE, LoadedDocument, UpdateError, load, load_shared,
@@ -17,7 +17,7 @@ use model_monitor::{Detail, PipelineExecutionStatusChange};
 use promotion::ExperimentDocument;
 use remediation::{
     CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
-    ModelEffectOutcome, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, Refusal,
+    ModelEffectOutcome, MonitorRef, Needs, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, Refusal,
     RetrainingStatusReported, RiskRating, Settings, Slot, Stage, StartKind, StepContext, StepOutcome, alarm_name,
     parse_display_name,
 };
@@ -228,8 +228,7 @@ impl Remediate {
             let document = loaded.document().unwrap_or(&new);
             let needs = document.needs(&input, &caller);
             let number = document.incident.as_ref().map_or(0, |open| open.number);
-            let unread = needs.levels.iter().filter(|schedule| !levels.contains_key(*schedule));
-            let unread = join_all(unread.map(|schedule| self.level(clients, schedule, &policy, caller.now)));
+            let unread = self.unread_levels(clients, &needs, &levels, &model, &policy, caller.now);
             let facts = async {
                 if needs.facts {
                     Some(self.facts(clients, &model, number, &policy, caller.now).await)
@@ -237,14 +236,10 @@ impl Remediate {
                     None
                 }
             };
-            let alarms = alarms::levels(clients, &needs.alarms, &model, &policy, caller.now);
-            let (read, mut facts, alarms) = join3(unread, facts, alarms).await;
-            let read = read.into_iter().map(|level| level.map(Levels::from_iter));
-            for level in read.chain([alarms]) {
-                match level {
-                    Ok(level) => levels.extend(level),
-                    Err(error) => facts = facts.map(|_| Err(error)),
-                }
+            let (read, mut facts) = join(unread, facts).await;
+            match read {
+                Ok(read) => levels.extend(read),
+                Err(error) => facts = facts.map(|_| Err(error)),
             }
             let facts = facts.map(|facts| facts.map_err(|error: AwsError| (error.to_string(), error)));
             let context = StepContext {
@@ -312,6 +307,27 @@ impl Remediate {
             StepOutcome::Unchanged => Handled::Known { model },
             StepOutcome::Refused(refusal) => Handled::Refused { model, refusal },
         })
+    }
+
+    /// The levels of monitors and alarms that a step needs, and that are not known.
+    async fn unread_levels<W: RemediateClients>(
+        &self,
+        clients: &W,
+        needs: &Needs,
+        known: &Levels,
+        model: &str,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Levels, AwsError> {
+        let unread = needs.levels.iter().filter(|schedule| !known.contains_key(*schedule));
+        let unread = join_all(unread.map(|schedule| self.level(clients, schedule, policy, now)));
+        let alarms = alarms::levels(clients, &needs.alarms, model, policy, now);
+        let (read, alarms) = join(unread, alarms).await;
+        let mut levels = alarms?;
+        for level in read {
+            levels.extend(level?);
+        }
+        Ok(levels)
     }
 
     /// The level of a monitor now. `None` if its ledger does not exist: then its last event counts. A ledger that cannot be parsed is

@@ -1,5 +1,5 @@
 //! Many events at the same time: each leaves a mark, and one invocation renders.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use functions::{
     Error, Incomplete,

@@ -120,10 +120,9 @@ async fn alarms_are_listed_a_hundred_at_a_time() {
             .filter(|call| **call == "cloudwatch:DescribeAlarms")
             .count()
     };
-    let named: String = (0..150)
-        .map(|number| format!("[[alarm]]\nname = 'a{number}'\nmodel = 'm'\n"))
-        .collect();
-    aws.put_document("policy.toml", format!("{POLICY}{TABLE}{named}"));
+    let named = (0..150).map(|number| format!("[[alarm]]\nname = 'a{number}'\nmodel = 'm'\n"));
+    let named: Vec<String> = named.collect();
+    aws.put_document("policy.toml", format!("{POLICY}{TABLE}{}", named.concat()));
     for number in 0..201 {
         aws.set_alarm_state(&format!("a{number}"), AlertStatus::Ok);
         aws.set_alarm_state(&format!("Latency-{number}"), AlertStatus::Ok);

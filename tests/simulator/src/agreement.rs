@@ -119,10 +119,15 @@ fn policy(random: &mut Rng, monitors: &[Monitor]) -> String {
         random.u8(1..40),
     );
     for monitor in monitors {
-        text.push_str(&format!(
-            "[[monitor]]\nschedule = '{}'\nmodel = '{MODEL}'\n",
-            monitor.schedule
-        ));
+        for part in [
+            "[[monitor]]\nschedule = '",
+            &monitor.schedule,
+            "'\nmodel = '",
+            MODEL,
+            "'\n",
+        ] {
+            text.push_str(part);
+        }
     }
     text
 }
@@ -276,7 +281,7 @@ impl<'a> World<'a> {
     }
 
     fn sweep(&mut self) -> Result<(), String> {
-        let swept = self.remediate.sweep(&self.aws, MODEL, Levels::new(), "sweep");
+        let swept = self.remediate.sweep(&self.aws, MODEL, Levels::new(), None, "sweep");
         finish(swept)?.map_err(|error| error.to_string())?;
         self.deliver()
     }

@@ -39,9 +39,9 @@ impl Alarms for Memory {
                     message: "too many names".to_owned(),
                 });
             }
-            let named = inner.alarms.iter().filter(|(name, _)| is_named(name));
-            let named: Vec<CloudWatchAlarm> = named.map(|(_, alarm)| alarm.clone()).collect();
-            let (alarms, next) = page_of(&named, next);
+            let matching = inner.alarms.iter().filter(|(name, _)| is_named(name));
+            let alarms: Vec<CloudWatchAlarm> = matching.map(|(_, alarm)| alarm.clone()).collect();
+            let (alarms, next) = page_of(&alarms, next);
             Ok(AlarmPage { alarms, next })
         })
         .await
