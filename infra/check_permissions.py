@@ -50,7 +50,7 @@ ATTRIBUTES = {
     "StateBucket": "state", "StateBucket.Arn": STATE, "EventBus": STACK, "EventBus.Arn": BUS,
     "Topic": TOPIC, "DeadLetterQueue.Arn": QUEUE, "AnalyzeFunction.Arn": ANALYZE,
     "AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::StackName": STACK,
-    "AWS::URLSuffix": "amazonaws.com",
+    "AWS::URLSuffix": "amazonaws.com", "OperatorRole.Arn": f"arn:aws:iam::{ACCOUNT}:role/operator",
 }
 NO_VALUE = object()
 
@@ -170,6 +170,7 @@ OTHER_START = [("sagemaker:StartPipelineExecution", f"{SAGEMAKER}:pipeline/retra
                ("sagemaker:ListPipelineExecutions", f"{SAGEMAKER}:pipeline/retrain-credit")]
 
 # If policy.toml is invalid, functions read its newest valid version.
+AUDIT = ("s3:PutObject", f"{STATE}/audit/churn/churn-1/decision-churn-1-1.json")
 FLEET = [("s3:GetObject", f"{STATE}/fleet.json"), ("s3:PutObject", f"{STATE}/fleet.json")]
 VERSIONS = [("s3:ListBucketVersions", STATE), ("s3:GetObjectVersion", f"{STATE}/policy.toml")]
 
@@ -187,7 +188,7 @@ ALLOWED = {
     ],
     "RemediateRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
-        ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:PutObject", f"{STATE}/models/churn.json"), AUDIT, ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("s3:GetObject", f"{STATE}/pause.json"), *FLEET, ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
         ("events:PutEvents", BUS, event("Remediation Decided")),
         ("events:PutEvents", BUS, event("Retraining Pipeline Execution Status Change")),
@@ -197,7 +198,7 @@ ALLOWED = {
     ],
     "OperatorRole": [
         ("s3:ListBucket", STATE), ("s3:GetObject", f"{STATE}/models/churn.json"),
-        ("s3:PutObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:PutObject", f"{STATE}/models/churn.json"), AUDIT, ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         ("s3:GetObject", f"{STATE}/pause.json"), ("s3:GetObject", f"{STATE}/experiments/churn.json"),
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"),
         *(("events:PutEvents", BUS, event(detail_type, source="driftwarden.operator")) for detail_type in (
@@ -210,7 +211,7 @@ ALLOWED = {
     "SweepRole": [
         ("s3:GetObject", REPORT), ("s3:GetObject", REPORT_BYOC), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         ("s3:GetObject", f"{STATE}/monitors/churn-quality.json"), ("s3:PutObject", f"{STATE}/monitors/churn-quality.json"),
-        ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"),
+        ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/models/churn.json"), AUDIT,
         ("s3:GetObject", f"{STATE}/experiments/churn.json"), ("s3:GetObject", f"{STATE}/baselines/churn-quality.json"),
         ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS, ("s3:GetObject", f"{STATE}/pause.json"), *FLEET,
         ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "Driftwarden"}),
@@ -241,7 +242,7 @@ ALLOWED = {
     "PromoteRole": [
         ("s3:GetObject", f"{REPORTS}/capture/churn/AllTraffic/2026/11/23/08/1.jsonl"), ("s3:ListBucket", REPORTS), ("s3:ListBucket", STATE),
         *((action, f"{STATE}/{key}") for action in ("s3:GetObject", "s3:PutObject") for key in ("experiments/churn.json", "baselines/churn-quality.json")),
-        ("s3:GetObject", f"{STATE}/models/churn.json"), ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
+        ("s3:GetObject", f"{STATE}/models/churn.json"), AUDIT, ("s3:GetObject", f"{STATE}/policy.toml"), *VERSIONS,
         *(("events:PutEvents", BUS, event(detail_type)) for detail_type in (
             "Experiment State Change", "Model Baselines Requested", "Monitor Baseline Change")),
         ("cloudwatch:GetMetricData", "*"), ("sagemaker:ListMonitoringSchedules", "*"), ("sagemaker:ListModelPackages", "*"),
@@ -304,6 +305,7 @@ PROMOTES = [
 FOR_ALL = [
     ("s3:DeleteObject", f"{STATE}/monitors/churn-quality.json"), ("s3:DeleteObject", f"{STATE}/models/churn.json"),
     ("s3:DeleteObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", f"{STATE}/policy.toml"),
+    AUDIT, *(("s3:" + action, AUDIT[1]) for action in ("DeleteObject", "DeleteObjectVersion")),
     ("s3:PutObject", f"{STATE}/pause.json"), ("s3:PutBucketPolicy", STATE), ("s3:GetObjectVersion", f"{STATE}/models/churn.json"), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
     ("s3:GetObject", "arn:aws:s3:::other/monitors/x.json"), ("s3:ListBucket", "arn:aws:s3:::other"),
     ("s3:ListAllMyBuckets", "*"), ("events:PutRule", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{STACK}/x"),
@@ -517,7 +519,7 @@ HANDLERS = [
         "ListEntitiesForPolicy")),
     pass_role(f"{STACK}-IngestRole-0a1b2c3d", "lambda"), pass_role(f"{STACK}-AnalyzeStateMachineRole-0a1b2c3d", "states"),
     pass_role(f"{STACK}-StartPipelineRole-0a1b2c3d", "events"),
-    *calls(BUS, "events", "CreateEventBus DeleteEventBus DescribeEventBus UpdateEventBus ListTagsForResource TagResource UntagResource CreateArchive"),
+    *calls(BUS, "events", "CreateEventBus DeleteEventBus DescribeEventBus UpdateEventBus PutPermission RemovePermission ListTagsForResource TagResource UntagResource CreateArchive"),
     *calls(f"arn:aws:events:{REGION}:{ACCOUNT}:archive/EventArchive-0a1b2c3d", "events", (
         "CreateArchive DeleteArchive DescribeArchive UpdateArchive")),
     *(call for rule in RULES for call in calls(rule, "events", (
@@ -549,6 +551,7 @@ FOR_PEOPLE = [
     *calls(stack(STACK), "cloudformation", "UpdateStack CreateChangeSet ExecuteChangeSet DeleteStack"),
     *((action, key) for action in ("s3:DeleteObject", "s3:DeleteObjectVersion") for key in (*RESTORED, *PUBLISHED)),
     *calls(STATE, "s3", "PutBucketPolicy DeleteBucketPolicy PutBucketVersioning PutLifecycleConfiguration DeleteBucket"),
+    AUDIT, *(("s3:" + action, AUDIT[1]) for action in ("DeleteObject", "DeleteObjectVersion")),
     ("s3:PutObject", f"{STATE}/dashboard/index.html"), ("s3:PutObject", REPORT), ("s3:DeleteObject", REPORT),
     ("s3:PutObject", f"{DATA}/training/7.csv"), ("s3:PutBucketNotification", REPORTS), ("s3:ListAllMyBuckets", "*"),
     *calls("arn:aws:s3:::other/models/churn.json", "s3", "GetObject PutObject"), ("s3:ListBucket", "arn:aws:s3:::other"),
@@ -703,9 +706,14 @@ def is_met(condition, context):
     """Whether a statement's condition is met. The simulator accepts no context, so this is evaluated here. An operator that the
     policies do not use yet is an error."""
     for operator, keys in condition.items():
-        if operator not in ("StringEquals", "ForAllValues:StringEquals", "Bool", "Null"):
+        if operator not in ("StringEquals", "ForAllValues:StringEquals", "ForAnyValue:StringEquals", "ArnNotEquals", "Bool", "Null"):
             raise NotImplementedError(f"{operator} in a policy")
         for key, values in keys.items():
+            if operator in ("ForAnyValue:StringEquals", "ArnNotEquals"):
+                equal = bool(set(as_list(context.get(key))) & set(as_list(values)))
+                if equal != (operator == "ForAnyValue:StringEquals"):
+                    return False
+                continue
             if operator == "Null":
                 if str(key not in context).lower() != values:
                     return False
@@ -734,12 +742,24 @@ def differences(iam, name, policy, allowed, denied):
                 yield f"{name} {'denies' if expected else 'allows'} {' '.join(map(str, call))}"
 
 
+def bus_differences(template):
+    """Events that the resource policy of the bus denies, or does not deny, other than expected."""
+    statement = template.resolve(template.document["Resources"]["EventBusPolicy"]["Properties"]["Statement"])
+    assert (statement["Effect"], statement["Principal"], statement["Resource"]) == ("Deny", "*", BUS), statement
+    for detail_type in ("Experiment Command", "Monitor Datapoint Drop", "Remediation Decided", "Retraining Status Reported"):
+        for role in (ATTRIBUTES["OperatorRole.Arn"], f"arn:aws:iam::{ACCOUNT}:role/RemediateRole"):
+            expected = detail_type in ("Experiment Command", "Monitor Datapoint Drop") and role != ATTRIBUTES["OperatorRole.Arn"]
+            if is_met(statement["Condition"], {"events:detail-type": detail_type, "aws:PrincipalArn": role}) != expected:
+                yield f"the policy of the bus {'allows' if expected else 'denies'} {detail_type} by {role}"
+
+
 def main():
     """Prints the differences. The exit code is 1 if there are any."""
     unexpected, checked = [], 0
     with simulator() as iam:
         for deployment, (parameters, more_allowed, more_denied) in DEPLOYMENTS.items():
             template = Template(parameters)
+            unexpected += [f"{deployment}: {difference}" for difference in bus_differences(template)]
             for name in (*ALLOWED, "StartPipelineRole"):
                 policy = template.policy(name)
                 if policy is None:

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod analyze;
+mod audit;
 pub mod dashboard;
 mod error;
 mod function;

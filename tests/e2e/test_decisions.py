@@ -89,6 +89,10 @@ def test_medium_risk_waits_for_approval(make_world, reports):
     approved = next(r for r in document["incident"]["decision"]["reasons"] if r["code"] == "Approved")
     assert approved["by"] == CALLER
     assert len(world.executions()) == 1
+    world.settle()
+    records = [world.document(key) for key in world.keys("audit/churn/churn-1/")]
+    assert {record["caller"] for record in records if "commandId" in record} == {CALLER}
+    assert [record["decision"] for record in records if "verdict" in record] == [1, 2]
 
 
 def test_operator_events_have_no_effect(make_world, reports):

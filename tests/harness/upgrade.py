@@ -92,7 +92,7 @@ def play(before: Path) -> int:
         world.put_policy(POLICY.replace('"auto"', '"auto"\nverify_executions = 2\nclose_after = 1', 1))
         execution(hours[6])
         execution(hours[7])
-        # A sweep takes over what a killed process had claimed, after two minutes.
+        # A sweep takes over what a killed process had claimed, after the time limit of its invocation.
         eventually(lambda: world.sweep() and model().get("closed"), "the end of the incident", 240, every=10)
         world.settle()
 

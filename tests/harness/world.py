@@ -424,6 +424,10 @@ class World:
         except s3.exceptions.NoSuchKey:
             return None
 
+    def keys(self, prefix: str) -> list[str]:
+        listed = self.stack.client("s3").list_objects_v2(Bucket=self.state, Prefix=prefix)
+        return [entry["Key"] for entry in listed.get("Contents", [])]
+
     def ledger(self, schedule: str) -> Any:
         return self.document(f"monitors/{schedule.lower()}.json")
 

@@ -758,7 +758,9 @@ impl MonitorLedger {
             .iter()
             .take_while(|time| transition.is_none_or(|transition| **time > transition.scheduled_time));
         let later = later.count();
+        let raised = self.history.iter().filter(|item| item.status == AlertStatus::InAlert);
         Level {
+            alerts: raised.map(|item| item.scheduled_time).collect(),
             health: self.health.status,
             interval: self.interval(),
             judged_since_transition: judged.len().min(later + 1),

@@ -26,6 +26,8 @@ pub struct Level {
     pub judged_since_transition: usize,
     /// Scheduled times of the latest executions with a result that counts, newest first, at most 100.
     pub judged: Vec<Timestamp>,
+    /// Scheduled times of the executions that led to the latest alerts, oldest first, at most 50.
+    pub alerts: Vec<Timestamp>,
 }
 
 impl Level {

@@ -100,9 +100,9 @@ impl Object {
         let reader: Box<dyn Read + Send> = match self.content {
             Content::File(path) => {
                 let mut file = File::open(path)?;
-                let mut magic = [0; 4];
-                let read = read_up_to(&mut file, &mut magic)?;
-                if magic.get(..read) == Some(b"PAR1") {
+                let mut magic = Vec::new();
+                read_up_to(&mut file, 4, &mut magic)?;
+                if magic == b"PAR1" {
                     counter.fetch_add(self.bytes.unwrap_or_default(), Ordering::Relaxed);
                     return Ok(Opened::Parquet(file));
                 }
@@ -177,22 +177,14 @@ pub(crate) enum Opened {
 
 /// Next bytes, as many as the format detection needs.
 fn read_probe(reader: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; PROBE_BYTES];
-    let read = read_up_to(reader, &mut bytes)?;
-    bytes.truncate(read);
+    let mut bytes = Vec::new();
+    read_up_to(reader, PROBE_BYTES, &mut bytes)?;
     Ok(bytes)
 }
 
-/// Reads until the buffer is full or the input ends.
-pub(crate) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
+/// Appends that many bytes, fewer if the input ends.
+pub(crate) fn read_up_to(reader: &mut impl Read, count: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.reserve(count);
+    reader.take(count as u64).read_to_end(bytes)?;
+    Ok(())
 }

@@ -67,10 +67,7 @@ impl<R: Read> Blocks<R> {
         let mut wanted = BLOCK_BYTES;
         loop {
             while !self.ended && self.left.len() < wanted {
-                let from = self.left.len();
-                self.left.resize(wanted, 0);
-                let read = read_up_to(&mut self.reader, self.left.get_mut(from..).unwrap_or_default())?;
-                self.left.truncate(from + read);
+                read_up_to(&mut self.reader, wanted - self.left.len(), &mut self.left)?;
                 self.ended = self.left.len() < wanted;
             }
             if self.left.is_empty() {

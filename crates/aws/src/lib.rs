@@ -764,7 +764,9 @@ mod tests {
         };
         let event = Event::DatapointDrop(Box::new(drop));
         let put = || entry("bus", &event, "{}".to_owned());
-        let traced = Invocation::new(Some(header.to_owned())).scope(async { put() }).await;
+        let traced = Invocation::new(Some(header.to_owned()), None)
+            .scope(async { put() })
+            .await;
         assert_eq!(traced.trace_header(), Some(header));
         assert_eq!(put().trace_header(), None);
     }

@@ -1,6 +1,6 @@
 //! The `driftwarden` command line. The library has the commands.
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use cli::{AwsTargets, Cli, Environment, Exit, Streams, Terminal};
 use std::{
     io::{self, BufWriter, Write as _},
@@ -40,13 +40,19 @@ impl Environment for ProcessEnvironment {
     }
 }
 
+/// Whether the arguments name the subcommand `analyze`, whatever else is wrong with them.
+fn is_analyze() -> bool {
+    let matches = Cli::command().ignore_errors(true).try_get_matches();
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("analyze"))
+}
+
 fn main() -> Exit {
     Terminal::from_process(|name| ProcessEnvironment.variable(name)).set();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // The exit code 2 of `analyze` means violations, so a usage error ends with 1.
-            let failed = error.use_stderr() && std::env::args().nth(1).as_deref() == Some("analyze");
+            let failed = error.use_stderr() && is_analyze();
             return match error.print() {
                 Err(error) => Exit::from_output_error(&error),
                 Ok(()) if failed => Exit::Failed,

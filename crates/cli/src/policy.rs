@@ -70,7 +70,8 @@ struct Explain {
 
 /// Publish a policy to the state bucket.
 ///
-/// Checks the policy first, and rejects an invalid one. Shows the changed lines. The policy is written only if the published
+/// Checks the policy first, and rejects an invalid one. Warns about settings that cannot work, tables that match no monitor in the
+/// state bucket, and monitors that move to another model. Shows the changed lines. The policy is written only if the published
 /// policy has not changed since the comparison. The functions use it from the next event; the next sweep re-evaluates every
 /// monitor. If the same policy is already published, nothing changes.
 #[derive(Debug, clap::Args)]
@@ -265,9 +266,15 @@ fn settings(out: &mut dyn Write, settings: &[Setting]) -> io::Result<()> {
 impl Push {
     async fn run(&self, env: &impl Environment, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let (bytes, policy) = read(&self.file, streams.input)?;
-        show_warnings(&policy.warnings(), streams)?;
         let bucket = self.state_bucket.required(env).await?;
         let clients = connect(env, Some(bucket.clone())).await?;
+        // A ledger that cannot be read is reported by `doctor`, and does not keep a policy from being published.
+        let known: Vec<Monitor> = monitors(clients.as_ref()).await?.into_iter().flatten().collect();
+        let mut warnings = policy.warnings();
+        warnings.extend(policy.warnings_about(&known));
+        if !self.json {
+            show_warnings(&warnings, streams)?;
+        }
         let uri = format!("s3://{bucket}/{POLICY_KEY}");
         let version = policy.version();
         let (old, old_version, precondition) = match clients.read(POLICY_KEY, None).await? {
@@ -292,7 +299,9 @@ impl Push {
         let unified = unified.header(&old_version, version).to_string();
         let answer = |written: bool| {
             let diff = if is_published { "" } else { &unified };
-            json!({"place": uri, "from": old_version, "to": version, "diff": diff, "written": written})
+            json!({
+                "place": uri, "from": old_version, "to": version, "diff": diff, "written": written, "warnings": warnings,
+            })
         };
         if self.json && (self.dry_run || is_published) {
             json_line(streams.out, &answer(false))?;

@@ -251,6 +251,7 @@ fn model(name: &str, automation: &str, inputs: Vec<(i64, Input)>) -> ModelDocume
                 health: HealthStatus::Healthy,
                 interval: None,
                 judged_since_transition: usize::from(change.alert_status == AlertStatus::Ok),
+                alerts: Vec::new(),
                 judged: vec![hour(at)],
             };
             levels.insert(change.monitoring_schedule.clone(), level);

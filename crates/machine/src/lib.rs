@@ -15,4 +15,4 @@ pub use error::{AwsError, ErrorType, Kind, chain};
 pub use outbox::{Caller, Claim, Entry, Failures, GivenUp, Outbox};
 pub use ports::{Clock, Documents, ETag, Fetched, ListedDocument, Precondition};
 pub use shared::{load_shared, update_shared};
-pub use update::{LEASE, update_document};
+pub use update::update_document;

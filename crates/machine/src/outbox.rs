@@ -1,5 +1,6 @@
 //! Side effects stored with the state that causes them.
 
+use crate::invocation::deadline;
 use jiff::{SignedDuration, Timestamp};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -8,6 +9,10 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
+/// Duration of a claim outside of an invocation, whose end is not known.
+const LEASE: SignedDuration = SignedDuration::from_mins(2);
+/// Time after the end of an invocation from which other callers take over its effects. The clocks of two functions may differ.
+const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 /// Pause after the first failed attempt, before another caller takes the effect over. It doubles up to 16 times this.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(2);
 /// Maximum number of effects that were given up, in a document.
@@ -22,12 +27,22 @@ pub struct Caller {
     pub id: String,
     /// Current time.
     pub now: Timestamp,
-    /// Duration of the caller's claims. At least its timeout, or two callers could execute the same effect at the same
-    /// time.
+    /// Duration of the caller's claims. At least until Lambda stops the caller, or two callers could execute the same effect
+    /// at the same time.
     pub lease: SignedDuration,
 }
 
 impl Caller {
+    /// The current invocation, whose claims end shortly after Lambda stops it.
+    pub fn current(id: impl Into<String>, now: Timestamp) -> Self {
+        let lease = deadline().map_or(LEASE, |deadline| deadline.duration_since(now) + MARGIN);
+        Self {
+            id: id.into(),
+            now,
+            lease,
+        }
+    }
+
     fn claim(&self) -> Claim {
         Claim {
             by: self.id.clone(),
@@ -160,13 +175,16 @@ impl<E> Outbox<E> {
         }
     }
 
-    /// Takes over all effects whose claim by another caller has expired, and returns their IDs. If there is one, the
-    /// document must be written before an effect is executed.
+    /// Takes over all effects whose claim by another caller has expired, and returns their IDs. Extends the claims of an earlier
+    /// attempt of the caller. If a claim changed, the document must be written before an effect is executed.
     pub fn take_over(&mut self, caller: &Caller) -> Vec<String> {
         let mut taken = Vec::new();
+        let claim = caller.claim();
         for entry in &mut self.entries {
-            if entry.claim.by != caller.id && entry.claim.until <= caller.now {
-                entry.claim = caller.claim();
+            if entry.claim.by == caller.id {
+                entry.claim.until = entry.claim.until.max(claim.until);
+            } else if entry.claim.until <= caller.now {
+                entry.claim = claim.clone();
                 taken.push(entry.id.clone());
             }
         }
@@ -247,6 +265,7 @@ impl<E> Outbox<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invocation::Invocation;
 
     fn caller(id: &str, second: i64) -> Caller {
         Caller {
@@ -284,12 +303,24 @@ mod tests {
     }
 
     #[test]
-    fn retry_continues_with_its_claim() {
+    fn retry_continues_with_an_extended_claim() {
         let mut outbox = Outbox::default();
         outbox.enqueue("a", "effect", &caller("one", 0));
-        let retry = caller("one", 1);
+        let retry = caller("one", 50);
         assert!(outbox.take_over(&retry).is_empty());
         assert_eq!(claimed(&outbox, &retry), ["a"]);
+        assert!(outbox.take_over(&caller("two", 109)).is_empty());
+        assert_eq!(outbox.take_over(&caller("two", 110)), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn claim_lasts_until_lambda_stops_the_invocation() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut outbox = Outbox::default();
+        let begun = async { outbox.enqueue("a", "effect", &Caller::current("one", at(200))) };
+        Invocation::new(None, Some(at(900))).scope(begun).await;
+        assert!(outbox.take_over(&Caller::current("two", at(929))).is_empty());
+        assert_eq!(outbox.take_over(&Caller::current("two", at(930))), ["a"]);
     }
 
     #[test]
@@ -324,7 +355,9 @@ mod tests {
             second += pause;
             assert_eq!(outbox.take_over(&caller("one", second)), [""; 0]);
         }
-        assert_eq!(outbox.take_over(&caller("two", second)), ["a"]);
+        // The retry extended its claim.
+        assert_eq!(outbox.take_over(&caller("two", second)), [""; 0]);
+        assert_eq!(outbox.take_over(&caller("two", second + 60)), ["a"]);
     }
 
     #[test]

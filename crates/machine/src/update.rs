@@ -11,10 +11,6 @@ use crate::{
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 
-/// Lifetime of a claim. It is longer than an update can take, so that no other invocation takes over while the first one is
-/// still active. Functions time out after 60 s (`infra/template.yaml`). The sweep may run longer, but claims again with each update.
-pub const LEASE: SignedDuration = SignedDuration::from_secs(120);
-
 /// Time after which an effect that always fails is given up.
 const EFFECT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 

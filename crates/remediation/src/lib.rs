@@ -13,6 +13,7 @@ mod model;
 mod monitor;
 mod policy;
 mod reason;
+mod recurrence;
 mod situation;
 mod stages;
 mod start;
@@ -49,6 +50,7 @@ pub use policy::{
     PolicyWarning, QuietHours, RetrainingPolicy, RiskRating, SecretReference, Setting, StartKind, duration,
 };
 pub use reason::Reason;
+pub use recurrence::Recurrence;
 pub use start::{
     DISPLAY_NAME_PREFIX, PipelineStart, Settings, StartPipelineExecution, StartStateMachine, parse_display_name,
 };

@@ -1,6 +1,6 @@
 //! Reasons of decisions.
 
-use crate::{Automation, ExecutionStatus, RiskRating, Stage};
+use crate::{Automation, ExecutionStatus, Recurrence, RiskRating, Stage};
 use alerting::Severity;
 use jiff::Timestamp;
 use promotion::Conclusion;
@@ -99,6 +99,9 @@ pub enum Reason {
     DriftReturned {
         /// Number of times that the drift returned.
         returns: u32,
+        /// What the alerts of a monitor have in common. Absent if nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recurrence: Option<Recurrence>,
     },
     /// The violations indicate broken input data.
     DataBroke {
@@ -269,8 +272,11 @@ impl Reason {
                     ..
                 },
             ) => monitoring_schedule == other,
-            (Self::DriftReturned { .. }, Self::DriftReturned { .. })
-            | (Self::FleetAtOnce { .. }, Self::FleetAtOnce { .. }) => true,
+            // A recurrence that becomes known is news, unlike another number of returns.
+            (Self::DriftReturned { recurrence, .. }, Self::DriftReturned { recurrence: other, .. }) => {
+                recurrence.is_some() == other.is_some()
+            }
+            (Self::FleetAtOnce { .. }, Self::FleetAtOnce { .. }) => true,
             _ => self == other,
         }
     }
@@ -322,10 +328,14 @@ impl Reason {
                 )
             }
             Self::RunUnknown { execution_arn } => format!("AWS does not know the retraining {execution_arn}"),
-            Self::DriftReturned { returns } => format!(
-                "the drift returned {} after the incident had ended, and the incident has had its retraining",
-                text::count(*returns, "time")
-            ),
+            Self::DriftReturned { returns, recurrence } => {
+                let recurrence = recurrence.as_ref();
+                format!(
+                    "the drift returned {} after the incident had ended, and the incident has had its retraining{}",
+                    text::count(*returns, "time"),
+                    recurrence.map_or_else(String::new, |recurrence| format!("; {recurrence}"))
+                )
+            }
             Self::DataBroke {
                 monitoring_schedule,
                 check_types,

@@ -1,8 +1,8 @@
 //! What is true now for a model. Stages read it, and change nothing.
 
 use crate::{
-    AlertSnapshot, Decision, Incident, ModelEffect, ModelPolicy, MonitorAlert, Pause, Reason, StepContext, Verdict,
-    monitor::is_alarm, schedule_key, time::after,
+    AlertSnapshot, Decision, Incident, ModelEffect, ModelPolicy, MonitorAlert, Pause, Reason, Recurrence, StepContext,
+    Verdict, monitor::is_alarm, schedule_key, time::after,
 };
 use alerting::{AlertStatus, Level};
 use jiff::Timestamp;
@@ -109,6 +109,15 @@ impl Situation<'_> {
             && self
                 .concerned(open)
                 .all(|(key, alert)| self.is_monitor_quiet(key, alert))
+    }
+
+    /// What the alerts of a monitor of an incident have in common.
+    pub(crate) fn recurrence(&self, open: &Incident) -> Option<Recurrence> {
+        let levels = open
+            .monitors
+            .iter()
+            .map(|name| self.given.levels.get(&schedule_key(name)));
+        levels.flatten().find_map(|level| Recurrence::of(&level.alerts))
     }
 
     /// Whether another invocation is executing the start of the retraining at this moment.

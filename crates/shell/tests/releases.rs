@@ -3,7 +3,7 @@
 
 use alerting::{Monitor, MonitorLedger};
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, ErrorType as _, LEASE, OutboxDocument, load, update_document};
+use machine::{Caller, ErrorType as _, OutboxDocument, load, update_document};
 use promotion::ExperimentDocument;
 use remediation::ModelDocument;
 use serde_json::{Value, json};
@@ -39,11 +39,7 @@ fn stored(aws: &Memory) -> Value {
 
 /// Rewrites the document in an update that changes one of its members.
 async fn rewrite<D: OutboxDocument>(aws: &Memory, new: D, change: impl Fn(&mut D)) -> Result<(), &'static str> {
-    let caller = Caller {
-        id: "caller".into(),
-        now: aws.time(),
-        lease: LEASE,
-    };
+    let caller = Caller::current("caller", aws.time());
     let loaded = load::<D>(aws, KEY).await.map_err(|error| error.error_type())?;
     let new = || new.clone();
     let updated = update_document(aws, KEY, loaded, &caller, new, change, async |_| {

@@ -14,7 +14,7 @@ use events::{Event, Incoming, ReceivedEvent};
 use evidence::{Finding, Source};
 use futures_util::future::{join, join3};
 use jiff::Timestamp;
-use machine::{AwsError, Caller, Clock, Documents, LEASE, LoadedDocument, load, update_document};
+use machine::{AwsError, Caller, Clock, Documents, LoadedDocument, load, update_document};
 use model_monitor::{Detail, EndpointName, ProcessingJobStateChange, ReportFolder};
 use remediation::{MonitorPolicy, MonitorRef, Policy};
 use serde::Serialize;
@@ -618,11 +618,7 @@ fn ahead(schedule: &str, scheduled_time: Timestamp, now: Timestamp) -> Error {
 }
 
 fn caller(clients: &impl Clock, request_id: &str) -> Caller {
-    Caller {
-        id: request_id.to_owned(),
-        now: clients.now(),
-        lease: LEASE,
-    }
+    Caller::current(request_id, clients.now())
 }
 
 /// Reads the schedule's own alert, if the policy follows it and the known one is outdated. If the call fails, the known alert

@@ -14,8 +14,7 @@ use crate::notify::{
 };
 use jiff::{SignedDuration, Timestamp};
 use machine::{
-    AwsError, Caller, Documents, Fetched, Kind, LEASE, Outbox, OutboxDocument, UpdateError, chain, load,
-    update_document,
+    AwsError, Caller, Documents, Fetched, Kind, Outbox, OutboxDocument, UpdateError, chain, load, update_document,
 };
 use remediation::{Destination, SecretReference};
 use serde::{Deserialize, Serialize};
@@ -469,7 +468,7 @@ pub(crate) async fn change<D: OutboxDocument, R>(
     let caller = Caller {
         id: format!("{} {key}", caller.id),
         now: Timestamp::MIN,
-        lease: LEASE,
+        lease: caller.lease,
     };
     let changed = async {
         update_document(aws, key, load(aws, key).await?, &caller, new, apply, async |_| {

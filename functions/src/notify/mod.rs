@@ -25,7 +25,7 @@ use events::{Incoming, ReceivedEvent};
 use futures_util::{StreamExt as _, stream};
 use held::HeldNotifications;
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, Clock, Documents, LEASE, UpdateError, chain, load, update_document};
+use machine::{Caller, Clock, Documents, UpdateError, chain, load, update_document};
 use queue::DestinationQueue;
 use remediation::{NotificationRoute, Policy};
 use serde::Serialize;
@@ -163,11 +163,7 @@ impl Notify {
         deadline: Timestamp,
     ) -> Result<Handled, Error> {
         let event = ReceivedEvent::parse(payload)?;
-        let caller = Caller {
-            id: request_id.to_owned(),
-            now: aws.now(),
-            lease: LEASE,
-        };
+        let caller = Caller::current(request_id, aws.now());
         let incoming = match &event.incoming {
             Incoming::Tick => return self.tick(aws, &caller, deadline).await,
             Incoming::Own(own) => IncomingNotification::from_event(own, event.region.as_deref(), caller.now),

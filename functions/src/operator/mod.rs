@@ -6,7 +6,7 @@ mod sent;
 pub use request::Response;
 
 use crate::{
-    Error, Function, Request, Resources,
+    Error, Function, Request, Resources, audit,
     remediate::{Remediate, RemediateClients},
 };
 use alerting::AlertStatus;
@@ -294,7 +294,7 @@ impl Operator {
             )
         });
         let record = Event::CommandAccepted(Box::new(received.record(target, document, correlation_id)));
-        if let Err(error) = clients.put(&record).await {
+        if let Err(error) = audit::publish(clients, &record).await {
             tracing::error!(error_type = error.error_type(), error = %error, "record of the command not published");
             let lost = format!("the event `{}` was not published: {error}", record.detail_type());
             answer.warning = Some(

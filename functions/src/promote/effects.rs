@@ -1,6 +1,6 @@
 //! Executes the effects of experiments. Executing an effect twice has the same result as executing it once.
 
-use crate::promote::PromoteClients;
+use crate::{audit, promote::PromoteClients};
 use events::Event;
 use machine::{AwsError, ETag, Fetched, Kind, Precondition};
 use promotion::{BaselineDocument, EffectOutcome, EndpointStatus, ExperimentEffect, MonitorBaselineChange};
@@ -96,7 +96,7 @@ fn outcome_or_error(sent: Result<(), AwsError>, success: EffectOutcome) -> Resul
 }
 
 async fn publish(aws: &impl PromoteClients, event: Event) -> Result<EffectOutcome, AwsError> {
-    aws.put(&event).await?;
+    audit::publish(aws, &event).await?;
     Ok(EffectOutcome::Done)
 }
 

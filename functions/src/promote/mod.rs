@@ -7,7 +7,7 @@ use crate::{Error, Function, Incomplete, Request, Resources};
 use events::{Event, Incoming, ReceivedEvent};
 use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, Clock, Documents, Fetched, LEASE, load, update_document};
+use machine::{Caller, Clock, Documents, Fetched, load, update_document};
 use model_monitor::{Detail, EndpointName, ModelPackageStateChange, S3Uri};
 use promotion::{
     BaselineDocument, Candidate, ExperimentDocument, ExperimentStage, Input, Mode, ModelPackage, MonitorBaseline,
@@ -223,11 +223,7 @@ impl Promote {
             evidence: evidence.as_ref(),
             monitors: monitors.as_deref(),
         };
-        let caller = Caller {
-            id: request_id.to_owned(),
-            now: aws.now(),
-            lease: LEASE,
-        };
+        let caller = Caller::current(request_id, aws.now());
         let (stepped, stage) = update_document(
             aws,
             &key,

@@ -151,6 +151,7 @@ pub(super) async fn levels(
             health: HealthStatus::Healthy,
             interval: None,
             judged_since_transition: 0,
+            alerts: Vec::new(),
             judged: Vec::new(),
         };
         (schedule_key(&level.alert.monitoring_schedule), level)

@@ -4,14 +4,14 @@ mod alarms;
 
 pub use alarms::ListedAlarms;
 
-use crate::{Error, Function, Ignored, Request, Resources, Routed};
+use crate::{Error, Function, Ignored, Request, Resources, Routed, audit};
 use alerting::MonitorLedger;
 use events::{Event, Incoming, ReceivedEvent};
 use futures_util::future::{join, join_all, join4};
 use jiff::Timestamp;
 use machine::{
-    AwsError, Caller, Clock, Documents, Fetched, Kind, LEASE, LoadedDocument, UpdateError, load, load_shared,
-    update_document, update_shared,
+    AwsError, Caller, Clock, Documents, Fetched, Kind, LoadedDocument, UpdateError, load, load_shared, update_document,
+    update_shared,
 };
 use model_monitor::{Detail, PipelineExecutionStatusChange};
 use promotion::ExperimentDocument;
@@ -219,11 +219,7 @@ impl Remediate {
         let mut loaded = loaded?;
         let mut outcome = StepOutcome::Unchanged;
         for _ in 0..MAX_STEPS {
-            let caller = Caller {
-                id: request_id.to_owned(),
-                now: clients.now(),
-                lease: LEASE,
-            };
+            let caller = Caller::current(request_id, clients.now());
             let new = ModelDocument::new(&model);
             let document = loaded.document().unwrap_or(&new);
             let needs = document.needs(&input, &caller);
@@ -499,14 +495,16 @@ impl Remediate {
                 tracing::info!(execution = %arn, "retraining state machine started");
                 return Ok(ModelEffectOutcome::Started(arn));
             }
-            ModelEffect::PutIncidentClosed(closed) => clients.put(&Event::IncidentClosed(closed.clone())).await?,
+            ModelEffect::PutIncidentClosed(closed) => {
+                audit::publish(clients, &Event::IncidentClosed(closed.clone())).await?;
+            }
             ModelEffect::PutRemediationDecided(decided) => {
-                clients.put(&Event::RemediationDecided(decided.clone())).await?;
+                audit::publish(clients, &Event::RemediationDecided(decided.clone())).await?;
                 tracing::info!(model = %decided.model, incident = decided.incident, verdict = decided.verdict.as_str(), "decision made");
             }
             ModelEffect::PutHealthStateChange(change) => clients.put(&Event::HealthStateChange(change.clone())).await?,
             ModelEffect::PutRetrainingStatusChange(change) => {
-                clients.put(&Event::RetrainingStatusChange(change.clone())).await?;
+                audit::publish(clients, &Event::RetrainingStatusChange(change.clone())).await?;
             }
         }
         Ok(ModelEffectOutcome::Published)

@@ -48,6 +48,7 @@ fn clean_level(aws: &Memory) -> Level {
         health: HealthStatus::Healthy,
         interval: None,
         judged_since_transition: 1,
+        alerts: Vec::new(),
         judged: vec![aws.time() + jiff::SignedDuration::from_hours(1)],
     }
 }
@@ -110,6 +111,21 @@ async fn incident_runs_from_alert_to_closure() {
         ]
     );
     assert!(model(&aws).outbox.is_empty());
+    // The audit trail has each of them as it was published.
+    let records: Vec<String> = aws
+        .documents()
+        .into_iter()
+        .filter(|key| key.starts_with("audit/"))
+        .collect();
+    assert_eq!(records.len(), published.len());
+    for (_, detail) in aws.events() {
+        let event: serde_json::Value = serde_json::from_str(&detail).unwrap();
+        let key = format!(
+            "audit/churn-endpoint/churn-endpoint-1/{}.json",
+            event["id"].as_str().unwrap()
+        );
+        assert_eq!(aws.document(&key).unwrap(), detail.as_bytes(), "{key}: {records:?}");
+    }
 }
 
 #[tokio::test]

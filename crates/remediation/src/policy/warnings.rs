@@ -1,13 +1,19 @@
 //! Warnings about a valid policy: settings that together cannot work, or do nothing.
 
-use super::Policy;
+use super::{Policy, fits, matches_monitor};
+use crate::{MonitorRef, nearest_name};
+use alerting::Monitor;
 use jiff::SignedDuration;
 use promotion::{Mode, PromotionPolicy};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Longest wait between the steps of a blue/green deployment (*API Reference*, `TrafficRoutingConfig`,
 /// `WaitIntervalInSeconds`).
 const MAX_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
+/// Maximum number of warnings about monitors that move to another model.
+const MAX_MOVES: usize = 10;
 
 /// Chat services that reject the JSON of a generic webhook, by the end of their host.
 const CHAT_HOSTS: [(&str, &str); 3] = [
@@ -52,6 +58,100 @@ impl Policy {
         }
         for (model, promotion) in self.promoted_models() {
             self.warn_about_promotion(&model, &promotion, &mut warnings);
+        }
+        warnings
+    }
+
+    /// Tables that match no monitor, although some have reported, and monitors that move to another model.
+    pub fn warnings_about(&self, monitors: &[Monitor]) -> Vec<PolicyWarning> {
+        let mut warnings = Vec::new();
+        if monitors.is_empty() {
+            return warnings;
+        }
+        let refs: Vec<MonitorRef<'_>> = monitors.iter().map(MonitorRef::from).collect();
+        let analyses = self.file.analysis.iter().map(|table| table.schedule.as_str());
+        // An analysis has no ledger before its first execution.
+        let schedules: Vec<&str> = refs.iter().map(|monitor| monitor.schedule).chain(analyses).collect();
+        let models: Vec<String> = refs.iter().map(|monitor| self.monitor(monitor).model).collect();
+        let alarms = self.file.alarm.iter().map(|table| table.model.as_str());
+        let models: BTreeSet<&str> = models.iter().map(String::as_str).chain(alarms).collect();
+        let mut warn = |path: String, name: &str, what: &str, similar: Option<&str>| {
+            let hint = similar.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+            warnings.push(PolicyWarning {
+                place: self.place(&path),
+                message: format!("no monitor in the state bucket {what} `{name}`{hint}"),
+            });
+        };
+        let is_known = |pattern: &String| {
+            schedules
+                .iter()
+                .any(|name| fits(Some(&pattern.to_lowercase()), Some(&name.to_lowercase())))
+        };
+        let similar = |pattern: &str| nearest_name(schedules.iter().copied(), pattern);
+        for (at, table) in self.file.monitor.iter().enumerate() {
+            let schedule = table.schedule.as_ref();
+            match (schedule, table.monitor_type) {
+                (Some(schedule), _) if !is_known(schedule) => {
+                    warn(
+                        format!("monitor.{at}.schedule"),
+                        schedule,
+                        "has the schedule",
+                        similar(schedule),
+                    );
+                }
+                (_, Some(kind))
+                    if !refs
+                        .iter()
+                        .any(|monitor| matches_monitor(schedule, table.monitor_type, monitor)) =>
+                {
+                    warn(
+                        format!("monitor.{at}.monitor_type"),
+                        kind.0.as_str(),
+                        "has the type",
+                        None,
+                    );
+                }
+                _ => {}
+            }
+        }
+        for (at, table) in self.file.violation.iter().enumerate() {
+            if let Some(schedule) = table.schedule.as_ref().filter(|schedule| !is_known(schedule)) {
+                warn(
+                    format!("violation.{at}.schedule"),
+                    schedule,
+                    "has the schedule",
+                    similar(schedule),
+                );
+            }
+            let known = |model: &&String| models.iter().any(|name| fits(Some(*model), Some(name)));
+            if let Some(model) = table.model.as_ref().filter(|model| !known(model)) {
+                let similar = nearest_name(models.iter().copied(), model);
+                warn(format!("violation.{at}.model"), model, "belongs to the model", similar);
+            }
+        }
+        for (at, table) in self.file.model.iter().enumerate() {
+            if !models.contains(table.name.as_str()) {
+                let similar = nearest_name(models.iter().copied(), &table.name);
+                warn(format!("model.{at}.name"), &table.name, "belongs to the model", similar);
+            }
+        }
+        let moved = monitors.iter().zip(&refs).filter_map(|(monitor, reference)| {
+            let model = self.monitor(reference).model;
+            (model != monitor.model).then_some((monitor, model))
+        });
+        let moved: Vec<_> = moved.collect();
+        warnings.extend(moved.iter().take(MAX_MOVES).map(|(monitor, model)| PolicyWarning {
+            place: format!("monitor `{}`", monitor.schedule),
+            message: format!(
+                "it moves from the model `{}` to `{model}`, and its alert with it",
+                monitor.model
+            ),
+        }));
+        if let Some(more) = moved.len().checked_sub(MAX_MOVES).filter(|more| *more > 0) {
+            warnings.push(PolicyWarning {
+                place: "monitors".to_owned(),
+                message: format!("{more} more move to another model"),
+            });
         }
         warnings
     }

@@ -234,7 +234,10 @@ fn reasons_of_the_fleet_and_of_stages_are_described() {
             "AWS does not know the retraining arn:1",
         ),
         (
-            Reason::DriftReturned { returns: 1 },
+            Reason::DriftReturned {
+                returns: 1,
+                recurrence: None,
+            },
             "the drift returned 1 time after the incident had ended, and the incident has had its retraining",
         ),
     ]);

@@ -125,6 +125,6 @@ fn deadline(open: &Incident, now: &Situation<'_>) -> Option<Deadline> {
         State::Retraining(_) => Some(retraining::deadline(open, now)),
         State::Candidate(candidate) => Some(candidate.deadline(open, now)),
         State::Verifying(verifying) => Some(verifying.deadline(open, now)),
-        State::Escalated(_) => escalated::deadline(open),
+        State::Escalated(_) => escalated::deadline(open, now),
     }
 }

@@ -28,7 +28,10 @@ impl Undecided {
             // withdrawn, and the next report about it leads to `Retraining`.
             return match self.waits_for {
                 WaitsFor::Facts => {
-                    let reasons = vec![Reason::DriftReturned { returns: open.returns }];
+                    let reasons = vec![Reason::DriftReturned {
+                        returns: open.returns,
+                        recurrence: now.recurrence(open),
+                    }];
                     Transition::escalation(open, Cause::DriftReturned, reasons, now).into()
                 }
                 WaitsFor::Approval | WaitsFor::Release | WaitsFor::Data => Change::Stay,

@@ -156,6 +156,7 @@ fn level(change: &AlertStateChange, judged: &[i64]) -> Level {
         health: HealthStatus::Healthy,
         interval: Some(SignedDuration::from_hours(24 * 30)),
         judged_since_transition: usize::from(change.alert_status == AlertStatus::Ok),
+        alerts: Vec::new(),
         judged: judged.iter().map(|second| at(*second)).collect(),
     }
 }

@@ -516,6 +516,7 @@ fn drift_that_comes_and_goes_is_one_incident() {
         Scenario::with_policy("[remediation]\ndecide_after = '0s'\nautomation = 'auto'\ncooldown = '0m'\n");
     scenario.apply_at(10, in_alert("dq", 1));
     scenario.apply_at(20, execution(1, ExecutionStatus::Succeeded));
+    let mut alerts = Vec::new();
     for night in 0..14_i64 {
         let start = night * DAY + HOUR;
         let transition = u64::try_from(night).unwrap() * 2 + 1;
@@ -524,13 +525,16 @@ fn drift_that_comes_and_goes_is_one_incident() {
         };
         change.time = at(start);
         scenario.apply_at(start, Input::Alert(change));
+        alerts.push(at(start));
         scenario.judge_at(
             start + 3 * HOUR,
             "dq",
             &[start + 3 * HOUR, start + 2 * HOUR, start + HOUR],
         );
         scenario.apply_at(start + 4 * HOUR, ok("dq", transition + 1));
-        scenario.levels.get_mut("dq").unwrap().judged_since_transition = 5;
+        let level = scenario.levels.get_mut("dq").unwrap();
+        level.judged_since_transition = 5;
+        level.alerts.clone_from(&alerts);
         scenario.apply_at(start + 8 * HOUR, tick());
     }
     assert_eq!(scenario.document.incidents, 1);
@@ -538,6 +542,9 @@ fn drift_that_comes_and_goes_is_one_incident() {
     let open = scenario.document.incident.as_ref().unwrap();
     assert_eq!((open.stage(), open.returns), (Stage::Escalated, 1));
     assert!(open.decisions < 6, "{} decisions in two weeks", open.decisions);
+    let (_, reasons) = scenario.last_decision();
+    let recurs = |reason: &Reason| matches!(reason, Reason::DriftReturned { recurrence: Some(found), .. } if found.hours.is_some());
+    assert!(reasons.iter().any(recurs), "{reasons:?}");
     // It ends after a day without drift.
     assert_eq!(scenario.apply_at(16 * DAY, tick()), Stage::Healthy);
 }

@@ -2,14 +2,20 @@
 //! functions do. Metrics of native analyses are counted in the reports of the analyses.
 
 use super::check;
+use alerting::{
+    Evidence, ExecutionEvidence, ExecutionStatus, JobEvidence, JobStatus, Monitor, MonitorLedger, MonitorRules,
+    Observation, ReportEvidence,
+};
 use analysis::Profile;
 use analyzer::{
     Object, ReadOptions, Report,
     job::{AnalysisConfig, Baseline, DataQualityJob, PredictionJob},
     read,
 };
-use model_monitor::MonitorType;
-use std::{collections::BTreeSet, fmt::Write as _, io::Cursor};
+use jiff::{SignedDuration, Timestamp};
+use machine::Caller;
+use model_monitor::{ConstraintCheckType, MonitorType, Quantity, Subject, Violation, ViolationReport};
+use std::{collections::BTreeSet, fmt::Write as _, io::Cursor, sync::LazyLock};
 
 // List prices of us-east-1 in US dollars, without any free tier.
 const LAMBDA_REQUEST: f64 = 0.20e-6;
@@ -18,6 +24,7 @@ const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
 const S3_GET: f64 = 0.0004e-3;
 /// PUT and LIST.
 const S3_PUT: f64 = 0.005e-3;
+const S3_GB_MONTH: f64 = 0.023;
 const METRIC_REQUEST: f64 = 0.01e-3;
 /// `GetMetricData`, per metric.
 const METRIC_QUERY: f64 = 0.01e-3;
@@ -40,6 +47,8 @@ const WITH_VIOLATIONS: f64 = 0.02;
 const CHECK_TYPES: f64 = 2.0;
 const DRIFTED_FEATURES: f64 = 5.0;
 const INCIDENTS: f64 = 1.0;
+/// Model Monitor lists each feature that drifted.
+const VIOLATIONS_PER_REPORT: u32 = 5;
 
 // What the functions do.
 const MEMORY_GB: f64 = 0.25;
@@ -78,11 +87,118 @@ const SUMMARY_SECONDS: f64 = 0.0002;
 const LOG_GB_PER_INVOCATION: f64 = 1.5e-6;
 const METRICS_PER_EXPERIMENT: f64 = 10.0;
 
+/// `MonitorVersionDays`, in months.
+const MONITOR_VERSION_MONTHS: f64 = 30.0 / 30.4;
+/// `StateVersionDays`, in months.
+const STATE_VERSION_MONTHS: f64 = 12.0;
+/// The document of a model with an incident, and the document of its notifications.
+const MODEL_BYTES: f64 = 40e3;
+/// A decision with its alerts, or a record of another event.
+const AUDIT_BYTES: f64 = 8e3;
+/// `AuditDays`, in months.
+const AUDIT_MONTHS: f64 = 120.0;
+
+/// Bytes that an execution writes to the document of its monitor, on average: with the pending effects, and again when they are settled.
+static LEDGER_BYTES: LazyLock<f64> = LazyLock::new(|| {
+    let hour = |n: i64| "2026-09-21T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(n);
+    let monitor = Monitor {
+        schedule: "churn-data-quality".to_owned(),
+        endpoint: Some("churn-endpoint".to_owned()),
+        model: "churn".to_owned(),
+        monitor_type: Some(MonitorType::DataQuality),
+    };
+    let rules = MonitorRules::default();
+    let mut ledger = MonitorLedger::new(monitor.clone());
+    let size = |ledger: &MonitorLedger| serde_json::to_vec(ledger).unwrap().len();
+    let (mut bytes, mut executions) = (0, 0_u32);
+    for at in 0..1000 {
+        let observation = Observation {
+            monitor: monitor.clone(),
+            scheduled_time: hour(at),
+            evidence: if at % 50 == 0 {
+                violating(hour(at))
+            } else {
+                clean(hour(at))
+            },
+        };
+        let caller = Caller::current(
+            "5b1e8d2c-8f0a-4a57-9d1f-2f6a7c0b9e11",
+            hour(at) + SignedDuration::from_mins(14),
+        );
+        ledger.record(observation, &rules, &caller);
+        let pending = size(&ledger);
+        let ids: Vec<String> = ledger.outbox.entries().iter().map(|entry| entry.id.clone()).collect();
+        for id in ids {
+            ledger.outbox.settle(&id);
+        }
+        // The ledger is full.
+        if at >= 500 {
+            bytes += pending + size(&ledger);
+            executions += 1;
+        }
+    }
+    f64::from(u32::try_from(bytes).unwrap()) / f64::from(executions)
+});
+
+fn clean(at: Timestamp) -> Evidence {
+    Evidence {
+        execution: Some(ExecutionEvidence {
+            status: ExecutionStatus::Completed,
+            reason: None,
+            last_modified: at,
+        }),
+        ..Evidence::default()
+    }
+}
+
+fn violating(at: Timestamp) -> Evidence {
+    let violations = (0..VIOLATIONS_PER_REPORT).map(|n| Violation {
+        subject: Subject::Feature(format!("customer_service_calls_{n}")),
+        check_type: ConstraintCheckType::new("baseline_drift_check"),
+        observed: Some(Quantity::Number(0.4172)),
+        threshold: Some(Quantity::Number(0.1)),
+        description: Some("Baseline drift distance: 0.4172 exceeds threshold: 0.1".to_owned()),
+        extra: serde_json::Map::new(),
+    });
+    let report = ViolationReport {
+        version: None,
+        monitor_type: None,
+        violations: violations.collect(),
+        extra: serde_json::Map::new(),
+    };
+    let uri = format!(
+        "s3://reports/churn-endpoint/churn-data-quality/{}/constraint_violations.json",
+        at.strftime("%Y/%m/%d/%H")
+    );
+    Evidence {
+        report: Some(ReportEvidence::new(
+            uri,
+            "\"8c6d3bd9b2f2f0b6a1a1b1f9a6d8e21c\"".to_owned(),
+            at,
+            &report,
+            20,
+        )),
+        job: Some(JobEvidence {
+            processing_job_arn:
+                "arn:aws:sagemaker:us-east-1:111122223333:processing-job/data-quality-202609210000-2f3a9c5b7d1e2f4a"
+                    .to_owned(),
+            status: JobStatus::Completed,
+            violations: Some(VIOLATIONS_PER_REPORT.into()),
+            reason: Some("CompletedWithViolations: Job completed successfully with 5 violations.".to_owned()),
+            ended_at: at,
+        }),
+        execution: None,
+    }
+}
+
 struct CostLine {
     item: &'static str,
     formula: &'static str,
     dollars: fn(f64) -> f64,
 }
+
+/// Text that stands for the average number of bytes in a formula.
+const LEDGER_SIZE: &str = "{ledger}";
 
 /// Price of that number of custom metrics per month.
 fn metric_price(count: f64) -> f64 {
@@ -119,7 +235,7 @@ fn seconds(models: f64) -> f64 {
         + (MINUTES + MINUTES / 5.0) * TICK_SECONDS
 }
 
-const LINES: [CostLine; 13] = [
+const LINES: [CostLine; 14] = [
     CostLine {
         item: "custom metrics",
         formula: "models × 2 × (3 + 2 check types + 5 features × 2%) metrics; tiers of $0.30, $0.10, $0.05",
@@ -155,6 +271,16 @@ const LINES: [CostLine; 13] = [
             let writes = executions(models) * PUTS_PER_EXECUTION + models * INCIDENTS * EVENTS_PER_INCIDENT * 2.0;
             let lists = SWEEPS * LISTS_PER_SWEEP * (models / KEYS_PER_LIST).max(1.0);
             (writes + MINUTES + lists) * S3_PUT
+        },
+    },
+    CostLine {
+        item: "S3, storage",
+        formula: "{ledger} per execution, kept for 30 days (MonitorVersionDays); per incident 40 versions of 40 kB for a year (StateVersionDays) and 20 records of 8 kB for ten years (AuditDays), as after that time; × $0.023 per GB",
+        dollars: |models| {
+            let monitors = executions(models) * *LEDGER_BYTES * MONITOR_VERSION_MONTHS;
+            let events = models * INCIDENTS * EVENTS_PER_INCIDENT;
+            let of_models = events * (2.0 * MODEL_BYTES * STATE_VERSION_MONTHS + AUDIT_BYTES * AUDIT_MONTHS);
+            (monitors + of_models) / 1e9 * S3_GB_MONTH
         },
     },
     CostLine {
@@ -368,7 +494,10 @@ fn cost_tables_are_computed() {
         .to_owned();
     for line in &LINES {
         let amounts: Vec<String> = sizes.iter().map(|models| dollars((line.dollars)(*models))).collect();
-        writeln!(page, "| {} | {} | {} |", line.item, amounts.join(" | "), line.formula).unwrap();
+        let formula = line
+            .formula
+            .replace(LEDGER_SIZE, &format!("{:.0} kB", *LEDGER_BYTES / 1e3));
+        writeln!(page, "| {} | {} | {formula} |", line.item, amounts.join(" | ")).unwrap();
     }
     let sum = |models: f64| LINES.iter().map(|line| (line.dollars)(models)).sum::<f64>();
     let sums: Vec<String> = sizes

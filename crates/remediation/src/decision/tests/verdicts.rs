@@ -1,7 +1,7 @@
 //! The verdict and its reasons for each obstacle, at its limits.
 
 use super::*;
-use crate::{ModelPolicy, Policy};
+use crate::{ModelPolicy, Policy, Recurrence};
 use jiff::SignedDuration;
 
 const NOW: &str = "2026-11-23T15:00:00Z";
@@ -413,7 +413,10 @@ fn only_fleet_reasons_concern_other_models() {
 
 #[test]
 fn changed_counts_are_not_another_reason() {
-    let returned = |returns| Reason::DriftReturned { returns };
+    let returned = |returns| Reason::DriftReturned {
+        returns,
+        recurrence: None,
+    };
     let at_once = |retrainings| Reason::FleetAtOnce { retrainings, limit: 5 };
     let per_day = |retrainings| Reason::BudgetPerDay {
         retrainings,
@@ -425,6 +428,15 @@ fn changed_counts_are_not_another_reason() {
         first.is_equivalent_to(&second)
     };
     assert!(equivalent(returned(1), returned(2)));
+    let recurring = Reason::DriftReturned {
+        returns: 1,
+        recurrence: Some(Recurrence {
+            alerts: 3,
+            hours: Some([1, 5]),
+            weekday: None,
+        }),
+    };
+    assert!(!equivalent(returned(1), recurring.clone()) && equivalent(recurring.clone(), recurring));
     assert!(equivalent(at_once(5), at_once(6)));
     assert!(equivalent(per_day(1), per_day(1)));
     assert!(!equivalent(per_day(1), per_day(2)));

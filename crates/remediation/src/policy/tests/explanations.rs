@@ -377,3 +377,48 @@ fn analysis_of_one_variant_is_warned_about() {
                data = 's3://captured/churn/AllTraffic'\nbaseline = 's3://b/b'\noutput = 's3://b/o'\n";
     assert_eq!(warnings(off), [""; 0]);
 }
+
+#[test]
+fn tables_without_monitors_are_warned_about() {
+    let policy = Policy::parse(
+        br#"
+[[model]]
+name = "churm"
+[[model]]
+name = "spend"
+[[monitor]]
+schedule = "chrun-quality"
+model = "churn"
+[[monitor]]
+schedule = "CHURN-*"
+model = "churn"
+[[monitor]]
+monitor_type = "ModelBias"
+[[violation]]
+model = "churn"
+feature = "age"
+[[violation]]
+schedule = "other-*"
+counts = false
+[[alarm]]
+name = "spend-latency"
+model = "spend"
+"#,
+    )
+    .unwrap();
+    let monitor = |schedule: &str, model: &str| alerting::Monitor {
+        schedule: schedule.to_owned(),
+        endpoint: None,
+        model: model.to_owned(),
+        monitor_type: Some(model_monitor::MonitorType::DataQuality),
+    };
+    let monitors = [monitor("churn-quality", "churn"), monitor("churn-drift", "old")];
+    let warnings = policy.warnings_about(&monitors);
+    let warnings: Vec<(&str, &str)> = warnings
+        .iter()
+        .map(|warning| (&*warning.place, &*warning.message))
+        .collect();
+    insta::assert_debug_snapshot!(warnings);
+    // Before the first report, nothing is known.
+    assert_eq!(policy.warnings_about(&[]), []);
+}
