@@ -333,7 +333,7 @@ impl<'a> ModelReplay<'a> {
             return self.step(Input::Tick, now, fleet);
         }
         if self.document.waits_for_fleet() {
-            let _changed = fleet.record(&self.document.model, &self.policy.fleet(), now);
+            fleet.wait(&self.document.start_request(now), &self.policy.fleet());
         }
         let policy = self.policy.model(&self.document.model);
         self.decision_due = self.document.next_decision_at(&policy, now);
@@ -344,7 +344,7 @@ impl<'a> ModelReplay<'a> {
         let end = now
             .saturating_add(self.assumptions.retraining)
             .unwrap_or(Timestamp::MAX);
-        if let Err(reason) = fleet.take(&self.document.model, incident, end, &self.policy.fleet(), now) {
+        if let Err(reason) = fleet.take(&self.document.start_request(now), incident, end, &self.policy.fleet()) {
             ModelEffectOutcome::Held(reason)
         } else {
             self.retraining = Some((incident, end));

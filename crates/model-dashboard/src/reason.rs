@@ -133,6 +133,7 @@ fn past_reason(reason: &Reason) -> String {
         | Reason::FleetAtOnce { .. }
         | Reason::FleetPerDay { .. }
         | Reason::CommonCause { .. }
+        | Reason::FleetTurn { .. }
         | Reason::StartRefused { .. }
         | Reason::StartMissing { .. }
         | Reason::FactsMissing { .. }

@@ -1,15 +1,19 @@
 //! Limits of retrainings over all models: at a time, a day, and while many models drift for one cause.
 
 use crate::{FleetPolicy, Reason, time::midnight};
+use alerting::Severity;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::cmp::Reverse;
 
 /// Key of the [`Fleet`] in the state bucket.
 pub const FLEET_KEY: &str = "fleet.json";
 
 /// Time in which the models that want to start a retraining are counted.
 const COMMON_CAUSE_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+/// Time for which a model keeps its turn without a new request. The sweep requests it again.
+const WAITS_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// Smallest number of models with a common cause.
 const COMMON_CAUSE_MODELS: usize = 5;
 /// Maximum number of models that a reason lists.
@@ -35,8 +39,30 @@ pub struct Slot {
 pub struct StartRequest {
     /// Name of the model.
     pub model: String,
-    /// Time of the first request of the incident.
+    /// Time of the request.
     pub at: Timestamp,
+    /// Highest severity of the alerts.
+    #[serde(default)]
+    pub severity: Severity,
+    /// Check types of the alerts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check_types: Vec<String>,
+}
+
+/// A model that waits for other models. Its turn depends on the severity, then on the time of its first request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingModel {
+    /// Its first request, with the severity of the latest one.
+    pub request: StartRequest,
+    /// Time at which it loses its turn, unless it requests a start again.
+    pub until: Timestamp,
+}
+
+impl WaitingModel {
+    /// Rank among the waiting models, lowest first.
+    fn rank(&self) -> (Reverse<Severity>, Timestamp) {
+        (Reverse(self.request.severity), self.request.at)
+    }
 }
 
 /// Drift of many models within an hour, which has one cause more likely than many.
@@ -46,6 +72,9 @@ pub struct CommonCause {
     pub since: Timestamp,
     /// Models that had requested a start by then.
     pub models: Vec<String>,
+    /// Check types that the alerts of all of them have in common.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check_types: Vec<String>,
 }
 
 /// State over all models: [`FLEET_KEY`] in the state bucket. Only starts of retrainings, the sweep, and operators change it.
@@ -62,6 +91,9 @@ pub struct Fleet {
     /// Requests of the last hour, oldest first.
     #[serde(default)]
     pub requests: Vec<StartRequest>,
+    /// Models that wait for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<WaitingModel>,
     /// Number of models, as the sweep counted them ([`Fleet::count_models`]).
     #[serde(default)]
     pub models: usize,
@@ -83,6 +115,7 @@ impl Default for Fleet {
             slots: Vec::new(),
             starts: Vec::new(),
             requests: Vec::new(),
+            waiting: Vec::new(),
             models: 0,
             common_cause: None,
             released_at: None,
@@ -94,34 +127,55 @@ impl Default for Fleet {
 impl Fleet {
     /// Records that a model is about to start a retraining, or would if the fleet allowed it. Many such models within an hour
     /// have a common cause. Returns whether something changed.
-    pub fn record(&mut self, model: &str, policy: &FleetPolicy, now: Timestamp) -> bool {
+    pub fn record(&mut self, request: &StartRequest, policy: &FleetPolicy) -> bool {
+        let now = request.at;
         let oldest = now.saturating_sub(COMMON_CAUSE_WITHIN).unwrap_or(Timestamp::MIN);
         let oldest = self.released_at.map_or(oldest, |released| oldest.max(released));
         let is_recent = |request: &StartRequest| request.at > oldest;
-        if self
-            .requests
-            .iter()
-            .any(|request| request.model == model && is_recent(request))
-        {
+        let mut requests = self.requests.iter();
+        if requests.any(|known| known.model == request.model && is_recent(known)) {
             return false;
         }
         self.requests.retain(is_recent);
         if self.requests.len() >= MAX_REQUESTS {
             self.requests.remove(0);
         }
-        self.requests.push(StartRequest {
-            model: model.to_owned(),
-            at: now,
-        });
+        self.requests.push(request.clone());
         let is_many = self.requests.len() > common_cause_threshold(self.models);
         if policy.common_cause && self.common_cause.is_none() && is_many {
-            let models = self.requests.iter().map(|request| request.model.clone());
+            let requests = self.requests.iter();
+            let is_common = |check_type: &&String| {
+                let mut requests = requests.clone();
+                requests.all(|request| request.check_types.contains(check_type))
+            };
             self.common_cause = Some(CommonCause {
                 since: now,
-                models: models.collect(),
+                models: requests.clone().map(|request| request.model.clone()).collect(),
+                check_types: request.check_types.iter().filter(is_common).cloned().collect(),
             });
         }
         true
+    }
+
+    /// Records that a model waits for others. It keeps its turn as long as it requests a start every hour.
+    pub fn wait(&mut self, request: &StartRequest, policy: &FleetPolicy) {
+        let now = request.at;
+        self.record(request, policy);
+        self.waiting.retain(|waiting| waiting.until > now);
+        let until = now.saturating_add(WAITS_FOR).unwrap_or(Timestamp::MAX);
+        let mut waiting = self.waiting.iter_mut();
+        if let Some(known) = waiting.find(|waiting| waiting.request.model == request.model) {
+            known.request.severity = request.severity;
+            // Not at each request, so that few changes are written.
+            if known.until.duration_since(now) < WAITS_FOR / 2 {
+                known.until = until;
+            }
+        } else if self.waiting.len() < MAX_REQUESTS {
+            self.waiting.push(WaitingModel {
+                request: request.clone(),
+                until,
+            });
+        }
     }
 
     /// Records the number of models. It is kept unless it changes the number of models with a common cause, so that few changes
@@ -138,25 +192,26 @@ impl Fleet {
     /// The reason why the start has to wait.
     pub fn take(
         &mut self,
-        model: &str,
+        request: &StartRequest,
         incident: u64,
         until: Timestamp,
         policy: &FleetPolicy,
-        now: Timestamp,
     ) -> Result<(), Reason> {
+        let (model, now) = (&request.model, request.at);
         if self.slot(model, incident).is_some() {
             return Ok(());
         }
         self.slots.retain(|slot| slot.until > now);
-        self.record(model, policy, now);
+        self.record(request, policy);
         self.check(model, incident, policy, now)?;
         let two_days_ago = now
             .saturating_sub(SignedDuration::from_hours(48))
             .unwrap_or(Timestamp::MIN);
         self.starts.retain(|start| *start > two_days_ago);
         self.starts.push(now);
+        self.waiting.retain(|waiting| waiting.request.model != *model);
         self.slots.push(Slot {
-            model: model.to_owned(),
+            model: model.clone(),
             incident,
             since: now,
             until,
@@ -182,6 +237,7 @@ impl Fleet {
                     .skip(cause.models.len().saturating_sub(MAX_LISTED))
                     .cloned()
                     .collect(),
+                check_types: cause.check_types.clone(),
             });
         }
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -202,7 +258,21 @@ impl Fleet {
                 until: today.tomorrow().map_or(Timestamp::MAX, midnight),
             });
         }
+        let left = (policy.retrainings_at_once - running).min(policy.retrainings_per_day - started);
+        let ahead = count(self.ahead(model, now));
+        if ahead >= left {
+            return Err(Reason::FleetTurn { models: ahead });
+        }
         Ok(())
+    }
+
+    /// Number of waiting models whose turn comes before that of a model.
+    fn ahead(&self, model: &str, now: Timestamp) -> usize {
+        let own = self.waiting.iter().find(|waiting| waiting.request.model == model);
+        let others = self.waiting.iter().filter(|waiting| waiting.request.model != model);
+        others
+            .filter(|waiting| waiting.until > now && own.is_none_or(|own| waiting.rank() < own.rank()))
+            .count()
     }
 
     /// Frees the slot of an incident whose retraining ended or was never accepted. `started` distinguishes them: a start that
@@ -256,7 +326,69 @@ mod tests {
     }
 
     fn request(fleet: &mut Fleet, model: &str, policy: &FleetPolicy, minute: i64) -> Result<(), Reason> {
-        fleet.take(model, 1, at(minute + 60), policy, at(minute))
+        fleet.take(&wish(model, minute), 1, at(minute + 60), policy)
+    }
+
+    fn wish(model: &str, minute: i64) -> StartRequest {
+        StartRequest {
+            model: model.to_owned(),
+            at: at(minute),
+            severity: Severity::Warning,
+            check_types: vec!["baseline_drift_check".to_owned(), format!("of {model}")],
+        }
+    }
+
+    #[test]
+    fn waiting_models_start_by_severity_and_age() {
+        let mut fleet = Fleet::default();
+        let policy = FleetPolicy {
+            retrainings_at_once: 1,
+            retrainings_per_day: 100,
+            common_cause: false,
+        };
+        assert_eq!(request(&mut fleet, "a", &policy, 0), Ok(()));
+        let wait = |fleet: &mut Fleet, model: &str, severity, minute| {
+            let wish = StartRequest {
+                severity,
+                ..wish(model, minute)
+            };
+            fleet.wait(&wish, &policy);
+        };
+        wait(&mut fleet, "late", Severity::Warning, 3);
+        wait(&mut fleet, "early", Severity::Warning, 1);
+        wait(&mut fleet, "critical", Severity::Critical, 5);
+        fleet.free("a", 1, true);
+        let turn = |models| Err(Reason::FleetTurn { models });
+        assert_eq!(request(&mut fleet, "new", &policy, 6), turn(3));
+        assert_eq!(request(&mut fleet, "late", &policy, 6), turn(2));
+        assert_eq!(request(&mut fleet, "early", &policy, 6), turn(1));
+        assert_eq!(request(&mut fleet, "critical", &policy, 6), Ok(()));
+        fleet.free("critical", 1, true);
+        // It waits no more, and a request of an hour ago is forgotten.
+        assert_eq!(request(&mut fleet, "late", &policy, 60), turn(1));
+        assert_eq!(request(&mut fleet, "late", &policy, 61), Ok(()));
+        assert_eq!(
+            fleet.check("early", 1, &policy, at(61)),
+            Err(Reason::FleetAtOnce {
+                retrainings: 1,
+                limit: 1
+            })
+        );
+        // Who asks again keeps the age of the first request, and takes the severity of the latest.
+        wait(&mut fleet, "x", Severity::Warning, 62);
+        wait(&mut fleet, "y", Severity::Warning, 63);
+        wait(&mut fleet, "x", Severity::Warning, 110);
+        wait(&mut fleet, "y", Severity::Critical, 111);
+        fleet.free("late", 1, true);
+        assert_eq!(request(&mut fleet, "x", &policy, 169), turn(1));
+        assert_eq!(request(&mut fleet, "y", &policy, 169), Ok(()));
+        assert_eq!(fleet.waiting.len(), 1);
+        // With two places left, the second in turn may start.
+        let two = FleetPolicy {
+            retrainings_at_once: 3,
+            ..policy.clone()
+        };
+        assert_eq!(request(&mut fleet, "new", &two, 169), Ok(()));
     }
 
     #[test]
@@ -397,7 +529,18 @@ mod tests {
             noon - SignedDuration::from_hours(48),
             noon - SignedDuration::from_secs(48 * 3600 - 1),
         ];
-        assert_eq!(fleet.take("a", 1, noon, &POLICY, noon), Ok(()));
+        assert_eq!(
+            fleet.take(
+                &StartRequest {
+                    at: noon,
+                    ..wish("a", 0)
+                },
+                1,
+                noon,
+                &POLICY
+            ),
+            Ok(())
+        );
         assert_eq!(fleet.starts, [noon - SignedDuration::from_secs(48 * 3600 - 1), noon]);
     }
 
@@ -406,7 +549,7 @@ mod tests {
         let mut fleet = Fleet::default();
         for (model, incident, minute) in [("a", 1, 0), ("a", 2, 1), ("b", 1, 2)] {
             let until = at(minute + 60);
-            assert_eq!(fleet.take(model, incident, until, &UNLIMITED, at(minute)), Ok(()));
+            assert_eq!(fleet.take(&wish(model, minute), incident, until, &UNLIMITED), Ok(()));
         }
         // Only a start that AWS refused is forgotten.
         fleet.free("a", 1, true);
@@ -429,12 +572,12 @@ mod tests {
     #[test]
     fn model_is_counted_once_an_hour() {
         let mut fleet = Fleet::default();
-        assert!(fleet.record("a", &UNLIMITED, at(0)));
-        assert!(!fleet.record("a", &UNLIMITED, at(59)));
-        assert!(fleet.record("b", &UNLIMITED, at(59)));
+        assert!(fleet.record(&wish("a", 0), &UNLIMITED));
+        assert!(!fleet.record(&wish("a", 59), &UNLIMITED));
+        assert!(fleet.record(&wish("b", 59), &UNLIMITED));
         assert_eq!(fleet.requests.len(), 2);
         // After an hour, it counts again, and the old request no longer does.
-        assert!(fleet.record("a", &UNLIMITED, at(60)));
+        assert!(fleet.record(&wish("a", 60), &UNLIMITED));
         let requests: Vec<_> = fleet
             .requests
             .iter()
@@ -443,7 +586,7 @@ mod tests {
         assert_eq!(requests, [("b", at(59)), ("a", at(60))]);
         // A release starts the count again.
         assert!(!fleet.release(at(60)));
-        assert!(fleet.record("a", &UNLIMITED, at(61)));
+        assert!(fleet.record(&wish("a", 61), &UNLIMITED));
         assert_eq!(fleet.requests.len(), 1);
     }
 
@@ -451,17 +594,18 @@ mod tests {
     fn common_cause_names_models_that_made_the_number() {
         let mut fleet = Fleet::default();
         for (number, model) in named(5) {
-            fleet.record(&model, &UNLIMITED, at(number));
+            fleet.record(&wish(&model, number), &UNLIMITED);
             assert_eq!(fleet.common_cause, None);
         }
-        fleet.record("last", &UNLIMITED, at(30));
+        fleet.record(&wish("last", 30), &UNLIMITED);
         let cause = CommonCause {
             since: at(30),
             models: ["m0", "m1", "m2", "m3", "m4", "last"].map(String::from).to_vec(),
+            check_types: vec!["baseline_drift_check".to_owned()],
         };
         assert_eq!(fleet.common_cause.as_ref(), Some(&cause));
         // Later requests do not change it.
-        fleet.record("later", &UNLIMITED, at(31));
+        fleet.record(&wish("later", 31), &UNLIMITED);
         assert_eq!(fleet.common_cause, Some(cause));
         // The policy may turn the hold off.
         let off = FleetPolicy {
@@ -472,7 +616,7 @@ mod tests {
         assert_eq!(fleet.check("a", 1, &off, at(32)), Ok(()));
         let mut fleet = Fleet::default();
         for (number, model) in named(10) {
-            fleet.record(&model, &off, at(number));
+            fleet.record(&wish(&model, number), &off);
         }
         assert_eq!(fleet.common_cause, None);
     }
@@ -484,7 +628,7 @@ mod tests {
             ..Fleet::default()
         };
         for (_, model) in named(25) {
-            fleet.record(&model, &UNLIMITED, at(0));
+            fleet.record(&wish(&model, 0), &UNLIMITED);
         }
         let reason = fleet.check("a", 1, &UNLIMITED, at(1)).unwrap_err();
         let models = (5..25).map(|number| format!("m{number}")).collect();
@@ -492,6 +636,7 @@ mod tests {
             since: at(0),
             count: 25,
             models,
+            check_types: vec!["baseline_drift_check".to_owned()],
         };
         assert_eq!(reason, expected);
     }
@@ -508,17 +653,17 @@ mod tests {
 
     #[test]
     fn number_of_requests_is_bounded() {
-        let requests = named(4_999).map(|(_, model)| StartRequest { model, at: at(0) });
+        let requests = named(4_999).map(|(_, model)| wish(&model, 0));
         let mut fleet = Fleet {
             requests: requests.collect(),
             ..Fleet::default()
         };
-        fleet.record("last", &UNLIMITED, at(1));
+        fleet.record(&wish("last", 1), &UNLIMITED);
         assert_eq!(
             (fleet.requests.len(), fleet.requests[0].model.as_str()),
             (MAX_REQUESTS, "m0")
         );
-        fleet.record("one-more", &UNLIMITED, at(1));
+        fleet.record(&wish("one-more", 1), &UNLIMITED);
         assert_eq!(
             (fleet.requests.len(), fleet.requests[0].model.as_str()),
             (MAX_REQUESTS, "m1")

@@ -36,7 +36,7 @@ pub use event::{
     RemediationPause, RemediationResolution, RetrainingStatusChange, RetrainingStatusReported,
 };
 pub use execution::{CandidateStatus, ExecutionStatus, PipelineExecution};
-pub use fleet::{CommonCause, FLEET_KEY, Fleet, Slot, StartRequest};
+pub use fleet::{CommonCause, FLEET_KEY, Fleet, Slot, StartRequest, WaitingModel};
 pub use incident::{ClosedIncident, Incident};
 pub use input::{Facts, Input, Levels, Needs, Refusal, StepContext, StepOutcome};
 pub use lifecycle::{Cause, Stage, TRANSITIONS, diagram};

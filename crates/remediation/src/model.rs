@@ -8,7 +8,7 @@
 
 use crate::{
     Cause, ClosedIncident, Incident, Input, Levels, ModelEffect, ModelEffectOutcome, ModelPolicy, MonitorAlert, Needs,
-    Pause, Reason, Stage, StepContext, StepOutcome,
+    Pause, Reason, Stage, StartRequest, StepContext, StepOutcome,
     monitor::{alarm_name, is_alarm},
     schedule_key, stages,
     state::{Starting, State},
@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use machine::{AwsError, Caller, GivenUp, Kind, Outbox, OutboxDocument};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Time for which a start that is denied is attempted again.
 const DENIED_FOR: SignedDuration = SignedDuration::from_mins(15);
@@ -191,6 +191,19 @@ impl ModelDocument {
     pub fn has_start_answer(&self) -> bool {
         let state = self.incident.as_ref().map(|open| &open.state);
         matches!(state, Some(State::Starting(Starting { answer: Some(_), .. })))
+    }
+
+    /// The request of the open incident to start a retraining.
+    pub fn start_request(&self, now: Timestamp) -> StartRequest {
+        let decision = self.incident.as_ref().and_then(|open| open.decision.as_ref());
+        let alerts = decision.iter().flat_map(|decision| &decision.alerts);
+        let check_types: BTreeSet<&String> = alerts.clone().flat_map(|alert| &alert.check_types).collect();
+        StartRequest {
+            model: self.model.clone(),
+            at: now,
+            severity: alerts.filter_map(|alert| alert.severity).max().unwrap_or_default(),
+            check_types: check_types.into_iter().cloned().collect(),
+        }
     }
 
     /// Whether the retraining waits for other models alone.

@@ -52,6 +52,11 @@ pub enum Reason {
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
         until: Timestamp,
     },
+    /// Other models that wait for a retraining come first: by the severity of their alerts, then by the time for which they wait.
+    FleetTurn {
+        /// Number of these models.
+        models: u32,
+    },
     /// Many models drift within an hour, which has one cause more likely than many. All retrainings are held until an
     /// operator releases them.
     CommonCause {
@@ -62,6 +67,9 @@ pub enum Reason {
         count: usize,
         /// Names of the latest models, at most 20. The last one made the number.
         models: Vec<String>,
+        /// Check types that the alerts of all these models have in common.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        check_types: Vec<String>,
     },
     /// AWS refused to start the retraining.
     StartRefused {
@@ -255,7 +263,7 @@ impl Reason {
     pub(crate) fn is_of_fleet(&self) -> bool {
         matches!(
             self,
-            Self::FleetAtOnce { .. } | Self::FleetPerDay { .. } | Self::CommonCause { .. }
+            Self::FleetAtOnce { .. } | Self::FleetPerDay { .. } | Self::FleetTurn { .. } | Self::CommonCause { .. }
         )
     }
 
@@ -276,7 +284,9 @@ impl Reason {
             (Self::DriftReturned { recurrence, .. }, Self::DriftReturned { recurrence: other, .. }) => {
                 recurrence.is_some() == other.is_some()
             }
-            (Self::FleetAtOnce { .. }, Self::FleetAtOnce { .. }) => true,
+            (Self::FleetAtOnce { .. }, Self::FleetAtOnce { .. }) | (Self::FleetTurn { .. }, Self::FleetTurn { .. }) => {
+                true
+            }
             _ => self == other,
         }
     }
@@ -306,12 +316,27 @@ impl Reason {
                 limit,
                 until,
             } => describe_budget(*retrainings, *limit, "day over all models", *until),
-            Self::CommonCause { since, count, .. } => format!(
-                "{} drifted within an hour of {}, which has one cause more likely than many; `driftwarden fleet release` \
-                 ends the hold",
-                text::count(*count as u64, "model"),
-                text::time(*since)
+            Self::FleetTurn { models } => format!(
+                "{} that wait for a retraining come first, by severity and age",
+                text::count(*models, "other model")
             ),
+            Self::CommonCause {
+                since,
+                count,
+                check_types,
+                ..
+            } => {
+                let common = match check_types.as_slice() {
+                    [] => String::new(),
+                    types => format!(" (all with `{}`)", types.join("`, `")),
+                };
+                format!(
+                    "{} drifted within an hour of {}{common}, which has one cause more likely than many; `driftwarden fleet \
+                     release` ends the hold",
+                    text::count(*count as u64, "model"),
+                    text::time(*since)
+                )
+            }
             Self::StartRefused { error } => format!("AWS refused to start the retraining: {error}"),
             Self::StartMissing { until, error } => {
                 let error = error

@@ -402,6 +402,7 @@ fn is_retraining_result(reason: &Reason) -> bool {
         | Reason::NoMonitorInAlert
         | Reason::FleetAtOnce { .. }
         | Reason::FleetPerDay { .. }
+        | Reason::FleetTurn { .. }
         | Reason::CommonCause { .. }
         | Reason::StartRefused { .. }
         | Reason::StartMissing { .. }

@@ -18,8 +18,8 @@ use promotion::ExperimentDocument;
 use remediation::{
     CandidateStatus, ExecutionStatus, FLEET_KEY, Facts, Fleet, Input, Levels, ModelDocument, ModelEffect,
     ModelEffectOutcome, MonitorRef, Needs, PAUSE_KEY, Pause, PipelineExecution, PipelineStart, Policy, Refusal,
-    RetrainingStatusReported, RiskRating, Settings, Slot, Stage, StartKind, StepContext, StepOutcome, alarm_name,
-    parse_display_name,
+    RetrainingStatusReported, RiskRating, Settings, Slot, Stage, StartKind, StartRequest, StepContext, StepOutcome,
+    alarm_name, parse_display_name,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -29,7 +29,7 @@ use shell::{
     ports::{Alarms, EventBus, ModelCards, PipelineExecutionSummary, Pipelines, StateMachines},
     telemetry,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use tracing::Instrument as _;
 
 /// Detail-type of Step Functions' event (developer guide, page *eventbridge-integration*).
@@ -247,6 +247,7 @@ impl Remediate {
                     .map(|facts| facts.as_ref().map_err(|(message, _)| message.as_str())),
             };
             let has_open_start = Cell::new(false);
+            let request = RefCell::new(new.start_request(caller.now));
             let (stepped, stage, lacks_facts, waits_for_fleet) = update_document(
                 clients,
                 &key,
@@ -258,6 +259,7 @@ impl Remediate {
                     telemetry::record_correlation_id(document.correlation_id());
                     let stepped = document.step(input.clone(), context, &caller);
                     telemetry::record_correlation_id(document.correlation_id());
+                    request.replace(document.start_request(caller.now));
                     let lacks_facts = facts.is_none() && document.is_deciding();
                     (stepped, document.stage(), lacks_facts, document.waits_for_fleet())
                 },
@@ -265,7 +267,10 @@ impl Remediate {
                     let executed = match &facts {
                         // Without facts, the start was not reviewed: what it rests on may have changed.
                         Some(Err((_, error))) if effect.is_start() => Err(error.clone()),
-                        _ => self.execute(clients, &model, effect, &policy).await,
+                        _ => {
+                            let request = request.borrow().clone();
+                            self.execute(clients, request, effect, &policy).await
+                        }
                     };
                     let is_open = effect.is_start() && !executed.as_ref().is_ok_and(ModelEffectOutcome::is_executed);
                     has_open_start.set(has_open_start.get() || is_open);
@@ -283,8 +288,8 @@ impl Remediate {
             }
             if waits_for_fleet {
                 // So that many waiting models are noticed.
-                let record = |fleet: &mut Fleet| fleet.record(&model, &policy.fleet(), caller.now);
-                update_shared(clients, FLEET_KEY, record).await?;
+                let wait = |fleet: &mut Fleet| fleet.wait(&request.borrow(), &policy.fleet());
+                update_shared(clients, FLEET_KEY, wait).await?;
             }
             if !(lacks_facts || has_open_start.get()) {
                 break;
@@ -459,15 +464,16 @@ impl Remediate {
     async fn execute<W: RemediateClients>(
         &self,
         clients: &W,
-        model: &str,
+        request: StartRequest,
         effect: &ModelEffect,
         policy: &Policy,
     ) -> Result<ModelEffectOutcome, AwsError> {
         if let Some(incident) = effect.start_of() {
             let now = clients.now();
-            let within = policy.model(model).retraining_within;
+            let request = StartRequest { at: now, ..request };
+            let within = policy.model(&request.model).retraining_within;
             let until = now.saturating_add(within).unwrap_or(Timestamp::MAX);
-            let take = |fleet: &mut Fleet| fleet.take(model, incident, until, &policy.fleet(), now);
+            let take = |fleet: &mut Fleet| fleet.take(&request, incident, until, &policy.fleet());
             let mut taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
             if taken.is_err() {
                 let known: Fleet = load_shared(clients, FLEET_KEY).await.map_err(fleet_error)?;
@@ -476,7 +482,7 @@ impl Remediate {
                     for (slot, has_begun) in &ended {
                         fleet.free_slot(slot, *has_begun);
                     }
-                    fleet.take(model, incident, until, &policy.fleet(), now)
+                    fleet.take(&request, incident, until, &policy.fleet())
                 };
                 taken = update_shared(clients, FLEET_KEY, take).await.map_err(fleet_error)?;
             }

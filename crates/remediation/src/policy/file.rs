@@ -229,6 +229,9 @@ pub(crate) struct RemediationTable {
     /// Maximum duration of a retraining. Then the incident is escalated; the pipeline execution is not stopped. At least
     /// 1m. Default: 48h.
     pub(crate) retraining_within: Option<Deadline>,
+    /// Maximum time for the executions that verify a retrained model. Then the incident is escalated. At least 1m. Default:
+    /// 3 times the time that the required executions take, at least 2d.
+    pub(crate) verify_within: Option<Deadline>,
     /// Maximum time that an incident waits for fixed input data (`FixData`). Then it is escalated. At least
     /// 1m. Default: 7d.
     pub(crate) data_within: Option<Deadline>,

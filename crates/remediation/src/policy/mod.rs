@@ -139,6 +139,9 @@ pub struct ModelPolicy {
     pub start_within: SignedDuration,
     /// Maximum duration of a retraining.
     pub retraining_within: SignedDuration,
+    /// Maximum time for the executions that verify a retrained model. `None`: 3 times the time that they take, at least two
+    /// days.
+    pub verify_within: Option<SignedDuration>,
     /// Maximum time that an incident waits for fixed input data.
     pub data_within: SignedDuration,
     /// Time after the end of an incident in which a new alert reopens it. 0: never.
@@ -455,6 +458,15 @@ impl Policy {
         let decide_after = decide_after.duration;
         let start_within = layers.deadline("start_within", 1, |t| t.start_within.clone());
         let retraining_within = layers.deadline("retraining_within", 48, |t| t.retraining_within.clone());
+        let verify_within = layers.setting(
+            "verify_within",
+            None,
+            |t| t.verify_within.clone().map(Some),
+            |within: &Option<Deadline>| match within {
+                Some(within) => within.0.text.clone(),
+                None => "3 times the time of the executions, at least 2d".to_owned(),
+            },
+        );
         let data_within = layers.deadline("data_within", 7 * 24, |t| t.data_within.clone());
         let reopen_within = layers.length("reopen_within", 24, |t| t.reopen_within.clone());
         let close_after = layers.setting("close_after", Number(0), |t| t.close_after, |after| after.0.to_string());
@@ -493,6 +505,7 @@ impl Policy {
             decide_within,
             start_within,
             retraining_within,
+            verify_within: verify_within.map(|within| within.0.duration),
             data_within,
             reopen_within,
             close_after: close_after.0,

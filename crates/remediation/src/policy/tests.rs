@@ -199,7 +199,7 @@ fn deadlines_of_stages_have_defaults_and_can_be_set_per_model() {
     let hours = SignedDuration::from_hours;
     let policy = Policy::parse(
         b"[remediation]\nretraining_within = '12h'\nreopen_within = '0s'\n\
-          [[model]]\nname = 'churn'\nremediation = { decide_after = '5m', data_within = '2d', close_after = 6 }\n",
+          [[model]]\nname = 'churn'\nremediation = { decide_after = '5m', verify_within = '6h', data_within = '2d', close_after = 6 }\n",
     )
     .unwrap();
     let default = Policy::default().model("any");
@@ -218,6 +218,7 @@ fn deadlines_of_stages_have_defaults_and_can_be_set_per_model() {
     assert_eq!(churn.decide_after, minutes(5));
     assert_eq!((churn.retraining_within, churn.reopen_within), (hours(12), hours(0)));
     assert_eq!((churn.data_within, churn.close_after), (hours(48), 6));
+    assert_eq!((churn.verify_within, default.verify_within), (Some(hours(6)), None));
     assert_eq!(policy.model("fraud").data_within, hours(7 * 24));
 }
 

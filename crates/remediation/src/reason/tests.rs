@@ -189,12 +189,17 @@ fn reasons_of_the_fleet_and_of_stages_are_described() {
             "the limit of 20 retrainings per day over all models is reached (20 started); it resets at 2026-11-24 15:00 UTC",
         ),
         (
+            Reason::FleetTurn { models: 2 },
+            "2 other models that wait for a retraining come first, by severity and age",
+        ),
+        (
             Reason::CommonCause {
                 since: at,
                 count: 6,
                 models: vec!["churn".into()],
+                check_types: vec!["baseline_drift_check".into()],
             },
-            "6 models drifted within an hour of 2026-11-23 15:00 UTC, which has one cause more likely than many; \
+            "6 models drifted within an hour of 2026-11-23 15:00 UTC (all with `baseline_drift_check`), which has one cause more likely than many; \
              `driftwarden fleet release` ends the hold",
         ),
         (

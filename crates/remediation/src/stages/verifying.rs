@@ -8,7 +8,7 @@ use crate::{
 use alerting::AlertStatus;
 use jiff::SignedDuration;
 
-/// Minimum time for the executions that verify a retrained model.
+/// Minimum time for the executions that verify a retrained model, unless the policy sets it.
 const MIN_VERIFY_WITHIN: SignedDuration = SignedDuration::from_hours(48);
 
 /// What the executions since the retraining show.
@@ -47,7 +47,7 @@ impl Verifying {
             persists: Vec::new(),
             silent: Vec::new(),
             is_verified: true,
-            within: MIN_VERIFY_WITHIN,
+            within: now.policy.verify_within.unwrap_or(MIN_VERIFY_WITHIN),
         };
         for schedule in &open.monitors {
             let key = schedule_key(schedule);
@@ -65,8 +65,10 @@ impl Verifying {
                 required => required,
             };
             let executions = level.judged_after(self.serves_since);
-            let intervals = i32::try_from(required.saturating_mul(3)).unwrap_or(i32::MAX);
-            found.within = found.within.max(level.interval().saturating_mul(intervals));
+            if now.policy.verify_within.is_none() {
+                let intervals = i32::try_from(required.saturating_mul(3)).unwrap_or(i32::MAX);
+                found.within = found.within.max(level.interval().saturating_mul(intervals));
+            }
             if executions < required {
                 found.is_verified = false;
                 found.silent.push(Reason::MonitorSilent {

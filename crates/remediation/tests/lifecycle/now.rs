@@ -462,6 +462,19 @@ fn every_stage_ends() {
 }
 
 #[test]
+fn policy_sets_the_time_to_verify() {
+    for (within, interval) in [("6h", 1), ("30d", 1000)] {
+        let mut scenario = Scenario::with_policy(&format!("{AUTO}verify_within = '{within}'\n"));
+        scenario.apply_at(10, in_alert("dq", 1));
+        scenario.apply_at(20, execution(1, ExecutionStatus::Succeeded));
+        scenario.levels.get_mut("dq").unwrap().interval = Some(SignedDuration::from_hours(interval));
+        let seconds = remediation::duration(within).unwrap().as_secs();
+        assert_eq!(scenario.apply_at(seconds, tick()), Stage::Verifying, "{within}");
+        assert_eq!(scenario.apply_at(seconds + 30, tick()), Stage::Escalated, "{within}");
+    }
+}
+
+#[test]
 fn open_decision_is_published_again_every_week() {
     let mut scenario = Scenario::after([in_alert("dq", 1), execution(1, ExecutionStatus::Failed)]);
     assert_eq!(scenario.document.incident.as_ref().unwrap().decisions, 2);

@@ -241,7 +241,7 @@ impl History<'_> {
                     if code == "StartRefused" {
                         troubles.refusals_published.insert(text("incidentId").to_owned());
                     }
-                    if matches!(code, "FleetAtOnce" | "FleetPerDay" | "CommonCause") {
+                    if matches!(code, "FleetAtOnce" | "FleetPerDay" | "FleetTurn" | "CommonCause") {
                         self.statistics.troubles.held_by_fleet += 1;
                     }
                 }

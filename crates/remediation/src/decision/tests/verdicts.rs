@@ -405,7 +405,9 @@ fn only_fleet_reasons_concern_other_models() {
             since: at,
             count: 6,
             models: Vec::new(),
+            check_types: Vec::new(),
         },
+        Reason::FleetTurn { models: 1 },
     ];
     assert!(of_fleet.iter().all(Reason::is_of_fleet));
     assert!(!Reason::NoMonitorInAlert.is_of_fleet() && !Reason::NothingInFlight.is_of_fleet());

@@ -249,8 +249,8 @@ fn errors_of_the_parser_are_in_terms_of_toml() {
             "[[model]]\nname = 'a'\n[model.remediation]\n\ncooldwon = '1h'",
             "[[model]] remediation.cooldwon, line 5: unknown field `cooldwon`, expected one of `automation`, `cooldown`, \
              `retrainings_per_day`, `retrainings_per_month`, `approval_expires_after`, `approval_valid_for`, \
-             `verify_executions`, `decide_after`, `decide_within`, `start_within`, `retraining_within`, `data_within`, \
-             `reopen_within`, `close_after`, `minimum_severity`, `fix_data_check_types`\ndid you mean `cooldown`?",
+             `verify_executions`, `decide_after`, `decide_within`, `start_within`, `retraining_within`, \
+             `verify_within`, `data_within`, `reopen_within`, `close_after`, `minimum_severity`, `fix_data_check_types`\ndid you mean `cooldown`?",
         ),
         (
             "[fleet]\nxyz = 1",
