@@ -10,7 +10,7 @@ use crate::{
     terminal::{colored, hang_indent},
 };
 use jiff::Timestamp;
-use machine::Clock as _;
+use machine::{Clock as _, GivenUp};
 use remediation::{ClosedIncident, Decision, Incident, ModelDocument, Pause, Reason};
 use serde::Serialize;
 use serde_json::Value;
@@ -43,6 +43,8 @@ struct Line<'a> {
     all_paused: Option<&'a Pause>,
     incident: Option<&'a Incident>,
     closed: &'a [ClosedIncident],
+    /// Effects that failed for 24 hours and were given up, oldest first.
+    given_up: &'a [GivenUp],
 }
 
 impl<'a> Line<'a> {
@@ -54,6 +56,7 @@ impl<'a> Line<'a> {
             all_paused,
             incident: document.incident.as_ref(),
             closed: &document.closed,
+            given_up: &document.given_up,
         }
     }
 }
@@ -109,7 +112,19 @@ impl Incidents {
         }
         let line = |document: &ModelDocument, out: &mut dyn Write| json_line(out, &Line::new(document, paused, now));
         let row = |document: &ModelDocument| Some(row(document, now));
-        Ok(show_all(&models, self.json, header, line, row, streams)?)
+        let exit = show_all(&models, self.json, header, line, row, streams)?;
+        if !self.json {
+            let documents = models.iter().filter_map(|(_, document)| document.as_ref().ok());
+            for document in documents.filter(|document| !document.given_up.is_empty()) {
+                let (name, count) = (plain(&document.model), document.given_up.len());
+                let effects = if count == 1 { "effect was" } else { "effects were" };
+                writeln!(
+                    streams.out,
+                    "\nmodel `{name}`: {count} {effects} given up; for details, run `driftwarden incidents {name}`"
+                )?;
+            }
+        }
+        Ok(exit)
     }
 }
 
@@ -163,6 +178,22 @@ fn detail(out: &mut dyn Write, document: &ModelDocument, now: Timestamp) -> io::
     if let Some(incident) = &document.incident {
         writeln!(out)?;
         show(out, incident, now)?;
+    }
+    if !document.given_up.is_empty() {
+        writeln!(
+            out,
+            "\neffects that failed for 24 hours and were given up, latest first"
+        )?;
+        let mut table = Table::new(["effect", "given up", "attempts", "last error"]);
+        for effect in document.given_up.iter().rev() {
+            table.row([
+                effect.id.clone(),
+                text::time(effect.at),
+                effect.failures.attempts.to_string(),
+                effect.failures.last.clone(),
+            ]);
+        }
+        table.write(out)?;
     }
     if document.closed.is_empty() {
         return writeln!(out, "\nno closed incident");

@@ -2,6 +2,7 @@
 
 mod analysis;
 mod backtest;
+mod exit;
 mod experiment;
 mod help;
 mod inspect;

@@ -29,8 +29,14 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 mod datapoint;
 #[path = "operator/doctor.rs"]
 mod doctor;
+#[path = "operator/fleet.rs"]
+mod fleet;
+#[path = "operator/given_up.rs"]
+mod given_up;
 #[path = "operator/pause.rs"]
 mod pause;
+#[path = "operator/warnings.rs"]
+mod warnings;
 
 /// AWS in memory, and an environment with all variables.
 struct Deployment {

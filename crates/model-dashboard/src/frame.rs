@@ -3,6 +3,7 @@
 use alerting::DatapointState;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use remediation::Policy;
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("frame.css");
@@ -66,6 +67,14 @@ pub(crate) fn prose(text: &str) -> Markup {
         @for (at, part) in text.split('`').enumerate() {
             @if at % 2 == 1 { code { (part) } } @else { (part) }
         }
+    }
+}
+
+/// Describes the effective policy.
+pub(crate) fn policy(version: &str) -> Markup {
+    html! {
+        @if version == Policy::default().version() { "default settings: no policy was published yet" }
+        @else { "policy version " code { (version) } }
     }
 }
 

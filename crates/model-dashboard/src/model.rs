@@ -2,7 +2,7 @@
 
 use crate::{
     Console, Documents, EndpointFacts, ExecutionMetrics, Summary,
-    frame::{Frame, badge, describe_states, legend, number, prose, strip, time},
+    frame::{Frame, badge, describe_states, legend, number, policy, prose, strip, time},
     history::log,
     lineage,
     overview::{alert, conclusion_class, risk, stage_class, state},
@@ -87,6 +87,7 @@ pub fn model_page(view: &ModelView<'_>) -> String {
                 }
                 (monitors(view))
             }
+            (given_up(view))
             h2 #timeline { "Timeline" }
             (legend())
             (timeline(documents, view.now))
@@ -100,7 +101,7 @@ pub fn model_page(view: &ModelView<'_>) -> String {
             (executions(view))
         },
         footer: html! {
-            p { "Written by Driftwarden at " (time(view.now)) " UTC, policy version " code { (documents.policy.version()) } ". All times are UTC." }
+            p { "Written by Driftwarden at " (time(view.now)) " UTC, " (policy(documents.policy.version())) ". All times are UTC." }
         },
         script: "",
     }
@@ -152,7 +153,7 @@ fn decision_card(view: &ModelView<'_>) -> Markup {
 
 fn decision_text(decision: &Decision) -> Markup {
     html! {
-        p { b { (decision.verdict.as_str()) } " " span.soft { "at " (time(decision.time)) " UTC, decision " (decision.number) ", policy version " code { (decision.policy_version) } } }
+        p { b { (decision.verdict.as_str()) } " " span.soft { "at " (time(decision.time)) " UTC, decision " (decision.number) ", " (policy(&decision.policy_version)) } }
         p { (prose(&decision.sentence)) }
         ul.why { @for reason in &decision.reasons { li { (prose(&reason.describe())) } } }
         @if let Some(until) = decision.until { p { "Next decision by " (time(until)) " UTC." } }
@@ -189,6 +190,33 @@ fn monitors(view: &ModelView<'_>) -> Markup {
                 p.soft { (describe_states(&monitor.states)) " of the last " (STRIP_EXECUTIONS) " executions" }
             }
             @if !missing.is_empty() && !summary.monitors.is_empty() { p.warn { "Not configured: " (missing.join(", ")) } }
+        }
+    }
+}
+
+/// Effects of the model's documents that failed until they were given up.
+fn given_up(view: &ModelView<'_>) -> Markup {
+    let documents = &view.documents;
+    let model = documents.document.iter().flat_map(|document| &document.given_up);
+    let monitors = documents.ledgers.iter().flat_map(|ledger| &ledger.given_up);
+    let experiments = documents.experiments.iter().flat_map(|document| &document.given_up);
+    let mut effects: Vec<_> = model.chain(monitors).chain(experiments).collect();
+    effects.sort_by_key(|effect| std::cmp::Reverse(effect.at));
+    html! {
+        @if !effects.is_empty() {
+            h2 #given-up { "Effects that were given up" }
+            p.bad { "Every attempt to execute these effects failed for 24 hours. Driftwarden does not try again." }
+            div.wide tabindex="0" role="region" aria-label="Effects that were given up" { table {
+                thead { tr { th scope="col" { "Effect" } th scope="col" { "Given up" } th.r scope="col" { "Attempts" } th scope="col" { "Last error" } } }
+                tbody { @for effect in effects {
+                    tr {
+                        th scope="row" { code { (effect.id) } }
+                        td.num { (time(effect.at)) }
+                        td.r { (effect.failures.attempts) }
+                        td { (prose(&effect.failures.last)) }
+                    }
+                } }
+            } }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Console, EndpointFacts, MonitorSummary, STRIP_EXECUTIONS, Summary, VariantFacts,
-    frame::{Frame, badge, describe_states, legend, number, strip, time},
+    frame::{Frame, badge, describe_states, legend, number, policy, strip, time},
     page_path,
     summary::MONITOR_TYPES,
 };
@@ -26,7 +26,7 @@ pub struct Deployment<'a> {
     pub name: &'a str,
     /// Time at which the page is rendered.
     pub now: Timestamp,
-    /// Version of the effective policy.
+    /// Version of the effective policy. `default` if no policy was published yet.
     pub policy_version: &'a str,
     /// All models, in any order.
     pub models: &'a [Summary],
@@ -66,7 +66,7 @@ pub fn overview(deployment: &Deployment<'_>) -> String {
             }
         },
         footer: html! {
-            p { "Written by Driftwarden at " (time(deployment.now)) " UTC, policy version " code { (deployment.policy_version) }
+            p { "Written by Driftwarden at " (time(deployment.now)) " UTC, " (policy(deployment.policy_version))
                 ". All times are UTC. Endpoint metrics cover the hour before the page was written." }
         },
         script: if models.is_empty() { "" } else { SCRIPT },

@@ -4,11 +4,12 @@
 mod common;
 
 use alerting::{AlertStatus, DatapointState, HealthStatus};
-use common::{Fixture, Scenario, fleet, now, overview, overview_of};
+use common::{Fixture, Scenario, fleet, now, overview, overview_of, overview_with_policy};
 use jiff::SignedDuration;
+use machine::{Failures, GivenUp};
 use model_dashboard::{ExperimentSummary, Summary, page_path};
 use promotion::{Conclusion, ExperimentStage};
-use remediation::{Outcome, RiskRating, Stage};
+use remediation::{Outcome, Policy, RiskRating, Stage};
 use std::sync::LazyLock;
 
 /// One model of each scenario. It is played once, because that takes a second.
@@ -95,6 +96,50 @@ fn paused_experiment_shows_commands() {
     let page = find(fleet, Scenario::Testing).page();
     assert!(page.contains("driftwarden experiment promote delivery-eta-ab-1"));
     assert!(page.contains("confidence sequence"), "the chart is missing");
+}
+
+#[test]
+fn pages_say_that_no_policy_was_published() {
+    let mut fleet = fleet(1);
+    let fixture = fleet.first_mut().unwrap();
+    let policy = fixture.policy.version().to_owned();
+    assert!(text(&fixture.page()).contains(&format!("policy version {policy}. All times")));
+    fixture.policy = Policy::default();
+    let page = text(&fixture.page());
+    assert!(
+        page.contains("UTC, default settings: no policy was published yet. All times"),
+        "{page}"
+    );
+    let version = fixture.policy.version();
+    let page = text(&overview_with_policy(&[], version));
+    assert!(
+        page.contains("UTC, default settings: no policy was published yet. All times"),
+        "{page}"
+    );
+    assert!(!page.contains("policy version"), "{page}");
+}
+
+#[test]
+fn effects_that_were_given_up_are_on_the_page() {
+    let mut fleet = fleet(1);
+    let fixture = fleet.first_mut().unwrap();
+    assert!(!fixture.page().contains("given up"));
+    let given_up = |id: &str, hours: i64| GivenUp {
+        id: id.to_owned(),
+        at: now() - SignedDuration::from_hours(hours),
+        failures: Failures {
+            attempts: 28,
+            since: now() - SignedDuration::from_hours(hours + 24),
+            last: format!("{id} <failed>"),
+        },
+    };
+    fixture.document.as_mut().unwrap().given_up = vec![given_up("decision/churn-1/1", 3)];
+    fixture.ledgers.first_mut().unwrap().given_up = vec![given_up("alert/churn-dq/1", 2)];
+    let page = fixture.page();
+    let place = |expected: &str| page.find(expected).unwrap_or_else(|| panic!("{expected}: {page}"));
+    assert!(place("alert/churn-dq/1") < place("decision/churn-1/1"), "latest first");
+    place("alert/churn-dq/1 &lt;failed&gt;");
+    place("2026-11-29 00:12");
 }
 
 #[test]

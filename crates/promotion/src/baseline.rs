@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Detail-type of [`BaselinesRequested`].
@@ -139,13 +140,27 @@ pub struct MonitorBaselineChange {
 /// the baseline in the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineDocument {
-    /// Version of the document layout.
-    pub version: u32,
+    version: u64,
     /// The latest change.
     pub change: MonitorBaselineChange,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl BaselineDocument {
+    /// Newest format version that this release supports.
+    pub const VERSION: u64 = 1;
+
+    /// The document with its first change.
+    pub fn new(change: MonitorBaselineChange) -> Self {
+        Self {
+            version: Self::VERSION,
+            change,
+            rest: Map::new(),
+        }
+    }
+
     /// The document's key in the state bucket.
     pub fn key(monitoring_schedule: &str) -> String {
         // SageMaker lower-cases schedule names in ARNs.

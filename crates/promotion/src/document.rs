@@ -17,6 +17,10 @@ use std::collections::BTreeMap;
 const MAX_ENDED_EXPERIMENTS: usize = 20;
 /// Maximum number of looks of an experiment. Beyond it, every second look is dropped.
 const MAX_LOOKS: usize = 400;
+/// Maximum number of looks of an experiment that has ended.
+const MAX_ENDED_LOOKS: usize = 50;
+/// Maximum number of reported periods of a variant. Beyond it, the two oldest are added up.
+const MAX_REPORTED_PERIODS: usize = 1_000;
 /// Outcomes are counted again when one part in 20 of the time since the start of the step has passed since the last count.
 /// Every count reads from the start of the step, so all counts together read about 20 times what the last one reads.
 const RECOUNT_DIVISOR: i32 = 20;
@@ -415,6 +419,9 @@ pub struct Experiment {
     /// Reported outcomes of the current step, by variant and start of the period.
     #[serde(default)]
     reported: BTreeMap<String, BTreeMap<Timestamp, PeriodOutcomes>>,
+    /// Start of the latest period that was added up with an earlier one, by variant. Reports up to it are too late.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    added_up_to: BTreeMap<String, Timestamp>,
     /// Time of the last count of outcomes in this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     counted_at: Option<Timestamp>,
@@ -526,6 +533,12 @@ impl Experiment {
         // The next step may reach `Baking` or `Retiring`.
         let soon = matches!(self.stage, ExperimentStage::Promoting) || self.mode != Mode::Variants;
         policy.baselines.is_some() && !self.baselines.answered && (alone || soon)
+    }
+
+    /// Drops the reported outcomes: they are of another step, or no longer needed.
+    fn clear_reported(&mut self) {
+        self.reported.clear();
+        self.added_up_to.clear();
     }
 
     /// Start of the period in which requests are counted: the start of the step. `None` if nothing is counted in this stage.
@@ -823,6 +836,7 @@ impl ExperimentDocument {
             allocation: BTreeMap::new(),
             looks: Vec::new(),
             reported: BTreeMap::new(),
+            added_up_to: BTreeMap::new(),
             counted_at: None,
             prepared: Vec::new(),
             issued_at: None,
@@ -890,6 +904,10 @@ impl ExperimentDocument {
         if !counts || !is_compared || reported.metric != given.policy.metric.name() {
             return;
         }
+        let added_up_to = open.added_up_to.get(&reported.variant_name);
+        if added_up_to.is_some_and(|until| reported.period_start <= *until) {
+            return;
+        }
         let periods = open.reported.entry(reported.variant_name.clone()).or_default();
         if periods
             .get(&reported.period_start)
@@ -900,6 +918,14 @@ impl ExperimentDocument {
                 time: reported.time,
             };
             periods.insert(reported.period_start, counted);
+        }
+        if periods.len() > MAX_REPORTED_PERIODS
+            && let Some((_, oldest)) = periods.pop_first()
+            && let Some(mut next) = periods.first_entry()
+        {
+            let sum = next.get().outcomes.and(oldest.outcomes);
+            next.get_mut().outcomes = sum;
+            open.added_up_to.insert(reported.variant_name.clone(), *next.key());
         }
     }
 
@@ -1213,11 +1239,7 @@ impl ExperimentDocument {
             open.looks.push(look);
         }
         if open.looks.len() > MAX_LOOKS {
-            let mut keep = false;
-            open.looks.retain(|_| {
-                keep = !keep;
-                keep
-            });
+            drop_every_second(&mut open.looks);
         }
         open.reasons.clone_from(&verdict.reasons);
         Some(verdict)
@@ -1255,7 +1277,7 @@ impl ExperimentDocument {
                 (open.step_since, open.counted_at) = (None, None);
                 // Outcomes at different traffic shares are not added up: traffic also differs by hour, which would bias the
                 // sum.
-                open.reported.clear();
+                open.clear_reported();
                 self.publish_change("the next traffic step starts", given, caller);
                 if let Some(seen) = given.endpoint {
                     self.ensure_weights(seen, given, caller);
@@ -1539,7 +1561,7 @@ impl ExperimentDocument {
             // The weights may have changed meanwhile, and the maximum duration restarts.
             open.started_at = Some(caller.now);
             (open.step_since, open.counted_at) = (None, None);
-            open.reported.clear();
+            open.clear_reported();
         }
         if cause == Cause::Failed {
             self.clean_up(caller);
@@ -1551,9 +1573,13 @@ impl ExperimentDocument {
     }
 
     fn close(&mut self, caller: &Caller) {
-        let Some(experiment) = self.experiment.take() else {
+        let Some(mut experiment) = self.experiment.take() else {
             return;
         };
+        experiment.clear_reported();
+        while experiment.looks.len() > MAX_ENDED_LOOKS {
+            drop_every_second(&mut experiment.looks);
+        }
         self.ended.push(Ended {
             conclusion: experiment.conclusion.unwrap_or(Conclusion::Failed),
             experiment,
@@ -1704,6 +1730,17 @@ fn guardrails(evidence: &Evidence, policy: &PromotionPolicy, champion: &str, can
         .zip(&evidence.guardrails)
         .map(with_values)
         .collect()
+}
+
+/// Drops every second look, but neither the first nor the last one.
+fn drop_every_second(looks: &mut Vec<Look>) {
+    let last = looks.len().saturating_sub(1);
+    let mut at = 0;
+    looks.retain(|_| {
+        let is_kept = at % 2 == 0 || at == last;
+        at += 1;
+        is_kept
+    });
 }
 
 impl OutboxDocument for ExperimentDocument {

@@ -664,3 +664,75 @@ fn baselines_are_requested_four_times_and_set_once() {
     }
     assert!(case.open().baselines.answered);
 }
+
+/// A report for each minute of two days about each variant, and many experiments with as many looks as are kept.
+#[test]
+fn document_of_experiments_stays_within_its_limit() {
+    let mut case = Case::in_test_with(Mode::Variants, |policy| {
+        policy.metric = Metric::Custom {
+            name: "purchases".into(),
+            lower_is_better: false,
+        };
+    });
+    let since = case.open().count_start().unwrap();
+    let variants = ["AllTraffic".to_owned(), case.open().variant_name()];
+    let report = |case: &mut Case, minute: i64, successes| {
+        for variant in &variants {
+            let period_start = since + SignedDuration::from_mins(minute);
+            case.step(&Input::Outcomes(OutcomesReported {
+                model: "churn".into(),
+                variant_name: variant.clone(),
+                metric: "purchases".into(),
+                period_start,
+                outcomes: Sample::proportion(successes, 10),
+                time: period_start,
+            }));
+        }
+    };
+    let minutes = 2 * 24 * 60;
+    for minute in 0..minutes {
+        report(&mut case, minute, 5);
+    }
+    // Repeated reports of all periods change nothing, also of those that were added up.
+    let before = case.document.clone();
+    report(&mut case, 0, 10);
+    report(&mut case, minutes / 2, 10);
+    report(&mut case, minutes - 1, 10);
+    assert_eq!(case.document, before);
+    case.observe(400, 200, 200);
+    case.step(&Input::Tick);
+    let look = case.open().looks.last().unwrap().clone();
+    let reported = u64::try_from(minutes).unwrap() * 10;
+    for sample in [look.champion, look.candidate] {
+        assert!((reported..=reported + 400).contains(&sample.count), "{look:?}");
+    }
+
+    let looks = (0..400_i64).map(|minute| promotion::Look {
+        time: since + SignedDuration::from_mins(minute),
+        ..look.clone()
+    });
+    let mut open = case.document.experiment.clone().unwrap();
+    open.looks = looks.collect();
+    for _ in 0..25 {
+        case.document.experiment = Some(open.clone());
+        let command = ExperimentCommand {
+            model: "churn".into(),
+            experiment_id: open.id.clone(),
+            order: Order::Stop,
+            by: "ada".into(),
+            time: case.now(),
+            stage_since: None,
+            reason: None,
+        };
+        case.step(&Input::Command(command));
+        case.ticks(5);
+        assert_eq!(case.document.experiment, None);
+    }
+    let ended = &case.document.ended.last().unwrap().experiment.looks;
+    let (first, last) = (open.looks.first().unwrap(), open.looks.last().unwrap());
+    assert!((25..=50).contains(&ended.len()), "{} looks", ended.len());
+    assert_eq!((ended.first().unwrap(), ended.last().unwrap()), (first, last));
+    case.document.experiment = Some(open);
+    let bytes = serde_json::to_vec(&case.document).unwrap().len();
+    assert!(bytes <= 1 << 20, "{bytes} bytes");
+}

@@ -7,9 +7,10 @@
 //! **Invariant.** If it is unknown whether there was a policy, loading fails: nothing is decided by the defaults.
 
 use futures_util::future::join;
-use machine::{AwsError, Documents, ETag, ErrorType, Fetched, Kind, Precondition};
+use machine::{AwsError, Documents, ETag, ErrorType, Fetched, Kind, Precondition, UpdateError, parse_document};
 use remediation::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Key of the policy in the state bucket.
@@ -37,9 +38,9 @@ pub enum LoadPolicyError {
         "`{POLICY_KEY}` was deleted from the state bucket, and no earlier version is valid; publish a policy with `driftwarden policy push`"
     )]
     Missing,
-    /// The record of the last valid policy cannot be parsed.
-    #[error("failed to parse document `{POLICY_IN_FORCE_KEY}` in the state bucket")]
-    InForce(#[source] serde_json::Error),
+    /// The record of the last valid policy cannot be parsed, or was written by a newer release.
+    #[error(transparent)]
+    InForce(UpdateError),
 }
 
 impl ErrorType for LoadPolicyError {
@@ -48,7 +49,7 @@ impl ErrorType for LoadPolicyError {
             Self::Aws(error) => error.error_type(),
             Self::Invalid(_) | Self::Empty => "PolicyInvalid",
             Self::Missing => "PolicyMissing",
-            Self::InForce(_) => "StateUnreadable",
+            Self::InForce(error) => error.error_type(),
         }
     }
 }
@@ -59,11 +60,23 @@ impl ErrorType for LoadPolicyError {
 #[serde(rename_all = "camelCase")]
 struct PolicyInForce {
     /// Version of the document format.
-    version: u32,
+    version: u64,
     /// Policy version of the text.
     policy_version: String,
     /// Content of the policy.
     policy: String,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl PolicyInForce {
+    /// Newest format version that this release supports.
+    const VERSION: u64 = 1;
+
+    fn parse(body: &[u8]) -> Result<Self, UpdateError> {
+        parse_document(POLICY_IN_FORCE_KEY, body, Self::VERSION)
+    }
 }
 
 /// Why `policy.toml` is not effective.
@@ -283,7 +296,7 @@ async fn read_in_force(clients: &impl Documents, known: Option<&ETag>) -> Result
         Ok(Fetched::Absent) => Ok(InForce::Absent),
         Ok(Fetched::Unchanged) => Ok(InForce::Unchanged),
         Ok(Fetched::Found(body, etag)) => {
-            let in_force = serde_json::from_slice(&body).map_err(LoadPolicyError::InForce)?;
+            let in_force = PolicyInForce::parse(&body).map_err(LoadPolicyError::InForce)?;
             Ok(InForce::Found(in_force, etag))
         }
         Err(error) => Err(LoadPolicyError::Aws(error)),
@@ -296,22 +309,30 @@ async fn history(clients: &impl Documents) -> Result<(InForce, Vec<Vec<u8>>), Lo
     Ok((in_force?, earlier.map_err(LoadPolicyError::Aws)?))
 }
 
-/// Records a valid policy, unless it is recorded. Returns false if another function was faster: its policy may be older.
+/// Records a valid policy, unless it is recorded. Returns false if another function was faster: its policy may be older. The
+/// record of a newer release is not changed.
 async fn record(clients: &impl Documents, policy: &Policy, text: &str) -> Result<bool, AwsError> {
-    let precondition = match clients.read(POLICY_IN_FORCE_KEY, None).await? {
+    let (rest, precondition) = match clients.read(POLICY_IN_FORCE_KEY, None).await? {
         Fetched::Found(body, etag) => {
-            let known: Option<PolicyInForce> = serde_json::from_slice(&body).ok();
-            if known.is_some_and(|known| known.policy_version == policy.version() && known.policy == text) {
-                return Ok(true);
-            }
-            Precondition::Unchanged(etag)
+            let rest = match PolicyInForce::parse(&body) {
+                Ok(known) if known.policy_version == policy.version() && known.policy == text => return Ok(true),
+                Ok(known) => known.rest,
+                Err(error @ UpdateError::Newer { .. }) => {
+                    tracing::warn!(error = %error, "effective policy not recorded");
+                    return Ok(true);
+                }
+                // The policy in the bucket is valid: it replaces a broken record.
+                Err(_) => Map::new(),
+            };
+            (rest, Precondition::Unchanged(etag))
         }
-        Fetched::Absent | Fetched::Unchanged => Precondition::Absent,
+        Fetched::Absent | Fetched::Unchanged => (Map::new(), Precondition::Absent),
     };
     let document = PolicyInForce {
-        version: 1,
+        version: PolicyInForce::VERSION,
         policy_version: policy.version().to_owned(),
         policy: text.to_owned(),
+        rest,
     };
     let body = serde_json::to_vec(&document).map_err(|error| AwsError {
         operation: "s3:PutObject",

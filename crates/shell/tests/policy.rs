@@ -192,3 +192,39 @@ async fn record_that_fails_is_repeated() {
     version(&aws, &store).await;
     assert_eq!(aws.call_count(), calls + 1, "recorded once");
 }
+
+#[tokio::test]
+async fn record_of_newer_version_is_not_written() {
+    let (aws, _, first) = warm().await;
+    let newer = r#"{"version":2,"policyVersion":"0123456789ab","policy":"paused = true"}"#;
+    aws.put_document(POLICY_IN_FORCE_KEY, newer);
+    let store = PolicyStore::recording();
+    assert_eq!(
+        version(&aws, &store).await,
+        first,
+        "the policy in the bucket is readable"
+    );
+    assert_eq!(aws.document(POLICY_IN_FORCE_KEY).unwrap(), newer.as_bytes());
+    let calls = aws.call_count();
+    version(&aws, &store).await;
+    assert_eq!(aws.call_count(), calls + 1, "recording is attempted once per policy");
+    // Without it, nothing is decided: the record may mean something else.
+    aws.delete_document(POLICY_KEY);
+    assert_eq!(cold(&aws).await, Err("StateNewer"));
+    assert_eq!(aws.document(POLICY_IN_FORCE_KEY).unwrap(), newer.as_bytes());
+}
+
+#[tokio::test]
+async fn fields_of_newer_record_survive_rewrite() {
+    let (aws, _, first) = warm().await;
+    assert_eq!(cold(&aws).await.as_deref(), Ok(first.as_str()));
+    let record = String::from_utf8(aws.document(POLICY_IN_FORCE_KEY).unwrap()).unwrap();
+    aws.put_document(POLICY_IN_FORCE_KEY, record.replacen('{', r#"{"added":[1],"#, 1));
+    aws.put_document(POLICY_KEY, SECOND);
+    let second = cold(&aws).await.unwrap();
+    let record = String::from_utf8(aws.document(POLICY_IN_FORCE_KEY).unwrap()).unwrap();
+    assert!(
+        record.contains(&second) && record.contains(r#""added":[1]"#),
+        "{record}"
+    );
+}

@@ -8,11 +8,14 @@
 use crate::Error;
 use crate::analyze::{AnalyzeClients, execution::ExecutionRecord};
 use jiff::{SignedDuration, Timestamp};
-use machine::{Documents, ETag, Fetched, Kind, Precondition, UpdateError};
+use machine::{Documents, ETag, Fetched, Kind, Precondition, UpdateError, parse_document};
 use remediation::AnalysisSchedule;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::time::Duration;
 
+/// Format version of the document.
+const VERSION: u64 = 1;
 /// Maximum number of missed executions that are run later, latest first.
 const MAX_CATCH_UP: usize = 24;
 /// Number of latest executions kept in a schedule's document.
@@ -30,7 +33,7 @@ const MAX_WRITES: u32 = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AnalysisDocument {
-    version: u32,
+    version: u64,
     /// Scheduled time up to which all executions have run.
     executed_until: Timestamp,
     /// The latest executions, oldest first.
@@ -38,6 +41,9 @@ pub(crate) struct AnalysisDocument {
     /// The execution that is running, or that was stopped without a result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     executing: Option<Claim>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// Claim of an execution by an invocation.
@@ -91,10 +97,11 @@ impl AnalysisDocument {
         let latest = analysis.expression.due(day, until).pop();
         let before = latest.and_then(|latest| latest.checked_sub(SignedDuration::from_secs(1)).ok());
         Self {
-            version: 1,
+            version: VERSION,
             executed_until: before.unwrap_or(until),
             executions: Vec::new(),
             executing: None,
+            rest: Map::new(),
         }
     }
 
@@ -203,12 +210,7 @@ pub(crate) async fn load(
     let key = AnalysisDocument::key(analysis);
     for _ in 0..MAX_WRITES {
         if let Fetched::Found(body, etag) = clients.read(&key, None).await? {
-            let document = serde_json::from_slice(&body);
-            let document = document.map_err(|source| UpdateError::Unreadable {
-                key: key.clone(),
-                source,
-            })?;
-            return Ok((document, etag));
+            return Ok((parse_document(&key, &body, VERSION)?, etag));
         }
         let document = AnalysisDocument::new(analysis, clients.now());
         if let Some(etag) = write(clients, &key, &document, Precondition::Absent).await? {

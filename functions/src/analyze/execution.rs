@@ -13,11 +13,12 @@ use analyzer::{
 };
 use events::Event;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
-use machine::{Fetched, UpdateError};
+use machine::{Fetched, UpdateError, parse_document};
 use model_monitor::{MonitorType, S3Uri};
 use promotion::BaselineDocument;
 use remediation::AnalysisSchedule;
 use serde::{Deserialize, Serialize, de::Error as _};
+use serde_json::{Map, Value};
 use shell::{
     ports::{FetchedObject, ListedObject, ModelEndpoint},
     stream::run_blocking,
@@ -52,6 +53,9 @@ pub struct ExecutionRecord {
     pub violations: u64,
     /// `s3://` URI of the report's folder.
     pub report_uri: String,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    pub(crate) rest: Map<String, Value>,
 }
 
 /// An execution of a schedule.
@@ -147,6 +151,7 @@ impl<'a> Execution<'a> {
             item_count: report.as_ref().map_or(0, |report| report.item_count),
             violations: report.as_ref().map_or(0, |report| report.violations.len() as u64),
             report_uri: format!("s3://{}/{}", analysis.output.bucket, prefix.trim_end_matches('/')),
+            rest: Map::new(),
         };
         self.publish(clients, &record).await?;
         tracing::info!(
@@ -327,14 +332,13 @@ impl<'a> Execution<'a> {
         let Fetched::Found(body, _) = clients.read(&key, None).await? else {
             return Ok(self.analysis.baseline.clone());
         };
-        let document = serde_json::from_slice::<BaselineDocument>(&body);
-        let invalid = |source| UpdateError::Unreadable {
-            key: key.clone(),
-            source,
+        let document: BaselineDocument = parse_document(&key, &body, BaselineDocument::VERSION)?;
+        let uri = document.change.baseline_uri;
+        let invalid = || UpdateError::Unreadable {
+            source: serde_json::Error::custom(format_args!("`{uri}` is not an s3:// URI")),
+            key,
         };
-        let uri = document.map_err(invalid)?.change.baseline_uri;
-        let other = || invalid(serde_json::Error::custom(format_args!("`{uri}` is not an s3:// URI")));
-        Ok(S3Uri::parse(&uri).ok_or_else(other)?)
+        Ok(S3Uri::parse(&uri).ok_or_else(invalid)?)
     }
 }
 

@@ -18,6 +18,7 @@ use machine::{
 };
 use remediation::{Destination, SecretReference};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use shell::ports::{Post, Secret};
 use std::{
     collections::BTreeMap,
@@ -49,6 +50,9 @@ pub(crate) struct Pending {
     pub(crate) models: BTreeMap<String, Timestamp>,
     #[serde(default)]
     outbox: Outbox<()>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl OutboxDocument for Pending {

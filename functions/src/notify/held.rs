@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use machine::{Caller, Outbox, OutboxDocument};
 use remediation::{Destination, NotificationKind, NotificationSeverity};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 
@@ -34,6 +35,9 @@ struct HeldEntry {
     first: Timestamp,
     last: Timestamp,
     notification: Notification,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// Notifications that are held for one destination.
@@ -58,6 +62,9 @@ pub(crate) struct HeldNotifications {
     refused: Vec<Refusal>,
     #[serde(default)]
     outbox: Outbox<Effect>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl OutboxDocument for HeldNotifications {
@@ -90,6 +97,7 @@ impl HeldNotifications {
             seen: Vec::new(),
             refused: Vec::new(),
             outbox: Outbox::default(),
+            rest: Map::new(),
         }
     }
 
@@ -134,6 +142,7 @@ impl HeldNotifications {
             first: now,
             last: now,
             notification,
+            rest: Map::new(),
         });
     }
 

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use machine::{Caller, Outbox, OutboxDocument};
 use remediation::Destination;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ pub(crate) struct PendingNotification {
     next_attempt: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl PendingNotification {
@@ -80,6 +84,7 @@ impl PendingNotification {
             first_failure: None,
             next_attempt: since,
             last_error: None,
+            rest: Map::new(),
         }
     }
 }
@@ -97,6 +102,9 @@ struct Outage {
     /// Whether the outage was reported through another destination.
     #[serde(default)]
     reported: bool,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// A notification that was not delivered, and never will be.
@@ -108,6 +116,9 @@ struct Undelivered {
     since: Timestamp,
     at: Timestamp,
     reason: String,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// The invocation that sends from the document.
@@ -184,6 +195,9 @@ pub(crate) struct DestinationQueue {
     /// Always empty: this document has no effects.
     #[serde(default)]
     outbox: Outbox<()>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 fn response_seconds() -> u64 {
@@ -214,6 +228,7 @@ impl DestinationQueue {
             unreported: 0,
             loss_reported_at: None,
             outbox: Outbox::default(),
+            rest: Map::new(),
         }
     }
 
@@ -390,6 +405,7 @@ impl DestinationQueue {
                     next_attempt: now,
                     last_error: String::new(),
                     reported: false,
+                    rest: Map::new(),
                 });
                 outage.failures = outage.failures.saturating_add(1);
                 outage.next_attempt = after(now, pause(outage.failures, MAX_BREAKER_PAUSE));
@@ -420,6 +436,7 @@ impl DestinationQueue {
             since: pending.since,
             at: now,
             reason,
+            rest: Map::new(),
         };
         push_bounded(&mut self.undelivered, undelivered, MAX_UNDELIVERED);
     }

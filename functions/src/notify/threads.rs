@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use machine::{Caller, Outbox, OutboxDocument};
 use remediation::{Destination, NotificationKind, NotificationRoute, NotificationSeverity};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Period in which the same notification is a repeat if no incident is open.
@@ -74,6 +75,9 @@ pub(crate) struct Refusal {
     pub(crate) notification: String,
     pub(crate) destination: String,
     pub(crate) reason: String,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl Refusal {
@@ -86,6 +90,7 @@ impl Refusal {
             notification: notification.id.clone(),
             destination: to.to_string(),
             reason: reason.to_owned(),
+            rest: Map::new(),
         })
     }
 }
@@ -131,6 +136,9 @@ struct Thread {
     /// Whether a second alert was triggered after the acknowledgement.
     #[serde(default)]
     paged_again: bool,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl Thread {
@@ -146,6 +154,7 @@ impl Thread {
             recipients: BTreeSet::new(),
             acknowledged: false,
             paged_again: false,
+            rest: Map::new(),
         }
     }
 
@@ -178,6 +187,9 @@ struct SentNotification {
     /// Number of these repeats that each destination has received.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     counted: BTreeMap<String, u64>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// Threads, repeats, and pending deliveries of one model.
@@ -201,6 +213,9 @@ pub(crate) struct Threads {
     refused: Vec<Refusal>,
     #[serde(default)]
     outbox: Outbox<Effect>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl OutboxDocument for Threads {
@@ -243,6 +258,7 @@ impl Threads {
             is_pending: false,
             refused: Vec::new(),
             outbox: Outbox::default(),
+            rest: Map::new(),
         }
     }
 
@@ -382,6 +398,7 @@ impl Threads {
                 count: 0,
                 last: now,
                 counted: BTreeMap::new(),
+                rest: Map::new(),
             },
         };
         sent.thread.clone_from(&notification.thread);

@@ -2,7 +2,7 @@
 
 use crate::{audit, promote::PromoteClients};
 use events::Event;
-use machine::{AwsError, ETag, Fetched, Kind, Precondition};
+use machine::{AwsError, ETag, Fetched, Kind, Precondition, parse_document};
 use promotion::{BaselineDocument, EffectOutcome, EndpointStatus, ExperimentEffect, MonitorBaselineChange};
 use shell::ports::NewEndpointConfig;
 
@@ -141,15 +141,16 @@ async fn record_change(
     let mut lost = None;
     for _ in 0..MAX_WRITE_ATTEMPTS {
         let (known, precondition) = match aws.read(&key, None).await? {
-            Fetched::Found(body, etag) => (parse_change(&key, &body)?, Precondition::Unchanged(etag)),
+            Fetched::Found(body, etag) => (Some(parse_baseline(&key, &body)?), Precondition::Unchanged(etag)),
             Fetched::Absent | Fetched::Unchanged => (None, Precondition::Absent),
         };
-        if let Some(known) = known.filter(|known| known.time >= change.time) {
-            return Ok(known);
-        }
-        let document = BaselineDocument {
-            version: 1,
-            change: change.clone(),
+        let document = match known {
+            Some(known) if known.change.time >= change.time => return Ok(known.change),
+            Some(mut known) => {
+                known.change = change.clone();
+                known
+            }
+            None => BaselineDocument::new(change.clone()),
         };
         let body = serde_json::to_vec(&document).map_err(|error| unwritable(&error))?;
         let written: Result<ETag, AwsError> = aws.write(&key, body, &precondition).await;
@@ -168,13 +169,11 @@ async fn record_change(
     ))
 }
 
-fn parse_change(key: &str, body: &[u8]) -> Result<Option<MonitorBaselineChange>, AwsError> {
-    let read: Result<BaselineDocument, _> = serde_json::from_slice(body);
-    let read = read.map_err(|error| AwsError {
+fn parse_baseline(key: &str, body: &[u8]) -> Result<BaselineDocument, AwsError> {
+    parse_document(key, body, BaselineDocument::VERSION).map_err(|error| AwsError {
         operation: "s3:GetObject",
         resource: key.to_owned(),
         kind: Kind::Rejected,
-        message: format!("invalid baseline document: {error}"),
-    })?;
-    Ok(Some(read.change))
+        message: machine::chain(&error),
+    })
 }

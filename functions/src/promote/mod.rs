@@ -7,7 +7,7 @@ use crate::{Error, Function, Incomplete, Request, Resources};
 use events::{Event, Incoming, ReceivedEvent};
 use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, Clock, Documents, Fetched, load, update_document};
+use machine::{Caller, Clock, Documents, Fetched, load, parse_document, update_document};
 use model_monitor::{Detail, EndpointName, ModelPackageStateChange, S3Uri};
 use promotion::{
     BaselineDocument, Candidate, ExperimentDocument, ExperimentStage, Input, Mode, ModelPackage, MonitorBaseline,
@@ -214,7 +214,7 @@ impl Promote {
         let (endpoint, evidence) = join(endpoint, evidence).await;
         let (endpoint, evidence) = (endpoint?, evidence?);
         let monitors = match known.filter(|open| open.needs_monitors(&promotion)) {
-            Some(open) => Some(list_monitors(aws, policy, &model, &open.endpoint).await?),
+            Some(open) => list_monitors(aws, policy, &model, &open.endpoint).await?,
             None => None,
         };
         let given = StepContext {
@@ -443,13 +443,14 @@ async fn with_gate_metric<W: PromoteClients>(
     Ok(package)
 }
 
-/// Monitors of a model with their current baselines: native analyses, and Model Monitor's schedules on the endpoint.
+/// Monitors of a model with their current baselines: native analyses, and Model Monitor's schedules on the endpoint. `None` if
+/// the document of a baseline is unreadable: a rollback could not restore it.
 async fn list_monitors<W: PromoteClients>(
     aws: &W,
     policy: &Policy,
     model: &str,
     endpoint: &str,
-) -> Result<Vec<MonitorBaseline>, Error> {
+) -> Result<Option<Vec<MonitorBaseline>>, Error> {
     let analyses = policy.analyses().into_iter();
     let own = analyses.filter_map(|analysis| {
         let watched = policy.monitor(&MonitorRef {
@@ -476,18 +477,19 @@ async fn list_monitors<W: PromoteClients>(
     }
     // The baseline of an earlier promotion takes precedence over the policy's.
     for monitor in &mut monitors {
-        if let Fetched::Found(body, _) = aws
-            .read(&BaselineDocument::key(&monitor.monitoring_schedule), None)
-            .await?
-        {
-            let document: Result<BaselineDocument, _> = serde_json::from_slice(&body);
-            match document {
+        let key = BaselineDocument::key(&monitor.monitoring_schedule);
+        if let Fetched::Found(body, _) = aws.read(&key, None).await? {
+            match parse_document::<BaselineDocument>(&key, &body, BaselineDocument::VERSION) {
                 Ok(document) => monitor.baseline_uri = Some(document.change.baseline_uri),
-                Err(error) => tracing::warn!(error = %error, "failed to parse the baseline document of a monitor"),
+                Err(error) => {
+                    let error = machine::chain(&error);
+                    tracing::error!(error = %error, "baselines not requested: the baseline of a monitor is unknown");
+                    return Ok(None);
+                }
             }
         }
     }
-    Ok(monitors)
+    Ok(Some(monitors))
 }
 
 fn ignored(reason: String) -> Handled {

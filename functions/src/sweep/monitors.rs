@@ -453,7 +453,7 @@ async fn baseline_changed_at(clients: &impl Documents, schedule: &str) -> Result
     match clients.read(&key, None).await? {
         Fetched::Absent | Fetched::Unchanged => Ok(None),
         Fetched::Found(body, _) => {
-            let document: BaselineDocument = parse_document(&key, &body, 1)?;
+            let document: BaselineDocument = parse_document(&key, &body, BaselineDocument::VERSION)?;
             Ok(Some(document.change.time))
         }
     }

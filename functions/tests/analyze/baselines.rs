@@ -471,6 +471,13 @@ async fn execution_uses_baseline_of_promoted_model() {
     assert!(execute().await.unwrap_err().contains("baselines/churn-dq.json"));
     aws.put_document("baselines/churn-dq.json", "{}");
     assert!(execute().await.unwrap_err().contains("baselines/churn-dq.json"));
+    let newer = |key: &str| {
+        let document = String::from_utf8(aws.document(key).unwrap()).unwrap();
+        aws.put_document(key, document.replacen("\"version\":1", "\"version\":2", 1));
+    };
+    change_baseline(&aws, "s3://data/baselines/churn/7");
+    newer("baselines/churn-dq.json");
+    assert!(execute().await.unwrap_err().contains("format version 2"));
     let merge = json!({"merge": {"run": "r", "schedule": "churn-dq", "scheduledTime": "2026-11-23T03:00:00Z"}});
     assert!(
         invoke(&aws, &merge)

@@ -259,6 +259,38 @@ async fn document_of_earlier_version_is_continued() {
     assert_eq!(times.len(), 3, "{times:?}");
 }
 
+#[tokio::test]
+async fn document_of_newer_version_is_not_written() {
+    let (analyze, aws) = (Analyze::default(), aws(&["dq"]));
+    let newer = json!({"version": 2, "executedUntil": "2026-11-23T00:00:00Z", "executions": []});
+    aws.put_document("analyses/dq.json", newer.to_string());
+    let error = invoke(&analyze, &aws, json!({})).await.unwrap_err();
+    assert!(
+        error.contains("`analyses/dq.json`") && error.contains("format version 2"),
+        "{error}"
+    );
+    let request = json!({"monitoringSchedule": "dq", "scheduledTime": "2026-11-23T03:00:00Z", "version": "1", "id": "x", "time": "2026-11-23T03:15:00Z"});
+    let event = request_event(&request.to_string());
+    assert!(invoke_as(&analyze, &aws, &event, "r1").await.is_err());
+    assert_eq!((document(&aws, "dq"), ended(&aws).len()), (newer, 0));
+}
+
+#[tokio::test]
+async fn fields_of_newer_release_survive_rewrite() {
+    let (analyze, aws) = (Analyze::default(), aws(&["dq"]));
+    tick(&analyze, &aws).await.unwrap();
+    let mut stored = document(&aws, "dq");
+    stored["added"] = json!({"later": [1, null]});
+    stored["executions"][0]["added"] = json!(0.5);
+    aws.put_document("analyses/dq.json", stored.to_string());
+    aws.pass(SignedDuration::from_hours(1));
+    tick(&analyze, &aws).await.unwrap();
+    let rewritten = document(&aws, "dq");
+    assert_eq!(rewritten["executions"].as_array().unwrap().len(), 2);
+    assert_eq!(rewritten["added"], stored["added"]);
+    assert_eq!(rewritten["executions"][0], stored["executions"][0]);
+}
+
 /// Ticks come every five minutes, executions take 8 s, and all executions of a tick run at the same time.
 #[tokio::test]
 async fn five_hundred_hourly_analyses_fit_into_an_hour() {

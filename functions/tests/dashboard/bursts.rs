@@ -316,7 +316,15 @@ async fn rebuild_begins_with_oldest_page() {
     handle(&aws, &rebuild()).await.unwrap();
     handle(&aws, &changed("e2", "m042")).await.unwrap();
     let before = aws.call_count();
+    aws.record_writes();
     render(&aws).await.unwrap();
+    let pages: Vec<String> = aws.take_writes().into_iter().map(|write| write.key).collect();
+    let pages: Vec<&String> = pages.iter().filter(|key| key.contains("/models/")).collect();
+    // Marked models come first. The pages of models 7 and 3 are the newest, in this order. Eight are rendered at the same time.
+    let place = |number: usize| pages.iter().position(|key| key.contains(&model(number))).unwrap();
+    assert_eq!(pages.len(), 100);
+    assert_eq!(place(42), 0);
+    assert!(place(7) >= 90 && place(3) >= 90, "{} {}", place(7), place(3));
     // The overview is written for the marked model, and at the end.
     let writes = operations(&aws, before).get("s3:PutObject").copied();
     assert_eq!(

@@ -2,6 +2,6 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod destinations;
-mod harness;
+pub(crate) mod harness;
 mod messages;
 mod threads;

@@ -4,6 +4,7 @@ use crate::notify::harness::{Harness, check, event, event_as, with};
 use functions::notify::Handled;
 use jiff::SignedDuration;
 use machine::{ErrorType as _, Kind, chain};
+use serde_json::Value;
 use shell::memory::Fault;
 
 const PAGES: &str = "[[notification]]\nto = 'sns-text'\n\
@@ -197,7 +198,7 @@ async fn routes_match_model_severity_and_kind() {
         harness.handle(&event("incident-closed")).await,
         Handled::Sent { destinations: 1, .. }
     ));
-    let json: serde_json::Value = serde_json::from_str(&harness.aws.messages()[1].1).unwrap();
+    let json: Value = serde_json::from_str(&harness.aws.messages()[1].1).unwrap();
     assert_eq!(json["status"], "closed");
 }
 
@@ -425,7 +426,7 @@ async fn faults_at_any_call_lose_no_notification() {
         harness.pass(hours(36)).await;
         let documents = harness.aws.documents();
         for key in documents.iter().filter(|key| key.starts_with("notifications/")) {
-            let document: serde_json::Value = serde_json::from_slice(&harness.aws.document(key).unwrap()).unwrap();
+            let document: Value = serde_json::from_slice(&harness.aws.document(key).unwrap()).unwrap();
             assert!(
                 document["outbox"].as_array().unwrap().is_empty(),
                 "seed {seed}: {key} has pending effects {document:#}"
@@ -474,4 +475,54 @@ async fn concurrent_deliveries_send_once() {
         handled.unwrap();
     }
     assert_eq!((harness.subjects().len(), harness.posts().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn fields_of_newer_release_survive_rewrite() {
+    const HOOK: &str = "https://hooks.example.com/x";
+    let harness = Harness::with_policy(&format!(
+        "{PAGES}[[notification]]\nto = 'webhook'\nurl = 'https://other.example.com/x'\nsecret = 'ssm:/hook'\n\
+         digest = 'daily at 08:00'\n"
+    ));
+    harness.aws.answer(HOOK, 503);
+    harness.handle(&event("alert-in-alert")).await;
+    let keys = harness.aws.documents();
+    let keys: Vec<&String> = keys.iter().filter(|key| key.starts_with("notifications/")).collect();
+    for key in &keys {
+        let mut stored: Value = serde_json::from_slice(&harness.aws.document(key).unwrap()).unwrap();
+        mark(&mut stored);
+        harness.aws.put_document(key, stored.to_string());
+    }
+    harness.handle(&event("remediation-decided")).await;
+    for key in keys {
+        let stored = harness.aws.document(key).unwrap();
+        let stored: Value = serde_json::from_slice(&stored).unwrap();
+        let marks = stored.to_string().matches("addedLater").count();
+        let expected = match key.split('/').nth(1).unwrap() {
+            // The document, and its thread and its sent notification, or its outage and its pending notification.
+            "models" | "destinations" => 3,
+            // The document and its held notification.
+            "held" => 2,
+            _ => 1,
+        };
+        assert_eq!(marks, expected, "{key}: {stored:#}");
+    }
+}
+
+/// Adds a member to a document, and to the objects in it that are rewritten.
+fn mark(document: &mut Value) {
+    for list in ["known", "told", "pending", "entries"] {
+        for item in document
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            item["addedLater"] = true.into();
+        }
+    }
+    if let Some(outage) = document.get_mut("outage") {
+        outage["addedLater"] = true.into();
+    }
+    document["addedLater"] = true.into();
 }

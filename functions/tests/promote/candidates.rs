@@ -720,6 +720,13 @@ async fn monitors_follow_promotion_and_rollback() {
         "one change per monitor"
     );
 
+    // A newer release adds a field.
+    let key = BaselineDocument::key("churn-data-quality");
+    let stored = |play: &Play| serde_json::from_slice::<Value>(&play.aws.document(&key).unwrap()).unwrap();
+    let mut document = stored(&play);
+    document["added"] = json!({"later": true});
+    play.aws.put_document(&key, document.to_string());
+
     let command = json!({
         "model": "churn", "experimentId": "churn-ab-1", "order": "Rollback", "by": "ada", "time": "2026-11-23T12:00:00Z",
     });
@@ -732,12 +739,62 @@ async fn monitors_follow_promotion_and_rollback() {
         "s3://data/baselines/first"
     );
     assert_eq!(play.aws.monitors("churn"), [model_monitor]);
+    assert_eq!(stored(&play)["added"], document["added"], "the field survives");
     // A late response has no effect.
     play.deliver(&event).await;
     assert_eq!(
         baseline(&play, "churn-data-quality").change.baseline_uri,
         "s3://data/baselines/first"
     );
+}
+
+#[tokio::test]
+async fn baseline_document_of_newer_version_is_not_written() {
+    let mut play = Play::new(&format!("{POLICY}{BASELINES}"), BETTER);
+    let key = BaselineDocument::key("churn-data-quality");
+    let change = json!({
+        "version": "1", "id": "1", "model": "churn", "monitoringSchedule": "churn-data-quality",
+        "monitorType": "DataQuality", "baselineUri": "s3://data/baselines/1", "experimentId": "churn-ab-0",
+        "sentence": "changed", "time": "2026-11-01T00:00:00Z",
+    });
+    let document = |version: u64| json!({"version": version, "change": change, "added": true}).to_string();
+    play.aws.put_document(&key, document(2));
+    play.offer(2, "Approved").await;
+    while play.document().experiment.unwrap().stage != ExperimentStage::Baking {
+        play.traffic(60);
+        play.aws.pass(SignedDuration::from_mins(1));
+        play.tick().await;
+    }
+    play.tick().await;
+    assert!(
+        play.published("Model Baselines Requested").is_empty(),
+        "the baseline is unknown"
+    );
+    // The newer release is back, and changes the document while baselines are created.
+    play.aws.put_document(&key, document(1));
+    play.tick().await;
+    let request = play.published("Model Baselines Requested").remove(0);
+    assert_eq!(request["monitors"][0]["baselineUri"], "s3://data/baselines/1");
+    play.aws.put_document(&key, document(2));
+    let created = json!({
+        "version": "1", "id": request["id"], "model": "churn", "experimentId": "churn-ab-1",
+        "modelPackageArn": request["modelPackageArn"], "time": "2026-11-23T12:00:00Z",
+        "baselines": [{"monitoringSchedule": "churn-data-quality", "monitorType": "DataQuality", "own": true,
+                       "baselineUri": "s3://data/baselines/2/churn-data-quality"}],
+    });
+    let event = Play::event("driftwarden", "Model Baselines Created", &created);
+    let error = play.send(&event).await.unwrap_err().to_string();
+    assert!(error.contains("format version 2"), "{error}");
+    assert_eq!(play.aws.document(&key).unwrap(), document(2).as_bytes());
+    play.aws.put_document(&key, document(1));
+    play.aws.pass(SignedDuration::from_hours(1));
+    play.tick().await;
+    let stored: Value = serde_json::from_slice(&play.aws.document(&key).unwrap()).unwrap();
+    assert_eq!(
+        stored["change"]["baselineUri"],
+        "s3://data/baselines/2/churn-data-quality"
+    );
+    assert_eq!(stored["added"], true);
 }
 
 #[tokio::test]

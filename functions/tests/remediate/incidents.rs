@@ -15,11 +15,11 @@ use shell::{
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/remediate");
 
-fn event(name: &str) -> String {
+pub(super) fn event(name: &str) -> String {
     std::fs::read_to_string(format!("{EVENTS}/{name}.json")).unwrap()
 }
 
-fn function() -> Remediate {
+pub(super) fn function() -> Remediate {
     Remediate::new(Settings {
         pipeline: "driftwarden-retraining".into(),
         pipeline_start: PipelineStart::Remediate,
@@ -27,16 +27,16 @@ fn function() -> Remediate {
 }
 
 /// A policy that retrains automatically, with an alarm.
-const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\nclose_after = 1\nverify_executions = 1\n\
+pub(super) const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\nclose_after = 1\nverify_executions = 1\n\
     [[alarm]]\nname = 'churn-latency-*'\nmodel = 'churn-endpoint'\nseverity = 'critical'\n";
 
-fn aws() -> Memory {
+pub(super) fn aws() -> Memory {
     let aws = Memory::at("2026-11-23T03:16:22Z".parse::<Timestamp>().unwrap());
     aws.put_document("policy.toml", POLICY);
     aws
 }
 
-fn model(aws: &Memory) -> ModelDocument {
+pub(super) fn model(aws: &Memory) -> ModelDocument {
     serde_json::from_slice(&aws.document("models/churn-endpoint.json").unwrap()).unwrap()
 }
 

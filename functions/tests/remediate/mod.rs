@@ -1,4 +1,6 @@
 //! Tests of remediate.
 
 mod alarms;
+mod bursts;
 mod incidents;
+mod starts;

@@ -18,7 +18,7 @@ use shell::{
 };
 use std::collections::BTreeMap;
 
-const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n";
+pub(super) const POLICY: &str = "[remediation]\ndecide_after = '0s'\nautomation = 'auto'\n";
 const REPORT: &str = r#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check",
     "description": "Numerical distance: 0.4172 exceeds numerical threshold: 0.1"}]}"#;
 
@@ -31,13 +31,13 @@ fn function() -> Sweep {
 }
 
 /// Sweeps with an amount of time in which monitors and models may be started.
-async fn sweep_for(aws: &Memory, seconds: i64) -> Result<SweepSummary, Error> {
+pub(super) async fn sweep_for(aws: &Memory, seconds: i64) -> Result<SweepSummary, Error> {
     let deadline = aws.time().checked_add(SignedDuration::from_secs(seconds + 60)).unwrap();
     function().run(aws, "sweep", deadline).await
 }
 
 /// AWS at 06:30 with hourly monitors of one model each. The execution of 05:00 ended with this status; its events were lost.
-fn fleet(monitors: usize, status: &str) -> Memory {
+pub(super) fn fleet(monitors: usize, status: &str) -> Memory {
     fleet_of(monitors, 1, status)
 }
 
@@ -92,11 +92,11 @@ fn fleet_of(monitors: usize, monitors_per_model: usize, status: &str) -> Memory 
     aws
 }
 
-fn json(aws: &Memory, key: &str) -> Value {
+pub(super) fn json(aws: &Memory, key: &str) -> Value {
     serde_json::from_slice(&aws.document(key).unwrap()).unwrap()
 }
 
-fn stage(aws: &Memory, model: &str) -> Option<Stage> {
+pub(super) fn stage(aws: &Memory, model: &str) -> Option<Stage> {
     let document = aws.document(&format!("models/{model}.json"))?;
     Some(serde_json::from_slice::<ModelDocument>(&document).ok()?.stage())
 }
@@ -322,10 +322,17 @@ async fn open_incidents_come_before_healthy_models() {
     let open = json!({"version": 1, "model": "zoe", "incidents": 1, "incident": incident});
     aws.put_document("models/zoe.json", open.to_string());
     sweep_for(&aws, 600).await.unwrap();
-    // Each model takes a second from now on.
     let state = json(&aws, "sweep.json");
     assert_eq!(state["models"]["items"]["zoe"]["isOpen"], true);
     assert_eq!(state["models"]["items"]["healthy-00"]["isOpen"], false);
+    // After a day, every model is read again. Eight are swept at the same time.
+    aws.pass(SignedDuration::from_hours(24));
+    aws.record_writes();
+    sweep_for(&aws, 600).await.unwrap();
+    let reads = aws.take_reads();
+    let models: Vec<&String> = reads.iter().filter(|key| key.starts_with("models/")).collect();
+    let place = models.iter().position(|key| *key == "models/zoe.json").unwrap();
+    assert!(models.len() > 40 && place < 8, "{models:?}");
 }
 
 #[tokio::test]

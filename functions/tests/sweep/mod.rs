@@ -4,4 +4,5 @@ mod alarms;
 mod common;
 mod due;
 mod fleets;
+mod gone;
 mod sweeps;

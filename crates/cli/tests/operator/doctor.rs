@@ -297,3 +297,40 @@ fn doctor_reports_unavailable_checks() {
     output += &deployment.run(&["doctor", "--state-bucket", "state", "--report-bucket", "reports"]);
     insta::assert_snapshot!(output);
 }
+
+#[test]
+fn doctor_distinguishes_absent_policies() {
+    let deployment = healthy();
+    let policy_line = |deployment: &Deployment| {
+        let output = deployment.run(&["doctor", "--stack", "dw", "--no-synthetic-report"]);
+        let lines: Vec<&str> = output
+            .lines()
+            .skip_while(|line| !line.contains("policy"))
+            .take(2)
+            .collect();
+        lines.join("\n")
+    };
+    // The push is the first version of the policy.
+    deployment.aws.delete_document("policy.toml");
+    let deleted = policy_line(&deployment);
+    assert!(
+        deleted.contains("policy.toml was deleted; its last valid version 8de188ffb12a stays effective"),
+        "{deleted}"
+    );
+    assert!(
+        deleted.contains("driftwarden policy push policy.toml --state-bucket state"),
+        "{deleted}"
+    );
+    deployment.aws.expire_versions("policy.toml");
+    let never = policy_line(&deployment);
+    assert!(never.contains("no policy: none was ever published"), "{never}");
+    assert!(!never.contains("policy push"), "{never}");
+    // It was deleted, and no version of it is valid.
+    deployment.aws.put_document("policy.toml", "paused = 1");
+    deployment.aws.delete_document("policy.toml");
+    let invalid = policy_line(&deployment);
+    assert!(
+        invalid.contains("`policy.toml` was deleted from the state bucket"),
+        "{invalid}"
+    );
+}

@@ -694,10 +694,15 @@ pub(crate) fn overview(fleet: &[Fixture]) -> String {
 
 /// The overview of these models.
 pub(crate) fn overview_of(models: &[Summary]) -> String {
+    overview_with_policy(models, "1f3a9c5b7d1e")
+}
+
+/// The overview of these models, with this version of the policy.
+pub(crate) fn overview_with_policy(models: &[Summary], policy_version: &str) -> String {
     model_dashboard::overview(&model_dashboard::Deployment {
         name: "driftwarden",
         now: now(),
-        policy_version: "1f3a9c5b7d1e",
+        policy_version,
         models,
         notes: &[],
         console: &Console::new(Some("eu-west-1")),

@@ -1,7 +1,10 @@
 //! The lifecycle of a model: every transition, every verdict, and at most one retraining per incident for any input.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod held;
 mod now;
+mod returns;
+mod starts;
 mod stored;
 mod table;
 
@@ -103,6 +106,10 @@ impl Scenario {
         };
         let (outcome, transitions) = self.document.step_with_transitions(input, given, &caller);
         self.transitions.extend(transitions);
+        // Without an outcome, the invocation dies before it claims the start.
+        if self.start.is_some() {
+            self.document.outbox.take_over(&caller);
+        }
         let pending = self.document.outbox.clone();
         for entry in pending.claimed_by(&caller).filter(|entry| entry.effect.is_start()) {
             let Some(outcome) = self.start.clone() else { continue };

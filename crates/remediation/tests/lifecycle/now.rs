@@ -2,8 +2,8 @@
 
 use super::*;
 
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
+pub(super) const HOUR: i64 = 3600;
+pub(super) const DAY: i64 = 24 * HOUR;
 
 /// The alert of `dq` as it is now, with a later revision.
 pub(super) fn revised(revision: u64, check_types: &[&str], severity: Severity) -> AlertStateChange {

@@ -601,3 +601,50 @@ fn tables_for_the_same_schedule_need_another_type() {
         "[[monitor]], line 2: `*` has more than one table"
     );
 }
+
+/// Any two or three overlapping tables, in any order, before and after the mutes.
+#[test]
+fn overlapping_tables_drop_no_mute() {
+    const TABLES: [&str; 6] = [
+        "[[monitor]]\nschedule = 'a*'\nalert = { datapoints_to_alert = 3, evaluation_period = 5 }\n",
+        "[[monitor]]\nschedule = '*b'\nalert = { datapoints_to_alert = 2, evaluation_period = 3 }\n",
+        "[[monitor]]\nschedule = 'ab'\nmodel = 'churn'\n",
+        "[[monitor]]\nschedule = 'a*b'\nalert = { unhealthy_after = 7 }\n",
+        "[[monitor]]\nmonitor_type = 'DataQuality'\nalert = { unhealthy_after = 5 }\n",
+        "[[monitor]]\nalert = { evaluation_period = 4, datapoints_to_alert = 4 }\n",
+    ];
+    const MUTES: &str = "[[violation]]\nfeature = 'id*'\ncounts = false\n\
+                         [[violation]]\nschedule = 'a*'\ncheck_type = 'completeness_check'\ncounts = false\n\
+                         [[violation]]\nfeature = '*'\nseverity = 'critical'\n";
+    let is_muted = |policy: &Policy, feature: &str, check_type: &str| {
+        let violation = ViolationFacts {
+            check_type,
+            feature: Some(feature),
+            metric: None,
+            facet: None,
+            exceedance: Some(1.0),
+        };
+        policy.monitor(&monitor("ab")).rules.severity_of(&violation).is_none()
+    };
+    let mut valid = 0;
+    for tables in TABLES.iter().flat_map(|first| TABLES.map(|second| [*first, second])) {
+        for third in TABLES {
+            let [first, second] = tables;
+            for text in [
+                format!("{MUTES}{first}{second}{third}"),
+                format!("{first}{second}{MUTES}{third}"),
+                format!("{first}{second}{third}{MUTES}"),
+            ] {
+                // The same pattern twice, and ambiguous windows, are not valid.
+                let Ok(policy) = Policy::parse(text.as_bytes()) else {
+                    continue;
+                };
+                valid += 1;
+                assert!(is_muted(&policy, "id_card", "baseline_drift_check"), "{text}");
+                assert!(is_muted(&policy, "age", "completeness_check"), "{text}");
+                assert!(!is_muted(&policy, "age", "baseline_drift_check"), "{text}");
+            }
+        }
+    }
+    assert!(valid > 100, "{valid} policies");
+}
