@@ -386,7 +386,7 @@ mod tests {
         // With two places left, the second in turn may start.
         let two = FleetPolicy {
             retrainings_at_once: 3,
-            ..policy.clone()
+            ..policy
         };
         assert_eq!(request(&mut fleet, "new", &two, 169), Ok(()));
     }
