@@ -1032,6 +1032,7 @@ impl History<'_> {
         for (detail_type, detail) in self.world.events_after(self.events_seen) {
             self.events_seen += 1;
             invariants::a10_id_names_one_event(&mut self.published, &detail)?;
+            invariants::a11_event_is_bounded(&detail_type, &detail)?;
             let Ok(detail) = serde_json::from_str::<Value>(&detail) else {
                 continue;
             };

@@ -7,8 +7,8 @@ use super::{
     truth::Truth,
 };
 use crate::world::{after, midnight, read};
-use alerting::{AlertStatus, MonitorLedger};
-use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
+use alerting::{AlertStatus, MonitorLedger, Period};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use machine::Outbox;
 use remediation::{
     FLEET_KEY, Fleet, ModelDocument, ModelEffect, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, Policy, Reason,
@@ -16,12 +16,24 @@ use remediation::{
 };
 use serde_json::Value;
 use shell::memory::{DocumentWrite, NEWER_FIELD};
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// Seconds within which a fact that a start depends on must have been true.
 const FACT_SECONDS: i64 = 60;
 /// Seconds within which an open incident must have been notified.
 const NOTIFIED_SECONDS: i64 = 7 * 24 * 3600 + 2 * 3600;
+
+/// Seconds by which the end of a start without an answer may be late: a claim, the longest pause after a failed attempt, and sweeps
+/// that fail.
+const LATE_SECONDS: i64 = 2 * 3600;
+
+/// Maximum size of an event in bytes, and of what EventBridge counts besides the detail (*Calculating EventBridge PutEvents event
+/// entry size*).
+const MAX_EVENT_BYTES: usize = 256 << 10;
+const EVENT_OVERHEAD_BYTES: usize = 14 + "driftwarden.operator".len();
 
 /// Maximum size of a document in bytes. It is loaded and written with each change.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
@@ -132,6 +144,9 @@ impl History<'_> {
                 if write.key.starts_with("models/") {
                     self.check_model_write(before.as_deref(), body, &write)?;
                 }
+                if let (true, Some(troubles)) = (write.key.starts_with("monitors/"), &self.troubles) {
+                    a7_window_is_not_looser(before.as_deref(), body, &write, troubles)?;
+                }
             }
         }
         Ok(())
@@ -146,6 +161,9 @@ impl History<'_> {
             return Ok(());
         };
         a4_closed_incident_starts_nothing(&document, write)?;
+        if let Some(policy) = troubles.policy_at(write.at) {
+            r3_start_ends_in_time(&document, write.at, policy)?;
+        }
         if let (Some(before), Some(policy)) = (&before, troubles.policy_at(write.at)) {
             a11_burst_leads_to_one_decision(before, &document, policy.model(&document.model).decide_after)?;
         }
@@ -219,6 +237,7 @@ impl History<'_> {
             })
             .collect();
         a1_start_is_permitted(&accepted, &moments, troubles)?;
+        a1_start_is_within_cooldown_and_budget(&accepted, &moments, troubles)?;
         a2_incident_has_one_run(&executions, name)?;
         a3_nothing_starts_while_paused(&accepted, &moments)?;
         a5_start_is_approved(&accepted, &moments, troubles)?;
@@ -523,6 +542,50 @@ fn a1_start_is_permitted(accepted: &Accepted<'_>, moments: &[Moment<'_>], troubl
     Ok(())
 }
 
+/// **A1** The cooldown after the model's last retraining has passed, and its budget is not used up, by a policy of the last 60 s. What
+/// counts are the decisions of which a pipeline execution exists.
+fn a1_start_is_within_cooldown_and_budget(
+    accepted: &Accepted<'_>,
+    moments: &[Moment<'_>],
+    troubles: &Troubles,
+) -> Result<(), String> {
+    let others = troubles.runs.iter().filter(|(arn, _)| arn.as_str() != accepted.arn);
+    let numbers = others.filter_map(|(_, run)| match parse_display_name(&run.name)? {
+        (model, number) if model == accepted.model && number != accepted.incident => Some(number),
+        _ => None,
+    });
+    let numbers: BTreeSet<u64> = numbers.collect();
+    let is_over = |moment: &Moment<'_>| {
+        let document = moment.document.iter();
+        let incidents = document.flat_map(|document| {
+            let closed = document.closed.iter().map(|closed| &closed.incident);
+            closed.chain(&document.incident)
+        });
+        let counted = incidents.filter(|incident| numbers.contains(&incident.number));
+        let decided: Vec<Timestamp> = counted.filter_map(|incident| incident.retrain_decided_at()).collect();
+        let policy = moment.policy.model(accepted.model);
+        let cooldown = decided
+            .iter()
+            .max()
+            .and_then(|last| last.checked_add(policy.cooldown).ok());
+        let today = TimeZone::UTC.to_datetime(moment.at).date();
+        let since = |date: Date| {
+            let start = date.to_zoned(TimeZone::UTC).map(|start| start.timestamp());
+            let start = start.unwrap_or(Timestamp::MIN);
+            decided.iter().filter(|time| **time >= start).count()
+        };
+        let (day, month) = (since(today), since(today.first_of_month()));
+        cooldown.is_some_and(|until| moment.at < until)
+            || day >= policy.retrainings_per_day as usize
+            || month >= policy.retrainings_per_month as usize
+    };
+    if moments.iter().all(is_over) {
+        let name = &accepted.start.display_name;
+        return Err(format!("A1: {name} started within the cooldown or beyond the budget"));
+    }
+    Ok(())
+}
+
 /// **A2** An incident has at most one run, over all attempts, tokens, refusals, lost answers, and reopenings.
 fn a2_incident_has_one_run(executions: &[(StartPipelineExecution, String)], name: &str) -> Result<(), String> {
     match executions
@@ -598,6 +661,47 @@ fn a7_policy_was_published(version: &str, troubles: &Troubles) -> Result<(), Str
     Err(format!(
         "A7: a decision names policy version {version}, which was never published"
     ))
+}
+
+/// **A7** No monitor is judged by a looser window than a policy of the last 60 s gives: if it is in alert by each of them, its ledger says
+/// so.
+fn a7_window_is_not_looser(
+    before: Option<&[u8]>,
+    body: &[u8],
+    write: &DocumentWrite,
+    troubles: &Troubles,
+) -> Result<(), String> {
+    let parse = |body: &[u8]| serde_json::from_slice::<MonitorLedger>(body).ok();
+    let Some(ledger) = parse(body) else { return Ok(()) };
+    let is_judged = before
+        .and_then(parse)
+        .is_none_or(|before| before.datapoints != ledger.datapoints);
+    if !is_judged || ledger.alert.status == AlertStatus::InAlert {
+        return Ok(());
+    }
+    let is_in_alert = |policy: &Rc<Policy>| {
+        let rules = policy.monitor(&MonitorRef::from(&ledger.monitor)).rules;
+        let window = ledger.window(&rules);
+        let evaluated = rules.evaluated(&window, ledger.counting(), ledger.as_of.unwrap_or(write.at));
+        let breaching = evaluated.iter().filter(|(_, period)| *period == Period::Breaching);
+        breaching.count() >= usize::from(window.datapoints_to_alert())
+    };
+    let first = after(write.at, -FACT_SECONDS);
+    let recent = troubles
+        .policies
+        .iter()
+        .filter(|(at, _)| *at > first && *at <= write.at);
+    let mut policies = troubles
+        .policy_at(first)
+        .into_iter()
+        .chain(recent.map(|(_, policy)| policy));
+    if policies.all(is_in_alert) {
+        return Err(format!(
+            "A7: {} is {:?}, but in alert by the window of the policy",
+            ledger.monitor.schedule, ledger.alert.status
+        ));
+    }
+    Ok(())
 }
 
 /// **A8** Never are more retrainings in progress than `retrainings_at_once`, nor are more started in a day than `retrainings_per_day`, and
@@ -686,6 +790,15 @@ fn a11_documents_are_bounded(write: &DocumentWrite) -> Result<(), String> {
     Ok(())
 }
 
+/// **A11** Every event fits into EventBridge.
+pub(super) fn a11_event_is_bounded(detail_type: &str, detail: &str) -> Result<(), String> {
+    let bytes = EVENT_OVERHEAD_BYTES + detail_type.len() + detail.len();
+    if bytes > MAX_EVENT_BYTES {
+        return Err(format!("A11: an event `{detail_type}` has {bytes} bytes"));
+    }
+    Ok(())
+}
+
 fn a11_burst_leads_to_one_decision(
     before: &ModelDocument,
     document: &ModelDocument,
@@ -715,6 +828,29 @@ fn a12_invalid_command_changes_nothing(id: &str, troubles: &Troubles) -> Result<
         return Err(format!("A12: the invalid command of request {id} took effect"));
     }
     Ok(())
+}
+
+/// **R3** A start that AWS does not accept ends within `start_within`. If the facts cannot be read, `decide_within` is added.
+fn r3_start_ends_in_time(document: &ModelDocument, now: Timestamp, policy: &Policy) -> Result<(), String> {
+    let Some(open) = document
+        .incident
+        .as_ref()
+        .filter(|open| open.stage() == Stage::Starting)
+    else {
+        return Ok(());
+    };
+    let settings = policy.model(&document.model);
+    let within = settings.start_within.saturating_add(settings.decide_within);
+    let until = open
+        .retrain_decided_at()
+        .and_then(|decided| decided.checked_add(within).ok());
+    match until.map(|until| after(until, LATE_SECONDS)) {
+        Some(until) if until < now => Err(format!(
+            "R3: the start of {} is pending at {now}, after {until}",
+            open.id
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// **R5** A model whose monitors are all quiet, and verified, has no open incident.

@@ -32,6 +32,8 @@ const FLEET_INTERVAL: u64 = 24;
 const TWIN_INTERVAL: u64 = 12;
 /// Age in seconds from which a command is certainly refused.
 const STALE_SECONDS: i64 = 16 * 60;
+/// Age of a command that is sent again. Its event has been published by then.
+const REPLAYED_AFTER_SECONDS: i64 = 6 * 3600;
 /// Schedule expression of all monitors.
 const HOURLY: &str = "cron(0 * ? * * *)";
 /// Format version of a document of a newer release.
@@ -169,7 +171,7 @@ pub(super) enum Command {
     OtherDecision,
     /// Expects another stage than the present one.
     OtherStage,
-    /// Was received long ago.
+    /// Was received long ago: for the first time, or as a replay of a command that took effect.
     Stale,
     /// Has no caller that AWS authenticated.
     Anonymous,
@@ -238,6 +240,8 @@ pub(super) struct Troubles {
     pub(super) manual: BTreeMap<String, String>,
     /// IDs of events that must not be published, because the command is invalid.
     pub(super) invalid: BTreeSet<String>,
+    /// Requests of valid commands, oldest first: time, ID, and payload.
+    sent: Vec<(Timestamp, String, Value)>,
     /// Approvals by the time at which AWS received them: incident and decision.
     pub(super) approvals: BTreeMap<i64, (String, u64)>,
     /// Fingerprints of the decisions by incident and number.
@@ -445,6 +449,7 @@ impl History<'_> {
             runs: BTreeMap::new(),
             manual: BTreeMap::new(),
             invalid: BTreeSet::new(),
+            sent: Vec::new(),
             approvals: BTreeMap::new(),
             fingerprints: BTreeMap::new(),
             notified: BTreeMap::new(),
@@ -930,6 +935,9 @@ impl History<'_> {
     fn command(&mut self, command: Command, model: usize) {
         let now = self.world.time();
         let request = self.request();
+        if command == Command::Stale && request.is_multiple_of(2) && self.replay_command(request) {
+            return;
+        }
         let key = format!("models/m{model}.json");
         let document = self.world.document(&key);
         let document = document.and_then(|body| serde_json::from_slice::<ModelDocument>(&body).ok());
@@ -978,9 +986,31 @@ impl History<'_> {
             && let Some(troubles) = &mut self.troubles
         {
             troubles.invalid.insert(format!("command-{request}"));
+        } else if let Some(troubles) = &mut self.troubles {
+            troubles.sent.push((now, format!("command-{request}"), payload.clone()));
         }
         self.record(|| format!("ada sends: {body}"));
         self.plan_command(now, request, &payload);
+    }
+
+    /// Sends the oldest command again, with the signature and the time of its first request. Returns false if none is old enough.
+    fn replay_command(&mut self, request: u64) -> bool {
+        let now = self.world.time();
+        let Some(troubles) = &mut self.troubles else {
+            return false;
+        };
+        let Some((sent, id, _)) = troubles.sent.first() else {
+            return false;
+        };
+        if after(*sent, REPLAYED_AFTER_SECONDS) > now {
+            return false;
+        }
+        let id = id.clone();
+        let (_, _, payload) = troubles.sent.remove(0);
+        troubles.invalid.insert(id.clone());
+        self.record(|| format!("a stranger sends {id} again"));
+        self.plan_command(now, request, &payload);
+        true
     }
 
     /// Records a command that is about to be executed.
