@@ -811,7 +811,9 @@ fn a11_burst_leads_to_one_decision(
         return Ok(());
     };
     let is_new = open.id == now.id && decision.number > last.number;
-    let is_undecided = open.stage().is_undecided() && open.approval().or(now.approval()).is_none();
+    // An answer is followed up on at once. If it was given for other facts, it does not stay in the document.
+    let is_answered = open.approval().or(now.approval()).is_some() || open.stage() == Stage::AwaitingApproval;
+    let is_undecided = open.stage().is_undecided() && !is_answered;
     let joins = joined > last.time && joined <= decision.time;
     if is_new && is_undecided && joins && decision.time.duration_since(joined) < decide_after {
         return Err(format!(
