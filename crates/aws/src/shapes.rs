@@ -88,6 +88,7 @@ async fn call_monitoring(aws: &Aws) {
         description: "drift".to_owned(),
         parameters: BTreeMap::from([("Report".to_owned(), "s3://b/k".to_owned())]),
         incident: 1,
+        decided_at: None,
     };
     assert_eq!(aws.start(&start).await.unwrap(), "text");
     let page = aws.executions_of_pipeline("churn", None).await.unwrap();

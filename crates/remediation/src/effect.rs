@@ -49,6 +49,16 @@ impl ModelEffect {
             _ => None,
         }
     }
+
+    /// Time of the decision whose retraining the effect starts. `None` if the effect starts none, or of starts of earlier releases.
+    pub(crate) fn decided_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::StartPipelineExecution(start) => start.decided_at,
+            Self::StartStateMachine(start) => start.decided_at,
+            Self::PutRemediationDecided(decided) if decided.is_start() => Some(decided.time),
+            _ => None,
+        }
+    }
 }
 
 /// Outcome of a [`ModelEffect`].

@@ -1,6 +1,7 @@
 //! The start of a retraining: its target and its parameters.
 
 use crate::{AlertSnapshot, Incident, ModelEffect, RetrainingPolicy, StartKind, policy::PIPELINE_PARAMETERS};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -55,6 +56,9 @@ pub struct StartPipelineExecution {
     pub parameters: BTreeMap<String, String>,
     /// Sequence number of the incident.
     pub incident: u64,
+    /// Time of the decision, with which the retraining counts toward cooldown and budget. `None` in starts of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<Timestamp>,
 }
 
 /// Parameters of a call to `StartExecution` of Step Functions. The name is deterministic: for a repeated name and
@@ -69,6 +73,9 @@ pub struct StartStateMachine {
     pub input: String,
     /// Sequence number of the incident.
     pub incident: u64,
+    /// Time of the decision, with which the retraining counts toward cooldown and budget. `None` in starts of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<Timestamp>,
 }
 
 /// The target of a retraining under the policy and the settings of the stack.
@@ -141,6 +148,7 @@ impl Target {
                 description: one_line(sentence, MAX_DESCRIPTION_CHARS),
                 parameters: parameters.clone(),
                 incident: incident.number,
+                decided_at: incident.retrain_decided_at(),
             })),
             Self::StateMachine(arn) => {
                 let token: String = token.chars().take(32).collect();
@@ -149,6 +157,7 @@ impl Target {
                     name: format!("{DISPLAY_NAME_PREFIX}{token}"),
                     input: state_machine_input(parameters, incident, model, sentence),
                     incident: incident.number,
+                    decided_at: incident.retrain_decided_at(),
                 }))
             }
             Self::PipelineByRule(_) | Self::Event => None,

@@ -27,6 +27,7 @@ impl ModelDocument {
     /// Records the outcome of an effect.
     pub fn record_outcome(&mut self, effect: &ModelEffect, outcome: ModelEffectOutcome) {
         let Some(number) = effect.start_of() else { return };
+        let is_open = self.incident.as_ref().is_some_and(|open| open.number == number);
         let open = self.incident.as_mut().filter(|open| open.number == number);
         let closed = self.closed.iter_mut().map(|closed| &mut closed.incident);
         // A start may succeed just after its incident was closed. Its run is recorded anyway.
@@ -44,8 +45,29 @@ impl ModelDocument {
             ModelEffectOutcome::Refused(error) => StartAnswer::Refused(error),
             ModelEffectOutcome::Held(reason) => StartAnswer::Held(reason),
         };
-        if let State::Starting(starting) = &mut incident.state {
+        if let State::Starting(starting) = &mut incident.state
+            && is_open
+        {
             starting.answer = Some(answer);
+        } else {
+            // The incident has left `Starting`, and the retraining did not begin.
+            self.uncount(effect);
+        }
+    }
+
+    /// Removes a retraining that never began from those that count toward cooldown and budget.
+    fn uncount(&mut self, start: &ModelEffect) {
+        let decided_at = start.decided_at();
+        self.retrainings.retain(|time| Some(*time) != decided_at);
+    }
+
+    /// Counts the retraining of an incident, unless it counts already: its start was withdrawn while AWS accepted it.
+    fn count(&mut self, incident: u64, decided_at: Option<Timestamp>, now: Timestamp) {
+        let pending = self.outbox.entries().iter().map(|entry| &entry.effect);
+        let of_start = pending.filter(|effect| effect.start_of() == Some(incident));
+        let mut known = of_start.filter_map(ModelEffect::decided_at).chain(decided_at);
+        if !known.any(|time| self.retrainings.contains(&time)) {
+            self.retrainings.push(now);
         }
     }
 }
@@ -174,10 +196,15 @@ impl<'a> Step<'a> {
             return false;
         }
         let is_final = execution.status.is_final();
+        let is_new = incident.execution().is_none();
         incident.state.record_execution(execution);
+        let decided_at = incident.retrain_decided_at();
         let ended = effect::status_change(incident, &self.document.model, self.caller.now);
         if let Some((id, effect)) = ended.filter(|_| is_final) {
             self.document.outbox.enqueue(id, effect, self.caller);
+        }
+        if is_new {
+            self.document.count(number, decided_at, self.caller.now);
         }
         true
     }
@@ -295,6 +322,10 @@ impl<'a> Step<'a> {
             document.retrainings.push(starting.decided_at);
             document.retrainings.retain(|time| *time >= oldest);
         }
+        if let (State::Retraining(retraining), true, Some(open)) = (&to, from.is_undecided(), &document.incident) {
+            let (number, decided_at) = (open.number, retraining.decided_at);
+            document.count(number, decided_at, now);
+        }
         if let Some(open) = &mut document.incident {
             open.advance(to, now);
             effects.extend(decision.into_iter().flat_map(|mut decision| {
@@ -366,7 +397,18 @@ impl<'a> Step<'a> {
             .filter(|open| open.stage() == Stage::Starting)
             .map(|open| open.number);
         let is_outdated = |effect: &ModelEffect| effect.is_start() && effect.start_of() != starting;
+        let starts = document
+            .outbox
+            .entries()
+            .iter()
+            .filter(|entry| is_outdated(&entry.effect));
+        let starts: Vec<_> = starts.map(|entry| (entry.id.clone(), entry.effect.clone())).collect();
         document.outbox.withdraw(is_outdated, self.caller);
+        for (id, start) in starts {
+            if document.outbox.get(&id).is_none() {
+                document.uncount(&start);
+            }
+        }
     }
 
     /// Records a transition to the present stage.

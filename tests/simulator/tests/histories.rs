@@ -93,7 +93,7 @@ fn assert_transitions(taken: u64) {
 fn each_planted_bug_is_found() {
     // Each bug is searched from the seed beside it: rare ones would take minutes from the first seed.
     for (bug, from) in [
-        (PlantedBug::DropToken, 7100),
+        (PlantedBug::DropToken, 14_250),
         (PlantedBug::SkipOutbox, 0),
         (PlantedBug::LooseETag, 0),
         (PlantedBug::BlindUpdate, 100),

@@ -219,9 +219,26 @@ fn start_that_a_dead_invocation_left_is_not_executed() {
     assert_eq!(scenario.apply_at(20, accept), Stage::Healthy);
     let pending = scenario.document.outbox.get("start/churn-1");
     assert!(pending.is_some(), "it may be in progress");
+    assert_eq!(scenario.document.retrainings.len(), 1, "it may be in progress");
     scenario.apply_at(10 + 121, tick());
     assert!(scenario.starts().is_empty());
     assert_eq!(scenario.document.outbox.get("start/churn-1"), None);
+    assert_eq!(scenario.document.retrainings, [], "it is not known to have begun");
+    // AWS had accepted it.
+    scenario.apply_at(10 + 300, execution(1, ExecutionStatus::Executing));
+    scenario.apply_at(10 + 600, execution(1, ExecutionStatus::Succeeded));
+    assert_eq!(scenario.document.retrainings.len(), 1);
+}
+
+#[test]
+fn start_refused_after_its_incident_closed_does_not_count() {
+    let mut scenario = with_pending_start();
+    scenario.apply_at(20, resolution(1, Some(InAlertChoice::Accept)));
+    let pending = scenario.document.outbox.settle("start/churn-1").unwrap();
+    assert_eq!(scenario.document.retrainings.len(), 1);
+    let refused = ModelEffectOutcome::Refused("ResourceLimitExceeded".into());
+    scenario.document.record_outcome(&pending, refused);
+    assert_eq!(scenario.document.retrainings, []);
 }
 
 #[test]

@@ -30,7 +30,7 @@ const NOTIFIED_SECONDS: i64 = 7 * 24 * 3600 + 2 * 3600;
 /// that fail.
 const LATE_SECONDS: i64 = 2 * 3600;
 
-/// Maximum size of an event in bytes, and of what EventBridge counts besides the detail (*Calculating EventBridge PutEvents event
+/// Maximum size of an event in bytes, and of what EventBridge counts besides the detail (*Calculating EventBridge `PutEvents` event
 /// entry size*).
 const MAX_EVENT_BYTES: usize = 256 << 10;
 const EVENT_OVERHEAD_BYTES: usize = 14 + "driftwarden.operator".len();
@@ -562,7 +562,7 @@ fn a1_start_is_within_cooldown_and_budget(
             closed.chain(&document.incident)
         });
         let counted = incidents.filter(|incident| numbers.contains(&incident.number));
-        let decided: Vec<Timestamp> = counted.filter_map(|incident| incident.retrain_decided_at()).collect();
+        let decided: Vec<Timestamp> = counted.filter_map(remediation::Incident::retrain_decided_at).collect();
         let policy = moment.policy.model(accepted.model);
         let cooldown = decided
             .iter()
