@@ -309,22 +309,22 @@ impl Functions {
 
 /// A random policy.
 fn random_policy(random: &mut Rng, monitors: usize) -> String {
-    let mut text = random_settings(random) + "decide_after = '0s'\n";
+    let mut text = random_settings(random, [0, 1, 2], 50) + "decide_after = '0s'\n";
     let monitors = (0..monitors).map(|number| format!("[[monitor]]\nschedule = 'monitor-{number}'\nmodel = 'churn'\n"));
     text.extend(monitors);
     text
 }
 
 /// The settings of a random policy. The last table is `[remediation]`.
-fn random_settings(random: &mut Rng) -> String {
+fn random_settings(random: &mut Rng, cooldowns: [u8; 3], retrainings_per_day: u8) -> String {
     let n = random.u8(1..=3);
     let m = random.u8(1..=n);
     let automation = if random.u8(0..10) < 8 { "auto" } else { "approve" };
-    let cooldown = random.u8(0..3);
+    let cooldown = random.choice(cooldowns).unwrap_or_default();
     let paused = random.u8(0..20) == 0;
     format!(
         "paused = {paused}\n[alert]\ndatapoints_to_alert = {m}\nevaluation_period = {n}\n\
-         [remediation]\nautomation = '{automation}'\ncooldown = '{cooldown}h'\nretrainings_per_day = 50\n\
+         [remediation]\nautomation = '{automation}'\ncooldown = '{cooldown}h'\nretrainings_per_day = {retrainings_per_day}\n\
          retrainings_per_month = 50\nclose_after = 1\nverify_executions = 1\n"
     )
 }

@@ -11,8 +11,8 @@ use alerting::{AlertStatus, MonitorLedger, Period};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use machine::Outbox;
 use remediation::{
-    FLEET_KEY, Fleet, ModelDocument, ModelEffect, MonitorRef, PAUSE_KEY, Pause, PipelineExecution, Policy, Reason,
-    Stage, StartPipelineExecution, Verdict, parse_display_name, schedule_key,
+    ClosedIncident, FLEET_KEY, Fleet, ModelDocument, ModelEffect, MonitorRef, Outcome, PAUSE_KEY, Pause,
+    PipelineExecution, Policy, Reason, Stage, StartPipelineExecution, Verdict, parse_display_name, schedule_key,
 };
 use serde_json::Value;
 use shell::memory::{DocumentWrite, NEWER_FIELD};
@@ -165,7 +165,7 @@ impl History<'_> {
             r3_start_ends_in_time(&document, write.at, policy)?;
         }
         if let (Some(before), Some(policy)) = (&before, troubles.policy_at(write.at)) {
-            a11_burst_leads_to_one_decision(before, &document, policy.model(&document.model).decide_after)?;
+            a11_burst_leads_to_one_decision(before, &document, policy.model(&document.model).decide_after, troubles)?;
         }
         if let Some((open, decision)) = document
             .incident
@@ -504,10 +504,13 @@ impl History<'_> {
                     .iter()
                     .filter(|(start, _)| start.display_name.starts_with(&name))
                     .count();
-                let outcomes: Vec<_> = document.closed.iter().map(|closed| closed.outcome).collect();
+                // Whether the first execution after a retraining is verified or escalated depends on minutes, in which the
+                // plays differ.
+                let resolved = |closed: &ClosedIncident| closed.outcome == Outcome::Resolved;
+                let outcomes: Vec<_> = document.closed.iter().map(resolved).collect();
                 let alerts: Vec<_> = document.alerts.iter().map(|(key, alert)| (key, alert.status)).collect();
                 let stage = document.stage();
-                let text = format!("{stage:?}, closed {outcomes:?}, {started} retrainings, {alerts:?}");
+                let text = format!("{stage:?}, closed (resolved) {outcomes:?}, {started} retrainings, {alerts:?}");
                 (document.model.clone(), text)
             })
             .collect()
@@ -803,6 +806,7 @@ fn a11_burst_leads_to_one_decision(
     before: &ModelDocument,
     document: &ModelDocument,
     decide_after: SignedDuration,
+    troubles: &Troubles,
 ) -> Result<(), String> {
     let (Some(open), Some(now)) = (&before.incident, &document.incident) else {
         return Ok(());
@@ -812,8 +816,11 @@ fn a11_burst_leads_to_one_decision(
     };
     let is_new = open.id == now.id && decision.number > last.number;
     // An answer is followed up on at once. If it was given for other facts, it does not stay in the document.
-    let is_answered = open.approval().or(now.approval()).is_some() || open.stage() == Stage::AwaitingApproval;
-    let is_undecided = open.stage().is_undecided() && !is_answered;
+    let has_answer = open.approval().or(now.approval()).is_some() || troubles.is_answered(&open.id, last.number);
+    let is_answered = has_answer || open.stage() == Stage::AwaitingApproval;
+    // The deadline of a stage may pass just when an alert joins.
+    let is_overdue = decision.verdict == Verdict::Escalate;
+    let is_undecided = open.stage().is_undecided() && !is_answered && !is_overdue;
     let joins = joined > last.time && joined <= decision.time;
     if is_new && is_undecided && joins && decision.time.duration_since(joined) < decide_after {
         return Err(format!(

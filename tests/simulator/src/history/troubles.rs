@@ -319,7 +319,10 @@ fn play(
 
 /// A policy for histories with troubles.
 fn random_policy(plan: &mut Rng, is_twin: bool, is_fleet: bool) -> String {
-    let mut text = random_settings(plan);
+    // In some histories, the limits of a model hold its next retraining.
+    let is_limited = !is_twin && !is_fleet;
+    let per_day = if is_limited && plan.u8(0..3) == 0 { 1 } else { 50 };
+    let mut text = random_settings(plan, if is_limited { [0, 2, 12] } else { [0, 1, 2] }, per_day);
     if is_twin || is_fleet {
         text = text
             .replace("paused = true", "paused = false")
@@ -391,6 +394,12 @@ pub(super) fn ledger_key(monitor: &Monitor) -> String {
 }
 
 impl Troubles {
+    /// Whether an approver has answered to a decision.
+    pub(super) fn is_answered(&self, incident: &str, decision: u64) -> bool {
+        let mut approvals = self.approvals.values();
+        approvals.any(|(answered, number)| answered == incident && *number == decision)
+    }
+
     /// A generator that depends on the seed and a name only.
     pub(super) fn generator_for(&self, name: &str) -> Rng {
         let mut hasher = DefaultHasher::new();
