@@ -22,7 +22,6 @@ fn caller(now: Timestamp) -> Caller {
     Caller {
         id: "request".into(),
         now,
-        lease: SignedDuration::from_secs(120),
     }
 }
 

@@ -17,7 +17,6 @@ fn caller(at: i64) -> Caller {
     Caller {
         id: format!("request-{at}"),
         now: hour(at),
-        lease: SignedDuration::from_secs(120),
     }
 }
 

@@ -5,7 +5,7 @@ use alerting::{
     AlertStatus, AlertWindow, Evidence, ExecutionEvidence, ExecutionStatus, ExecutionWindow, Monitor, MonitorLedger,
     MonitorRules, PeriodLength, TimeWindow, TreatAs, TreatMissingData, Treatment,
 };
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use machine::Caller;
 use std::collections::BTreeMap;
 
@@ -255,7 +255,6 @@ fn restarted_ledger_agrees_with_naive_implementation() {
                 let caller = Caller {
                     id: "restart".into(),
                     now: hour(at),
-                    lease: SignedDuration::from_secs(120),
                 };
                 let was = ledger.alert.status;
                 assert!(ledger.restart(hour(at), &rules, &caller));
@@ -360,7 +359,6 @@ fn long_windows_agree_with_naive_implementation() {
                 let caller = Caller {
                     id: "restart".into(),
                     now: hour(at),
-                    lease: SignedDuration::from_secs(120),
                 };
                 assert!(ledger.restart(hour(at), &rules, &caller));
                 (worst, restarted, expected) = (BTreeMap::new(), Some(at), AlertStatus::Ok);

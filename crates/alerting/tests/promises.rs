@@ -19,7 +19,6 @@ fn caller(id: &str) -> Caller {
     Caller {
         id: id.into(),
         now: hour(1000),
-        lease: SignedDuration::from_secs(120),
     }
 }
 

@@ -24,7 +24,6 @@ fn caller(now: Timestamp) -> Caller {
     Caller {
         id: "request".into(),
         now,
-        lease: SignedDuration::from_secs(120),
     }
 }
 

@@ -741,6 +741,10 @@ impl Clock for Aws {
         tokio::time::sleep(duration).await;
     }
 
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(limit, work).await.ok()
+    }
+
     fn random(&self, range: Range<u64>) -> u64 {
         fastrand::u64(range)
     }
@@ -764,9 +768,7 @@ mod tests {
         };
         let event = Event::DatapointDrop(Box::new(drop));
         let put = || entry("bus", &event, "{}".to_owned());
-        let traced = Invocation::new(Some(header.to_owned()), None)
-            .scope(async { put() })
-            .await;
+        let traced = Invocation::new(Some(header.to_owned())).scope(async { put() }).await;
         assert_eq!(traced.trace_header(), Some(header));
         assert_eq!(put().trace_header(), None);
     }

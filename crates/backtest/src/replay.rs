@@ -283,7 +283,6 @@ impl<'a> ModelReplay<'a> {
         let caller = Caller {
             id: "backtest".into(),
             now,
-            lease: SignedDuration::ZERO,
         };
         let needs = self.document.needs(&input, &caller);
         let lanes = self.lanes.iter().filter(|lane| needs.levels.contains(&lane.key));

@@ -200,11 +200,7 @@ fn hour(hour: i64) -> Timestamp {
 }
 
 fn caller(now: Timestamp) -> Caller {
-    Caller {
-        id: "test".into(),
-        now,
-        lease: SignedDuration::from_secs(120),
-    }
+    Caller { id: "test".into(), now }
 }
 
 fn alert(model: &str, schedule: &str, transition: u64, status: AlertStatus, at: i64) -> Input {

@@ -52,7 +52,7 @@ pub async fn serve<F: Function<Aws>>(
         let (event_time, about) = read_envelope(payload.get());
         let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
         let deadline = Timestamp::from_millisecond(deadline).unwrap_or(Timestamp::MAX);
-        let invocation = Invocation::new(context.xray_trace_id.clone(), Some(deadline));
+        let invocation = Invocation::new(context.xray_trace_id.clone());
         let request = Request {
             payload: payload.get(),
             request_id: &context.request_id,

@@ -1,6 +1,5 @@
-//! The current invocation of a function, available everywhere in the function: its trace header, its deadline, and its counters.
+//! The current invocation of a function, available everywhere in the function: its trace header and its counters.
 
-use jiff::Timestamp;
 use std::{
     cell::RefCell,
     future::poll_fn,
@@ -20,17 +19,15 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct Invocation {
     trace_header: Option<String>,
-    deadline: Option<Timestamp>,
     conflicts_retried: AtomicU64,
     effects_executed: AtomicU64,
 }
 
 impl Invocation {
-    /// An invocation with its X-Ray trace header (`Root=…;Parent=…;Sampled=…`), and the time at which Lambda stops it.
-    pub fn new(trace_header: Option<String>, deadline: Option<Timestamp>) -> Arc<Self> {
+    /// An invocation with its X-Ray trace header: `Root=…;Parent=…;Sampled=…`.
+    pub fn new(trace_header: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             trace_header,
-            deadline,
             ..Self::default()
         })
     }
@@ -69,11 +66,6 @@ pub fn trace_header() -> Option<String> {
     CURRENT.with_borrow(|current| current.as_ref()?.trace_header.clone())
 }
 
-/// Time at which Lambda stops the current invocation. `None` outside of an invocation, as on the command line.
-pub(crate) fn deadline() -> Option<Timestamp> {
-    CURRENT.with_borrow(|current| current.as_ref()?.deadline)
-}
-
 /// Counts a conditional write that is retried after a conflict.
 pub(crate) fn conflict_retried() {
     add(|current| &current.conflicts_retried, 1);
@@ -102,7 +94,7 @@ mod tests {
 
     #[tokio::test]
     async fn counters_belong_to_current_invocation() {
-        let (first, second) = (Invocation::new(Some(HEADER.into()), None), Invocation::new(None, None));
+        let (first, second) = (Invocation::new(Some(HEADER.into())), Invocation::new(None));
         first
             .scope(async {
                 effects_executed(2);
@@ -119,9 +111,9 @@ mod tests {
 
     #[test]
     fn trace_id_is_read_from_header() {
-        let trace = Invocation::new(Some(HEADER.into()), None);
+        let trace = Invocation::new(Some(HEADER.into()));
         assert_eq!(trace.trace_id(), Some("1-5759e988-bd862e3fe1be46a994272793"));
-        assert_eq!(Invocation::new(Some("Sampled=0".into()), None).trace_id(), None);
-        assert_eq!(Invocation::new(None, None).trace_id(), None);
+        assert_eq!(Invocation::new(Some("Sampled=0".into())).trace_id(), None);
+        assert_eq!(Invocation::new(None).trace_id(), None);
     }
 }

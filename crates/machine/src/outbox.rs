@@ -1,6 +1,5 @@
 //! Side effects stored with the state that causes them.
 
-use crate::invocation::deadline;
 use jiff::{SignedDuration, Timestamp};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -9,10 +8,10 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// Duration of a claim outside of an invocation, whose end is not known.
-const LEASE: SignedDuration = SignedDuration::from_mins(2);
-/// Time after the end of an invocation from which other callers take over its effects. The clocks of two functions may differ.
-const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+/// Time in which a caller executes the effects that it claims. Then it stops.
+pub(crate) const EXECUTION_LIMIT: SignedDuration = SignedDuration::from_secs(60);
+/// Duration of a claim. It is longer than [`EXECUTION_LIMIT`], because the clocks of two functions may differ.
+pub const CLAIM: SignedDuration = SignedDuration::from_secs(90);
 /// Pause after the first failed attempt, before another caller takes the effect over. It doubles up to 16 times this.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(2);
 /// Maximum number of effects that were given up, in a document.
@@ -27,26 +26,18 @@ pub struct Caller {
     pub id: String,
     /// Current time.
     pub now: Timestamp,
-    /// Duration of the caller's claims. At least until Lambda stops the caller, or two callers could execute the same effect
-    /// at the same time.
-    pub lease: SignedDuration,
 }
 
 impl Caller {
-    /// The current invocation, whose claims end shortly after Lambda stops it.
-    pub fn current(id: impl Into<String>, now: Timestamp) -> Self {
-        let lease = deadline().map_or(LEASE, |deadline| deadline.duration_since(now) + MARGIN);
-        Self {
-            id: id.into(),
-            now,
-            lease,
-        }
+    /// The invocation with this request ID.
+    pub fn new(id: impl Into<String>, now: Timestamp) -> Self {
+        Self { id: id.into(), now }
     }
 
     fn claim(&self) -> Claim {
         Claim {
             by: self.id.clone(),
-            until: self.now.saturating_add(self.lease).unwrap_or(Timestamp::MAX),
+            until: self.now.saturating_add(CLAIM).unwrap_or(Timestamp::MAX),
         }
     }
 }
@@ -265,13 +256,11 @@ impl<E> Outbox<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invocation::Invocation;
 
     fn caller(id: &str, second: i64) -> Caller {
         Caller {
             id: id.into(),
             now: Timestamp::from_second(second).unwrap(),
-            lease: SignedDuration::from_secs(60),
         }
     }
 
@@ -295,8 +284,8 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.enqueue("a", "old", &caller("one", 0));
         outbox.enqueue("b", "new", &caller("one", 0));
-        assert!(outbox.withdraw(|effect| *effect == "old", &caller("two", 59)));
-        assert!(!outbox.withdraw(|effect| *effect == "old", &caller("two", 60)));
+        assert!(outbox.withdraw(|effect| *effect == "old", &caller("two", 89)));
+        assert!(!outbox.withdraw(|effect| *effect == "old", &caller("two", 90)));
         assert_eq!(outbox.entries().len(), 1);
         assert!(!outbox.withdraw(|effect| *effect == "new", &caller("one", 1)));
         assert!(outbox.is_empty());
@@ -309,31 +298,21 @@ mod tests {
         let retry = caller("one", 50);
         assert!(outbox.take_over(&retry).is_empty());
         assert_eq!(claimed(&outbox, &retry), ["a"]);
-        assert!(outbox.take_over(&caller("two", 109)).is_empty());
-        assert_eq!(outbox.take_over(&caller("two", 110)), ["a"]);
-    }
-
-    #[tokio::test]
-    async fn claim_lasts_until_lambda_stops_the_invocation() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let mut outbox = Outbox::default();
-        let begun = async { outbox.enqueue("a", "effect", &Caller::current("one", at(200))) };
-        Invocation::new(None, Some(at(900))).scope(begun).await;
-        assert!(outbox.take_over(&Caller::current("two", at(929))).is_empty());
-        assert_eq!(outbox.take_over(&Caller::current("two", at(930))), ["a"]);
+        assert!(outbox.take_over(&caller("two", 139)).is_empty());
+        assert_eq!(outbox.take_over(&caller("two", 140)), ["a"]);
     }
 
     #[test]
     fn expired_claim_is_taken_over() {
         let mut outbox = Outbox::default();
         outbox.enqueue("a", "effect", &caller("one", 0));
-        let early = caller("two", 59);
+        let early = caller("two", 89);
         assert!(outbox.take_over(&early).is_empty());
         assert!(claimed(&outbox, &early).is_empty());
-        let late = caller("two", 60);
+        let late = caller("two", 90);
         assert_eq!(outbox.take_over(&late), ["a"]);
         assert_eq!(claimed(&outbox, &late), ["a"]);
-        assert!(claimed(&outbox, &caller("one", 61)).is_empty());
+        assert!(claimed(&outbox, &caller("one", 91)).is_empty());
     }
 
     #[test]
@@ -357,7 +336,7 @@ mod tests {
         }
         // The retry extended its claim.
         assert_eq!(outbox.take_over(&caller("two", second)), [""; 0]);
-        assert_eq!(outbox.take_over(&caller("two", second + 60)), ["a"]);
+        assert_eq!(outbox.take_over(&caller("two", second + 90)), ["a"]);
     }
 
     #[test]
@@ -440,12 +419,12 @@ mod tests {
 
     #[test]
     fn claim_without_end_is_never_taken_over() {
-        let endless = Caller {
-            lease: SignedDuration::MAX,
-            ..caller("one", 0)
+        let last = Caller {
+            id: "one".to_owned(),
+            now: Timestamp::MAX,
         };
         let mut outbox = Outbox::default();
-        outbox.enqueue("a", "effect", &endless);
+        outbox.enqueue("a", "effect", &last);
         assert!(outbox.take_over(&caller("two", 1_000_000_000)).is_empty());
         assert!(outbox.withdraw(|_| true, &caller("two", 1_000_000_000)));
     }

@@ -73,6 +73,9 @@ pub trait Clock {
     /// Waits for a duration.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 
+    /// The result of `work`. `None` if it takes longer than the limit: then it is stopped.
+    fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> impl Future<Output = Option<T>>;
+
     /// A random number in a range.
     fn random(&self, range: Range<u64>) -> u64;
 

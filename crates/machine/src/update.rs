@@ -7,9 +7,11 @@ use crate::{
     AwsError, Caller, Clock, Documents, Entry, Kind, LoadedDocument, OutboxDocument, UpdateError,
     document::{back_off, load, write},
     invocation::effects_executed,
+    outbox::EXECUTION_LIMIT,
 };
 use futures_util::future::join_all;
 use jiff::SignedDuration;
+use std::time::Duration;
 
 /// Time after which an effect that always fails is given up.
 const EFFECT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
@@ -17,7 +19,7 @@ const EFFECT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 /// Updates a document: applies a change, writes the document, executes the effects that the caller claims, and settles them.
 ///
 /// If another writer was faster, `apply` is called again on the newer document. The result of the last call is returned.
-/// Effects are executed concurrently. If one fails, the others are settled anyway, and the failure is recorded in the document. The
+/// Effects are executed concurrently, and stopped shortly before the claims of the caller expire. If one fails, the others are settled anyway, and the failure is recorded in the document. The
 /// effects of the change decide the result: a retry of the same invocation continues with them. The failure of an effect that the
 /// invocation only took over is no error, until it is given up: then the document records it, and one invocation fails, so that an
 /// alarm reports it. The retry of that invocation succeeds.
@@ -64,7 +66,7 @@ pub async fn update_document<D: OutboxDocument, R>(
     if claimed.is_empty() {
         return Ok(result);
     }
-    let results = join_all(claimed.iter().map(|entry| execute(&entry.effect))).await;
+    let results = execute_all(clients, &claimed, caller, execute).await;
     let mut outcomes = Vec::with_capacity(claimed.len());
     let (mut failure, mut given_up) = (None, None);
     for (entry, outcome) in claimed.iter().zip(results) {
@@ -130,6 +132,33 @@ pub async fn update_document<D: OutboxDocument, R>(
     match failure.map(UpdateError::from).or(given_up) {
         Some(error) => Err(error),
         None => Ok(result),
+    }
+}
+
+/// Executes effects concurrently, and stops those that are not executed before the claims of the caller expire.
+async fn execute_all<E, T>(
+    clients: &impl Clock,
+    claimed: &[Entry<E>],
+    caller: &Caller,
+    execute: impl AsyncFn(&E) -> Result<T, AwsError>,
+) -> Vec<Result<T, AwsError>> {
+    // The claims began at the caller's time.
+    let left = EXECUTION_LIMIT - clients.now().duration_since(caller.now);
+    let left = Duration::try_from(left).unwrap_or_default();
+    let executions = claimed.iter().map(async |entry| {
+        let executed = clients.within(left, execute(&entry.effect)).await;
+        executed.unwrap_or_else(|| Err(stopped(&entry.id)))
+    });
+    join_all(executions).await
+}
+
+/// Failure of an effect that was stopped. AWS may have executed it.
+fn stopped(id: &str) -> AwsError {
+    AwsError {
+        operation: "pending effect",
+        resource: id.to_owned(),
+        kind: Kind::Transient,
+        message: format!("not completed within {} s", EXECUTION_LIMIT.as_secs()),
     }
 }
 

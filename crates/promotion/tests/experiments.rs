@@ -92,7 +92,6 @@ impl Case {
         let caller = Caller {
             id: format!("request-{}", self.calls),
             now: self.now(),
-            lease: SignedDuration::from_mins(2),
         };
         let given = StepContext {
             policy: &self.policy,

@@ -276,7 +276,6 @@ impl History {
         let caller = Caller {
             id: format!("request-{}", self.calls),
             now: self.sage.now,
-            lease: SignedDuration::from_mins(2),
         };
         let seen = self.sage.observe();
         let evidence = evidence(&self.document, &self.policy, self.sage.now, self.truth);
@@ -433,7 +432,6 @@ fn outdated_observation_is_ignored() {
         let caller = Caller {
             id: "stalled".into(),
             now: history.sage.now,
-            lease: SignedDuration::from_mins(2),
         };
         let given = StepContext {
             policy: &history.policy,
@@ -469,7 +467,6 @@ fn outdated_observation_is_ignored() {
     let caller = Caller {
         id: "stalled".into(),
         now: history.sage.now,
-        lease: SignedDuration::from_mins(2),
     };
     let given = StepContext {
         policy: &history.policy,
@@ -745,7 +742,6 @@ fn old_evidence_does_not_end_step() {
     let caller = Caller {
         id: "stalled".into(),
         now: history.sage.now,
-        lease: SignedDuration::from_mins(2),
     };
     let given = StepContext {
         policy: &history.policy,

@@ -88,6 +88,16 @@ pub struct Needs {
     pub alarms: Vec<String>,
 }
 
+impl Needs {
+    /// Whether other needs are met by what was read for these. `levels` are those that were read for these or are known.
+    pub fn cover(&self, other: &Self, levels: &Levels) -> bool {
+        let has_level = |key: &String| self.levels.contains(key) || levels.contains_key(key);
+        (self.facts || !other.facts)
+            && other.levels.iter().all(has_level)
+            && other.alarms.iter().all(|name| self.alarms.contains(name))
+    }
+}
+
 /// Why a command changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Refusal {

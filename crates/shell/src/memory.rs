@@ -1082,6 +1082,13 @@ impl Clock for Memory {
         self.pass(SignedDuration::try_from(duration).unwrap_or_default());
     }
 
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let start = self.now();
+        let result = work.await;
+        let taken = Duration::try_from(self.now().duration_since(start)).unwrap_or_default();
+        (taken <= limit).then_some(result)
+    }
+
     fn random(&self, range: Range<u64>) -> u64 {
         self.inner().jitter.u64(range)
     }

@@ -39,7 +39,7 @@ fn stored(aws: &Memory) -> Value {
 
 /// Rewrites the document in an update that changes one of its members.
 async fn rewrite<D: OutboxDocument>(aws: &Memory, new: D, change: impl Fn(&mut D)) -> Result<(), &'static str> {
-    let caller = Caller::current("caller", aws.time());
+    let caller = Caller::new("caller", aws.time());
     let loaded = load::<D>(aws, KEY).await.map_err(|error| error.error_type())?;
     let new = || new.clone();
     let updated = update_document(aws, KEY, loaded, &caller, new, change, async |_| {

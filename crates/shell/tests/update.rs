@@ -46,7 +46,6 @@ fn caller(aws: &Memory, id: &str) -> Caller {
     Caller {
         id: id.into(),
         now: aws.now(),
-        lease: SignedDuration::from_secs(120),
     }
 }
 
@@ -170,6 +169,28 @@ async fn retry_completes_update_after_any_fault() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn slow_effect_is_stopped_before_its_claim_expires() {
+    let aws = aws();
+    let first = caller(&aws, "slow");
+    let apply = |counter: &mut Counter| counter.outbox.enqueue("event-1", 1, &first);
+    let slow = async |_: &u64| {
+        aws.pass(SignedDuration::from_secs(61));
+        Ok(())
+    };
+    let loaded = load(&aws, KEY).await.unwrap();
+    let error = update_document(&aws, KEY, loaded, &first, Counter::default, apply, slow)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "pending effect on `event-1` failed: not completed within 60 s"
+    );
+    let entry = counter(&aws).outbox.entries()[0].clone();
+    assert!(aws.time() < entry.claim.until, "no other caller has taken it over");
+    assert_eq!(entry.failures.unwrap().attempts, 1);
 }
 
 #[tokio::test]

@@ -618,7 +618,7 @@ fn ahead(schedule: &str, scheduled_time: Timestamp, now: Timestamp) -> Error {
 }
 
 fn caller(clients: &impl Clock, request_id: &str) -> Caller {
-    Caller::current(request_id, clients.now())
+    Caller::new(request_id, clients.now())
 }
 
 /// Reads the schedule's own alert, if the policy follows it and the known one is outdated. If the call fails, the known alert

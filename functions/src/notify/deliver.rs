@@ -472,7 +472,6 @@ pub(crate) async fn change<D: OutboxDocument, R>(
     let caller = Caller {
         id: format!("{} {key}", caller.id),
         now: Timestamp::MIN,
-        lease: caller.lease,
     };
     let changed = async {
         update_document(aws, key, load(aws, key).await?, &caller, new, apply, async |_| {

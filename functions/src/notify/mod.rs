@@ -163,7 +163,7 @@ impl Notify {
         deadline: Timestamp,
     ) -> Result<Handled, Error> {
         let event = ReceivedEvent::parse(payload)?;
-        let caller = Caller::current(request_id, aws.now());
+        let caller = Caller::new(request_id, aws.now());
         let incoming = match &event.incoming {
             Incoming::Tick => return self.tick(aws, &caller, deadline).await,
             Incoming::Own(own) => IncomingNotification::from_event(own, event.region.as_deref(), caller.now),

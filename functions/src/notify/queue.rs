@@ -11,7 +11,7 @@ use crate::notify::{
     threads::{identity, push_bounded},
 };
 use jiff::{SignedDuration, Timestamp};
-use machine::{Caller, Outbox, OutboxDocument};
+use machine::{CLAIM, Caller, Outbox, OutboxDocument};
 use remediation::Destination;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -318,7 +318,7 @@ impl DestinationQueue {
             || !self.reports(now).is_empty()
     }
 
-    /// Claims the document for a caller. Returns false if another invocation sends from it.
+    /// Claims the document for a caller, for longer than Lambda lets notify run. Returns false if another invocation sends from it.
     pub(crate) fn claim(&mut self, caller: &Caller, now: Timestamp) -> bool {
         let is_foreign = |sender: &Sender| sender.by != caller.id && sender.until > now;
         if self.sender.as_ref().is_some_and(is_foreign) {
@@ -326,7 +326,7 @@ impl DestinationQueue {
         }
         self.sender = Some(Sender {
             by: caller.id.clone(),
-            until: now.saturating_add(caller.lease).unwrap_or(Timestamp::MAX),
+            until: now.saturating_add(CLAIM).unwrap_or(Timestamp::MAX),
         });
         true
     }
@@ -586,15 +586,11 @@ mod tests {
     #[test]
     fn one_invocation_at_a_time_sends() {
         let (mut queue, now) = (queue(), Timestamp::UNIX_EPOCH);
-        let caller = |id: &str| Caller {
-            id: id.to_owned(),
-            now,
-            lease: SignedDuration::from_secs(120),
-        };
+        let caller = |id: &str| Caller { id: id.to_owned(), now };
         assert!(queue.claim(&caller("one"), now));
         assert!(queue.claim(&caller("one"), now), "the retry of an invocation continues");
         assert!(!queue.claim(&caller("two"), now));
-        let later = now + SignedDuration::from_secs(120);
+        let later = now + CLAIM;
         assert!(queue.claim(&caller("two"), later), "the first invocation has ended");
         queue.release(&caller("one"), later);
         assert!(!queue.claim(&caller("three"), later));

@@ -223,7 +223,7 @@ impl Promote {
             evidence: evidence.as_ref(),
             monitors: monitors.as_deref(),
         };
-        let caller = Caller::current(request_id, aws.now());
+        let caller = Caller::new(request_id, aws.now());
         let (stepped, stage) = update_document(
             aws,
             &key,

@@ -7,7 +7,7 @@ pub use alarms::ListedAlarms;
 use crate::{Error, Function, Ignored, Request, Resources, Routed, audit};
 use alerting::MonitorLedger;
 use events::{Event, Incoming, ReceivedEvent};
-use futures_util::future::{join, join_all, join4};
+use futures_util::future::{OptionFuture, join, join_all, join4};
 use jiff::Timestamp;
 use machine::{
     AwsError, Caller, Clock, Documents, Fetched, Kind, LoadedDocument, UpdateError, load, load_shared, update_document,
@@ -219,20 +219,16 @@ impl Remediate {
         let mut loaded = loaded?;
         let mut outcome = StepOutcome::Unchanged;
         for _ in 0..MAX_STEPS {
-            let caller = Caller::current(request_id, clients.now());
+            let caller = Caller::new(request_id, clients.now());
             let new = ModelDocument::new(&model);
             let document = loaded.document().unwrap_or(&new);
             let needs = document.needs(&input, &caller);
             let number = document.incident.as_ref().map_or(0, |open| open.number);
             let unread = self.unread_levels(clients, &needs, &levels, &model, &policy, caller.now);
-            let facts = async {
-                if needs.facts {
-                    Some(self.facts(clients, &model, number, &policy, caller.now).await)
-                } else {
-                    None
-                }
-            };
-            let (read, mut facts) = join(unread, facts).await;
+            let facts = needs
+                .facts
+                .then(|| self.facts(clients, &model, number, &policy, caller.now));
+            let (read, mut facts) = join(unread, OptionFuture::from(facts)).await;
             match read {
                 Ok(read) => levels.extend(read),
                 Err(error) => facts = facts.map(|_| Err(error)),
@@ -247,6 +243,7 @@ impl Remediate {
                     .map(|facts| facts.as_ref().map_err(|(message, _)| message.as_str())),
             };
             let has_open_start = Cell::new(false);
+            let is_reviewed = Cell::new(false);
             let request = RefCell::new(new.start_request(caller.now));
             let (stepped, stage, lacks_facts, waits_for_fleet) = update_document(
                 clients,
@@ -257,20 +254,26 @@ impl Remediate {
                 |document| {
                     // Log lines belong to the incident, also if another alert joins it.
                     telemetry::record_correlation_id(document.correlation_id());
+                    let wanted = document.needs(&input, &caller);
+                    // Another writer was faster, and its change needs more than was read: nothing is decided on a part.
+                    let lacks_facts = wanted.facts && !needs.cover(&wanted, &levels);
+                    let facts = context.facts.filter(|_| !lacks_facts);
+                    let context = StepContext { facts, ..context };
+                    is_reviewed.set(facts.is_some_and(|facts| facts.is_ok()));
                     let stepped = document.step(input.clone(), context, &caller);
                     telemetry::record_correlation_id(document.correlation_id());
                     request.replace(document.start_request(caller.now));
-                    let lacks_facts = facts.is_none() && document.is_deciding();
+                    let lacks_facts = lacks_facts || (facts.is_none() && document.is_deciding());
                     (stepped, document.stage(), lacks_facts, document.waits_for_fleet())
                 },
                 async |effect| {
-                    let executed = match &facts {
-                        // Without facts, the start was not reviewed: what it rests on may have changed.
-                        Some(Err((_, error))) if effect.is_start() => Err(error.clone()),
-                        _ => {
-                            let request = request.borrow().clone();
-                            self.execute(clients, request, effect, &policy).await
-                        }
+                    // Without facts, the start was not reviewed: what it rests on may have changed.
+                    let executed = if effect.is_start() && !is_reviewed.get() {
+                        let unread = facts.as_ref().and_then(|facts| facts.as_ref().err());
+                        Err(unread.map_or_else(|| changed_meanwhile(&key), |(_, error)| error.clone()))
+                    } else {
+                        let request = request.borrow().clone();
+                        self.execute(clients, request, effect, &policy).await
                     };
                     let is_open = effect.is_start() && !executed.as_ref().is_ok_and(ModelEffectOutcome::is_executed);
                     has_open_start.set(has_open_start.get() || is_open);
@@ -650,6 +653,16 @@ async fn read_pause(clients: &impl Documents) -> Result<Option<Pause>, AwsError>
 /// Key of a model's document in the state bucket.
 pub fn model_key(model: &str) -> String {
     ModelDocument::key(model)
+}
+
+/// Why a pending start is not executed in this step.
+fn changed_meanwhile(key: &str) -> AwsError {
+    AwsError {
+        operation: "s3:PutObject",
+        resource: key.to_owned(),
+        kind: Kind::Transient,
+        message: "another writer changed it; the start is reviewed again".to_owned(),
+    }
 }
 
 /// An error of the state over all models. A start is attempted again when it can be read.

@@ -166,6 +166,10 @@ impl<W: Clock> Clock for Paced<'_, W> {
         self.clients.sleep(duration).await;
     }
 
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        self.clients.within(limit, work).await
+    }
+
     fn random(&self, range: Range<u64>) -> u64 {
         self.clients.random(range)
     }

@@ -38,7 +38,6 @@ fn ledger_with(model: &str, suffix: &str, monitor_type: MonitorType, executions:
         let caller = Caller {
             id: format!("request-{hour}"),
             now: scheduled_time + SignedDuration::from_mins(9),
-            lease: SignedDuration::from_secs(120),
         };
         let folder = scheduled_time.strftime("%Y/%m/%d/%H");
         let uri = format!("s3://reports/out/{model}/{model}-{suffix}/{folder}/constraint_violations.json");

@@ -3,7 +3,11 @@
 
 use super::incidents::{aws, event, function};
 use crate::notify::harness::Harness;
+use alerting::{Evidence, Monitor, MonitorLedger, MonitorRules, Observation, ReportEvidence};
+use futures_util::future::join_all;
 use jiff::SignedDuration;
+use machine::Caller;
+use model_monitor::{Limits, MonitorType, ViolationReport};
 use remediation::{ExecutionStatus, ModelDocument, Stage, Verdict};
 use serde_json::{Value, json};
 use shell::memory::Memory;
@@ -70,6 +74,63 @@ async fn burst_of_one_model_leads_to_one_decision() {
     assert_eq!(listed + decision["moreAlerts"].as_u64().unwrap(), 100);
     assert!(decision.to_string().len() < 256 << 10);
     assert_eq!(aws.executions().len(), 1);
+}
+
+/// Adds the ledger of a monitor that had violations in three hours, the last of which was yesterday.
+fn put_silent_ledger(aws: &Memory, schedule: &str) {
+    let monitor = Monitor {
+        schedule: schedule.to_owned(),
+        endpoint: Some("churn".to_owned()),
+        model: "churn".to_owned(),
+        monitor_type: Some(MonitorType::DataQuality),
+    };
+    let mut ledger = MonitorLedger::new(monitor.clone());
+    for hour in 0..3 {
+        let scheduled_time = aws.time() - SignedDuration::from_hours(26 - hour);
+        let text = br#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check", "description": ""}]}"#;
+        let report = ViolationReport::parse("report", text, &Limits::default()).unwrap();
+        let evidence = Evidence {
+            report: Some(ReportEvidence::new(
+                "s3://r/r".into(),
+                "\"1\"".into(),
+                scheduled_time,
+                &report,
+                20,
+            )),
+            ..Evidence::default()
+        };
+        let observation = Observation {
+            monitor: monitor.clone(),
+            scheduled_time,
+            evidence,
+        };
+        ledger.record(
+            observation,
+            &MonitorRules::default(),
+            &Caller::new("ingest", scheduled_time),
+        );
+    }
+    aws.put_document(&MonitorLedger::key(schedule), serde_json::to_string(&ledger).unwrap());
+}
+
+#[tokio::test]
+async fn concurrent_alerts_of_silent_monitors_start_nothing() {
+    let aws = aws();
+    for schedule in ["dq-1", "dq-2"] {
+        put_silent_ledger(&aws, schedule);
+    }
+    aws.interleave();
+    let alerts = ["dq-1", "dq-2"].map(|schedule| alert(&aws, "churn", schedule));
+    let function = function();
+    let handled = join_all(alerts.iter().map(|alert| function.handle(&aws, alert, alert)));
+    for handled in handled.await {
+        handled.unwrap();
+    }
+    assert_eq!(document(&aws, "churn").alerts.len(), 2);
+    assert_eq!(
+        (document(&aws, "churn").stage(), aws.executions().len()),
+        (Stage::Holding, 0)
+    );
 }
 
 /// A hundred models alert within an hour. Returns their names.

@@ -80,7 +80,6 @@ fn caller(at: i64, minute: i64) -> Caller {
     Caller {
         id: format!("request-{at}-{minute}"),
         now: hour(at) + SignedDuration::from_mins(minute),
-        lease: SignedDuration::from_secs(120),
     }
 }
 

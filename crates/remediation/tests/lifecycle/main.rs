@@ -35,7 +35,6 @@ fn caller(second: i64) -> Caller {
     Caller {
         id: format!("request-{second}"),
         now: at(second),
-        lease: SignedDuration::from_secs(120),
     }
 }
 

@@ -121,7 +121,7 @@ static LEDGER_BYTES: LazyLock<f64> = LazyLock::new(|| {
                 clean(hour(at))
             },
         };
-        let caller = Caller::current(
+        let caller = Caller::new(
             "5b1e8d2c-8f0a-4a57-9d1f-2f6a7c0b9e11",
             hour(at) + SignedDuration::from_mins(14),
         );
