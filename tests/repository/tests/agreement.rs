@@ -85,6 +85,21 @@ fn every_rule_may_send_to_dead_letter_queue() {
 }
 
 #[test]
+fn every_rule_of_events_excludes_replays() {
+    let template = read("infra/template.yaml");
+    let rules = resources(&template, "AWS::Events::Rule");
+    let mut rules_of_events = 0;
+    for (name, text) in rules.into_iter().filter(|(_, text)| text.contains("EventPattern:")) {
+        rules_of_events += 1;
+        assert!(
+            text.contains("replay-name: [{exists: false}]"),
+            "a replay of the archive would reach the target of {name} again"
+        );
+    }
+    assert!(rules_of_events > 10, "{rules_of_events} rules");
+}
+
+#[test]
 fn cloudwatch_dashboard_shows_all_metrics_functions_and_alarms() {
     let template = read("infra/template.yaml");
     let dashboard = template.split("DashboardBody: !Sub |").nth(1).unwrap();

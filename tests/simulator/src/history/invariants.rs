@@ -25,6 +25,8 @@ use std::{
 const FACT_SECONDS: i64 = 60;
 /// Seconds within which an open incident must have been notified.
 const NOTIFIED_SECONDS: i64 = 7 * 24 * 3600 + 2 * 3600;
+/// Time after which an approval request of a history with troubles expires.
+const APPROVAL_SECONDS: i64 = 12 * 3600;
 
 /// Seconds by which the end of a start without an answer may be late: a claim, the longest pause after a failed attempt, and sweeps
 /// that fail.
@@ -421,7 +423,9 @@ impl History<'_> {
             stage,
             Stage::Starting | Stage::Retraining | Stage::Candidate | Stage::Verifying | Stage::AwaitingApproval
         );
-        if must_end || !is_recent {
+        // The last sweep may have opened it, when the acceptance of an alert ended.
+        let is_requested = stage == Stage::AwaitingApproval && after(open.stage_since, APPROVAL_SECONDS) > now;
+        if (must_end && !is_requested) || !is_recent {
             return Err(format!(
                 "R1: incident {} is {stage:?} since {}; last notification: {notified:?}; now: {now}",
                 open.id, open.stage_since

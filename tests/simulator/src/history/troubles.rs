@@ -269,29 +269,26 @@ pub(super) fn simulate(seed: u64, bug: Option<PlantedBug>, record: bool) -> Resu
         statistics.troubles.histories = 1;
         statistics.troubles.twins = 1;
         if let Err(what) = invariants::r6_broken_item_changes_no_other(&whole, &broken) {
-            // The trace of the second play.
-            return Err(match play_recorded(seed, bug, record) {
-                Some(trace) => Failure { seed, what, trace },
-                None => Failure {
-                    seed,
-                    what,
-                    trace: Vec::new(),
-                },
-            });
+            let mut trace = play_recorded(seed, bug, record, false);
+            trace.push("--- beside a broken item".to_owned());
+            trace.append(&mut play_recorded(seed, bug, record, true));
+            return Err(Failure { seed, what, trace });
         }
     }
     Ok(statistics)
 }
 
-/// The trace of the second play of a twin.
-fn play_recorded(seed: u64, bug: Option<PlantedBug>, record: bool) -> Option<Vec<String>> {
+/// The trace of a play of a twin.
+fn play_recorded(seed: u64, bug: Option<PlantedBug>, record: bool, is_broken: bool) -> Vec<String> {
     let world = new_world(bug);
-    let functions = Functions::new()?;
+    let Some(functions) = Functions::new() else {
+        return Vec::new();
+    };
     let mut history = History::new(Rng::with_seed(seed), &world, &functions, bug, record);
     fastrand::seed(seed);
     history.begin_troubles(seed, true);
-    history.play_troubles(true).ok();
-    history.trace.take()
+    history.play_troubles(is_broken).ok();
+    history.trace.take().unwrap_or_default()
 }
 
 fn play(
@@ -329,7 +326,9 @@ fn random_policy(plan: &mut Rng, is_twin: bool, is_fleet: bool) -> String {
             .replace("'approve'", "'auto'");
     }
     let reopen = ["0m", "24h"].get(plan.usize(0..2)).copied().unwrap_or("0m");
-    let decide_after = ["0m", "0m", "10m"].get(plan.usize(0..3)).copied().unwrap_or("0m");
+    // In a twin, no decision depends on the seconds that a sweep takes.
+    let decide_after = ["0m", "0m", "10m"].get(plan.usize(0..3)).copied().filter(|_| !is_twin);
+    let decide_after = decide_after.unwrap_or("0m");
     let at_once = if is_twin { 50 } else { plan.u8(1..=4) };
     let per_day = if is_twin { 50 } else { plan.u8(2..=20) };
     let common_cause = !is_twin && plan.bool();
