@@ -9,7 +9,9 @@ use analyzer::{
     job::{Baseline, DataQualityJob, JobError},
 };
 use common::{Files, file, violations};
+use model_monitor::{Limits, ViolationReport};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// A thousand rows: a number around `mean`, and `x` in this number of ten rows.
 fn data(mean: f64, of_ten: usize) -> Files {
@@ -383,4 +385,28 @@ fn empty_dataset_is_never_clean() {
         found.retain(|violation| !violation.ends_with("baseline_drift_check"));
         assert_eq!(found, expected, "{text}");
     }
+}
+
+#[test]
+fn every_violation_is_read_back_with_value_and_threshold() {
+    let baseline = data(0.5, 9).baseline();
+    let mixed = ["0.9,1\n", ",1\n", "text,1\n", "1.9,1\n"].concat().repeat(250);
+    let unknown = ["0.4,x\n", "0.8,y\n", "1.2,z\n"].concat().repeat(300);
+    let windows = [
+        file(format!("n,extra\n{mixed}")),
+        file(format!("n,t\n{unknown}")),
+        data(0.8, 4),
+    ];
+    let mut check_types = BTreeSet::new();
+    for window in windows {
+        let report = window.analyze(&baseline);
+        let written = report.violations_file().content;
+        let read = ViolationReport::parse("report", &written, &Limits::default()).unwrap();
+        assert_eq!(read.violations.len(), report.violations.len());
+        for violation in &read.violations {
+            check_types.insert(violation.check_type.as_str().to_owned());
+            assert!(violation.drift().is_some(), "{violation:?}");
+        }
+    }
+    assert_eq!(check_types.len(), 6, "{check_types:?}");
 }

@@ -73,9 +73,9 @@ fn share(text: &str) -> Option<Values> {
     ))
 }
 
-/// Data quality before 2020 and Deequ: `Value: 0.5 does not meet the constraint requirement!`. Bias: `Metric value 0.37
-/// doesn't meet the baseline constraint requirement 0.28`, and `Value -0.08 does not meet the constraint requirement`
-/// without a threshold.
+/// Data quality before 2020 and Deequ: `Value: 0.5 does not meet the constraint requirement!`, to which Driftwarden's analyses
+/// add the threshold: `… Completeness should be at least 0.95`. Bias: `Metric value 0.37 doesn't meet the baseline constraint
+/// requirement 0.28`, and `Value -0.08 does not meet the constraint requirement` without a threshold.
 fn plain(text: &str) -> Option<Values> {
     let rest = text
         .strip_prefix("Metric value ")
@@ -83,10 +83,11 @@ fn plain(text: &str) -> Option<Values> {
     let rest = rest.trim_start_matches(':').trim_start();
     let (observed, after) = rest.split_once(' ')?;
     let observed = Quantity::Number(number(observed)?);
-    let threshold = after
-        .split_once("requirement")
-        .and_then(|(_, after)| after.split_whitespace().next())
-        .and_then(|word| number(trimmed(word)));
+    let first_number = |text: &str| text.split_whitespace().next().and_then(|word| number(trimmed(word)));
+    let threshold = after.split_once("requirement").and_then(|(_, after)| {
+        let sentence = after.split_once("should be ").map(|(_, bound)| bound);
+        first_number(after).or_else(|| first_number(sentence?.trim_start_matches("at least ")))
+    });
     Some((Some(observed), threshold.map(Quantity::Number)))
 }
 
@@ -122,7 +123,11 @@ mod tests {
             ("Value: 0.25 does not meet the constraint requirement! ", "0.25 | -"),
             (
                 "Value: 0.0 does not meet the constraint requirement! It should be 1.0!",
-                "0 | -",
+                "0 | 1",
+            ),
+            (
+                "Value: 0.923 does not meet the constraint requirement! Completeness should be at least 0.96898",
+                "0.923 | 0.96898",
             ),
             ("Value: 1.0 meets the constraint requirement", "1 | -"),
             (

@@ -613,11 +613,11 @@ fn a3_nothing_starts_while_paused(accepted: &Accepted<'_>, moments: &[Moment<'_>
     Ok(())
 }
 
-/// **A4** A closed incident has no pending start, unless an invocation is executing it just then.
+/// **A4** A closed incident has no pending start, unless an invocation is executing it just then, or was when the step began.
 fn a4_closed_incident_starts_nothing(document: &ModelDocument, write: &DocumentWrite) -> Result<(), String> {
     let open = document.incident.as_ref().map(|open| open.number);
     let mut pending = pending_starts(&document.outbox);
-    match pending.find(|(start, until)| Some(start.incident) != open && *until <= write.at) {
+    match pending.find(|(start, until)| Some(start.incident) != open && after(*until, FACT_SECONDS) <= write.at) {
         Some((start, _)) => Err(format!(
             "A4: incident {} of {} is closed, but its start is pending",
             start.incident, document.model
