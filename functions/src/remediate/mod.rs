@@ -256,14 +256,14 @@ impl Remediate {
                     telemetry::record_correlation_id(document.correlation_id());
                     let wanted = document.needs(&input, &caller);
                     // Another writer was faster, and its change needs more than was read: nothing is decided on a part.
-                    let lacks_facts = wanted.facts && !needs.cover(&wanted, &levels);
-                    let facts = context.facts.filter(|_| !lacks_facts);
+                    let is_read = needs.cover(&wanted, &levels);
+                    let facts = context.facts.filter(|_| is_read);
                     let context = StepContext { facts, ..context };
                     is_reviewed.set(facts.is_some_and(|facts| facts.is_ok()));
                     let stepped = document.step(input.clone(), context, &caller);
                     telemetry::record_correlation_id(document.correlation_id());
                     request.replace(document.start_request(caller.now));
-                    let lacks_facts = lacks_facts || (facts.is_none() && document.is_deciding());
+                    let lacks_facts = (wanted.facts && !is_read) || (facts.is_none() && document.is_deciding());
                     (stepped, document.stage(), lacks_facts, document.waits_for_fleet())
                 },
                 async |effect| {

@@ -76,8 +76,8 @@ async fn burst_of_one_model_leads_to_one_decision() {
     assert_eq!(aws.executions().len(), 1);
 }
 
-/// Adds the ledger of a monitor that had violations in three hours, the last of which was yesterday.
-fn put_silent_ledger(aws: &Memory, schedule: &str) {
+/// Adds the ledger of a monitor that has judged three executions, the last of them yesterday.
+fn put_silent_ledger(aws: &Memory, schedule: &str, has_violations: bool) {
     let monitor = Monitor {
         schedule: schedule.to_owned(),
         endpoint: Some("churn".to_owned()),
@@ -87,8 +87,10 @@ fn put_silent_ledger(aws: &Memory, schedule: &str) {
     let mut ledger = MonitorLedger::new(monitor.clone());
     for hour in 0..3 {
         let scheduled_time = aws.time() - SignedDuration::from_hours(26 - hour);
-        let text = br#"{"violations": [{"feature_name": "age", "constraint_check_type": "baseline_drift_check", "description": ""}]}"#;
-        let report = ViolationReport::parse("report", text, &Limits::default()).unwrap();
+        let violation =
+            r#"{"feature_name": "age", "constraint_check_type": "baseline_drift_check", "description": ""}"#;
+        let text = format!(r#"{{"violations": [{}]}}"#, if has_violations { violation } else { "" });
+        let report = ViolationReport::parse("report", text.as_bytes(), &Limits::default()).unwrap();
         let evidence = Evidence {
             report: Some(ReportEvidence::new(
                 "s3://r/r".into(),
@@ -115,22 +117,24 @@ fn put_silent_ledger(aws: &Memory, schedule: &str) {
 
 #[tokio::test]
 async fn concurrent_alerts_of_silent_monitors_start_nothing() {
-    let aws = aws();
-    for schedule in ["dq-1", "dq-2"] {
-        put_silent_ledger(&aws, schedule);
+    // The alert of a monitor that has recovered is old.
+    for (has_violations, order) in [(true, [1, 2]), (false, [1, 2]), (false, [2, 1])] {
+        let aws = aws();
+        put_silent_ledger(&aws, "dq-1", true);
+        put_silent_ledger(&aws, "dq-2", has_violations);
+        aws.interleave();
+        let alerts = order.map(|number| alert(&aws, "churn", &format!("dq-{number}")));
+        let function = function();
+        let handled = join_all(alerts.iter().map(|alert| function.handle(&aws, alert, alert)));
+        for handled in handled.await {
+            handled.unwrap();
+        }
+        assert_eq!(document(&aws, "churn").alerts.len(), 2);
+        assert_eq!(
+            (document(&aws, "churn").stage(), aws.executions().len()),
+            (Stage::Holding, 0)
+        );
     }
-    aws.interleave();
-    let alerts = ["dq-1", "dq-2"].map(|schedule| alert(&aws, "churn", schedule));
-    let function = function();
-    let handled = join_all(alerts.iter().map(|alert| function.handle(&aws, alert, alert)));
-    for handled in handled.await {
-        handled.unwrap();
-    }
-    assert_eq!(document(&aws, "churn").alerts.len(), 2);
-    assert_eq!(
-        (document(&aws, "churn").stage(), aws.executions().len()),
-        (Stage::Holding, 0)
-    );
 }
 
 /// A hundred models alert within an hour. Returns their names.
