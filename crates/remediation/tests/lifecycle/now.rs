@@ -231,6 +231,16 @@ fn start_that_a_dead_invocation_left_is_not_executed() {
 }
 
 #[test]
+fn accepted_start_counts_if_its_execution_is_the_first_news() {
+    // The answer of AWS was lost, and the incident was closed meanwhile.
+    let mut scenario = with_pending_start();
+    scenario.apply_at(20, resolution(1, Some(InAlertChoice::Accept)));
+    scenario.apply_at(10 + 121, execution(1, ExecutionStatus::Succeeded));
+    assert_eq!(scenario.document.outbox.get("start/churn-1"), None);
+    assert_eq!(scenario.document.retrainings.len(), 1);
+}
+
+#[test]
 fn start_refused_after_its_incident_closed_does_not_count() {
     let mut scenario = with_pending_start();
     scenario.apply_at(20, resolution(1, Some(InAlertChoice::Accept)));
