@@ -405,7 +405,9 @@ impl<'a> Step<'a> {
         let starts: Vec<_> = starts.map(|entry| (entry.id.clone(), entry.effect.clone())).collect();
         document.outbox.withdraw(is_outdated, self.caller);
         for (id, start) in starts {
-            let has_begun = start.start_of().is_some_and(|number| document.has_retrained_for(number));
+            let has_begun = start
+                .start_of()
+                .is_some_and(|number| document.has_retrained_for(number));
             if document.outbox.get(&id).is_none() && !has_begun {
                 document.uncount(&start);
             }
