@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 /// Time in which a caller executes the effects that it claims. Then it stops.
 pub(crate) const EXECUTION_LIMIT: SignedDuration = SignedDuration::from_secs(60);
-/// Duration of a claim. It is longer than [`EXECUTION_LIMIT`], because the clocks of two functions may differ.
+/// Duration of a claim. It is longer than the 60 s in which an effect is executed, because the clocks of two functions may differ.
 pub const CLAIM: SignedDuration = SignedDuration::from_secs(90);
 /// Pause after the first failed attempt, before another caller takes the effect over. It doubles up to 16 times this.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(2);
