@@ -115,5 +115,8 @@ fn each_planted_bug_is_found() {
         // The seed reproduces the failure.
         let again = simulate(found.seed, Some(bug), true).unwrap_err();
         assert_eq!(again, found, "{bug:?}");
+        // Without the bug, the seed passes.
+        let without = simulate(found.seed, None, false).err();
+        assert_eq!(without, None, "{bug:?}");
     }
 }
