@@ -280,10 +280,7 @@ impl<'a> ModelReplay<'a> {
     }
 
     fn step(&mut self, input: Input, now: Timestamp, fleet: &mut Fleet) {
-        let caller = Caller {
-            id: "backtest".into(),
-            now,
-        };
+        let caller = Caller::new("backtest", now);
         let needs = self.document.needs(&input, &caller);
         let lanes = self.lanes.iter().filter(|lane| needs.levels.contains(&lane.key));
         let levels: Levels = lanes

@@ -469,10 +469,7 @@ pub(crate) async fn change<D: OutboxDocument, R>(
     apply: impl FnMut(&mut D) -> R,
 ) -> Result<R, AwsError> {
     // This caller has a different ID, so that it claims no pending effect of the document.
-    let caller = Caller {
-        id: format!("{} {key}", caller.id),
-        now: Timestamp::MIN,
-    };
+    let caller = Caller::new(format!("{} {key}", caller.id), Timestamp::MIN);
     let changed = async {
         update_document(aws, key, load(aws, key).await?, &caller, new, apply, async |_| {
             Err(not_executed(key))

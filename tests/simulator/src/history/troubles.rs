@@ -261,43 +261,30 @@ pub(super) type Summary = BTreeMap<String, String>;
 pub(super) fn simulate(seed: u64, bug: Option<PlantedBug>, record: bool) -> Result<Statistics, Failure> {
     let number = seed / super::TROUBLE_INTERVAL;
     let is_twin = number % TWIN_INTERVAL == TWIN_INTERVAL - 1;
-    let (mut statistics, whole) = play(seed, bug, record, is_twin, false)?;
+    let (mut statistics, whole, mut trace) = play(seed, bug, record, is_twin, false)?;
     if is_twin {
-        let (again, broken) = play(seed, bug, record, true, true)?;
+        let (again, broken, mut trace_beside) = play(seed, bug, record, true, true)?;
         statistics.add(&again);
         statistics.histories = 1;
         statistics.troubles.histories = 1;
         statistics.troubles.twins = 1;
         if let Err(what) = invariants::r6_broken_item_changes_no_other(&whole, &broken) {
-            let mut trace = play_recorded(seed, bug, record, false);
             trace.push("--- beside a broken item".to_owned());
-            trace.append(&mut play_recorded(seed, bug, record, true));
+            trace.append(&mut trace_beside);
             return Err(Failure { seed, what, trace });
         }
     }
     Ok(statistics)
 }
 
-/// The trace of a play of a twin.
-fn play_recorded(seed: u64, bug: Option<PlantedBug>, record: bool, is_broken: bool) -> Vec<String> {
-    let world = new_world(bug);
-    let Some(functions) = Functions::new() else {
-        return Vec::new();
-    };
-    let mut history = History::new(Rng::with_seed(seed), &world, &functions, bug, record);
-    fastrand::seed(seed);
-    history.begin_troubles(seed, true);
-    history.play_troubles(is_broken).ok();
-    history.trace.take().unwrap_or_default()
-}
-
+/// Plays a history. Returns what its models end with, and its trace if it is recorded.
 fn play(
     seed: u64,
     bug: Option<PlantedBug>,
     record: bool,
     is_twin: bool,
     is_broken: bool,
-) -> Result<(Statistics, Summary), Failure> {
+) -> Result<(Statistics, Summary, Vec<String>), Failure> {
     fastrand::seed(seed);
     let world = new_world(bug);
     let functions = Functions::new().ok_or_else(|| configuration_failed(seed))?;
@@ -308,7 +295,7 @@ fn play(
             let counts = &mut history.statistics.troubles;
             counts.histories = 1;
             counts.refused = world.refusals() as u64;
-            Ok((history.statistics, summary))
+            Ok((history.statistics, summary, history.trace.take().unwrap_or_default()))
         }
         Err(what) => Err(history.failure(seed, what)),
     }
