@@ -26,12 +26,12 @@ mod metrics;
 mod report;
 mod selection;
 
-pub use bootstrap::{Bootstrap, Interval};
+pub use bootstrap::{Bootstrap, Interval, deviations};
 pub use column::{Cell, Column};
 pub use counts::FacetCounts;
 pub use drift::{DriftCheck, Intervals, SkippedCheck, check};
 pub use flip_test::{Features, MAX_FLIP_TEST_COMPARISONS, flip_test};
 pub use metrics::{Metric, MetricError, MetricResult, Stage};
-pub use report::{BiasReport, FacetReport, MAX_FACET_VALUES, Request, analysis, bias_report};
+pub use report::{BiasReport, FacetReport, MAX_FACET_VALUES, Reading, Request, analysis, bias_report};
 pub(crate) use report::{Dataset, Groups};
 pub use selection::SelectionError;

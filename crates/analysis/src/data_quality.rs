@@ -6,12 +6,14 @@
 
 mod check;
 mod distances;
+mod drift;
 mod metrics;
 mod statistics;
 mod suggest;
 
-pub use check::{ColumnDistances, ColumnDrift, DataQuality, DriftMethod, Options, check};
+pub use check::{Baseline, DataQuality, Options, check, check_settings};
 pub use distances::{CategoricalDistances, NumericDistances};
+pub use drift::{ColumnDistances, ColumnDrift, DriftMethod};
 pub use metrics::metrics;
 pub use statistics::statistics;
-pub use suggest::suggest;
+pub use suggest::{TolerantSuggestion, keep_edits, suggest, suggest_with_tolerance};

@@ -4,6 +4,7 @@ mod cell;
 mod column;
 mod distinct;
 mod frequent;
+mod judgment;
 mod profile;
 mod random;
 mod sum;
@@ -21,12 +22,14 @@ pub mod metric;
 pub mod model_quality;
 pub mod page;
 pub mod shap;
+pub mod tolerance;
 
 pub use cell::{Class, classify};
 pub use column::{
     ColumnProfile, InferredType, Moments,
     partial::{PartialError, PartialProfile},
 };
+pub use judgment::{Judgments, NotJudged};
 pub use profile::{EXACT_VALUES, MAX_COLUMNS, Profile, TooManyColumns};
 pub use sum::ExactSum;
 pub use values::{ValueIssue, hash as stable_hash};

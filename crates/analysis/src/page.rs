@@ -522,7 +522,13 @@ mod tests {
 
     fn render_page(then: &Profile, now: &Profile) -> String {
         let baseline = statistics(then);
-        let found = check(now, &suggest(then), Some(&baseline), &Options::default());
+        let constraints = suggest(then);
+        let against = crate::data_quality::Baseline {
+            constraints: &constraints,
+            statistics: Some(&baseline),
+            tolerance: None,
+        };
+        let found = check(now, &against, &Options::default());
         render(&Page {
             title: "Data quality of <churn>",
             datasets: &["now.csv".to_owned()],

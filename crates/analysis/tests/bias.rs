@@ -4,7 +4,7 @@
 use analysis::{
     bias::{
         BiasReport, Bootstrap, Cell, Column, FacetCounts, Features, Interval, Intervals, MAX_FACET_VALUES, Metric,
-        MetricError, Request, SelectionError, Stage, analysis, bias_report, check, flip_test,
+        MetricError, Reading, Request, SelectionError, Stage, analysis, bias_report, check, flip_test,
     },
     compute::bias::{answer, report},
 };
@@ -145,6 +145,7 @@ fn report_on(facet: &str, values: &[Cell], predicted: Option<&str>) -> Result<Bi
         predicted_label: predicted,
         accepted: None,
         group_variable: Some("branch"),
+        reading: Reading::Clarify,
     })
 }
 
@@ -210,6 +211,7 @@ fn facet_with_too_many_values_is_rejected() {
         predicted_label: None,
         accepted: None,
         group_variable: None,
+        reading: Reading::Clarify,
     };
     let error = bias_report(&request).unwrap_err().to_string();
     assert_eq!(
@@ -270,7 +272,7 @@ fn violations_match_service_output() {
     ];
     let baseline = published.clone().map(|(name, baseline, ..)| (name, baseline));
     let run = published.clone().map(|(name, _, value, _)| (name, value));
-    let drift = check(&post_training("0", &run), &post_training("0", &baseline), None);
+    let drift = check(&post_training("0", &run), &post_training("0", &baseline), None, None);
     let found: Vec<&str> = drift
         .violations
         .iter()
@@ -309,6 +311,7 @@ fn disparate_impact_without_bias_is_one() {
             &post_training("0", &metrics(run)),
             &post_training("0", &metrics(baseline)),
             None,
+            None,
         );
         drift
             .violations
@@ -337,7 +340,7 @@ fn null_or_missing_metrics_are_not_checked() {
         ("SD", json!(0.1)),
         ("TE", json!(1)),
     ];
-    let drift = check(&post_training("0", &run), &post_training("0", &baseline), None);
+    let drift = check(&post_training("0", &run), &post_training("0", &baseline), None, None);
     assert!(drift.violations.is_empty());
     let reasons: Vec<_> = drift
         .skipped
@@ -360,6 +363,7 @@ fn interval_matches_baseline_by_threshold() {
         &post_training("(40.0, 81.0]", &run),
         &post_training("(40.0, 79.5]", &baseline),
         None,
+        None,
     );
     assert_eq!(
         drift.violations.first().unwrap().facet_value.as_deref().unwrap(),
@@ -369,6 +373,7 @@ fn interval_matches_baseline_by_threshold() {
     let drift = check(
         &post_training("(41.0, 81.0]", &run),
         &post_training("(40.0, 79.5]", &baseline),
+        None,
         None,
     );
     assert_eq!((drift.violations.len(), drift.skipped.len()), (0, 2));
@@ -383,13 +388,16 @@ fn overlapping_interval_is_no_violation() {
     let violations = |low, high| {
         let key = ("Sex".to_owned(), "0".to_owned(), Metric::Rd);
         let intervals = Intervals::from([(key, Interval { low, high })]);
-        check(&run, &baseline, Some(&intervals)).violations.len()
+        check(&run, &baseline, Some(&intervals), None).violations.len()
     };
     assert_eq!(
         [violations(0.05, 0.7), violations(-0.5, 0.7), violations(0.2, 0.7)],
         [0, 0, 1]
     );
-    assert_eq!(check(&run, &baseline, Some(&Intervals::new())).violations.len(), 1);
+    assert_eq!(
+        check(&run, &baseline, Some(&Intervals::new()), None).violations.len(),
+        1
+    );
 }
 
 #[test]

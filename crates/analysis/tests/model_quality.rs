@@ -191,7 +191,7 @@ fn statistics_and_constraints_round_trip() {
     let constraints = serde_json::to_string(&suggestion.constraints).unwrap();
     let read = Constraints::parse("constraints.json", constraints.as_bytes(), &Limits::default()).unwrap();
     assert_eq!(read, suggestion.constraints);
-    assert_eq!(check_constraints(&baseline, &read).unwrap(), []);
+    assert_eq!(check_constraints(&baseline, &read, None).unwrap().violations, []);
     let written: Value = serde_json::from_str(&constraints).unwrap();
     let table = &written["binary_classification_constraints"];
     let names: Vec<_> = table.as_object().unwrap().keys().collect();
@@ -234,7 +234,9 @@ fn violation_descriptions_match_service() {
     assert_eq!(baseline.left_out, ["auc"]);
     let (labels, predictions) = rows_of([[449, 69], [1218, 156]]);
     let live = binary(&labels, &predictions, None);
-    let violations = check_constraints(&live, &baseline.constraints).unwrap();
+    let violations = check_constraints(&live, &baseline.constraints, None)
+        .unwrap()
+        .violations;
     let written = serde_json::to_value(json!({ "violations": violations })).unwrap();
     let report = ViolationReport::parse(
         "constraint_violations.json",
@@ -280,29 +282,80 @@ fn violation_descriptions_match_service() {
 }
 
 #[test]
-fn metric_without_number_violates_constraint() {
+fn metric_without_number_is_not_judged() {
     let constraints = |table: Value| -> Constraints {
         serde_json::from_value(json!({"binary_classification_constraints": table})).unwrap()
     };
     let live = binary(&[0, 0, 1], &[0, 1, 1], None);
     let at_least = |threshold: Value| json!({"threshold": threshold, "comparison_operator": "LessThanThreshold"});
     let checked = constraints(json!({"auc": at_least(json!(0.5)), "recall": at_least(json!("NaN"))}));
-    let descriptions: Vec<_> = check_constraints(&live, &checked)
-        .unwrap()
+    let check = check_constraints(&live, &checked, None).unwrap();
+    let descriptions: Vec<_> = check
+        .violations
         .into_iter()
         .map(|violation| violation.description)
         .collect();
     assert_eq!(
         descriptions,
-        [
-            "Metric auc with NaN +/- NaN was LessThanThreshold '0.5'",
-            "Metric recall with 1.0 +/- NaN was LessThanThreshold 'NaN'",
-        ]
+        ["Metric recall with 1.0 +/- NaN was LessThanThreshold 'NaN'"]
+    );
+    let skipped: Vec<_> = check
+        .judgments
+        .not_judged
+        .iter()
+        .map(|skipped| skipped.subject.as_str())
+        .collect();
+    assert_eq!((check.judgments.judged, skipped), (1, vec!["auc"]));
+    let misspelled = constraints(json!({"acuracy": at_least(json!(0.5))}));
+    assert_eq!(
+        check_constraints(&live, &misspelled, None).unwrap_err().to_string(),
+        "constraints.json: unknown metric `acuracy`: did you mean `accuracy`?"
     );
     let of_another_kind = Constraints::default();
     assert_eq!(
-        check_constraints(&live, &of_another_kind).unwrap_err().to_string(),
+        check_constraints(&live, &of_another_kind, None)
+            .unwrap_err()
+            .to_string(),
         "the constraints have no `binary_classification_constraints`: create a baseline with this problem type"
+    );
+}
+
+#[test]
+fn rates_without_rows_are_not_judged() {
+    let constraints = suggest_constraints(&binary(&[0, 0, 1, 1], &[0, 1, 1, 0], Some(&[0.1, 0.6, 0.9, 0.4])));
+    let judged = |labels: &[u32], predictions: &[u32], scores: &[f64]| {
+        let live = binary(labels, predictions, Some(scores));
+        let check = check_constraints(&live, &constraints.constraints, None).unwrap();
+        let skipped = check.judgments.not_judged.into_iter();
+        let skipped: Vec<String> = skipped
+            .map(|skipped| format!("{}: {}", skipped.subject, skipped.reason))
+            .collect();
+        assert_eq!(check.judgments.judged as usize + skipped.len(), 11);
+        assert!(
+            check
+                .violations
+                .iter()
+                .all(|violation| !violation.description.contains("NaN +/-"))
+        );
+        skipped
+    };
+    assert_eq!(judged(&[0, 1], &[0, 1], &[0.1, 0.9]), [""; 0]);
+    let no_positives = judged(&[0, 0], &[0, 0], &[0.1, 0.2]);
+    assert_eq!(no_positives.len(), 8, "{no_positives:?}");
+    assert!(no_positives.contains(&"precision: no prediction is positive".to_owned()));
+    assert!(no_positives.contains(&"recall: no label is positive".to_owned()));
+    let no_negatives = judged(&[1, 1], &[0, 1], &[0.1, 0.9]);
+    assert_eq!(
+        no_negatives,
+        [
+            "auc: no label is negative",
+            "false_positive_rate: no label is negative",
+            "true_negative_rate: no label is negative"
+        ]
+    );
+    assert_eq!(
+        judged(&[0, 1], &[0, 0], &[0.1, 0.2]),
+        ["precision: no prediction is positive"]
     );
 }
 
@@ -595,7 +648,8 @@ proptest! {
     fn baseline_satisfies_its_own_constraints(rows in columns()) {
         let (labels, predictions, scores) = split(&rows);
         let ours = binary(&labels, &predictions, Some(&scores));
-        prop_assert_eq!(check_constraints(&ours, &suggest_constraints(&ours).constraints).unwrap(), vec![]);
+        let constraints = suggest_constraints(&ours).constraints;
+        prop_assert_eq!(check_constraints(&ours, &constraints, None).unwrap().violations, vec![]);
     }
 
     #[test]

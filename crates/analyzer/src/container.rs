@@ -5,7 +5,7 @@
 //! `model-monitor-byoc-cloudwatch`, `build-your-own-processing-container`.
 
 use crate::{
-    job::{AnalysisConfig, Baseline, ConfigError, DataQualityJob, JobError, PredictionJob},
+    job::{AnalysisConfig, Baseline, ConfigError, DataQualityJob, JobError, PredictionJob, Thresholds},
     object::Object,
     read::{CaptureColumns, Dataset, Header, OutputColumns, ReadError, ReadOptions, read},
     report::Report,
@@ -205,7 +205,7 @@ fn predictions(
     let dataset = read(objects, &options, job.tables())?;
     Ok(match baseline {
         Some(baseline) => job.analyze(&dataset, None, baseline, None)?,
-        None => job.baseline(&dataset, None, None)?,
+        None => job.baseline(&dataset, None, None, Thresholds::default())?,
     })
 }
 

@@ -9,6 +9,7 @@ mod explainability;
 mod model_quality;
 mod prediction;
 mod predictor;
+mod spelling;
 
 pub use bias::BiasJob;
 pub use config::{ANALYSIS_CONFIG, AnalysisConfig, ConfigError};
@@ -30,8 +31,10 @@ use analysis::{
     bias::SelectionError,
     data_quality::Options,
     model_quality::{Calibration, ModelQualityError},
+    tolerance::{DEFAULT_ROWS_PER_EXECUTION, Tolerance},
 };
 use model_monitor::{Analysis, Constraints, Limits, MonitorType, ParseError, Statistics};
+use serde::de::DeserializeOwned;
 
 /// Reason for which an analysis failed.
 #[derive(Debug, thiserror::Error)]
@@ -78,16 +81,22 @@ pub struct Baseline {
     pub config: Option<AnalysisConfig>,
     /// `calibration.json`.
     pub calibration: Option<Calibration>,
+    /// `tolerance.json`.
+    pub tolerance: Option<Tolerance>,
 }
 
 /// Names of the files of a baseline.
-pub const BASELINE_FILES: [&str; 5] = [
+pub const BASELINE_FILES: [&str; 6] = [
     "constraints.json",
     "statistics.json",
     "analysis.json",
     ANALYSIS_CONFIG,
     CALIBRATION,
+    TOLERANCE,
 ];
+
+/// How far an execution may be from the baseline by chance, in the folder of the baseline.
+pub const TOLERANCE: &str = "tolerance.json";
 
 /// Limits for files of a baseline. They are high, because the sketches of thousands of columns are large.
 const LIMITS: Limits = Limits {
@@ -107,10 +116,18 @@ impl Baseline {
             "statistics.json" => self.statistics = Some(Statistics::parse(object, bytes, &LIMITS)?),
             "analysis.json" => self.analysis = Some(Analysis::parse(object, bytes, &LIMITS)?),
             ANALYSIS_CONFIG => self.config = Some(AnalysisConfig::parse(object, bytes)?),
-            CALIBRATION => {
-                let calibration = serde_json::from_slice(bytes);
-                let unreadable = |error| JobError::Data(format!("baseline: failed to read {object}: {error}"));
-                self.calibration = Some(calibration.map_err(unreadable)?);
+            CALIBRATION => self.calibration = Some(own_file(object, bytes)?),
+            TOLERANCE => {
+                let tolerance: Tolerance = own_file(object, bytes)?;
+                if tolerance.version != Tolerance::VERSION {
+                    return Err(JobError::Data(format!(
+                        "baseline: {object} has version {}: expected {}; update driftwarden, or delete the file to apply the \
+                         thresholds of the constraints as they are",
+                        tolerance.version,
+                        Tolerance::VERSION
+                    )));
+                }
+                self.tolerance = Some(tolerance);
             }
             _ => {}
         }
@@ -146,6 +163,17 @@ impl Baseline {
             .collect()
     }
 
+    /// How the thresholds of the baseline that replaces this one are made: like those of this one.
+    pub fn thresholds(&self) -> Thresholds {
+        match &self.tolerance {
+            Some(tolerance) => Thresholds::Tolerant {
+                rows_per_execution: tolerance.rows_per_execution,
+            },
+            None if self.constraints.is_some() || self.analysis.is_some() => Thresholds::Exact,
+            None => Thresholds::default(),
+        }
+    }
+
     /// Columns of the baseline, in order.
     pub fn columns(&self) -> Vec<String> {
         let features = self
@@ -153,6 +181,32 @@ impl Baseline {
             .iter()
             .filter_map(|constraints| constraints.features.as_ref());
         features.flatten().map(|feature| feature.name.clone()).collect()
+    }
+}
+
+/// Parses a file of a baseline that Driftwarden alone writes.
+fn own_file<T: DeserializeOwned>(object: &str, bytes: &[u8]) -> Result<T, JobError> {
+    let unreadable = |error| JobError::Data(format!("baseline: failed to read {object}: {error}"));
+    serde_json::from_slice(bytes).map_err(unreadable)
+}
+
+/// How the thresholds of a baseline are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thresholds {
+    /// Exactly as Model Monitor and Clarify make them: each execution that is worse than the baseline violates them.
+    Exact,
+    /// With a tolerance for executions of this number of rows, and a file from which the tolerance for other numbers follows.
+    Tolerant {
+        /// Number of rows.
+        rows_per_execution: u64,
+    },
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self::Tolerant {
+            rows_per_execution: DEFAULT_ROWS_PER_EXECUTION,
+        }
     }
 }
 
@@ -201,6 +255,21 @@ fn truth_notes(truth: Option<&GroundTruth>) -> Vec<String> {
     notes
 }
 
+/// Notes about the configuration: misspelled keys, and names that do not fit the columns of the dataset.
+fn config_notes(config: &AnalysisConfig, table: &Table) -> Vec<String> {
+    let mut notes = spelling::CONFIG.misspelled(ANALYSIS_CONFIG, config.raw());
+    let headers = config.headers.len();
+    let unnamed = format!("_c{headers}");
+    let has_more = table.names().contains(&unnamed) || table.others().any(|name| name == unnamed);
+    if headers > 0 && has_more {
+        notes.push(format!(
+            "`headers` in {ANALYSIS_CONFIG} has {headers} names, but the dataset has more columns: the others are named by their \
+             position, such as `{unnamed}`"
+        ));
+    }
+    notes
+}
+
 /// Rejects a table that rows were dropped from.
 fn not_full(table: &Table) -> Result<(), JobError> {
     if table.is_full() {
@@ -211,6 +280,14 @@ fn not_full(table: &Table) -> Result<(), JobError> {
         )));
     }
     Ok(())
+}
+
+/// The tolerance, to lie beside a baseline.
+fn tolerance_file(tolerance: &Tolerance) -> ReportFile {
+    ReportFile {
+        name: TOLERANCE,
+        content: json(tolerance),
+    }
 }
 
 /// The configuration, to lie beside a baseline.

@@ -1,6 +1,6 @@
 //! Output of an analysis: the files of a monitoring execution, and its exit message.
 
-use analysis::{ConstraintViolation, metric::AnalysisMetric};
+use analysis::{ConstraintViolation, Judgments, metric::AnalysisMetric};
 use model_monitor::MonitorType;
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub enum Outcome {
     Violations(usize),
     /// There was nothing to analyze. This differs from clean.
     NoData,
+    /// There was data, but no check could be evaluated. This differs from clean.
+    NotJudged,
 }
 
 /// Result of an analysis.
@@ -36,6 +38,8 @@ pub struct Report {
     pub item_count: u64,
     /// Violations; empty for a baseline.
     pub violations: Vec<ConstraintViolation>,
+    /// Checks that were evaluated, and those that were not. `None` for a baseline, and without data.
+    pub judgments: Option<Judgments>,
     /// Files, without the violation report.
     pub files: Vec<ReportFile>,
     /// CloudWatch metrics.
@@ -52,23 +56,51 @@ struct Violations<'a> {
 }
 
 impl Report {
+    /// Report of no data.
+    pub(crate) fn new(monitor_type: MonitorType) -> Self {
+        Self {
+            monitor_type,
+            item_count: 0,
+            violations: Vec::new(),
+            judgments: None,
+            files: Vec::new(),
+            metrics: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// Outcome of the analysis.
     pub fn outcome(&self) -> Outcome {
         match (self.item_count, self.violations.len()) {
             (0, _) => Outcome::NoData,
+            (_, 0) if self.judgments.as_ref().is_some_and(Judgments::is_void) => Outcome::NotJudged,
             (_, 0) => Outcome::Clean,
             (_, violations) => Outcome::Violations(violations),
+        }
+    }
+
+    /// Reason for which an execution without violations is not clean. `None` if it is, or has violations.
+    pub fn failure_reason(&self) -> Option<String> {
+        match self.outcome() {
+            Outcome::Clean | Outcome::Violations(_) => None,
+            Outcome::NoData => Some("Job inputs had no data".to_owned()),
+            Outcome::NotJudged => {
+                let why = self.judgments.as_ref().and_then(Judgments::main_reason);
+                let why = why.unwrap_or("the baseline has no checks");
+                Some(format!("No check could be evaluated: {why}"))
+            }
         }
     }
 
     /// Exit message as Model Monitor writes it. Its first word determines the status of the execution in SageMaker.
     pub fn exit_message(&self) -> String {
         match self.outcome() {
-            Outcome::Clean => "Completed: Job completed successfully with no violations.".to_owned(),
             Outcome::Violations(count) => {
                 format!("CompletedWithViolations: Job completed successfully with {count} violations.")
             }
-            Outcome::NoData => "Job inputs had no data".to_owned(),
+            _ => self
+                .failure_reason()
+                .unwrap_or_else(|| "Completed: Job completed successfully with no violations.".to_owned()),
         }
     }
 

@@ -182,6 +182,7 @@ fn column_threshold_overrides_general_threshold() {
             lenient_types: true,
             ..Options::default()
         },
+        ..DataQualityJob::default()
     };
     let mut baseline = data(0.5, 9).baseline();
     baseline.statistics = None;
@@ -219,39 +220,46 @@ fn comparison_methods_work_in_both_spellings() {
 }
 
 #[test]
-fn unknown_settings_are_noted_and_not_checked() {
-    let shifted = data(0.8, 4);
-    let report = shifted.analyze(&configured(
-        &distribution(&json!({"comparison_method": "Wasserstein"})),
-        &[],
-    ));
-    assert_eq!(violations(&report), [""; 0]);
+fn unknown_settings_are_errors() {
+    let shifted = data(0.8, 4).read();
+    let error = |settings: Value| {
+        let job = DataQualityJob::default();
+        job.analyze(&shifted, &configured(&distribution(&settings), &[]))
+            .unwrap_err()
+            .to_string()
+    };
     assert_eq!(
-        report.notes,
-        [
-            "drift was not checked for columns `n`, `t`: unknown comparison_method `Wasserstein`: expected one of \
-             `Robust`, `Simple`, \
-          `linf_robust`, `linf_simple`"
-        ]
+        error(json!({"comparison_method": "Wasserstein"})),
+        "constraints.json, `comparison_method`: unknown value `Wasserstein`: expected `Robust`, `linf_robust`, `Simple`, \
+         `linf_simple`"
     );
-    let report = shifted.analyze(&configured(
-        &distribution(&json!({"categorical_drift_method": "PSI"})),
-        &[],
-    ));
-    assert_eq!(violations(&report), ["n baseline_drift_check"]);
     assert_eq!(
-        report.notes,
-        [
-            "drift was not checked for column `t`: unknown categorical_drift_method `PSI`: expected `LInfinity` or \
-             `ChiSquared`"
-        ]
+        error(json!({"categorical_drift_method": "PSI"})),
+        "constraints.json, `categorical_drift_method`: unknown value `PSI`: expected `LInfinity`, `ChiSquared`"
     );
+    let mut misspelled = data(0.5, 9).baseline();
+    let features = misspelled.constraints.as_mut().unwrap().features.as_mut().unwrap();
+    features[0].inferred_type = "integral".to_owned();
+    let error = DataQualityJob::default().analyze(&shifted, &misspelled).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "constraints.json, column `n`, `inferred_type`: unknown value `integral`: expected `Integral`, `Fractional`, `String`, \
+         `Unknown`"
+    );
+}
+
+#[test]
+fn chi_squared_test_needs_two_categories() {
     let constant = file("n,t\n0.5,x\n0.5,x\n");
     let report = constant.analyze(&configured(
         &distribution(&json!({"categorical_drift_method": "ChiSquared"})),
         &[],
     ));
     assert!(violations(&report).is_empty() || report.notes.is_empty(), "{report:?}");
+}
+
+#[test]
+fn unknown_switch_is_an_error() {
     let mut unknown = Baseline::default();
     let error = unknown
         .add(
@@ -303,7 +311,7 @@ fn unsuitable_baselines_are_rejected() {
     assert_eq!(violations(&report), [""; 0]);
     assert_eq!(
         report.notes,
-        ["drift was not checked: the baseline has no statistics.json"]
+        ["drift was not checked for columns `n`, `t`: the baseline has no statistics.json"]
     );
     // The statistics belong to other columns.
     let mut other = data(0.5, 9).baseline();

@@ -9,7 +9,7 @@
 
 use analyzer::{
     GroundTruth, Object, Outcome, ReadOptions, Report,
-    job::{AnalysisConfig, Baseline, JobError, ModelQualityJob, ModelRequest, PredictionJob},
+    job::{AnalysisConfig, Baseline, JobError, ModelQualityJob, ModelRequest, PredictionJob, Thresholds},
     read,
 };
 use model_monitor::{Limits, MonitorType, ViolationReport};
@@ -69,7 +69,7 @@ impl Bench {
     ) -> Result<(Report, Baseline), JobError> {
         let job = self.job(config)?;
         let report = self.run(&job, dataset, None, |dataset, truth| {
-            job.baseline(dataset, truth, model)
+            job.baseline(dataset, truth, model, Thresholds::Exact)
         })?;
         let mut baseline = Baseline::default();
         for file in report.all_files() {
@@ -198,7 +198,10 @@ mod model_quality {
         assert_eq!(content(&report, "analysis_config.json"), config);
         assert_eq!(
             report.notes,
-            ["no constraint is suggested for auc: the baseline value is not a number"]
+            [
+                "no constraint is suggested for auc: the baseline value is not a number",
+                "the positive class is `1`, the last of `0` and `1` in sort order: to change it, set `positive_label`"
+            ]
         );
         assert!(metrics(&report).contains_key("false_positive_rate "));
         assert!(!metrics(&report).keys().any(|name| name.starts_with("confusion")));
@@ -292,7 +295,8 @@ mod model_quality {
             report.notes,
             [
                 "ignored rows whose label is not a number (column `y`): 1, first value `n/a`",
-                "ignored rows without a prediction (column `out_p_0`): 1"
+                "ignored rows without a prediction (column `out_p_0`): 1",
+                "not checked, because it is not defined for these rows: r2"
             ]
         );
         let text: Vec<&str> = report

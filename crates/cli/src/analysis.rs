@@ -10,16 +10,18 @@ use crate::{
     error::Failure,
     table::{Table, plain},
 };
-use analysis::{ConstraintViolation, Profile, metric::MetricValue, page};
+use analysis::{
+    ConstraintViolation, NotJudged, Profile, metric::MetricValue, page, tolerance::DEFAULT_ROWS_PER_EXECUTION,
+};
 use analyzer::{
     Dataset, Outcome, ReadOptions, Report,
-    job::{self, DataQualityJob, DataQualityOptions, JobError},
+    job::{self, DataQualityJob, DataQualityOptions, JobError, Thresholds},
 };
 use inputs::{InputArgs, read_all};
 pub(crate) use locations::open_page;
 use locations::{Location, read_baseline, write_report};
 use model_monitor::MonitorType;
-use prediction::PredictionArgs;
+use prediction::{Against, PredictionArgs};
 use serde::Serialize;
 
 /// Maximum number of violations or metrics in the summary. The files contain all of them.
@@ -30,6 +32,9 @@ const MAX_ROWS: usize = 20;
 /// DATASET is a CSV, JSON Lines, Parquet, or data capture file (plain or gzip), a folder of such files, or an s3:// object or
 /// prefix. Several are read as one dataset. Writes statistics.json and constraints.json, or analysis.json for bias and feature
 /// attributions, like the baseline jobs of Model Monitor.
+///
+/// The thresholds have a tolerance: executions without drift rarely violate them. tolerance.json adapts the thresholds to the number
+/// of rows of each execution. Thresholds that you edit are applied as they are.
 #[derive(Debug, clap::Args)]
 pub struct Baseline {
     #[command(flatten)]
@@ -39,6 +44,12 @@ pub struct Baseline {
     /// Folder or s3:// prefix for the files.
     #[arg(long, short, value_name = "DIR")]
     output: String,
+    /// Number of rows that the thresholds in constraints.json are for.
+    #[arg(long, value_name = "ROWS", default_value_t = DEFAULT_ROWS_PER_EXECUTION, value_parser = clap::value_parser!(u64).range(1..))]
+    rows_per_execution: u64,
+    /// Suggest exactly the thresholds of Model Monitor and Clarify: the values of the dataset, without a tolerance.
+    #[arg(long, conflicts_with = "rows_per_execution")]
+    model_monitor_exact: bool,
     /// Print one JSON object.
     #[arg(long, display_order = 110)]
     json: bool,
@@ -49,7 +60,7 @@ pub struct Baseline {
 /// DATASET is the same as for `baseline`. Writes statistics.json, constraints.json, and drift.json, or the files of the other
 /// analyses. If violations are found, also writes `constraint_violations.json`, like the executions of Model Monitor.
 ///
-/// Exit codes: 0 clean, 1 error, 2 violations, 3 no data.
+/// Exit codes: 0 clean, 1 error, 2 violations, 3 no data, or no check could be evaluated.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct Analyze {
@@ -102,6 +113,8 @@ struct Answer<'a> {
     outcome: &'a str,
     item_count: u64,
     violations: &'a [ConstraintViolation],
+    judged: u64,
+    not_judged: &'a [NotJudged],
     notes: &'a [String],
     files: Vec<String>,
 }
@@ -126,9 +139,14 @@ impl Baseline {
             let dataset: Dataset<Profile> =
                 read_all(&self.input.datasets, &options, env, streams, Profile::default).await?;
             let columns = text::count(dataset.sink.columns().len(), "column");
-            (DataQualityJob::default().baseline(&dataset)?, format!(" and {columns}"))
+            let job = DataQualityJob {
+                thresholds: self.thresholds(),
+                ..DataQualityJob::default()
+            };
+            (job.baseline(&dataset)?, format!(" and {columns}"))
         } else {
-            let report = self.prediction.report(kind, &self.input, None, env, streams).await?;
+            let against = Against::Thresholds(self.thresholds());
+            let report = self.prediction.report(kind, &self.input, against, env, streams).await?;
             (report, String::new())
         };
         print_notes(&report, streams)?;
@@ -155,6 +173,18 @@ impl Baseline {
     }
 }
 
+impl Baseline {
+    fn thresholds(&self) -> Thresholds {
+        if self.model_monitor_exact {
+            Thresholds::Exact
+        } else {
+            Thresholds::Tolerant {
+                rows_per_execution: self.rows_per_execution,
+            }
+        }
+    }
+}
+
 /// Prints the notes about the data.
 fn print_notes(report: &Report, streams: &mut Streams<'_>) -> Result<(), Failure> {
     for note in &report.notes {
@@ -176,11 +206,8 @@ impl Analyze {
             (report, Some(compared), page)
         } else {
             self.reject_options(kind)?;
-            let baseline = Some(baseline);
-            let report = self
-                .prediction
-                .report(kind, &self.input, baseline, env, streams)
-                .await?;
+            let against = Against::Baseline(Box::new(baseline));
+            let report = self.prediction.report(kind, &self.input, against, env, streams).await?;
             (report, None, None)
         };
         print_notes(&report, streams)?;
@@ -193,20 +220,23 @@ impl Analyze {
         let exit = match report.outcome() {
             Outcome::Clean => Exit::Done,
             Outcome::Violations(_) => Exit::Violations,
-            Outcome::NoData => Exit::NoData,
+            Outcome::NoData | Outcome::NotJudged => Exit::NoData,
         };
         if self.json {
             json_line(
                 streams.out,
                 &Answer {
                     monitor_type: report.monitor_type.as_str(),
-                    outcome: match exit {
-                        Exit::Done => "Clean",
-                        Exit::Violations => "Violations",
-                        _ => "NoData",
+                    outcome: match report.outcome() {
+                        Outcome::Clean => "Clean",
+                        Outcome::Violations(_) => "Violations",
+                        Outcome::NoData => "NoData",
+                        Outcome::NotJudged => "NotJudged",
                     },
                     item_count: report.item_count,
                     violations: &report.violations,
+                    judged: report.judgments.as_ref().map_or(0, |judgments| judgments.judged),
+                    not_judged: report.judgments.as_ref().map_or(&[], |judgments| &judgments.not_judged),
                     notes: &report.notes,
                     files: files.clone(),
                 },
@@ -235,6 +265,7 @@ impl Analyze {
                 deequ_compat: self.deequ_compat,
                 false_discovery_rate: self.false_discovery_rate,
             },
+            ..DataQualityJob::default()
         };
         Ok(job.analyze(&dataset, baseline)?)
     }
@@ -285,9 +316,17 @@ fn summary(
         Outcome::Clean => "clean".to_owned(),
         Outcome::Violations(count) => text::count(count, "violation"),
         Outcome::NoData => "no data (not clean)".to_owned(),
+        Outcome::NotJudged => "no check could be evaluated (not clean)".to_owned(),
     };
     let rows = text::count(report.item_count, "row");
-    writeln!(streams.out, "{}: {rows}, {verdict}", report.monitor_type)?;
+    let checks = report.judgments.as_ref().map_or_else(String::new, |judgments| {
+        let judged = text::count(judgments.judged, "check");
+        match judgments.not_judged.len() {
+            0 => format!(" ({judged})"),
+            skipped => format!(" ({judged}, {skipped} not evaluated)"),
+        }
+    });
+    writeln!(streams.out, "{}: {rows}, {verdict}{checks}", report.monitor_type)?;
     let mut table = Table::new(["feature", "check", "description"]);
     for violation in report.violations.iter().take(MAX_ROWS) {
         table.row([

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use machine::Clock as _;
 use remediation::{
     CommandResult, InAlertChoice, Incident, ModelState, OperatorAction, OperatorAnswer, OperatorCommand,
-    OperatorRefusal, duration, incident_model, nearest_name,
+    OperatorRefusal, duration, incident_model,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -456,7 +456,7 @@ fn model_name(incident_id: &str) -> Result<&str, Failure> {
 async fn open_incident(clients: &impl Clients, name: &str, incident_id: &str) -> Result<Incident, Failure> {
     let Some(document) = model(clients, name).await? else {
         let known = models(clients).await?;
-        let nearest = nearest_name(known.iter().map(|(name, _)| name.as_str()), name);
+        let nearest = text::nearest_name(known.iter().map(|(name, _)| name.as_str()), name);
         return Err(Failure::failed(
             format!("model `{name}` does not exist in the state bucket"),
             match nearest {

@@ -18,8 +18,6 @@ const MAX_ID_CHARS: usize = 64;
 const MAX_NAME_CHARS: usize = 128;
 /// Maximum number of characters in the reason that an operator gives.
 const MAX_REASON_CHARS: usize = 1024;
-/// Largest edit distance of a name that is suggested instead of an unknown one.
-const MAX_DISTANCE: usize = 3;
 
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,15 +302,6 @@ pub fn experiment_model(experiment_id: &str) -> Option<&str> {
     (is_name(model) && number.parse::<u64>().is_ok()).then_some(model)
 }
 
-/// The name that is most similar to an unknown one, if one is similar.
-pub fn nearest_name<'a>(names: impl IntoIterator<Item = &'a str>, unknown: &str) -> Option<&'a str> {
-    let unknown = unknown.to_lowercase();
-    let distance = |name: &str| strsim::damerau_levenshtein(&unknown, &name.to_lowercase());
-    let ranked = names.into_iter().map(|name| (distance(name), name));
-    let (distance, name) = ranked.min()?;
-    (distance <= MAX_DISTANCE && distance < name.chars().count()).then_some(name)
-}
-
 /// Answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -511,16 +500,6 @@ mod tests {
             scheduled_time: "2026-11-23T03:00:00Z".parse().unwrap(),
         };
         assert_eq!(command(drop).unwrap().target(), Ok(target));
-    }
-
-    #[test]
-    fn nearest_name_is_a_similar_one() {
-        let names = ["churn", "fraud", "a"];
-        assert_eq!(nearest_name(names, "chrun"), Some("churn"));
-        assert_eq!(nearest_name(names, "Churn"), Some("churn"));
-        assert_eq!(nearest_name(names, "lifetime-value"), None);
-        assert_eq!(nearest_name(names, "b"), None);
-        assert_eq!(nearest_name([], "churn"), None);
     }
 
     fn target(json: &str) -> Result<(), String> {
@@ -724,14 +703,5 @@ mod tests {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
             assert_eq!(action.is_answer(), matches!(action, Approve | Deny), "{action:?}");
         }
-    }
-
-    #[test]
-    fn suggested_name_differs_in_three_characters_at_most() {
-        let nearest = |name, unknown| nearest_name([name], unknown).is_some();
-        assert!(nearest("churn", "churnxyz") && !nearest("churn", "churnwxyz"));
-        // A name that differs completely is not similar.
-        assert!(nearest("abcd", "axyz") && !nearest("abc", "xyz"));
-        assert_eq!(nearest_name(["fraud-eu", "fraud-us"], "fraud-ux"), Some("fraud-us"));
     }
 }

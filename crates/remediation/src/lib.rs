@@ -25,7 +25,6 @@ mod time;
 pub use command::{
     CommandResult, CommandTarget, ModelState, ModelTarget, OPERATOR_COMMAND_ACCEPTED, OperatorAction, OperatorAnswer,
     OperatorCommand, OperatorCommandAccepted, OperatorRefusal, PIPELINE_SOURCE, experiment_model, incident_model,
-    nearest_name,
 };
 pub use decision::{Approval, Decision, PAUSE_KEY, Pause, Verdict};
 pub use effect::{ModelEffect, ModelEffectOutcome, StartAnswer};

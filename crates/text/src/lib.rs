@@ -200,6 +200,18 @@ fn plural(noun: &str) -> String {
     format!("{noun}{ending}")
 }
 
+/// Largest edit distance of a name that is suggested instead of an unknown one.
+const MAX_DISTANCE: usize = 3;
+
+/// The name that is most similar to an unknown one, if one is similar.
+pub fn nearest_name<'a>(names: impl IntoIterator<Item = &'a str>, unknown: &str) -> Option<&'a str> {
+    let unknown = unknown.to_lowercase();
+    let distance = |name: &str| strsim::damerau_levenshtein(&unknown, &name.to_lowercase());
+    let ranked = names.into_iter().map(|name| (distance(name), name));
+    let (distance, name) = ranked.min()?;
+    (distance <= MAX_DISTANCE && distance < name.chars().count()).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -337,5 +349,24 @@ mod tests {
             let before = distance(now - SignedDuration::from_secs(seconds), now);
             prop_assert_eq!(after.strip_prefix("in "), before.strip_suffix(" ago"));
         }
+    }
+
+    #[test]
+    fn nearest_name_is_a_similar_one() {
+        let names = ["churn", "fraud", "a"];
+        assert_eq!(nearest_name(names, "chrun"), Some("churn"));
+        assert_eq!(nearest_name(names, "Churn"), Some("churn"));
+        assert_eq!(nearest_name(names, "lifetime-value"), None);
+        assert_eq!(nearest_name(names, "b"), None);
+        assert_eq!(nearest_name([], "churn"), None);
+    }
+
+    #[test]
+    fn suggested_name_differs_in_three_characters_at_most() {
+        let nearest = |name, unknown| nearest_name([name], unknown).is_some();
+        assert!(nearest("churn", "churnxyz") && !nearest("churn", "churnwxyz"));
+        // A name that differs completely is not similar.
+        assert!(nearest("abcd", "axyz") && !nearest("abc", "xyz"));
+        assert_eq!(nearest_name(["fraud-eu", "fraud-us"], "fraud-ux"), Some("fraud-us"));
     }
 }

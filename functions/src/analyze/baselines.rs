@@ -13,7 +13,10 @@ use crate::analyze::{
 use analysis::Profile;
 use analyzer::{
     Dataset, ReadOptions, Report,
-    job::{ANALYSIS_CONFIG, AnalysisConfig, BASELINE_FILES, Baseline, DataQualityJob, JobError, PredictionJob},
+    job::{
+        ANALYSIS_CONFIG, AnalysisConfig, BASELINE_FILES, Baseline, DataQualityJob, JobError, PredictionJob, TOLERANCE,
+        Thresholds,
+    },
 };
 use events::Event;
 use model_monitor::{MonitorType, MonitoringScheduleName, S3Uri};
@@ -159,8 +162,9 @@ impl NewBaseline<'_> {
             ));
         };
         let data = uri(data)?;
+        let previous = self.previous(clients).await?;
         let report = if kind == MonitorType::DataQuality {
-            self.data_quality(clients, &data).await?
+            self.data_quality(clients, &previous, &data).await?
         } else {
             let Some((object, body)) = self.previous_file(clients, ANALYSIS_CONFIG).await? else {
                 return Err(error(
@@ -169,7 +173,7 @@ impl NewBaseline<'_> {
                 ));
             };
             let config = AnalysisConfig::parse(&object.to_string(), &body).map_err(JobError::from)?;
-            predictions(clients, kind, config, &data).await?
+            predictions(clients, kind, config, previous.thresholds(), &data).await?
         };
         for note in &report.notes {
             tracing::warn!(monitoring_schedule = %self.monitor.monitoring_schedule, "{note}");
@@ -247,12 +251,23 @@ impl NewBaseline<'_> {
         Ok(content(clients, &at).await?.map(|body| (at, body)))
     }
 
-    async fn data_quality(&self, clients: &impl AnalyzeClients, data: &S3Uri) -> Result<Report, Failed> {
+    /// Reads the thresholds of the monitor's previous baseline.
+    async fn previous(&self, clients: &impl AnalyzeClients) -> Result<Baseline, Failed> {
         let mut previous = Baseline::default();
-        let name = "constraints.json";
-        if let Some((object, body)) = self.previous_file(clients, name).await? {
-            previous.add(name, &object.to_string(), &body)?;
+        for name in ["constraints.json", "analysis.json", TOLERANCE] {
+            if let Some((object, body)) = self.previous_file(clients, name).await? {
+                previous.add(name, &object.to_string(), &body)?;
+            }
         }
+        Ok(previous)
+    }
+
+    async fn data_quality(
+        &self,
+        clients: &impl AnalyzeClients,
+        previous: &Baseline,
+        data: &S3Uri,
+    ) -> Result<Report, Failed> {
         let columns = previous.columns();
         let options = ReadOptions {
             expected: columns.clone(),
@@ -275,7 +290,11 @@ impl NewBaseline<'_> {
                 ),
             ));
         }
-        let report = DataQualityJob::default().next_baseline(&dataset, previous.constraints.as_ref());
+        let job = DataQualityJob {
+            thresholds: previous.thresholds(),
+            ..DataQualityJob::default()
+        };
+        let report = job.next_baseline(&dataset, previous);
         report.map_err(|error| unsuitable(data, &error.to_string()))
     }
 }
@@ -285,6 +304,7 @@ async fn predictions(
     clients: &impl AnalyzeClients,
     kind: MonitorType,
     config: AnalysisConfig,
+    thresholds: Thresholds,
     data: &S3Uri,
 ) -> Result<Report, Failed> {
     let job = PredictionJob::new(kind, Some(config))?;
@@ -292,7 +312,7 @@ async fn predictions(
     job.prepare(&mut options);
     let objects = objects(clients, data).await?;
     let dataset = read_objects(clients, &data.bucket, &objects, options, job.tables()).await?;
-    let report = job.baseline(&dataset, None, None);
+    let report = job.baseline(&dataset, None, None, thresholds);
     report.map_err(|error| {
         let help = "register the model package with a drift check baseline, or set training data that contains the \
                     predictions of the model";

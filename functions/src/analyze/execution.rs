@@ -113,7 +113,7 @@ impl<'a> Execution<'a> {
             }
             Ok(None) => ("Failed", Some(NO_DATA.to_owned()), None),
             Ok(Some(report)) => match report.outcome() {
-                Outcome::NoData => ("Failed", Some(NO_DATA.to_owned()), Some(report)),
+                Outcome::NoData | Outcome::NotJudged => ("Failed", report.failure_reason(), Some(report)),
                 Outcome::Clean => ("Completed", None, Some(report)),
                 Outcome::Violations(_) => ("CompletedWithViolations", None, Some(report)),
             },
@@ -307,6 +307,7 @@ impl<'a> Execution<'a> {
                 false_discovery_rate: self.analysis.false_discovery_rate,
                 ..DataQualityOptions::default()
             },
+            ..DataQualityJob::default()
         }
     }
 

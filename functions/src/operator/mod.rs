@@ -18,7 +18,7 @@ use promotion::ExperimentDocument;
 use remediation::{
     CommandResult, CommandTarget, Incident, Input, ModelDocument, ModelState, ModelTarget, OperatorAction,
     OperatorAnswer, OperatorCommand, OperatorCommandAccepted, OperatorRefusal, Outcome, RemediationApproval,
-    RemediationPause, RemediationResolution, nearest_name,
+    RemediationPause, RemediationResolution,
 };
 use request::UrlRequest;
 use shell::config::{ConfigError, Vars};
@@ -674,6 +674,6 @@ async fn unknown_name(
     let names = keys
         .iter()
         .filter_map(|key| key.strip_prefix(folder)?.strip_suffix(".json"));
-    let nearest = nearest_name(names, name).map(|nearest| format!("did you mean `{nearest}`?"));
+    let nearest = text::nearest_name(names, name).map(|nearest| format!("did you mean `{nearest}`?"));
     Ok(Refused::new(404, error, message, nearest))
 }

@@ -3,7 +3,7 @@
 
 use analyzer::{
     Header, Object, ReadOptions,
-    job::{AnalysisConfig, PredictionJob},
+    job::{AnalysisConfig, ModelRequest, PredictionJob, Thresholds},
     read,
 };
 use functions::analyze::Analyze;
@@ -48,7 +48,8 @@ fn aws(kind: MonitorType, config: &Value, dataset: &str) -> Memory {
     let bytes = dataset.as_bytes().to_vec();
     let object = Object::stream("baseline.csv", None, move || Ok(Box::new(Cursor::new(bytes))));
     let dataset = read(vec![object], &options, job.tables()).unwrap();
-    let baseline = job.baseline(&dataset, None, Some(&mut |request| Ok(linear(&request.body))));
+    let model = &mut |request: &ModelRequest| Ok(linear(&request.body));
+    let baseline = job.baseline(&dataset, None, Some(model), Thresholds::Exact);
     for file in baseline.unwrap().all_files() {
         aws.put_object(&format!("s3://data/baseline/{}", file.name), file.content);
     }

@@ -4,7 +4,10 @@ use super::{
     FacetCounts, Metric, Stage,
     counts::{Table, cells, float},
 };
-use crate::random::Random;
+use crate::{
+    random::Random,
+    tolerance::{Deviation, SAMPLE_SIZES},
+};
 use statrs::function::gamma::ln_gamma;
 use std::collections::BTreeMap;
 
@@ -54,7 +57,7 @@ impl Bootstrap {
         let mut random = Random::new(self.seed);
         let tables = counts.tables();
         for _ in 0..self.resamples {
-            let drawn = draw(counts, &tables, &mut random);
+            let drawn = draw(counts, &tables, counts.rows(), &mut random);
             for (metric, sample) in metrics.iter().zip(&mut samples) {
                 sample.extend(drawn.evaluate(*metric));
             }
@@ -74,6 +77,32 @@ impl Bootstrap {
     }
 }
 
+/// Number of samples for the distribution of a metric.
+const SAMPLES: u32 = 1_000;
+
+/// Distributions of the metrics of the stages in random samples of the rows, by size of the samples.
+pub fn deviations(counts: &FacetCounts, stages: &[Stage]) -> BTreeMap<Metric, Vec<Deviation>> {
+    let of_stages = |metric: &Metric| stages.contains(&metric.stage()) && counts.evaluate(*metric).is_ok();
+    let metrics: Vec<Metric> = Metric::ALL.iter().copied().filter(of_stages).collect();
+    let mut random = Random::new(0);
+    let tables = counts.tables();
+    let mut found = BTreeMap::<Metric, Vec<Deviation>>::new();
+    for rows in SAMPLE_SIZES {
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); metrics.len()];
+        for _ in 0..SAMPLES {
+            let drawn = draw(counts, &tables, rows, &mut random);
+            for (metric, sample) in metrics.iter().zip(&mut samples) {
+                sample.extend(drawn.evaluate(*metric));
+            }
+        }
+        for (metric, sample) in metrics.iter().zip(samples) {
+            let deviation = Deviation::new(rows, &sample, SAMPLES);
+            found.entry(*metric).or_default().extend(deviation);
+        }
+    }
+    found
+}
+
 /// Quantile of a sorted sample: the nearest value, because infinite values have no interpolation.
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
@@ -87,17 +116,11 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     sorted.get(at.min(last)).copied()
 }
 
-/// Resampled counts with the same total.
-fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], random: &mut Random) -> FacetCounts {
-    let total = |table: &Table| {
-        let mut table = *table;
-        cells()
-            .map(|(facet, label, predicted)| *table.cell(facet, label, predicted))
-            .sum::<u64>()
-    };
-    // Rows left to draw, and the rows of the remaining cells.
-    let mut rows: u64 = tables.iter().map(|(_, table)| total(table)).sum();
-    let mut left = rows;
+/// Counts of a random sample of a number of rows, with replacement.
+fn draw(counts: &FacetCounts, tables: &[(Option<&str>, Table)], sampled: u64, random: &mut Random) -> FacetCounts {
+    // Rows of the remaining cells, and rows left to draw.
+    let mut rows = counts.rows();
+    let mut left = sampled;
     let mut drawn = counts.emptied();
     for (group, table) in tables {
         let mut table = *table;

@@ -176,6 +176,14 @@ impl FacetCounts {
         }
     }
 
+    /// Number of rows.
+    pub(super) fn rows(&self) -> u64 {
+        let mut all = self.all;
+        cells()
+            .map(|(facet, label, predicted)| *all.cell(facet, label, predicted))
+            .sum()
+    }
+
     /// Counts: tables of the subgroups, and of the rows without a subgroup.
     pub(super) fn tables(&self) -> Vec<(Option<&str>, Table)> {
         let mut rest = self.all;

@@ -12,6 +12,16 @@ pub enum Stage {
     PostTraining,
 }
 
+impl Stage {
+    /// Field of `analysis.json`.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::PreTraining => "pre_training_bias_metrics",
+            Self::PostTraining => "post_training_bias_metrics",
+        }
+    }
+}
+
 macro_rules! metrics {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $description:literal of $stage:ident,)*) => {
         /// Bias metric. The order is that of a report: by stage, then by short name.

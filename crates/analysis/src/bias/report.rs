@@ -4,14 +4,56 @@ use super::{
     Bootstrap, Cell, Column, FacetCounts, Features, Intervals, MetricError, MetricResult, SelectionError, Stage,
     column::Categories,
     counts::Table,
-    flip_test,
-    selection::{self, Selection},
+    drift, flip_test,
+    selection::{self, ColumnReading, Selection},
 };
 use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics};
 use serde_json::Value;
 
 /// Maximum number of values that are each compared with the rest, for a facet without listed values.
 pub const MAX_FACET_VALUES: usize = 1_000;
+
+/// How values are read: as codes, or as measurements with a threshold.
+#[derive(Debug, Clone, Copy)]
+pub enum Reading<'a> {
+    /// As smclarify 0.5 reads them: integers of which at least 5% are distinct are measurements.
+    Clarify,
+    /// As for a baseline: the same, but few distinct integers are codes in any number of rows.
+    Baseline,
+    /// As the baseline of the execution was read.
+    Execution(&'a Analysis),
+}
+
+impl Reading<'_> {
+    fn label(self) -> ColumnReading {
+        self.column(|section| section.label_value_or_threshold.iter().cloned().collect())
+    }
+
+    fn facet(self, name: &str) -> ColumnReading {
+        self.column(|section| {
+            let values = section.facets.get(name).into_iter().flatten();
+            values.map(|value| value.value_or_threshold.clone()).collect()
+        })
+    }
+
+    fn column(self, names: impl Fn(&BiasMetrics) -> Vec<String>) -> ColumnReading {
+        let baseline = match self {
+            Self::Clarify => return ColumnReading::Clarify,
+            Self::Baseline => return ColumnReading::FewAreCodes,
+            Self::Execution(baseline) => baseline,
+        };
+        let sections = [
+            &baseline.pre_training_bias_metrics,
+            &baseline.post_training_bias_metrics,
+        ];
+        let names: Vec<String> = sections.into_iter().flatten().flat_map(names).collect();
+        match names.first() {
+            None => ColumnReading::FewAreCodes,
+            Some(name) if drift::threshold(name).is_some() => ColumnReading::Threshold,
+            Some(_) => ColumnReading::Codes,
+        }
+    }
+}
 
 /// Columns and values of a report.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +76,8 @@ pub struct Request<'a> {
     pub accepted: Option<&'a [bool]>,
     /// Column of the subgroups of conditional metrics.
     pub group_variable: Option<&'a str>,
+    /// How facet, label, and prediction are read.
+    pub reading: Reading<'a>,
 }
 
 /// Metrics of one value, several values, or an interval of a facet.
@@ -119,11 +163,19 @@ pub fn bias_report(request: &Request<'_>) -> Result<BiasReport, SelectionError> 
         return Err(SelectionError::NoRows);
     }
     let values = request.facet_values_or_threshold;
-    let facets = selection::facets(request.facet, facet, values, MAX_FACET_VALUES)?;
+    let reading = request.reading;
+    let facets = selection::facets(
+        request.facet,
+        facet,
+        values,
+        reading.facet(request.facet),
+        MAX_FACET_VALUES,
+    )?;
     let (positive, selected) = selection::labels(
         (request.label, label),
         request.predicted_label.zip(predicted),
         request.label_values_or_threshold,
+        reading.label(),
     )?;
     let accepted = match request.accepted {
         Some(given) if given.len() != rows => {
@@ -133,7 +185,9 @@ pub fn bias_report(request: &Request<'_>) -> Result<BiasReport, SelectionError> 
                 expected: rows,
             });
         }
-        Some(given) if !given.contains(&true) => return Err(SelectionError::NoneAccepted),
+        Some(given) if matches!(reading, Reading::Clarify) && !given.contains(&true) => {
+            return Err(SelectionError::NoneAccepted);
+        }
         Some(given) => Some(given.to_vec()),
         None => selected,
     };

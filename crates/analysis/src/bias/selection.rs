@@ -1,15 +1,51 @@
-//! Rows that a facet value, an interval, or a positive label selects, by Clarify's rules.
+//! Rows that a facet value, an interval, or a positive label selects.
 //!
-//! A column is *continuous* if it contains floats, or integers (also as strings) of which at least 5% are distinct, and
+//! By Clarify's rules, a column is *continuous* if it contains floats, or integers (also as strings) of which at least 5% are distinct, and
 //! at most one value was given; this value is then a threshold. Otherwise the column is *categorical*. If no row has a
 //! categorical value as it was given, the value is converted to the type of the first row's value and searched again.
+//!
+//! The share depends on the number of rows: in 40 rows or fewer, 0 and 1 count as measurements. So a baseline decides by the number
+//! of distinct values too, and an execution follows its baseline ([`super::Reading`]).
 
 use super::column::{Categories, Cell, Column, Key, float_text, truncate};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 use thiserror::Error;
 
 /// Share of distinct values from which integers count as measurements.
 const CONTINUOUS_UNIQUENESS: f64 = 0.05;
+
+/// Number of distinct integers up to which they are codes, whatever their share.
+const MAX_CODES: usize = 10;
+
+/// How the values of one column are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColumnReading {
+    /// By Clarify's rules.
+    Clarify,
+    /// By Clarify's rules, but few distinct integers are codes.
+    FewAreCodes,
+    /// As codes.
+    Codes,
+    /// As measurements, with a threshold.
+    Threshold,
+}
+
+impl ColumnReading {
+    /// The column as it is read: with missing values, integers are stored as floats, and they are codes nevertheless.
+    fn column(self, column: &Column) -> Cow<'_, Column> {
+        match (self, column) {
+            (Self::Codes | Self::FewAreCodes, Column::Float(values)) => {
+                let code = |value: &f64| match truncate(*value).filter(|_| value.fract().abs() <= 0.0) {
+                    Some(whole) => Some(Cell::Int(whole)),
+                    None => value.is_nan().then_some(Cell::Null),
+                };
+                let cells: Option<Vec<Cell>> = values.iter().map(code).collect();
+                cells.map_or(Cow::Borrowed(column), |cells| Cow::Owned(Column::Object(cells)))
+            }
+            _ => Cow::Borrowed(column),
+        }
+    }
+}
 
 /// Reason for which rows are not selectable. The whole report fails.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -170,9 +206,11 @@ pub(super) fn facets(
     name: &str,
     column: &Column,
     values: &[Cell],
+    reading: ColumnReading,
     limit: usize,
 ) -> Result<Vec<Selection>, SelectionError> {
-    let categories = match kind(name, column, values)? {
+    let column = &*reading.column(column);
+    let categories = match kind(name, column, values, reading)? {
         Kind::Continuous(numbers) => {
             let interval = ThresholdInterval::new(name, numbers.max(), values)?;
             let rows = numbers.rows(&interval);
@@ -229,11 +267,20 @@ pub(super) fn labels(
     label: (&str, &Column),
     predicted: Option<(&str, &Column)>,
     values: &[Cell],
+    reading: ColumnReading,
 ) -> Result<(Selection, Option<Vec<bool>>), SelectionError> {
     if values.is_empty() {
         return Err(SelectionError::NoLabelValues);
     }
-    let label_kind = kind(label.0, label.1, values)?;
+    let of_label = reading.column(label.1);
+    let label = (label.0, &*of_label);
+    let label_kind = kind(label.0, label.1, values, reading)?;
+    // Labels and predictions are read alike.
+    let reading = match (&label_kind, reading) {
+        (_, ColumnReading::Clarify) => ColumnReading::Clarify,
+        (Kind::Categorical(_), _) => ColumnReading::Codes,
+        (Kind::Continuous(_), _) => ColumnReading::Threshold,
+    };
     let positive = match &label_kind {
         Kind::Continuous(numbers) => {
             let interval = ThresholdInterval::new(label.0, numbers.max(), values)?;
@@ -250,7 +297,9 @@ pub(super) fn labels(
     let Some(predicted) = predicted else {
         return Ok((positive, None));
     };
-    let accepted = match (&label_kind, kind(predicted.0, predicted.1, values)?) {
+    let of_predicted = reading.column(predicted.1);
+    let predicted = (predicted.0, &*of_predicted);
+    let accepted = match (&label_kind, kind(predicted.0, predicted.1, values, reading)?) {
         (Kind::Categorical(_), Kind::Categorical(categories)) => {
             categories.rows(&select(predicted.0, predicted.1, &categories, values)?)
         }
@@ -267,7 +316,7 @@ pub(super) fn labels(
             });
         }
     };
-    if !accepted.contains(&true) {
+    if reading == ColumnReading::Clarify && !accepted.contains(&true) {
         return Err(SelectionError::NoPositivePrediction(predicted.0.to_owned()));
     }
     Ok((positive, Some(accepted)))
@@ -292,13 +341,18 @@ fn names(values: &[Cell]) -> String {
     values.iter().map(Cell::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn kind(name: &str, column: &Column, values: &[Cell]) -> Result<Kind, SelectionError> {
+fn kind(name: &str, column: &Column, values: &[Cell], reading: ColumnReading) -> Result<Kind, SelectionError> {
     let categories = || column.categories();
-    if values.len() > 1 {
+    if values.len() > 1 || reading == ColumnReading::Codes {
         return Ok(Kind::Categorical(categories()));
     }
+    let is_continuous = |categories: &Categories| match reading {
+        ColumnReading::Threshold => true,
+        ColumnReading::FewAreCodes if are_codes(categories, values) => false,
+        _ => categories.uniqueness() >= CONTINUOUS_UNIQUENESS,
+    };
     let of_integers = |numbers: Numbers, categories: Categories| {
-        if categories.uniqueness() >= CONTINUOUS_UNIQUENESS {
+        if is_continuous(&categories) {
             Kind::Continuous(numbers)
         } else {
             Kind::Categorical(categories)
@@ -313,13 +367,23 @@ fn kind(name: &str, column: &Column, values: &[Cell]) -> Result<Kind, SelectionE
                 return Ok(Kind::Categorical(categories()));
             }
             let categories = categories();
-            if categories.uniqueness() >= CONTINUOUS_UNIQUENESS {
+            if is_continuous(&categories) {
                 Kind::Continuous(numbers(name, cells)?)
             } else {
                 Kind::Categorical(categories)
             }
         }
     })
+}
+
+/// Whether integers are codes: there are two of them, or few, and the given value is one of them.
+fn are_codes(categories: &Categories, values: &[Cell]) -> bool {
+    let is_one = |value: &Cell| {
+        let key = Key::new(value);
+        key.is_some() && categories.values.iter().any(|known| Key::new(known) == key)
+    };
+    let distinct = categories.values.len();
+    distinct <= 2 || (distinct <= MAX_CODES && values.iter().all(is_one))
 }
 
 /// Whether every cell of a mixed column is an integer or a string with one. Floats count, because they are truncated.

@@ -1,7 +1,7 @@
 //! `driftwarden compute bias` and `driftwarden compute bias-report`.
 
 use crate::bias::{
-    Cell, Column, Dataset, FacetReport, Features, Groups, MetricError, MetricResult, Request, bias_report,
+    Cell, Column, Dataset, FacetReport, Features, Groups, MetricError, MetricResult, Reading, Request, bias_report,
 };
 use model_monitor::Quantity;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -199,6 +199,7 @@ pub fn report(line: &[u8]) -> Result<Value, String> {
         label_values_or_threshold: &line.label_values_or_threshold.0,
         predicted_label: line.predicted_label.as_deref(),
         accepted: None,
+        reading: Reading::Clarify,
         group_variable: line.group_variable.as_deref(),
     };
     let report = bias_report(&request).map_err(|error| error.to_string())?;

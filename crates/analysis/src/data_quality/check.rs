@@ -1,10 +1,14 @@
 //! Violations of a baseline's constraints, and drift of the columns.
 
-use super::distances::{CategoricalDistances, NumericDistances, categories};
+use super::{
+    distances::canonical,
+    drift::{ColumnDrift, DriftMethod, control, drift},
+    suggest,
+};
 use crate::{
-    Class, ColumnProfile, InferredType, Profile,
-    distance::{DistanceError, Rows, Weighted, control::benjamini_hochberg},
+    Class, ColumnProfile, Judgments, Profile,
     java::java_double,
+    tolerance::{DataQualityTolerance, FeatureTolerance, Observed, Tolerance, is_same},
     violation::ConstraintViolation,
 };
 use model_monitor::{
@@ -16,6 +20,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Maximum number of missing columns, and of extra columns, that are named individually.
 const MAX_NAMED_COLUMNS: usize = 100;
+
+/// Names of `comparison_method` with the correction for the sampling error.
+pub(super) const ROBUST: [&str; 2] = ["Robust", "linf_robust"];
+/// Names of `comparison_method` without it.
+const SIMPLE: [&str; 2] = ["Simple", "linf_simple"];
+/// Default of `categorical_drift_method`.
+const L_INFINITY: &str = "LInfinity";
+/// The other value of `categorical_drift_method`.
+pub(super) const CHI_SQUARED: &str = "ChiSquared";
 
 /// Options of the checks; used where the monitoring configuration of the constraints does not set them.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -38,85 +51,86 @@ pub struct DataQuality {
     pub violations: Vec<ConstraintViolation>,
     /// Drift of each column, where available.
     pub drift: Vec<ColumnDrift>,
-    /// Skipped checks, with the reasons.
+    /// Checks that were evaluated, and those that were not. The names of the columns are not among them.
+    #[serde(skip)]
+    pub judgments: Judgments,
+    /// Notes about the columns, and skipped checks with the reasons.
     pub notes: Vec<String>,
 }
 
-/// Kind of distance between a column and its baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum DriftMethod {
-    /// Largest difference between the distribution functions of two numeric columns.
-    Numerical,
-    /// Largest difference between the shares of a value.
-    Categorical,
-    /// One minus the p-value of the chi-squared test.
-    ChiSquared,
+/// Baseline of data quality.
+#[derive(Debug, Clone, Copy)]
+pub struct Baseline<'a> {
+    /// Constraints.
+    pub constraints: &'a Constraints,
+    /// Statistics. Without them, drift is not checked, and thresholds have no tolerance.
+    pub statistics: Option<&'a Statistics>,
+    /// Tolerance. Without it, thresholds are applied as they are.
+    pub tolerance: Option<&'a Tolerance>,
 }
 
-/// Drift of a column from its baseline.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ColumnDrift {
-    /// Name of the column.
-    pub name: String,
-    /// Kind of the distance.
-    pub method: DriftMethod,
-    /// Distance by the configured method, which the check compares with the threshold. With `ChiSquared`, one minus the
-    /// p-value.
-    #[serde(serialize_with = "crate::number")]
-    pub distance: f64,
-    /// Largest distance that is not drift.
-    #[serde(serialize_with = "crate::number")]
-    pub threshold: f64,
-    /// Whether the distance is above its threshold, and significant if this is required.
-    pub drifted: bool,
-    /// Adjusted p-value (Benjamini and Hochberg), if the false discovery rate is controlled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub adjusted_p_value: Option<f64>,
-    /// All distances.
-    #[serde(flatten)]
-    pub measured: ColumnDistances,
+/// Thresholds for the number of rows of an execution.
+pub(super) struct Tolerant<'a> {
+    tolerance: &'a Tolerance,
+    of: &'a DataQualityTolerance,
+    /// Probability of a false alarm of each check.
+    pub(super) alpha: f64,
+    rows: u64,
+    baseline_rows: u64,
 }
 
-/// Distances between a column and its baseline.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum ColumnDistances {
-    /// Distances of a numeric column.
-    Numeric(NumericDistances),
-    /// Distances of any other column.
-    Categorical(CategoricalDistances),
-}
-
-impl ColumnDistances {
-    /// Distances with their names.
-    pub(crate) fn named(&self) -> Vec<(&'static str, f64)> {
-        match self {
-            Self::Numeric(of) => vec![
-                ("L-infinity", of.linf_simple),
-                ("p-value (Kolmogorov-Smirnov)", of.ks_pvalue),
-                ("population stability index", of.psi),
-                ("Jensen-Shannon", of.jensen_shannon),
-                ("Wasserstein", of.wasserstein),
-            ],
-            Self::Categorical(of) => vec![
-                ("L-infinity", of.linf_simple),
-                ("p-value (chi-squared)", of.chi2_pvalue),
-                ("population stability index", of.psi),
-                ("Jensen-Shannon", of.jensen_shannon),
-            ],
-        }
+impl<'a> Tolerant<'a> {
+    fn new(baseline: &Baseline<'a>, columns: usize, rows: u64) -> Option<Self> {
+        // Thresholds for another number of rows follow from the statistics.
+        let tolerance = baseline.tolerance.filter(|_| baseline.statistics.is_some())?;
+        Some(Self {
+            tolerance,
+            of: tolerance.data_quality.as_ref()?,
+            alpha: suggest::alpha(tolerance, columns),
+            rows,
+            baseline_rows: tolerance.baseline_rows,
+        })
     }
 
-    fn p_value(&self) -> f64 {
-        match self {
-            Self::Numeric(distances) => distances.ks_pvalue,
-            Self::Categorical(distances) => distances.chi2_pvalue,
+    /// Whether `comparison_threshold` is the suggested one.
+    pub(super) fn has_comparison_threshold(&self, threshold: f64) -> bool {
+        is_same(self.of.comparison_threshold, threshold)
+    }
+
+    fn feature(&self, name: &str) -> Option<&FeatureTolerance> {
+        self.of.features.get(name)
+    }
+
+    /// Completeness for the number of rows, if the constraint is the suggested one.
+    fn completeness(&self, name: &str, present: u64, least: f64) -> f64 {
+        if !self.feature(name).is_some_and(|of| is_same(of.completeness, least)) {
+            return least;
         }
+        let present = Observed {
+            part: present,
+            whole: self.baseline_rows,
+        };
+        suggest::completeness(present, self.rows, self.alpha, self.tolerance)
+    }
+
+    /// Share of values in the domain for a number of values, if the threshold is the suggested one.
+    fn domain(&self, name: &str, statistics: &FeatureStatistics, least: f64, present: u64) -> f64 {
+        let own = self.feature(name).and_then(|of| of.domain_content_threshold);
+        let suggested = own.unwrap_or(self.of.domain_content_threshold);
+        let string = statistics.string_statistics.as_ref();
+        let Some(distribution) = string.and_then(|string| string.distribution.as_ref()) else {
+            return least;
+        };
+        if !is_same(suggested, least) {
+            return least;
+        }
+        let seen = suggest::seen_before(distribution.categorical.buckets.iter().map(|bucket| bucket.count));
+        seen.lower(present, self.alpha).min(self.of.domain_content_threshold)
     }
 }
 
 /// Settings of one column.
-struct Settings<'a> {
+pub(super) struct Settings<'a> {
     own: Option<&'a MonitoringConfig>,
     all: Option<&'a MonitoringConfig>,
 }
@@ -126,7 +140,7 @@ impl<'a> Settings<'a> {
         self.own.into_iter().chain(self.all).find_map(setting)
     }
 
-    fn comparison<T>(&self, setting: impl Fn(&'a DistributionConstraints) -> Option<T>) -> Option<T> {
+    pub(super) fn comparison<T>(&self, setting: impl Fn(&'a DistributionConstraints) -> Option<T>) -> Option<T> {
         self.first(|config| config.distribution_constraints.as_ref().and_then(&setting))
     }
 
@@ -146,16 +160,12 @@ impl<'a> Settings<'a> {
 }
 
 /// Checks a dataset against the constraints of its baseline, and for drift against its statistics.
-pub fn check(
-    profile: &Profile,
-    constraints: &Constraints,
-    baseline: Option<&Statistics>,
-    options: &Options,
-) -> DataQuality {
+pub fn check(profile: &Profile, baseline: &Baseline<'_>, options: &Options) -> DataQuality {
     let mut found = DataQuality::default();
-    let features = constraints.features.as_deref().unwrap_or_default();
-    let global = constraints.monitoring_config.as_ref();
+    let features = baseline.constraints.features.as_deref().unwrap_or_default();
+    let global = baseline.constraints.monitoring_config.as_ref();
     let statistics: HashMap<&str, &FeatureStatistics> = baseline
+        .statistics
         .and_then(|baseline| baseline.features.as_ref())
         .into_iter()
         .flatten()
@@ -164,42 +174,49 @@ pub fn check(
     if global.and_then(|config| config.evaluate_constraints) != Some(Switch::Disabled) {
         columns(profile, features, &mut found);
     }
+    let tolerant = Tolerant::new(baseline, features.len(), profile.item_count());
     let mut negative = Vec::new();
-    let mut untold = BTreeMap::<String, Vec<&str>>::new();
     for feature in features {
         let settings = Settings {
             own: feature.overrides(),
             all: global,
         };
-        let Some(column) = profile.get(&feature.name) else {
+        let name = &feature.name;
+        let Some(column) = profile.get(name) else {
+            found.judgments.skip(name, "all", "the dataset has no such column");
             continue;
         };
         if !settings.evaluates() {
+            found.judgments.disabled += 1;
             continue;
         }
-        let mut violate = |check_type: ConstraintCheckType, description: String| {
-            found.violations.push(ConstraintViolation::for_feature(
-                &feature.name,
-                &check_type,
-                description,
-            ));
+        let own = statistics.get(name.as_str()).copied();
+        let mut judge = Judge {
+            feature,
+            found: &mut found,
         };
-        data_type(column, feature, &settings, options, &mut violate);
-        completeness(column, feature, profile.item_count(), &mut violate);
-        domain(column, feature, &settings, &mut violate);
+        judge.data_type(column, &settings, options);
+        judge.completeness(column, own, profile.item_count(), tolerant.as_ref());
+        judge.domain(column, own, &settings, tolerant.as_ref());
         if feature.num_constraints.as_ref().is_some_and(|of| of.is_non_negative) && column.moments().min < 0.0 {
-            negative.push(feature.name.as_str());
+            negative.push(name.as_str());
         }
-        if settings.compares() && baseline.is_some() {
-            match drift(
-                column,
-                feature,
-                statistics.get(feature.name.as_str()).copied(),
-                &settings,
-                options,
-            ) {
-                Ok(drift) => found.drift.push(drift),
-                Err(why) => untold.entry(why).or_default().push(&feature.name),
+        if !settings.compares() {
+            found.judgments.disabled += 1;
+        } else if baseline.statistics.is_none() {
+            let reason = "the baseline has no statistics.json";
+            found
+                .judgments
+                .skip(name, ConstraintCheckType::BaselineDrift.as_str(), reason);
+        } else {
+            match drift(column, feature, own, &settings, options, tolerant.as_ref()) {
+                Ok(drift) => {
+                    found.judgments.judged += 1;
+                    found.drift.push(drift);
+                }
+                Err(why) => found
+                    .judgments
+                    .skip(name, ConstraintCheckType::BaselineDrift.as_str(), why),
             }
         }
     }
@@ -207,14 +224,38 @@ pub fn check(
         let note = "negative values, but the baseline has none (Model Monitor has no check for this)";
         found.notes.push(format!("{}: {note}", named(&negative)));
     }
-    for (why, names) in untold {
+    skipped_drift(&mut found);
+    if let Some(rate) = options.false_discovery_rate {
+        control(&mut found.drift, rate);
+    }
+    drift_violations(&mut found);
+    // Column by column, in the order of the constraints.
+    let order: HashMap<&str, usize> = features
+        .iter()
+        .enumerate()
+        .map(|(at, feature)| (feature.name.as_str(), at))
+        .collect();
+    let place = |violation: &ConstraintViolation| order.get(violation.subject()).copied().unwrap_or(usize::MAX);
+    found.violations.sort_by_key(place);
+    found
+}
+
+/// Notes the columns whose drift was not checked, by reason.
+fn skipped_drift(found: &mut DataQuality) {
+    let mut by_reason = BTreeMap::<&str, Vec<&str>>::new();
+    let skipped = found.judgments.not_judged.iter();
+    for skipped in skipped.filter(|skipped| skipped.check == ConstraintCheckType::BaselineDrift.as_str()) {
+        by_reason.entry(&skipped.reason).or_default().push(&skipped.subject);
+    }
+    for (why, names) in by_reason {
         found
             .notes
             .push(format!("drift was not checked for {}: {why}", named(&names)));
     }
-    if let Some(rate) = options.false_discovery_rate {
-        control(&mut found.drift, rate);
-    }
+}
+
+/// Adds a violation for each column that drifted.
+fn drift_violations(found: &mut DataQuality) {
     for drift in found.drift.iter().filter(|drift| drift.drifted) {
         let (name, unit) = match drift.method {
             DriftMethod::Numerical => ("Numerical", ""),
@@ -229,15 +270,55 @@ pub fn check(
             description,
         ));
     }
-    // Column by column, in the order of the constraints.
-    let order: HashMap<&str, usize> = features
-        .iter()
-        .enumerate()
-        .map(|(at, feature)| (feature.name.as_str(), at))
-        .collect();
-    let place = |violation: &ConstraintViolation| order.get(violation.subject()).copied().unwrap_or(usize::MAX);
-    found.violations.sort_by_key(place);
-    found
+}
+
+/// Checks the settings whose values are names.
+///
+/// # Errors
+/// The setting with an unknown value, and the known values.
+pub fn check_settings(constraints: &Constraints) -> Result<(), String> {
+    let known = |place: &str, value: &str, known: &[&str]| {
+        if known.contains(&value) {
+            return Ok(());
+        }
+        let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        Err(format!(
+            "constraints.json, {place}: unknown value `{value}`: expected {}",
+            names.join(", ")
+        ))
+    };
+    let config = |place: &str, config: &MonitoringConfig| -> Result<(), String> {
+        let Some(distribution) = &config.distribution_constraints else {
+            return Ok(());
+        };
+        if let Some(method) = &distribution.comparison_method {
+            known(
+                &format!("{place}`comparison_method`"),
+                method,
+                &[ROBUST, SIMPLE].concat(),
+            )?;
+        }
+        if let Some(method) = &distribution.categorical_drift_method {
+            known(
+                &format!("{place}`categorical_drift_method`"),
+                method,
+                &[L_INFINITY, CHI_SQUARED],
+            )?;
+        }
+        Ok(())
+    };
+    if let Some(all) = &constraints.monitoring_config {
+        config("", all)?;
+    }
+    for feature in constraints.features.iter().flatten() {
+        let place = format!("column `{}`, ", feature.name);
+        let types = ["Integral", "Fractional", "String", "Unknown"];
+        known(&format!("{place}`inferred_type`"), &feature.inferred_type, &types)?;
+        if let Some(own) = feature.overrides() {
+            config(&place, own)?;
+        }
+    }
+    Ok(())
 }
 
 /// Describes some columns for a note: the first ones, and their number.
@@ -293,89 +374,133 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-fn data_type(
-    column: &ColumnProfile,
-    feature: &FeatureConstraints,
-    settings: &Settings<'_>,
-    options: &Options,
-    violate: &mut impl FnMut(ConstraintCheckType, String),
-) {
-    let present = column.present();
-    let count = |classes: &[Class]| classes.iter().map(|class| column.class_count(*class)).sum::<u64>();
-    let lenient = options.lenient_types;
-    let matching = match feature.inferred_type.as_str() {
-        "Integral" => count(&[Class::Integral]),
-        "Fractional" if lenient => count(&[Class::Fractional, Class::Integral]),
-        "Fractional" => count(&[Class::Fractional]),
-        "String" if lenient => present,
-        "String" => count(&[Class::String, Class::Boolean]),
-        _ => return,
-    };
-    if present == 0 {
-        return;
+/// The checks of one column.
+struct Judge<'a> {
+    feature: &'a FeatureConstraints,
+    found: &'a mut DataQuality,
+}
+
+impl Judge<'_> {
+    fn violate(&mut self, check_type: &ConstraintCheckType, description: String) {
+        let violation = ConstraintViolation::for_feature(&self.feature.name, check_type, description);
+        self.found.violations.push(violation);
     }
-    let threshold = settings.first(|config| config.datatype_check_threshold).unwrap_or(1.0);
-    let observed = share(matching, present);
-    if observed < threshold {
-        let kind = &feature.inferred_type;
-        let (expected, observed) = (java_double(threshold * 100.0), java_double(observed * 100.0));
-        violate(
-            ConstraintCheckType::DataType,
-            format!(
-                "Data type match requirement is not met. Expected data type: {kind}, Expected match: {expected}%. \
-                 Observed: Only {observed}% of data is {kind}."
-            ),
-        );
+
+    fn skip(&mut self, check_type: &ConstraintCheckType, reason: &str) {
+        self.found
+            .judgments
+            .skip(&self.feature.name, check_type.as_str(), reason);
+    }
+
+    fn data_type(&mut self, column: &ColumnProfile, settings: &Settings<'_>, options: &Options) {
+        let present = column.present();
+        let count = |classes: &[Class]| classes.iter().map(|class| column.class_count(*class)).sum::<u64>();
+        let lenient = options.lenient_types;
+        let matching = match self.feature.inferred_type.as_str() {
+            "Integral" if lenient => whole_numbers(column),
+            "Integral" => count(&[Class::Integral]),
+            "Fractional" if lenient => count(&[Class::Fractional, Class::Integral]),
+            "Fractional" => count(&[Class::Fractional]),
+            "String" if lenient => present,
+            "String" => count(&[Class::String, Class::Boolean]),
+            // The baseline has no values for the column, so it has no type.
+            _ => return,
+        };
+        if present == 0 {
+            return self.skip(&ConstraintCheckType::DataType, "it has no values");
+        }
+        self.found.judgments.judged += 1;
+        let threshold = settings.first(|config| config.datatype_check_threshold).unwrap_or(1.0);
+        let observed = share(matching, present);
+        if observed < threshold {
+            let kind = &self.feature.inferred_type;
+            let (expected, observed) = (java_double(threshold * 100.0), java_double(observed * 100.0));
+            self.violate(
+                &ConstraintCheckType::DataType,
+                format!(
+                    "Data type match requirement is not met. Expected data type: {kind}, Expected match: {expected}%. \
+                     Observed: Only {observed}% of data is {kind}."
+                ),
+            );
+        }
+    }
+
+    fn completeness(
+        &mut self,
+        column: &ColumnProfile,
+        statistics: Option<&FeatureStatistics>,
+        rows: u64,
+        tolerant: Option<&Tolerant<'_>>,
+    ) {
+        let Some(least) = self.feature.completeness else {
+            return;
+        };
+        self.found.judgments.judged += 1;
+        let least = match (tolerant, statistics.and_then(num_present)) {
+            (Some(of), Some(present)) => of.completeness(&self.feature.name, present, least),
+            _ => least,
+        };
+        let observed = share(column.present(), rows);
+        if observed < least {
+            let description = unmet(observed, "Completeness", least);
+            self.violate(&ConstraintCheckType::Completeness, description);
+        }
+    }
+
+    fn domain(
+        &mut self,
+        column: &ColumnProfile,
+        statistics: Option<&FeatureStatistics>,
+        settings: &Settings<'_>,
+        tolerant: Option<&Tolerant<'_>>,
+    ) {
+        let strings = self.feature.string_constraints.as_ref();
+        let Some(domains) = strings.and_then(|of| of.domains.as_ref()) else {
+            return;
+        };
+        let present = column.present();
+        if present == 0 {
+            return self.skip(&ConstraintCheckType::CategoricalValues, "it has no values");
+        }
+        self.found.judgments.judged += 1;
+        let least = settings
+            .first(|config| config.domain_content_threshold)
+            .or_else(|| settings.comparison(|comparison| comparison.min_domain_mass))
+            .unwrap_or(1.0);
+        let least = match (tolerant, statistics) {
+            (Some(of), Some(statistics)) => of.domain(&self.feature.name, statistics, least, present),
+            _ => least,
+        };
+        let domain: BTreeSet<&str> = domains.iter().map(|value| canonical(value)).collect();
+        let inside = column
+            .texts()
+            .iter()
+            .filter(|(value, _)| domain.contains(canonical(value)))
+            .map(|(_, count)| count)
+            .sum();
+        let observed = share(inside, present);
+        if observed < least {
+            let description = unmet(observed, "Share of values in the domain", least);
+            self.violate(&ConstraintCheckType::CategoricalValues, description);
+        }
     }
 }
 
-fn completeness(
-    column: &ColumnProfile,
-    feature: &FeatureConstraints,
-    rows: u64,
-    violate: &mut impl FnMut(ConstraintCheckType, String),
-) {
-    let Some(least) = feature.completeness else { return };
-    let observed = share(column.present(), rows);
-    if observed < least {
-        violate(
-            ConstraintCheckType::Completeness,
-            unmet(observed, "Completeness", least),
-        );
-    }
+/// Number of values of a baseline's column.
+fn num_present(statistics: &FeatureStatistics) -> Option<u64> {
+    let numeric = statistics.numerical_statistics.as_ref().map(|of| of.common);
+    let common = numeric.or_else(|| statistics.string_statistics.as_ref().map(|of| of.common));
+    common.map(|common| common.num_present)
 }
 
-fn domain(
-    column: &ColumnProfile,
-    feature: &FeatureConstraints,
-    settings: &Settings<'_>,
-    violate: &mut impl FnMut(ConstraintCheckType, String),
-) {
-    let Some(domains) = feature.string_constraints.as_ref().and_then(|of| of.domains.as_ref()) else {
-        return;
-    };
-    let present = column.present();
-    if present == 0 {
-        return;
-    }
-    let least = settings
-        .first(|config| config.domain_content_threshold)
-        .or_else(|| settings.comparison(|comparison| comparison.min_domain_mass))
-        .unwrap_or(1.0);
-    let domain: BTreeSet<&str> = domains.iter().map(String::as_str).collect();
-    let inside = column
-        .texts()
-        .iter()
-        .filter(|(value, _)| domain.contains(value.as_str()))
-        .map(|(_, count)| count)
-        .sum();
-    let observed = share(inside, present);
-    if observed < least {
-        violate(
-            ConstraintCheckType::CategoricalValues,
-            unmet(observed, "Share of values in the domain", least),
-        );
-    }
+/// Number of numbers without a fraction, however they are written: pandas writes `296.0` in a column with missing values.
+fn whole_numbers(column: &ColumnProfile) -> u64 {
+    let numbers = column.class_count(Class::Integral) + column.class_count(Class::Fractional);
+    let fractions = column
+        .numbers()
+        .into_iter()
+        .filter(|(number, _)| number.fract().abs() > 0.0);
+    numbers.saturating_sub(fractions.map(|(_, count)| count).sum())
 }
 
 /// Deequ's wording for a share that is too small, with the minimum.
@@ -385,164 +510,4 @@ fn unmet(observed: f64, what: &str, least: f64) -> String {
         java_double(observed),
         java_double(least)
     )
-}
-
-/// Computes the drift of a column.
-fn drift(
-    column: &ColumnProfile,
-    feature: &FeatureConstraints,
-    baseline: Option<&FeatureStatistics>,
-    settings: &Settings<'_>,
-    options: &Options,
-) -> Result<ColumnDrift, String> {
-    let baseline = baseline.ok_or("it is not in the baseline's statistics")?;
-    let threshold = settings.comparison(|of| of.comparison_threshold).unwrap_or(0.1);
-    let method = settings
-        .comparison(|of| of.comparison_method.as_deref())
-        .unwrap_or("Robust");
-    let robust = match method {
-        "Robust" | "linf_robust" => true,
-        "Simple" | "linf_simple" => false,
-        other => {
-            let known = "`Robust`, `Simple`, `linf_robust`, `linf_simple`";
-            return Err(format!("unknown comparison_method `{other}`: expected one of {known}"));
-        }
-    };
-    let (method, measured, distance, threshold) = if let Some(numeric) = &baseline.numerical_statistics {
-        let distribution = numeric
-            .distribution
-            .as_ref()
-            .ok_or("the baseline has no distribution for it")?;
-        let sample = numbers(column, options.deequ_compat)?;
-        let baseline = baseline_numbers(distribution, options.deequ_compat)
-            .ok_or("the baseline has neither a sketch nor values for it")?;
-        let rows = if options.deequ_compat {
-            sample.rows(&baseline)
-        } else {
-            let n = column.class_count(Class::Fractional) + column.class_count(Class::Integral);
-            Rows::new(n, numeric.common.num_present).map_err(|error| error.to_string())?
-        };
-        let distances = NumericDistances::new(&sample, &baseline, rows);
-        let distance = if robust {
-            distances.linf_robust
-        } else {
-            distances.linf_simple
-        };
-        (
-            DriftMethod::Numerical,
-            ColumnDistances::Numeric(distances),
-            distance,
-            threshold,
-        )
-    } else if let Some(string) = &baseline.string_statistics {
-        let buckets = string.distribution.iter().flat_map(|of| &of.categorical.buckets);
-        let expected = buckets.map(|bucket| (bucket.value.clone(), bucket.count));
-        let sample = categories(column.texts().into_iter(), column.present()).map_err(|_| "it has no values")?;
-        let expected =
-            categories(expected, string.common.num_present).map_err(|_| "the baseline has no values for it")?;
-        let distances = CategoricalDistances::new(&sample, &expected);
-        let threshold = settings
-            .comparison(|of| of.categorical_comparison_threshold)
-            .unwrap_or(threshold);
-        match settings
-            .comparison(|of| of.categorical_drift_method.as_deref())
-            .unwrap_or("LInfinity")
-        {
-            "LInfinity" => {
-                let distance = if robust {
-                    distances.linf_robust
-                } else {
-                    distances.linf_simple
-                };
-                (
-                    DriftMethod::Categorical,
-                    ColumnDistances::Categorical(distances),
-                    distance,
-                    threshold,
-                )
-            }
-            "ChiSquared" if distances.chi2_pvalue.is_nan() => {
-                return Err("the chi-squared test requires at least two categories".to_owned());
-            }
-            "ChiSquared" => {
-                let distance = 1.0 - distances.chi2_pvalue;
-                (
-                    DriftMethod::ChiSquared,
-                    ColumnDistances::Categorical(distances),
-                    distance,
-                    1.0 - threshold,
-                )
-            }
-            other => {
-                return Err(format!(
-                    "unknown categorical_drift_method `{other}`: expected `LInfinity` or `ChiSquared`"
-                ));
-            }
-        }
-    } else {
-        return Err("the baseline has no statistics for it".to_owned());
-    };
-    Ok(ColumnDrift {
-        name: feature.name.clone(),
-        method,
-        distance,
-        threshold,
-        drifted: distance > threshold,
-        adjusted_p_value: None,
-        measured,
-    })
-}
-
-/// Numbers of a column, whatever other values it contains.
-fn numbers(column: &ColumnProfile, deequ_compat: bool) -> Result<Weighted, String> {
-    let numbers = if deequ_compat {
-        Weighted::deequ_compat(column.sketch().items())
-    } else {
-        Weighted::new(column.numbers())
-    };
-    numbers.map_err(|error| match (error, column.inferred_type()) {
-        (DistanceError::Empty, InferredType::Unknown) => "it has no values".to_owned(),
-        (DistanceError::Empty, _) => "it has no numbers".to_owned(),
-        (error, _) => error.to_string(),
-    })
-}
-
-/// Numbers of a baseline: each with its count, or the items of the sketch.
-fn baseline_numbers(distribution: &model_monitor::Distribution, deequ_compat: bool) -> Option<Weighted> {
-    let sketched = || {
-        let levels = distribution.kll.sketch.as_ref()?.data.iter().zip(0u32..);
-        let weight = |level: u32| 1u64.checked_shl(level).unwrap_or(u64::MAX);
-        Some(levels.flat_map(move |(items, level)| items.iter().map(move |item| (*item, weight(level)))))
-    };
-    if deequ_compat {
-        return Weighted::deequ_compat(sketched()?).ok();
-    }
-    if let Some(categorical) = &distribution.categorical {
-        let pairs = categorical
-            .buckets
-            .iter()
-            .map(|bucket| Some((bucket.value.parse().ok()?, bucket.count)));
-        return Weighted::new(pairs.collect::<Option<Vec<_>>>()?).ok();
-    }
-    Weighted::new(sketched()?).ok()
-}
-
-/// Discards drift that is not significant, given the number of columns that are tested.
-fn control(drift: &mut [ColumnDrift], rate: f64) {
-    let (at, p_values): (Vec<usize>, Vec<f64>) = drift
-        .iter()
-        .enumerate()
-        .map(|(at, drift)| (at, drift.measured.p_value()))
-        .filter(|(_, p)| !p.is_nan())
-        .unzip();
-    // If the control fails, the results stay unchanged.
-    let Ok(controlled) = benjamini_hochberg(&p_values, rate) else {
-        return;
-    };
-    for (at, adjusted) in at.into_iter().zip(controlled.adjusted) {
-        if let Some(drift) = drift.get_mut(at) {
-            drift.adjusted_p_value = Some(adjusted);
-            drift.drifted &= adjusted <= rate;
-        }
-    }
 }

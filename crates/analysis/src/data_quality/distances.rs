@@ -1,10 +1,7 @@
 //! All distances between a column and its baseline.
 
-use crate::distance::{Categories, DistanceError, ROBUST_C, Rows, Weighted};
+use crate::distance::{Categories, ROBUST_C, Rows, Weighted};
 use serde::Serialize;
-
-/// Category for the values that are not listed individually. No cell contains it.
-const ALL_OTHER: &str = "\u{0}all other";
 
 /// Distances of a numeric column.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -65,16 +62,12 @@ pub struct CategoricalDistances {
     pub jensen_shannon: f64,
 }
 
-/// Counts of the listed values, and of all others together.
-pub(super) fn categories(counts: impl Iterator<Item = (String, u64)>, rows: u64) -> Result<Categories, DistanceError> {
-    let mut left = rows;
-    let mut all: Vec<_> = counts
-        .inspect(|(_, count)| left = left.saturating_sub(*count))
-        .collect();
-    if left > 0 {
-        all.push((ALL_OTHER.to_owned(), left));
-    }
-    Categories::new(all)
+/// A value in the spelling in which values are compared: pandas writes `True`, JSON has `true`.
+pub(super) fn canonical(value: &str) -> &str {
+    ["true", "false"]
+        .into_iter()
+        .find(|known| value.eq_ignore_ascii_case(known))
+        .unwrap_or(value)
 }
 
 impl CategoricalDistances {

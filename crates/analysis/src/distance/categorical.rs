@@ -118,7 +118,7 @@ impl Categories {
     }
 
     /// Counts of every category of either sample: in this sample and in the baseline.
-    fn union(&self, baseline: &Self) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn union(&self, baseline: &Self) -> impl Iterator<Item = (u64, u64)> {
         let here = self.counts.iter();
         let here = here.map(|(category, count)| (*count, baseline.counts.get(category).copied().unwrap_or(0)));
         let gone = baseline.counts.iter();

@@ -20,7 +20,7 @@
 //! | the random samples | drawn with a fixed seed: the same rows give the same standard deviation. For a classification, they do not depend on the order of the rows |
 //! | a standard deviation when constraints are checked | is ignored |
 //! | `f0_5` | is checked like any other metric; the service sometimes omits it |
-//! | a metric with a constraint and without a value | is a violation, with the value NaN |
+//! | a metric with a constraint and without a value | is not checked; so is a rate whose denominator is 0 |
 
 mod binary;
 mod classes;
@@ -34,7 +34,11 @@ mod segments;
 pub use binary::Curve;
 pub use classes::{Classes, TwoClasses};
 pub use estimate::{Calibration, EstimateWarning, EstimatedPerformance};
-pub use report::{MetricViolation, Suggestion, check_constraints, suggest_constraints};
+pub use report::{
+    ConstraintCheck, Deviations, MetricViolation, Suggestion, check_constraints, suggest_constraints,
+    suggest_with_tolerance,
+};
+pub use sampling::metric_deviations;
 pub use segments::{OmittedSegments, Segment, SegmentOptions, SegmentReport, by_segment};
 
 use std::collections::BTreeMap;
@@ -274,6 +278,14 @@ pub enum ModelQualityError {
     TooManyClasses {
         /// Number of classes.
         classes: usize,
+    },
+    /// A constraint is of a metric that does not exist.
+    #[error("constraints.json: unknown metric `{name}`{}", nearest.as_ref().map_or(String::new(), |name| format!(": did you mean `{name}`?")))]
+    UnknownMetric {
+        /// Name in the constraint.
+        name: String,
+        /// The most similar metric.
+        nearest: Option<String>,
     },
     /// The constraints belong to another analysis.
     #[error("the constraints have no `{table}`: create a baseline with this problem type")]

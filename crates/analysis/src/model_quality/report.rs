@@ -1,7 +1,11 @@
 //! Files of the monitor: `statistics.json`, `constraints.json`, and the entries of `constraint_violations.json`.
 
 use super::{ConfusionMatrix, Curve, Evaluation, ModelQualityError, ProblemType};
-use crate::java::java_double;
+use crate::{
+    Judgments,
+    java::java_double,
+    tolerance::{MetricTolerance, Tolerance, Worse, is_same, per_check},
+};
 use model_monitor::{
     ComparisonOperator, Constraints, Dataset, MetricConstraint, MetricStatistics, Quantity, Statistics,
 };
@@ -198,6 +202,65 @@ pub struct Suggestion {
     pub left_out: Vec<&'static str>,
 }
 
+/// Distributions of the metrics in random samples of a baseline's rows, by name.
+pub type Deviations = BTreeMap<&'static str, Vec<crate::tolerance::Deviation>>;
+
+/// Suggests constraints with a tolerance: thresholds for a number of rows, and what the thresholds for other numbers follow from.
+pub fn suggest_with_tolerance(
+    baseline: &Evaluation,
+    deviations: &Deviations,
+    rows_per_execution: u64,
+) -> (Suggestion, Tolerance) {
+    let mut suggestion = suggest_constraints(baseline);
+    let mut tolerance = Tolerance::new(rows_per_execution, baseline.rows);
+    let constraints = &mut suggestion.constraints;
+    let tables = [
+        &mut constraints.binary_classification_constraints,
+        &mut constraints.multiclass_classification_constraints,
+        &mut constraints.regression_constraints,
+    ];
+    let constrained = tables.into_iter().flatten().flatten();
+    let known = constrained.filter_map(|(name, constraint)| Some((deviations.get(name.as_str())?, name, constraint)));
+    let known: Vec<_> = known.filter(|(deviations, ..)| !deviations.is_empty()).collect();
+    let alpha = per_check(tolerance.false_alarm_rate, known.len());
+    for (deviations, name, constraint) in known {
+        let mut metric = MetricTolerance {
+            stage: None,
+            facet: None,
+            facet_value: None,
+            metric_name: name.clone(),
+            value: constraint.threshold,
+            threshold: None,
+            deviations: deviations.clone(),
+        };
+        constraint.threshold = metric_threshold(
+            &metric,
+            constraint.comparison_operator,
+            rows_per_execution,
+            alpha,
+            &tolerance,
+        );
+        metric.threshold = Some(constraint.threshold);
+        tolerance.metrics.push(metric);
+    }
+    (suggestion, tolerance)
+}
+
+/// The value that a metric of a number of rows may have at worst.
+fn metric_threshold(
+    metric: &MetricTolerance,
+    operator: ComparisonOperator,
+    rows: u64,
+    alpha: f64,
+    tolerance: &Tolerance,
+) -> f64 {
+    let margin = |worse| metric.margin(rows, tolerance.baseline_rows, alpha, worse);
+    match operator {
+        ComparisonOperator::LessThanThreshold => metric.value - margin(Worse::Smaller),
+        ComparisonOperator::GreaterThanThreshold => metric.value + margin(Worse::Larger),
+    }
+}
+
 /// Suggests constraints: the values of the baseline are the thresholds, so that worse values are violations.
 ///
 /// Constraints cover the metrics of the model itself: minimums for scores, maximums for errors (`mae`, `mse`, `rmse`,
@@ -244,40 +307,131 @@ pub struct MetricViolation {
     pub metric_name: String,
 }
 
-/// Checks the metrics against their constraints, ordered by metric name.
+/// Result of the check of an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConstraintCheck {
+    /// Violations, ordered by metric name.
+    pub violations: Vec<MetricViolation>,
+    /// Metrics that were checked, and those that were not.
+    pub judgments: Judgments,
+}
+
+/// Checks the metrics against their constraints.
 ///
-/// A value equal to its threshold is valid. A metric without a number violates its constraint, because it is not known
-/// to be good: it is not defined for these rows, is not computed, or has a threshold that is NaN. Its description
-/// contains NaN.
+/// A value equal to its threshold is valid. A metric that is not defined for these rows, or was not computed, is not checked. With
+/// a tolerance, a threshold that is unedited is replaced by the one for the number of rows.
 ///
 /// # Errors
-/// Fails if the constraints do not belong to this problem type.
+/// Fails if the constraints do not belong to this problem type, or one is of an unknown metric.
 pub fn check_constraints(
     evaluation: &Evaluation,
     constraints: &Constraints,
-) -> Result<Vec<MetricViolation>, ModelQualityError> {
+    tolerance: Option<&Tolerance>,
+) -> Result<ConstraintCheck, ModelQualityError> {
     let table = evaluation.problem_type.constraints(constraints)?;
-    let violation = |(name, constraint): (&String, &MetricConstraint)| {
-        let metric = evaluation.metrics.get(name.as_str());
-        let value = metric.map_or(f64::NAN, |metric| metric.value);
-        if holds(value, constraint) {
-            return None;
-        }
+    let mut check = ConstraintCheck::default();
+    for (name, constraint) in table {
         let metric_name = in_violations(name);
+        let metric = match evaluation.judged(name)? {
+            Ok(metric) => metric,
+            Err(reason) => {
+                let operator = constraint.comparison_operator.as_str();
+                check.judgments.skip(name, operator, reason);
+                continue;
+            }
+        };
+        check.judgments.judged += 1;
+        let constraint = &MetricConstraint {
+            threshold: threshold(name, constraint, evaluation.rows, tolerance),
+            ..constraint.clone()
+        };
+        if holds(metric.value, constraint) {
+            continue;
+        }
         let description = format!(
             "Metric {metric_name} with {} +/- {} was {} '{}'",
-            java_double(value),
-            java_double(metric.map_or(f64::NAN, |metric| metric.standard_deviation)),
+            java_double(metric.value),
+            java_double(metric.standard_deviation),
             constraint.comparison_operator.as_str(),
             java_double(constraint.threshold),
         );
-        Some(MetricViolation {
+        check.violations.push(MetricViolation {
             constraint_check_type: constraint.comparison_operator,
             description,
             metric_name: metric_name.to_owned(),
+        });
+    }
+    Ok(check)
+}
+
+/// Threshold for the number of rows, if the constraint is the suggested one.
+fn threshold(name: &str, constraint: &MetricConstraint, rows: u64, tolerance: Option<&Tolerance>) -> f64 {
+    let tolerant = tolerance.and_then(|tolerance| {
+        let mut metrics = tolerance.metrics.iter();
+        let known = metrics.find(|known| {
+            let suggested = known
+                .threshold
+                .is_some_and(|suggested| is_same(suggested, constraint.threshold));
+            suggested && known.metric_name == name
+        })?;
+        let alpha = per_check(tolerance.false_alarm_rate, tolerance.metrics.len());
+        let threshold = metric_threshold(known, constraint.comparison_operator, rows, alpha, tolerance);
+        threshold.is_finite().then_some(threshold)
+    });
+    tolerant.unwrap_or(constraint.threshold)
+}
+
+impl Evaluation {
+    /// The metric, or why it says nothing about these rows.
+    pub(super) fn judged(&self, name: &str) -> Result<Result<&super::Metric, &'static str>, ModelQualityError> {
+        let Some(metric) = self.metrics.get(name) else {
+            let mut known = constrained(self.problem_type).iter().map(|(known, _)| *known);
+            return if known.clone().any(|known| known == name) || name == "au_prc" {
+                Ok(Err("it was not computed: the rows have no score"))
+            } else {
+                Err(ModelQualityError::UnknownMetric {
+                    name: name.to_owned(),
+                    nearest: text::nearest_name(&mut known, name).map(ToOwned::to_owned),
+                })
+            };
+        };
+        Ok(match self.undefined(name) {
+            Some(reason) => Err(reason),
+            None if metric.value.is_nan() => Err("it is not defined for these rows"),
+            None => Ok(metric),
         })
-    };
-    Ok(table.iter().filter_map(violation).collect())
+    }
+
+    /// Why a rate of a binary classification has the denominator 0.
+    fn undefined(&self, name: &str) -> Option<&'static str> {
+        let matrix = self.confusion_matrix.as_ref()?;
+        if self.problem_type != ProblemType::BinaryClassification {
+            return None;
+        }
+        let [tn, fp, fneg, tp] = *matrix.counts.as_slice() else {
+            return None;
+        };
+        let needs_positives = [
+            "recall",
+            "true_positive_rate",
+            "false_negative_rate",
+            "f0_5",
+            "f1",
+            "f2",
+        ];
+        let needs_negatives = ["true_negative_rate", "false_positive_rate"];
+        let needs_both = ["auc", "au_prc"];
+        let (no_positives, no_negatives) = (tp + fneg == 0, tn + fp == 0);
+        if no_positives && (needs_positives.contains(&name) || needs_both.contains(&name)) {
+            Some("no label is positive")
+        } else if no_negatives && (needs_negatives.contains(&name) || needs_both.contains(&name)) {
+            Some("no label is negative")
+        } else if tp + fp == 0 && name == "precision" {
+            Some("no prediction is positive")
+        } else {
+            None
+        }
+    }
 }
 
 /// Whether a value is on the right side of its threshold. NaN never is.

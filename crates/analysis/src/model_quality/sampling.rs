@@ -3,7 +3,11 @@
 //! According to the guide: for 200 rows or more, five random samples of 80% of the rows, the metric of each, and the
 //! standard deviation of the five. The numbers printed there match samples without replacement.
 
-use super::Values;
+use super::{CurvePoints, ModelQualityError, Options, Rows, Values, evaluate, report::Deviations};
+use crate::{
+    random::Random,
+    tolerance::{Deviation, SAMPLE_SIZES},
+};
 
 /// Minimum number of rows for a standard deviation.
 const MIN_ROWS: u64 = 200;
@@ -71,6 +75,76 @@ pub(super) fn deviations(rows: u64, values: impl Fn(&mut Sampler) -> Values) -> 
         standard_deviation(&values)
     };
     Some((0..metrics).map(of_samples).collect())
+}
+
+/// Number of samples for the distribution of a metric.
+const DISTRIBUTION_SAMPLES: u32 = 300;
+
+/// Distributions of the metrics in random samples of the rows, with replacement, by size of the samples.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn metric_deviations(rows: &Rows<'_>) -> Result<Deviations, ModelQualityError> {
+    let len = rows.len()?;
+    let options = Options {
+        standard_deviations: false,
+        curve_points: CurvePoints::None,
+    };
+    let mut random = Random::new(SEED);
+    let mut found = Deviations::new();
+    for size in SAMPLE_SIZES {
+        let mut samples = std::collections::BTreeMap::<&'static str, Vec<f64>>::new();
+        for _ in 0..DISTRIBUTION_SAMPLES {
+            let drawn: Vec<usize> = (0..size).map(|_| random.below(len)).collect();
+            let evaluation = with_sample(rows, &drawn, |sample| evaluate(sample, options))?;
+            for name in evaluation.metrics.keys() {
+                if let Ok(Ok(metric)) = evaluation.judged(name) {
+                    samples.entry(name).or_default().push(metric.value);
+                }
+            }
+        }
+        for (name, values) in samples {
+            let deviation = Deviation::new(size, &values, DISTRIBUTION_SAMPLES);
+            found.entry(name).or_default().extend(deviation);
+        }
+    }
+    Ok(found)
+}
+
+/// Passes the rows with these indices on.
+fn with_sample<R>(rows: &Rows<'_>, drawn: &[usize], visit: impl FnOnce(&Rows<'_>) -> R) -> R {
+    fn take<T: Copy>(column: &[T], drawn: &[usize]) -> Vec<T> {
+        drawn.iter().filter_map(|row| column.get(*row).copied()).collect()
+    }
+    match *rows {
+        Rows::Binary {
+            labels,
+            predictions,
+            probabilities,
+            classes,
+        } => {
+            let probabilities = probabilities.map(|probabilities| take(probabilities, drawn));
+            visit(&Rows::Binary {
+                labels: &take(labels, drawn),
+                predictions: &take(predictions, drawn),
+                probabilities: probabilities.as_deref(),
+                classes,
+            })
+        }
+        Rows::Multiclass {
+            labels,
+            predictions,
+            classes,
+        } => visit(&Rows::Multiclass {
+            labels: &take(labels, drawn),
+            predictions: &take(predictions, drawn),
+            classes,
+        }),
+        Rows::Regression { labels, predictions } => visit(&Rows::Regression {
+            labels: &take(labels, drawn),
+            predictions: &take(predictions, drawn),
+        }),
+    }
 }
 
 /// Standard deviation of a sample: divided by the number of values minus one.

@@ -1,11 +1,12 @@
 //! Bias from a table to its report.
 
 use super::{
-    Baseline, JobError,
+    Baseline, JobError, Thresholds,
     columns::{Columns, Found},
     config::{AnalysisConfig, ConfigError, Named},
+    config_notes,
     dropped_rows::DroppedRows,
-    notes, truth_notes,
+    notes, tolerance_file, truth_notes,
 };
 use crate::{
     labels::GroundTruth,
@@ -14,8 +15,10 @@ use crate::{
     table::{self, Table},
 };
 use analysis::{
-    bias::{self, BiasReport, Column, Intervals, Metric, Request, SkippedCheck, Stage, bias_report},
+    Judgments,
+    bias::{self, BiasReport, Column, Intervals, Metric, Reading, Request, SkippedCheck, Stage, bias_report},
     metric::AnalysisMetric,
+    tolerance::{MetricTolerance, Tolerance},
 };
 use model_monitor::{Analysis, BiasMetrics, MonitorType, Quantity};
 use serde::Serialize;
@@ -35,6 +38,7 @@ pub struct BiasJob {
 /// Bias of a dataset.
 struct BiasMeasurement {
     rows: u64,
+    reports: Vec<BiasReport>,
     analysis: Analysis,
     intervals: Option<Intervals>,
 }
@@ -105,15 +109,30 @@ impl BiasJob {
     ///
     /// # Errors
     /// Fails if the configuration does not fit the dataset, or no row has the required values.
-    pub fn baseline(&self, dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Result<Report, JobError> {
+    pub fn baseline(
+        &self,
+        dataset: &Dataset<Table>,
+        truth: Option<&GroundTruth>,
+        thresholds: Thresholds,
+    ) -> Result<Report, JobError> {
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
-        let Some(measured) = self.measure(dataset, &mut notes)? else {
+        notes.extend(config_notes(&self.config, &dataset.sink));
+        let reading = match thresholds {
+            Thresholds::Exact => Reading::Clarify,
+            Thresholds::Tolerant { .. } => Reading::Baseline,
+        };
+        let Some(measured) = self.measure(dataset, reading, &mut notes)? else {
             return Err(JobError::Data(
                 "no row has a label and a prediction: a baseline requires at least one".to_owned(),
             ));
         };
         let mut report = Self::report(&measured, notes);
+        if let Thresholds::Tolerant { rows_per_execution } = thresholds {
+            report
+                .files
+                .push(tolerance_file(&measured.tolerance(rows_per_execution)));
+        }
         report.files.push(super::config_file(&self.config));
         Ok(report)
     }
@@ -136,29 +155,41 @@ impl BiasJob {
         }
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
-        let Some(measured) = self.measure(dataset, &mut notes)? else {
+        notes.extend(config_notes(&self.config, &dataset.sink));
+        let Some(measured) = self.measure(dataset, Reading::Execution(constraints), &mut notes)? else {
             notes.push(
                 "no row has the required values: nothing was checked, and the result is NoData, not Clean".to_owned(),
             );
             return Ok(Report {
-                monitor_type: MonitorType::ModelBias,
-                item_count: 0,
-                violations: Vec::new(),
-                files: Vec::new(),
-                metrics: Vec::new(),
                 notes,
+                ..Report::new(MonitorType::ModelBias)
             });
         };
-        let drift = bias::check(&measured.analysis, constraints, measured.intervals.as_ref());
+        let tolerance = baseline.tolerance.as_ref().map(|tolerance| (tolerance, measured.rows));
+        let drift = bias::check(&measured.analysis, constraints, measured.intervals.as_ref(), tolerance);
         notes.extend(reasons(&drift.skipped));
+        let mut judgments = Judgments {
+            judged: drift.judged,
+            ..Judgments::default()
+        };
+        for skipped in drift.skipped {
+            let subject = format!("{}={}", skipped.facet, skipped.facet_value);
+            judgments.skip(subject, skipped.metric_name, skipped.reason);
+        }
         Ok(Report {
             violations: drift.violations,
+            judgments: Some(judgments),
             ..Self::report(&measured, notes)
         })
     }
 
     /// Metrics of the rows that have a label and a prediction; `None` if there are no such rows.
-    fn measure(&self, dataset: &Dataset<Table>, notes: &mut Vec<String>) -> Result<Option<BiasMeasurement>, JobError> {
+    fn measure(
+        &self,
+        dataset: &Dataset<Table>,
+        reading: Reading<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<BiasMeasurement>, JobError> {
         let table = &dataset.sink;
         super::not_full(table)?;
         if table.rows() == 0 {
@@ -209,6 +240,7 @@ impl BiasJob {
                 predicted_label: predicted.map(|found| found.name),
                 accepted: frame.accepted.as_deref(),
                 group_variable: frame.group.as_deref(),
+                reading,
             })?);
         }
         let mut analysis = bias::analysis(&reports);
@@ -225,6 +257,7 @@ impl BiasJob {
             rows: kept.len() as u64,
             analysis,
             intervals: self.intervals(&reports),
+            reports,
         }))
     }
 
@@ -381,13 +414,53 @@ impl BiasJob {
             metrics.truncate(MAX_METRICS);
         }
         Report {
-            monitor_type: MonitorType::ModelBias,
             item_count: measured.rows,
-            violations: Vec::new(),
             files,
             metrics,
             notes,
+            ..Report::new(MonitorType::ModelBias)
         }
+    }
+}
+
+impl BiasMeasurement {
+    /// How the metrics of the baseline vary between samples of its rows. The flip test needs the rows and has no tolerance.
+    fn tolerance(&self, rows_per_execution: u64) -> Tolerance {
+        let mut tolerance = Tolerance::new(rows_per_execution, self.rows);
+        for report in &self.reports {
+            for facet in &report.facets {
+                let stages: &[Stage] = if report.post_training {
+                    &[Stage::PreTraining, Stage::PostTraining]
+                } else {
+                    &[Stage::PreTraining]
+                };
+                for (metric, deviations) in bias::deviations(&facet.counts, stages) {
+                    let value = self.value(metric, &report.facet, &facet.value_or_threshold);
+                    tolerance.metrics.extend(value.map(|value| MetricTolerance {
+                        stage: Some(metric.stage().section().to_owned()),
+                        facet: Some(report.facet.clone()),
+                        facet_value: Some(facet.value_or_threshold.clone()),
+                        metric_name: metric.name().to_owned(),
+                        value,
+                        threshold: None,
+                        deviations,
+                    }));
+                }
+            }
+        }
+        tolerance
+    }
+
+    /// Value of a metric in the report, if it is a number.
+    fn value(&self, metric: Metric, facet: &str, facet_value: &str) -> Option<f64> {
+        let section = match metric.stage() {
+            Stage::PreTraining => &self.analysis.pre_training_bias_metrics,
+            Stage::PostTraining => &self.analysis.post_training_bias_metrics,
+        };
+        let mut values = section.as_ref()?.facets.get(facet)?.iter();
+        let facet = values.find(|value| value.value_or_threshold == facet_value)?;
+        let found = facet.metrics.iter().find(|found| found.name == metric.name())?;
+        found.value.filter(|value| value.is_finite())
     }
 }
 

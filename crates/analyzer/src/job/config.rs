@@ -2,7 +2,8 @@
 //!
 //! The keys are those of Clarify's file of this name (developer guide, page
 //! `clarify-processing-job-configure-analysis`) and, in snake case, those of a model quality job definition (API,
-//! `ModelQualityAppSpecification`, `EndpointInput`). Some keys are Driftwarden extensions. Unknown keys are ignored.
+//! `ModelQualityAppSpecification`, `EndpointInput`). Some keys are Driftwarden extensions. Unknown keys are ignored; those that are
+//! similar to a known one are reported.
 
 use analysis::{
     attribution::Aggregation,
@@ -175,13 +176,23 @@ struct Methods {
     shap: Option<Shap>,
 }
 
+/// `methods.shap.baseline`, in one of the forms of Clarify.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum ShapBaseline {
+    /// Rows, each with all features in order.
+    Rows(Vec<Vec<Cell>>),
+    /// An S3 URI, or records with keys. Only the analysis of attributions rejects it.
+    Other(Value),
+}
+
 /// `methods.shap`: how feature attributions are computed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Shap {
     /// Rows that are the reference for features, each with all features in order. Without rows, cluster centers of the
     /// dataset are used.
-    pub baseline: Option<Vec<Vec<Cell>>>,
+    pub baseline: Option<ShapBaseline>,
     /// Number of clusters of the dataset if no rows are set.
     pub num_clusters: usize,
     /// Number of feature coalitions that the model is asked to predict for each row.

@@ -1,13 +1,16 @@
 //! Data quality: from a profile to a report.
 
-use super::{Baseline, DataQualityOptions, JobError, has_long_rows, notes};
+use super::{Baseline, DataQualityOptions, JobError, Thresholds, has_long_rows, notes, spelling, tolerance_file};
 use crate::{
     read::Dataset,
     report::{Report, ReportFile, json},
 };
 use analysis::{
     ConstraintViolation, Profile,
-    data_quality::{ColumnDrift, check, metrics, statistics, suggest},
+    data_quality::{
+        self, ColumnDrift, TolerantSuggestion, check, check_settings, keep_edits, metrics, statistics, suggest,
+        suggest_with_tolerance,
+    },
 };
 use model_monitor::{ConstraintCheckType, Constraints, MonitorType, MonitoringConfig, Statistics, Switch};
 use serde::Serialize;
@@ -21,6 +24,8 @@ const MAX_MIXED_COLUMNS: usize = 10;
 pub struct DataQualityJob {
     /// Options of the checks; used where the constraints do not set them.
     pub options: DataQualityOptions,
+    /// How the thresholds of a baseline are made.
+    pub thresholds: Thresholds,
 }
 
 /// `drift.json`: the distances of every column, drifted or not. Model Monitor writes no such file.
@@ -45,7 +50,7 @@ impl DataQualityJob {
     /// # Errors
     /// Fails if the dataset has no rows.
     pub fn baseline(&self, dataset: &Dataset<Profile>) -> Result<Report, JobError> {
-        self.next_baseline(dataset, None)
+        self.next_baseline(dataset, &Baseline::default())
     }
 
     /// Creates a baseline from a dataset that replaces an earlier one. Settings of the earlier constraints are kept,
@@ -53,7 +58,7 @@ impl DataQualityJob {
     ///
     /// # Errors
     /// Fails if the dataset has no rows.
-    pub fn next_baseline(&self, dataset: &Dataset<Profile>, before: Option<&Constraints>) -> Result<Report, JobError> {
+    pub fn next_baseline(&self, dataset: &Dataset<Profile>, before: &Baseline) -> Result<Report, JobError> {
         let profile = &dataset.sink;
         if profile.item_count() == 0 {
             return Err(JobError::Data(
@@ -89,17 +94,38 @@ impl DataQualityJob {
         if beyond > 0 {
             notes.push(format!("other columns with values of another type: {beyond}"));
         }
-        let mut constraints = suggest(profile);
-        if let Some(before) = before {
-            keep_settings(&mut constraints, before);
-        }
+        let earlier = before.constraints.as_ref();
+        let mut files_of_tolerance = None;
+        let constraints = match self.thresholds {
+            Thresholds::Exact => {
+                let mut constraints = suggest(profile);
+                if let Some(earlier) = earlier {
+                    keep_settings(&mut constraints, earlier);
+                }
+                constraints
+            }
+            Thresholds::Tolerant { rows_per_execution } => {
+                let TolerantSuggestion {
+                    mut constraints,
+                    tolerance,
+                    identifiers,
+                } = suggest_with_tolerance(profile, rows_per_execution);
+                let known = before.tolerance.as_ref().and_then(|of| of.data_quality.as_ref());
+                if let (Some(earlier), Some(known)) = (earlier, known) {
+                    keep_edits(&mut constraints, earlier, known);
+                }
+                notes.extend(identifiers_note(&identifiers));
+                files_of_tolerance = Some(tolerance_file(&tolerance));
+                constraints
+            }
+        };
+        let mut files = files(&statistics(profile), &constraints);
+        files.extend(files_of_tolerance);
         Ok(Report {
-            monitor_type: MonitorType::DataQuality,
             item_count: profile.item_count(),
-            violations: Vec::new(),
-            files: files(&statistics(profile), &constraints),
-            metrics: Vec::new(),
+            files,
             notes,
+            ..Report::new(MonitorType::DataQuality)
         })
     }
 
@@ -121,19 +147,26 @@ impl DataQualityJob {
                 "the baseline's constraints.json has no `features`: expected constraints of data quality".to_owned(),
             ));
         }
+        check_settings(constraints).map_err(JobError::Data)?;
         let profile = &dataset.sink;
         let mut notes = notes(dataset);
+        let as_read = serde_json::to_value(constraints).unwrap_or_default();
+        notes.extend(spelling::CONSTRAINTS.misspelled("constraints.json", &as_read));
         let current = statistics(profile);
         if profile.item_count() == 0 {
             notes.push("the dataset has no rows: nothing was checked, and the result is NoData, not Clean".to_owned());
         }
         let mut found = match profile.item_count() {
-            0 => analysis::data_quality::DataQuality::default(),
-            _ => check(profile, constraints, baseline.statistics.as_ref(), &self.options),
+            0 => data_quality::DataQuality::default(),
+            _ => {
+                let against = data_quality::Baseline {
+                    constraints,
+                    statistics: baseline.statistics.as_ref(),
+                    tolerance: baseline.tolerance.as_ref(),
+                };
+                check(profile, &against, &self.options)
+            }
         };
-        if baseline.statistics.is_none() {
-            notes.push("drift was not checked: the baseline has no statistics.json".to_owned());
-        }
         let extra = |violation: &ConstraintViolation| {
             violation.constraint_check_type == ConstraintCheckType::ExtraColumn.as_str()
         };
@@ -167,6 +200,7 @@ impl DataQualityJob {
             monitor_type: MonitorType::DataQuality,
             item_count: profile.item_count(),
             violations: found.violations,
+            judgments: Some(found.judgments),
             files,
             metrics,
             notes,
@@ -177,6 +211,28 @@ impl DataQualityJob {
         };
         Ok((report, compared))
     }
+}
+
+/// Says which columns are not compared.
+fn identifiers_note(identifiers: &[String]) -> Option<String> {
+    let names: Vec<String> = identifiers
+        .iter()
+        .take(MAX_MIXED_COLUMNS)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = identifiers.len().saturating_sub(names.len());
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    (!names.is_empty()).then(|| {
+        format!(
+            "not compared, because the values look like identifiers, times, or free text: {}{more}; to compare a column, delete \
+             its `perform_comparison` in constraints.json",
+            names.join(", ")
+        )
+    })
 }
 
 /// Copies the settings of an earlier baseline.

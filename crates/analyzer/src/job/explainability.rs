@@ -3,8 +3,8 @@
 use super::{
     Baseline, JobError,
     columns::{Columns, Found, request_columns},
-    config::{AnalysisConfig, Shap},
-    notes,
+    config::{AnalysisConfig, Shap, ShapBaseline},
+    config_notes, notes,
     predictor::{Feature, Invoke, Model, Texts},
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     table::{Cell, Table},
 };
 use analysis::{
+    Judgments,
     attribution::{self, AttributionError, GlobalShap, NDCG_THRESHOLD},
     bias,
     metric::AnalysisMetric,
@@ -59,6 +60,7 @@ impl ExplainabilityJob {
     /// Fails if the configuration does not fit the dataset or the model, or there are no rows.
     pub fn baseline(&self, dataset: &Dataset<Table>, model: Option<&mut Invoke<'_>>) -> Result<Report, JobError> {
         let mut notes = notes(dataset);
+        notes.extend(config_notes(&self.config, &dataset.sink));
         let Some(measured) = self.measure(dataset, model, &mut notes)? else {
             return Err(JobError::Data(
                 "no row of the dataset has values: a baseline requires at least one".to_owned(),
@@ -100,26 +102,25 @@ impl ExplainabilityJob {
                 "no row of the dataset has values: nothing was checked, and the result is NoData, not Clean".to_owned(),
             );
             return Ok(Report {
-                monitor_type: MonitorType::ModelExplainability,
-                item_count: 0,
-                violations: Vec::new(),
-                files: Vec::new(),
-                metrics: Vec::new(),
                 notes,
+                ..Report::new(MonitorType::ModelExplainability)
             });
         };
         let drifts = attribution::drift(constraints, &measured.analysis)?;
         let mut violations = Vec::new();
+        let mut judgments = Judgments::default();
         let mut judged = BTreeMap::new();
         let mut first: Option<AttributionError> = None;
         for (label, drift) in drifts {
             match drift {
                 Ok(drift) => {
+                    judgments.judged += 1;
                     violations.extend(drift.violation());
                     judged.insert(label, json!({"ndcg": drift.ndcg, "threshold": NDCG_THRESHOLD}));
                 }
                 Err(error) => {
                     notes.push(format!("attributions of label `{label}` were not checked: {error}"));
+                    judgments.skip(label, "feature_attribution_drift_check", error.to_string());
                     first.get_or_insert(error);
                 }
             }
@@ -132,7 +133,11 @@ impl ExplainabilityJob {
             name: "attribution_drift.json",
             content: json(&json!({"version": "1.0", "labels": judged})),
         });
-        Ok(Report { violations, ..report })
+        Ok(Report {
+            violations,
+            judgments: Some(judgments),
+            ..report
+        })
     }
 
     fn measure(
@@ -320,7 +325,16 @@ impl ExplainabilityJob {
 
     /// Reference rows of the configuration as numbers. New strings are registered.
     fn given_rows(shap: &Shap, features: &mut [Feature]) -> Result<Option<Vec<Vec<f64>>>, JobError> {
-        let Some(rows) = &shap.baseline else { return Ok(None) };
+        let rows = match &shap.baseline {
+            None => return Ok(None),
+            Some(ShapBaseline::Rows(rows)) => rows,
+            Some(ShapBaseline::Other(other)) => {
+                return Err(JobError::Data(format!(
+                    "`methods.shap.baseline` is {other}: expected a list of rows, each with the values of all features in order; \
+                     copy the rows into the configuration"
+                )));
+            }
+        };
         if rows.is_empty() {
             return Err(JobError::Data(
                 "`methods.shap.baseline` has no rows: expected at least one".to_owned(),
@@ -494,15 +508,14 @@ fn set(object: &mut Value, path: &[&str], value: Value) {
 
 fn report(measured: &AttributionSource, notes: Vec<String>) -> Report {
     Report {
-        monitor_type: MonitorType::ModelExplainability,
         item_count: measured.rows,
-        violations: Vec::new(),
         files: vec![ReportFile {
             name: "analysis.json",
             content: json(&measured.analysis),
         }],
         metrics: metrics(&measured.analysis),
         notes,
+        ..Report::new(MonitorType::ModelExplainability)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Model quality: from a table to a report.
 
 use super::{
-    Baseline, JobError,
+    Baseline, JobError, Thresholds,
     columns::{Columns, Found},
     config::{AnalysisConfig, ConfigError},
+    config_notes,
     dropped_rows::DroppedRows,
-    notes, truth_notes,
+    notes, tolerance_file, truth_notes,
 };
 use crate::{
     labels::GroundTruth,
@@ -14,16 +15,17 @@ use crate::{
     table::{Cell, Table},
 };
 use analysis::{
-    ConstraintViolation,
+    ConstraintViolation, Judgments,
     metric::AnalysisMetric,
     model_quality::{
         Calibration, Classes, EstimatedPerformance, Evaluation, MAX_CLASSES, ModelQualityError, Options, ProblemType,
-        Rows, SegmentOptions, TwoClasses, by_segment, check_constraints, evaluate, suggest_constraints,
+        Rows, SegmentOptions, Suggestion, TwoClasses, by_segment, check_constraints, evaluate, metric_deviations,
+        suggest_constraints, suggest_with_tolerance,
     },
 };
 use model_monitor::{Constraints, MonitorType, Statistics, Switch};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Calibration of the scores, in the folder of the baseline.
 pub const CALIBRATION: &str = "calibration.json";
@@ -145,13 +147,19 @@ impl ModelQualityJob {
     ///
     /// # Errors
     /// Fails if the configuration does not fit the dataset, or no row has a label and a prediction.
-    pub fn baseline(&self, dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Result<Report, JobError> {
+    pub fn baseline(
+        &self,
+        dataset: &Dataset<Table>,
+        truth: Option<&GroundTruth>,
+        thresholds: Thresholds,
+    ) -> Result<Report, JobError> {
         let problem = self.config.problem_type.ok_or(ConfigError::Missing {
             key: "problem_type",
             why: "set it to BinaryClassification, MulticlassClassification, or Regression",
         })?;
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
+        notes.extend(config_notes(&self.config, &dataset.sink));
         let labeled = self.find_columns(dataset, problem)?;
         let measured = self.measure(&labeled, dataset.sink.rows(), problem, &[], &mut notes)?;
         let Some(measured) = measured else {
@@ -160,7 +168,24 @@ impl ModelQualityJob {
                 reasons(&notes)
             )));
         };
-        let mut files = Self::files(&measured, &mut notes);
+        let (suggestion, tolerance) = match thresholds {
+            Thresholds::Exact => (suggest_constraints(&measured.evaluation), None),
+            Thresholds::Tolerant { rows_per_execution } => {
+                let deviations = metric_deviations(&measured.selection.rows())?;
+                let (suggestion, tolerance) =
+                    suggest_with_tolerance(&measured.evaluation, &deviations, rows_per_execution);
+                (suggestion, Some(tolerance_file(&tolerance)))
+            }
+        };
+        if !suggestion.left_out.is_empty() {
+            notes.push(format!(
+                "no constraint is suggested for {}: the baseline value is not a number",
+                suggestion.left_out.join(", ")
+            ));
+        }
+        notes.extend(measured.positive_class(&self.config));
+        let mut files = measured.files(&suggestion);
+        files.extend(tolerance);
         if let (
             true,
             ColumnSelection::Binary {
@@ -179,12 +204,11 @@ impl ModelQualityJob {
         }
         files.push(super::config_file(&self.config));
         Ok(Report {
-            monitor_type: MonitorType::ModelQuality,
             item_count: measured.evaluation.rows,
-            violations: Vec::new(),
             files,
             metrics: metrics(&measured.evaluation),
             notes,
+            ..Report::new(MonitorType::ModelQuality)
         })
     }
 
@@ -210,14 +234,8 @@ impl ModelQualityJob {
         })?;
         let mut notes = notes(dataset);
         notes.extend(truth_notes(truth));
-        let mut report = Report {
-            monitor_type: MonitorType::ModelQuality,
-            item_count: 0,
-            violations: Vec::new(),
-            files: Vec::new(),
-            metrics: Vec::new(),
-            notes: Vec::new(),
-        };
+        notes.extend(config_notes(&self.config, &dataset.sink));
+        let mut report = Report::new(MonitorType::ModelQuality);
         if dataset.sink.rows() == 0 {
             notes.push("the dataset has no rows: nothing was checked, and the result is NoData, not Clean".to_owned());
             report.notes = notes;
@@ -227,8 +245,11 @@ impl ModelQualityJob {
         let known = baseline.statistics.as_ref().map(baseline_classes).unwrap_or_default();
         if let Some(measured) = self.measure(&labeled, dataset.sink.rows(), problem, &known, &mut notes)? {
             report.item_count = measured.evaluation.rows;
-            let violations = check_constraints(&measured.evaluation, constraints)?;
-            report.violations = violations
+            let check = check_constraints(&measured.evaluation, constraints, baseline.tolerance.as_ref())?;
+            notes.extend(skipped(&check.judgments));
+            report.judgments = Some(check.judgments);
+            report.violations = check
+                .violations
                 .into_iter()
                 .map(|violation| ConstraintViolation {
                     metric_name: Some(violation.metric_name),
@@ -237,7 +258,7 @@ impl ModelQualityJob {
                     ..ConstraintViolation::default()
                 })
                 .collect();
-            report.files = Self::files(&measured, &mut Vec::new());
+            report.files = measured.files(&suggest_constraints(&measured.evaluation));
             report.metrics = metrics(&measured.evaluation);
         } else {
             notes.push(
@@ -547,26 +568,21 @@ impl ModelQualityJob {
         });
         Ok(())
     }
+}
 
-    fn files(measured: &QualityMeasurement, notes: &mut Vec<String>) -> Vec<ReportFile> {
-        let suggestion = suggest_constraints(&measured.evaluation);
-        if !suggestion.left_out.is_empty() {
-            notes.push(format!(
-                "no constraint is suggested for {}: the baseline value is not a number",
-                suggestion.left_out.join(", ")
-            ));
-        }
+impl QualityMeasurement {
+    fn files(&self, suggestion: &Suggestion) -> Vec<ReportFile> {
         let mut files = vec![
             ReportFile {
                 name: "statistics.json",
-                content: json(&measured.evaluation.to_statistics()),
+                content: json(&self.evaluation.to_statistics()),
             },
             ReportFile {
                 name: "constraints.json",
                 content: json(&suggestion.constraints),
             },
         ];
-        if let Some(segments) = &measured.segments {
+        if let Some(segments) = &self.segments {
             files.push(ReportFile {
                 name: "segments.json",
                 content: json(segments),
@@ -574,6 +590,41 @@ impl ModelQualityJob {
         }
         files
     }
+
+    /// Says which class is positive if the configuration does not, and whether the probability seems to be that of the other one.
+    fn positive_class(&self, config: &AnalysisConfig) -> Vec<String> {
+        let ColumnSelection::Binary { classes, .. } = &self.selection else {
+            return Vec::new();
+        };
+        let (positive, negative) = (classes.positive(), classes.negative());
+        let mut notes = Vec::new();
+        if config.positive_label.is_none() {
+            notes.push(format!(
+                "the positive class is `{positive}`, the last of `{negative}` and `{positive}` in sort order: to change it, set \
+                 `positive_label`"
+            ));
+        }
+        let auc = self.evaluation.metrics.get("auc").map(|auc| auc.value);
+        if let Some(auc) = auc.filter(|auc| *auc < 0.5) {
+            notes.push(format!(
+                "the auc is {}, below 0.5: check whether the probability is that of class `{negative}`",
+                text::number(auc)
+            ));
+        }
+        notes
+    }
+}
+
+/// Says which metrics were not checked, by reason.
+fn skipped(judgments: &Judgments) -> Vec<String> {
+    let mut by_reason = BTreeMap::<&str, Vec<&str>>::new();
+    for skipped in &judgments.not_judged {
+        by_reason.entry(&skipped.reason).or_default().push(&skipped.subject);
+    }
+    let lines = by_reason.into_iter();
+    lines
+        .map(|(reason, metrics)| format!("not checked, because {reason}: {}", metrics.join(", ")))
+        .collect()
 }
 
 impl LabeledColumns<'_> {

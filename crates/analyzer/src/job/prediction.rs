@@ -1,7 +1,7 @@
 //! Analyses of predictions, row by row, and the columns that they need.
 
 use super::{
-    Baseline, BiasJob, ExplainabilityJob, Invoke, JobError, ModelQualityJob,
+    Baseline, BiasJob, ExplainabilityJob, Invoke, JobError, ModelQualityJob, Thresholds,
     columns::{request_columns, wanted},
     config::{AnalysisConfig, ConfigError},
 };
@@ -113,10 +113,11 @@ impl PredictionJob {
         dataset: &Dataset<Table>,
         truth: Option<&GroundTruth>,
         model: Option<&mut Invoke<'_>>,
+        thresholds: Thresholds,
     ) -> Result<Report, JobError> {
         match self {
-            Self::ModelQuality(job) => job.baseline(dataset, truth),
-            Self::Bias(job) => job.baseline(dataset, truth),
+            Self::ModelQuality(job) => job.baseline(dataset, truth, thresholds),
+            Self::Bias(job) => job.baseline(dataset, truth, thresholds),
             Self::Explainability(job) => job.baseline(dataset, model),
         }
     }

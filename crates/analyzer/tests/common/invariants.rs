@@ -7,7 +7,7 @@ use analysis::{
 use analyzer::{
     Cell, Dataset, Object, ReadError, ReadOptions, Table,
     findings::Kind,
-    job::{Baseline, DataQualityJob},
+    job::{Baseline, DataQualityJob, Thresholds},
     read,
 };
 use std::io::Cursor;
@@ -69,21 +69,24 @@ pub(crate) fn check(contents: &[Vec<u8>], options: &ReadOptions) {
         serde_json::to_vec(&statistics(&again.sink)).unwrap(),
         serde_json::to_vec(&statistics(profile)).unwrap()
     );
-    let job = DataQualityJob {
-        options: Options {
-            lenient_types: true,
-            ..Options::default()
-        },
-    };
-    let Ok(report) = job.baseline(&dataset) else {
-        assert!(profile.item_count() == 0 || profile.columns().len() == 0);
-        return;
-    };
-    let mut baseline = Baseline::default();
-    for file in &report.files {
-        baseline.add(file.name, file.name, &file.content).unwrap();
+    for thresholds in [Thresholds::Exact, Thresholds::default()] {
+        let job = DataQualityJob {
+            options: Options {
+                lenient_types: true,
+                ..Options::default()
+            },
+            thresholds,
+        };
+        let Ok(report) = job.baseline(&dataset) else {
+            assert!(profile.item_count() == 0 || profile.columns().len() == 0);
+            return;
+        };
+        let mut baseline = Baseline::default();
+        for file in &report.files {
+            baseline.add(file.name, file.name, &file.content).unwrap();
+        }
+        let (report, _) = job.analyze(&dataset, &baseline).unwrap();
+        let expected = usize::from(dataset.findings.count(Kind::LongRow) > 0);
+        assert_eq!(report.violations.len(), expected, "{:?}", report.violations);
     }
-    let (report, _) = job.analyze(&dataset, &baseline).unwrap();
-    let expected = usize::from(dataset.findings.count(Kind::LongRow) > 0);
-    assert_eq!(report.violations.len(), expected, "{:?}", report.violations);
 }

@@ -1,11 +1,11 @@
 //! Files in a temporary folder, read and analyzed as on the command line.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use analysis::Profile;
+use analysis::{Judgments, Profile};
 use analyzer::{
     Dataset, Object, Outcome, ReadError, ReadOptions, Report,
     findings::Kind,
-    job::{Baseline, DataQualityJob},
+    job::{Baseline, DataQualityJob, Thresholds},
     read,
 };
 use model_monitor::Statistics;
@@ -65,13 +65,21 @@ impl Files {
         self.try_read(&ReadOptions::default()).unwrap_err().to_string()
     }
 
-    /// Baseline of the files.
+    /// Baseline of the files, with exact thresholds.
     pub(crate) fn baseline(&self) -> Baseline {
         self.baseline_with(&ReadOptions::default())
     }
 
     pub(crate) fn baseline_with(&self, options: &ReadOptions) -> Baseline {
-        let report = DataQualityJob::default().baseline(&self.read_with(options)).unwrap();
+        let exact = DataQualityJob {
+            thresholds: Thresholds::Exact,
+            ..DataQualityJob::default()
+        };
+        self.baseline_by(&exact, options)
+    }
+
+    pub(crate) fn baseline_by(&self, job: &DataQualityJob, options: &ReadOptions) -> Baseline {
+        let report = job.baseline(&self.read_with(options)).unwrap();
         let mut baseline = Baseline::default();
         for file in report.files {
             baseline.add(file.name, file.name, &file.content).unwrap();
@@ -99,6 +107,7 @@ pub(crate) fn violations(report: &Report) -> Vec<String> {
         report.outcome(),
         match (report.item_count, report.violations.len()) {
             (0, _) => Outcome::NoData,
+            (_, 0) if report.judgments.as_ref().is_some_and(Judgments::is_void) => Outcome::NotJudged,
             (_, 0) => Outcome::Clean,
             (_, count) => Outcome::Violations(count),
         }

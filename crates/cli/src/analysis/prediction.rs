@@ -11,7 +11,7 @@ use crate::{
 };
 use analyzer::{
     Dataset, GroundTruth, Report, Table,
-    job::{AnalysisConfig, Baseline, Invoke, JobError, ModelRequest, PredictionJob},
+    job::{AnalysisConfig, Baseline, Invoke, JobError, ModelRequest, PredictionJob, Thresholds},
 };
 use model_monitor::MonitorType;
 use shell::{
@@ -40,6 +40,14 @@ pub(super) struct PredictionArgs {
     /// URL that Kernel SHAP sends its requests to, without credentials, for example a model on this machine.
     #[arg(long, value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
+}
+
+/// What an analysis is for.
+pub(super) enum Against {
+    /// A baseline with these thresholds.
+    Thresholds(Thresholds),
+    /// A comparison with this baseline.
+    Baseline(Box<Baseline>),
 }
 
 fn monitor_type(text: &str) -> Result<MonitorType, String> {
@@ -101,14 +109,14 @@ impl PredictionArgs {
         &self,
         kind: MonitorType,
         input: &InputArgs,
-        baseline: Option<Baseline>,
+        against: Against,
         env: &impl Environment,
         streams: &mut Streams<'_>,
     ) -> Result<Report, Failure> {
-        let config = match (&self.config, &baseline) {
+        let config = match (&self.config, &against) {
             (Some(text), _) => Some(read_config(&Location::parse(text)?, env).await?),
-            (None, Some(baseline)) => baseline.config.clone(),
-            (None, None) => None,
+            (None, Against::Baseline(baseline)) => baseline.config.clone(),
+            (None, Against::Thresholds(_)) => None,
         };
         let job = PredictionJob::new(kind, config)?;
         let model = self.model(job.config(), kind)?;
@@ -124,10 +132,10 @@ impl PredictionArgs {
         job.prepare(&mut options);
         let dataset = read_all(&input.datasets, &options, env, streams, job.tables()).await?;
         match model {
-            None => Ok(run_job(&job, &dataset, truth.as_deref(), baseline.as_ref(), None)?),
+            None => Ok(run_job(&job, &dataset, truth.as_deref(), &against, None)?),
             Some(model) => {
                 writeln!(streams.err, "getting predictions from {model} …")?;
-                run_with_model(job, dataset, truth, baseline, &model, env).await
+                run_with_model(job, dataset, truth, against, &model, env).await
             }
         }
     }
@@ -164,12 +172,12 @@ fn run_job(
     job: &PredictionJob,
     dataset: &Dataset<Table>,
     truth: Option<&GroundTruth>,
-    baseline: Option<&Baseline>,
+    against: &Against,
     model: Option<&mut Invoke<'_>>,
 ) -> Result<Report, JobError> {
-    match baseline {
-        None => job.baseline(dataset, truth, model),
-        Some(baseline) => job.analyze(dataset, truth, baseline, model),
+    match against {
+        Against::Thresholds(thresholds) => job.baseline(dataset, truth, model, *thresholds),
+        Against::Baseline(baseline) => job.analyze(dataset, truth, baseline, model),
     }
 }
 
@@ -178,7 +186,7 @@ async fn run_with_model(
     job: PredictionJob,
     dataset: Dataset<Table>,
     truth: Option<Arc<GroundTruth>>,
-    baseline: Option<Baseline>,
+    against: Against,
     model: &ModelEndpoint,
     env: &impl Environment,
 ) -> Result<Report, Failure> {
@@ -189,7 +197,7 @@ async fn run_with_model(
                 let answer: Option<Result<Vec<u8>, String>> = ask(request.clone());
                 answer.unwrap_or_else(|| Err("the endpoint stopped responding".to_owned()))
             };
-            run_job(&job, &dataset, truth.as_deref(), baseline.as_ref(), Some(&mut invoke))
+            run_job(&job, &dataset, truth.as_deref(), &against, Some(&mut invoke))
         },
         async |request: ModelRequest| {
             let ModelRequest {

@@ -1,12 +1,13 @@
 //! Warnings about a valid policy: settings that together cannot work, or do nothing.
 
 use super::{Policy, fits, matches_monitor};
-use crate::{MonitorRef, nearest_name};
+use crate::MonitorRef;
 use alerting::Monitor;
 use jiff::SignedDuration;
 use promotion::{Mode, PromotionPolicy};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use text::nearest_name;
 
 /// Longest wait between the steps of a blue/green deployment (*API Reference*, `TrafficRoutingConfig`,
 /// `WaitIntervalInSeconds`).

@@ -9,7 +9,7 @@ use alerting::{
 use analysis::Profile;
 use analyzer::{
     Object, ReadOptions, Report,
-    job::{AnalysisConfig, Baseline, DataQualityJob, PredictionJob},
+    job::{AnalysisConfig, Baseline, DataQualityJob, PredictionJob, Thresholds},
     read,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -399,7 +399,7 @@ fn prediction_metrics(monitor_type: MonitorType, config: &str, csv: &str) -> usi
     let mut options = ReadOptions::default();
     job.prepare(&mut options);
     let dataset = || read(object(csv.to_owned()), &options, job.tables()).unwrap();
-    let before = job.baseline(&dataset(), None, None).unwrap();
+    let before = job.baseline(&dataset(), None, None, Thresholds::default()).unwrap();
     let report = job.analyze(&dataset(), None, &baseline(&before), None).unwrap();
     metric_count(&report)
 }
