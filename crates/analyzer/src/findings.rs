@@ -26,6 +26,8 @@ pub enum Kind {
     UnknownType,
     /// A file that begins differently from earlier files or from the baseline.
     FirstRow,
+    /// A dataset that has several readings. One of them is used.
+    Ambiguous,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::TwoValues => "values are duplicates within their record and are ignored",
             Self::UnknownType => "columns have a type that is not supported",
             Self::FirstRow => "files begin differently from earlier files",
+            Self::Ambiguous => "files have several readings",
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     findings::{Finding, Kind},
     labels::GroundTruth,
     object::{Object, Opened},
-    read::{EventMetadata, ReadError, Side, one_value_each},
+    read::{Content, EventMetadata, ReadError, Side},
     split::{Blocks, Rows},
 };
 use serde::Deserialize;
@@ -70,13 +70,12 @@ impl GroundTruth {
             .map_err(|error| format!("not a ground truth record: {error}"))
             .and_then(|line| {
                 let id = line.event_metadata.event_id.ok_or("eventMetadata.eventId is missing")?;
-                let records = line.ground_truth_data.records()?;
-                one_value_each(&records)?;
-                Ok((id.into_owned(), records))
+                let values = line.ground_truth_data.content().and_then(Content::into_labels)?;
+                Ok((id.into_owned(), values))
             });
         match read {
-            Ok((id, records)) => {
-                if self.insert(id, records) > MAX_LABELS {
+            Ok((id, values)) => {
+                if self.insert(id, values) > MAX_LABELS {
                     return Err(ReadError::Object {
                         object: object.to_owned(),
                         message: format!("there are more than {MAX_LABELS} labels: analyze a shorter window"),

@@ -1,6 +1,6 @@
 //! Labels, matched to predictions by inference ID.
 
-use crate::{findings::Findings, read::json::Record};
+use crate::{findings::Findings, read::JsonCell};
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,7 +20,8 @@ pub struct GroundTruth {
 
 #[derive(Debug)]
 struct Label {
-    records: Vec<Record>,
+    /// One value for each record of the request.
+    values: Vec<JsonCell>,
     /// Whether a request has used the label.
     used: AtomicBool,
 }
@@ -38,16 +39,21 @@ pub struct MatchCounts {
 
 impl GroundTruth {
     /// Adds the label of a request, or replaces it. Returns the number of labels.
-    pub(crate) fn insert(&mut self, id: String, records: Vec<Record>) -> usize {
+    pub(crate) fn insert(&mut self, id: String, values: Vec<JsonCell>) -> usize {
         let used = AtomicBool::new(false);
-        if self.labels.insert(id, Label { records, used }).is_some() {
+        if self.labels.insert(id, Label { values, used }).is_some() {
             self.repeated += 1;
         }
         self.labels.len()
     }
 
+    /// Labels of a request, without counting that it uses them.
+    pub(crate) fn get(&self, id: &str) -> Option<&[JsonCell]> {
+        self.labels.get(id).map(|label| label.values.as_slice())
+    }
+
     /// Labels of a request, one for each of its records.
-    pub(crate) fn label(&self, id: &str) -> Option<&[Record]> {
+    pub(crate) fn label(&self, id: &str) -> Option<&[JsonCell]> {
         let label = self.labels.get(id);
         let counter = if label.is_some() {
             &self.matched
@@ -57,7 +63,7 @@ impl GroundTruth {
         counter.fetch_add(1, Ordering::Relaxed);
         let label = label?;
         label.used.store(true, Ordering::Relaxed);
-        Some(&label.records)
+        Some(&label.values)
     }
 
     /// Result of the match, after all requests were read.

@@ -5,6 +5,7 @@
 
 mod capture;
 mod csv;
+mod envelope;
 pub(crate) mod json;
 mod parquet;
 
@@ -26,8 +27,9 @@ use std::{
 };
 
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
-pub(crate) use capture::{EventMetadata, Side, one_value_each, response_records};
+pub(crate) use capture::{EventMetadata, OUTPUT, Side, response_records};
 pub use csv::Header;
+pub(crate) use envelope::{Content, is_envelope};
 pub(crate) use json::{Cell as JsonCell, Name, Record};
 
 /// Number of lanes: the maximum number of cores used.
@@ -104,7 +106,7 @@ struct Plan {
 
 enum PlanKind {
     Csv { names: Vec<String>, delimiter: u8 },
-    Json,
+    Json(json::Plan),
     Capture(capture::Plan),
     Parquet(parquet::File),
 }
@@ -253,7 +255,7 @@ fn read_block<S: Sink>(lane: &mut Lane<S>, task: &Task, notebook: &mut Notebook)
             lane.places = Some((task.plan.at, places));
             Ok(rows)
         }
-        (PlanKind::Json, Payload::Block(block)) => Ok(json::read(&mut lane.sink, &block.bytes, notebook)?),
+        (PlanKind::Json(plan), Payload::Block(block)) => Ok(json::read(&mut lane.sink, plan, &block.bytes, notebook)?),
         (PlanKind::Capture(plan), Payload::Block(block)) => {
             Ok(capture::read(&mut lane.sink, plan, &block.bytes, notebook)?)
         }
@@ -504,11 +506,20 @@ impl BlockScheduler<'_> {
                 };
                 self.narrow(expected.len());
                 let plan = capture::Plan::new(&self.options.capture, expected, &block.bytes);
+                if let Some(note) = &plan.note {
+                    self.notebook.object = at;
+                    self.notebook
+                        .note_at(Kind::Ambiguous, Place::Object, None, || note.clone());
+                }
                 Ok((PlanKind::Capture(plan), block))
             }
             Lines::Json => {
                 self.narrow(json::width(&block.bytes));
-                Ok((PlanKind::Json, block))
+                let plan = json::Plan {
+                    expected: self.options.expected.clone(),
+                    wanted: self.options.capture.clone(),
+                };
+                Ok((PlanKind::Json(plan), block))
             }
             Lines::Csv => {
                 let begun = csv::begin(&block, delimiter, self.options, self.before.as_ref())?;

@@ -10,13 +10,10 @@ use super::{
     config::{AnalysisConfig, Named},
 };
 use crate::{
-    read::LABEL,
+    read::{LABEL, OUTPUT},
     table::{Cell, Column, Table},
 };
 use std::collections::BTreeSet;
-
-/// Prefix of the columns of a response.
-const OUTPUT: &str = "output:";
 
 /// Role of a column in the analysis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

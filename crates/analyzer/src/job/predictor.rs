@@ -171,7 +171,7 @@ impl<'a, 'b> Model<'a, 'b> {
             body: self.body(rows)?,
         };
         let response = (self.invoke)(&request)?;
-        let records = response_records(&response, &request.accept)
+        let records = response_records(&response, &request.accept, rows.len())
             .map_err(|why| format!("failed to parse the response: {why}"))?;
         records.iter().map(|record| self.prediction(record)).collect()
     }

@@ -4,15 +4,22 @@
 //! Source: developer guide, pages `model-monitor-data-capture-endpoint`, `model-monitor-model-quality-merge`.
 
 use super::{
-    Notebook, csv,
-    json::{self, Cell, Columns, Name, Record},
+    Notebook,
+    envelope::{Content, Layout, Reading, Source},
+    json::{Cell, Columns, Name, Record, Tree},
 };
-use crate::{findings::Kind, labels::GroundTruth, sink::Sink, split::leaves_quote_open};
+use crate::{findings::Kind, labels::GroundTruth, sink::Sink};
 use analysis::TooManyColumns;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use serde::Deserialize;
-use std::{borrow::Cow, sync::Arc};
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Position of the columns of the response in the baseline dataset (SDK, `output_columns_position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +53,9 @@ pub struct CaptureColumns {
 /// Name of the column of labels.
 pub const LABEL: &str = "label";
 
+/// Prefix of the columns of a response.
+pub(crate) const OUTPUT: &str = "output:";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -71,9 +81,9 @@ struct CaptureData<'a> {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct EventMetadata<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "scalar")]
     pub event_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "scalar")]
     pub inference_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     inference_time: Option<Cow<'a, str>>,
@@ -91,11 +101,109 @@ impl EventMetadata<'_> {
 #[derive(Deserialize)]
 pub(crate) struct Side<'a> {
     #[serde(borrow)]
-    data: Cow<'a, str>,
+    data: Data<'a>,
     #[serde(borrow, default)]
     encoding: Cow<'a, str>,
     #[serde(borrow, rename = "observedContentType", default)]
     content_type: Cow<'a, str>,
+}
+
+/// Data of a side: encoded, or a JSON value as it is.
+enum Data<'a> {
+    Text(Cow<'a, str>),
+    Value(Tree),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyData;
+
+        impl<'de> Visitor<'de> for AnyData {
+            type Value = Data<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("data")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Data<'de>, E> {
+                Ok(Data::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Data<'de>, E> {
+                Ok(Data::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Data<'de>, E> {
+                Ok(Data::Value(Tree::Leaf(Cell::Bool(value))))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Data<'de>, E> {
+                Ok(Data::Value(Tree::Leaf(Cell::Integer(value))))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Data<'de>, E> {
+                Ok(Data::Value(Tree::from_unsigned(value)))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Data<'de>, E> {
+                Ok(Data::Value(Tree::Leaf(Cell::Double(value))))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Data<'de>, A::Error> {
+                Tree::deserialize(SeqAccessDeserializer::new(list)).map(Data::Value)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Data<'de>, A::Error> {
+                Tree::deserialize(MapAccessDeserializer::new(map)).map(Data::Value)
+            }
+        }
+
+        deserializer.deserialize_any(AnyData)
+    }
+}
+
+/// Reads an ID, which can be a string, a number, or a boolean.
+fn scalar<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    struct Scalar;
+
+    impl<'de> Visitor<'de> for Scalar {
+        type Value = Option<Cow<'de, str>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string, a number, or a boolean")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_borrowed_str<E>(self, id: &'de str) -> Result<Self::Value, E> {
+            Ok(Some(Cow::Borrowed(id)))
+        }
+
+        fn visit_str<E>(self, id: &str) -> Result<Self::Value, E> {
+            Ok(Some(Cow::Owned(id.to_owned())))
+        }
+
+        fn visit_bool<E>(self, id: bool) -> Result<Self::Value, E> {
+            Ok(Some(Cow::Owned(id.to_string())))
+        }
+
+        fn visit_i64<E>(self, id: i64) -> Result<Self::Value, E> {
+            Ok(Some(Cow::Owned(id.to_string())))
+        }
+
+        fn visit_u64<E>(self, id: u64) -> Result<Self::Value, E> {
+            Ok(Some(Cow::Owned(id.to_string())))
+        }
+
+        // pandas writes whole numbers with a decimal point if an ID is missing.
+        fn visit_f64<E>(self, id: f64) -> Result<Self::Value, E> {
+            Ok(Some(Cow::Owned(id.to_string())))
+        }
+    }
+
+    deserializer.deserialize_any(Scalar)
 }
 
 /// Number of lines from which captured data is detected. Some of them can be invalid.
@@ -119,6 +227,16 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| !line.trim_ascii().is_empty())
 }
 
+/// Number of lines of the first block from which the layout of a dataset is determined.
+const LAYOUT_LINES: usize = 32;
+/// Cost of a line that a layout is unable to read.
+const UNREADABLE_COST: usize = 4;
+/// Cost of a column that only the dataset or only the baseline has.
+const COLUMN_COST: usize = 8;
+
+/// Layouts of request and response; `None` if the side has no records.
+type Layouts = (Option<Layout>, Option<Layout>);
+
 /// How to read captured data.
 pub(super) struct Plan {
     wanted: CaptureColumns,
@@ -126,77 +244,104 @@ pub(super) struct Plan {
     expected: Vec<String>,
     /// Whether requests have both sides, judging from the first block.
     both: bool,
+    /// Layouts of lines that have several readings.
+    layouts: Option<Layouts>,
+    /// Finding about the layouts.
+    pub note: Option<String>,
 }
 
 impl Plan {
     pub(super) fn new(wanted: &CaptureColumns, expected: &[String], bytes: &[u8]) -> Self {
-        let both =
-            |line| matches!(request(line, wanted), Ok(Some(of)) if !of.input.is_empty() && !of.output.is_empty());
-        Self {
+        let mut plan = Self {
             wanted: wanted.clone(),
             expected: expected.to_vec(),
-            // Without a baseline, the other requests determine the columns of a request with one side. With labels, the
-            // sides have separate names, and every request needs a label.
-            both: expected.is_empty() && wanted.ground_truth.is_none() && lines(bytes).any(both),
+            both: false,
+            layouts: None,
+            note: None,
+        };
+        let contents = |line| parse(line).and_then(|line| line.contents(wanted, false)).ok().flatten();
+        let both = |line| contents(line).is_some_and(|of: Contents| !of.input.is_empty() && !of.output.is_empty());
+        // Without a baseline, the other requests determine the columns of a request with one side. With labels, the
+        // sides have separate names, and every request needs a label.
+        plan.both = expected.is_empty() && wanted.ground_truth.is_none() && lines(bytes).any(both);
+        let sample: Vec<Contents> = lines(bytes).take(LAYOUT_LINES).filter_map(contents).collect();
+        plan.select_layouts(&sample);
+        plan
+    }
+
+    /// Selects the layouts that fit most lines of a sample.
+    fn select_layouts(&mut self, sample: &[Contents]) {
+        let mut totals: Vec<(Layouts, usize, usize)> = Vec::new();
+        for contents in sample {
+            for candidate in contents.candidates(self) {
+                let mismatch = contents.mismatch(&candidate, self);
+                if mismatch > 0 && !contents.is_certain(&candidate, self) {
+                    continue;
+                }
+                let cost = candidate.cost + COLUMN_COST * mismatch;
+                match totals.iter_mut().find(|(layouts, ..)| *layouts == candidate.layouts) {
+                    Some((_, lines, total)) => {
+                        *lines += 1;
+                        *total += cost;
+                    }
+                    None => totals.push((candidate.layouts, 1, cost)),
+                }
+            }
+        }
+        let total = |(_, lines, total): &(Layouts, usize, usize)| total + UNREADABLE_COST * (sample.len() - lines);
+        let Some(best) = totals.iter().min_by_key(|layouts| total(layouts)) else {
+            return;
+        };
+        self.layouts = Some(best.0);
+        // Without names, one record with several cells and several records with one cell look the same.
+        let items = (Some(Layout::Items), Some(Layout::Items));
+        let several = |contents: &Contents| {
+            let candidates = contents.candidates(self);
+            candidates.iter().any(|candidate| candidate.layouts == items && candidate.records > 1)
+        };
+        if self.expected.is_empty()
+            && best.0 == (Some(Layout::Record), Some(Layout::Record))
+            && totals.iter().any(|(layouts, lines, _)| *layouts == items && *lines == sample.len())
+            && sample.iter().any(several)
+        {
+            self.note = Some(
+                "a request is read as one record with several columns; it could also be several records with one \
+                 column, because request and response are lists of equal length"
+                    .to_owned(),
+            );
         }
     }
 }
 
 impl Side<'_> {
-    /// Records of this side.
-    pub(crate) fn records(&self) -> Result<Vec<Record>, String> {
-        match self.encoding.as_ref() {
-            "CSV" => csv_records(self.data.as_bytes()),
-            "JSON" => json::records(self.data.as_bytes()).map_err(|error| format!("not valid JSON: {error}")),
-            "BASE64" | "" => {
-                let bytes = STANDARD
-                    .decode(self.data.trim())
-                    .map_err(|error| format!("not valid BASE64: {error}"))?;
-                // BASE64 is used for content types that are not listed as CSV or JSON.
-                let json =
-                    self.content_type.contains("json") || matches!(bytes.trim_ascii().first(), Some(b'{' | b'['));
-                if json {
-                    json::records(&bytes).map_err(|error| format!("not valid JSON: {error}"))
-                } else if std::str::from_utf8(&bytes).is_ok() {
-                    csv_records(&bytes)
-                } else {
-                    Err(format!(
-                        "unsupported content type `{}`: expected CSV or JSON",
-                        self.content_type
-                    ))
-                }
-            }
-            other => Err(format!("unsupported encoding `{other}`: expected CSV, JSON, or BASE64")),
+    /// Content of this side.
+    pub(crate) fn content(self) -> Result<Content, String> {
+        let text = match self.data {
+            Data::Value(tree) => return Ok(Content::Json(vec![tree], Source::Message)),
+            Data::Text(text) => text,
+        };
+        let encoding = self.encoding.trim();
+        if encoding.eq_ignore_ascii_case("CSV") {
+            Content::from_csv(text.as_bytes())
+        } else if encoding.eq_ignore_ascii_case("JSON") {
+            Content::from_json(text.as_bytes(), Source::Message)
+        } else if encoding.is_empty() || encoding.eq_ignore_ascii_case("BASE64") {
+            // BASE64 is used for content types that are not listed as CSV or JSON.
+            let bytes = STANDARD.decode(text.trim()).map_err(|error| format!("not valid BASE64: {error}"))?;
+            Content::from_message(&bytes, &self.content_type)
+        } else {
+            Err(format!("unsupported encoding `{encoding}`: expected CSV, JSON, or BASE64"))
         }
     }
 }
 
-/// Records of a model's response, in JSON or CSV.
-pub(crate) fn response_records(bytes: &[u8], content_type: &str) -> Result<Vec<Record>, String> {
-    if content_type.contains("json") || matches!(bytes.trim_ascii_start().first(), Some(b'{')) {
-        json::records(bytes).map_err(|error| format!("not valid JSON: {error}"))
-    } else if std::str::from_utf8(bytes).is_ok() {
-        csv_records(bytes)
-    } else {
-        Err("unsupported content type: expected CSV or JSON".to_owned())
-    }
-}
-
-fn csv_records(bytes: &[u8]) -> Result<Vec<Record>, String> {
-    if leaves_quote_open(bytes, b',') {
-        return Err("a quoted cell has no closing quote".to_owned());
-    }
-    let record = |(cells, _): (Vec<Vec<u8>>, usize)| {
-        let cells = cells.into_iter().enumerate().map(|(at, cell)| {
-            let cell = match cell.as_slice() {
-                [] => Cell::Null,
-                cell => Cell::Text(String::from_utf8_lossy(cell).into_owned()),
-            };
-            (Name::At(at), cell)
-        });
-        cells.collect()
-    };
-    Ok(csv::Rows::new(bytes, b',').map(record).collect())
+/// Records of a model's response to a request with this number of records, in JSON or CSV.
+pub(crate) fn response_records(bytes: &[u8], content_type: &str, records: usize) -> Result<Vec<Record>, String> {
+    let content = Content::from_message(bytes, content_type)?;
+    let readings = content.readings(&[]);
+    let fitting = readings.iter().find(|reading| reading.records == records);
+    let layout = fitting.or(readings.first()).map(|reading| reading.layout);
+    Ok(layout.map_or(Vec::new(), |layout| content.into_records(layout)))
 }
 
 /// Reads the lines of a block. Returns their number.
@@ -209,8 +354,9 @@ pub(super) fn read<S: Sink>(
     let mut columns = Columns::default();
     let mut count = 0;
     for line in lines(bytes) {
-        let rows = request(line, &plan.wanted).and_then(|request| request.map(|of| of.rows(plan)).transpose());
-        match rows {
+        let contents = parse(line).and_then(|line| line.contents(&plan.wanted, true));
+        let rows = contents.and_then(|contents| contents.map(|of| of.rows(plan)).transpose());
+        match rows.map(Option::flatten) {
             Ok(Some(rows)) => {
                 for row in rows {
                     columns.put(sink, count, row.into_iter(), notebook)?;
@@ -229,82 +375,244 @@ pub(super) fn read<S: Sink>(
     Ok(count)
 }
 
+/// Parses a line.
+fn parse(line: &[u8]) -> Result<Line<'_>, String> {
+    serde_json::from_slice(line).map_err(|error| format!("not a captured request: {error}"))
+}
+
+impl Line<'_> {
+    /// Contents of the request; `None` if it is too old or has no label. `counted` counts the use of the label.
+    fn contents(self, wanted: &CaptureColumns, counted: bool) -> Result<Option<Contents>, String> {
+        if wanted.since.is_some_and(|since| self.event_metadata.is_before(since)) {
+            return Ok(None);
+        }
+        let labels = match (self.ground_truth_data, &wanted.ground_truth) {
+            (Some(data), _) => {
+                let labels = data.content().and_then(Content::into_labels);
+                Some(labels.map_err(|why| format!("groundTruthData: {why}"))?)
+            }
+            (None, Some(truth)) => {
+                let id = self.event_metadata.inference_id.or(self.event_metadata.event_id);
+                match id.and_then(|id| if counted { truth.label(&id) } else { truth.get(&id) }) {
+                    Some(labels) => Some(labels.to_vec()),
+                    None if wanted.unlabeled => None,
+                    None => return Ok(None),
+                }
+            }
+            (None, None) => None,
+        };
+        if labels.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(None);
+        }
+        let content = |side: Option<Side<'_>>, name: &str| {
+            let content = side.map_or(Ok(Content::EMPTY), Side::content);
+            content.map_err(|why| format!("{name}: {why}"))
+        };
+        let data = self.capture_data;
+        Ok(Some(Contents {
+            input: content(data.endpoint_input, "endpointInput")?,
+            output: content(data.endpoint_output.or(data.batch_transform_output), "endpointOutput")?,
+            labels,
+        }))
+    }
+}
+
+/// Contents of a captured request.
+struct Contents {
+    input: Content,
+    output: Content,
+    labels: Option<Vec<Cell>>,
+}
+
+/// Readings of request and response that have the same number of records.
+struct Candidate {
+    layouts: Layouts,
+    records: usize,
+    cost: usize,
+}
+
+impl Contents {
+    /// Whether request and response have separate names.
+    fn is_apart(&self, plan: &Plan) -> bool {
+        plan.wanted.predictions || self.labels.is_some()
+    }
+
+    /// Readings of request and response, the most natural ones first.
+    fn readings(&self, plan: &Plan) -> (Vec<Reading>, Vec<Reading>) {
+        let mut input = self.input.readings(&plan.expected);
+        input.retain(|reading| reading.layout != Layout::CellsOfLine);
+        let mut output = self.output.readings(&plan.expected);
+        if plan.expected.is_empty() && !self.is_apart(plan) {
+            // Nothing could confirm that the cells of a line are several answers.
+            output.retain(|reading| reading.layout != Layout::CellsOfLine);
+        }
+        (input, output)
+    }
+
+    /// Readings that give both sides and the labels the same number of records.
+    fn candidates(&self, plan: &Plan) -> Vec<Candidate> {
+        let (input, output) = self.readings(plan);
+        let some = |readings: Vec<Reading>| -> Vec<Option<Reading>> {
+            if readings.is_empty() {
+                return vec![None];
+            }
+            readings.into_iter().map(Some).collect()
+        };
+        let output = some(output);
+        let labels = self.labels.as_ref().map(Vec::len);
+        let mut candidates = Vec::new();
+        for input in some(input) {
+            for output in &output {
+                let both = [input, *output];
+                let mut counts = both.iter().flatten().map(|reading| reading.records).chain(labels);
+                let Some(records) = counts.next() else { continue };
+                if counts.all(|count| count == records) {
+                    candidates.push(Candidate {
+                        layouts: (input.map(|reading| reading.layout), output.map(|reading| reading.layout)),
+                        records,
+                        cost: both.iter().flatten().map(|reading| reading.cost).sum(),
+                    });
+                }
+            }
+        }
+        candidates
+    }
+
+    /// Whether a reading requires no confirmation by the columns of the baseline.
+    fn is_certain(&self, candidate: &Candidate, plan: &Plan) -> bool {
+        self.is_apart(plan) || candidate.layouts.1 != Some(Layout::CellsOfLine)
+    }
+
+    /// Names of the columns of the first record.
+    fn names(&self, candidate: &Candidate, plan: &Plan) -> Vec<String> {
+        let first = |content: &Content, layout: Option<Layout>| {
+            let records = layout.map_or(Vec::new(), |layout| content.clone().into_records(layout));
+            records.into_iter().take(1).collect()
+        };
+        let request = Request {
+            input: first(&self.input, candidate.layouts.0),
+            output: first(&self.output, candidate.layouts.1),
+            labels: self.labels.clone(),
+            records: 1,
+        };
+        let rows = request.rows(plan).unwrap_or_default();
+        rows.into_iter().flatten().map(|(name, _)| name).collect()
+    }
+
+    /// Number of columns that only the request or only the baseline has.
+    fn mismatch(&self, candidate: &Candidate, plan: &Plan) -> usize {
+        if plan.expected.is_empty() {
+            return 0;
+        }
+        let mut names = self.names(candidate, plan);
+        if self.is_apart(plan) {
+            // The baseline's columns are those of the request.
+            names.retain(|name| !name.starts_with(OUTPUT) && name != LABEL);
+        }
+        mismatch(&names, &plan.expected)
+    }
+
+    /// Selects a reading of the request; `None` if it has no records.
+    fn select(&self, plan: &Plan) -> Result<Option<Candidate>, String> {
+        let mut candidates = self.candidates(plan);
+        if let [candidate] = candidates.as_slice()
+            && self.is_certain(candidate, plan)
+        {
+            return Ok(candidates.pop());
+        }
+        let decided = candidates.iter().position(|candidate| Some(candidate.layouts) == plan.layouts);
+        if let Some(at) = decided {
+            return Ok(Some(candidates.swap_remove(at)));
+        }
+        let scored = candidates.into_iter().map(|candidate| (self.mismatch(&candidate, plan), candidate));
+        let mut scored: Vec<(usize, Candidate)> = scored
+            .filter(|(mismatch, candidate)| *mismatch == 0 || self.is_certain(candidate, plan))
+            .collect();
+        scored.sort_by_key(|(mismatch, candidate)| (*mismatch, candidate.cost));
+        let mut scored = scored.into_iter();
+        let Some((mismatch, best)) = scored.next() else {
+            return self.unequal(plan).map_or(Ok(None), Err);
+        };
+        if let Some((next_mismatch, next)) = scored.next()
+            && (next_mismatch, next.cost) == (mismatch, best.cost)
+        {
+            let (names, next_names) = (self.names(&best, plan), self.names(&next, plan));
+            if names != next_names {
+                return Err(format!(
+                    "the request has two readings: {} with the columns {}, or {} with the columns {}",
+                    text::count(best.records, "record"),
+                    list(&names),
+                    text::count(next.records, "record"),
+                    list(&next_names),
+                ));
+            }
+        }
+        Ok(Some(best))
+    }
+
+    /// Describes that the sides have different numbers of records; `None` if there are none.
+    fn unequal(&self, plan: &Plan) -> Option<String> {
+        let (input, output) = self.readings(plan);
+        let labels = self.labels.as_ref().map(Vec::len);
+        if input.is_empty() && output.is_empty() && labels.is_none() {
+            return None;
+        }
+        let counts = |readings: &[Reading]| {
+            let mut counts: Vec<usize> = Vec::new();
+            for reading in readings {
+                if !counts.contains(&reading.records) {
+                    counts.push(reading.records);
+                }
+            }
+            let last = *counts.last().unwrap_or(&0);
+            let texts: Vec<String> = counts.iter().map(ToString::to_string).collect();
+            let unit = if last == 1 { "record" } else { "records" };
+            (if texts.is_empty() { "0".to_owned() } else { texts.join(" or ") }, unit)
+        };
+        let ((input, unit), (output, _)) = (counts(&input), counts(&output));
+        let labels = labels.map_or(String::new(), |labels| format!(", the labels {labels}"));
+        Some(format!(
+            "the request has {input} {unit}, the response {output}{labels}: expected equal numbers"
+        ))
+    }
+
+    /// Cells of each record, with the names of their columns; `None` if there are no records.
+    fn rows(self, plan: &Plan) -> Result<Option<Vec<Vec<(String, Cell)>>>, String> {
+        let Some(Candidate { layouts, records, .. }) = self.select(plan)? else {
+            return Ok(None);
+        };
+        let convert =
+            |content: Content, layout: Option<Layout>| layout.map_or(Vec::new(), |layout| content.into_records(layout));
+        let request = Request {
+            input: convert(self.input, layouts.0),
+            output: convert(self.output, layouts.1),
+            labels: self.labels,
+            records,
+        };
+        request.rows(plan).map(Some)
+    }
+}
+
+/// Number of columns that only one of two datasets has.
+pub(super) fn mismatch(names: &[String], expected: &[String]) -> usize {
+    let missing = expected.iter().filter(|name| !names.contains(name)).count();
+    names.iter().filter(|name| !expected.contains(name)).count() + missing
+}
+
+/// The first names of a list.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
 /// Records of a captured request, side by side.
 struct Request {
     input: Vec<Record>,
     output: Vec<Record>,
-    labels: Option<Vec<Record>>,
+    labels: Option<Vec<Cell>>,
     records: usize,
-}
-
-/// Reads a line; `None` if a required part is missing.
-fn request(line: &[u8], wanted: &CaptureColumns) -> Result<Option<Request>, String> {
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| format!("not a captured request: {error}"))?;
-    if wanted.since.is_some_and(|since| line.event_metadata.is_before(since)) {
-        return Ok(None);
-    }
-    let side = |side: Option<&Side<'_>>, name: &str| {
-        side.map_or(Ok(Vec::new()), Side::records)
-            .map_err(|why| format!("{name}: {why}"))
-    };
-    let output = line
-        .capture_data
-        .endpoint_output
-        .as_ref()
-        .or(line.capture_data.batch_transform_output.as_ref());
-    let labels = match (&line.ground_truth_data, &wanted.ground_truth) {
-        (Some(data), _) => Some(data.records().map_err(|why| format!("groundTruthData: {why}"))?),
-        (None, Some(truth)) => {
-            let id = line.event_metadata.inference_id.or(line.event_metadata.event_id);
-            match id.and_then(|id| truth.label(&id)) {
-                Some(label) => Some(label.to_vec()),
-                None if wanted.unlabeled => None,
-                None => return Ok(None),
-            }
-        }
-        (None, None) => None,
-    };
-    match &labels {
-        Some(labels) if labels.is_empty() => return Ok(None),
-        Some(labels) => one_value_each(labels)?,
-        None => {}
-    }
-    let request = Request {
-        input: side(line.capture_data.endpoint_input.as_ref(), "endpointInput")?,
-        output: side(output, "endpointOutput")?,
-        labels,
-        records: 0,
-    };
-    let counts = [Some(&request.input), Some(&request.output), request.labels.as_ref()];
-    let mut counts: Vec<usize> = counts
-        .into_iter()
-        .flatten()
-        .map(Vec::len)
-        .filter(|count| *count > 0)
-        .collect();
-    counts.sort_unstable();
-    counts.dedup();
-    match counts.as_slice() {
-        [] => Ok(None),
-        [records] => Ok(Some(Request {
-            records: *records,
-            ..request
-        })),
-        _ => Err(format!(
-            "the request has {} records, the response {}, the labels {}: expected equal numbers",
-            request.input.len(),
-            request.output.len(),
-            request.labels.map_or(0, |labels| labels.len()),
-        )),
-    }
-}
-
-/// Checks that a label is a value or an object with one value.
-pub(crate) fn one_value_each(labels: &[Record]) -> Result<(), String> {
-    match labels.iter().find(|label| label.len() != 1) {
-        Some(label) => Err(format!("a label has {} values: expected one", label.len())),
-        None => Ok(()),
-    }
 }
 
 impl Request {
@@ -325,18 +633,11 @@ impl Request {
             let mut row = Vec::with_capacity(input.len() + output.len() + 1);
             if apart {
                 row.extend(output.into_iter().map(|(name, cell)| match name {
-                    Name::Key(key) => (format!("output:{key}"), cell),
-                    Name::At(at) => (format!("output:{at}"), cell),
+                    Name::Key(key) => (format!("{OUTPUT}{key}"), cell),
+                    Name::At(at) => (format!("{OUTPUT}{at}"), cell),
                 }));
-                row.extend(
-                    labels
-                        .iter_mut()
-                        .flatten()
-                        .next()
-                        .into_iter()
-                        .flatten()
-                        .map(|(_, cell)| (LABEL.to_owned(), cell)),
-                );
+                let label = labels.as_mut().and_then(Iterator::next);
+                row.extend(label.map(|label| (LABEL.to_owned(), label)));
                 number(input, 0, &plan.expected, &mut row);
             } else {
                 let [first, second] = match plan.wanted.output {

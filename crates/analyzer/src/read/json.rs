@@ -1,6 +1,11 @@
 //! JSON Lines. A line is a record or a list of records. A nested value has its path as name, with `_` between the keys.
+//! Names have no spaces at their ends, as in CSV and Parquet.
 
-use super::Notebook;
+use super::{
+    Notebook,
+    capture::{CaptureColumns, LABEL, mismatch},
+    envelope::{Content, Source},
+};
 use crate::{
     findings::Kind,
     sink::{IGNORED_COLUMN, Sink},
@@ -11,10 +16,6 @@ use serde::{
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 use std::fmt;
-
-/// Keys whose list has one record per item, whatever the items are (the request and response formats of SageMaker's
-/// built-in containers and of TensorFlow Serving).
-const LISTS_OF_RECORDS: [&str; 3] = ["instances", "predictions", "records"];
 
 /// Value that is neither a list nor an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,11 +39,19 @@ pub(crate) enum Name {
 pub(crate) type Record = Vec<(Name, Cell)>;
 
 /// JSON with its keys in order.
-#[derive(Debug, PartialEq)]
-pub(super) enum Tree {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Tree {
     Leaf(Cell),
     List(Vec<Tree>),
     Object(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    pub(super) fn from_unsigned(value: u64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "no integer of 64 bits holds it")]
+        let double = value as f64;
+        Self::Leaf(i64::try_from(value).map_or(Cell::Double(double), Cell::Integer))
+    }
 }
 
 impl<'de> Deserialize<'de> for Tree {
@@ -69,11 +78,7 @@ impl<'de> Deserialize<'de> for Tree {
             }
 
             fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-                #[expect(clippy::cast_precision_loss, reason = "no integer of 64 bits holds it")]
-                let double = value as f64;
-                Ok(Tree::Leaf(
-                    i64::try_from(value).map_or(Cell::Double(double), Cell::Integer),
-                ))
+                Ok(Tree::from_unsigned(value))
             }
 
             fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
@@ -99,7 +104,10 @@ impl<'de> Deserialize<'de> for Tree {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
                 let mut entries: Vec<(String, Tree)> = Vec::new();
-                while let Some(entry) = map.next_entry::<String, Tree>()? {
+                while let Some(mut entry) = map.next_entry::<String, Tree>()? {
+                    if entry.0.trim().len() < entry.0.len() {
+                        entry.0 = entry.0.trim().to_owned();
+                    }
                     if entries.len() < 64 && entries.iter().any(|(key, _)| *key == entry.0) {
                         return Err(A::Error::custom(format!("the key `{}` occurs twice", entry.0)));
                     }
@@ -113,21 +121,14 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
-/// Records of a JSON string, which may contain several JSON values in a row. `NaN`, `Infinity`, and `-Infinity` are not
-/// JSON, but Python writes them: they are numbers that are not finite.
-pub(super) fn records(text: &[u8]) -> Result<Vec<Record>, serde_json::Error> {
-    plain_records(text).or_else(|error| match quote_constants(text) {
-        Some(quoted) => plain_records(&quoted).map_err(|_| error),
+/// Values of a JSON string, which may contain several in a row. `NaN`, `Infinity`, and `-Infinity` are not JSON, but
+/// Python writes them: they are numbers that are not finite.
+pub(super) fn trees(text: &[u8]) -> Result<Vec<Tree>, serde_json::Error> {
+    let plain = |text: &[u8]| serde_json::Deserializer::from_slice(text).into_iter::<Tree>().collect::<Result<Vec<_>, _>>();
+    plain(text).or_else(|error| match quote_constants(text) {
+        Some(quoted) => plain(&quoted).map_err(|_| error),
         None => Err(error),
     })
-}
-
-fn plain_records(text: &[u8]) -> Result<Vec<Record>, serde_json::Error> {
-    let mut records = Vec::new();
-    for tree in serde_json::Deserializer::from_slice(text).into_iter::<Tree>() {
-        unroll(tree?, &mut records);
-    }
-    Ok(records)
 }
 
 /// Prefix of strings that stand for a constant. Strings in data do not start like this.
@@ -177,73 +178,9 @@ pub(super) fn is_spread_out(bytes: &[u8]) -> bool {
 
 /// Number of cells of the first record.
 pub(super) fn width(bytes: &[u8]) -> usize {
-    let mut lines = bytes.split(|byte| *byte == b'\n');
-    let records = lines.find_map(|line| records(line).ok().filter(|records| !records.is_empty()));
-    records.and_then(|records| Some(records.first()?.len())).unwrap_or(0)
-}
-
-fn unroll(tree: Tree, records: &mut Vec<Record>) {
-    match tree {
-        Tree::Leaf(cell) => records.push(vec![(Name::At(0), cell)]),
-        // An empty list has no record, not a record without cells.
-        Tree::List(items) if items.is_empty() => {}
-        Tree::List(items) if items.iter().all(|item| matches!(item, Tree::Leaf(_))) => records.push(cells(items)),
-        Tree::List(items) => records.extend(items.into_iter().map(record)),
-        Tree::Object(mut entries) => match entries.as_mut_slice() {
-            [(key, Tree::List(items))]
-                if LISTS_OF_RECORDS.contains(&key.as_str())
-                    || items.iter().any(|item| !matches!(item, Tree::Leaf(_))) =>
-            {
-                records.extend(std::mem::take(items).into_iter().map(record));
-            }
-            _ => records.push(record(Tree::Object(entries))),
-        },
-    }
-}
-
-/// Converts a value to a record. A list alone, or alone in an object, gives columns without names.
-fn record(tree: Tree) -> Record {
-    match tree {
-        Tree::Leaf(cell) => vec![(Name::At(0), cell)],
-        Tree::List(items) => cells(items),
-        Tree::Object(mut entries) => {
-            if let [(_, Tree::List(items))] = entries.as_mut_slice() {
-                return cells(std::mem::take(items));
-            }
-            let mut record = Vec::with_capacity(entries.len());
-            for (key, tree) in entries {
-                flatten(key, tree, &mut record);
-            }
-            record
-        }
-    }
-}
-
-fn cells(items: Vec<Tree>) -> Record {
-    let mut record = Vec::with_capacity(items.len());
-    for (at, item) in items.into_iter().enumerate() {
-        match item {
-            Tree::Leaf(cell) => record.push((Name::At(at), cell)),
-            nested => flatten(format!("_c{at}"), nested, &mut record),
-        }
-    }
-    record
-}
-
-fn flatten(name: String, tree: Tree, record: &mut Record) {
-    match tree {
-        Tree::Leaf(cell) => record.push((Name::Key(name), cell)),
-        Tree::List(items) => {
-            for (at, item) in items.into_iter().enumerate() {
-                flatten(format!("{name}_{at}"), item, record);
-            }
-        }
-        Tree::Object(entries) => {
-            for (key, item) in entries {
-                flatten(format!("{name}_{key}"), item, record);
-            }
-        }
-    }
+    let records = |line| Content::from_json(line, Source::File).map(Content::into_natural_records);
+    let mut lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| records(line).ok());
+    lines.find_map(|records| Some(records.first()?.len())).unwrap_or(0)
 }
 
 /// Columns of one part, with their names and indices, in the order of the last record.
@@ -327,28 +264,98 @@ fn put<S: Sink>(sink: &mut S, place: usize, name: &str, cell: &Cell, line: u64, 
     }
 }
 
+/// How to read a file.
+pub(super) struct Plan {
+    /// Columns of the baseline.
+    pub expected: Vec<String>,
+    /// Labels, for the output of a transform job.
+    pub wanted: CaptureColumns,
+}
+
+/// Key of the inference ID in the output of a transform job (API, `DataCaptureConfig.GenerateInferenceId`).
+const INFERENCE_ID: &str = "SageMakerInferenceId";
+
+impl Plan {
+    /// Records of a line, by the reading whose columns are most similar to the baseline's.
+    fn records(&self, content: Content) -> Vec<Record> {
+        // Most lines are an object without lists: there is nothing to select.
+        let content = match content.into_plain_record() {
+            Ok(record) => return vec![record],
+            Err(content) => content,
+        };
+        let readings = content.readings(&self.expected);
+        let layout = match readings.as_slice() {
+            [] => return Vec::new(),
+            [first, second, ..] if !self.expected.is_empty() && second.layout != first.layout => {
+                let cost = |reading: &super::envelope::Reading| {
+                    let records = content.clone().into_records(reading.layout);
+                    let names = records.into_iter().next().unwrap_or_default();
+                    let names: Vec<String> = self.named(names).map(|(name, _)| name).collect();
+                    (mismatch(&names, &self.expected), reading.cost)
+                };
+                readings.iter().min_by_key(|reading| cost(reading)).unwrap_or(first).layout
+            }
+            [first, ..] => first.layout,
+        };
+        content.into_records(layout)
+    }
+
+    /// Names the cells of a record. Cells without a name get the names of the baseline if their number is the same.
+    fn named(&self, record: Record) -> impl Iterator<Item = (String, Cell)> {
+        let aligned = record.len() == self.expected.len();
+        record.into_iter().map(move |(name, cell)| match name {
+            Name::Key(key) => (key, cell),
+            Name::At(at) => {
+                let expected = self.expected.get(at).filter(|_| aligned);
+                (expected.cloned().unwrap_or_else(|| format!("_c{at}")), cell)
+            }
+        })
+    }
+
+    /// Adds the label to a record of a transform job. Returns whether to keep the record.
+    fn label(&self, record: &mut Record) -> bool {
+        let Some(truth) = &self.wanted.ground_truth else { return true };
+        let id = record.iter().find_map(|(name, cell)| match (name, cell) {
+            (Name::Key(key), Cell::Text(id)) if key == INFERENCE_ID => Some(id.as_str()),
+            _ => None,
+        });
+        let Some(id) = id else { return true };
+        match truth.label(id) {
+            Some([label]) => {
+                record.push((Name::Key(LABEL.to_owned()), label.clone()));
+                true
+            }
+            Some(_) => false,
+            None => self.wanted.unlabeled,
+        }
+    }
+}
+
 /// Reads the lines of a block. Returns their number.
-pub(super) fn read<S: Sink>(sink: &mut S, bytes: &[u8], notebook: &mut Notebook) -> Result<u64, TooManyColumns> {
+pub(super) fn read<S: Sink>(
+    sink: &mut S,
+    plan: &Plan,
+    bytes: &[u8],
+    notebook: &mut Notebook,
+) -> Result<u64, TooManyColumns> {
     let mut columns = Columns::default();
     let mut lines = 0;
     for line in bytes.split(|byte| *byte == b'\n') {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match records(line) {
-            Ok(records) => {
-                for record in records {
-                    let named = record.into_iter().map(|(name, cell)| match name {
-                        Name::Key(key) => (key, cell),
-                        Name::At(at) => (format!("_c{at}"), cell),
-                    });
-                    columns.put(sink, lines, named, notebook)?;
+        match Content::from_json(line, Source::File) {
+            Ok(content) => {
+                for mut record in plan.records(content) {
+                    if plan.label(&mut record) {
+                        columns.put(sink, lines, plan.named(record), notebook)?;
+                    } else {
+                        notebook.incomplete += 1;
+                    }
                 }
             }
             Err(error) => {
-                notebook.note(Kind::Unreadable, lines, None, || {
-                    format!("the line is not valid JSON: {error}")
-                });
+                notebook.note(Kind::Unreadable, lines, None, || format!("the line is {error}"));
                 sink.rows(1);
             }
         }
@@ -357,69 +364,3 @@ pub(super) fn read<S: Sink>(sink: &mut S, bytes: &[u8], notebook: &mut Notebook)
     Ok(lines)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> String {
-        let records = records(text.as_bytes()).unwrap();
-        let cell = |(name, cell): &(Name, Cell)| {
-            let name = match name {
-                Name::Key(key) => key.clone(),
-                Name::At(at) => format!("#{at}"),
-            };
-            let cell = match cell {
-                Cell::Null => "null".to_owned(),
-                Cell::Bool(value) => value.to_string(),
-                Cell::Integer(value) => value.to_string(),
-                Cell::Double(value) => format!("{value:?}"),
-                Cell::Text(text) => format!("{text:?}"),
-            };
-            format!("{name}={cell}")
-        };
-        let rows = records
-            .iter()
-            .map(|record| record.iter().map(cell).collect::<Vec<_>>().join(" "));
-        rows.collect::<Vec<_>>().join(" | ")
-    }
-
-    #[test]
-    fn records_are_found_in_container_formats() {
-        for (text, expected) in [
-            (
-                r#"{"a": 1, "b": 1.0, "c": "x", "d": null, "e": true}"#,
-                r#"a=1 b=1.0 c="x" d=null e=true"#,
-            ),
-            (
-                r#"{"b": {"z": 1, "a": [2, {"k": 3}]}, "a": 4}"#,
-                "b_z=1 b_a_0=2 b_a_1_k=3 a=4",
-            ),
-            (
-                r#"{"instances": [{"features": [28, 2]}, {"features": [43, 1]}]}"#,
-                "#0=28 #1=2 | #0=43 #1=1",
-            ),
-            (r#"{"instances": [1.0, 2.0]}"#, "#0=1.0 | #0=2.0"),
-            (r#"{"features": [1, 2]}"#, "#0=1 #1=2"),
-            (r#"{"predictions": [{"score": 0.5, "label": 1}]}"#, "score=0.5 label=1"),
-            ("[1, 2, 3]", "#0=1 #1=2 #2=3"),
-            ("[[1, 2], [3, 4]]", "#0=1 #1=2 | #0=3 #1=4"),
-            (r#"[{"a": 1}, {"a": 2}]"#, "a=1 | a=2"),
-            ("{\"a\": 1}\n{\"a\": 2}\n", "a=1 | a=2"),
-            ("0.5", "#0=0.5"),
-            ("[]", ""),
-            (r#"{"instances": []}"#, ""),
-            (
-                r#"{"a": NaN, "b": [-Infinity, "NaN, \"Infinity"], "Infinity": Infinity}"#,
-                r#"a=NaN b_0=-inf b_1="NaN, \"Infinity" Infinity=inf"#,
-            ),
-            ("18446744073709551615", "#0=1.8446744073709552e19"),
-        ] {
-            assert_eq!(read(text), expected, "{text}");
-        }
-        assert!(records(b"{\"a\": ").is_err());
-        assert!(records(br#"{"a": 1, "a": 2}"#).is_err());
-        for text in ["NaNa", "{\"a\": nan}", "{NaN: 1", "\"NaN"] {
-            assert!(records(text.as_bytes()).is_err(), "{text}");
-        }
-    }
-}
