@@ -205,10 +205,11 @@ impl Observed {
 }
 
 /// The largest distance between the distribution functions of two samples of one population that is no violation: Smirnov's
-/// limit for two samples, or the smallest distance that matters.
+/// limit for two samples, which is for many rows, plus a step of each distribution function; or the smallest distance that matters.
 pub(crate) fn distance_threshold(rows: u64, baseline_rows: u64, alpha: f64) -> f64 {
     let (n, m) = (real(rows.max(1)), real(baseline_rows.max(1)));
-    let limit = crate::distance::robust_c(alpha) * (1.0 / n + 1.0 / m).sqrt();
+    let steps = 1.0 / n + 1.0 / m;
+    let limit = crate::distance::robust_c(alpha) * steps.sqrt() + steps;
     limit.max(MIN_DISTANCE)
 }
 

@@ -42,7 +42,7 @@ impl Kind {
             Self::TwoValues => "values are duplicates within their record and are ignored",
             Self::UnknownType => "columns have a type that is not supported",
             Self::FirstRow => "files begin differently from earlier files",
-            Self::Ambiguous => "files have several readings",
+            Self::Ambiguous => "files have several readings, or columns that are left out",
         }
     }
 }

@@ -222,6 +222,22 @@ fn notes<S>(dataset: &Dataset<S>) -> Vec<String> {
     notes
 }
 
+/// Number of notes that an error repeats.
+const MAX_REASONS: usize = 3;
+
+impl JobError {
+    /// Adds the first notes about the data: often they are the reason.
+    fn with_notes(self, notes: &[String]) -> Self {
+        match self {
+            Self::Data(message) if !notes.is_empty() && !notes.iter().any(|note| message.contains(note.as_str())) => {
+                let first: Vec<&str> = notes.iter().take(MAX_REASONS).map(String::as_str).collect();
+                Self::Data(format!("{message} ({})", first.join("; ")))
+            }
+            other => other,
+        }
+    }
+}
+
 /// Options of the data quality checks; used where the constraints do not set them.
 pub type DataQualityOptions = Options;
 

@@ -29,7 +29,7 @@ use std::{
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
 pub(crate) use capture::{EventMetadata, OUTPUT, Side, response_records};
 pub use csv::Header;
-pub(crate) use envelope::{Content, is_envelope};
+pub(crate) use envelope::Content;
 pub(crate) use json::{Cell as JsonCell, Name, Record};
 
 /// Number of lanes: the maximum number of cores used.
@@ -309,6 +309,7 @@ pub fn read<S: Sink>(
             column_parts: if S::BY_COLUMN { LANES } else { 1 },
             headed: BTreeSet::new(),
             notebook: Notebook::default(),
+            noted: BTreeSet::new(),
         };
         let mut dealt = Ok(());
         for (at, object) in objects.into_iter().enumerate() {
@@ -415,6 +416,8 @@ struct BlockScheduler<'a> {
     headed: BTreeSet<usize>,
     /// Findings about first rows.
     notebook: Notebook,
+    /// Notes about readings that were made.
+    noted: BTreeSet<String>,
 }
 
 impl BlockScheduler<'_> {
@@ -505,11 +508,11 @@ impl BlockScheduler<'_> {
                     request => request,
                 };
                 self.narrow(expected.len());
-                let plan = capture::Plan::new(&self.options.capture, expected, &block.bytes);
-                if let Some(note) = &plan.note {
+                let plan = capture::Plan::new(&self.options.capture, expected, &block.bytes)?;
+                // Once for all objects that are read alike.
+                if let Some(note) = plan.note.clone().filter(|note| self.noted.insert(note.clone())) {
                     self.notebook.object = at;
-                    self.notebook
-                        .note_at(Kind::Ambiguous, Place::Object, None, || note.clone());
+                    self.notebook.note_at(Kind::Ambiguous, Place::Object, None, || note);
                 }
                 Ok((PlanKind::Capture(plan), block))
             }

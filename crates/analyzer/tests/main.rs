@@ -8,3 +8,4 @@ mod csv;
 mod jobs;
 mod json;
 mod parquet;
+mod tolerance;

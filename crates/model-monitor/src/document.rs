@@ -5,6 +5,7 @@ use crate::{
     json,
 };
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 
 /// File of any format.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,7 @@ struct Probe {
     pre_training_bias_metrics: Option<IgnoredAny>,
     post_training_bias_metrics: Option<IgnoredAny>,
     explanations: Option<IgnoredAny>,
+    body_dict: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +64,12 @@ impl Document {
             return ViolationReport::parse(object, bytes, limits).map(Self::Violations);
         }
         let probe: Probe = json::parse(object, bytes, limits)?;
+        // The SageMaker Python SDK's `MonitoringExecution.constraint_violations()`, printed as JSON.
+        if let Some(body @ Value::Object(_)) = &probe.body_dict
+            && body.get("body_dict").is_none()
+        {
+            return Self::parse(object, body.to_string().as_bytes(), limits);
+        }
         if probe.violations.is_some() {
             ViolationReport::parse(object, bytes, limits).map(Self::Violations)
         } else if probe.detail_type.is_some() {

@@ -4,6 +4,10 @@
 //! | --- | --- | --- | --- |
 //! | flat: CSV, JSON Lines, Parquet | its own column | its own columns | by name |
 //! | captured data | `label`, from the ground truth | `output:0` or `output:KEY` | named by the headers, else `_c0`, `_c1`, … |
+//!
+//! A response without names has the prediction first, then the probability, if it has as many columns as the configuration names.
+//! With `headers`, the last ones that are not the label are those of the response. So one configuration is valid for a file with a
+//! header and for captured data.
 
 use super::{
     JobError,
@@ -88,6 +92,7 @@ fn candidates(config: &AnalysisConfig, role: Role, named: &Named) -> Vec<String>
             let paths = std::iter::once(name.clone()).chain(flat(name));
             for name in paths {
                 match role {
+                    Role::Response if name.starts_with(OUTPUT) => spelled.push(name),
                     Role::Response => spelled.push(format!("{OUTPUT}{name}")),
                     Role::Feature => spelled.extend([name.clone(), format!("{OUTPUT}{name}")]),
                     Role::Label | Role::Prediction => spelled.push(name),
@@ -193,6 +198,8 @@ pub(super) fn wanted<'a>(
     let key = flat.into_iter().chain(response);
     let key = key.filter_map(|(role, key)| key.map(|(_, named)| (role, named)));
     let mut wanted = BTreeSet::from([LABEL.to_owned()]);
+    // Prediction and probability of a response without names.
+    wanted.extend([0, 1].map(|at| format!("{OUTPUT}{at}")));
     for (role, named) in key.chain(features.map(|named| (Role::Feature, named))) {
         // In a file with a header, the position of a column is known only after the file was read.
         if config.headers.is_empty() && matches!(named, Named::Index(_)) && role != Role::Response {
@@ -237,15 +244,23 @@ impl<'a> Columns<'a> {
     /// Describes the existing columns, for an error message.
     fn describe_columns(&self) -> String {
         const SHOWN: usize = 12;
-        let names: BTreeSet<&str> = self
+        let mut names: Vec<&str> = self
             .table
             .names()
             .iter()
             .map(String::as_str)
             .chain(self.table.others())
             .collect();
+        // The response first, and numbers in their order.
+        let place = |name: &&str| {
+            let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+            let order = (digits.parse::<usize>().unwrap_or(usize::MAX), (*name).to_owned());
+            (!name.starts_with(OUTPUT), order)
+        };
+        names.sort_by_key(place);
+        names.dedup();
         if names.is_empty() {
-            return "but the dataset has no columns".to_owned();
+            return "but no row of the dataset could be read".to_owned();
         }
         let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
         let more = if names.len() > SHOWN { ", …" } else { "" };
@@ -273,13 +288,61 @@ impl<'a> Columns<'a> {
     /// Prediction of the model.
     pub(super) fn predicted(&self) -> Result<Option<Found<'a>>, JobError> {
         let (of_label, of_probability) = in_response(self.config);
-        self.find_answer(predicted(self.config), of_label, of_probability.is_some())
+        self.find_answer(predicted(self.config), of_label, of_probability.is_some(), 0)
     }
 
     /// Predicted probability.
     pub(super) fn probability(&self) -> Result<Option<Found<'a>>, JobError> {
         let (of_label, of_probability) = in_response(self.config);
-        self.find_answer(probability(self.config), of_probability, of_label.is_some())
+        let place = usize::from(predicted(self.config).is_some());
+        let key = probability(self.config);
+        let found = self.find_answer(key, of_probability, of_label.is_some(), place)?;
+        let is_probability = |cell: &Cell| !matches!(cell, Cell::Number(number) if !(0.0..=1.0).contains(number));
+        // Found by its place alone.
+        if let (Some((key, named)), Some(found)) = (key, found)
+            && self.captured
+            && of_probability.is_none()
+            && !candidates(self.config, Role::Response, named)
+                .iter()
+                .any(|name| name == found.name)
+            && !found.column.cells().iter().all(is_probability)
+        {
+            return Err(JobError::Data(format!(
+                "`{key}` names {named}, but the response has no names, and its column {place} has values that are not between 0 and \
+                 1: set `predictor.probability` to the column of the response"
+            )));
+        }
+        Ok(found)
+    }
+
+    /// The column of a response without names, if it has as many columns as the configuration names, or by the headers.
+    fn by_place(&self, wanted: &Named, place: usize) -> Option<Found<'a>> {
+        let named = [predicted(self.config), probability(self.config)];
+        let named = named.iter().flatten().count();
+        let names = self.table.names().iter().map(String::as_str).chain(self.table.others());
+        let mut response: Vec<&str> = names.filter_map(|name| name.strip_prefix(OUTPUT)).collect();
+        response.sort_unstable();
+        response.dedup();
+        let is_unnamed = response.iter().all(|name| name.parse::<usize>().is_ok());
+        let place = self
+            .place_in_headers(wanted, response.len())
+            .or((response.len() == named).then_some(place));
+        place
+            .filter(|_| is_unnamed)
+            .and_then(|place| self.get(&format!("{OUTPUT}{place}")))
+    }
+
+    /// Place of a column among the last headers, which are those of the response.
+    fn place_in_headers(&self, wanted: &Named, response: usize) -> Option<usize> {
+        let headers = &self.config.headers;
+        let is_wanted = |at: usize, named: &Named| match named {
+            Named::Index(index) => *index == at,
+            Named::Name(name) => headers.get(at) == Some(name),
+        };
+        let is_label = |at: usize| label(self.config).is_some_and(|(_, named)| is_wanted(at, named));
+        let others: Vec<usize> = (0..headers.len()).filter(|at| !is_label(*at)).collect();
+        let of_response = others.get(others.len().checked_sub(response)?..)?;
+        of_response.iter().position(|at| is_wanted(*at, wanted))
     }
 
     fn find_answer(
@@ -287,6 +350,7 @@ impl<'a> Columns<'a> {
         key: Option<ConfigKey<'_>>,
         of_response: Option<ConfigKey<'_>>,
         other_of_response: bool,
+        place: usize,
     ) -> Result<Option<Found<'a>>, JobError> {
         let (role, key) = match (self.captured, of_response) {
             (true, Some(key)) => (Role::Response, Some(key)),
@@ -295,7 +359,10 @@ impl<'a> Columns<'a> {
             (true, None) => (Role::Response, key),
             (false, _) => (Role::Prediction, key),
         };
-        key.map(|key| self.find(role, key)).transpose()
+        let is_by_place = role == Role::Response && of_response.is_none();
+        let by_place = |named| self.by_place(named, place).filter(|_| is_by_place);
+        key.map(|key| self.find(role, key).or_else(|error| by_place(key.1).ok_or(error)))
+            .transpose()
     }
 
     /// Feature, or any other column that a key names.

@@ -59,6 +59,11 @@ impl DataQualityJob {
     /// # Errors
     /// Fails if the dataset has no rows.
     pub fn next_baseline(&self, dataset: &Dataset<Profile>, before: &Baseline) -> Result<Report, JobError> {
+        let report = self.create(dataset, before);
+        report.map_err(|error| error.with_notes(&notes(dataset)))
+    }
+
+    fn create(&self, dataset: &Dataset<Profile>, before: &Baseline) -> Result<Report, JobError> {
         let profile = &dataset.sink;
         if profile.item_count() == 0 {
             return Err(JobError::Data(

@@ -163,10 +163,9 @@ impl ModelQualityJob {
         let labeled = self.find_columns(dataset, problem)?;
         let measured = self.measure(&labeled, dataset.sink.rows(), problem, &[], &mut notes)?;
         let Some(measured) = measured else {
-            return Err(JobError::Data(format!(
-                "no row has a label and a prediction: a baseline requires at least one{}",
-                reasons(&notes)
-            )));
+            return Err(JobError::Data(
+                "no row has a label and a prediction: a baseline requires at least one".to_owned(),
+            ));
         };
         let (suggestion, tolerance) = match thresholds {
             Thresholds::Exact => (suggest_constraints(&measured.evaluation), None),
@@ -640,16 +639,6 @@ impl LabeledColumns<'_> {
             _ => String::new(),
         };
         JobError::Data(format!("{error}{hint}"))
-    }
-}
-
-/// Last notes, as the reasons in an error message.
-fn reasons(notes: &[String]) -> String {
-    let reasons: Vec<&str> = notes.iter().rev().take(3).map(String::as_str).collect();
-    if reasons.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", reasons.join("; "))
     }
 }
 

@@ -115,11 +115,12 @@ impl PredictionJob {
         model: Option<&mut Invoke<'_>>,
         thresholds: Thresholds,
     ) -> Result<Report, JobError> {
-        match self {
+        let report = match self {
             Self::ModelQuality(job) => job.baseline(dataset, truth, thresholds),
             Self::Bias(job) => job.baseline(dataset, truth, thresholds),
             Self::Explainability(job) => job.baseline(dataset, model),
-        }
+        };
+        report.map_err(|error| error.with_notes(&all_notes(dataset, truth)))
     }
 
     /// Compares a dataset with a baseline.
@@ -133,10 +134,18 @@ impl PredictionJob {
         baseline: &Baseline,
         model: Option<&mut Invoke<'_>>,
     ) -> Result<Report, JobError> {
-        match self {
+        let report = match self {
             Self::ModelQuality(job) => job.analyze(dataset, truth, baseline),
             Self::Bias(job) => job.analyze(dataset, truth, baseline),
             Self::Explainability(job) => job.analyze(dataset, baseline, model),
-        }
+        };
+        report.map_err(|error| error.with_notes(&all_notes(dataset, truth)))
     }
+}
+
+/// Notes about the dataset and the labels.
+fn all_notes(dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Vec<String> {
+    let mut notes = super::notes(dataset);
+    notes.extend(super::truth_notes(truth));
+    notes
 }

@@ -237,6 +237,17 @@ const COLUMN_COST: usize = 8;
 /// Layouts of request and response; `None` if the side has no records.
 type Layouts = (Option<Layout>, Option<Layout>);
 
+/// Parts of a request that the baseline has the columns of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    /// Request and response.
+    Both,
+    /// The request: a baseline of training data has no columns of a response.
+    Request,
+    /// The response.
+    Response,
+}
+
 /// How to read captured data.
 pub(super) struct Plan {
     wanted: CaptureColumns,
@@ -244,6 +255,8 @@ pub(super) struct Plan {
     expected: Vec<String>,
     /// Whether requests have both sides, judging from the first block.
     both: bool,
+    /// Parts that become columns.
+    parts: Parts,
     /// Layouts of lines that have several readings.
     layouts: Option<Layouts>,
     /// Finding about the layouts.
@@ -251,11 +264,16 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(wanted: &CaptureColumns, expected: &[String], bytes: &[u8]) -> Self {
+    /// Determines how to read captured data from its first lines.
+    ///
+    /// # Errors
+    /// Fails if columns without names do not fit those of the baseline.
+    pub(super) fn new(wanted: &CaptureColumns, expected: &[String], bytes: &[u8]) -> Result<Self, String> {
         let mut plan = Self {
             wanted: wanted.clone(),
             expected: expected.to_vec(),
             both: false,
+            parts: Parts::Both,
             layouts: None,
             note: None,
         };
@@ -266,7 +284,56 @@ impl Plan {
         plan.both = expected.is_empty() && wanted.ground_truth.is_none() && lines(bytes).any(both);
         let sample: Vec<Contents> = lines(bytes).take(LAYOUT_LINES).filter_map(contents).collect();
         plan.select_layouts(&sample);
-        plan
+        plan.select_parts(&sample)?;
+        Ok(plan)
+    }
+
+    /// Selects the parts whose columns are those of the baseline, judging from the first request with both sides.
+    fn select_parts(&mut self, sample: &[Contents]) -> Result<(), String> {
+        let is_whole = |contents: &&Contents| !contents.input.is_empty() && !contents.output.is_empty();
+        let Some(contents) = sample.iter().find(is_whole) else {
+            return Ok(());
+        };
+        if self.expected.is_empty() || contents.is_apart(self) {
+            return Ok(());
+        }
+        let Ok(Some(candidate)) = contents.select(self) else {
+            return Ok(());
+        };
+        let mut found = Vec::new();
+        for parts in [Parts::Both, Parts::Request, Parts::Response] {
+            self.parts = parts;
+            let names = contents.names(&candidate, self);
+            found.push((mismatch(&names, &self.expected), parts, names.len()));
+        }
+        let best = found.iter().min_by_key(|(mismatch, ..)| *mismatch).copied();
+        let (mismatch, parts, _) = best.unwrap_or((0, Parts::Both, 0));
+        self.parts = parts;
+        let [(.., all), (.., of_request), (.., of_response)] = *found.as_slice() else {
+            return Ok(());
+        };
+        // A name says which column a cell is of. Without names, one column more or less would shift all that follow.
+        if mismatch > 0 && contents.has_unnamed(&candidate, parts) {
+            return Err(format!(
+                "the columns do not fit the baseline: the request has {}, the response {}, and the baseline has {} ({}). Create the \
+                 baseline from data with the columns of the request, or of request and response ({all} columns)",
+                text::count(of_request, "column"),
+                of_response,
+                self.expected.len(),
+                list(&self.expected),
+            ));
+        }
+        let left_out = match parts {
+            Parts::Both => return Ok(()),
+            Parts::Request => "the response is left out",
+            Parts::Response => "the request is left out",
+        };
+        self.note.get_or_insert(format!(
+            "{left_out}, because the baseline has no columns of it: request {}, response {of_response}, baseline {}",
+            text::count(of_request, "column"),
+            self.expected.len()
+        ));
+        Ok(())
     }
 
     /// Selects the layouts that fit most lines of a sample.
@@ -297,11 +364,15 @@ impl Plan {
         let items = (Some(Layout::Items), Some(Layout::Items));
         let several = |contents: &Contents| {
             let candidates = contents.candidates(self);
-            candidates.iter().any(|candidate| candidate.layouts == items && candidate.records > 1)
+            candidates
+                .iter()
+                .any(|candidate| candidate.layouts == items && candidate.records > 1)
         };
         if self.expected.is_empty()
             && best.0 == (Some(Layout::Record), Some(Layout::Record))
-            && totals.iter().any(|(layouts, lines, _)| *layouts == items && *lines == sample.len())
+            && totals
+                .iter()
+                .any(|(layouts, lines, _)| *layouts == items && *lines == sample.len())
             && sample.iter().any(several)
         {
             self.note = Some(
@@ -327,10 +398,14 @@ impl Side<'_> {
             Content::from_json(text.as_bytes(), Source::Message)
         } else if encoding.is_empty() || encoding.eq_ignore_ascii_case("BASE64") {
             // BASE64 is used for content types that are not listed as CSV or JSON.
-            let bytes = STANDARD.decode(text.trim()).map_err(|error| format!("not valid BASE64: {error}"))?;
+            let bytes = STANDARD
+                .decode(text.trim())
+                .map_err(|error| format!("not valid BASE64: {error}"))?;
             Content::from_message(&bytes, &self.content_type)
         } else {
-            Err(format!("unsupported encoding `{encoding}`: expected CSV, JSON, or BASE64"))
+            Err(format!(
+                "unsupported encoding `{encoding}`: expected CSV, JSON, or BASE64"
+            ))
         }
     }
 }
@@ -468,7 +543,10 @@ impl Contents {
                 let Some(records) = counts.next() else { continue };
                 if counts.all(|count| count == records) {
                     candidates.push(Candidate {
-                        layouts: (input.map(|reading| reading.layout), output.map(|reading| reading.layout)),
+                        layouts: (
+                            input.map(|reading| reading.layout),
+                            output.map(|reading| reading.layout),
+                        ),
                         records,
                         cost: both.iter().flatten().map(|reading| reading.cost).sum(),
                     });
@@ -499,6 +577,18 @@ impl Contents {
         rows.into_iter().flatten().map(|(name, _)| name).collect()
     }
 
+    /// Whether a part that becomes columns has cells without a name.
+    fn has_unnamed(&self, candidate: &Candidate, parts: Parts) -> bool {
+        let unnamed = |content: &Content, layout: Option<Layout>| {
+            let records = layout.map_or(Vec::new(), |layout| content.clone().into_records(layout));
+            let mut cells = records.into_iter().take(1).flatten();
+            cells.any(|(name, _)| matches!(name, Name::At(_)))
+        };
+        let (input, output) = candidate.layouts;
+        (parts != Parts::Response && unnamed(&self.input, input))
+            || (parts != Parts::Request && unnamed(&self.output, output))
+    }
+
     /// Number of columns that only the request or only the baseline has.
     fn mismatch(&self, candidate: &Candidate, plan: &Plan) -> usize {
         if plan.expected.is_empty() {
@@ -520,11 +610,15 @@ impl Contents {
         {
             return Ok(candidates.pop());
         }
-        let decided = candidates.iter().position(|candidate| Some(candidate.layouts) == plan.layouts);
+        let decided = candidates
+            .iter()
+            .position(|candidate| Some(candidate.layouts) == plan.layouts);
         if let Some(at) = decided {
             return Ok(Some(candidates.swap_remove(at)));
         }
-        let scored = candidates.into_iter().map(|candidate| (self.mismatch(&candidate, plan), candidate));
+        let scored = candidates
+            .into_iter()
+            .map(|candidate| (self.mismatch(&candidate, plan), candidate));
         let mut scored: Vec<(usize, Candidate)> = scored
             .filter(|(mismatch, candidate)| *mismatch == 0 || self.is_certain(candidate, plan))
             .collect();
@@ -567,7 +661,14 @@ impl Contents {
             let last = *counts.last().unwrap_or(&0);
             let texts: Vec<String> = counts.iter().map(ToString::to_string).collect();
             let unit = if last == 1 { "record" } else { "records" };
-            (if texts.is_empty() { "0".to_owned() } else { texts.join(" or ") }, unit)
+            (
+                if texts.is_empty() {
+                    "0".to_owned()
+                } else {
+                    texts.join(" or ")
+                },
+                unit,
+            )
         };
         let ((input, unit), (output, _)) = (counts(&input), counts(&output));
         let labels = labels.map_or(String::new(), |labels| format!(", the labels {labels}"));
@@ -581,6 +682,14 @@ impl Contents {
         let Some(Candidate { layouts, records, .. }) = self.select(plan)? else {
             return Ok(None);
         };
+        let has_columns = match plan.parts {
+            Parts::Both => true,
+            Parts::Request => layouts.0.is_some(),
+            Parts::Response => layouts.1.is_some(),
+        };
+        if !has_columns {
+            return Ok(None);
+        }
         let convert =
             |content: Content, layout: Option<Layout>| layout.map_or(Vec::new(), |layout| content.into_records(layout));
         let request = Request {
@@ -617,14 +726,20 @@ struct Request {
 
 impl Request {
     /// Cells of each record, with the names of their columns.
-    fn rows(self, plan: &Plan) -> Result<Vec<Vec<(String, Cell)>>, String> {
+    fn rows(mut self, plan: &Plan) -> Result<Vec<Vec<(String, Cell)>>, String> {
         let apart = plan.wanted.predictions || self.labels.is_some();
+        match plan.parts {
+            _ if apart => {}
+            Parts::Both => {}
+            Parts::Request => self.output.clear(),
+            Parts::Response => self.input.clear(),
+        }
         let first = match plan.wanted.output {
             OutputColumns::Start => &self.output,
             OutputColumns::End => &self.input,
         };
         // Columns without names are identified by position, after those of the missing side.
-        let missing = !apart && first.is_empty();
+        let missing = !apart && first.is_empty() && plan.parts == Parts::Both;
         let (mut input, mut output) = (self.input.into_iter(), self.output.into_iter());
         let mut labels = self.labels.map(Vec::into_iter);
         let mut rows = Vec::with_capacity(self.records);

@@ -123,6 +123,12 @@ pub(super) fn begin(
             );
             notes.push((Kind::FirstRow, None, message));
         }
+        let is_count = cells.len() > 1 && cells.iter().zip(0_u32..).all(|(cell, at)| *cell == at.to_string());
+        if options.header == Header::Auto && is_count {
+            let message =
+                "the row counts 0, 1, 2, …, and is read as data: if these are column names, add --header present";
+            notes.push((Kind::FirstRow, None, message.to_owned()));
+        }
         if options.header == Header::Auto && of_names && texts().count() == cells.len() {
             let message = "the row looks like a header, but counts as data: neither the baseline nor the earlier files \
                            have one";

@@ -153,12 +153,10 @@ impl Content {
             Self::Json(trees, source) => match trees.as_slice() {
                 [tree] => json_readings(tree, *source),
                 trees => {
-                    let records = trees.iter().filter_map(|tree| json_readings(tree, *source).first().copied());
-                    vec![reading(
-                        Layout::Lines,
-                        records.map(|reading| reading.records).sum(),
-                        0,
-                    )]
+                    let records = trees
+                        .iter()
+                        .filter_map(|tree| json_readings(tree, *source).first().copied());
+                    vec![reading(Layout::Lines, records.map(|reading| reading.records).sum(), 0)]
                 }
             },
         };
@@ -303,7 +301,8 @@ fn has_index(entries: &[(String, Tree)]) -> bool {
 /// Position of the value that contains the records.
 fn payload_at(entries: &[(String, Tree)], source: Source) -> Option<usize> {
     let is_tensors = |(key, value): &(String, Tree)| {
-        matches!(key.as_str(), "inputs" | "outputs") && matches!(value, Tree::List(items) if tensor_rows(items).is_some())
+        matches!(key.as_str(), "inputs" | "outputs")
+            && matches!(value, Tree::List(items) if tensor_rows(items).is_some())
     };
     if let Some(at) = entries.iter().position(is_tensors) {
         return Some(at);
@@ -441,10 +440,7 @@ fn object_readings(entries: &[(String, Tree)], source: Source) -> Vec<Reading> {
     }
     let is_object = |value: &Tree| matches!(value, Tree::Object(_));
     if has_index(entries) && entries.iter().all(|(_, value)| is_object(value)) {
-        return vec![
-            reading(Layout::Index, entries.len(), 0),
-            reading(Layout::Nested, 1, 3),
-        ];
+        return vec![reading(Layout::Index, entries.len(), 0), reading(Layout::Nested, 1, 3)];
     }
     let one = vec![reading(Layout::Record, 1, 0)];
     let Some(records) = column_records(entries) else {
@@ -562,7 +558,9 @@ fn split_rows(entries: Vec<(String, Tree)>) -> Vec<Record> {
 }
 
 fn tensor_records(items: Vec<Tree>, named: bool) -> Vec<Record> {
-    let Some(count) = tensor_rows(&items) else { return Vec::new() };
+    let Some(count) = tensor_rows(&items) else {
+        return Vec::new();
+    };
     let mut rows = vec![Record::new(); count];
     for item in items {
         let Tree::Object(entries) = item else { continue };
@@ -620,7 +618,10 @@ fn score(tree: &Tree) -> Option<(&str, f64)> {
 /// Whether the items are the scores of different labels.
 fn is_scores(items: &[Tree]) -> bool {
     let mut labels = BTreeSet::new();
-    items.len() > 1 && items.iter().all(|item| score(item).is_some_and(|(label, _)| labels.insert(label)))
+    items.len() > 1
+        && items
+            .iter()
+            .all(|item| score(item).is_some_and(|(label, _)| labels.insert(label)))
 }
 
 /// Record of the scores of one input: the best label, its score, and the score of each label.
@@ -741,8 +742,14 @@ mod tests {
             ("{\"a\": 1}\n{\"a\": 2}\n", "a=1 | a=2"),
             (r#"{"id": 7, "vector": [1, 2]}"#, "id=7 vector_0=1 vector_1=2"),
             (r#"{"a": [1, 2], "b": [3, 4]}"#, "a_0=1 a_1=2 b_0=3 b_1=4"),
-            (r#"{"id": 7, "items": [{"k": 1}, {"k": 2}]}"#, "id=7 items_0_k=1 items_1_k=2"),
-            (r#"{"id": 7, "predictions": [0.1, 0.9]}"#, "id=7 predictions_0=0.1 predictions_1=0.9"),
+            (
+                r#"{"id": 7, "items": [{"k": 1}, {"k": 2}]}"#,
+                "id=7 items_0_k=1 items_1_k=2",
+            ),
+            (
+                r#"{"id": 7, "predictions": [0.1, 0.9]}"#,
+                "id=7 predictions_0=0.1 predictions_1=0.9",
+            ),
             (r#"{" a ": 1, "b ": {" c": 2}}"#, "a=1 b_c=2"),
             ("0.5", "#0=0.5"),
             ("[]", ""),
@@ -776,22 +783,40 @@ mod tests {
         for (text, expected) in [
             // TensorFlow Serving.
             (r#"{"instances": [[30, 1.5], [40, 2.5]]}"#, unnamed),
-            (r#"{"signature_name": "s", "instances": [[30, 1.5], [40, 2.5]]}"#, unnamed),
+            (
+                r#"{"signature_name": "s", "instances": [[30, 1.5], [40, 2.5]]}"#,
+                unnamed,
+            ),
             (r#"{"signature_name": "s", "inputs": [[30, 1.5], [40, 2.5]]}"#, unnamed),
             (r#"{"inputs": {"age": [30, 40], "income": [1.5, 2.5]}}"#, named),
-            (r#"{"instances": [{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}]}"#, named),
+            (
+                r#"{"instances": [{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}]}"#,
+                named,
+            ),
             // MLflow.
             (
                 r#"{"dataframe_split": {"columns": ["age", "income"], "data": [[30, 1.5], [40, 2.5]]}, "params": {"t": 1}}"#,
                 named,
             ),
-            (r#"{"dataframe_records": [{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}]}"#, named),
+            (
+                r#"{"dataframe_records": [{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}]}"#,
+                named,
+            ),
             // pandas: orients split, records, columns, index, values; lists by column.
-            (r#"{"columns": ["age", "income"], "index": [0, 1], "data": [[30, 1.5], [40, 2.5]]}"#, named),
-            (r#"{"columns": [0, 1], "index": [0, 1], "data": [[30, 1.5], [40, 2.5]]}"#, unnamed),
+            (
+                r#"{"columns": ["age", "income"], "index": [0, 1], "data": [[30, 1.5], [40, 2.5]]}"#,
+                named,
+            ),
+            (
+                r#"{"columns": [0, 1], "index": [0, 1], "data": [[30, 1.5], [40, 2.5]]}"#,
+                unnamed,
+            ),
             (r#"[{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}]"#, named),
             (r#"{"age": {"0": 30, "1": 40}, "income": {"0": 1.5, "1": 2.5}}"#, named),
-            (r#"{"0": {"age": 30, "income": 1.5}, "1": {"age": 40, "income": 2.5}}"#, named),
+            (
+                r#"{"0": {"age": 30, "income": 1.5}, "1": {"age": 40, "income": 2.5}}"#,
+                named,
+            ),
             (r#"[[30, 1.5], [40, 2.5]]"#, unnamed),
             (r#"{"age": [30, 40], "income": [1.5, 2.5]}"#, named),
             (r#"{"model": "m", "age": [30, 40], "income": [1.5, 2.5]}"#, named),
@@ -805,10 +830,16 @@ mod tests {
                 named,
             ),
             // Records beside metadata.
-            (r#"{"model": "m", "rows": [{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}]}"#, named),
+            (
+                r#"{"model": "m", "rows": [{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}]}"#,
+                named,
+            ),
             // JSON Lines.
             ("{\"features\": [30, 1.5]}\n{\"features\": [40, 2.5]}\n", unnamed),
-            ("{\"age\": 30, \"income\": 1.5}\n{\"age\": 40, \"income\": 2.5}\n", named),
+            (
+                "{\"age\": 30, \"income\": 1.5}\n{\"age\": 40, \"income\": 2.5}\n",
+                named,
+            ),
         ] {
             let content = Content::from_json(text.as_bytes(), Source::Message).unwrap();
             assert_eq!(read(content, 2), expected, "{text}");
@@ -822,9 +853,17 @@ mod tests {
             ("[0, 1]", 1, "#0=0 #1=1"),
             (r#"{"predictions": [0, 1]}"#, 2, "#0=0 | #0=1"),
             (r#"{"predictions": [0.1, 0.9]}"#, 1, "#0=0.1 #1=0.9"),
-            (r#"{"outputs": [[0.1, 0.9], [0.8, 0.2]]}"#, 2, "#0=0.1 #1=0.9 | #0=0.8 #1=0.2"),
+            (
+                r#"{"outputs": [[0.1, 0.9], [0.8, 0.2]]}"#,
+                2,
+                "#0=0.1 #1=0.9 | #0=0.8 #1=0.2",
+            ),
             (r#"{"outputs": {"p": [0.1, 0.8]}}"#, 2, "p=0.1 | p=0.8"),
-            (r#"{"value": [478046.5, 206551.0]}"#, 2, "value=478046.5 | value=206551.0"),
+            (
+                r#"{"value": [478046.5, 206551.0]}"#,
+                2,
+                "value=478046.5 | value=206551.0",
+            ),
             ("[[0.1, 0.9]]", 1, "#0=0.1 #1=0.9"),
             (
                 r#"{"model_name": "m", "outputs": [{"name": "p", "shape": [2], "datatype": "INT64", "data": [0, 1]}]}"#,
@@ -836,7 +875,11 @@ mod tests {
                 2,
                 "predictions=0 probabilities_0=0.9 probabilities_1=0.1 | predictions=1 probabilities_0=0.2 probabilities_1=0.8",
             ),
-            (r#"{"prediction": 0, "probabilities": [0.7, 0.3]}"#, 1, "prediction=0 probabilities_0=0.7 probabilities_1=0.3"),
+            (
+                r#"{"prediction": 0, "probabilities": [0.7, 0.3]}"#,
+                1,
+                "prediction=0 probabilities_0=0.7 probabilities_1=0.3",
+            ),
             // Hugging Face.
             (
                 r#"[{"label": "A", "score": 0.5}, {"label": "A", "score": 0.75}]"#,
@@ -864,7 +907,11 @@ mod tests {
         for (text, records, expected) in [
             ("1,2\n3,4\n", 2, r##"#0="1" #1="2" | #0="3" #1="4""##),
             ("a,b\n1,x\n2,y\n", 2, r#"a="1" b="x" | a="2" b="y""#),
-            ("a,b\n1,x\n2,y\n", 3, r##"#0="a" #1="b" | #0="1" #1="x" | #0="2" #1="y""##),
+            (
+                "a,b\n1,x\n2,y\n",
+                3,
+                r##"#0="a" #1="b" | #0="1" #1="x" | #0="2" #1="y""##,
+            ),
             ("a,b\nc,d\n", 2, r##"#0="a" #1="b" | #0="c" #1="d""##),
             ("0,1,1", 3, r##"#0="0" | #0="1" | #0="1""##),
         ] {
@@ -881,7 +928,12 @@ mod tests {
     #[test]
     fn labels_have_one_value_for_each_record() {
         let labels = |content: Result<Content, String>| match content.and_then(Content::into_labels) {
-            Ok(values) => show(&values.into_iter().map(|cell| vec![(Name::At(0), cell)]).collect::<Vec<_>>()),
+            Ok(values) => show(
+                &values
+                    .into_iter()
+                    .map(|cell| vec![(Name::At(0), cell)])
+                    .collect::<Vec<_>>(),
+            ),
             Err(why) => why,
         };
         for (text, expected) in [

@@ -124,7 +124,11 @@ impl<'de> Deserialize<'de> for Tree {
 /// Values of a JSON string, which may contain several in a row. `NaN`, `Infinity`, and `-Infinity` are not JSON, but
 /// Python writes them: they are numbers that are not finite.
 pub(super) fn trees(text: &[u8]) -> Result<Vec<Tree>, serde_json::Error> {
-    let plain = |text: &[u8]| serde_json::Deserializer::from_slice(text).into_iter::<Tree>().collect::<Result<Vec<_>, _>>();
+    let plain = |text: &[u8]| {
+        serde_json::Deserializer::from_slice(text)
+            .into_iter::<Tree>()
+            .collect::<Result<Vec<_>, _>>()
+    };
     plain(text).or_else(|error| match quote_constants(text) {
         Some(quoted) => plain(&quoted).map_err(|_| error),
         None => Err(error),
@@ -293,7 +297,11 @@ impl Plan {
                     let names: Vec<String> = self.named(names).map(|(name, _)| name).collect();
                     (mismatch(&names, &self.expected), reading.cost)
                 };
-                readings.iter().min_by_key(|reading| cost(reading)).unwrap_or(first).layout
+                readings
+                    .iter()
+                    .min_by_key(|reading| cost(reading))
+                    .unwrap_or(first)
+                    .layout
             }
             [first, ..] => first.layout,
         };
@@ -314,7 +322,9 @@ impl Plan {
 
     /// Adds the label to a record of a transform job. Returns whether to keep the record.
     fn label(&self, record: &mut Record) -> bool {
-        let Some(truth) = &self.wanted.ground_truth else { return true };
+        let Some(truth) = &self.wanted.ground_truth else {
+            return true;
+        };
         let id = record.iter().find_map(|(name, cell)| match (name, cell) {
             (Name::Key(key), Cell::Text(id)) if key == INFERENCE_ID => Some(id.as_str()),
             _ => None,
@@ -363,4 +373,3 @@ pub(super) fn read<S: Sink>(
     }
     Ok(lines)
 }
-
