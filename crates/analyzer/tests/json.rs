@@ -95,7 +95,10 @@ fn invalid_lines_are_rows_without_values() {
     );
     assert_eq!(
         notes(&file("{\"a\"\n").read()),
-        ["the dataset has no readable column: a baseline requires at least one"]
+        [
+            "the dataset has no readable column: a baseline requires at least one (1.csv, row 1: the line is not valid JSON: EOF \
+             while parsing an object at line 1 column 4)"
+        ]
     );
 }
 
@@ -269,7 +272,7 @@ fn invalid_captured_requests_are_reported() {
     );
     assert_eq!(
         reported.get(2).unwrap(),
-        "1.csv, row 4: the request has 3 records, the response 2, the labels 0: expected equal numbers"
+        "1.csv, row 4: the request has 3 records, the response 2: expected equal numbers"
     );
     assert_eq!(
         reported.get(3).unwrap(),
@@ -389,15 +392,11 @@ fn late_missing_repeated_and_invalid_labels() {
         lines(&[label("nothing", "")]),
     ]);
     let truth = Arc::new(GroundTruth::read(labels.objects()).unwrap());
-    assert_eq!((truth.repeated, truth.findings.count(Kind::Unreadable)), (2, 3));
+    assert_eq!((truth.repeated, truth.findings.count(Kind::Unreadable)), (2, 2));
     let reported = truth.findings.lines();
-    assert_eq!(
-        reported.first().unwrap(),
-        "3.csv, row 3: a label has 2 values: expected one"
-    );
     assert!(
         reported
-            .get(2)
+            .get(1)
             .unwrap()
             .starts_with("3.csv, row 5: not a ground truth record: "),
         "{reported:?}"
@@ -435,14 +434,14 @@ fn late_missing_repeated_and_invalid_labels() {
     assert_eq!(counts(&dataset), [(Kind::Unreadable, 1)]);
     assert_eq!(
         dataset.findings.lines(),
-        ["1.csv, row 7: the request has 1 records, the response 1, the labels 2: expected equal numbers"]
+        ["1.csv, row 7: the request has 1 record, the response 1, the labels 2: expected equal numbers"]
     );
     assert_eq!(
         truth.merged(),
         MatchCounts {
             matched: 7,
             unlabeled: 1,
-            unused: 1
+            unused: 2
         }
     );
 }

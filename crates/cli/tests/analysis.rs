@@ -181,7 +181,7 @@ fn bias_of_facet() {
     let bench = Bench::new();
     let loans = |favoured: usize| {
         let mut csv = "sex,granted\n".to_owned();
-        for row in 0..600 {
+        for row in 0..6_000 {
             let sex = ["f", "m"][row % 2];
             let granted = u8::from(row % 10 < if sex == "m" { favoured } else { 5 });
             writeln!(csv, "{sex},{granted}").unwrap();
@@ -189,7 +189,7 @@ fn bias_of_facet() {
         csv
     };
     bench.file("then.csv", &loans(5));
-    bench.file("now.csv", &loans(9));
+    bench.file("now.csv", &loans(10));
     let config = json!({
         "label": "granted", "label_values_or_threshold": [1],
         "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}],

@@ -217,8 +217,8 @@ pub(super) fn seen_before(counts: impl Iterator<Item = u64>) -> Observed {
     }
 }
 
-/// Whether the values of a column identify its rows, or are times or free text: they hardly repeat, and a difference from the
-/// baseline says nothing.
+/// Whether the values of a column identify its rows, or are times or free text: they hardly repeat, so each
+/// sample differs from the baseline.
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are below 2^53")]
 fn is_identifier(name: &str, column: &ColumnProfile) -> bool {
     let present = column.present() as f64;

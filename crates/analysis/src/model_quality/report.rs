@@ -382,7 +382,7 @@ fn threshold(name: &str, constraint: &MetricConstraint, rows: u64, tolerance: Op
 }
 
 impl Evaluation {
-    /// The metric, or why it says nothing about these rows.
+    /// The metric, or why it is not defined for these rows.
     pub(super) fn judged(&self, name: &str) -> Result<Result<&super::Metric, &'static str>, ModelQualityError> {
         let Some(metric) = self.metrics.get(name) else {
             let mut known = constrained(self.problem_type).iter().map(|(known, _)| *known);

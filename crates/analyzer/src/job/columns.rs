@@ -317,16 +317,16 @@ impl<'a> Columns<'a> {
 
     /// The column of a response without names, if it has as many columns as the configuration names, or by the headers.
     fn by_place(&self, wanted: &Named, place: usize) -> Option<Found<'a>> {
-        let named = [predicted(self.config), probability(self.config)];
-        let named = named.iter().flatten().count();
-        let names = self.table.names().iter().map(String::as_str).chain(self.table.others());
-        let mut response: Vec<&str> = names.filter_map(|name| name.strip_prefix(OUTPUT)).collect();
+        let configured = [predicted(self.config), probability(self.config)];
+        let configured = configured.iter().flatten().count();
+        let columns = self.table.names().iter().map(String::as_str).chain(self.table.others());
+        let mut response: Vec<&str> = columns.filter_map(|name| name.strip_prefix(OUTPUT)).collect();
         response.sort_unstable();
         response.dedup();
         let is_unnamed = response.iter().all(|name| name.parse::<usize>().is_ok());
         let place = self
             .place_in_headers(wanted, response.len())
-            .or((response.len() == named).then_some(place));
+            .or((response.len() == configured).then_some(place));
         place
             .filter(|_| is_unnamed)
             .and_then(|place| self.get(&format!("{OUTPUT}{place}")))

@@ -161,16 +161,15 @@ impl DataQualityJob {
         if profile.item_count() == 0 {
             notes.push("the dataset has no rows: nothing was checked, and the result is NoData, not Clean".to_owned());
         }
-        let mut found = match profile.item_count() {
-            0 => data_quality::DataQuality::default(),
-            _ => {
-                let against = data_quality::Baseline {
-                    constraints,
-                    statistics: baseline.statistics.as_ref(),
-                    tolerance: baseline.tolerance.as_ref(),
-                };
-                check(profile, &against, &self.options)
-            }
+        let against = data_quality::Baseline {
+            constraints,
+            statistics: baseline.statistics.as_ref(),
+            tolerance: baseline.tolerance.as_ref(),
+        };
+        let mut found = if profile.item_count() > 0 {
+            check(profile, &against, &self.options)
+        } else {
+            data_quality::DataQuality::default()
         };
         let extra = |violation: &ConstraintViolation| {
             violation.constraint_check_type == ConstraintCheckType::ExtraColumn.as_str()

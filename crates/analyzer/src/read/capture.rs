@@ -678,7 +678,7 @@ impl Contents {
     }
 
     /// Cells of each record, with the names of their columns; `None` if there are no records.
-    fn rows(self, plan: &Plan) -> Result<Option<Vec<Vec<(String, Cell)>>>, String> {
+    fn rows(self, plan: &Plan) -> Result<Option<Vec<Row>>, String> {
         let Some(Candidate { layouts, records, .. }) = self.select(plan)? else {
             return Ok(None);
         };
@@ -701,6 +701,9 @@ impl Contents {
         request.rows(plan).map(Some)
     }
 }
+
+/// Cells of a record, with the names of their columns.
+type Row = Vec<(String, Cell)>;
 
 /// Number of columns that only one of two datasets has.
 pub(super) fn mismatch(names: &[String], expected: &[String]) -> usize {
@@ -726,7 +729,7 @@ struct Request {
 
 impl Request {
     /// Cells of each record, with the names of their columns.
-    fn rows(mut self, plan: &Plan) -> Result<Vec<Vec<(String, Cell)>>, String> {
+    fn rows(mut self, plan: &Plan) -> Result<Vec<Row>, String> {
         let apart = plan.wanted.predictions || self.labels.is_some();
         match plan.parts {
             _ if apart => {}

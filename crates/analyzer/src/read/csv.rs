@@ -114,26 +114,9 @@ pub(super) fn begin(
     if !header {
         // The cells are not names, so findings about names do not apply.
         notes.clear();
-        let unnumbered = |before: &&EarlierFiles| !before.header && before.names.len() != cells.len();
-        if let Some(before) = before.filter(unnumbered) {
-            let message = format!(
-                "the row has {} cells, but earlier files without a header have {} columns",
-                cells.len(),
-                before.names.len()
-            );
-            notes.push((Kind::FirstRow, None, message));
-        }
-        let is_count = cells.len() > 1 && cells.iter().zip(0_u32..).all(|(cell, at)| *cell == at.to_string());
-        if options.header == Header::Auto && is_count {
-            let message =
-                "the row counts 0, 1, 2, …, and is read as data: if these are column names, add --header present";
-            notes.push((Kind::FirstRow, None, message.to_owned()));
-        }
-        if options.header == Header::Auto && of_names && texts().count() == cells.len() {
-            let message = "the row looks like a header, but counts as data: neither the baseline nor the earlier files \
-                           have one";
-            notes.push((Kind::FirstRow, None, message.to_owned()));
-        }
+        let looks_like_names = of_names && texts().count() == cells.len();
+        let of_data = first_row_of_data(&cells, options, before, looks_like_names);
+        notes.extend(of_data.into_iter().map(|message| (Kind::FirstRow, None, message)));
         let names = (0..cells.len()).map(|at| options.expected.get(at).cloned().unwrap_or_else(|| format!("_c{at}")));
         let names = distinct(names).map_err(|name| {
             format!(
@@ -164,6 +147,37 @@ pub(super) fn begin(
         notes,
         from,
     })
+}
+
+/// Notes about a first row that is read as data.
+fn first_row_of_data(
+    cells: &[String],
+    options: &ReadOptions,
+    before: Option<&EarlierFiles>,
+    looks_like_names: bool,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let unnumbered = |before: &&EarlierFiles| !before.header && before.names.len() != cells.len();
+    if let Some(before) = before.filter(unnumbered) {
+        notes.push(format!(
+            "the row has {} cells, but earlier files without a header have {} columns",
+            cells.len(),
+            before.names.len()
+        ));
+    }
+    if options.header != Header::Auto {
+        return notes;
+    }
+    if cells.len() > 1 && cells.iter().zip(0_u32..).all(|(cell, at)| *cell == at.to_string()) {
+        let message = "the row counts 0, 1, 2, …, and is read as data: if these are column names, add --header present";
+        notes.push(message.to_owned());
+    }
+    if looks_like_names {
+        let message =
+            "the row looks like a header, but counts as data: neither the baseline nor the earlier files have one";
+        notes.push(message.to_owned());
+    }
+    notes
 }
 
 /// Names, or the first one that occurs twice.

@@ -279,13 +279,13 @@ fn named_lines(rows: Vec<Record>) -> Vec<Record> {
             _ => at,
         })
         .collect();
-    let named = |row: Record| {
+    let with_names = |row: Record| {
         let cells = row.into_iter().enumerate();
         cells
             .map(|(at, (place, cell))| (names.get(at).cloned().unwrap_or(place), cell))
             .collect()
     };
-    rows.map(named).collect()
+    rows.map(with_names).collect()
 }
 
 fn is_leaf(tree: &Tree) -> bool {
@@ -364,7 +364,7 @@ fn tensor_rows(items: &[Tree]) -> Option<usize> {
             return None;
         };
         let rows = usize::try_from(*rows).ok().filter(|rows| *rows > 0)?;
-        if *records.get_or_insert(rows) != rows || count_leaves(data) % rows != 0 {
+        if *records.get_or_insert(rows) != rows || !count_leaves(data).is_multiple_of(rows) {
             return None;
         }
     }
@@ -817,7 +817,7 @@ mod tests {
                 r#"{"0": {"age": 30, "income": 1.5}, "1": {"age": 40, "income": 2.5}}"#,
                 named,
             ),
-            (r#"[[30, 1.5], [40, 2.5]]"#, unnamed),
+            (r"[[30, 1.5], [40, 2.5]]", unnamed),
             (r#"{"age": [30, 40], "income": [1.5, 2.5]}"#, named),
             (r#"{"model": "m", "age": [30, 40], "income": [1.5, 2.5]}"#, named),
             // KServe, version 2.
@@ -905,15 +905,11 @@ mod tests {
     #[test]
     fn csv_may_begin_with_names() {
         for (text, records, expected) in [
-            ("1,2\n3,4\n", 2, r##"#0="1" #1="2" | #0="3" #1="4""##),
+            ("1,2\n3,4\n", 2, r#"#0="1" #1="2" | #0="3" #1="4""#),
             ("a,b\n1,x\n2,y\n", 2, r#"a="1" b="x" | a="2" b="y""#),
-            (
-                "a,b\n1,x\n2,y\n",
-                3,
-                r##"#0="a" #1="b" | #0="1" #1="x" | #0="2" #1="y""##,
-            ),
-            ("a,b\nc,d\n", 2, r##"#0="a" #1="b" | #0="c" #1="d""##),
-            ("0,1,1", 3, r##"#0="0" | #0="1" | #0="1""##),
+            ("a,b\n1,x\n2,y\n", 3, r#"#0="a" #1="b" | #0="1" #1="x" | #0="2" #1="y""#),
+            ("a,b\nc,d\n", 2, r#"#0="a" #1="b" | #0="c" #1="d""#),
+            ("0,1,1", 3, r#"#0="0" | #0="1" | #0="1""#),
         ] {
             let content = Content::from_csv(text.as_bytes()).unwrap();
             assert_eq!(read(content, records), expected, "{text}");
@@ -952,9 +948,9 @@ mod tests {
             assert_eq!(labels(content), expected, "{text}");
         }
         for (text, expected) in [
-            ("1\n0\n", r##"#0="1" | #0="0""##),
-            ("label\n1\n0\n", r##"#0="1" | #0="0""##),
-            ("1,0", r##"#0="1" | #0="0""##),
+            ("1\n0\n", r#"#0="1" | #0="0""#),
+            ("label\n1\n0\n", r#"#0="1" | #0="0""#),
+            ("1,0", r#"#0="1" | #0="0""#),
             ("1,0\n1,1", "a label has 2 values: expected one"),
             ("", ""),
         ] {

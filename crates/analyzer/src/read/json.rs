@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Tree {
                 let mut entries: Vec<(String, Tree)> = Vec::new();
                 while let Some(mut entry) = map.next_entry::<String, Tree>()? {
                     if entry.0.trim().len() < entry.0.len() {
-                        entry.0 = entry.0.trim().to_owned();
+                        entry.0 = String::from(entry.0.trim());
                     }
                     if entries.len() < 64 && entries.iter().any(|(key, _)| *key == entry.0) {
                         return Err(A::Error::custom(format!("the key `{}` occurs twice", entry.0)));
