@@ -62,15 +62,10 @@ expression = "rate(1 hour)"
 data = "s3://{bucket}/capture/{endpoint}/AllTraffic"
 ground_truth = "s3://{bucket}/labels/{endpoint}"
 baseline = "s3://{bucket}/baselines/{quality}"
-config = "s3://{bucket}/baselines/{quality}/live_config.json"
 output = "s3://{bucket}/reports"
 """
-# Names of score and label in training data and in captured data.
-TRAINED = {"problem_type": "BinaryClassification", "probability_attribute": "score", "ground_truth_attribute": "benign"}
-LIVE = {"problem_type": "BinaryClassification", "probability_attribute": "0"}
-# The suggested constraints are the values of the training data, and an hour with fewer patients violates some of them. So an operator
-# keeps only one: accuracy.
-ACCURACY = {"binary_classification_constraints": {"accuracy": {"threshold": 0.93, "comparison_operator": "LessThanThreshold"}}}
+# Names of score and label in the training data. A response has no names, and is read as the score.
+CONFIG = {"problem_type": "BinaryClassification", "probability_attribute": "score", "ground_truth_attribute": "benign"}
 
 
 class Model:
@@ -104,12 +99,9 @@ class Model:
         with scored.open(newline="") as read, without_label.open("w", newline="") as write:
             csv.writer(write, lineterminator="\n").writerows(row[:-1] for row in csv.reader(read))
         driftwarden("baseline", without_label, "--output", self.folder / name / DRIFT)
-        (self.folder / "config.json").write_text(json.dumps(TRAINED))
+        (self.folder / "config.json").write_text(json.dumps(CONFIG))
         quality = self.folder / name / QUALITY
         driftwarden("baseline", scored, "--monitor-type", "ModelQuality", "--config", self.folder / "config.json", "--output", quality)
-        constraints = json.loads((quality / "constraints.json").read_text())
-        (quality / "constraints.json").write_text(json.dumps(constraints | ACCURACY))
-        (quality / "live_config.json").write_text(json.dumps(LIVE))
         return accuracy
 
     def serve(self) -> None:

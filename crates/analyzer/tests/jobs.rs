@@ -180,6 +180,42 @@ mod model_quality {
     }
 
     #[test]
+    fn one_configuration_is_valid_for_file_and_capture() {
+        let config = json!({
+            "problem_type": "BinaryClassification",
+            "inference_attribute": "prediction",
+            "probability_attribute": "probability",
+            "ground_truth_attribute": "truth",
+        });
+        let bench = Bench::new(MonitorType::ModelQuality);
+        let row = |at: usize| (at % 10, at % 10 < 5, at % 7 == 0);
+        let mut scored = "x,prediction,probability,truth\n".to_owned();
+        let (mut captured, mut labels) = (String::new(), String::new());
+        for at in 0..300 {
+            let (score, predicted, flipped) = row(at);
+            let (predicted, truth) = (u8::from(predicted), u8::from(predicted != flipped));
+            writeln!(scored, "{at},{predicted},0.{score},{truth}").unwrap();
+            let side = |data: String| json!({"data": data, "encoding": "CSV"});
+            let line = json!({
+                "captureData": {"endpointInput": side(at.to_string()), "endpointOutput": side(format!("{predicted},0.{score}"))},
+                "eventMetadata": {"inferenceId": at.to_string()},
+            });
+            writeln!(captured, "{line}").unwrap();
+            let label =
+                json!({"groundTruthData": side(truth.to_string()), "eventMetadata": {"eventId": at.to_string()}});
+            writeln!(labels, "{label}").unwrap();
+        }
+        bench.file("scored.csv", &scored);
+        bench.file("capture.jsonl", &captured);
+        bench.file("labels.jsonl", &labels);
+        let (_, baseline) = bench.baseline(&config, "scored.csv", None).unwrap();
+        let report = bench
+            .analyze(&baseline, "capture.jsonl", Some("labels.jsonl"), None)
+            .unwrap();
+        assert_eq!((report.outcome(), report.item_count), (Outcome::Clean, 300));
+    }
+
+    #[test]
     fn baseline_contains_metrics_and_constraints() {
         let bench = Bench::new(MonitorType::ModelQuality);
         bench.file("data.csv", "prediction,truth\n1,1\n1,0\n0,0\n0,0\n1,1\n0,1\n");
@@ -455,6 +491,59 @@ mod bias {
                 "post_training_bias": {"methods": ["DPPL", "DI", "FT", "TE"]},
             },
         })
+    }
+
+    /// Share of positive labels: 80% of `m`, and of `f` 70% in the baseline and 30% in the window.
+    fn approvals(rows: usize, of_f: usize) -> String {
+        let row = |row: usize| {
+            format!(
+                "{},{}\n",
+                ["m", "f"][row % 2],
+                u8::from(row / 2 % 10 < [8, of_f][row % 2])
+            )
+        };
+        "sex,approved\n".to_owned() + &(0..rows).map(row).collect::<String>()
+    }
+
+    #[test]
+    fn small_window_is_read_like_its_baseline() {
+        let config = json!({
+            "label": "approved",
+            "label_values_or_threshold": [1],
+            "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}],
+            "methods": {"pre_training_bias": {"methods": ["CI", "DPL"]}},
+        });
+        let bench = Bench::new(MonitorType::ModelBias);
+        bench.file("train.csv", &approvals(200, 7));
+        let (_, baseline) = bench.baseline(&config, "train.csv", None).unwrap();
+        // In 40 rows or fewer, Clarify reads 0 and 1 as measurements, and 1 as a threshold that nothing exceeds.
+        for rows in [20, 40, 60] {
+            bench.file("live.csv", &approvals(rows, 3));
+            let report = bench.analyze(&baseline, "live.csv", None, None).unwrap();
+            let analysis = content(&report, "analysis.json");
+            let dpl = &analysis["pre_training_bias_metrics"]["facets"]["sex"][0]["metrics"][1];
+            assert_eq!(dpl["name"], "DPL");
+            assert!(
+                (dpl["value"].as_f64().unwrap() - 0.5).abs() < 1e-9,
+                "{rows} rows: {dpl}"
+            );
+        }
+    }
+
+    #[test]
+    fn window_of_one_group_is_not_judged() {
+        let config = json!({
+            "label": "approved",
+            "label_values_or_threshold": [1],
+            "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}],
+            "methods": {"pre_training_bias": {"methods": ["DPL"]}},
+        });
+        let bench = Bench::new(MonitorType::ModelBias);
+        bench.file("train.csv", &approvals(200, 7));
+        let (_, baseline) = bench.baseline(&config, "train.csv", None).unwrap();
+        bench.file("live.csv", "sex,approved\nm,1\nm,0\n");
+        let report = bench.analyze(&baseline, "live.csv", None, None).unwrap();
+        assert_eq!(report.outcome(), Outcome::NotJudged);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! All integration tests of the package, in one binary: each binary is linked separately.
 
+mod alignment;
 mod any_bytes;
 mod checks;
 mod common;

@@ -6,7 +6,6 @@ use analyzer::{
     job::{Baseline, DataQualityJob, Thresholds},
 };
 use model_monitor::Constraints;
-use std::fmt::Write as _;
 
 /// Pseudorandom number in [0, 1) of a row and a column.
 fn random(row: usize, column: u64) -> f64 {
@@ -14,7 +13,7 @@ fn random(row: usize, column: u64) -> f64 {
     for _ in 0..3 {
         bits = (bits ^ (bits >> 29)).wrapping_mul(0x94d0_49bb_1331_11eb);
     }
-    f64::from(u32::try_from(bits >> 32).unwrap()) / f64::from(u32::MAX)
+    f64::from(u32::try_from(bits >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 /// Rows of one population: an ID, a number with 3% missing values, a category with a rare value, a boolean, and free text.
@@ -32,7 +31,8 @@ fn rows(from: usize, rows: usize, shift: f64, missing: f64) -> crate::common::Fi
             _ => "trial",
         };
         let active = if random(row, 4) < 0.8 { "True" } else { "False" };
-        writeln!(csv, "{row},{amount},{plan},{active},text {}", random(row, 5)).unwrap();
+        let comment = random(row, 5);
+        csv.extend([format!("{row},{amount},{plan},{active},text {comment}\n")]);
     }
     file(csv)
 }
