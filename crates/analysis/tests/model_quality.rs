@@ -5,7 +5,7 @@ use analysis::{
     compute::model_quality::answer,
     model_quality::{
         Calibration, Classes, CurvePoints, EstimatedPerformance, Evaluation, Options, Rows, SegmentOptions, TwoClasses,
-        by_segment, check_constraints, evaluate, suggest_constraints,
+        by_segment, check_constraints, evaluate, metric_deviations, suggest_constraints, suggest_with_tolerance,
     },
 };
 use model_monitor::{Constraints, Limits, Statistics, ViolationReport};
@@ -357,6 +357,41 @@ fn rates_without_rows_are_not_judged() {
         judged(&[0, 1], &[0, 0], &[0.1, 0.2]),
         ["precision: no prediction is positive"]
     );
+}
+
+#[test]
+fn tolerance_fits_the_number_of_rows() {
+    // 90% of 10,000 rows are right.
+    let column = |of: fn(usize) -> bool| (0..10_000).map(|row| u32::from(of(row))).collect::<Vec<_>>();
+    let labels = column(|row| row % 2 == 0);
+    let baseline = |predictions: &[u32]| {
+        let classes = zero_and_one();
+        let rows = Rows::Binary {
+            labels: &labels,
+            predictions,
+            probabilities: None,
+            classes: &classes,
+        };
+        let evaluation = evaluate(&rows, Options::default()).unwrap();
+        suggest_with_tolerance(&evaluation, &metric_deviations(&rows).unwrap(), 1_000)
+    };
+    let (suggestion, tolerance) = baseline(&column(|row| (row % 2 == 0) != (row % 10 == 3)));
+    let violations = |rows: usize, wrong: usize| {
+        let labels: Vec<u32> = (0..rows).map(|row| u32::from(row % 2 == 0)).collect();
+        let answer = |row: usize| u32::from((row % 2 == 0) != (row * wrong / rows != (row + 1) * wrong / rows));
+        let live = binary(&labels, &(0..rows).map(answer).collect::<Vec<_>>(), None);
+        let check = check_constraints(&live, &suggestion.constraints, Some(&tolerance)).unwrap();
+        let names = check.violations.into_iter().map(|violation| violation.metric_name);
+        names.filter(|name| name == "accuracy").count()
+    };
+    // Of 100 rows, 18 mistakes can be chance; of 10,000 rows, 12% are not.
+    assert_eq!([violations(100, 18), violations(100, 30)], [0, 1]);
+    assert_eq!([violations(10_000, 1_030), violations(10_000, 1_200)], [0, 1]);
+    // A perfect baseline tolerates a mistake.
+    let (perfect, _) = baseline(&labels);
+    let thresholds = perfect.constraints.binary_classification_constraints.unwrap();
+    let accuracy = thresholds["accuracy"].threshold;
+    assert!((0.98..0.9999).contains(&accuracy), "{accuracy}");
 }
 
 #[test]

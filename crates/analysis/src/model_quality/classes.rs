@@ -128,6 +128,11 @@ pub struct TwoClasses {
 }
 
 impl TwoClasses {
+    /// Class numbers: negative, positive.
+    pub(super) fn ids(&self) -> [u32; 2] {
+        [self.negative_id, self.positive_id]
+    }
+
     /// Name of the negative class.
     pub fn negative(&self) -> &str {
         &self.negative

@@ -82,9 +82,50 @@ const DISTRIBUTION_SAMPLES: u32 = 300;
 
 /// Distributions of the metrics in random samples of the rows, with replacement, by size of the samples.
 ///
+/// Two mistakes are added to the rows of a classification, one in each direction: the next sample may have mistakes that these
+/// rows do not have. Without them, a perfect baseline would have no tolerance.
+///
 /// # Errors
 /// As [`evaluate`].
 pub fn metric_deviations(rows: &Rows<'_>) -> Result<Deviations, ModelQualityError> {
+    rows.len()?;
+    let extended = |column: &[u32], [first, second]: [u32; 2]| [column, &[first, second]].concat();
+    match *rows {
+        Rows::Binary {
+            labels,
+            predictions,
+            probabilities,
+            classes,
+        } => {
+            let [negative, positive] = classes.ids();
+            // The scores contradict the labels as far as any score does.
+            let extremes = |scores: &[f64]| {
+                let lowest = scores.iter().copied().fold(f64::INFINITY, f64::min);
+                let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                [scores, &[lowest, highest]].concat()
+            };
+            let probabilities = probabilities.map(extremes);
+            deviations_of(&Rows::Binary {
+                labels: &extended(labels, [positive, negative]),
+                predictions: &extended(predictions, [negative, positive]),
+                probabilities: probabilities.as_deref(),
+                classes,
+            })
+        }
+        Rows::Multiclass {
+            labels,
+            predictions,
+            classes,
+        } if classes.len() > 1 => deviations_of(&Rows::Multiclass {
+            labels: &extended(labels, [0, 1]),
+            predictions: &extended(predictions, [1, 0]),
+            classes,
+        }),
+        Rows::Multiclass { .. } | Rows::Regression { .. } => deviations_of(rows),
+    }
+}
+
+fn deviations_of(rows: &Rows<'_>) -> Result<Deviations, ModelQualityError> {
     let len = rows.len()?;
     let options = Options {
         standard_deviations: false,
