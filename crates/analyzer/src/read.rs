@@ -29,7 +29,7 @@ use std::{
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
 pub(crate) use capture::{EventMetadata, OUTPUT, Side, response_records};
 pub use csv::Header;
-pub(crate) use envelope::Content;
+pub(crate) use envelope::{Content, is_envelope};
 pub(crate) use json::{Cell as JsonCell, Name, Record};
 
 /// Number of lanes: the maximum number of cores used.
