@@ -13,6 +13,7 @@ use super::{
 };
 use crate::split::leaves_quote_open;
 use analysis::classify;
+use serde_json::error::Category;
 use std::collections::BTreeSet;
 
 /// Keys that contain the records: of TensorFlow Serving, MLflow, KServe, and SageMaker's containers.
@@ -127,7 +128,10 @@ impl Content {
     }
 
     pub(crate) fn from_json(bytes: &[u8], source: Source) -> Result<Self, String> {
-        let trees = trees(bytes).map_err(|error| format!("not valid JSON: {error}"))?;
+        let trees = trees(bytes).map_err(|error| match error.classify() {
+            Category::Data => format!("not readable: {error}"),
+            Category::Io | Category::Syntax | Category::Eof => format!("not valid JSON: {error}"),
+        })?;
         Ok(Self::Json(trees, source))
     }
 

@@ -113,6 +113,11 @@ impl<'de> Deserialize<'de> for Tree {
                     }
                     entries.push(entry);
                 }
+                if is_sparse(&entries) {
+                    return Err(A::Error::custom(
+                        "sparse records (`keys`, `shape`, `values`) are not supported: capture dense records",
+                    ));
+                }
                 Ok(Tree::Object(entries))
             }
         }
@@ -133,6 +138,16 @@ pub(super) fn trees(text: &[u8]) -> Result<Vec<Tree>, serde_json::Error> {
         Some(quoted) => plain(&quoted).map_err(|_| error),
         None => Err(error),
     })
+}
+
+/// Whether an object is a sparse record of SageMaker (developer guide, page `cdf-inference`). Its values would be taken for
+/// those of the first columns.
+fn is_sparse(entries: &[(String, Tree)]) -> bool {
+    entries.len() == 3
+        && ["keys", "shape", "values"].iter().all(|wanted| {
+            let mut entries = entries.iter();
+            entries.any(|(key, value)| key == wanted && matches!(value, Tree::List(_)))
+        })
 }
 
 /// Prefix of strings that stand for a constant. Strings in data do not start like this.
@@ -173,11 +188,24 @@ fn quote_constants(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether the first line only begins a JSON value that continues in the next.
-pub(super) fn is_spread_out(bytes: &[u8]) -> bool {
+pub(crate) fn is_spread_out(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines
         .find(|line| !line.is_empty())
         .is_some_and(|line| matches!(line, b"{" | b"["))
+}
+
+/// Whether some bytes begin like a manifest of a transform or processing job: `[{"prefix": "s3://…"}, "file", …]` (API,
+/// `S3DataSource`).
+pub(crate) fn is_manifest(bytes: &[u8]) -> bool {
+    let Some(items) = bytes.trim_ascii_start().strip_prefix(b"[") else {
+        return false;
+    };
+    let mut items = serde_json::Deserializer::from_slice(items).into_iter::<Tree>();
+    let Some(Ok(Tree::Object(entries))) = items.next() else {
+        return false;
+    };
+    matches!(entries.as_slice(), [(key, Tree::Leaf(Cell::Text(_)))] if key == "prefix")
 }
 
 /// Number of cells of the first record.
