@@ -523,10 +523,7 @@ impl BlockScheduler<'_> {
             }
             Lines::Json => {
                 self.narrow(json::width(&block.bytes));
-                let plan = json::Plan {
-                    expected: self.options.expected.clone(),
-                    wanted: self.options.capture.clone(),
-                };
+                let plan = json::Plan::new(&self.options.expected, &self.options.capture, &block.bytes);
                 Ok((PlanKind::Json(plan), block))
             }
             Lines::Csv => {

@@ -19,7 +19,7 @@ use serde::{
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc};
 
 /// Position of the columns of the response in the baseline dataset (SDK, `output_columns_position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -707,8 +707,8 @@ type Row = Vec<(String, Cell)>;
 
 /// Number of columns that only one of two datasets has.
 pub(super) fn mismatch(names: &[String], expected: &[String]) -> usize {
-    let missing = expected.iter().filter(|name| !names.contains(name)).count();
-    names.iter().filter(|name| !expected.contains(name)).count() + missing
+    let (found, known): (HashSet<&String>, HashSet<&String>) = (names.iter().collect(), expected.iter().collect());
+    found.symmetric_difference(&known).count()
 }
 
 /// The first names of a list.

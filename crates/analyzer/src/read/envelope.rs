@@ -368,7 +368,9 @@ fn tensor_rows(items: &[Tree]) -> Option<usize> {
             return None;
         };
         let rows = usize::try_from(*rows).ok().filter(|rows| *rows > 0)?;
-        if *records.get_or_insert(rows) != rows || !count_leaves(data).is_multiple_of(rows) {
+        // Content can state any shape. At least one value for each record bounds the number of records.
+        let values = count_leaves(data);
+        if *records.get_or_insert(rows) != rows || values < rows || !values.is_multiple_of(rows) {
             return None;
         }
     }
@@ -903,6 +905,18 @@ mod tests {
         ] {
             let content = Content::from_json(text.as_bytes(), Source::Message).unwrap();
             assert_eq!(read(content, records), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tensor_shape_without_values_is_no_record() {
+        for shape in ["[1000000000000, 2]", "[3]", "[-1, 2]", "[0]"] {
+            let text = format!(r#"{{"inputs": [{{"name": "x", "shape": {shape}, "datatype": "FP32", "data": []}}]}}"#);
+            let content = Content::from_json(text.as_bytes(), Source::Message).unwrap();
+            assert!(
+                content.readings(&[]).iter().all(|reading| reading.records == 1),
+                "{text}"
+            );
         }
     }
 
