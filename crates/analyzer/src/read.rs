@@ -27,7 +27,7 @@ use std::{
 };
 
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
-pub(crate) use capture::{EventMetadata, OUTPUT, Side, response_records};
+pub(crate) use capture::{CaptureSummary, EventMetadata, OUTPUT, Side, response_records};
 pub use csv::Header;
 pub(crate) use envelope::{Content, is_envelope};
 pub(crate) use json::{Cell as JsonCell, Name, Record, is_manifest, is_spread_out};
