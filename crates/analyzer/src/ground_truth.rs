@@ -7,7 +7,7 @@ use crate::{
     findings::{Finding, Kind},
     labels::GroundTruth,
     object::{Object, Opened},
-    read::{Content, EventMetadata, ReadError, Side},
+    read::{Content, EventMetadata, JsonCell, MANIFEST, ReadError, Side, is_manifest, is_spread_out},
     split::{Blocks, Rows},
 };
 use serde::Deserialize;
@@ -22,6 +22,15 @@ struct Line<'a> {
     ground_truth_data: Side<'a>,
     #[serde(borrow)]
     event_metadata: EventMetadata<'a>,
+}
+
+impl Line<'_> {
+    /// ID of the request, and one value for each of its records.
+    fn label(self) -> Result<(String, Vec<JsonCell>), String> {
+        let id = self.event_metadata.event_id.ok_or("eventMetadata.eventId is missing")?;
+        let values = self.ground_truth_data.content().and_then(Content::into_labels)?;
+        Ok((id.into_owned(), values))
+    }
 }
 
 impl GroundTruth {
@@ -53,6 +62,17 @@ impl GroundTruth {
                 object: name.clone(),
                 message: error.to_string(),
             })? {
+                if row == 0 && is_manifest(&block.bytes) {
+                    return Err(ReadError::Object {
+                        object: name,
+                        message: MANIFEST.to_owned(),
+                    });
+                }
+                if row == 0 && is_spread_out(&block.bytes) {
+                    let message = "a record spans several lines: expected JSON Lines, one record per line";
+                    truth.reject(&name, 0, message.to_owned());
+                    break;
+                }
                 for line in block.bytes.split(|byte| *byte == b'\n') {
                     if line.trim_ascii().is_empty() {
                         continue;
@@ -65,31 +85,44 @@ impl GroundTruth {
         Ok(truth)
     }
 
+    /// Adds the record of a line, or all records of a list.
     fn add(&mut self, line: &[u8], object: &str, row: u64) -> Result<(), ReadError> {
-        let read = serde_json::from_slice::<Line<'_>>(line)
-            .map_err(|error| format!("not a ground truth record: {error}"))
-            .and_then(|line| {
-                let id = line.event_metadata.event_id.ok_or("eventMetadata.eventId is missing")?;
-                let values = line.ground_truth_data.content().and_then(Content::into_labels)?;
-                Ok((id.into_owned(), values))
-            });
-        match read {
-            Ok((id, values)) => {
-                if self.insert(id, values) > MAX_LABELS {
-                    return Err(ReadError::Object {
-                        object: object.to_owned(),
-                        message: format!("there are more than {MAX_LABELS} labels: analyze a shorter window"),
-                    });
-                }
+        let records = if line.trim_ascii_start().starts_with(b"[") {
+            serde_json::from_slice::<Vec<Line<'_>>>(line)
+        } else {
+            serde_json::from_slice::<Line<'_>>(line).map(|record| vec![record])
+        };
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => {
+                self.reject(object, row, format!("not a ground truth record: {error}"));
+                return Ok(());
             }
-            Err(message) => self.findings.add(Finding {
-                kind: Kind::Unreadable,
-                object: object.to_owned(),
-                row,
-                column: None,
-                message,
-            }),
+        };
+        for record in records {
+            match record.label() {
+                Ok((id, values)) => {
+                    if self.insert(id, values) > MAX_LABELS {
+                        return Err(ReadError::Object {
+                            object: object.to_owned(),
+                            message: format!("there are more than {MAX_LABELS} labels: analyze a shorter window"),
+                        });
+                    }
+                }
+                Err(message) => self.reject(object, row, message),
+            }
         }
         Ok(())
+    }
+
+    /// Records that a label is ignored.
+    fn reject(&mut self, object: &str, row: u64, message: String) {
+        self.findings.add(Finding {
+            kind: Kind::Unreadable,
+            object: object.to_owned(),
+            row,
+            column: None,
+            message,
+        });
     }
 }

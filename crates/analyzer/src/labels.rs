@@ -66,6 +66,12 @@ impl GroundTruth {
         Some(&label.values)
     }
 
+    /// Number of requests with labels, and number of labels.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let labels = self.labels.values().map(|label| label.values.len()).sum();
+        (self.labels.len(), labels)
+    }
+
     /// Result of the match, after all requests were read.
     pub fn merged(&self) -> MatchCounts {
         let unused = self.labels.values().filter(|label| !label.used.load(Ordering::Relaxed));

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod container;
+mod description;
 pub mod findings;
 mod ground_truth;
 pub mod job;
@@ -12,6 +13,7 @@ mod sink;
 mod split;
 mod table;
 
+pub use description::{Description, describe};
 pub use labels::{GroundTruth, MatchCounts};
 pub use object::Object;
 pub use read::{CaptureColumns, Dataset, Header, LABEL, OutputColumns, ReadError, ReadOptions, read};

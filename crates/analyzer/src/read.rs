@@ -27,10 +27,10 @@ use std::{
 };
 
 pub use capture::{CaptureColumns, LABEL, OutputColumns};
-pub(crate) use capture::{EventMetadata, OUTPUT, Side, response_records};
+pub(crate) use capture::{CaptureSummary, EventMetadata, OUTPUT, Side, response_records};
 pub use csv::Header;
-pub(crate) use envelope::Content;
-pub(crate) use json::{Cell as JsonCell, Name, Record};
+pub(crate) use envelope::{Content, is_envelope};
+pub(crate) use json::{Cell as JsonCell, Name, Record, is_manifest, is_spread_out};
 
 /// Number of lanes: the maximum number of cores used.
 const LANES: usize = 8;
@@ -38,6 +38,10 @@ const LANES: usize = 8;
 /// Maximum number of columns on all lanes together, unless there is only one lane. A column with many distinct values
 /// takes up to a quarter of a MiB.
 const MAX_LANE_COLUMNS: usize = 4096;
+
+/// Why a manifest is not read.
+pub(crate) const MANIFEST: &str =
+    "this is a manifest, which lists the files of a dataset\nhint: pass the files, or the folder that contains them";
 
 /// How to read a dataset, where its objects do not determine it.
 #[derive(Debug, Clone, Default)]
@@ -499,7 +503,8 @@ impl BlockScheduler<'_> {
     /// Determines how to read an object from its first block. Returns the block without its header.
     fn plan(&mut self, at: usize, lines: Lines, delimiter: u8, block: Block) -> Result<(PlanKind, Block), String> {
         match lines {
-            Lines::Json if json::is_spread_out(&block.bytes) => {
+            Lines::Json if is_manifest(&block.bytes) => Err(MANIFEST.to_owned()),
+            Lines::Json if is_spread_out(&block.bytes) => {
                 Err("a record spans several lines: expected JSON Lines, one record per line".to_owned())
             }
             Lines::Json if capture::is_capture(&block.bytes) => {
@@ -518,10 +523,7 @@ impl BlockScheduler<'_> {
             }
             Lines::Json => {
                 self.narrow(json::width(&block.bytes));
-                let plan = json::Plan {
-                    expected: self.options.expected.clone(),
-                    wanted: self.options.capture.clone(),
-                };
+                let plan = json::Plan::new(&self.options.expected, &self.options.capture, &block.bytes);
                 Ok((PlanKind::Json(plan), block))
             }
             Lines::Csv => {

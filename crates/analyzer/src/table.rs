@@ -4,7 +4,7 @@ use crate::sink::{IGNORED_COLUMN, Sink};
 use analysis::{Class, TooManyColumns, ValueIssue, classify};
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// Maximum number of cells. A cell takes 16 bytes.
@@ -33,6 +33,20 @@ pub struct Column {
 }
 
 impl Column {
+    /// Creates a column from values as they are written, one for each row.
+    pub(crate) fn from_texts<'t>(texts: impl Iterator<Item = Option<&'t str>>) -> Self {
+        let mut column = Self::default();
+        for text in texts {
+            let cell = match text.map(|text| (text, classify(text.as_bytes()))) {
+                None => Cell::Missing,
+                Some((_, (class, number))) if class.is_number() && number.is_finite() => Cell::Number(number),
+                Some((text, _)) => column.intern(text),
+            };
+            column.cells.push(cell);
+        }
+        column
+    }
+
     /// Cells, one for each row.
     pub fn cells(&self) -> &[Cell] {
         &self.cells
@@ -82,6 +96,8 @@ pub struct Table {
     rows: usize,
     cells: usize,
     full: bool,
+    /// Column that an analysis computed from others, with its name.
+    derived: OnceLock<(String, Column)>,
 }
 
 impl Table {
@@ -111,6 +127,12 @@ impl Table {
     /// Names of columns that exist and were not kept. Only some if there are many.
     pub fn others(&self) -> impl Iterator<Item = &str> {
         self.others.iter().map(String::as_str)
+    }
+
+    /// Column that is computed from others. It is computed once.
+    pub(crate) fn derived(&self, compute: impl FnOnce() -> (String, Column)) -> (&str, &Column) {
+        let (name, column) = self.derived.get_or_init(compute);
+        (name, column)
     }
 
     /// Column with a name.

@@ -282,6 +282,62 @@ mod model_quality {
     }
 
     #[test]
+    fn highest_probability_is_predicted_class() {
+        let bench = Bench::new(MonitorType::ModelQuality);
+        let probabilities = [
+            "[0.7, 0.2, 0.1]",
+            "[0.1, 0.8, 0.1]",
+            "[0.2, 0.2, 0.6]",
+            "[0.5, 0.4, 0.1]",
+        ];
+        let response = |envelope: &str| {
+            let rows = probabilities.iter().enumerate();
+            rows.map(|(id, row)| captured(id, "1,2", &envelope.replace("ROW", row)))
+                .collect::<String>()
+        };
+        let accuracy = |config: &Value, envelope: &str, labels: [&str; 4]| {
+            let truth: String = labels
+                .iter()
+                .enumerate()
+                .map(|(id, label)| labeled(id, label))
+                .collect();
+            bench.file("capture.jsonl", &response(envelope));
+            bench.file("truth.jsonl", &truth);
+            let job = bench.job(config).unwrap();
+            let report = bench.run(&job, "capture.jsonl", Some("truth.jsonl"), |dataset, truth| {
+                job.baseline(dataset, truth, None, Thresholds::default())
+            });
+            report.map(|report| {
+                content(&report, "statistics.json")["multiclass_classification_metrics"]["accuracy"]["value"].clone()
+            })
+        };
+        let config = |probability: &str| json!({"problem_type": "MulticlassClassification", "probability_attribute": probability});
+        let numbers = ["0", "1", "2", "1"];
+        for (probability, envelope) in [
+            ("predictions", r#"{"predictions": [ROW]}"#),
+            ("probabilities", r#"{"probabilities": ROW, "version": 3}"#),
+        ] {
+            let found = accuracy(&config(probability), envelope, numbers).unwrap();
+            assert_eq!(found, json!(0.75), "{probability}");
+        }
+        let mut named = config("predictions");
+        named["predictor"] = json!({"label_headers": ["cat", "dog", "bird"]});
+        let found = accuracy(&named, r#"{"predictions": [ROW]}"#, ["cat", "dog", "bird", "cat"]);
+        assert_eq!(found.unwrap(), json!(1.0));
+        let error = accuracy(&config("scores"), r#"{"predictions": [ROW]}"#, numbers).unwrap_err();
+        let expected = "`probability_attribute` names column `scores`, which is not in the dataset; its columns are `output:0`, \
+                        `output:1`, `output:2`";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        let error = accuracy(&config("predictions"), r#"{"predictions": 0.5}"#, numbers).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("not a list with the probability of each class"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn single_class_window_keeps_baseline_classes() {
         let bench = Bench::new(MonitorType::ModelQuality);
         let config = json!({

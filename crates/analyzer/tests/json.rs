@@ -151,7 +151,7 @@ fn duplicate_column_keeps_first_value() {
         reported
             .first()
             .unwrap()
-            .starts_with("1.csv, row 1: the line is not valid JSON: the key `a` occurs twice"),
+            .starts_with("1.csv, row 1: the line is not readable: the key `a` occurs twice"),
         "{reported:?}"
     );
 }
@@ -476,4 +476,211 @@ fn merged_files_contain_labels() {
         ]
     );
     assert_eq!((counts(&dataset), dataset.incomplete), (vec![(Kind::Unreadable, 1)], 1));
+}
+
+/// Captured request in the encoding that its sides require.
+fn message(input: &str, output: &str) -> Value {
+    let of = |text: &str| {
+        let is_json = text.starts_with(['[', '{']);
+        side(if is_json { "JSON" } else { "CSV" }, text)
+    };
+    request("i", of(input), of(output))
+}
+
+const COLUMNS: [&str; 3] = ["p", "age", "income"];
+const ROWS: [&str; 3] = [
+    "p Integral 0×1 1×2",
+    "age Integral 30×1 40×1 50×1",
+    "income Fractional 1.5×1 2.5×1 3.5×1",
+];
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+#[test]
+fn requests_of_all_frameworks_give_same_rows() {
+    let expected = sorted(ROWS.map(str::to_owned).to_vec());
+    let requests = [
+        "30,1.5\n40,2.5\n50,3.5\n",
+        "age,income\n30,1.5\n40,2.5\n50,3.5\n",
+        "[[30, 1.5], [40, 2.5], [50, 3.5]]",
+        "{\"features\": [30, 1.5]}\n{\"features\": [40, 2.5]}\n{\"features\": [50, 3.5]}",
+        r#"{"instances": [{"features": [30, 1.5]}, {"features": [40, 2.5]}, {"features": [50, 3.5]}]}"#,
+        r#"{"signature_name": "serving_default", "instances": [[30, 1.5], [40, 2.5], [50, 3.5]]}"#,
+        r#"{"inputs": {"age": [30, 40, 50], "income": [1.5, 2.5, 3.5]}}"#,
+        r#"{"dataframe_split": {"columns": ["age", "income"], "data": [[30, 1.5], [40, 2.5], [50, 3.5]]}, "params": {"n": 1}}"#,
+        r#"{"dataframe_records": [{"age": 30, "income": 1.5}, {"age": 40, "income": 2.5}, {"age": 50, "income": 3.5}]}"#,
+        r#"{"age": [30, 40, 50], "income": [1.5, 2.5, 3.5]}"#,
+        r#"{" age": [30, 40, 50], "income ": [1.5, 2.5, 3.5]}"#,
+        r#"{"age": {"0": 30, "1": 40, "2": 50}, "income": {"0": 1.5, "1": 2.5, "2": 3.5}}"#,
+        r#"{"0": {"age": 30, "income": 1.5}, "1": {"age": 40, "income": 2.5}, "2": {"age": 50, "income": 3.5}}"#,
+        r#"{"inputs": [{"name": "x", "shape": [3, 2], "datatype": "FP64", "data": [30, 1.5, 40, 2.5, 50, 3.5]}]}"#,
+    ];
+    let responses = [
+        "0\n1\n1\n",
+        "0,1,1",
+        "[0, 1, 1]",
+        "[[0], [1], [1]]",
+        r#"{"predictions": [0, 1, 1]}"#,
+        r#"{"predictions": [{"p": 0}, {"p": 1}, {"p": 1}]}"#,
+        r#"{"outputs": {"p": [0, 1, 1]}}"#,
+        r#"{"p": [0, 1, 1], "model": "m"}"#,
+        r#"{"model_name": "m", "outputs": [{"name": "y", "shape": [3], "datatype": "INT64", "data": [0, 1, 1]}]}"#,
+        "{\"p\": 0}\n{\"p\": 1}\n{\"p\": 1}",
+    ];
+    for input in requests {
+        for output in responses {
+            let dataset = file(lines(&[message(input, output)])).read_with(&expecting(&COLUMNS, OutputColumns::Start));
+            assert_eq!(sorted(shown(&dataset)), expected, "{input} {output}");
+            assert_eq!(counts(&dataset), [], "{input} {output}");
+        }
+    }
+}
+
+#[test]
+fn files_in_envelopes_give_same_rows() {
+    let expected = sorted(ROWS.map(str::to_owned).to_vec());
+    for text in [
+        "[0, 30, 1.5]\n[1, 40, 2.5]\n[1, 50, 3.5]\n",
+        "[[0, 30, 1.5], [1, 40, 2.5], [1, 50, 3.5]]\n",
+        "{\"p\": [0, 1, 1], \"age\": [30, 40, 50], \"income\": [1.5, 2.5, 3.5]}\n",
+        "{\"columns\": [\"p\", \"age\", \"income\"], \"data\": [[0, 30, 1.5], [1, 40, 2.5], [1, 50, 3.5]]}\n",
+        "{\"p \": 0, \" age\": 30, \"income\": 1.5}\n[{\"p\": 1, \"age\": 40, \"income\": 2.5}, {\"p\": 1, \"age\": 50, \"income\": 3.5}]\n",
+    ] {
+        let dataset = file(text).read_with(&expecting(&COLUMNS, OutputColumns::Start));
+        assert_eq!(sorted(shown(&dataset)), expected, "{text}");
+    }
+}
+
+#[test]
+fn unequal_records_are_refused_with_their_numbers() {
+    for (output, found) in [("0,1,1", "1"), ("[0, 1]", "1 or 2"), (r#"{"error": "busy"}"#, "1")] {
+        let dataset = file(lines(&[message("1,2\n3,4\n5,6\n", output), message("1,2", "0")])).read();
+        let expected = format!("the request has 3 records, the response {found}: expected equal numbers");
+        assert_eq!(dataset.findings.lines(), [format!("1.csv, row 1: {expected}")]);
+    }
+}
+
+#[test]
+fn lists_of_equal_length_are_reported() {
+    let dataset = file(lines(&[
+        message("[1, 2]", "[0.25, 0.75]"),
+        message("[3, 4]", "[0.5, 0.5]"),
+    ]))
+    .read();
+    assert_eq!(dataset.sink.item_count(), 2);
+    assert_eq!(counts(&dataset), [(Kind::Ambiguous, 1)]);
+    // The columns of the baseline decide.
+    let dataset =
+        file(lines(&[message("[1, 2]", "[0.25, 0.75]")])).read_with(&expecting(&["p", "x"], OutputColumns::Start));
+    assert_eq!(shown(&dataset), ["p Fractional 0.25×1 0.75×1", "x Integral 1×1 2×1"]);
+    assert_eq!(counts(&dataset), []);
+}
+
+#[test]
+fn sparse_records_are_refused() {
+    let sparse = r#"{"data": {"features": {"keys": [0, 3], "shape": [5], "values": [1, 2]}}}"#;
+    let dataset = file(lines(&[message("1,2", "0"), message(sparse, "0")])).read();
+    let found = dataset.findings.lines();
+    let expected =
+        "1.csv, row 2: endpointInput: not readable: sparse records (`keys`, `shape`, `values`) are not supported";
+    assert!(found.first().unwrap().starts_with(expected), "{found:?}");
+}
+
+#[test]
+fn manifests_are_refused_by_name() {
+    let expected = "1.csv: this is a manifest, which lists the files of a dataset\nhint: pass the files, or the folder that contains them";
+    for text in [
+        "[{\"prefix\": \"s3://bucket/capture/\"}, \"a.jsonl\", \"b.jsonl\"]\n",
+        "[\n  {\"prefix\": \"s3://bucket/capture/\"},\n  \"a.jsonl\"\n]\n",
+    ] {
+        assert_eq!(file(text).error(), expected);
+        let error = GroundTruth::read(file(text).objects()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    let data = file("[{\"prefix\": \"Mr\", \"age\": 5}]\n").read();
+    assert_eq!(data.sink.item_count(), 1);
+}
+
+#[test]
+fn labels_are_read_in_all_forms() {
+    let label = |id: Value, data: Value, encoding: &str| json!({"groundTruthData": {"data": data, "encoding": encoding}, "eventMetadata": {"eventId": id}});
+    let two = json!("two");
+    for (data, encoding) in [
+        (json!("1\n0\n"), "CSV"),
+        (json!("label\n1\n0\n"), "CSV"),
+        (json!("1,0"), "CSV"),
+        (json!("[1, 0]"), "JSON"),
+        (json!("{\"label\": [1, 0]}"), "JSON"),
+        (json!("[{\"label\": 1}, {\"label\": 0}]"), "JSON"),
+        (json!("{\"label\": 1}\n{\"label\": 0}"), "JSON"),
+        (json!(STANDARD.encode("1\n0")), "BASE64"),
+        (json!(STANDARD.encode("[1, 0]")), "base64"),
+        (json!([1, 0]), "JSON"),
+    ] {
+        let truth = GroundTruth::read(file(lines(&[label(two.clone(), data.clone(), encoding)])).objects()).unwrap();
+        let captured = file(lines(&[request(
+            "two",
+            side("CSV", "1,2\n3,4"),
+            side("CSV", "0.5\n0.25"),
+        )]));
+        let dataset = captured.read_with(&with_labels(&Arc::new(truth)));
+        let labels = shown(&dataset);
+        assert!(
+            labels.contains(&"label Integral 0×1 1×1".to_owned()),
+            "{data}: {labels:?}"
+        );
+    }
+}
+
+#[test]
+fn ids_of_any_type_match_and_unreadable_labels_count() {
+    let label = |id: Value, data: Value| json!({"groundTruthData": {"data": data, "encoding": "CSV"}, "eventMetadata": {"eventId": id}});
+    let labels = [
+        label(json!(1), json!(1)),
+        label(json!(2.0), json!(0.5)),
+        label(json!(true), json!(false)),
+        label(json!("x"), json!("1,2\n3,4")),
+        label(json!([1]), json!(1)),
+        label(json!("none"), json!(null)),
+        json!({"groundTruthData": {"data": "1", "encoding": "XML"}, "eventMetadata": {"eventId": "y"}}),
+        // A list of records on one line.
+        json!([
+            label(json!("a"), json!(1)),
+            label(json!("b"), json!("*,\"")),
+            label(json!("c"), json!(1))
+        ]),
+    ];
+    let truth = Arc::new(GroundTruth::read(file(lines(&labels)).objects()).unwrap());
+    let found = truth.findings.lines();
+    assert_eq!(truth.findings.count(Kind::Unreadable), 5, "{found:?}");
+    let ids = ["1", "2", "true", "a", "b", "c", "x"];
+    let captured = ids.map(|id| request(id, side("CSV", "7"), side("CSV", "0.5")));
+    let dataset = file(lines(&captured)).read_with(&with_labels(&truth));
+    assert_eq!((dataset.sink.item_count(), dataset.incomplete), (5, 2));
+    assert_eq!(counts(&dataset), []);
+    let pretty = serde_json::to_string_pretty(&labels).unwrap();
+    let truth = GroundTruth::read(file(pretty).objects()).unwrap();
+    assert_eq!(
+        truth.findings.lines(),
+        ["1.csv: a record spans several lines: expected JSON Lines, one record per line"]
+    );
+}
+
+#[test]
+fn transform_output_is_matched_with_labels() {
+    let row = |id: &str, label: i64| json!({"features": [1.5, 2], "SageMakerOutput": {"predicted_label": label}, "SageMakerInferenceId": id});
+    let labels = file(lines(&[label("a", "1"), label("b", "0\n1")]));
+    let truth = Arc::new(GroundTruth::read(labels.objects()).unwrap());
+    let output = file(lines(&[row("a", 1), row("b", 0), row("late", 0)]));
+    let dataset = output.read_with(&with_labels(&truth));
+    assert_eq!((dataset.sink.item_count(), dataset.incomplete), (1, 2));
+    let columns = shown(&dataset);
+    assert!(columns.contains(&"label Integral 1×1".to_owned()), "{columns:?}");
+    assert!(
+        columns.contains(&"SageMakerOutput_predicted_label Integral 1×1".to_owned()),
+        "{columns:?}"
+    );
 }

@@ -6,6 +6,7 @@ use crate::{
     input,
     table::{Table, plain},
 };
+use analyzer::{Description, describe};
 use model_monitor::{
     Analysis, Constraints, Detail, Document, Event, ExitMessage, Limits, MonitorType, ParseError, Problem, Quantity,
     Statistics, Violation, ViolationReport,
@@ -17,7 +18,8 @@ use std::io::{self, Write};
 /// Show the contents of Model Monitor files and events.
 ///
 /// Reads violation reports of all four monitor types and of custom containers, statistics, constraints, Clarify analyses, and
-/// EventBridge events. The type of a file is detected from its content.
+/// EventBridge events. Describes captured requests, ground truth, manifests, drift.json, and datasets in one line each. The type of a
+/// file is detected from its content.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
     /// Print JSON Lines: one object per file, in the same order.
@@ -29,6 +31,13 @@ pub struct Inspect {
     /// Files to show; `-` reads standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
+}
+
+/// Content of a file.
+enum Content {
+    Document(Box<Document>),
+    /// Data, which is only described.
+    Data(Description),
 }
 
 /// Source of thresholds that the violation report does not contain.
@@ -49,8 +58,8 @@ impl Inspect {
     }
 
     fn inspect(&self, input: &mut dyn io::Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
-        let mut document = |name: &str| read(name, input);
-        let baseline = match self.constraints.as_deref().map(|name| baseline(name, document(name)?)) {
+        let mut content = |name: &str| read(name, input);
+        let baseline = match self.constraints.as_deref().map(|name| baseline(name, content(name)?)) {
             None => Baseline::None,
             Some(Ok(baseline)) => baseline,
             Some(Err(message)) => {
@@ -61,15 +70,20 @@ impl Inspect {
         let mut exit = Exit::Done;
         let mut shown = false;
         for name in &self.files {
-            let document = document(name).map(|document| baseline.fill(document));
-            match (document, self.json) {
-                (Ok(document), true) => line(out, &Line::new(name, &document, &baseline))?,
-                (Ok(document), false) => {
+            match (content(name), self.json) {
+                (Ok(content), true) => {
+                    let content = baseline.fill(content);
+                    line(out, &Line::new(name, &content, &baseline))?;
+                }
+                (Ok(content), false) => {
                     if shown {
                         writeln!(out)?;
                     }
                     shown = true;
-                    show(out, name, &document, &baseline)?;
+                    match baseline.fill(content) {
+                        Content::Document(document) => show(out, name, &document, &baseline)?,
+                        Content::Data(data) => writeln!(out, "{}: {}", plain(name), plain(&data.text))?,
+                    }
                 }
                 (Err(message), json) => {
                     exit = Exit::Failed;
@@ -92,40 +106,50 @@ impl Inspect {
 }
 
 /// Reads a file of any format.
-fn read(name: &str, input: &mut dyn io::Read) -> Result<Document, Message> {
+fn read(name: &str, input: &mut dyn io::Read) -> Result<Content, Message> {
     let limits = Limits::default();
     let bytes = input::read(name, input, limits.max_bytes).map_err(|error| format!("{name}: {error}"))?;
-    Document::parse(name, &bytes, &limits).map_err(|error| error.to_string().into())
+    match Document::parse(name, &bytes, &limits) {
+        Ok(document) => Ok(Content::Document(Box::new(document))),
+        Err(error) => describe(name, &bytes)
+            .map(Content::Data)
+            .ok_or_else(|| error.to_string().into()),
+    }
 }
 
-fn baseline(name: &str, document: Document) -> Result<Baseline, Message> {
-    match document {
-        Document::Constraints(constraints) => Ok(Baseline::Constraints(constraints)),
-        Document::Analysis(analysis) => Ok(Baseline::Analysis(analysis)),
-        other => {
-            let problem = Problem::Unexpected {
-                path: ".".to_owned(),
-                expected: "constraints, or the analysis of a Clarify monitor".to_owned(),
-                found: other.kind().to_owned(),
-            };
-            Err(ParseError::new(name, problem).to_string().into())
-        }
-    }
+fn baseline(name: &str, content: Content) -> Result<Baseline, Message> {
+    let found = match content {
+        Content::Document(document) => match *document {
+            Document::Constraints(constraints) => return Ok(Baseline::Constraints(constraints)),
+            Document::Analysis(analysis) => return Ok(Baseline::Analysis(analysis)),
+            other => other.kind(),
+        },
+        Content::Data(data) => data.kind,
+    };
+    let problem = Problem::Unexpected {
+        path: ".".to_owned(),
+        expected: "constraints, or the analysis of a Clarify monitor".to_owned(),
+        found: found.to_owned(),
+    };
+    Err(ParseError::new(name, problem).to_string().into())
 }
 
 impl Baseline {
     /// Fills the thresholds of a violation report.
-    fn fill(&self, document: Document) -> Document {
-        let Document::Violations(mut report) = document else {
-            return document;
+    fn fill(&self, mut content: Content) -> Content {
+        let Content::Document(document) = &mut content else {
+            return content;
+        };
+        let Document::Violations(report) = document.as_mut() else {
+            return content;
         };
         let fill = |violation: Violation| match self {
             Self::None => violation,
             Self::Constraints(constraints) => violation.with_constraints(constraints),
             Self::Analysis(analysis) => violation.with_analysis(analysis),
         };
-        report.violations = report.violations.into_iter().map(fill).collect();
-        Document::Violations(report)
+        report.violations = std::mem::take(&mut report.violations).into_iter().map(fill).collect();
+        content
     }
 
     /// Monitor type of a report. A report without entries has none; the constraints identify it.
@@ -170,7 +194,17 @@ struct Entry<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(file: &'a str, document: &'a Document, baseline: &Baseline) -> Self {
+    fn new(file: &'a str, content: &'a Content, baseline: &Baseline) -> Self {
+        let document = match content {
+            Content::Document(document) => document.as_ref(),
+            Content::Data(data) => {
+                return Self::Other {
+                    file,
+                    kind: data.kind,
+                    summary: data.summary.clone(),
+                };
+            }
+        };
         match document {
             Document::Violations(report) => Self::Violations {
                 file,

@@ -112,6 +112,35 @@ fn unreadable_file_does_not_stop_others() {
 }
 
 #[test]
+fn data_is_described_in_one_line() {
+    let request = r#"{"captureData": {"endpointInput": {"data": "1,2", "encoding": "CSV"}, "endpointOutput": {"data": "0", "encoding": "CSV"}}, "eventMetadata": {"eventId": "a", "inferenceTime": "2026-11-23T14:05:00Z"}}"#;
+    let label = r#"{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "a"}}"#;
+    let twice = |line: &str| format!("{line}\n{line}\n");
+    for (input, expected) in [
+        (
+            twice(request),
+            "2 captured requests, 2026-11-23 14:05 UTC, CSV, 2 + 1 columns",
+        ),
+        (twice(label), "ground truth, 1 label for 1 request"),
+        (
+            r#"[{"prefix": "s3://b/c/"}, "x"]"#.to_owned(),
+            "manifest, 1 file in s3://b/c/",
+        ),
+        (
+            "age,plan\n31,basic\n".to_owned(),
+            "CSV, 1 row, 2 columns: `age`, `plan`",
+        ),
+    ] {
+        assert_eq!(
+            run(&["-"], input.as_bytes()),
+            format!("exit 0\n--- out\n-: {expected}\n")
+        );
+    }
+    let report = r#"{"body_dict": {"violations": []}, "session": null}"#;
+    assert!(run(&["-"], report.as_bytes()).contains("violation report of any monitor, 0 violations"));
+}
+
+#[test]
 fn invalid_constraints_stop_the_command() {
     insta::assert_snapshot!(run(
         &[

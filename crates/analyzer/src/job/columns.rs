@@ -8,15 +8,18 @@
 //! A response without names has the prediction first, then the probability, if it has as many columns as the configuration names.
 //! With `headers`, the last ones that are not the label are those of the response. So one configuration is valid for a file with a
 //! header and for captured data.
+//!
+//! Multiclass classification without a predicted label: the prediction is the class with the highest probability.
 
 use super::{
     JobError,
     config::{AnalysisConfig, Named},
 };
 use crate::{
-    read::{LABEL, OUTPUT},
+    read::{LABEL, OUTPUT, is_envelope},
     table::{Cell, Column, Table},
 };
+use analysis::model_quality::ProblemType;
 use std::collections::BTreeSet;
 
 /// Role of a column in the analysis.
@@ -159,6 +162,16 @@ fn in_response(config: &AnalysisConfig) -> (Option<ConfigKey<'_>>, Option<Config
     )
 }
 
+/// Key with the probabilities of all classes, if the prediction follows from them.
+fn class_probabilities(config: &AnalysisConfig) -> Option<ConfigKey<'_>> {
+    let (of_label, of_probability) = in_response(config);
+    let is_multiclass = config.problem_type == Some(ProblemType::MulticlassClassification);
+    let has_prediction = predicted(config).is_some() || of_label.is_some();
+    of_probability
+        .or_else(|| probability(config))
+        .filter(|_| is_multiclass && !has_prediction)
+}
+
 /// Columns of a request, according to the headers: all except label, prediction, and identifier.
 pub(super) fn request_columns(config: &AnalysisConfig) -> Vec<String> {
     let others = [label(config), predicted(config), probability(config)];
@@ -187,6 +200,10 @@ pub(super) fn wanted<'a>(
     config: &'a AnalysisConfig,
     features: impl Iterator<Item = &'a Named>,
 ) -> Option<BTreeSet<String>> {
+    // The number of probabilities is known only after the dataset was read.
+    if class_probabilities(config).is_some() {
+        return None;
+    }
     let flat = [
         (Role::Label, label(config)),
         (Role::Prediction, predicted(config)),
@@ -288,7 +305,66 @@ impl<'a> Columns<'a> {
     /// Prediction of the model.
     pub(super) fn predicted(&self) -> Result<Option<Found<'a>>, JobError> {
         let (of_label, of_probability) = in_response(self.config);
+        if let Some(probabilities) = class_probabilities(self.config) {
+            return self.most_probable(probabilities).map(Some);
+        }
         self.find_answer(predicted(self.config), of_label, of_probability.is_some(), 0)
+    }
+
+    /// Class with the highest probability.
+    fn most_probable(&self, (key, named): ConfigKey<'_>) -> Result<Found<'a>, JobError> {
+        let columns = self.probability_columns(named);
+        if columns.len() < 2 {
+            let role = if self.captured {
+                Role::Response
+            } else {
+                Role::Prediction
+            };
+            self.find(role, (key, named))?;
+            return Err(JobError::Data(format!(
+                "`{key}` names {named}, which is not a list with the probability of each class: set `inference_attribute` to the \
+                 column of the prediction"
+            )));
+        }
+        let headers = self.config.predictor.label_headers.iter().flatten();
+        let headers = headers.map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
+        let mut classes: Vec<String> = headers.collect();
+        if classes.len() != columns.len() {
+            classes = (0..columns.len()).map(|at| at.to_string()).collect();
+        }
+        let class = |row: usize| {
+            let mut best: Option<(f64, usize)> = None;
+            for (at, column) in columns.iter().enumerate() {
+                let probability = column.number(row)?;
+                if best.is_none_or(|(highest, _)| probability > highest) {
+                    best = Some((probability, at));
+                }
+            }
+            classes.get(best?.1).map(String::as_str)
+        };
+        let compute = || (named.to_string(), Column::from_texts((0..self.table.rows()).map(class)));
+        let (name, column) = self.table.derived(compute);
+        Ok(Found { name, column })
+    }
+
+    /// Columns with the probability of each class, in order.
+    fn probability_columns(&self, named: &Named) -> Vec<Found<'a>> {
+        let Named::Name(path) = named else { return Vec::new() };
+        let prefix = if self.captured { OUTPUT } else { "" };
+        let numbered =
+            |prefix: &str| -> Vec<Found<'a>> { (0..).map_while(|at| self.get(&format!("{prefix}{at}"))).collect() };
+        let paths = std::iter::once(path.clone()).chain(flat(path));
+        for path in paths {
+            let found = numbered(&format!("{prefix}{path}_"));
+            if !found.is_empty() {
+                return found;
+            }
+            // The vectors of an envelope have no names.
+            if self.captured && is_envelope(&path) {
+                return numbered(prefix);
+            }
+        }
+        Vec::new()
     }
 
     /// Predicted probability.

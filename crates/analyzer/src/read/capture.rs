@@ -19,7 +19,12 @@ use serde::{
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 /// Position of the columns of the response in the baseline dataset (SDK, `output_columns_position`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -450,6 +455,72 @@ pub(super) fn read<S: Sink>(
     Ok(count)
 }
 
+/// Facts about a file of captured requests.
+pub(crate) struct CaptureSummary {
+    pub requests: u64,
+    /// Number of requests with a label, as the ground truth merge writes them.
+    pub labeled: u64,
+    pub unreadable: u64,
+    /// Times of the first and the last request.
+    pub times: Option<(Timestamp, Timestamp)>,
+    pub encodings: BTreeSet<String>,
+    /// Number of columns of the request and of the response, in the first request with both.
+    pub columns: Option<(usize, usize)>,
+}
+
+impl CaptureSummary {
+    /// Summarizes a file; `None` if it contains no captured requests.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        if !is_capture(bytes) {
+            return None;
+        }
+        let wanted = CaptureColumns::default();
+        let plan = Plan::new(&wanted, &[], bytes).ok()?;
+        let mut summary = Self {
+            requests: 0,
+            labeled: 0,
+            unreadable: 0,
+            times: None,
+            encodings: BTreeSet::new(),
+            columns: None,
+        };
+        for line in lines(bytes) {
+            let Ok(line) = parse(line) else {
+                summary.unreadable += 1;
+                continue;
+            };
+            summary.requests += 1;
+            summary.labeled += u64::from(line.ground_truth_data.is_some());
+            let time: Option<Timestamp> = line
+                .event_metadata
+                .inference_time
+                .as_ref()
+                .and_then(|time| time.parse().ok());
+            if let Some(time) = time {
+                let (first, last) = summary.times.unwrap_or((time, time));
+                summary.times = Some((first.min(time), last.max(time)));
+            }
+            let encoding = line
+                .capture_data
+                .endpoint_input
+                .as_ref()
+                .map(|side| side.encoding.to_uppercase());
+            summary
+                .encodings
+                .extend(encoding.filter(|encoding| !encoding.is_empty()));
+            if summary.columns.is_none()
+                && let Ok(Some(contents)) = line.contents(&wanted, false)
+                && let Ok(Some(candidate)) = contents.select(&plan)
+                && let (Some(input), Some(output)) = candidate.layouts
+            {
+                let width = |content: Content, layout| content.into_records(layout).first().map_or(0, Vec::len);
+                summary.columns = Some((width(contents.input, input), width(contents.output, output)));
+            }
+        }
+        Some(summary)
+    }
+}
+
 /// Parses a line.
 fn parse(line: &[u8]) -> Result<Line<'_>, String> {
     serde_json::from_slice(line).map_err(|error| format!("not a captured request: {error}"))
@@ -707,8 +778,8 @@ type Row = Vec<(String, Cell)>;
 
 /// Number of columns that only one of two datasets has.
 pub(super) fn mismatch(names: &[String], expected: &[String]) -> usize {
-    let missing = expected.iter().filter(|name| !names.contains(name)).count();
-    names.iter().filter(|name| !expected.contains(name)).count() + missing
+    let (found, known): (HashSet<&String>, HashSet<&String>) = (names.iter().collect(), expected.iter().collect());
+    found.symmetric_difference(&known).count()
 }
 
 /// The first names of a list.

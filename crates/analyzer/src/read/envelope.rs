@@ -13,6 +13,7 @@ use super::{
 };
 use crate::split::leaves_quote_open;
 use analysis::classify;
+use serde_json::error::Category;
 use std::collections::BTreeSet;
 
 /// Keys that contain the records: of TensorFlow Serving, MLflow, KServe, and SageMaker's containers.
@@ -127,7 +128,10 @@ impl Content {
     }
 
     pub(crate) fn from_json(bytes: &[u8], source: Source) -> Result<Self, String> {
-        let trees = trees(bytes).map_err(|error| format!("not valid JSON: {error}"))?;
+        let trees = trees(bytes).map_err(|error| match error.classify() {
+            Category::Data => format!("not readable: {error}"),
+            Category::Io | Category::Syntax | Category::Eof => format!("not valid JSON: {error}"),
+        })?;
         Ok(Self::Json(trees, source))
     }
 
@@ -364,7 +368,9 @@ fn tensor_rows(items: &[Tree]) -> Option<usize> {
             return None;
         };
         let rows = usize::try_from(*rows).ok().filter(|rows| *rows > 0)?;
-        if *records.get_or_insert(rows) != rows || !count_leaves(data).is_multiple_of(rows) {
+        // Content can state any shape. At least one value for each record bounds the number of records.
+        let values = count_leaves(data);
+        if *records.get_or_insert(rows) != rows || values < rows || !values.is_multiple_of(rows) {
             return None;
         }
     }
@@ -899,6 +905,18 @@ mod tests {
         ] {
             let content = Content::from_json(text.as_bytes(), Source::Message).unwrap();
             assert_eq!(read(content, records), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tensor_shape_without_values_is_no_record() {
+        for shape in ["[1000000000000, 2]", "[3]", "[-1, 2]", "[0]"] {
+            let text = format!(r#"{{"inputs": [{{"name": "x", "shape": {shape}, "datatype": "FP32", "data": []}}]}}"#);
+            let content = Content::from_json(text.as_bytes(), Source::Message).unwrap();
+            assert!(
+                content.readings(&[]).iter().all(|reading| reading.records == 1),
+                "{text}"
+            );
         }
     }
 

@@ -4,7 +4,7 @@
 use super::{
     Notebook,
     capture::{CaptureColumns, LABEL, mismatch},
-    envelope::{Content, Source},
+    envelope::{Content, Layout, Reading, Source},
 };
 use crate::{
     findings::Kind,
@@ -113,6 +113,11 @@ impl<'de> Deserialize<'de> for Tree {
                     }
                     entries.push(entry);
                 }
+                if is_sparse(&entries) {
+                    return Err(A::Error::custom(
+                        "sparse records (`keys`, `shape`, `values`) are not supported: capture dense records",
+                    ));
+                }
                 Ok(Tree::Object(entries))
             }
         }
@@ -133,6 +138,16 @@ pub(super) fn trees(text: &[u8]) -> Result<Vec<Tree>, serde_json::Error> {
         Some(quoted) => plain(&quoted).map_err(|_| error),
         None => Err(error),
     })
+}
+
+/// Whether an object is a sparse record of SageMaker (developer guide, page `cdf-inference`). Its values would be taken for
+/// those of the first columns.
+fn is_sparse(entries: &[(String, Tree)]) -> bool {
+    entries.len() == 3
+        && ["keys", "shape", "values"].iter().all(|wanted| {
+            let mut entries = entries.iter();
+            entries.any(|(key, value)| key == wanted && matches!(value, Tree::List(_)))
+        })
 }
 
 /// Prefix of strings that stand for a constant. Strings in data do not start like this.
@@ -173,11 +188,24 @@ fn quote_constants(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether the first line only begins a JSON value that continues in the next.
-pub(super) fn is_spread_out(bytes: &[u8]) -> bool {
+pub(crate) fn is_spread_out(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines
         .find(|line| !line.is_empty())
         .is_some_and(|line| matches!(line, b"{" | b"["))
+}
+
+/// Whether some bytes begin like a manifest of a transform or processing job: `[{"prefix": "s3://…"}, "file", …]` (API,
+/// `S3DataSource`).
+pub(crate) fn is_manifest(bytes: &[u8]) -> bool {
+    let Some(items) = bytes.trim_ascii_start().strip_prefix(b"[") else {
+        return false;
+    };
+    let mut items = serde_json::Deserializer::from_slice(items).into_iter::<Tree>();
+    let Some(Ok(Tree::Object(entries))) = items.next() else {
+        return false;
+    };
+    matches!(entries.as_slice(), [(key, Tree::Leaf(Cell::Text(_)))] if key == "prefix")
 }
 
 /// Number of cells of the first record.
@@ -268,44 +296,75 @@ fn put<S: Sink>(sink: &mut S, place: usize, name: &str, cell: &Cell, line: u64, 
     }
 }
 
+/// Number of lines from which the layout of a file is determined.
+const LAYOUT_LINES: usize = 32;
+
 /// How to read a file.
 pub(super) struct Plan {
     /// Columns of the baseline.
-    pub expected: Vec<String>,
+    expected: Vec<String>,
     /// Labels, for the output of a transform job.
-    pub wanted: CaptureColumns,
+    wanted: CaptureColumns,
+    /// Layout of lines that have several readings.
+    layout: Option<Layout>,
 }
 
 /// Key of the inference ID in the output of a transform job (API, `DataCaptureConfig.GenerateInferenceId`).
 const INFERENCE_ID: &str = "SageMakerInferenceId";
 
 impl Plan {
-    /// Records of a line, by the reading whose columns are most similar to the baseline's.
+    /// Determines how to read a file from its first lines.
+    pub(super) fn new(expected: &[String], wanted: &CaptureColumns, bytes: &[u8]) -> Self {
+        let mut plan = Self {
+            expected: expected.to_vec(),
+            wanted: wanted.clone(),
+            layout: None,
+        };
+        if !expected.is_empty() {
+            let lines = bytes.split(|byte| *byte == b'\n').take(LAYOUT_LINES);
+            let contents = lines.filter_map(|line| Content::from_json(line, Source::File).ok());
+            let mut totals: Vec<(Layout, usize)> = Vec::new();
+            for layout in contents.filter_map(|content| plan.select(&content)) {
+                match totals.iter_mut().find(|(known, _)| *known == layout) {
+                    Some((_, lines)) => *lines += 1,
+                    None => totals.push((layout, 1)),
+                }
+            }
+            let most = totals.iter().rev().max_by_key(|(_, lines)| *lines);
+            plan.layout = most.map(|(layout, _)| *layout);
+        }
+        plan
+    }
+
+    /// Records of a line.
     fn records(&self, content: Content) -> Vec<Record> {
         // Most lines are an object without lists: there is nothing to select.
         let content = match content.into_plain_record() {
             Ok(record) => return vec![record],
             Err(content) => content,
         };
+        let layout = self.select(&content);
+        layout.map_or(Vec::new(), |layout| content.into_records(layout))
+    }
+
+    /// Selects the reading whose columns are most similar to the baseline's. Lines of a file are read alike, if possible.
+    fn select(&self, content: &Content) -> Option<Layout> {
         let readings = content.readings(&self.expected);
-        let layout = match readings.as_slice() {
-            [] => return Vec::new(),
-            [first, second, ..] if !self.expected.is_empty() && second.layout != first.layout => {
-                let cost = |reading: &super::envelope::Reading| {
-                    let records = content.clone().into_records(reading.layout);
-                    let names = records.into_iter().next().unwrap_or_default();
-                    let names: Vec<String> = self.named(names).map(|(name, _)| name).collect();
-                    (mismatch(&names, &self.expected), reading.cost)
-                };
-                readings
-                    .iter()
-                    .min_by_key(|reading| cost(reading))
-                    .unwrap_or(first)
-                    .layout
-            }
-            [first, ..] => first.layout,
+        let first = readings.first()?;
+        if self.expected.is_empty() || readings.len() == 1 {
+            return Some(first.layout);
+        }
+        let is_decided = |reading: &&Reading| Some(reading.layout) == self.layout;
+        if let Some(decided) = readings.iter().find(is_decided) {
+            return Some(decided.layout);
+        }
+        let cost = |reading: &&Reading| {
+            let records = content.clone().into_records(reading.layout);
+            let names = records.into_iter().next().unwrap_or_default();
+            let names: Vec<String> = self.named(names).map(|(name, _)| name).collect();
+            (mismatch(&names, &self.expected), reading.cost)
         };
-        content.into_records(layout)
+        readings.iter().min_by_key(cost).map(|reading| reading.layout)
     }
 
     /// Names the cells of a record. Cells without a name get the names of the baseline if their number is the same.

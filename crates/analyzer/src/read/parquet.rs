@@ -130,9 +130,11 @@ impl File {
     }
 }
 
-/// Name of a column: its path in the schema, with `_` between the names.
+/// Name of a column: its path in the schema, with `_` between the names. Names have no spaces at their ends, as in CSV and
+/// JSON.
 fn name(descriptor: &ColumnDescriptor) -> String {
-    descriptor.path().parts().join("_")
+    let parts: Vec<&str> = descriptor.path().parts().iter().map(|part| part.trim()).collect();
+    parts.join("_")
 }
 
 /// Values of a column.
@@ -431,7 +433,18 @@ fn half(bits: u16) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::half;
+    use super::{Arc, ColumnDescriptor, half, name};
+    use parquet::schema::types::{ColumnPath, Type as SchemaType};
+
+    #[test]
+    fn names_have_no_spaces_at_their_ends() {
+        let column = SchemaType::primitive_type_builder("b ", parquet::basic::Type::INT32)
+            .build()
+            .unwrap();
+        let path = ColumnPath::new(vec![" a".to_owned(), "b ".to_owned()]);
+        let descriptor = ColumnDescriptor::new(Arc::new(column), 0, 0, path);
+        assert_eq!(name(&descriptor), "a_b");
+    }
 
     #[test]
     fn half_floats_match_ieee_754() {

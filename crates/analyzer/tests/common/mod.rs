@@ -138,6 +138,7 @@ pub(crate) fn counts(dataset: &Dataset<Profile>) -> Vec<(Kind, u64)> {
         Kind::TwoValues,
         Kind::UnknownType,
         Kind::FirstRow,
+        Kind::Ambiguous,
     ];
     let counts = kinds.map(|kind| (kind, dataset.findings.count(kind)));
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
