@@ -378,7 +378,8 @@ fn tolerance_fits_the_number_of_rows() {
     let (suggestion, tolerance) = baseline(&column(|row| (row % 2 == 0) != (row % 10 == 3)));
     let violations = |rows: usize, wrong: usize| {
         let labels: Vec<u32> = (0..rows).map(|row| u32::from(row % 2 == 0)).collect();
-        let answer = |row: usize| u32::from((row % 2 == 0) != (row * wrong / rows != (row + 1) * wrong / rows));
+        let answer =
+            |row: usize| u32::from((row.is_multiple_of(2)) != (row * wrong / rows != (row + 1) * wrong / rows));
         let live = binary(&labels, &(0..rows).map(answer).collect::<Vec<_>>(), None);
         let check = check_constraints(&live, &suggestion.constraints, Some(&tolerance)).unwrap();
         let names = check.violations.into_iter().map(|violation| violation.metric_name);
