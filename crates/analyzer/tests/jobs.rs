@@ -188,7 +188,7 @@ mod model_quality {
             "ground_truth_attribute": "truth",
         });
         let bench = Bench::new(MonitorType::ModelQuality);
-        let row = |at: usize| (at % 10, at % 10 < 5, at % 7 == 0);
+        let row = |at: usize| (at % 10, at % 10 < 5, at.is_multiple_of(7));
         let mut scored = "x,prediction,probability,truth\n".to_owned();
         let (mut captured, mut labels) = (String::new(), String::new());
         for at in 0..300 {

@@ -98,7 +98,7 @@ pub fn metric_deviations(rows: &Rows<'_>) -> Result<Deviations, ModelQualityErro
             classes,
         } => {
             let [negative, positive] = classes.ids();
-            // The scores contradict the labels as far as any score does.
+            // The mistakes have the scores that contradict their labels most.
             let extremes = |scores: &[f64]| {
                 let lowest = scores.iter().copied().fold(f64::INFINITY, f64::min);
                 let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
