@@ -29,7 +29,7 @@ mod selection;
 pub use bootstrap::{Bootstrap, Interval, deviations};
 pub use column::{Cell, Column};
 pub use counts::FacetCounts;
-pub use drift::{DriftCheck, Intervals, SkippedCheck, check};
+pub use drift::{DriftCheck, Intervals, check};
 pub use flip_test::{Features, MAX_FLIP_TEST_COMPARISONS, flip_test};
 pub use metrics::{Metric, MetricError, MetricResult, Stage};
 pub use report::{BiasReport, FacetReport, MAX_FACET_VALUES, Reading, Request, analysis, bias_report};

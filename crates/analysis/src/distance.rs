@@ -115,7 +115,7 @@ fn jensen_shannon(shares: impl Iterator<Item = (f64, f64)>) -> f64 {
     clippy::cast_precision_loss,
     reason = "a distance of more than 2^53 rows is as exact as a double is"
 )]
-fn real(count: u64) -> f64 {
+pub(crate) fn real(count: u64) -> f64 {
     count as f64
 }
 

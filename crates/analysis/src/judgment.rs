@@ -1,6 +1,7 @@
 //! What the checks of an execution were: evaluated, not evaluated for a reason, or switched off.
 
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Check of the baseline that was not evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,13 +40,18 @@ impl Judgments {
         self.judged == 0 && (self.disabled == 0 || !self.not_judged.is_empty())
     }
 
+    /// Checks that were not evaluated, by reason.
+    pub fn by_reason(&self) -> BTreeMap<&str, Vec<&NotJudged>> {
+        let mut by_reason = BTreeMap::<&str, Vec<&NotJudged>>::new();
+        for skipped in &self.not_judged {
+            by_reason.entry(&skipped.reason).or_default().push(skipped);
+        }
+        by_reason
+    }
+
     /// The most frequent reason for which checks were not evaluated.
     pub fn main_reason(&self) -> Option<&str> {
-        let mut counts = std::collections::BTreeMap::<&str, usize>::new();
-        for skipped in &self.not_judged {
-            *counts.entry(&skipped.reason).or_default() += 1;
-        }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let most = self.by_reason().into_iter().max_by_key(|(_, skipped)| skipped.len());
         most.map(|(reason, _)| reason)
     }
 }

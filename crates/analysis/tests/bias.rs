@@ -343,9 +343,10 @@ fn null_or_missing_metrics_are_not_checked() {
     let drift = check(&post_training("0", &run), &post_training("0", &baseline), None, None);
     assert!(drift.violations.is_empty());
     let reasons: Vec<_> = drift
-        .skipped
+        .judgments
+        .not_judged
         .iter()
-        .map(|not| (not.metric_name.as_str(), not.reason.as_str()))
+        .map(|not| (not.check.as_str(), not.reason.as_str()))
         .collect();
     let expected = [
         ("AD", "the baseline value is null"),
@@ -369,14 +370,14 @@ fn interval_matches_baseline_by_threshold() {
         drift.violations.first().unwrap().facet_value.as_deref().unwrap(),
         "(40.0, 81.0]"
     );
-    assert!(drift.skipped.is_empty());
+    assert!(drift.judgments.not_judged.is_empty());
     let drift = check(
         &post_training("(41.0, 81.0]", &run),
         &post_training("(40.0, 79.5]", &baseline),
         None,
         None,
     );
-    assert_eq!((drift.violations.len(), drift.skipped.len()), (0, 2));
+    assert_eq!((drift.violations.len(), drift.judgments.not_judged.len()), (0, 2));
 }
 
 #[test]

@@ -64,12 +64,6 @@ fn is_json_lines(bytes: &[u8]) -> bool {
     count > 1 && lines.all(|line| line.starts_with(b"{") && serde_json::from_slice::<Value>(line).is_ok())
 }
 
-fn names<'a>(all: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = if all.len() > MAX_NAMES { ", …" } else { "" };
-    let shown: Vec<String> = all.take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
-    format!("{}{more}", shown.join(", "))
-}
-
 fn manifest(bytes: &[u8]) -> Option<Description> {
     let items: Vec<Value> = serde_json::from_slice(bytes).ok()?;
     let (prefix, files) = items.split_first()?;
@@ -165,7 +159,7 @@ fn distances(bytes: &[u8]) -> Option<Description> {
         0 => format!("distances of {columns} from the baseline, none drifted"),
         count => format!(
             "distances of {columns} from the baseline, {count} drifted: {}",
-            names(drifted.iter().copied())
+            text::first_names(drifted.iter(), MAX_NAMES)
         ),
     };
     Some(Description {
@@ -188,7 +182,7 @@ fn dataset(object: Object, format: &str) -> Option<Description> {
             "{format}, {}, {}: {}",
             text::count(profile.item_count(), "row"),
             text::count(columns.len(), "column"),
-            names(columns.iter().copied())
+            text::first_names(columns.iter(), MAX_NAMES)
         ),
         summary: json!({"format": format, "item_count": profile.item_count(), "columns": columns}),
     })

@@ -7,7 +7,7 @@ use crate::{
     findings::{Finding, Kind},
     labels::GroundTruth,
     object::{Object, Opened},
-    read::{Content, EventMetadata, JsonCell, MANIFEST, ReadError, Side, is_manifest, is_spread_out},
+    read::{Content, EventMetadata, JsonCell, MANIFEST, ReadError, SPREAD_OUT, Side, is_manifest, is_spread_out},
     split::{Blocks, Rows},
 };
 use serde::Deserialize;
@@ -69,8 +69,7 @@ impl GroundTruth {
                     });
                 }
                 if row == 0 && is_spread_out(&block.bytes) {
-                    let message = "a record spans several lines: expected JSON Lines, one record per line";
-                    truth.reject(&name, 0, message.to_owned());
+                    truth.reject(&name, 0, SPREAD_OUT.to_owned());
                     break;
                 }
                 for line in block.bytes.split(|byte| *byte == b'\n') {

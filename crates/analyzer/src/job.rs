@@ -271,6 +271,20 @@ fn truth_notes(truth: Option<&GroundTruth>) -> Vec<String> {
     notes
 }
 
+/// Notes about the dataset and its labels.
+fn data_notes(dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Vec<String> {
+    let mut notes = notes(dataset);
+    notes.extend(truth_notes(truth));
+    notes
+}
+
+/// Notes about the dataset, its labels, and the configuration.
+fn all_notes(dataset: &Dataset<Table>, truth: Option<&GroundTruth>, config: &AnalysisConfig) -> Vec<String> {
+    let mut notes = data_notes(dataset, truth);
+    notes.extend(config_notes(config, &dataset.sink));
+    notes
+}
+
 /// Notes about the configuration: misspelled keys, and names that do not fit the columns of the dataset.
 fn config_notes(config: &AnalysisConfig, table: &Table) -> Vec<String> {
     let mut notes = spelling::CONFIG.misspelled(ANALYSIS_CONFIG, config.raw());

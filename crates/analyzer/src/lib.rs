@@ -17,6 +17,6 @@ pub use description::{Description, describe};
 pub use labels::{GroundTruth, MatchCounts};
 pub use object::Object;
 pub use read::{CaptureColumns, Dataset, Header, LABEL, OutputColumns, ReadError, ReadOptions, read};
-pub use report::{Outcome, Report, ReportFile};
+pub use report::{NO_DATA, Outcome, Report, ReportFile};
 pub use sink::{IGNORED_COLUMN, Sink};
 pub use table::{Cell, Column, MAX_CELLS, Table};

@@ -39,6 +39,9 @@ const LANES: usize = 8;
 /// takes up to a quarter of a MiB.
 const MAX_LANE_COLUMNS: usize = 4096;
 
+/// Why a file of JSON that is not JSON Lines is not read.
+pub(crate) const SPREAD_OUT: &str = "a record spans several lines: expected JSON Lines, one record per line";
+
 /// Why a manifest is not read.
 pub(crate) const MANIFEST: &str =
     "this is a manifest, which lists the files of a dataset\nhint: pass the files, or the folder that contains them";
@@ -504,9 +507,7 @@ impl BlockScheduler<'_> {
     fn plan(&mut self, at: usize, lines: Lines, delimiter: u8, block: Block) -> Result<(PlanKind, Block), String> {
         match lines {
             Lines::Json if is_manifest(&block.bytes) => Err(MANIFEST.to_owned()),
-            Lines::Json if is_spread_out(&block.bytes) => {
-                Err("a record spans several lines: expected JSON Lines, one record per line".to_owned())
-            }
+            Lines::Json if is_spread_out(&block.bytes) => Err(SPREAD_OUT.to_owned()),
             Lines::Json if capture::is_capture(&block.bytes) => {
                 let expected = match self.options.capture.request.as_slice() {
                     [] => &self.options.expected,

@@ -4,6 +4,9 @@ use analysis::{ConstraintViolation, Judgments, metric::AnalysisMetric};
 use model_monitor::MonitorType;
 use serde::Serialize;
 
+/// Exit message of Model Monitor if there is nothing to analyze.
+pub const NO_DATA: &str = "Job inputs had no data";
+
 /// Name of the violation report.
 const VIOLATIONS: &str = "constraint_violations.json";
 
@@ -83,7 +86,7 @@ impl Report {
     pub fn failure_reason(&self) -> Option<String> {
         match self.outcome() {
             Outcome::Clean | Outcome::Violations(_) => None,
-            Outcome::NoData => Some("Job inputs had no data".to_owned()),
+            Outcome::NoData => Some(NO_DATA.to_owned()),
             Outcome::NotJudged => {
                 let why = self.judgments.as_ref().and_then(Judgments::main_reason);
                 let why = why.unwrap_or("the baseline has no checks");

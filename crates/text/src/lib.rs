@@ -90,6 +90,13 @@ pub fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
     }
 }
 
+/// Lists the first names of many: "`a`, `b`, …".
+pub fn first_names<T: Display>(names: impl ExactSizeIterator<Item = T>, most: usize) -> String {
+    let more = if names.len() > most { ", …" } else { "" };
+    let shown: Vec<String> = names.take(most).map(|name| format!("`{name}`")).collect();
+    format!("{}{more}", shown.join(", "))
+}
+
 /// Formats a time to the minute: `2026-11-23 15:00 UTC`.
 pub fn time(at: Timestamp) -> String {
     format!("{} UTC", minute(at))
@@ -349,6 +356,13 @@ mod tests {
             let before = distance(now - SignedDuration::from_secs(seconds), now);
             prop_assert_eq!(after.strip_prefix("in "), before.strip_suffix(" ago"));
         }
+    }
+
+    #[test]
+    fn first_names_of_a_list() {
+        assert_eq!(first_names(["a", "b"].into_iter(), 2), "`a`, `b`");
+        assert_eq!(first_names(["a", "b", "c"].into_iter(), 2), "`a`, `b`, …");
+        assert_eq!(first_names([""; 0].into_iter(), 2), "");
     }
 
     #[test]

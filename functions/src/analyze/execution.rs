@@ -8,7 +8,7 @@ use crate::analyze::{
 use alerting::{MonitoringExecutionStateChange, execution_correlation_id};
 use analysis::Profile;
 use analyzer::{
-    CaptureColumns, Dataset, GroundTruth, Outcome, OutputColumns, ReadOptions, Report, Table,
+    CaptureColumns, Dataset, GroundTruth, NO_DATA, Outcome, OutputColumns, ReadOptions, Report, Table,
     job::{BASELINE_FILES, Baseline, DataQualityJob, DataQualityOptions, ModelRequest, PredictionJob},
 };
 use events::Event;
@@ -27,8 +27,6 @@ use shell::{
 use std::{cell::RefCell, sync::Arc};
 use tracing::{Instrument as _, Span};
 
-/// Failure reason of an execution without data, as in Model Monitor.
-const NO_DATA: &str = "Job inputs had no data";
 /// Labels are searched up to this time after the data.
 const MAX_LABEL_DELAY: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Maximum length of a failure reason (API, `FailureReason`).

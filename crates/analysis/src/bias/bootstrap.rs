@@ -51,17 +51,13 @@ impl Bootstrap {
     /// Intervals of the metrics of the stages. A metric without a value on the dataset itself, or on half of the
     /// resamples, has none.
     pub fn intervals(&self, counts: &FacetCounts, stages: &[Stage]) -> BTreeMap<Metric, Interval> {
-        let of_stages = |metric: &Metric| stages.contains(&metric.stage()) && counts.evaluate(*metric).is_ok();
-        let metrics: Vec<Metric> = Metric::ALL.iter().copied().filter(of_stages).collect();
-        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); metrics.len()];
-        let mut random = Random::new(self.seed);
-        let tables = counts.tables();
-        for _ in 0..self.resamples {
-            let drawn = draw(counts, &tables, counts.rows(), &mut random);
-            for (metric, sample) in metrics.iter().zip(&mut samples) {
-                sample.extend(drawn.evaluate(*metric));
-            }
-        }
+        let samples = sample(
+            counts,
+            stages,
+            counts.rows(),
+            self.resamples,
+            &mut Random::new(self.seed),
+        );
         let interval = |mut sample: Vec<f64>| {
             let enough = sample.len().saturating_mul(2) > usize::try_from(self.resamples).ok()?;
             sample.sort_by(f64::total_cmp);
@@ -70,8 +66,8 @@ impl Bootstrap {
             let high = quantile(&sample, 1.0 - tail)?;
             Some(Interval { low, high })
         };
-        let found = metrics.into_iter().zip(samples);
-        found
+        let samples = samples.into_iter();
+        samples
             .filter_map(|(metric, sample)| Some((metric, interval(sample)?)))
             .collect()
     }
@@ -82,22 +78,34 @@ const SAMPLES: u32 = 1_000;
 
 /// Distributions of the metrics of the stages in random samples of the rows, by size of the samples.
 pub fn deviations(counts: &FacetCounts, stages: &[Stage]) -> BTreeMap<Metric, Vec<Deviation>> {
-    let of_stages = |metric: &Metric| stages.contains(&metric.stage()) && counts.evaluate(*metric).is_ok();
-    let metrics: Vec<Metric> = Metric::ALL.iter().copied().filter(of_stages).collect();
     let mut random = Random::new(0);
-    let tables = counts.tables();
     let mut found = BTreeMap::<Metric, Vec<Deviation>>::new();
     for rows in SAMPLE_SIZES {
-        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); metrics.len()];
-        for _ in 0..SAMPLES {
-            let drawn = draw(counts, &tables, rows, &mut random);
-            for (metric, sample) in metrics.iter().zip(&mut samples) {
-                sample.extend(drawn.evaluate(*metric));
-            }
+        for (metric, values) in sample(counts, stages, rows, SAMPLES, &mut random) {
+            let deviation = Deviation::new(rows, &values, SAMPLES);
+            found.entry(metric).or_default().extend(deviation);
         }
-        for (metric, sample) in metrics.iter().zip(samples) {
-            let deviation = Deviation::new(rows, &sample, SAMPLES);
-            found.entry(*metric).or_default().extend(deviation);
+    }
+    found
+}
+
+/// Values of the metrics of the stages in random samples of the rows, for the metrics that have a value on the dataset itself. A sample
+/// without a value is left out.
+fn sample(
+    counts: &FacetCounts,
+    stages: &[Stage],
+    rows: u64,
+    samples: u32,
+    random: &mut Random,
+) -> Vec<(Metric, Vec<f64>)> {
+    let of_stages = |metric: &&Metric| stages.contains(&metric.stage()) && counts.evaluate(**metric).is_ok();
+    let metrics = Metric::ALL.iter().filter(of_stages);
+    let mut found: Vec<_> = metrics.map(|metric| (*metric, Vec::new())).collect();
+    let tables = counts.tables();
+    for _ in 0..samples {
+        let drawn = draw(counts, &tables, rows, random);
+        for (metric, values) in &mut found {
+            values.extend(drawn.evaluate(*metric));
         }
     }
     found

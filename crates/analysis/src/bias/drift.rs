@@ -2,40 +2,23 @@
 
 use super::{Interval, Metric, Stage, column::float_text};
 use crate::{
-    ConstraintViolation,
+    ConstraintViolation, Judgments,
     tolerance::{MetricTolerance, Tolerance, Worse, is_same, per_check},
 };
 use model_monitor::{Analysis, BiasFacet, BiasMetric, BiasMetrics, ConstraintCheckType};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Relative tolerance: smaller differences come from the order of summation and are ignored.
 const RELATIVE_TOLERANCE: f64 = 1e-12;
 
-/// Metric that was not checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SkippedCheck {
-    /// Name of the facet.
-    pub facet: String,
-    /// Value or interval of the facet.
-    pub facet_value: String,
-    /// Short name of the metric.
-    pub metric_name: String,
-    /// Reason for the skipped check.
-    pub reason: String,
-}
-
 /// Result of the drift check of an execution.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DriftCheck {
     /// Metrics that are farther from "no bias" than the baseline allows, by stage (predictions first, as in Model
     /// Monitor's files), facet, value, and name.
     pub violations: Vec<ConstraintViolation>,
-    /// Number of metrics that were checked.
-    pub judged: u64,
-    /// Metrics of the baseline or of the execution that were not checked.
-    #[serde(rename = "not_judged")]
-    pub skipped: Vec<SkippedCheck>,
+    /// Metrics that were checked, and metrics of the baseline or of the execution that were not. The subject is facet and value.
+    pub judgments: Judgments,
 }
 
 /// Bootstrap intervals by facet, value of the facet in the execution, and metric.
@@ -157,12 +140,8 @@ impl DriftCheck {
     }
 
     fn skip(&mut self, facet: &str, facet_value: &str, metric_name: &str, reason: String) {
-        self.skipped.push(SkippedCheck {
-            facet: facet.to_owned(),
-            facet_value: facet_value.to_owned(),
-            metric_name: metric_name.to_owned(),
-            reason,
-        });
+        self.judgments
+            .skip(format!("{facet}={facet_value}"), metric_name, reason);
     }
 
     fn check_metric(
@@ -194,7 +173,7 @@ impl DriftCheck {
         let neutral = known.map_or(0.0, Metric::neutral);
         let margin = leeway.margin(of, name, allowed, value);
         let distance = (allowed - neutral).abs() + margin;
-        self.judged += 1;
+        self.judgments.judged += 1;
         if (value - neutral).abs() <= distance + RELATIVE_TOLERANCE * distance.max(1.0) {
             return;
         }

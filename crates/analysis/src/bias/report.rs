@@ -109,16 +109,20 @@ pub struct BiasReport {
 }
 
 impl BiasReport {
-    /// Bootstrap intervals of the metrics, for [`super::check`].
-    pub fn intervals(&self, bootstrap: &Bootstrap) -> Intervals {
-        let stages: &[Stage] = if self.post_training {
+    /// Stages of its metrics.
+    pub fn stages(&self) -> &'static [Stage] {
+        if self.post_training {
             &[Stage::PreTraining, Stage::PostTraining]
         } else {
             &[Stage::PreTraining]
-        };
+        }
+    }
+
+    /// Bootstrap intervals of the metrics, for [`super::check`].
+    pub fn intervals(&self, bootstrap: &Bootstrap) -> Intervals {
         let mut intervals = Intervals::new();
         for facet in &self.facets {
-            for (metric, interval) in bootstrap.intervals(&facet.counts, stages) {
+            for (metric, interval) in bootstrap.intervals(&facet.counts, self.stages()) {
                 let key = (self.facet.clone(), facet.value_or_threshold.clone(), metric);
                 intervals.insert(key, interval);
             }

@@ -6,7 +6,7 @@ use super::{
     suggest,
 };
 use crate::{
-    Class, ColumnProfile, Judgments, Profile,
+    Class, ColumnProfile, Judgments, NotJudged, Profile,
     java::java_double,
     tolerance::{DataQualityTolerance, FeatureTolerance, Observed, Tolerance, is_same},
     violation::ConstraintViolation,
@@ -16,7 +16,7 @@ use model_monitor::{
     Statistics, Switch,
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Maximum number of missing columns, and of extra columns, that are named individually.
 const MAX_NAMED_COLUMNS: usize = 100;
@@ -242,15 +242,15 @@ pub fn check(profile: &Profile, baseline: &Baseline<'_>, options: &Options) -> D
 
 /// Notes the columns whose drift was not checked, by reason.
 fn skipped_drift(found: &mut DataQuality) {
-    let mut by_reason = BTreeMap::<&str, Vec<&str>>::new();
-    let skipped = found.judgments.not_judged.iter();
-    for skipped in skipped.filter(|skipped| skipped.check == ConstraintCheckType::BaselineDrift.as_str()) {
-        by_reason.entry(&skipped.reason).or_default().push(&skipped.subject);
-    }
-    for (why, names) in by_reason {
-        found
-            .notes
-            .push(format!("drift was not checked for {}: {why}", named(&names)));
+    let is_drift = |skipped: &&NotJudged| skipped.check == ConstraintCheckType::BaselineDrift.as_str();
+    for (why, skipped) in found.judgments.by_reason() {
+        let skipped = skipped.into_iter().filter(is_drift);
+        let names: Vec<&str> = skipped.map(|skipped| skipped.subject.as_str()).collect();
+        if !names.is_empty() {
+            found
+                .notes
+                .push(format!("drift was not checked for {}: {why}", named(&names)));
+        }
     }
 }
 

@@ -300,9 +300,7 @@ pub const MAX_CLASSES: usize = 2_000;
 
 /// Lists values for a message, at most five.
 fn list(values: &[String]) -> String {
-    let shown: Vec<_> = values.iter().take(5).map(|value| format!("`{value}`")).collect();
-    let more = if values.len() > 5 { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
+    text::first_names(values.iter(), 5)
 }
 
 /// Computes every metric of the rows.

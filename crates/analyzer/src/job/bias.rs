@@ -1,12 +1,11 @@
 //! Bias from a table to its report.
 
 use super::{
-    Baseline, JobError, Thresholds,
+    Baseline, JobError, Thresholds, all_notes,
     columns::{Columns, Found},
     config::{AnalysisConfig, ConfigError, Named},
-    config_notes,
     dropped_rows::DroppedRows,
-    notes, tolerance_file, truth_notes,
+    tolerance_file,
 };
 use crate::{
     labels::GroundTruth,
@@ -15,14 +14,14 @@ use crate::{
     table::{self, Table},
 };
 use analysis::{
-    Judgments,
-    bias::{self, BiasReport, Column, Intervals, Metric, Reading, Request, SkippedCheck, Stage, bias_report},
+    Judgments, NotJudged,
+    bias::{self, BiasReport, Column, Intervals, Metric, Reading, Request, Stage, bias_report},
     metric::AnalysisMetric,
     tolerance::{MetricTolerance, Tolerance},
 };
 use model_monitor::{Analysis, BiasMetrics, MonitorType, Quantity};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Maximum number of published metrics. More than this come from facets with very many values.
 const MAX_METRICS: usize = 1_000;
@@ -115,9 +114,7 @@ impl BiasJob {
         truth: Option<&GroundTruth>,
         thresholds: Thresholds,
     ) -> Result<Report, JobError> {
-        let mut notes = notes(dataset);
-        notes.extend(truth_notes(truth));
-        notes.extend(config_notes(&self.config, &dataset.sink));
+        let mut notes = all_notes(dataset, truth, &self.config);
         let reading = match thresholds {
             Thresholds::Exact => Reading::Clarify,
             Thresholds::Tolerant { .. } => Reading::Baseline,
@@ -129,9 +126,8 @@ impl BiasJob {
         };
         let mut report = Self::report(&measured, notes);
         if let Thresholds::Tolerant { rows_per_execution } = thresholds {
-            report
-                .files
-                .push(tolerance_file(&measured.tolerance(rows_per_execution)));
+            let tolerance = self.tolerance(&measured, rows_per_execution);
+            report.files.push(tolerance_file(&tolerance));
         }
         report.files.push(super::config_file(&self.config));
         Ok(report)
@@ -153,9 +149,7 @@ impl BiasJob {
                 "the baseline's analysis.json has no bias metrics: expected a bias baseline".to_owned(),
             ));
         }
-        let mut notes = notes(dataset);
-        notes.extend(truth_notes(truth));
-        notes.extend(config_notes(&self.config, &dataset.sink));
+        let mut notes = all_notes(dataset, truth, &self.config);
         let Some(measured) = self.measure(dataset, Reading::Execution(constraints), &mut notes)? else {
             notes.push(
                 "no row has the required values: nothing was checked, and the result is NoData, not Clean".to_owned(),
@@ -167,18 +161,10 @@ impl BiasJob {
         };
         let tolerance = baseline.tolerance.as_ref().map(|tolerance| (tolerance, measured.rows));
         let drift = bias::check(&measured.analysis, constraints, measured.intervals.as_ref(), tolerance);
-        notes.extend(reasons(&drift.skipped));
-        let mut judgments = Judgments {
-            judged: drift.judged,
-            ..Judgments::default()
-        };
-        for skipped in drift.skipped {
-            let subject = format!("{}={}", skipped.facet, skipped.facet_value);
-            judgments.skip(subject, skipped.metric_name, skipped.reason);
-        }
+        notes.extend(reasons(&drift.judgments));
         Ok(Report {
             violations: drift.violations,
-            judgments: Some(judgments),
+            judgments: Some(drift.judgments),
             ..Self::report(&measured, notes)
         })
     }
@@ -366,13 +352,8 @@ impl BiasJob {
         let bootstrap = self.config.bootstrap()?;
         let mut intervals = Intervals::new();
         for report in reports {
-            let stages: &[Stage] = if report.post_training {
-                &[Stage::PreTraining, Stage::PostTraining]
-            } else {
-                &[Stage::PreTraining]
-            };
             for facet in &report.facets {
-                for (metric, interval) in bootstrap.intervals(&facet.counts, stages) {
+                for (metric, interval) in bootstrap.intervals(&facet.counts, report.stages()) {
                     if self.config.reports(metric) {
                         let key = (report.facet.clone(), facet.value_or_threshold.clone(), metric);
                         intervals.insert(key, interval);
@@ -381,6 +362,29 @@ impl BiasJob {
             }
         }
         Some(intervals)
+    }
+
+    /// How the selected metrics of the baseline vary between samples of its rows. The flip test needs the rows and has no tolerance.
+    fn tolerance(&self, measured: &BiasMeasurement, rows_per_execution: u64) -> Tolerance {
+        let mut tolerance = Tolerance::new(rows_per_execution, measured.rows);
+        for report in &measured.reports {
+            for facet in &report.facets {
+                for (metric, deviations) in bias::deviations(&facet.counts, report.stages()) {
+                    let value = facet.counts.evaluate(metric).ok().filter(|value| value.is_finite());
+                    let value = value.filter(|_| self.config.reports(metric));
+                    tolerance.metrics.extend(value.map(|value| MetricTolerance {
+                        stage: Some(metric.stage().section().to_owned()),
+                        facet: Some(report.facet.clone()),
+                        facet_value: Some(facet.value_or_threshold.clone()),
+                        metric_name: metric.name().to_owned(),
+                        value,
+                        threshold: None,
+                        deviations,
+                    }));
+                }
+            }
+        }
+        tolerance
     }
 
     fn report(measured: &BiasMeasurement, mut notes: Vec<String>) -> Report {
@@ -420,47 +424,6 @@ impl BiasJob {
             notes,
             ..Report::new(MonitorType::ModelBias)
         }
-    }
-}
-
-impl BiasMeasurement {
-    /// How the metrics of the baseline vary between samples of its rows. The flip test needs the rows and has no tolerance.
-    fn tolerance(&self, rows_per_execution: u64) -> Tolerance {
-        let mut tolerance = Tolerance::new(rows_per_execution, self.rows);
-        for report in &self.reports {
-            for facet in &report.facets {
-                let stages: &[Stage] = if report.post_training {
-                    &[Stage::PreTraining, Stage::PostTraining]
-                } else {
-                    &[Stage::PreTraining]
-                };
-                for (metric, deviations) in bias::deviations(&facet.counts, stages) {
-                    let value = self.value(metric, &report.facet, &facet.value_or_threshold);
-                    tolerance.metrics.extend(value.map(|value| MetricTolerance {
-                        stage: Some(metric.stage().section().to_owned()),
-                        facet: Some(report.facet.clone()),
-                        facet_value: Some(facet.value_or_threshold.clone()),
-                        metric_name: metric.name().to_owned(),
-                        value,
-                        threshold: None,
-                        deviations,
-                    }));
-                }
-            }
-        }
-        tolerance
-    }
-
-    /// Value of a metric in the report, if it is a number.
-    fn value(&self, metric: Metric, facet: &str, facet_value: &str) -> Option<f64> {
-        let section = match metric.stage() {
-            Stage::PreTraining => &self.analysis.pre_training_bias_metrics,
-            Stage::PostTraining => &self.analysis.post_training_bias_metrics,
-        };
-        let mut values = section.as_ref()?.facets.get(facet)?.iter();
-        let facet = values.find(|value| value.value_or_threshold == facet_value)?;
-        let found = facet.metrics.iter().find(|found| found.name == metric.name())?;
-        found.value.filter(|value| value.is_finite())
     }
 }
 
@@ -512,18 +475,15 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 /// Reasons for which metrics were not checked, one line each.
-fn reasons(skipped: &[SkippedCheck]) -> Vec<String> {
-    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for metric in skipped {
-        let name = format!("{} of {}={}", metric.metric_name, metric.facet, metric.facet_value);
-        by_reason.entry(&metric.reason).or_default().push(name);
-    }
+fn reasons(judgments: &Judgments) -> Vec<String> {
+    let by_reason = judgments.by_reason();
     let all = by_reason.len();
     let mut lines: Vec<String> = by_reason
         .into_iter()
         .take(MAX_REASONS)
         .map(|(reason, metrics)| {
-            let shown: Vec<&str> = metrics.iter().take(5).map(String::as_str).collect();
+            let name = |metric: &&NotJudged| format!("{} of {}", metric.check, metric.subject);
+            let shown: Vec<String> = metrics.iter().take(5).map(name).collect();
             let more = metrics.len().saturating_sub(shown.len());
             let more = if more > 0 {
                 format!(" and {more} more")

@@ -279,16 +279,14 @@ impl<'a> Columns<'a> {
         if names.is_empty() {
             return "but no row of the dataset could be read".to_owned();
         }
-        let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-        let more = if names.len() > SHOWN { ", …" } else { "" };
         let response = if self.captured {
             " (`predictor` names the columns of the response, which start with `output:`)"
         } else {
             ""
         };
         format!(
-            "which is not in the dataset; its columns are {}{more}{response}",
-            shown.join(", ")
+            "which is not in the dataset; its columns are {}{response}",
+            text::first_names(names.iter(), SHOWN)
         )
     }
 
@@ -326,9 +324,7 @@ impl<'a> Columns<'a> {
                  column of the prediction"
             )));
         }
-        let headers = self.config.predictor.label_headers.iter().flatten();
-        let headers = headers.map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
-        let mut classes: Vec<String> = headers.collect();
+        let mut classes = self.config.predictor.label_names();
         if classes.len() != columns.len() {
             classes = (0..columns.len()).map(|at| at.to_string()).collect();
         }

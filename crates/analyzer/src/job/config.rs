@@ -246,6 +246,14 @@ pub struct Predictor {
     pub label_headers: Option<Vec<Value>>,
 }
 
+impl Predictor {
+    /// Names of the labels.
+    pub fn label_names(&self) -> Vec<String> {
+        let name = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        self.label_headers.iter().flatten().map(name).collect()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Intervals(Option<Bootstrap>);
 

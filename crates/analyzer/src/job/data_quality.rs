@@ -100,14 +100,13 @@ impl DataQualityJob {
             notes.push(format!("other columns with values of another type: {beyond}"));
         }
         let earlier = before.constraints.as_ref();
-        let mut files_of_tolerance = None;
-        let constraints = match self.thresholds {
+        let (constraints, tolerance) = match self.thresholds {
             Thresholds::Exact => {
                 let mut constraints = suggest(profile);
                 if let Some(earlier) = earlier {
                     keep_settings(&mut constraints, earlier);
                 }
-                constraints
+                (constraints, None)
             }
             Thresholds::Tolerant { rows_per_execution } => {
                 let TolerantSuggestion {
@@ -120,12 +119,11 @@ impl DataQualityJob {
                     keep_edits(&mut constraints, earlier, known);
                 }
                 notes.extend(identifiers_note(&identifiers));
-                files_of_tolerance = Some(tolerance_file(&tolerance));
-                constraints
+                (constraints, Some(tolerance_file(&tolerance)))
             }
         };
         let mut files = files(&statistics(profile), &constraints);
-        files.extend(files_of_tolerance);
+        files.extend(tolerance);
         Ok(Report {
             item_count: profile.item_count(),
             files,

@@ -1,10 +1,9 @@
 //! Feature attributions: from a table to a report. The local SHAP values are in the dataset, or the model is called.
 
 use super::{
-    Baseline, JobError,
+    Baseline, JobError, all_notes,
     columns::{Columns, Found, request_columns},
     config::{AnalysisConfig, Shap, ShapBaseline},
-    config_notes, notes,
     predictor::{Feature, Invoke, Model, Texts},
 };
 use crate::{
@@ -59,8 +58,7 @@ impl ExplainabilityJob {
     /// # Errors
     /// Fails if the configuration does not fit the dataset or the model, or there are no rows.
     pub fn baseline(&self, dataset: &Dataset<Table>, model: Option<&mut Invoke<'_>>) -> Result<Report, JobError> {
-        let mut notes = notes(dataset);
-        notes.extend(config_notes(&self.config, &dataset.sink));
+        let mut notes = all_notes(dataset, None, &self.config);
         let Some(measured) = self.measure(dataset, model, &mut notes)? else {
             return Err(JobError::Data(
                 "no row of the dataset has values: a baseline requires at least one".to_owned(),
@@ -96,7 +94,7 @@ impl ExplainabilityJob {
                 "the baseline's analysis.json has no `explanations`: expected an explainability baseline".to_owned(),
             ));
         }
-        let mut notes = notes(dataset);
+        let mut notes = all_notes(dataset, None, &self.config);
         let Some(measured) = self.measure(dataset, model, &mut notes)? else {
             notes.push(
                 "no row of the dataset has values: nothing was checked, and the result is NoData, not Clean".to_owned(),
@@ -179,7 +177,7 @@ impl ExplainabilityJob {
         notes: &mut Vec<String>,
     ) -> Result<Option<AttributionSource>, JobError> {
         let aggregation = self.config.shap().agg_method;
-        let labels = by_label(found, &self.label_names());
+        let labels = by_label(found, &self.config.predictor.label_names());
         let mut global: Vec<GlobalShap> = labels
             .iter()
             .map(|(_, features)| GlobalShap::new(aggregation, features.len()))
@@ -290,7 +288,7 @@ impl ExplainabilityJob {
                 global.add(values)?;
             }
         }
-        let names = self.label_names();
+        let names = self.config.predictor.label_names();
         let mut explanations = BTreeMap::new();
         for (at, (global, expected)) in global.into_iter().zip(explainer.expected()).enumerate() {
             let values = global.finish()?;
@@ -314,13 +312,6 @@ impl ExplainabilityJob {
             analysis: attribution::analysis(explanations),
             baseline: Some(background.iter().map(shown).collect()),
         })
-    }
-
-    /// Names of the labels.
-    fn label_names(&self) -> Vec<String> {
-        let headers = self.config.predictor.label_headers.iter().flatten();
-        let name = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-        headers.map(name).collect()
     }
 
     /// Reference rows of the configuration as numbers. New strings are registered.

@@ -1,12 +1,11 @@
 //! Model quality: from a table to a report.
 
 use super::{
-    Baseline, JobError, Thresholds,
+    Baseline, JobError, Thresholds, all_notes,
     columns::{Columns, Found},
     config::{AnalysisConfig, ConfigError},
-    config_notes,
     dropped_rows::DroppedRows,
-    notes, tolerance_file, truth_notes,
+    tolerance_file,
 };
 use crate::{
     labels::GroundTruth,
@@ -15,7 +14,7 @@ use crate::{
     table::{Cell, Table},
 };
 use analysis::{
-    ConstraintViolation, Judgments,
+    ConstraintViolation, Judgments, NotJudged,
     metric::AnalysisMetric,
     model_quality::{
         Calibration, Classes, EstimatedPerformance, Evaluation, MAX_CLASSES, ModelQualityError, Options, ProblemType,
@@ -25,7 +24,7 @@ use analysis::{
 };
 use model_monitor::{Constraints, MonitorType, Statistics, Switch};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// Calibration of the scores, in the folder of the baseline.
 pub const CALIBRATION: &str = "calibration.json";
@@ -157,9 +156,7 @@ impl ModelQualityJob {
             key: "problem_type",
             why: "set it to BinaryClassification, MulticlassClassification, or Regression",
         })?;
-        let mut notes = notes(dataset);
-        notes.extend(truth_notes(truth));
-        notes.extend(config_notes(&self.config, &dataset.sink));
+        let mut notes = all_notes(dataset, truth, &self.config);
         let labeled = self.find_columns(dataset, problem)?;
         let measured = self.measure(&labeled, dataset.sink.rows(), problem, &[], &mut notes)?;
         let Some(measured) = measured else {
@@ -231,9 +228,7 @@ impl ModelQualityJob {
                 "the baseline's constraints.json has no metrics: expected constraints of model quality".to_owned(),
             )
         })?;
-        let mut notes = notes(dataset);
-        notes.extend(truth_notes(truth));
-        notes.extend(config_notes(&self.config, &dataset.sink));
+        let mut notes = all_notes(dataset, truth, &self.config);
         let mut report = Report::new(MonitorType::ModelQuality);
         if dataset.sink.rows() == 0 {
             notes.push("the dataset has no rows: nothing was checked, and the result is NoData, not Clean".to_owned());
@@ -616,14 +611,11 @@ impl QualityMeasurement {
 
 /// Says which metrics were not checked, by reason.
 fn skipped(judgments: &Judgments) -> Vec<String> {
-    let mut by_reason = BTreeMap::<&str, Vec<&str>>::new();
-    for skipped in &judgments.not_judged {
-        by_reason.entry(&skipped.reason).or_default().push(&skipped.subject);
-    }
-    let lines = by_reason.into_iter();
-    lines
-        .map(|(reason, metrics)| format!("not checked, because {reason}: {}", metrics.join(", ")))
-        .collect()
+    let line = |(reason, skipped): (&str, Vec<&NotJudged>)| {
+        let metrics: Vec<&str> = skipped.iter().map(|skipped| skipped.subject.as_str()).collect();
+        format!("not checked, because {reason}: {}", metrics.join(", "))
+    };
+    judgments.by_reason().into_iter().map(line).collect()
 }
 
 impl LabeledColumns<'_> {

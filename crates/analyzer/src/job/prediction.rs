@@ -4,6 +4,7 @@ use super::{
     Baseline, BiasJob, ExplainabilityJob, Invoke, JobError, ModelQualityJob, Thresholds,
     columns::{request_columns, wanted},
     config::{AnalysisConfig, ConfigError},
+    data_notes,
 };
 use crate::{
     labels::GroundTruth,
@@ -120,7 +121,7 @@ impl PredictionJob {
             Self::Bias(job) => job.baseline(dataset, truth, thresholds),
             Self::Explainability(job) => job.baseline(dataset, model),
         };
-        report.map_err(|error| error.with_notes(&all_notes(dataset, truth)))
+        report.map_err(|error| error.with_notes(&data_notes(dataset, truth)))
     }
 
     /// Compares a dataset with a baseline.
@@ -139,13 +140,6 @@ impl PredictionJob {
             Self::Bias(job) => job.analyze(dataset, truth, baseline),
             Self::Explainability(job) => job.analyze(dataset, baseline, model),
         };
-        report.map_err(|error| error.with_notes(&all_notes(dataset, truth)))
+        report.map_err(|error| error.with_notes(&data_notes(dataset, truth)))
     }
-}
-
-/// Notes about the dataset and the labels.
-fn all_notes(dataset: &Dataset<Table>, truth: Option<&GroundTruth>) -> Vec<String> {
-    let mut notes = super::notes(dataset);
-    notes.extend(super::truth_notes(truth));
-    notes
 }

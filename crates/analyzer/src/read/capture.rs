@@ -6,7 +6,7 @@
 use super::{
     Notebook,
     envelope::{Content, Layout, Reading, Source},
-    json::{Cell, Columns, Name, Record, Tree},
+    json::{Cell, Columns, LAYOUT_LINES, Name, Record, Tree},
 };
 use crate::{findings::Kind, labels::GroundTruth, sink::Sink};
 use analysis::TooManyColumns;
@@ -232,8 +232,8 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| !line.trim_ascii().is_empty())
 }
 
-/// Number of lines of the first block from which the layout of a dataset is determined.
-const LAYOUT_LINES: usize = 32;
+/// Maximum number of columns that a message names.
+const SHOWN: usize = 6;
 /// Cost of a line that a layout is unable to read.
 const UNREADABLE_COST: usize = 4;
 /// Cost of a column that only the dataset or only the baseline has.
@@ -305,18 +305,16 @@ impl Plan {
         let Ok(Some(candidate)) = contents.select(self) else {
             return Ok(());
         };
-        let mut found = Vec::new();
-        for parts in [Parts::Both, Parts::Request, Parts::Response] {
+        let [both, request, response] = [Parts::Both, Parts::Request, Parts::Response].map(|parts| {
             self.parts = parts;
             let names = contents.names(&candidate, self);
-            found.push((mismatch(&names, &self.expected), parts, names.len()));
-        }
-        let best = found.iter().min_by_key(|(mismatch, ..)| *mismatch).copied();
-        let (mismatch, parts, _) = best.unwrap_or((0, Parts::Both, 0));
+            (mismatch(&names, &self.expected), parts, names.len())
+        });
+        let ((.., all), (.., of_request), (.., of_response)) = (both, request, response);
+        let fewer =
+            |one: (usize, Parts, usize), other: (usize, Parts, usize)| if other.0 < one.0 { other } else { one };
+        let (mismatch, parts, _) = fewer(fewer(both, request), response);
         self.parts = parts;
-        let [(.., all), (.., of_request), (.., of_response)] = *found.as_slice() else {
-            return Ok(());
-        };
         // A name says which column a cell is of. Without names, one column more or less would shift all that follow.
         if mismatch > 0 && contents.has_unnamed(&candidate, parts) {
             return Err(format!(
@@ -325,7 +323,7 @@ impl Plan {
                 text::count(of_request, "column"),
                 of_response,
                 self.expected.len(),
-                list(&self.expected),
+                text::first_names(self.expected.iter(), SHOWN),
             ));
         }
         let left_out = match parts {
@@ -706,9 +704,9 @@ impl Contents {
                 return Err(format!(
                     "the request has two readings: {} with the columns {}, or {} with the columns {}",
                     text::count(best.records, "record"),
-                    list(&names),
+                    text::first_names(names.iter(), SHOWN),
                     text::count(next.records, "record"),
-                    list(&next_names),
+                    text::first_names(next_names.iter(), SHOWN),
                 ));
             }
         }
@@ -782,14 +780,6 @@ pub(super) fn mismatch(names: &[String], expected: &[String]) -> usize {
     found.symmetric_difference(&known).count()
 }
 
-/// The first names of a list.
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 6;
-    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    let more = if names.len() > SHOWN { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
-}
-
 /// Records of a captured request, side by side.
 struct Request {
     input: Vec<Record>,
@@ -803,10 +793,9 @@ impl Request {
     fn rows(mut self, plan: &Plan) -> Result<Vec<Row>, String> {
         let apart = plan.wanted.predictions || self.labels.is_some();
         match plan.parts {
-            _ if apart => {}
-            Parts::Both => {}
-            Parts::Request => self.output.clear(),
-            Parts::Response => self.input.clear(),
+            Parts::Request if !apart => self.output.clear(),
+            Parts::Response if !apart => self.input.clear(),
+            _ => {}
         }
         let first = match plan.wanted.output {
             OutputColumns::Start => &self.output,

@@ -297,7 +297,7 @@ fn put<S: Sink>(sink: &mut S, place: usize, name: &str, cell: &Cell, line: u64, 
 }
 
 /// Number of lines from which the layout of a file is determined.
-const LAYOUT_LINES: usize = 32;
+pub(super) const LAYOUT_LINES: usize = 32;
 
 /// How to read a file.
 pub(super) struct Plan {
